@@ -1,0 +1,225 @@
+"""What has to be computed for a deployment to be up to date, and in which order? Only what has changed is computed again.
+
+A day of an asset is up to date when the fingerprint of its inputs, stamped on it when it was computed, is the one that
+it would get now. Days that are not are computed in ranges, one run a range, asset by asset down the line. Lines are
+trained in the order of time: a past that was never trained is replayed as it would have gone, each training with
+what was known then, and each day scored by the champion of the day before.
+"""
+
+import datetime as dt
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from factory_assets.automation.due import due, last_training
+from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, training_assets, training_tags
+from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
+from factory_assets.events.assets import source_state, today
+from factory_assets.features import labels
+from factory_assets.features.assets import labelled_through
+from factory_assets.materialization import input_fingerprints, input_stamps
+from factory_assets.scoring.assets import champion_state, champions_of_days
+from factory_assets.training.assets import contract_hash
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+
+#: Run tag: which process of which machine executes the run, so that a killed one can be told from a slow one.
+PROCESS = "factory/process"
+DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: an asset (or the training of a line) and how far it got. `days` is 0 where nothing was to be done."""
+
+    station: str
+    asset: str
+    days: int
+    detail: str = ""
+
+
+@dataclass
+class Deployment:
+    """Definitions with everything needed to run and to judge them."""
+
+    catalogue: Catalogue
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    lake: Lake
+    ledger: Ledger
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.job = self.definitions.resolve_implicit_global_asset_job_def()
+        self.specs = {spec.key: spec for spec in self.definitions.resolve_all_asset_specs()}
+
+
+def days_until(stream: DeclaredStream, until: dt.date | None) -> list[dt.date]:
+    """Days of a stream that are over, up to `until`."""
+    last = min(day for day in (stream.stream.end, until, today() - DAY) if day is not None)
+    return [stream.stream.start + offset * DAY for offset in range((last - stream.stream.start).days + 1)]
+
+
+def ranges(days: Sequence[dt.date]) -> Iterator[list[dt.date]]:
+    """Days in runs without a gap."""
+    stretch: list[dt.date] = []
+    for day in sorted(days):
+        if stretch and day != stretch[-1] + DAY:
+            yield stretch
+            stretch = []
+        stretch.append(day)
+    if stretch:
+        yield stretch
+
+
+def catch_up(deployment: Deployment, until: dt.date | None, begin: Callable[[str, str], None]) -> Iterator[Step]:
+    """Bring everything up to date, yielding each step when it is done. `begin` is told what starts."""
+    close_killed_runs(deployment.instance)
+    known = deployment.catalogue
+    for stream in known.streams.values():
+        days = days_until(stream, until)
+        name = stream.stream.name
+        yield from _daily(
+            deployment, "events", [name, "raw"], days, begin, lambda chosen, s=stream: source_state(s, chosen)
+        )
+        yield from _daily(deployment, "events", [name, "events"], days, begin)
+        yield from _daily(deployment, "events", [name, "statistics"], days, begin)
+    for view in known.views.values():
+        days = days_until(known.streams[view.stream], until)
+        yield from _daily(deployment, "features", ["features", view.name], days, begin)
+    for line in known.lines.values():
+        yield from _line(deployment, known.resolve(line), until, begin)
+
+
+def _line(
+    deployment: Deployment, declared: DeclaredLine, until: dt.date | None, begin: Callable[[str, str], None]
+) -> Iterator[Step]:
+    line, lake, ledger = declared.line, deployment.lake, deployment.ledger
+    days = days_until(declared.observed, until)
+
+    def label_state(chosen: list[dt.date]) -> dict[dt.date, str]:
+        return labels.state(declared, chosen, labelled_through(declared, lake))
+
+    yield from _daily(deployment, "features", [line.name, "examples"], days, begin)
+    yield from _daily(deployment, "features", [line.name, "labels"], days, begin, label_state)
+    yield from _train(deployment, declared, days[-1], begin)
+    decided = ledger.trained_as_of(line.name)
+    scored = [day for day in days if decided and day > decided[0]]
+    if scored:
+        yield from _daily(
+            deployment, "scoring", [line.name, "predictions"], scored, begin,
+            lambda chosen: champion_state(champions_of_days(ledger, line.name, chosen)),
+        )  # fmt: skip
+        yield from _daily(deployment, "monitoring", [line.name, "performance"], scored, begin)
+        yield from _daily(deployment, "monitoring", [line.name, "drift"], scored, begin)
+
+
+def _train(
+    deployment: Deployment, declared: DeclaredLine, last_day: dt.date, begin: Callable[[str, str], None]
+) -> Iterator[Step]:
+    """Every training that is due, oldest first."""
+    name, ledger, instance = declared.line.name, deployment.ledger, deployment.instance
+    nodes = list(instance.get_dynamic_partitions(f"{name}_segments"))
+    while nodes:
+        last = last_training(ledger, name)
+        unfinished = last is not None and {
+            node.segment for node in ledger.decisions(name) if node.as_of == last.as_of
+        } != set(nodes)
+        decision = due(declared, last_day, last, contract_hash(declared))
+        if unfinished and last is not None:
+            as_of, trigger, reason = last.as_of, "unfinished", f"nodes without a decision as of {last.as_of}"
+        elif decision.train and decision.as_of is not None:
+            as_of, trigger, reason = decision.as_of, decision.trigger, decision.reason
+        else:
+            yield Step("training", f"{name}/model", 0, decision.reason)
+            return
+        begin("training", f"{name} as of {as_of}")
+        execute(deployment, training_assets(name), training_tags(declared, nodes, str(as_of), trigger, reason))
+        yield Step("training", f"{name}/model", len(nodes), f"as of {as_of}: {reason}")
+
+
+def _daily(
+    deployment: Deployment,
+    station: str,
+    path: list[str],
+    days: list[dt.date],
+    begin: Callable[[str, str], None],
+    extra: Callable[[list[dt.date]], dict[dt.date, str]] | None = None,
+) -> Iterator[Step]:
+    key = dg.AssetKey(path)
+    stale = stale_days(deployment, key, days, extra)
+    for stretch in ranges(stale):
+        begin(station, f"{'/'.join(path)}, {len(stretch)} days")
+        tags = {
+            RANGE_START: str(stretch[0]),
+            RANGE_END: str(stretch[-1]),
+            REASON: "catching up: inputs are new or have changed",
+        }
+        if len(stretch) == 1:
+            tags = {"dagster/partition": str(stretch[0]), REASON: tags[REASON]}
+        execute(deployment, [key], tags)
+    yield Step(station, "/".join(path), len(stale))
+
+
+def stale_days(
+    deployment: Deployment,
+    key: dg.AssetKey,
+    days: list[dt.date],
+    extra: Callable[[list[dt.date]], dict[dt.date, str]] | None = None,
+) -> list[dt.date]:
+    """Days of an asset that were never computed, or whose inputs are not what they were computed from."""
+    expected = input_fingerprints(deployment.instance, deployment.specs[key], days, extra(days) if extra else None)
+    stamped = input_stamps(deployment.instance, key)
+    return [day for day in days if stamped.get(str(day)) != expected[day]]
+
+
+def execute(deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> None:
+    """Run assets and their checks in this process. A failure is noted, so that what does not depend on it goes on."""
+    result = deployment.job.execute_in_process(
+        instance=deployment.instance,
+        asset_selection=list(keys),
+        partition_key=tags.get("dagster/partition"),
+        tags={**tags, PROCESS: _this_process()},
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    if not result.success:
+        for event in result.get_step_failure_events():
+            deployment.failures.append(_told(event))
+
+
+def _told(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip().splitlines()[0]}" if error else f"{event.step_key} failed"
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def close_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Runs of a process of this machine that is gone will never end by themselves: they are marked as failed."""
+    open_statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]
+    for record in instance.get_run_records(dg.RunsFilter(statuses=open_statuses)):
+        run = record.dagster_run
+        host, _, pid = run.tags.get(PROCESS, "").rpartition(":")
+        if host == socket.gethostname() and not _alive(int(pid)):
+            instance.report_run_failed(run, f"the process {pid} that executed this run is gone")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,145 @@
+"""The `factory` command: run a whole line in this process, check declarations. It adds to Dagster's commands."""
+
+import datetime as dt
+import os
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
+console = Console()
+Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
+
+
+def prepare_home() -> Path:
+    """Where Dagster keeps its runs: DAGSTER_HOME, or a folder in the factory's home, made on first use."""
+    from factory_assets.deployment import home
+
+    folder = Path(os.environ.setdefault("DAGSTER_HOME", str(home() / "dagster")))
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text("telemetry: {enabled: false}\n")
+    return folder
+
+
+@app.command()
+def home() -> None:
+    """Prepare the folder in which Dagster keeps its runs, and print it."""
+    console.print(str(prepare_home()), soft_wrap=True, highlight=False)
+
+
+@app.command()
+def check(folder: Folder = None) -> None:
+    """Say what is wrong with declarations: file, line, value found, values allowed."""
+    from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.documents import DeclarationError
+    from factory_assets.declarations.templates import render
+    from factory_assets.deployment import declarations
+
+    chosen = folder or declarations()
+    try:
+        catalogue = load(chosen, render)
+    except DeclarationError as error:
+        for problem in error.problems:
+            console.print(
+                f"[bold]{problem.file}:{problem.line}[/bold]  {problem.where}", soft_wrap=True, highlight=False
+            )
+            console.print(f"    {problem.message}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"[red]{len(error.problems)} problem{'s' * (len(error.problems) > 1)}[/red]")
+        raise typer.Exit(1) from None
+    told = [f"{len(catalogue.streams)} streams", f"{len(catalogue.views)} views", f"{len(catalogue.lines)} lines"]
+    console.print(f"[green]✓[/green] {', '.join(told)} in {chosen}")
+
+
+@app.command()
+def run(
+    folder: Folder = None,
+    until: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day to bring up to date.")
+    ] = None,
+) -> None:
+    """Bring every line up to date in this process: events, features, models, predictions, monitors."""
+    if folder is not None:
+        os.environ["FACTORY_DEFS"] = str(folder.absolute())
+    prepare_home()
+    warnings.filterwarnings("ignore")
+    from factory_assets.declarations.documents import DeclarationError
+
+    try:
+        failures = _run(until.date() if until else None)
+    except DeclarationError as error:
+        console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        raise typer.Exit(1) from None
+    if failures:
+        console.print(f"\n[red]{len(failures)} failed:[/red]")
+        for failure in failures:
+            console.print(f"  {failure}", soft_wrap=True, highlight=False, markup=False)
+        raise typer.Exit(1)
+
+
+def _run(until: dt.date | None) -> list[str]:
+    import dagster as dg
+
+    from factory_assets.automation.catchup import Deployment, catch_up
+    from factory_assets.automation.summary import summarise
+    from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.templates import render
+    from factory_assets.definitions import defs
+    from factory_assets.deployment import declarations, resources
+
+    held = resources()
+    catalogue = load(declarations(), render)
+    with dg.DagsterInstance.get() as instance, _progress() as progress:
+        deployment = Deployment(catalogue, defs(), instance, held["lake"], held["ledger"])
+        steps = 3 * len(catalogue.streams) + len(catalogue.views) + 6 * len(catalogue.lines)
+        task = progress.add_task("starting", total=steps, station="")
+        for step in catch_up(
+            deployment, until, lambda station, what: progress.update(task, description=what, station=station)
+        ):
+            done = f"{step.days} computed" if step.days else "up to date"
+            progress.console.print(
+                f"  [dim]{step.station:<11}[/dim] {step.asset:<32} {step.detail or done}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            progress.update(task, advance=1, total=max(steps, progress.tasks[0].completed + 1))
+        progress.update(task, completed=progress.tasks[0].total, description="done", station="")
+    for table in summarise(catalogue, held["lake"], held["ledger"]):
+        _show(*table)
+    _where_to_look()
+    return deployment.failures
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(), TextColumn("[bold]{task.fields[station]}[/bold] {task.description}"), BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(), console=console, transient=True,
+    )  # fmt: skip
+
+
+def _show(title: str, columns: list[str], rows: list[list[str]], note: str) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", caption=note, caption_justify="left")
+    for column in columns:
+        table.add_column(
+            column,
+            justify="right" if column in ("rows", "metric", "naive") else "left",
+            no_wrap=column in ("segment", "answers"),
+        )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _where_to_look() -> None:
+    from factory_assets.deployment import home as factory_home
+
+    console.print("\nWhere to look next:", style="bold")
+    console.print("  make ui                 the same in Dagster: lineage, checks, plots, sensors")
+    console.print(f"  {factory_home() / 'reports'}   drift reports by Evidently", soft_wrap=True, highlight=False)
+    console.print(f"  {factory_home() / 'lake'}      every table, as Delta Lake", soft_wrap=True, highlight=False)

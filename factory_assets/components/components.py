@@ -1,0 +1,144 @@
+"""How does a declaration become definitions? Each component reads its attributes and asks the stations for assets."""
+
+from pathlib import Path
+from typing import Self
+
+import dagster as dg
+from pydantic import BaseModel
+
+from factory_assets.automation.schedules import stream_schedules
+from factory_assets.automation.sensors import retrain_sensor
+from factory_assets.components.scaffold import LineScaffolder, StreamScaffolder, ViewScaffolder
+from factory_assets.declarations import catalogue as catalogues
+from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
+from factory_assets.declarations.line import Line
+from factory_assets.declarations.stream import Stream
+from factory_assets.declarations.view import View
+from factory_assets.evaluation.assets import evaluation_asset
+from factory_assets.events.assets import events_asset, raw_asset, statistics_asset
+from factory_assets.events.checks import contract_checks
+from factory_assets.features.assets import examples_asset, labels_asset, view_asset
+from factory_assets.monitoring.assets import drift_asset, performance_asset
+from factory_assets.monitoring.checks import drift_check, performance_check
+from factory_assets.release.assets import champion_asset
+from factory_assets.scoring.assets import predictions_asset
+from factory_assets.training.assets import model_asset
+
+
+class Declaration(dg.Component):
+    """A component whose attributes are a declaration. Templates such as {{ env.DATA }} are filled in texts."""
+
+    def __init__(self, declaration: BaseModel, folder: Path):
+        self.declaration = declaration
+        self.folder = folder
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        model = cls.get_model_cls()
+        assert model is not None
+        given = attributes.model_dump(mode="json", by_alias=True, exclude_unset=True) if attributes else {}
+        folder = context.path.parent if context.path.is_file() else context.path
+        return cls(model.model_validate(context.resolution_context.resolve_value(given)), folder)
+
+
+@dg.scaffold_with(StreamScaffolder)
+class EventStream(Declaration):
+    """A stream of raw events: where they come from, their id and times, their contract.
+
+    Yields <stream>/raw, <stream>/events and <stream>/statistics, one partition a day, and the contract's checks.
+    """
+
+    declaration: Stream
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        return dg.ComponentTypeSpec(tags=["ml", "events"])
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return Stream
+
+    @property
+    def declared(self) -> DeclaredStream:
+        return DeclaredStream(self.declaration, catalogues.read_contract(self.declaration, self.folder))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        declared = self.declared
+        catalogues.require(self.declaration.check(declared.contract), self.folder, self.declaration.name)
+        known = deployed(context)
+        lines = [known.resolve(line) for line in known.lines.values() if line.observe.stream == self.declaration.name]
+        views = [view for view in known.views.values() if view.stream == self.declaration.name]
+        return dg.Definitions(
+            assets=[raw_asset(declared), events_asset(declared), statistics_asset(declared)],
+            asset_checks=[contract_checks(declared)],
+            schedules=stream_schedules(declared, views, lines),
+        )
+
+
+@dg.scaffold_with(ViewScaffolder)
+class FeatureView(Declaration):
+    """Trailing-window aggregates of a stream by an entity, computed point in time.
+
+    Yields features/<view>: the entity's values at the close of each day.
+    """
+
+    declaration: View
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        return dg.ComponentTypeSpec(tags=["ml", "features"])
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return View
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        known = deployed(context)
+        catalogues.require(known.check_view(self.declaration), self.folder, self.declaration.name)
+        return dg.Definitions(assets=[view_asset(self.declaration, known.streams[self.declaration.stream])])
+
+
+@dg.scaffold_with(LineScaffolder)
+class ModelLine(Declaration):
+    """What is predicted, from which features, for which segments, and when it is retrained.
+
+    Yields the line: examples, labels, model, evaluation, champion, predictions, performance, drift, and its sensor.
+    """
+
+    declaration: Line
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        return dg.ComponentTypeSpec(tags=["ml", "models"])
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return Line
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        known = deployed(context)
+        catalogues.require(known.check_line(self.declaration), self.folder, self.declaration.name)
+        declared: DeclaredLine = known.resolve(self.declaration)
+        daily = [examples_asset(declared), labels_asset(declared), predictions_asset(declared)]
+        trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
+        watched = [performance_asset(declared), drift_asset(declared)]
+        return dg.Definitions(
+            assets=[*daily, *trained, *watched],
+            asset_checks=[drift_check(declared), performance_check(declared)],
+            sensors=[retrain_sensor(declared)],
+        )
+
+
+def deployed(context: dg.ComponentLoadContext) -> Catalogue:
+    """All declarations beside the one that is being built."""
+    tree = context.component_tree
+    streams = {
+        component.declaration.name: component.declared for component in tree.get_all_components(of_type=EventStream)
+    }
+    views = {
+        component.declaration.name: component.declaration for component in tree.get_all_components(of_type=FeatureView)
+    }
+    lines = {
+        component.declaration.name: component.declaration for component in tree.get_all_components(of_type=ModelLine)
+    }
+    return Catalogue(streams, views, lines)

@@ -1,0 +1,62 @@
+"""What do all declarations share: strict fields, validated names, durations."""
+
+import datetime as dt
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, StringConstraints, WithJsonSchema
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+DURATION = re.compile(r"(\d+)([smhdw])")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+#: Columns that the factory itself adds to a stream's tables; a stream may not use these names for anything else.
+RESERVED = frozenset({"ds", "event_time", "known_at", "rule", "raw_row"})
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=f"^{NAME.pattern}$", max_length=60),
+]
+ColumnName = Annotated[str, StringConstraints(pattern=f"^{COLUMN.pattern}$", max_length=120)]
+
+
+def parse_duration(text: Any) -> dt.timedelta:
+    """'7d' -> seven days. Units: s, m, h, d, w; whole numbers only.
+
+    Raises ValueError with the value found and what is allowed.
+    """
+    if isinstance(text, dt.timedelta):
+        return text
+    match = DURATION.fullmatch(str(text))
+    if not match:
+        raise ValueError(f"{text!r} is not a duration; write a whole number and a unit of s, m, h, d or w, such as 7d")
+    return dt.timedelta(seconds=int(match[1]) * SECONDS[match[2]])
+
+
+def format_duration(span: dt.timedelta) -> str:
+    """The shortest spelling that `parse_duration` reads back, weeks apart: 7 days is '7d'."""
+    seconds = int(span.total_seconds())
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % SECONDS[unit] == 0:
+            return f"{seconds // SECONDS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def whole_days(span: dt.timedelta) -> int:
+    """Days that contain the span: 7d -> 7, 1h -> 1, 0 -> 0."""
+    return -(-int(span.total_seconds()) // SECONDS["d"])
+
+
+Duration = Annotated[
+    dt.timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": f"^{DURATION.pattern}$", "examples": ["1h", "7d", "4w"]}),
+]
+
+
+class Declared(BaseModel):
+    """A part of a declaration: unknown fields are refused, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

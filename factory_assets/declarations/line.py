@@ -1,0 +1,154 @@
+"""What is predicted, from which features, for which segments, and when is it retrained? The `ModelLine` declaration."""
+
+import datetime as dt
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from factory_assets.declarations.base import ColumnName, Declared, Duration, Name, whole_days
+from factory_assets.declarations.stream import check_owner
+
+Task = Literal["binary", "regression"]
+Trigger = Literal["new_data", "schema"]
+
+
+class Observe(Declared):
+    """What one example is: an event of a stream, or an entity at the close of each day."""
+
+    stream: Name = Field(
+        description="The stream that is observed; for an entity, the stream that says which entities exist."
+    )
+    entity: ColumnName | None = Field(None, description="Observe this entity once a day, instead of every event.")
+    every: Duration | None = Field(None, description="How often an entity is observed; 1d, at the close of each day.")
+    active: Duration = Field(
+        dt.timedelta(days=28), description="An entity is observed while it had an event within this time."
+    )
+    where: str | None = Field(
+        None, description="Only events for which this row expression is true are observed, or count as activity."
+    )
+    carry: list[ColumnName] = Field(
+        [], description="Columns that go along with an observation; for an entity, their latest values."
+    )
+
+    @model_validator(mode="after")
+    def _entity_goes_with_every(self) -> "Observe":
+        if (self.entity is None) != (self.every is None):
+            raise ValueError("entity and every belong together: {entity: customer_id, every: 1d}")
+        if self.every is not None and self.every != dt.timedelta(days=1):
+            raise ValueError("every must be 1d: entities are observed at the close of each day")
+        return self
+
+
+class Label(Declared):
+    """The truth that a prediction is measured against, and when it is known."""
+
+    expression: str | None = Field(None, description="Row expression over the observed event.")
+    event: Name | None = Field(None, description="1 if the entity has an event of this stream within `within`, else 0.")
+    within: Duration | None = Field(None, description="How far after the observation the event counts.")
+    where: str | None = Field(None, description="Only events for which this row expression is true count.")
+    delay: Duration = Field(dt.timedelta(0), description="How long after the fact the label arrives.")
+
+    @model_validator(mode="after")
+    def _expression_or_event(self) -> "Label":
+        if (self.expression is None) == (self.event is None):
+            raise ValueError("give either an expression over the observed event, or an event with within")
+        if (self.event is None) != (self.within is None):
+            raise ValueError("event and within belong together: {event: orders, within: 7d}")
+        if self.where is not None and self.event is None:
+            raise ValueError("where applies to a label by event")
+        return self
+
+    @property
+    def horizon(self) -> dt.timedelta:
+        """Time from an observation until its label is known."""
+        return (self.within or dt.timedelta(0)) + self.delay
+
+
+class Segments(Declared):
+    """A tree of nodes, each with a model of its own where its data suffices. The root is `global`."""
+
+    levels: list[ColumnName] = Field(
+        [], description="Columns from the coarsest to the finest, such as [country, city]."
+    )
+    min_rows: int = Field(
+        1000, ge=2, description="A node with fewer training rows has no model; its nearest ancestor answers."
+    )
+    max_nodes: int = Field(2000, ge=1, description="More nodes than this is taken for a fault in the data and refused.")
+
+
+class Train(Declared):
+    """Which days a model learns from and which it is judged on."""
+
+    window: Duration = Field(description="Length of the training window.")
+    holdout: Duration = Field(
+        description="Length of the stretch after it on which challenger and champion are compared."
+    )
+
+    @field_validator("window", "holdout")
+    @classmethod
+    def _whole_days(cls, value: dt.timedelta) -> dt.timedelta:
+        if value < dt.timedelta(days=1) or value % dt.timedelta(days=1):
+            raise ValueError("must be one or more whole days, such as 28d")
+        return value
+
+
+class Candidate(Declared):
+    """An estimator and its parameters."""
+
+    estimator: Name = Field(
+        description="lightgbm, logistic_regression, ridge, linear (the linear model of the task) or constant."
+    )
+    params: dict[str, Any] = Field({}, description="Parameters handed to the estimator.")
+
+
+class Gate(Declared):
+    """What a challenger must show on the holdout before it becomes champion."""
+
+    metric: Name | None = Field(
+        None,
+        description="binary: average_precision, roc_auc, log_loss or brier; regression: mae, rmse or r2. First of each if absent.",
+    )
+    floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
+
+
+class Retrain(Declared):
+    """When a line is trained again."""
+
+    every: Duration = Field(dt.timedelta(days=7), description="New labelled days to wait for before the next training.")
+    on: list[Trigger] = Field(
+        ["new_data", "schema"], description="What starts a training: new labelled data, a changed contract."
+    )
+
+
+class Line(Declared):
+    """A model line: one declaration, a tree of segment models, and everything around them."""
+
+    name: Name = Field(description="Name of the line; first part of its asset keys.")
+    owner: str = Field(description="Who answers for the models: team:<name> or an e-mail address.")
+    description: str = Field(description="What is predicted, for whom, in which unit.")
+    task: Task = Field(description="binary: the probability of a yes; regression: a number.")
+    observe: Observe = Field(description="What one example is.")
+    label: Label = Field(description="The truth, and when it is known.")
+    features: list[str] = Field(
+        min_length=1,
+        description="Columns of the observed event, and features by canonical name: view.feature_7d, or view.*",
+    )
+    snapshot: list[Name] = Field(
+        [], description="Views read at the close of the day before instead of at the observation."
+    )
+    segments: Segments = Field(Segments(), description="The tree of models.")
+    train: Train = Field(description="Training window and holdout.")
+    candidates: dict[Name, Candidate] = Field(min_length=1, description="Models to choose from, by name.")
+    gate: Gate = Field(Gate(), description="What a challenger must show.")
+    retrain: Retrain = Field(Retrain(), description="When the line is trained again.")
+    seed: int = Field(7, description="Seed of everything random; the same seed and data give the same bytes.")
+
+    @field_validator("owner")
+    @classmethod
+    def _owner_is_one(cls, value: str) -> str:
+        return check_owner(value)
+
+    @property
+    def horizon_days(self) -> int:
+        """Whole days until the labels of a day are all known."""
+        return whole_days(self.label.horizon)

@@ -1,0 +1,91 @@
+"""Which values describe an entity at a moment? The `FeatureView` declaration."""
+
+import datetime as dt
+
+from pydantic import Field, field_validator
+
+from factory_assets.declarations import expressions
+from factory_assets.declarations.base import ColumnName, Declared, Duration, Name, format_duration
+from factory_assets.declarations.stream import check_owner
+
+
+class View(Declared):
+    """Trailing-window aggregates of one stream by one entity.
+
+    An observation at time t sees the events whose time plus `delay` lies in (t - window, t] and that were known at t;
+    events at t itself only where `include_current` says so.
+    """
+
+    name: Name = Field(description="Name of the view; its features are called <view>.<feature>_<window>.")
+    stream: Name = Field(description="The stream whose events are aggregated.")
+    entity: ColumnName = Field(description="Column that identifies what is described.")
+    owner: str = Field(description="Who answers for the features: team:<name> or an e-mail address.")
+    description: str = Field(description="What the features say about the entity, with units.")
+    windows: list[Duration] = Field(min_length=1, description="Lengths of the trailing windows, such as [1d, 7d, 30d].")
+    features: dict[Name, str] = Field(
+        min_length=1,
+        description="Feature name to aggregate: count(), sum(x), mean(x), min(x), max(x), last(x), distinct(x).",
+    )
+    delay: Duration = Field(
+        dt.timedelta(0), description="How long after an event its values become known, such as a label's delay."
+    )
+    where: str | None = Field(None, description="Only events for which this row expression is true.")
+    include_current: bool = Field(
+        False, description="Whether the observed event itself is in its windows (its ties are not)."
+    )
+    default: float | None = Field(
+        None, description="Value where no event is in the window; null if absent. Counts are 0."
+    )
+    freshness: Duration = Field(
+        dt.timedelta(days=2), description="How old the newest snapshot may be before its owner is warned."
+    )
+
+    @field_validator("owner")
+    @classmethod
+    def _owner_is_one(cls, value: str) -> str:
+        return check_owner(value)
+
+    @field_validator("windows")
+    @classmethod
+    def _windows_are_lengths(cls, value: list[dt.timedelta]) -> list[dt.timedelta]:
+        if any(not window for window in value) or len(set(value)) != len(value):
+            raise ValueError("windows must be longer than zero and differ from each other")
+        return value
+
+    @property
+    def names(self) -> list[str]:
+        """Feature names inside the view, in order: risk_1d, risk_7d, ..."""
+        return [f"{feature}_{format_duration(window)}" for feature in self.features for window in self.windows]
+
+    @property
+    def canonical(self) -> list[str]:
+        """Names by which lines ask for the features: terminal_risk.risk_1d, ..."""
+        return [f"{self.name}.{name}" for name in self.names]
+
+    @property
+    def reach(self) -> dt.timedelta:
+        """How far back an observation looks: the longest window plus the delay."""
+        return max(self.windows) + self.delay
+
+    def check(self, columns: list[str]) -> list[tuple[tuple[str, ...], str]]:
+        """What is wrong between the view and its stream's columns, as (path, message) pairs."""
+        problems: list[tuple[tuple[str, ...], str]] = []
+        if self.entity not in columns:
+            problems.append(
+                (("entity",), f"{self.entity!r} is not in {self.stream}; columns there: {', '.join(columns)}")
+            )
+        for name, text in self.features.items():
+            try:
+                expressions.aggregate(text, columns)
+            except ValueError as error:
+                problems.append((("features", name), str(error)))
+        if self.where:
+            try:
+                expressions.sql(self.where, columns)
+            except ValueError as error:
+                problems.append((("where",), str(error)))
+        if self.include_current and self.delay:
+            problems.append(
+                (("include_current",), "a view with a delay cannot know the current event; remove one of the two")
+            )
+        return problems

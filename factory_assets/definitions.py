@@ -1,0 +1,17 @@
+"""What Dagster loads: the declarations of this deployment, and the resources that they run on."""
+
+import warnings
+
+import dagster as dg
+
+from factory_assets.deployment import load_declarations, resources
+
+# Backfill policies and partitioned checks are what the factory stands on; that they are young is known.
+for category in (dg.BetaWarning, dg.PreviewWarning):
+    warnings.filterwarnings("ignore", category=category)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    policy = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
+    return dg.Definitions.merge(load_declarations(), policy)

@@ -1,0 +1,1 @@
+"""What this deployment makes: the demo, a marketplace. FACTORY_DEFS points elsewhere."""

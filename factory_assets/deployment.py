@@ -1,0 +1,72 @@
+"""Which declarations does this process serve, and where do its tables, models and ledger live? The environment decides.
+
+FACTORY_DEFS      folder of declarations; absent, the demo inside the package
+FACTORY_HOME      folder of everything that is kept by default; absent, .factory in the working directory
+FACTORY_LAKE      URI of the tables           default: $FACTORY_HOME/lake
+FACTORY_LEDGER    SQLAlchemy URL              default: SQLite in $FACTORY_HOME
+FACTORY_ARCHIVE   URI of released models      default: $FACTORY_HOME/archive
+FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
+FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a core, 4GB
+"""
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+
+from factory_resources.archive import Archive
+from factory_resources.engine import Engine
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+from factory_resources.reports import Reports
+
+PACKAGE = Path(__file__).parent
+#: Name under which declarations outside the package are known to Dagster.
+OUTSIDE = "factory_declarations"
+
+
+def home() -> Path:
+    return Path(os.environ.get("FACTORY_HOME", ".factory")).absolute()
+
+
+def declarations() -> Path:
+    """The folder of declarations that this process serves."""
+    return Path(os.environ.get("FACTORY_DEFS") or PACKAGE / "defs").absolute()
+
+
+def load_declarations() -> dg.Definitions:
+    folder = declarations()
+    if folder == PACKAGE / "defs":
+        return dg.load_from_defs_folder(path_within_project=PACKAGE)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"FACTORY_DEFS is {folder}, which is no folder; it must hold defs.yaml files")
+    # Dagster loads declarations from a module. This one has no code: only a place.
+    module = ModuleType(OUTSIDE)
+    module.__path__ = [str(folder)]
+    sys.modules[OUTSIDE] = module
+    return dg.ComponentTree(defs_module=module, project_root=folder).build_defs()
+
+
+def resources() -> dict[str, Any]:
+    """The resources of the line, by the names under which assets ask for them."""
+    root = home()
+    return {
+        "engine": Engine(
+            threads=int(os.environ.get("FACTORY_THREADS", "0")), memory_limit=os.environ.get("FACTORY_MEMORY", "4GB")
+        ),
+        "lake": Lake(root=os.environ.get("FACTORY_LAKE", str(root / "lake")), storage_options=_storage_options()),
+        "archive": Archive(root=os.environ.get("FACTORY_ARCHIVE", str(root / "archive"))),
+        "ledger": Ledger(url=os.environ.get("FACTORY_LEDGER", f"sqlite:///{root / 'ledger.db'}")),
+        "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
+    }
+
+
+def _storage_options() -> dict[str, str]:
+    """What the object store of the tables needs beside credentials, such as the address of an S3-compatible server."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if not endpoint:
+        return {}
+    return {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}

@@ -1,0 +1,1 @@
+"""Is the challenger good enough, and better than what serves now?"""

@@ -1,0 +1,196 @@
+"""How good are these predictions, and which of two values of a metric is the better one?
+
+Every metric is a function of labels and predictions alone, written in numpy: a gate resamples its holdout
+thousands of times, and a scoring process should not have to import scikit-learn to know its own precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to score predictions.
+
+    fn: takes labels and predictions, both of shape (n,), and returns the value, or NaN where these rows leave the
+        metric undefined. It trusts its input; `score` is where input is checked.
+    source: where the definition comes from.
+    """
+
+    name: str
+    task: str
+    greater_is_better: bool
+    fn: Callable[[Floats, Floats], float]
+    source: str
+
+
+def average_precision(y: Floats, p: Floats) -> float:
+    """Sum over distinct thresholds of precision times the gain in recall; equal predictions share one threshold."""
+    if _one_class(y):
+        return np.nan
+    threshold, found = by_threshold(y, p)
+    precision, recall = found / (threshold + 1), found / found[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def roc_auc(y: Floats, p: Floats) -> float:
+    """Share of (positive, negative) pairs in the right order, a tie counting one half: the Mann-Whitney statistic."""
+    if _one_class(y):
+        return np.nan
+    _, level, count = np.unique(p, return_inverse=True, return_counts=True)
+    mid_rank = (np.cumsum(count) - (count - 1) / 2)[level]
+    positives = float(y.sum())
+    negatives = len(y) - positives
+    return float((mid_rank[y == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def log_loss(y: Floats, p: Floats) -> float:
+    """Mean negative log likelihood in nats; a probability of exactly 0 or 1 is moved inside by one machine epsilon."""
+    if len(y) == 0:
+        return np.nan
+    epsilon = np.finfo(np.float64).eps
+    q = np.clip(p, epsilon, 1 - epsilon)
+    return float(-np.mean(y * np.log(q) + (1 - y) * np.log1p(-q)))
+
+
+def brier(y: Floats, p: Floats) -> float:
+    """Mean squared distance between the probability and what happened, from 0 (perfect) to 1."""
+    return float(np.mean((y - p) ** 2)) if len(y) else np.nan
+
+
+def mae(y: Floats, p: Floats) -> float:
+    """Mean absolute error, in the unit of the label."""
+    return float(np.mean(np.abs(y - p))) if len(y) else np.nan
+
+
+def rmse(y: Floats, p: Floats) -> float:
+    """Root of the mean squared error, in the unit of the label."""
+    return float(np.sqrt(np.mean((y - p) ** 2))) if len(y) else np.nan
+
+
+def r2(y: Floats, p: Floats) -> float:
+    """Share of the label's variance explained; 0 is the mean of these rows, negative is worse than it."""
+    if len(y) < 2 or np.all(y == y[0]):
+        return np.nan
+    return float(1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("average_precision", "binary", True, average_precision, "Davis & Goadrich 2006, uninterpolated"),
+        Metric("roc_auc", "binary", True, roc_auc, "Hanley & McNeil 1982"),
+        Metric("log_loss", "binary", False, log_loss, "Good 1952"),
+        Metric("brier", "binary", False, brier, "Brier 1950"),
+        Metric("mae", "regression", False, mae, "Willmott & Matsuura 2005"),
+        Metric("rmse", "regression", False, rmse, "Willmott & Matsuura 2005"),
+        Metric("r2", "regression", True, r2, "Wright 1921"),
+    )
+}
+
+# Average precision because labels are rare where models are watched most, and ROC AUC hides errors among the rare
+# positives (Saito & Rehmsmeier 2015); absolute error because one extreme label cannot decide a release.
+DEFAULT: dict[str, str] = {"binary": "average_precision", "regression": "mae"}
+
+
+def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
+    """Every metric of the task that these rows define.
+
+    y: labels, shape (n,); 0 and 1 (or booleans) for a binary task.
+    p: predictions, shape (n,); probabilities of class 1 for a binary task.
+    Returns values by name. A metric is absent where the rows leave it undefined: ranking metrics without both
+    classes, r2 without two different labels, everything without rows.
+    Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1, or
+    probabilities outside 0..1.
+    """
+    if task not in DEFAULT:
+        raise ValueError(f"task {task!r} is not one of {', '.join(DEFAULT)}")
+    labels, predictions = checked(task, y, p)
+    values = {m.name: m.fn(labels, predictions) for m in METRICS.values() if m.task == task}
+    return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def better(metric: str, a: float, b: float) -> bool:
+    """Whether `a` is strictly better than `b`; never where either is NaN."""
+    return improvement(metric, a, b) > 0
+
+
+def improvement(metric: str, a: float, b: float) -> float:
+    """By how much `a` is better than `b`, in the metric's own unit; negative where it is worse."""
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is not one of {', '.join(METRICS)}")
+    return a - b if METRICS[metric].greater_is_better else b - a
+
+
+def card_precision(
+    customer_ids: npt.ArrayLike, days: npt.ArrayLike, y: npt.ArrayLike, p: npt.ArrayLike, k: int = 100
+) -> float:
+    """Card Precision@k: of the k cards that investigators could look at each day, the share that was compromised.
+
+    A card's score of a day is its highest prediction, and it is compromised if any of its transactions that day is a
+    fraud. Compromised cards found in the top k of a day are blocked, so they are left out of later days. The result
+    is the mean over days. As in the source, a day with fewer than k cards is still divided by k. Equal scores
+    rank by card id, where the source leaves the order to the sort.
+
+    customer_ids, days, y, p: shape (n,), one entry a transaction; days in any type that sorts by time.
+    Raises ValueError without rows, for k < 1, or for missing values.
+    Source: Le Borgne, Siblini, Lebichot & Bontempi, Reproducible Machine Learning for Credit Card Fraud Detection,
+    2022, chapter 4, precision top-k metrics.
+    """
+    import pandas as pd
+
+    labels, predictions = checked("binary", y, p)
+    rows = pd.DataFrame({"card": customer_ids, "day": days, "compromised": labels, "score": predictions})
+    if rows.empty or k < 1:
+        raise ValueError(f"card precision needs rows and k >= 1; got {len(rows)} rows and k = {k}")
+    if missing := int(rows[["card", "day"]].isna().any(axis=1).sum()):
+        raise ValueError(f"card precision needs a card and a day in every row; {missing} of {len(rows)} lack one")
+    cards = rows.groupby(["day", "card"], as_index=False).max()
+    cards = cards.sort_values(["day", "score", "card"], ascending=[True, False, True])
+    blocked: set[Any] = set()
+    precision = []
+    for _, day in cards.groupby("day"):
+        alerts = day[~day["card"].isin(blocked)].head(k)
+        found = alerts.loc[alerts["compromised"] == 1, "card"]
+        blocked.update(found)
+        precision.append(len(found) / k)
+    return float(np.mean(precision))
+
+
+def by_threshold(y: Floats, p: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
+    """For each distinct prediction, highest first: rank of its last row, counted from 0, and positives up to there."""
+    order = np.argsort(-p, kind="stable")
+    ranked = p[order]
+    threshold = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(p) - 1)
+    return threshold, np.cumsum(y[order])[threshold]
+
+
+def checked(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Labels and predictions as floats of shape (n,), or a ValueError that says which of them is unusable."""
+    labels, predictions = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    if labels.ndim != 1 or labels.shape != predictions.shape:
+        raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must be one column each, as long")
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if unusable := int(np.sum(~np.isfinite(values))):
+            raise ValueError(f"{unusable} of {len(values)} {name} are missing or infinite: leave those rows out first")
+    if task == "binary":
+        if not np.all((labels == 0) | (labels == 1)):
+            found = np.unique(labels[(labels != 0) & (labels != 1)])[:5]
+            raise ValueError(f"binary labels must be 0 or 1; found {found.tolist()}")
+        if len(labels) and not 0 <= predictions.min() <= predictions.max() <= 1:
+            span = f"{predictions.min():g} to {predictions.max():g}"
+            raise ValueError(f"binary predictions must be probabilities in 0..1; found {span}")
+    return labels, predictions
+
+
+def _one_class(y: Floats) -> bool:
+    positives = y.sum()
+    return bool(positives == 0 or positives == len(y))

@@ -1,0 +1,179 @@
+"""The assets of a stream: `raw` as delivered, `events` that may be used, and `statistics` of them, a partition a day."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.contract import SQL_TYPES
+from factory_assets.events import landing, sources, statistics, validation
+from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_resources.engine import Engine
+from factory_resources.lake import BATCH_ROWS, Lake
+
+GROUP = "events"
+
+
+def partitions(declared: DeclaredStream) -> dg.DailyPartitionsDefinition:
+    """One partition a UTC day, from the stream's start to its end, or to yesterday."""
+    end = declared.stream.end
+    return dg.DailyPartitionsDefinition(
+        start_date=str(declared.stream.start), end_date=str(end + dt.timedelta(days=1)) if end else None
+    )
+
+
+def stream_version(declared: DeclaredStream) -> str:
+    """Changes with everything in the stream's declaration and contract that its rows depend on."""
+    stream = declared.stream.model_dump(mode="json", exclude={"owner", "description", "end"})
+    contract = declared.contract.model_dump(mode="json", exclude={"version"})
+    return code_version(stream, contract)
+
+
+def today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
+
+
+def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
+    stream = declared.stream
+    key = dg.AssetKey([stream.name, "raw"])
+
+    @dg.asset(
+        key=key,
+        partitions_def=partitions(declared),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[stream.owner],
+        kinds={stream.source.kind, "deltalake"},
+        code_version=stream_version(declared),
+        description=f"{stream.description}\n\nRows as delivered, typed as the contract says. Text that does not parse is kept "
+        "in `_unparsed`, columns that the contract does not know are kept as text.",
+        metadata=column_schema(
+            {name: SQL_TYPES[column.type] for name, column in declared.contract.columns.items()},
+            {name: column.description for name, column in declared.contract.columns.items()},
+        ),
+    )
+    def raw(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(
+            context.instance, context.assets_def.get_asset_spec(key), days, source_state(declared, days)
+        )
+        with engine.connect() as con:
+            landing.land(con, declared, sources.deliveries(con, stream, days), days, today())
+            lake.replace(
+                f"{stream.name}/deliveries", con.sql("SELECT * FROM deliveries").to_arrow_reader(BATCH_ROWS), days
+            )
+            rows = con.sql("SELECT * FROM landed ORDER BY ds").to_arrow_reader(BATCH_ROWS)
+            written = lake.replace(f"{stream.name}/raw", rows, days)
+        yield from record_days(context, written, inputs)
+
+    return raw
+
+
+def source_state(declared: DeclaredStream, days: list[dt.date]) -> dict[dt.date, str]:
+    """What `raw` depends on beside its declaration: the state of the source, day by day."""
+    return sources.fingerprint(declared.stream, days)
+
+
+def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
+    stream = declared.stream
+    key = dg.AssetKey([stream.name, "events"])
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetDep(dg.AssetKey([stream.name, "raw"]), partition_mapping=dg.IdentityPartitionMapping())],
+        partitions_def=partitions(declared),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[stream.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=stream_version(declared),
+        description=f"{stream.description}\n\nRows that satisfy the contract, once each, with derived columns, named rules, "
+        f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine` with its name.",
+        metadata=column_schema(
+            declared.types, {name: column.description for name, column in declared.contract.columns.items()}
+        ),
+    )
+    def events(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+            lake.view(con, "raw", f"{stream.name}/raw", days[0], days[-1], empty_if_absent=True)
+            lake.view(con, "deliveries", f"{stream.name}/deliveries", days[0], days[-1], empty_if_absent=True)
+            verdicts = validation.judge(con, declared, days)
+            blocked = {verdict.day: verdict.blocked for verdict in verdicts if verdict.blocked}
+            if len(blocked) == len(days):
+                reasons = "; ".join(f"{day}: {', '.join(why)}" for day, why in blocked.items())
+                raise dg.Failure(f"{stream.name}: blocked, the events that were served stay as they are. {reasons}")
+            fit = [day for day in days if day not in blocked]
+            aside = con.sql("SELECT * FROM quarantined ORDER BY ds").to_arrow_reader(BATCH_ROWS)
+            lake.replace(f"{stream.name}/quarantine", aside, days)
+            rows = con.sql("SELECT * FROM accepted ORDER BY ds, event_time").to_arrow_reader(BATCH_ROWS)
+            written = lake.replace(f"{stream.name}/events", rows, fit)
+        for day, why in blocked.items():
+            context.log.error(f"{stream.name}: {day} is blocked: {', '.join(why)}")
+        counts = {verdict.day: _counts(verdict) for verdict in verdicts}
+        yield from record_days(context, written, inputs, by_day=counts, blocked=blocked)
+
+    return events
+
+
+def _counts(verdict: validation.Verdict) -> Mapping[str, Any]:
+    counted: dict[str, Any] = {
+        "rows_delivered": verdict.rows,
+        "duplicates": verdict.duplicates,
+        "quarantined": sum(verdict.quarantined.values()),
+    }
+    if verdict.quarantined:
+        counted["quarantined_by_rule"] = dg.MetadataValue.json(verdict.quarantined)
+    if verdict.excluded:
+        counted["excluded_by_rule"] = dg.MetadataValue.json(verdict.excluded)
+    return counted
+
+
+def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
+    stream = declared.stream
+    key = dg.AssetKey([stream.name, "statistics"])
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetDep(dg.AssetKey([stream.name, "events"]), partition_mapping=dg.IdentityPartitionMapping())],
+        partitions_def=partitions(declared),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[stream.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=stream_version(declared),
+        description=f"Presence, moments, quantiles and most frequent values of every column of {stream.name}, a row a column.",
+        metadata=column_schema({field.name: str(field.type) for field in statistics.SCHEMA}),
+    )
+    def column_statistics(
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine
+    ) -> Iterator[dg.MaterializeResult]:
+        from factory_assets.measures import plots
+
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+            lake.view(con, "events", f"{stream.name}/events", days[0], days[-1], empty_if_absent=True)
+            types = {name: kind for name, kind in declared.types.items() if name != stream.id}
+            table = statistics.describe(con, "events", types)
+            written = lake.replace(f"{stream.name}/statistics", table, days)
+            pictured = statistics.histograms(con, "events", types, days[-1])
+        metadata = {}
+        if pictured:
+            title = f"{stream.name} on {days[-1]}"
+            metadata["distributions"] = dg.MetadataValue.md(plots.markdown(plots.distributions_plot(pictured), title))
+        yield from record_days(context, written, inputs, metadata)
+
+    return column_statistics
+
+
+def deliveries_by_day(rows: list[dict[str, Any]]) -> dict[dt.date, list[list[str]]]:
+    """Rows of the deliveries table as day -> column names of each of its deliveries."""
+    found: dict[dt.date, list[list[str]]] = {}
+    for row in rows:
+        found.setdefault(row["ds"], []).append(json.loads(row["columns"]))
+    return found

@@ -1,0 +1,146 @@
+"""The asset checks of a stream: one a concern, on the day's partition of `raw`, judged by Great Expectations.
+
+A failed check that blocks stops the day before it becomes events. In a range run the day is held back by the `events`
+asset itself, and the other days go on.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import dagster as dg
+
+from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.events.assets import deliveries_by_day, partitions
+from factory_assets.events.expectations import CONCERNS, STRETCH_ROWS, Outcome, validate
+from factory_assets.materialization import days_of
+from factory_resources.engine import Engine
+from factory_resources.lake import Lake
+
+DESCRIPTIONS = {
+    "schema": "Every required column is delivered, and its values parse as the contract's type.",
+    "completeness": "Columns that may not be empty are not.",
+    "ranges": "Values lie between min and max, or among those allowed.",
+    "uniqueness": "No id occurs twice in a day.",
+}
+
+
+def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
+    stream = declared.stream
+    key = dg.AssetKey([stream.name, "raw"])
+
+    @dg.multi_asset_check(
+        name=f"{stream.name}__contract",
+        specs=[
+            dg.AssetCheckSpec(
+                concern,
+                asset=key,
+                blocking=True,
+                partitions_def=partitions(declared),
+                description=f"{DESCRIPTIONS[concern]} Contract version {declared.contract.version}, tolerance "
+                f"{declared.contract.tolerance:.1%} of a day's rows a rule.",
+            )
+            for concern in CONCERNS
+        ],
+    )
+    def contract(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.AssetCheckResult]:
+        days = days_of(context)
+        outcomes = [
+            outcome for stretch in _stretches(lake, declared, days) for outcome in _judged(lake, declared, stretch)
+        ]
+        for concern in CONCERNS:
+            yield from report(context, key, [outcome for outcome in outcomes if outcome.concern == concern])
+
+    return contract
+
+
+def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Iterator[list[dt.date]]:
+    """Whole days together, as long as their rows fit STRETCH_ROWS."""
+    rows: dict[dt.date, int] = {}
+    for row in _deliveries(lake, declared, days[0], days[-1]):
+        rows[row["ds"]] = rows.get(row["ds"], 0) + row["rows"]
+    stretch: list[dt.date] = []
+    for day in days:
+        if stretch and sum(rows.get(other, 0) for other in [*stretch, day]) > STRETCH_ROWS:
+            yield stretch
+            stretch = []
+        stretch.append(day)
+    yield stretch
+
+
+def _deliveries(lake: Lake, declared: DeclaredStream, first: dt.date, last: dt.date) -> list[dict]:
+    return lake.read(f"{declared.stream.name}/deliveries", first, last, empty_if_absent=True).to_pylist()
+
+
+def _judged(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> list[Outcome]:
+    columns = [*declared.contract.columns, "_unparsed", "ds"]
+    raw = lake.read(f"{declared.stream.name}/raw", days[0], days[-1], columns, empty_if_absent=True)
+    return validate(declared, raw, deliveries_by_day(_deliveries(lake, declared, days[0], days[-1])), days)
+
+
+def report(
+    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, outcomes: list[Outcome]
+) -> Iterator[dg.AssetCheckResult]:
+    """One result for a day; for a range an evaluation on each day's partition, and one result over all.
+
+    The result over all blocks only when every day is blocked: one bad day must not hold the others back.
+    """
+    concern = outcomes[0].concern
+    if len(outcomes) == 1:
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=concern,
+            passed=outcomes[0].passed,
+            severity=_severity(outcomes[0]),
+            metadata=_metadata(outcomes[0]),
+        )
+        return
+    for outcome in outcomes:
+        context.op_execution_context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=key,
+                check_name=concern,
+                passed=outcome.passed,
+                severity=_severity(outcome),
+                metadata=_metadata(outcome),
+                partition=str(outcome.day),
+            )
+        )
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    blocked = [outcome for outcome in outcomes if outcome.blocking]
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name=concern,
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.ERROR if len(blocked) == len(outcomes) else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "days": len(outcomes),
+            "days_with_failures": ", ".join(str(outcome.day) for outcome in failed) or "none",
+            "days_blocked": ", ".join(str(outcome.day) for outcome in blocked) or "none",
+        },
+    )
+
+
+def _severity(outcome: Outcome) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if outcome.blocking else dg.AssetCheckSeverity.WARN
+
+
+def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(outcome.rows)}
+    if outcome.notes:
+        metadata["notes"] = dg.MetadataValue.text("; ".join(outcome.notes))
+    if outcome.failures:
+        metadata["failures"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "column": failure.column,
+                        "expectation": failure.expectation,
+                        "rows": failure.count,
+                        "share": round(failure.share, 6),
+                        "examples": failure.examples,
+                    }
+                )
+                for failure in outcome.failures
+            ]
+        )
+    return metadata

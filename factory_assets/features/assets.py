@@ -1,0 +1,191 @@
+"""The assets of features: a snapshot of each view, and for each line its examples and their labels, a partition a day."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+import dagster as dg
+import duckdb
+
+from factory_assets.declarations.base import whole_days
+from factory_assets.declarations.catalogue import DeclaredLine, DeclaredStream
+from factory_assets.declarations.view import View
+from factory_assets.events.assets import partitions, stream_version
+from factory_assets.features import examples as example_rows
+from factory_assets.features import labels as label_rows
+from factory_assets.features import snapshots
+from factory_assets.features.examples import Load
+from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_resources.engine import Engine
+from factory_resources.lake import BATCH_ROWS, Lake
+
+GROUP = "features"
+
+
+def segment_partitions(line: str) -> dg.DynamicPartitionsDefinition:
+    """The nodes of a line's segment tree; `examples` adds those that it sees."""
+    return dg.DynamicPartitionsDefinition(name=f"{line}_segments")
+
+
+def window_of(stream: str, before: int, after: int = 0) -> dg.AssetDep:
+    """A dependency on a stream's events from `before` days ago to `after` days ahead."""
+    mapping = dg.TimeWindowPartitionMapping(
+        start_offset=before, end_offset=after, allow_nonexistent_upstream_partitions=True
+    )
+    return dg.AssetDep(dg.AssetKey([stream, "events"]), partition_mapping=mapping)
+
+
+def loader(lake: Lake, con: duckdb.DuckDBPyConnection) -> Load:
+    def load(name: str, table: str, first: dt.date, last: dt.date) -> None:
+        lake.view(con, name, table, first, last, empty_if_absent=True)
+
+    return load
+
+
+def view_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
+    key = dg.AssetKey(["features", view.name])
+
+    @dg.asset(
+        key=key,
+        deps=[window_of(view.stream, -whole_days(view.reach))],
+        partitions_def=partitions(declared),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[view.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=code_version(_definition(view), stream_version(declared)),
+        description=f"{view.description}\n\nValues of each {view.entity} at the close of the day (UTC), for those with an event "
+        f"within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
+        metadata=column_schema(
+            {view.entity: declared.types[view.entity]} | dict.fromkeys(view.names, "double"), view.features
+        ),
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=view.freshness)
+        if not declared.stream.end
+        else None,
+    )
+    def snapshot(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+            lake.view(
+                con,
+                "stream",
+                f"{view.stream}/events",
+                days[0] - dt.timedelta(whole_days(view.reach)),
+                days[-1],
+                empty_if_absent=True,
+            )
+            con.execute("CREATE TEMP TABLE events AS SELECT * FROM stream").fetchall()
+            rows = con.sql(snapshots.snapshot(con, view, "events", days)).to_arrow_reader(BATCH_ROWS)
+            written = lake.replace(f"features/{view.name}", rows, days)
+        yield from record_days(context, written, inputs)
+
+    return snapshot
+
+
+def _definition(view: View) -> dict:
+    return view.model_dump(mode="json", exclude={"owner", "description", "freshness"})
+
+
+def examples_version(declared: DeclaredLine) -> str:
+    """Changes with everything in the declarations that the line's examples depend on."""
+    line = declared.line
+    return code_version(
+        line.observe.model_dump(mode="json"),
+        line.features,
+        line.snapshot,
+        line.segments.levels,
+        [_definition(view) for view in declared.views.values()],
+    )
+
+
+def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "examples"])
+    fresh = [view.name for view in example_rows.fresh_views(declared)]
+    offset = example_rows.snapshot_offset(declared)
+    read = dg.TimeWindowPartitionMapping(
+        start_offset=offset, end_offset=offset, allow_nonexistent_upstream_partitions=True
+    )
+    views = [
+        dg.AssetDep(
+            dg.AssetKey(["features", name]), partition_mapping=dg.IdentityPartitionMapping() if name in fresh else read
+        )
+        for name in declared.views
+    ]
+
+    @dg.asset(
+        key=key,
+        deps=[window_of(stream, -back) for stream, back in example_rows.lookback(declared).items()] + views,
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=examples_version(declared),
+        description=f"{line.description}\n\nOne row an observation of the day with its complete feature vector, computed from "
+        "what was known at that moment. The same rows are scored, trained on and watched for drift.",
+        metadata=column_schema(
+            {"example_id": "varchar", "segment": "varchar", "observed_at": "timestamp"}
+            | {name: declared.observed.types.get(name, "double") for name in [*declared.carried, *declared.features]}
+        ),
+    )
+    def examples(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+            query = example_rows.build(con, declared, days, loader(lake, con))
+            nodes = list(example_rows.nodes_seen(con))
+            written = lake.replace(f"{line.name}/examples", con.sql(query).to_arrow_reader(BATCH_ROWS), days)
+        _add_nodes(context.instance, declared, nodes)
+        yield from record_days(context, written, inputs, {"segment_nodes": len(nodes)})
+
+    return examples
+
+
+def _add_nodes(instance: dg.DagsterInstance, declared: DeclaredLine, nodes: list[str]) -> None:
+    segments = declared.line.segments
+    if len(nodes) > segments.max_nodes:
+        raise dg.Failure(
+            f"{declared.line.name}: {len(nodes)} segment nodes by {', '.join(segments.levels)}, allowed: {segments.max_nodes}. "
+            "Is a level an id? If they are meant, raise segments.max_nodes."
+        )
+    name = f"{declared.line.name}_segments"
+    known = set(instance.get_dynamic_partitions(name))
+    # Written in order of the tree: a range of segment keys follows the order in which they were added.
+    instance.add_dynamic_partitions(name, [node for node in nodes if node not in known])
+
+
+def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "labels"])
+
+    @dg.asset(
+        key=key,
+        deps=[window_of(stream, *around) for stream, around in label_rows.lookaround(declared).items()],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=code_version(line.observe.model_dump(mode="json"), line.label.model_dump(mode="json")),
+        description=f"The truth for the observations of the day, complete {line.horizon_days} days later. "
+        "Filled again as more of it arrives.",
+        metadata=column_schema({"example_id": "varchar", "label": "double", "known_at": "timestamp"}),
+    )
+    def labels(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        through = labelled_through(declared, lake)
+        passed = label_rows.state(declared, days, through)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, passed)
+        with engine.connect() as con:
+            query = label_rows.build(con, declared, days, through, loader(lake, con))
+            written = lake.replace(f"{line.name}/labels", con.sql(query).to_arrow_reader(BATCH_ROWS), days)
+        yield from record_days(context, written, inputs, {"labels_known_through": str(through)})
+
+    return labels
+
+
+def labelled_through(declared: DeclaredLine, lake: Lake) -> dt.date:
+    """The last day of the events that labels are made from; its close is what a label may be known by."""
+    stream = declared.line.label.event or declared.line.observe.stream
+    return max(lake.days(f"{stream}/events"), default=declared.observed.stream.start)

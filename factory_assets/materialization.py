@@ -1,0 +1,152 @@
+"""How does an asset say what it wrote? Days and segments of a run, data versions, inputs and metadata, in one way.
+
+Dagster gives all partitions of a range run one data version, which would make them stale as soon as one of them is
+computed again alone. So a range run logs, after its own events, one event a partition with that partition's content
+hash. It also stamps each with a fingerprint of its inputs, by which `factory run` sees what needs no recomputing.
+"""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from factory_resources.lake import Written
+
+DATA_VERSION = "dagster/data_version"
+INPUTS = "factory/inputs"
+#: Raised when the meaning of what stations compute changes, so that results of older code count as stale.
+REVISION = "1"
+
+
+def code_version(*parts: Any) -> str:
+    """A short hash of what an asset's result depends on besides its inputs: its declaration and our code's revision."""
+    text = json.dumps([REVISION, *parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:
+    """The days of this run, one or a range of them."""
+    inner = context.op_execution_context if isinstance(context, dg.AssetCheckExecutionContext) else context
+    return sorted(dt.date.fromisoformat(key) for key in inner.partition_keys)
+
+
+def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
+    """Of each partition the data version of its newest materialisation."""
+    found = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[DATA_VERSION]
+    )
+    return {partition: tags[DATA_VERSION] for partition, tags in found.items()}
+
+
+def input_stamps(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
+    """Of each partition the fingerprint of the inputs that its newest materialisation was computed from."""
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    newest = list(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind).values())
+    if not newest:
+        return {}
+    # Only data versions are indexed by tag; the events themselves carry all of theirs.
+    records = instance.get_event_records(dg.EventRecordsFilter(event_type=kind, asset_key=key, storage_ids=newest))
+    events = [record.asset_materialization for record in records]
+    return {event.partition: (event.tags or {}).get(INPUTS, "") for event in events if event and event.partition}
+
+
+def day_offsets(dependency: dg.AssetDep) -> tuple[int, int] | None:
+    """Days before and after its own that a day of the asset reads of a dependency; None where that has no days."""
+    mapping = dependency.partition_mapping
+    if isinstance(mapping, dg.TimeWindowPartitionMapping):
+        return mapping.start_offset, mapping.end_offset
+    return (0, 0) if mapping is None or isinstance(mapping, dg.IdentityPartitionMapping) else None
+
+
+def input_fingerprints(
+    instance: dg.DagsterInstance,
+    spec: dg.AssetSpec,
+    days: Sequence[dt.date],
+    extra: Mapping[dt.date, str] | None = None,
+) -> dict[dt.date, str]:
+    """For each day a hash of the code version, the data versions of all days that it reads, and `extra`."""
+    digests = {day: hashlib.sha256(f"{spec.code_version}|{(extra or {}).get(day, '')}".encode()) for day in days}
+    for dependency in sorted(spec.deps, key=lambda dep: dep.asset_key):
+        offsets = day_offsets(dependency)
+        if offsets is None:
+            continue
+        versions = data_versions(instance, dependency.asset_key)
+        for day in days:
+            for offset in range(offsets[0], offsets[1] + 1):
+                upstream = str(day + dt.timedelta(days=offset))
+                digests[day].update(f"|{versions.get(upstream, '-')}".encode())
+    return {day: digest.hexdigest()[:16] for day, digest in digests.items()}
+
+
+def record_days(
+    context: dg.AssetExecutionContext,
+    written: Written,
+    inputs: Mapping[dt.date, str],
+    metadata: Mapping[str, Any] | None = None,
+    by_day: Mapping[dt.date, Mapping[str, Any]] | None = None,
+    blocked: Mapping[dt.date, Sequence[str]] | None = None,
+) -> Iterator[dg.MaterializeResult]:
+    """Report days of a lake table as materialised: table, version, rows and content hash, and the metadata given.
+
+    metadata: goes to the newest day, where a person looks first.
+    blocked: days of the run that were not written, with the reasons; their partitions say so.
+    """
+    newest = max(written.days)
+    described = {
+        str(day): {
+            "dagster/row_count": content.rows,
+            "dagster/uri": written.uri,
+            "table_version": written.version,
+            "content_hash": content.hash,
+            **((by_day or {}).get(day) or {}),
+            **((metadata or {}) if day == newest else {}),
+        }
+        for day, content in written.days.items()
+    }
+    tags = {
+        str(day): {DATA_VERSION: content.hash, INPUTS: inputs.get(day, "")} for day, content in written.days.items()
+    }
+    for day, reasons in (blocked or {}).items():
+        described[str(day)] = {"blocked": "; ".join(reasons), **((by_day or {}).get(day) or {})}
+        tags[str(day)] = {DATA_VERSION: "blocked", INPUTS: inputs.get(day, "")}
+    yield from record_partitions(context, described, tags)
+
+
+def record_partitions(
+    context: dg.AssetExecutionContext, metadata: Mapping[str, Mapping[str, Any]], tags: Mapping[str, Mapping[str, str]]
+) -> Iterator[dg.MaterializeResult]:
+    """Report partitions as materialised, each with its own data version, tags and metadata."""
+    keys = sorted(metadata)
+    if len(keys) == 1 and len(context.partition_keys) == 1:
+        (key,) = keys
+        own = {name: value for name, value in tags[key].items() if name != DATA_VERSION}
+        yield dg.MaterializeResult(
+            metadata=metadata[key], data_version=dg.DataVersion(tags[key][DATA_VERSION]), tags=own
+        )
+        return
+    whole = hashlib.sha256("".join(tags[key][DATA_VERSION] for key in keys).encode()).hexdigest()[:16]
+    yield dg.MaterializeResult(data_version=dg.DataVersion(whole))
+    event = context.instance.get_latest_materialization_event(context.asset_key)
+    provenance = dict(event.asset_materialization.tags or {}) if event and event.asset_materialization else {}
+    for key in keys:
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key=context.asset_key, partition=key, metadata=metadata[key], tags={**provenance, **tags[key]}
+            )
+        )
+
+
+def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Definition metadata that shows columns, types and meanings on the asset page."""
+    described = descriptions or {}
+    return {
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn(name, kind.lower(), description=described.get(name) or None)
+                for name, kind in columns.items()
+            ]
+        )
+    }

@@ -1,0 +1,1 @@
+"""How is a quantity measured and drawn, the same at every station? Metrics, profiles, plots."""

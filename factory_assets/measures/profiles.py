@@ -1,0 +1,1 @@
+from factory_assets.monitoring.drift import Profile, profile, profiles  # noqa

@@ -1,0 +1,1 @@
+"""Does the model in service still see, and do, what it was released for?"""

@@ -1,0 +1,203 @@
+"""The monitors of a line: `performance` of its predictions once labels are in, `drift` of what it sees and says."""
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.events.assets import partitions
+from factory_assets.features.segments import ROOT
+from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_assets.measures import plots
+from factory_assets.monitoring import performance as performance_rows
+from factory_assets.monitoring.drift import Drift, drift
+from factory_assets.monitoring.report import drift_report
+from factory_assets.training.assets import metric_of
+from factory_assets.training.released import PREDICTION, ReleasedModel, load
+from factory_resources.archive import Archive
+from factory_resources.engine import Engine
+from factory_resources.lake import Lake
+from factory_resources.reports import Reports
+
+GROUP = "monitoring"
+DRIFT_SCHEMA = pa.schema(
+    [
+        ("node", pa.string()),
+        ("version", pa.string()),
+        ("column", pa.string()),
+        ("statistic", pa.float64()),
+        ("limit", pa.float64()),
+        ("p_value", pa.float64()),
+        ("rows", pa.int64()),
+        ("null_share", pa.float64()),
+        ("verdict", pa.string()),
+        ("ds", pa.date32()),
+    ]
+)
+
+
+def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "performance"])
+
+    @dg.asset(
+        key=key,
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.IdentityPartitionMapping())
+            for name in ("predictions", "labels")
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version("performance", line.task),
+        description=f"{line.description}\n\nMetrics of the day's predictions for every node, beside a naive guess on the same rows; "
+        f"complete {line.horizon_days} days after the day.",
+        metadata=column_schema({field.name: str(field.type) for field in performance_rows.schema(line.task)}),
+    )
+    def performance(context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+            for name in ("predictions", "labels"):
+                lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
+            versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
+            naive = {version: load(archive, line.name, version).naive for version in versions}
+            written = lake.replace(f"{line.name}/performance", performance_rows.measure(con, line.task, naive), days)
+        history = lake.read(f"{line.name}/performance", last=days[-1])
+        overall = _rows_of(history, ROOT)
+        metric = metric_of(declared)
+        by_day = {row["ds"]: _numbers(row, metric) for row in overall if row["ds"] in written.days}
+        yield from record_days(context, written, inputs, _course(declared, overall, metric), by_day)
+
+    return performance
+
+
+def _rows_of(history: pa.Table, node: str) -> list[dict[str, Any]]:
+    return sorted(history.filter(pc.equal(history["segment"], node)).to_pylist(), key=lambda row: row["ds"])
+
+
+def _numbers(row: dict[str, Any], metric: str) -> dict[str, Any]:
+    numbers = {"predicted": row["predicted"], "labelled": row["labelled"]}
+    return numbers | {name: row[name] for name in (metric, f"naive_{metric}") if row[name] is not None}
+
+
+def _course(declared: DeclaredLine, overall: Sequence[dict[str, Any]], metric: str) -> dict[str, dg.MetadataValue]:
+    measured = [row for row in overall if row[metric] is not None]
+    if not measured:
+        return {}
+    series = {"champion": [row[metric] for row in measured], "naive": [row[f"naive_{metric}"] for row in measured]}
+    title = f"{declared.line.name}: {metric} by day, all segments"
+    png = plots.series_plot([row["ds"] for row in measured], series, title, metric)
+    return {"course": dg.MetadataValue.md(plots.markdown(png, title))}
+
+
+def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "drift"])
+
+    @dg.asset(
+        key=key,
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.IdentityPartitionMapping())
+            for name in ("examples", "predictions")
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "evidently"},
+        code_version=code_version("drift", declared.features),
+        description=f"{line.description}\n\nEvery feature, and the prediction, of the day's rows against the training data of the "
+        "champion that answered, node by node. The Evidently report of the newest day of a run shows the same columns.",
+        metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}),
+    )
+    def drift_of_day(
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, reports: Reports
+    ) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        models: dict[str, ReleasedModel] = {}
+        rows: list[dict[str, Any]] = []
+        by_day: dict[dt.date, dict[str, Any]] = {}
+        with engine.connect() as con:
+            for day in days:
+                scored = _scored_rows(con, lake, declared, day)
+                found = _verdicts(archive, declared, scored, models)
+                by_day[day] = _summary(found)
+                rows += [_row(day, node, version, verdict) for node, version, verdict in found]
+        written = lake.replace(f"{line.name}/drift", pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA), days)
+        report = _report(declared, scored, models, days[-1], reports)
+        yield from record_days(context, written, inputs, report, by_day)
+
+    return drift_of_day
+
+
+def _scored_rows(con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine, day: dt.date) -> pa.Table:
+    """The day's examples with the prediction each got, and from whom."""
+    for name in ("examples", "predictions"):
+        lake.view(con, name, f"{declared.line.name}/{name}", day, day, empty_if_absent=True)
+    return con.sql(
+        """SELECT examples.*, node, version, prediction FROM examples JOIN predictions USING (ds, example_id)
+           ORDER BY examples.observed_at, example_id"""
+    ).to_arrow_table()
+
+
+def _verdicts(
+    archive: Archive, declared: DeclaredLine, scored: pa.Table, models: dict[str, ReleasedModel]
+) -> list[tuple[str, str, Drift]]:
+    answered = sorted(set(zip(scored["node"].to_pylist(), scored["version"].to_pylist(), strict=True)))
+    found = []
+    for node, version in answered:
+        models[version] = models.get(version) or load(archive, declared.line.name, version)
+        rows = scored.filter(pc.equal(scored["version"], version))
+        profiles = models[version].profiles
+        found += [(node, version, drift(profiles[name], rows[name])) for name in [*models[version].features, PREDICTION]]
+    return found
+
+
+def _row(day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any]:
+    fields = ("column", "statistic", "limit", "p_value", "rows", "null_share", "verdict")
+    return {"node": node, "version": version, "ds": day} | {name: getattr(verdict, name) for name in fields}
+
+
+def _summary(found: list[tuple[str, str, Drift]]) -> dict[str, Any]:
+    drifted = [(node, verdict) for node, _, verdict in found if verdict.verdict == "drifted"]
+    if not found:
+        return {"verdict": "no verdict: nothing was predicted"}
+    worst = sorted(drifted, key=lambda item: -item[1].statistic)[:10]
+    return {
+        "verdict": "drifted" if drifted else "stable",
+        "columns_drifted": len(drifted),
+        "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in found),
+        "worst": dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {"node": node, "column": verdict.column, "psi": round(verdict.statistic, 4), "limit": round(verdict.limit, 4)}
+                )
+                for node, verdict in worst
+            ],
+            schema=dg.TableSchema([dg.TableColumn("node"), dg.TableColumn("column"), dg.TableColumn("psi"), dg.TableColumn("limit")]),
+        ),
+    }
+
+
+def _report(
+    declared: DeclaredLine, scored: pa.Table, models: dict[str, ReleasedModel], day: dt.date, reports: Reports
+) -> dict[str, dg.MetadataValue]:
+    """Evidently's pictures of the rows that the coarsest answering node scored on the newest day."""
+    if not scored.num_rows:
+        return {}
+    node = min(set(scored["node"].to_pylist()), key=lambda name: (name != ROOT, name.count("/"), name))
+    rows = scored.filter(pc.equal(scored["node"], node))
+    model = models[rows["version"][0].as_py()]
+    categorical = [name for name in model.features if name in model.encoding.categories]
+    numerical = [name for name in (*model.features, PREDICTION) if name not in categorical]
+    html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, f"{declared.line.name}, {node}, {day}")
+    return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

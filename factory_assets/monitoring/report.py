@@ -1,0 +1,1 @@
+def drift_report(*a, **k): return "x"

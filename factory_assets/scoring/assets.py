@@ -1,0 +1,96 @@
+"""The asset `<line>/predictions`: every observation of the day scored by the champion of its nearest node."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+import pyarrow as pa
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.events.assets import partitions
+from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_assets.scoring.predictions import champion_periods, predict, schema
+from factory_assets.training.released import ReleasedModel, load
+from factory_resources.archive import Archive
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+
+GROUP = "scoring"
+
+
+def champions_of_days(ledger: Ledger, line: str, days: Sequence[dt.date]) -> dict[dt.date, dict[str, str]]:
+    """For each day node -> version of the champions that answer on it: those decided as of an earlier day."""
+    decided = ledger.trained_as_of(line)
+    by_cut: dict[int, dict[str, str]] = {}
+    found = {}
+    for day in days:
+        cut = sum(1 for as_of in decided if as_of < day)
+        if cut not in by_cut:
+            held = ledger.champions(line, before=day)
+            by_cut[cut] = {node: str(decision.champion) for node, decision in held.items()}
+        found[day] = by_cut[cut]
+    return found
+
+
+def champion_state(champions: Mapping[dt.date, Mapping[str, str]]) -> dict[dt.date, str]:
+    """What a day's predictions depend on beside its examples, as text."""
+    return {day: json.dumps(held, sort_keys=True) for day, held in champions.items()}
+
+
+def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "predictions"])
+
+    @dg.asset(
+        key=key,
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=dg.IdentityPartitionMapping()),
+            dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping()),
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version("predictions"),
+        description=f"{line.description}\n\nOne row an observation: the prediction, and which node and version answered. A day is "
+        "scored by the champions decided before it, also when it is computed again later.",
+        metadata=column_schema({field.name: str(field.type) for field in schema(pa.string())}),
+    )
+    def predictions(
+        context: dg.AssetExecutionContext, lake: Lake, archive: Archive, ledger: Ledger
+    ) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        champions = champions_of_days(ledger, line.name, days)
+        inputs = input_fingerprints(
+            context.instance, context.assets_def.get_asset_spec(key), days, champion_state(champions)
+        )
+        example_id = (
+            lake.read(f"{line.name}/examples", days[0], days[-1], ["example_id"], empty_if_absent=True)
+            .schema.field(0)
+            .type
+        )
+        models: dict[str, ReleasedModel] = {}
+
+        def scored() -> Iterator[pa.RecordBatch]:
+            for period, held in champion_periods(days, champions):
+                for version in set(held.values()) - set(models):
+                    models[version] = load(archive, line.name, version)
+                answering = {node: models[version] for node, version in held.items()}
+                for day in period:
+                    examples = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
+                    yield from predict(examples, answering).to_batches()
+
+        written = lake.replace(
+            f"{line.name}/predictions", pa.RecordBatchReader.from_batches(schema(example_id), scored()), days
+        )
+        unanswered = [day for day in days if not champions[day]]
+        yield from record_days(
+            context,
+            written,
+            inputs,
+            by_day={day: {"status": "no champion had been decided before this day"} for day in unanswered},
+        )
+
+    return predictions

@@ -1,0 +1,72 @@
+"""What does the champion say about each observation, and which champion was it? Rows of `<line>/predictions`."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory_assets.features.segments import answering
+from factory_assets.training.released import ReleasedModel
+
+
+def schema(example_id: pa.DataType) -> pa.Schema:
+    """Columns of the predictions table; `node` is the segment node that answered, `version` its champion."""
+    return pa.schema(
+        [
+            ("example_id", example_id),
+            ("observed_at", pa.timestamp("us")),
+            ("segment", pa.string()),
+            ("node", pa.string()),
+            ("version", pa.string()),
+            ("prediction", pa.float64()),
+            ("ds", pa.date32()),
+        ]
+    )
+
+
+def champion_periods(
+    days: Sequence[dt.date], champions: Mapping[dt.date, Mapping[str, str]]
+) -> Iterator[tuple[list[dt.date], Mapping[str, str]]]:
+    """Days in order, grouped while the same champions answer: (days, node -> version)."""
+    group: list[dt.date] = []
+    for day in days:
+        if group and champions[day] != champions[group[-1]]:
+            yield group, champions[group[-1]]
+            group = []
+        group.append(day)
+    if group:
+        yield group, champions[group[-1]]
+
+
+def predict(examples: pa.Table, models: Mapping[str, ReleasedModel]) -> pa.Table:
+    """Predictions for examples by the model of each row's nearest node that has one.
+
+    models: node -> champion. Rows for which not even the root has a model are left out.
+    """
+    segment = examples["segment"]
+    leaves = pc.unique(segment).to_pylist()
+    nodes = {leaf: answering(leaf, models) for leaf in leaves}
+    parts = []
+    for node in sorted({node for node in nodes.values() if node is not None}):
+        answered = [leaf for leaf, answer in nodes.items() if answer == node]
+        rows = examples.filter(pc.is_in(segment, pa.array(answered, segment.type)))
+        parts.append(_predicted(rows, node, models[node]))
+    wanted = schema(examples.schema.field("example_id").type)
+    return (
+        pa.concat_tables(parts).sort_by([("ds", "ascending"), ("observed_at", "ascending")])
+        if parts
+        else wanted.empty_table()
+    )
+
+
+def _predicted(rows: pa.Table, node: str, model: ReleasedModel) -> pa.Table:
+    columns = {name: rows[name] for name in ("example_id", "observed_at", "segment")}
+    columns |= {
+        "node": pa.array(np.full(rows.num_rows, node, dtype=object), pa.string()),
+        "version": pa.array(np.full(rows.num_rows, model.version, dtype=object), pa.string()),
+        "prediction": pa.array(model.predict(rows), pa.float64()),
+        "ds": rows["ds"],
+    }
+    return pa.table(columns).cast(schema(rows.schema.field("example_id").type))

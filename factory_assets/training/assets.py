@@ -1,0 +1,172 @@
+"""The asset `<line>/model`: a challenger for every node of the segment tree, all due nodes in one run."""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.events.assets import stream_version
+from factory_assets.features.assets import segment_partitions
+from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
+from factory_assets.measures.metrics import DEFAULT
+from factory_assets.training.dataset import close_of, labelled
+from factory_assets.training.fitting import Fitted, NotTrained, fit_nodes, rows_within
+from factory_assets.training.released import release
+from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
+from factory_resources.archive import Archive
+from factory_resources.engine import Engine
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger, VersionRecord
+
+GROUP = "training"
+#: Run tag: train as if it were the close of this day. Without it, the last day that has examples.
+AS_OF = "factory/as_of"
+
+
+def as_of(context: dg.AssetExecutionContext, lake: Lake, line: str) -> dt.date:
+    """The day at whose close a training run stands."""
+    tagged = context.run.tags.get(AS_OF)
+    if tagged:
+        return dt.date.fromisoformat(tagged)
+    days = lake.days(f"{line}/examples")
+    if not days:
+        raise dg.Failure(f"{line}: there are no examples yet; materialise {line}/examples first")
+    return days[-1]
+
+
+def metric_of(declared: DeclaredLine) -> str:
+    """The metric by which the line's models are compared."""
+    return declared.line.gate.metric or DEFAULT[declared.line.task]
+
+
+def model_version(declared: DeclaredLine) -> str:
+    """Changes with everything in the declaration that a model is made by; it is the id of the configuration."""
+    line = declared.line
+    fields = line.model_dump(
+        mode="json", include={"task", "observe", "label", "segments", "train", "candidates", "seed"}
+    )
+    return code_version(fields, declared.features)
+
+
+def contract_hash(declared: DeclaredLine) -> str:
+    """Changes with the contract, or the derived columns, of any stream that the line stands on."""
+    names = {declared.line.observe.stream, *(view.stream for view in declared.views.values())}
+    names |= {declared.line.label.event} if declared.line.label.event else set()
+    return code_version([stream_version(declared.streams[name]) for name in sorted(names)])
+
+
+def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "model"])
+
+    @dg.asset(
+        key=key,
+        deps=[
+            # Only the newest day reaches the models: filling in an old day is no reason to train.
+            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.LastPartitionMapping())
+            for name in ("examples", "labels")
+        ],
+        partitions_def=segment_partitions(line.name),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={candidate.estimator.replace("_", "") for candidate in line.candidates.values()} - {"constant"}
+        or {"python"},
+        code_version=model_version(declared),
+        description=f"{line.description}\n\nA challenger for each node of {' → '.join(['global', *line.segments.levels])} with at "
+        f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
+    )
+    def model(
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, ledger: Ledger
+    ) -> Iterator[dg.MaterializeResult]:
+        day, started = as_of(context, lake, line.name), dt.datetime.now(dt.UTC)
+        try:
+            span = require_coverage(declared, day)
+        except TrainingRefused as refused:
+            raise dg.Failure(str(refused), allow_retries=False) from None
+        with engine.connect() as con:
+            holdout_opens = close_of(span.holdout_from - dt.timedelta(days=1))
+            train, tables = labelled(con, lake, line.name, span.train_from, span.train_to, holdout_opens)
+            recent = lake.read(f"{line.name}/examples", span.holdout_from, span.holdout_to, empty_if_absent=True)
+        context.log.info(
+            f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(context.partition_keys)} nodes"
+        )
+        metadata, tags = {}, {}
+        for outcome in fit_nodes(line, train, declared.features, context.partition_keys, metric_of(declared)):
+            version = None
+            if isinstance(outcome, Fitted):
+                version = release(
+                    archive, line, span, outcome, rows_within(train, outcome.node), rows_within(recent, outcome.node)
+                )
+                ledger.register(_record(declared, span, outcome, version, tables, archive, context.run_id, started))
+            metadata[outcome.node] = _metadata(outcome, version, span)
+            tags[outcome.node] = {DATA_VERSION: version or "none", INPUTS: str(day)}
+        yield from record_partitions(context, metadata, tags)
+
+    return model
+
+
+def _record(
+    declared: DeclaredLine,
+    span: Timeline,
+    fitted: Fitted,
+    version: str,
+    tables: dict[str, int],
+    archive: Archive,
+    run_id: str,
+    started: dt.datetime,
+) -> VersionRecord:
+    line = declared.line
+    importances = dict(zip(fitted.encoding.features, map(float, fitted.model.importances()), strict=True))
+    return VersionRecord(
+        version=version,
+        line=line.name,
+        segment=fitted.node,
+        task=line.task,
+        estimator=fitted.estimator,
+        candidate=fitted.candidate,
+        configuration={
+            "id": model_version(declared),
+            "contract": contract_hash(declared),
+            "params": dict(fitted.params),
+            "features": declared.features,
+            "seed": line.seed,
+        },
+        as_of=span.as_of,
+        train_from=span.train_from,
+        train_to=span.train_to,
+        holdout_from=span.holdout_from,
+        holdout_to=span.holdout_to,
+        rows=fitted.rows,
+        positives=fitted.positives,
+        tables=tables,
+        validation=fitted.validation,
+        importances=importances,
+        owner=line.owner,
+        archive_uri=archive.uri(line.name, version),
+        run_id=run_id,
+        started_at=started,
+        ended_at=dt.datetime.now(dt.UTC),
+    )
+
+
+def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline) -> dict[str, Any]:
+    common = {"rows": outcome.rows, "as_of": str(span.as_of), "train": f"{span.train_from} .. {span.train_to}"}
+    if isinstance(outcome, NotTrained):
+        return {**common, "status": "an ancestor answers", "reason": outcome.reason}
+    importances = sorted(
+        zip(outcome.encoding.features, outcome.model.importances(), strict=True), key=lambda item: -item[1]
+    )
+    table = dg.MetadataValue.table(
+        [dg.TableRecord({"feature": name, "importance": round(float(share), 4)}) for name, share in importances[:15]]
+    )
+    return {
+        **common,
+        "status": "trained",
+        "version": version,
+        "candidate": outcome.candidate,
+        "validation": dg.MetadataValue.json(outcome.validation),
+        "importances": table,
+    }

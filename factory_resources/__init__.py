@@ -1,0 +1,1 @@
+"""What the line plugs into: engine, lake, archive, ledger, reports. Each is one resource, configured by URI."""

@@ -1,0 +1,280 @@
+"""Where do tables live, and how is a day of one replaced? Delta Lake tables on a local path or an object store.
+
+A table is partitioned by `ds`, the day. Replacing days is one atomic commit: readers see all of it or nothing, and
+doing it twice gives the same rows. A reader names a version, or gets the newest one consistently.
+"""
+
+import contextlib
+import datetime as dt
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+from pydantic import Field
+
+DAY = "ds"
+#: Delta's type -> DuckDB's.
+DUCKDB_TYPES = {
+    "long": "BIGINT",
+    "integer": "INTEGER",
+    "short": "SMALLINT",
+    "byte": "TINYINT",
+    "double": "DOUBLE",
+    "float": "FLOAT",
+    "boolean": "BOOLEAN",
+    "string": "VARCHAR",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+    "timestamp_ntz": "TIMESTAMP",
+}
+#: Rows handed to the writer at a time; bounds memory whatever the length of the range.
+BATCH_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class DayContent:
+    """What one day of a table holds: how many rows, and a hash that depends on their values alone."""
+
+    rows: int = 0
+    digest: int = 0
+
+    @property
+    def hash(self) -> str:
+        return f"{self.rows}-{self.digest:016x}"
+
+    def __add__(self, other: "DayContent") -> "DayContent":
+        # A sum of row hashes: the same rows give the same value in any order and any batching.
+        return DayContent(self.rows + other.rows, (self.digest + other.digest) % 2**64)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The outcome of a write: the table's new version and the content of every day that was replaced."""
+
+    table: str
+    uri: str
+    version: int
+    days: dict[dt.date, DayContent] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return sum(day.rows for day in self.days.values())
+
+
+class Lake(dg.ConfigurableResource):
+    """Delta tables below one root."""
+
+    root: str = Field(description="Local path or object-store URI (s3://bucket/prefix, gs://..., az://...).")
+    storage_options: dict[str, str] = Field(
+        default={},
+        description="Options of the object store, such as aws_endpoint_url; credentials come from the environment.",
+    )
+
+    @cached_property
+    def _is_remote(self) -> bool:
+        return "://" in self.root and not self.root.startswith("file://")
+
+    def uri(self, table: str) -> str:
+        return f"{self.root.rstrip('/')}/{table}"
+
+    def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.uri(table), version=version, storage_options=self.storage_options or None)
+        except TableNotFoundError:
+            return None
+
+    def version(self, table: str) -> int | None:
+        """Newest version of the table, None while it does not exist."""
+        opened = self._open(table)
+        return opened.version() if opened else None
+
+    def columns(self, table: str, version: int | None = None) -> dict[str, str]:
+        """Column -> type of the table, {} while it does not exist."""
+        opened = self._open(table, version)
+        if opened is None:
+            return {}
+        return {column.name: str(getattr(column.type, "type", column.type)) for column in opened.schema().fields}
+
+    def days(self, table: str, version: int | None = None) -> list[dt.date]:
+        """Days of which the table holds rows, ascending."""
+        opened = self._open(table, version)
+        if opened is None:
+            return []
+        return sorted({dt.date.fromisoformat(str(part[DAY])) for part in opened.partitions()})
+
+    def replace(self, table: str, rows: pa.RecordBatchReader | pa.Table, days: Sequence[dt.date]) -> Written:
+        """Replace these days of a table by the rows, in one commit. Days without a row end up empty.
+
+        rows: have a column `ds`; one outside `days` is a ValueError, and nothing is written. Columns new to the table
+            are added to it. Row order does not matter; rows in order of `ds` keep memory flat.
+        """
+        if not days:
+            raise ValueError("no day to replace")
+        reader = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_reader(BATCH_ROWS)
+        content = {day: DayContent() for day in days}
+        with _Prefetched(_counted(reader, content)) as batches:
+            try:
+                write_deltalake(
+                    self.uri(table),
+                    pa.RecordBatchReader.from_batches(reader.schema, batches),
+                    mode="overwrite",
+                    partition_by=[DAY],
+                    predicate=_days_predicate(days),
+                    schema_mode="merge",
+                    storage_options=self.storage_options or None,
+                )
+            except Exception:
+                # What went wrong while the rows were made says more than what the writer makes of it.
+                if batches.error is not None:
+                    raise batches.error from None
+                raise
+        return Written(table, self.uri(table), self.version(table) or 0, content)
+
+    def view(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        name: str,
+        table: str,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        version: int | None = None,
+        empty_if_absent: bool = False,
+    ) -> int | None:
+        """Make days `first` to `last` of a table a view called `name` on the connection; returns the version it reads.
+
+        Only the files of those days are opened, and only the columns that a query uses are read. Where the table has
+        no row of these days, that is a LookupError, or an empty view if `empty_if_absent`. A table that does not exist
+        is always a LookupError: it has no columns to show.
+        """
+        opened = self._open(table, version)
+        if opened is None:
+            raise LookupError(f"table {table} does not exist in {self.root}: materialise it first")
+        types = {column.name: str(getattr(column.type, "type", column.type)) for column in opened.schema().fields}
+        files = [
+            file
+            for day, file in self._files(table, opened)
+            if (not first or day >= first) and (not last or day <= last)
+        ]
+        if not files:
+            if not empty_if_absent:
+                raise LookupError(f"table {table} has no rows from {first} to {last}")
+            empty = ", ".join(f'NULL::{DUCKDB_TYPES[kind]} AS "{column}"' for column, kind in types.items())
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {empty} WHERE false").fetchall()
+            return int(opened.version())
+        if self._is_remote:
+            self._register_filesystem(con)
+        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        con.execute(
+            f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {', '.join(chr(34) + column + chr(34) for column in types)} "
+            f"FROM read_parquet([{listed}], hive_partitioning = true, hive_types = {{'{DAY}': DATE}}, union_by_name = true)"
+        ).fetchall()
+        return int(opened.version())
+
+    def read(
+        self,
+        table: str,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        columns: Sequence[str] = (),
+        version: int | None = None,
+        empty_if_absent: bool = False,
+    ) -> pa.Table:
+        """Days of a table as an Arrow table; of a table or days that do not exist, LookupError (see `view`)."""
+        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+            self.view(con, "days", table, first, last, version, empty_if_absent)
+            chosen = ", ".join(f'"{column}"' for column in columns) or "*"
+            return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()
+
+    def _files(self, table: str, opened: DeltaTable) -> Iterator[tuple[dt.date, str]]:
+        actions: Any = pa.table(opened.get_add_actions(flatten=True))
+        base = self.uri(table).removeprefix("file://")
+        for path, day in zip(actions["path"].to_pylist(), actions[f"partition.{DAY}"].to_pylist(), strict=True):
+            yield day, f"{base}/{path}"
+
+    def _register_filesystem(self, con: duckdb.DuckDBPyConnection) -> None:
+        # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
+        import fsspec
+
+        scheme = self.root.split("://", 1)[0]
+        options = {"endpoint_url": url} if (url := self.storage_options.get("aws_endpoint_url")) else {}
+        con.register_filesystem(fsspec.filesystem(scheme, **options))
+
+
+def _days_predicate(days: Sequence[dt.date]) -> str:
+    ordered = sorted(days)
+    if (ordered[-1] - ordered[0]).days + 1 == len(ordered):
+        return f"{DAY} >= '{ordered[0]}' AND {DAY} <= '{ordered[-1]}'"
+    listed = ", ".join(f"'{day}'" for day in ordered)
+    return f"{DAY} IN ({listed})"
+
+
+def _counted(reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]) -> Iterator[pa.RecordBatch]:
+    """Pass batches through, adding up rows and hashes of each day on the way: one pass, whatever the size."""
+    columns = ", ".join(f'"{name}"' for name in sorted(reader.schema.names))
+    with duckdb.connect(":memory:", config={"threads": 1}) as con:
+        for batch in reader:
+            con.register("batch", pa.Table.from_batches([batch]))
+            # The two 32-bit halves are summed apart because a sum of 64-bit hashes would become a slow 128-bit one.
+            sums = con.execute(
+                f"""SELECT ds, count(*), sum((h >> 32)::BIGINT)::BIGINT, sum((h & 4294967295)::BIGINT)::BIGINT
+                    FROM (SELECT ds, hash({columns}) AS h FROM batch) GROUP BY ds"""
+            ).fetchall()
+            for day, rows, high, low in sums:
+                if day not in content:
+                    raise ValueError(f"a row of {day} among those that replace {min(content)} to {max(content)}")
+                content[day] += DayContent(rows, ((int(high) << 32) + int(low)) % 2**64)
+            yield batch
+
+
+class _Prefetched(Iterator[pa.RecordBatch]):
+    """Batches made in a thread of their own, a few ahead of the writer.
+
+    The writer asks for them from inside its own runtime, where nothing may use that runtime again: rows that are
+    themselves read from the lake would panic there.
+    """
+
+    AHEAD = 3
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]):
+        self._batches = batches
+        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(self.AHEAD)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._make, name="lake-rows", daemon=True)
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> "_Prefetched":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self._queue.get_nowait()
+            self._thread.join(0.01)
+
+    def _make(self) -> None:
+        try:
+            for batch in self._batches:
+                self._queue.put(batch)
+                if self._stopped.is_set():
+                    break
+        except BaseException as error:
+            self.error = error
+        self._queue.put(None)
+
+    def __next__(self) -> pa.RecordBatch:
+        batch = self._queue.get()
+        if batch is not None:
+            return batch
+        if self.error is not None:
+            raise self.error
+        raise StopIteration

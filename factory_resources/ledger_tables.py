@@ -1,0 +1,208 @@
+"""What keeps the ledger honest? Its three tables, the triggers that refuse a rewrite, and the transactions that
+make writers wait for each other: on SQLite and on PostgreSQL alike.
+"""
+
+import datetime as dt
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+
+#: NaN and infinity are no JSON: PostgreSQL would refuse what SQLite keeps.
+to_json = partial(json.dumps, allow_nan=False)
+#: Seconds a writer waits for the others; a write takes milliseconds, so reaching it means a stuck process.
+BUSY_SECONDS = 30
+#: The deployment's PostgreSQL is shared with Dagster and has about a hundred connections for all of its processes.
+MAX_CONNECTIONS = 8
+
+
+class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
+    """An aware time, kept as UTC. SQLite has no time zones, so there it is kept without one."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        return value.astimezone(dt.UTC) if value else None
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class Day(sa.types.TypeDecorator[dt.date]):
+    """A date and nothing finer: PostgreSQL would take noon of a day to be after that day, SQLite would not."""
+
+    impl = sa.Date
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.date | None, dialect: Dialect) -> dt.date | None:
+        if isinstance(value, dt.datetime):
+            raise TypeError(f"the ledger counts in days: give a date, not {value!r}")
+        return value
+
+
+def _text(name: str, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=nullable)
+
+
+def _dates(*names: str) -> list[sa.Column[dt.date]]:
+    return [sa.Column(name, Day, nullable=False) for name in names]
+
+
+def _jsons(*names: str) -> list[sa.Column[Any]]:
+    # JSON and not JSONB: PostgreSQL keeps the text itself, so that every float comes back bit for bit.
+    return [sa.Column(name, sa.JSON, nullable=False) for name in names]
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", sa.Integer, primary_key=True)
+
+
+def _of_a_registered_version(column: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(["line", column], ["ledger_versions.line", "ledger_versions.version"])
+
+
+METADATA = sa.MetaData()
+
+VERSIONS = sa.Table(
+    "ledger_versions",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "version", "segment", "task", "estimator", "candidate")),
+    *_dates("as_of", "train_from", "train_to", "holdout_from", "holdout_to"),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("positives", sa.BigInteger),
+    *_jsons("configuration", "tables", "validation", "importances"),
+    *map(_text, ("owner", "archive_uri", "run_id")),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("line", "version"),
+    sa.Index("ledger_versions_of_node", "line", "segment", "as_of"),
+)
+
+EVALUATIONS = sa.Table(
+    "ledger_evaluations",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "segment", "version")),
+    _text("incumbent_version", nullable=True),
+    *_dates("as_of", "holdout_from", "holdout_to"),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    *_jsons("challenger", "incumbent", "naive"),
+    _of_a_registered_version("version"),
+    _of_a_registered_version("incumbent_version"),
+    sa.Index("ledger_evaluations_of_version", "line", "segment", "version"),
+)
+
+DECISIONS = sa.Table(
+    "ledger_decisions",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "segment")),
+    # 1, 2, 3 ... within a node: what two writers that did not wait for each other cannot both insert.
+    sa.Column("sequence", sa.Integer, nullable=False),
+    *_dates("as_of"),
+    _text("verdict"),
+    _text("version", nullable=True),
+    _text("champion", nullable=True),
+    *map(_text, ("reason", "decided_by")),
+    *_jsons("evidence"),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("line", "segment", "sequence"),
+    _of_a_registered_version("version"),
+    _of_a_registered_version("champion"),
+)
+
+
+def _guard(table: sa.Table) -> None:
+    """Create triggers with the table, in its transaction, that refuse to change or remove a row."""
+    refusal = "the ledger is append-only: add a decision instead"
+    keys = [c.columns.keys() for c in table.constraints if isinstance(c, sa.UniqueConstraint | sa.PrimaryKeyConstraint)]
+    taken = " OR ".join("(" + " AND ".join(f"{name} = NEW.{name}" for name in key) + ")" for key in sorted(keys))
+    sqlite = {
+        "update": "UPDATE ON %(table)s",
+        "delete": "DELETE ON %(table)s",
+        # INSERT OR REPLACE removes the old row without firing a DELETE trigger.
+        "replace": f"INSERT ON %(table)s WHEN EXISTS (SELECT 1 FROM %(table)s WHERE {taken})",
+    }
+    for name, event in sqlite.items():
+        ddl = f"CREATE TRIGGER %(table)s_no_{name} BEFORE {event} BEGIN SELECT RAISE(ABORT, '{refusal}'); END"
+        sa.event.listen(table, "after_create", sa.DDL(ddl).execute_if(dialect="sqlite"))
+    postgresql = (
+        "CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN RAISE EXCEPTION '{refusal}'; END $$",
+        "CREATE TRIGGER %(table)s_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %(table)s"
+        " FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()",
+    )
+    for ddl in postgresql:
+        sa.event.listen(table, "after_create", sa.DDL(ddl).execute_if(dialect="postgresql"))
+
+
+for _table in METADATA.sorted_tables:
+    _guard(_table)
+
+
+def open_ledger(url: str) -> sa.Engine:
+    """Engine of the ledger at this URL; folder, tables and triggers are made on first use.
+
+    Any number of processes may open a fresh ledger at once: one of them makes it, the others wait.
+    Raises ValueError for a database other than a SQLite file or PostgreSQL.
+    """
+    parsed = sa.make_url(url)
+    shared: dict[str, Any] = {"json_serializer": to_json, "pool_size": 1, "max_overflow": MAX_CONNECTIONS - 1}
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        # READ COMMITTED: what is read after waiting for a lock is what its previous holder committed.
+        engine = sa.create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, **shared)
+    elif backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, **shared)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    else:
+        allowed = "sqlite:////path/ledger.db or postgresql+psycopg2://user@host/database"
+        raise ValueError(f"ledger url {parsed!r} is neither a SQLite file nor a PostgreSQL database, such as {allowed}")
+    # The last table stands for all: they are made in one transaction.
+    if not sa.inspect(engine).has_table(DECISIONS.name):
+        with writing(engine, "tables") as connection:
+            METADATA.create_all(connection)
+    return engine
+
+
+@contextmanager
+def writing(engine: sa.Engine, *subject: str) -> Iterator[sa.Connection]:
+    """A transaction that no one else holds for the same subject, such as a node's (line, segment), until it ends.
+
+    SQLite locks the whole file; PostgreSQL an advisory lock per subject, so that nodes do not wait for each other.
+    """
+    with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
+        if connection.dialect.name == "postgresql":
+            digest = hashlib.blake2b(to_json(["ledger", *subject]).encode(), digest_size=8).digest()
+            key = int.from_bytes(digest, "big", signed=True)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.cast(key, sa.BigInteger))))
+        yield connection
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    # The driver's own implicit BEGIN knows neither IMMEDIATE nor tables: ours replaces it (SQLAlchemy's advice).
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    # Refused without waiting while another process writes or switches the same file. The mode stays with the file,
+    # and no promise depends on it: until some connection has set it, readers merely wait for a writer's commit.
+    with suppress(sqlite3.OperationalError):
+        cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
