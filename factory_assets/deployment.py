@@ -46,6 +46,7 @@ def load_declarations() -> dg.Definitions:
     # Dagster loads declarations from a module. This one has no code: only a place.
     module = ModuleType(OUTSIDE)
     module.__path__ = [str(folder)]
+    module.__file__ = None
     sys.modules[OUTSIDE] = module
     return dg.ComponentTree(defs_module=module, project_root=folder).build_defs()
 

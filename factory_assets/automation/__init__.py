@@ -1,1 +1,1 @@
-
+"""When does what run, and why? Schedules, sensors, catching up."""

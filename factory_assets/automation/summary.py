@@ -99,9 +99,11 @@ def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
         own = rows.filter(pc.equal(rows["node"], node)).to_pylist()
         drifted = [row["column"] for row in own if row["verdict"] == "drifted"]
         judged = [row for row in own if row["verdict"] != "no verdict"]
-        verdicts[node] = (
-            "too few rows"
-            if not judged
-            else (f"drifted: {', '.join(drifted[:2])}" + "…" * (len(drifted) > 2) if drifted else "stable")
-        )
+        verdicts[node] = _drift_in_words(drifted) if judged else "too few rows"
     return verdicts, str(days[-1])
+
+
+def _drift_in_words(drifted: list[str]) -> str:
+    if not drifted:
+        return "stable"
+    return drifted[0] if len(drifted) == 1 else f"{len(drifted)} columns"

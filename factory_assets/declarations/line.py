@@ -12,6 +12,12 @@ Task = Literal["binary", "regression"]
 Trigger = Literal["new_data", "schema"]
 
 
+def check_whole_days(value: dt.timedelta) -> dt.timedelta:
+    if value < dt.timedelta(days=1) or value % dt.timedelta(days=1):
+        raise ValueError("must be one or more whole days, such as 28d")
+    return value
+
+
 class Observe(Declared):
     """What one example is: an event of a stream, or an entity at the close of each day."""
 
@@ -87,9 +93,7 @@ class Train(Declared):
     @field_validator("window", "holdout")
     @classmethod
     def _whole_days(cls, value: dt.timedelta) -> dt.timedelta:
-        if value < dt.timedelta(days=1) or value % dt.timedelta(days=1):
-            raise ValueError("must be one or more whole days, such as 28d")
-        return value
+        return check_whole_days(value)
 
 
 class Candidate(Declared):
@@ -120,6 +124,23 @@ class Retrain(Declared):
     )
 
 
+class Monitor(Declared):
+    """How the line is watched."""
+
+    window: Duration = Field(
+        dt.timedelta(days=7),
+        description="Rows that a day's drift is judged on: this long up to its close. Whole weeks, or weekdays look like drift.",
+    )
+    false_alarm_rate: float = Field(
+        0.001, gt=0, lt=0.5, description="Share of columns called drifted while nothing changes; each column of each node counts."
+    )
+
+    @field_validator("window")
+    @classmethod
+    def _whole_days(cls, value: dt.timedelta) -> dt.timedelta:
+        return check_whole_days(value)
+
+
 class Line(Declared):
     """A model line: one declaration, a tree of segment models, and everything around them."""
 
@@ -141,7 +162,8 @@ class Line(Declared):
     candidates: dict[Name, Candidate] = Field(min_length=1, description="Models to choose from, by name.")
     gate: Gate = Field(Gate(), description="What a challenger must show.")
     retrain: Retrain = Field(Retrain(), description="When the line is trained again.")
-    seed: int = Field(7, description="Seed of everything random; the same seed and data give the same bytes.")
+    monitor: Monitor = Field(Monitor(), description="How the line is watched.")
+    seed: int = Field(7, ge=0, description="Seed of everything random; the same seed and data give the same bytes.")
 
     @field_validator("owner")
     @classmethod

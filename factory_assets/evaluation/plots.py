@@ -35,9 +35,8 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": LIGHT, "linewidth": 1.3, "zorder": 2},
 )
 CURVE_POINTS = 400  # a curve 380 pixels wide shows no more
-COLUMNS = 12
+COLUMNS, LEVELS = 12, 8  # as many as fit in a picture, and in a panel
 UNIT = (-0.01, 1.02)
-LEVELS = 8
 FEW_ROWS = 500  # dots that a person can still tell apart
 FEW_DAYS = 12  # each has its own date on the axis
 CHARACTER = 0.0063  # width of a mark's letter, of the axes' width
@@ -96,7 +95,7 @@ def series_plot(
     axes.margins(x=0.02, y=0.12)
     _dates(axes, when)
     _mark(axes, marks or {})
-    axes.set_ylabel(_plain(ylabel), color=GREY, fontsize=8)
+    axes.set_ylabel(_plain(ylabel))
     _title(axes, title)
     if len(series) > 1:  # beside the title, where it hides no day
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, fontsize=7, labelcolor=INK, frameon=False)
@@ -141,8 +140,7 @@ def _roc(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
         alarms, found, _ = _curve(y, p)
         axes.plot(alarms, found, label=f"{_plain(name)}  {roc_auc(y, p):.3f}", **_line(name, position))
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1, zorder=1)
-    axes.set(xlim=UNIT, ylim=UNIT)
-    _labels(axes, "share of negatives alarmed", "share of positives found")
+    axes.set(xlim=UNIT, ylim=UNIT, xlabel="share of negatives alarmed", ylabel="share of positives found")
     _title(axes, "ROC", "area under the curve")
     _legend(axes, loc="lower right")
 
@@ -152,8 +150,7 @@ def _precision_recall(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> No
         _, found, precision = _curve(y, p)
         label = f"{_plain(name)}  {average_precision(y, p):.3f}"
         axes.plot(found, precision, label=label, drawstyle="steps-pre", **_line(name, position))
-    axes.set(xlim=UNIT, ylim=UNIT)
-    _labels(axes, "recall", "precision")
+    axes.set(xlim=UNIT, ylim=UNIT, xlabel="recall", ylabel="precision")
     _title(axes, "Precision and recall", "average precision")
     _legend(axes, loc="best")
 
@@ -186,18 +183,19 @@ def _predicted_and_observed(axes: Axes, y: Floats, models: Mapping[str, Floats])
     axes.plot([low, high], [low, high], color=INK, linewidth=0.9, zorder=3)
     colours = LinearSegmentedColormap.from_list("accent", ["#ddeafd", ACCENT, "#0a2f6b"])
     if len(y) <= FEW_ROWS:
-        axes.scatter(y[inside], p[inside], s=14, color=ACCENT, alpha=0.5, linewidths=0)
+        axes.scatter(y[inside], p[inside], s=14, color=ACCENT, alpha=0.5, linewidths=0, zorder=4)
     else:
         square = (low, high, low, high)
         axes.hexbin(y[inside], p[inside], gridsize=34, mincnt=1, bins="log", cmap=colours, extent=square, linewidths=0)
-    axes.set(xlim=(low, high), ylim=(low, high))
-    _labels(axes, f"observed{_outside(len(y) - inside.sum(), len(y))}", "predicted")
+    outside = _outside(len(y) - inside.sum(), len(y))
+    axes.set(xlim=(low, high), ylim=(low, high), xlabel=f"observed{outside}", ylabel="predicted")
     _title(axes, "Predicted and observed", name)
 
 
 def _errors(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
     errors = {name: p - y for name, p in models.items()}
-    low, high = _span(np.concatenate(list(errors.values())))
+    every = np.concatenate(list(errors.values()))
+    low, high = _span(every)
     edges = np.linspace(low, high, 46)
     for position, (name, error) in enumerate(errors.items()):
         label = f"{_plain(name)}  {np.mean(np.abs(error)):,.4g}"
@@ -206,12 +204,10 @@ def _errors(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
             axes.stairs(share, edges, fill=True, color=ACCENT, alpha=0.25, zorder=2)
         axes.stairs(share, edges, label=label, **_line(name, position))
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
-    axes.set_xlim(low, high)
     axes.margins(y=0.08)
-    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
-    outside = sum(int(((error < low) | (error > high)).sum()) for error in errors.values())
-    _labels(axes, f"predicted - observed{_outside(outside, len(errors) * len(y))}", "share of rows")
+    outside = _outside(int(((every < low) | (every > high)).sum()), len(every))
+    axes.set(xlim=(low, high), ylim=(0, None), xlabel=f"predicted - observed{outside}", ylabel="share of rows")
     _title(axes, "Errors", "mean absolute error")
     _legend(axes, loc="best")
 
@@ -234,9 +230,7 @@ def _histogram(axes: Axes, name: str, edges: Sequence[float], counts: Sequence[i
         raise ValueError(f"{name!r}: {len(rows)} counts need {len(rows) + 1} finite, ascending edges; got {edges}")
     same_width = np.allclose(width, width[0], rtol=1e-6)
     axes.stairs(rows if same_width else rows / width, cuts, fill=True, color=ACCENT, zorder=2)
-    axes.set_xlim(cuts[0], cuts[-1])
-    axes.set_ylim(bottom=0)
-    axes.set_yticks([])
+    axes.set(xlim=(cuts[0], cuts[-1]), ylim=(0, None), yticks=[])
     axes.grid(axis="y", visible=False)
     axes.locator_params(axis="x", nbins=4)
 
@@ -244,8 +238,7 @@ def _histogram(axes: Axes, name: str, edges: Sequence[float], counts: Sequence[i
 def _levels(axes: Axes, counts: Mapping[str, int]) -> None:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     top = ranked[:LEVELS]
-    names = [_plain(_short(str(level), 14)) for level, _ in top]
-    rows = [count for _, count in top]
+    names, rows = [_plain(_short(str(level), 14)) for level, _ in top], [count for _, count in top]
     if len(ranked) > LEVELS:
         names.append(f"{len(ranked) - LEVELS} more")
         rows.append(sum(count for _, count in ranked[LEVELS:]))
@@ -304,6 +297,8 @@ def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figur
         one.set_axisbelow(True)
         one.grid(visible=True, color=GRID, linewidth=0.8)
         one.tick_params(length=0, labelsize=7, labelcolor=GREY)
+        for axis in (one.xaxis, one.yaxis):
+            axis.label.set(color=GREY, fontsize=8)
         for side, spine in one.spines.items():
             spine.set(visible=side in ("left", "bottom"), color=LIGHT, linewidth=0.8)
     return figure, axes
@@ -330,11 +325,6 @@ def _title(axes: Axes, title: str, note: str = "", size: float = 9) -> None:
     axes.set_title(_plain(title), loc="left", fontsize=size, color=INK, fontweight="bold")
     if note:
         axes.set_title(_plain(note), loc="right", fontsize=7, color=GREY)
-
-
-def _labels(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x, color=GREY, fontsize=8)
-    axes.set_ylabel(y, color=GREY, fontsize=8)
 
 
 def _legend(axes: Axes, loc: Literal["best", "lower right"]) -> None:

@@ -1,0 +1,1 @@
+"""Are these events fit for use? Sources, landing, contract, quarantine, statistics."""

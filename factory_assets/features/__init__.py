@@ -1,1 +1,1 @@
-
+"""What was known at each moment? Windows, snapshots, examples, labels."""

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.events.assets import partitions
-from factory_assets.features.segments import ROOT
+from factory_assets.features.segments import ROOT, answering
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_assets.measures import plots
 from factory_assets.monitoring import performance as performance_rows
@@ -101,21 +101,21 @@ def _course(declared: DeclaredLine, overall: Sequence[dict[str, Any]], metric: s
 def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
     key = dg.AssetKey([line.name, "drift"])
+    window = dg.TimeWindowPartitionMapping(
+        start_offset=1 - line.monitor.window.days, end_offset=0, allow_nonexistent_upstream_partitions=True
+    )
 
     @dg.asset(
         key=key,
-        deps=[
-            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.IdentityPartitionMapping())
-            for name in ("examples", "predictions")
-        ],
+        deps=[dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=window) for name in ("examples", "predictions")],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "evidently"},
-        code_version=code_version("drift", declared.features),
-        description=f"{line.description}\n\nEvery feature, and the prediction, of the day's rows against the training data of the "
-        "champion that answered, node by node. The Evidently report of the newest day of a run shows the same columns.",
+        code_version=code_version("drift", declared.features, line.monitor.model_dump(mode="json")),
+        description=f"{line.description}\n\nEvery feature, and the prediction, of the last {line.monitor.window.days} days against the "
+        "training data of the champion that answers, node by node. The Evidently report of the newest day of a run shows the same.",
         metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}),
     )
     def drift_of_day(
@@ -129,7 +129,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             for day in days:
                 scored = _scored_rows(con, lake, declared, day)
-                found = _verdicts(archive, declared, scored, models)
+                found = _verdicts(archive, declared, scored, day, models)
                 by_day[day] = _summary(found)
                 rows += [_row(day, node, version, verdict) for node, version, verdict in found]
         written = lake.replace(f"{line.name}/drift", pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA), days)
@@ -140,9 +140,10 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _scored_rows(con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine, day: dt.date) -> pa.Table:
-    """The day's examples with the prediction each got, and from whom."""
+    """Examples of the window that ends with the day, each with its prediction, and from which node and version."""
+    first = day - declared.line.monitor.window + dt.timedelta(days=1)
     for name in ("examples", "predictions"):
-        lake.view(con, name, f"{declared.line.name}/{name}", day, day, empty_if_absent=True)
+        lake.view(con, name, f"{declared.line.name}/{name}", first, day, empty_if_absent=True)
     return con.sql(
         """SELECT examples.*, node, version, prediction FROM examples JOIN predictions USING (ds, example_id)
            ORDER BY examples.observed_at, example_id"""
@@ -150,15 +151,21 @@ def _scored_rows(con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredL
 
 
 def _verdicts(
-    archive: Archive, declared: DeclaredLine, scored: pa.Table, models: dict[str, ReleasedModel]
+    archive: Archive, declared: DeclaredLine, scored: pa.Table, day: dt.date, models: dict[str, ReleasedModel]
 ) -> list[tuple[str, str, Drift]]:
-    answered = sorted(set(zip(scored["node"].to_pylist(), scored["version"].to_pylist(), strict=True)))
+    """Judge each node that answered on the day: its features in the whole window, its predictions by the same version."""
+    today = scored.filter(pc.equal(scored["ds"], pa.scalar(day, pa.date32())))
+    champions = dict(sorted(set(zip(today["node"].to_pylist(), today["version"].to_pylist(), strict=True))))
+    nodes = {leaf: answering(leaf, champions) for leaf in pc.unique(scored["segment"]).to_pylist()}
+    rate = declared.line.monitor.false_alarm_rate
     found = []
-    for node, version in answered:
+    for node, version in champions.items():
         models[version] = models.get(version) or load(archive, declared.line.name, version)
-        rows = scored.filter(pc.equal(scored["version"], version))
-        profiles = models[version].profiles
-        found += [(node, version, drift(profiles[name], rows[name])) for name in [*models[version].features, PREDICTION]]
+        leaves = pa.array([leaf for leaf, answer in nodes.items() if answer == node], pa.string())
+        rows, profiles = scored.filter(pc.is_in(scored["segment"], leaves)), models[version].profiles
+        judged = [(name, rows[name]) for name in models[version].features]
+        judged.append((PREDICTION, rows.filter(pc.equal(rows["version"], version))[PREDICTION]))
+        found += [(node, version, drift(profiles[name], values, false_alarm_rate=rate)) for name, values in judged]
     return found
 
 
@@ -194,9 +201,11 @@ def _report(
     """Evidently's pictures of the rows that the coarsest answering node scored on the newest day."""
     if not scored.num_rows:
         return {}
-    node = min(set(scored["node"].to_pylist()), key=lambda name: (name != ROOT, name.count("/"), name))
+    # The node with most rows: where the root answers for few, its picture would be of the exceptions.
+    counts = pc.value_counts(scored["node"]).to_pylist()
+    node = max(counts, key=lambda entry: (entry["counts"], entry["values"]))["values"]
     rows = scored.filter(pc.equal(scored["node"], node))
-    model = models[rows["version"][0].as_py()]
+    model = models[rows["version"][-1].as_py()]
     categorical = [name for name in model.features if name in model.encoding.categories]
     numerical = [name for name in (*model.features, PREDICTION) if name not in categorical]
     html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, f"{declared.line.name}, {node}, {day}")

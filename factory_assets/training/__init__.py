@@ -1,1 +1,1 @@
-
+"""Which model does each node of the segment tree get? Timelines, matrices, estimators, fitting, archives."""

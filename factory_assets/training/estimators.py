@@ -7,17 +7,16 @@ give the same bytes on any number of threads, and a prediction does not depend o
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import threading
-import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+
+from factory_assets.training import skops_files
+from factory_assets.training.one_thread import ONE_BLAS_THREAD
 
 TASKS: tuple[str, ...] = ("binary", "regression")
 #: What LightGBM can minimise and still predict a probability, or a value; the first is the default.
@@ -27,23 +26,6 @@ LIGHTGBM_OBJECTIVES = {
 }
 #: The promise of identical bytes hangs on these, so no declaration can change them.
 LIGHTGBM_FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "device_type": "cpu"}
-#: All that the skops file of a linear model may name, whatever skops itself would trust: its readers and their types.
-SKOPS_LOADERS = frozenset(
-    {"ObjectNode", "DictNode", "ListNode", "TupleNode", "SliceNode", "JsonNode", "TypeNode", "DTypeNode", "NdArrayNode"}
-)
-SKOPS_TYPES = frozenset(
-    {
-        *("builtins.dict", "builtins.list", "builtins.tuple", "builtins.slice", "builtins.str", "builtins.int"),
-        *("numpy.ndarray", "numpy.dtype", "numpy.float64"),
-        "sklearn.pipeline.Pipeline",
-        "sklearn.compose._column_transformer.ColumnTransformer",
-        "sklearn.impute._base.SimpleImputer",
-        "sklearn.preprocessing._data.StandardScaler",
-        "sklearn.preprocessing._encoders.OneHotEncoder",
-        "sklearn.linear_model._logistic.LogisticRegression",
-        "sklearn.linear_model._ridge.Ridge",
-    }
-)
 
 
 class Model(Protocol):
@@ -221,6 +203,7 @@ class Linear(Estimator):
 
     A missing number is the median of training and an infinite one is missing; a missing category is a category of its
     own, where training had one.
+    Its bytes are the same on machines whose processors BLAS has the same kernels for; OPENBLAS_CORETYPE pins these.
     """
 
     tasks = TASKS
@@ -228,7 +211,7 @@ class Linear(Estimator):
 
     def __init__(self, parts: Mapping[str, bytes]) -> None:
         super().__init__(parts)
-        pipeline = _skops_load(self._parts["model.skops"])
+        pipeline = skops_files.read(self._parts["model.skops"])
         try:
             (_, self._columns), (_, self._linear) = pipeline.steps
             self._shares = np.array(json.loads(self._parts["model.importances.json"]), dtype=np.float64)
@@ -254,7 +237,7 @@ class Linear(Estimator):
         weights = np.abs(linear.coef_.ravel()) * _deviations(inputs)
         shares = _shares(np.bincount(_origins(columns), weights, minlength=examples.x.shape[1]))
         return {
-            "model.skops": _canonical(skops.io.dumps(Pipeline([("columns", columns), ("linear", linear)]))),
+            "model.skops": skops_files.canonical(skops.io.dumps(Pipeline([("columns", columns), ("linear", linear)]))),
             "model.importances.json": json.dumps(shares.tolist()).encode(),
         }
 
@@ -392,91 +375,3 @@ def _deviations(inputs: Any) -> np.ndarray:
 
 def _finite(x: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(x), x, np.nan)
-
-
-class _OneBlasThread:
-    """While anyone is inside, BLAS runs on one thread: how it splits a sum shows in the last bits of a coefficient.
-
-    The limit is the whole process's, and models are trained side by side; so the first to enter sets it and the last
-    to leave lifts it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._limit: Any = None
-
-    def __enter__(self) -> None:
-        from threadpoolctl import ThreadpoolController
-
-        with self._lock:
-            if not self._inside:
-                self._limit = ThreadpoolController().select(user_api="blas").limit(limits=1)
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._limit.restore_original_limits()
-
-
-ONE_BLAS_THREAD = _OneBlasThread()
-
-
-def _skops_load(content: bytes) -> Any:
-    """The object in a skops file, if all that it names is on our own list; skops' default list is far longer."""
-    import skops.io
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            nodes = [
-                (node["__loader__"], f"{node['__module__']}.{node['__class__']}") for node in _nodes(_schema(archive))
-            ]
-        refused = sorted({name for loader, name in nodes if loader not in SKOPS_LOADERS or name not in SKOPS_TYPES})
-        if refused:
-            raise ValueError(f"it names {', '.join(refused)}; allowed: {', '.join(sorted(SKOPS_TYPES))}")
-        return skops.io.loads(content, trusted=sorted(SKOPS_TYPES))
-    except (zipfile.BadZipFile, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"model.skops is refused: {error}") from error
-
-
-def _canonical(content: bytes) -> bytes:
-    """The same skops file without what differs between two dumps of one object: memory addresses and the time.
-
-    skops numbers its nodes by the address of their object and names a file after its node. Here each node has its
-    place in the schema, and each file the hash of its content. Nodes that shared an object no longer do, for whether
-    two equal strings are one object depends on where they were read from, and every node is written in full anyway.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        schema = _schema(archive)
-        files = {name: archive.read(name) for name in archive.namelist() if name != "schema.json"}
-    names = {name: f"{hashlib.sha256(data).hexdigest()[:16]}.npy" for name, data in files.items()}
-    for place, node in enumerate(_nodes(schema), start=1):
-        node["__id__"] = place
-        if "file" in node:
-            node["file"] = names[node["file"]]
-    out = {names[name]: data for name, data in files.items()}
-    out["schema.json"] = json.dumps(schema, separators=(",", ":")).encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(out):
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3  # Unix, wherever this runs
-            archive.writestr(entry, out[name])
-    return buffer.getvalue()
-
-
-def _schema(archive: zipfile.ZipFile) -> Any:
-    return json.loads(archive.read("schema.json"))
-
-
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Every node of a skops schema in document order: skops builds only what says its loader."""
-    if isinstance(value, dict):
-        if isinstance(value.get("__loader__"), str):
-            yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for child in value:
-            yield from _nodes(child)

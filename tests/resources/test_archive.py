@@ -193,6 +193,22 @@ def test_a_write_without_its_manifest_is_no_archive_and_can_be_completed(archive
     assert archive.load(LINE, version) == (ABOUT, MODEL)
 
 
+def test_a_write_that_fails_half_way_leaves_nothing_that_looks_written(tmp_path: Path) -> None:
+    """The disk takes no file of this size: the manifest is the one that is too long."""
+    resource = pytest.importorskip("resource", reason="limits on the size of files are POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    archive, about = Archive(root=str(tmp_path)), {"note": "x" * 2_000_000}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            archive.store(LINE, about, {"a.txt": b"abc"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["a.txt"]
+    version = archive.store(LINE, about, {"a.txt": b"abc"})
+    assert archive.load(LINE, version) == (about, {"a.txt": b"abc"})
+
+
 def store_many(root: str, size: int) -> None:
     for number in range(1_000_000):
         Archive(root=root).store(

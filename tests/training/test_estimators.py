@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factory_assets.training import estimators
+from factory_assets.training import one_thread, skops_files
 from factory_assets.training.estimators import ESTIMATORS, Constant, Examples, Model, fit, load
 
 CASES = [(name, task) for name, kind in ESTIMATORS.items() for task in kind.tasks]
@@ -31,8 +31,7 @@ SEED = 7
 
 
 def examples(task: str, rows: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Categories 1 and 3 of 5 and a large amount raise the label; a fifth of both is missing. More columns are noise,
-    enough of them for BLAS to want to share the work."""
+    """Categories 1 and 3 of 5 and a large amount raise the label; a fifth of both is missing. The rest is noise."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows, 24))
     x[:, CODES] = rng.integers(0, 5, rows)
@@ -326,10 +325,29 @@ class TestLinear:
         assert wide.importances()[[0, 1]].sum() > 0.9
 
     def test_importances_are_coefficients_times_deviations_whatever_the_unit(self) -> None:
+        """A category of one row in a hundred moves few predictions, however far it moves them."""
         rng = np.random.default_rng(0)
-        x = rng.normal(size=(5000, 2)) * [1, 1000]
-        unit = fit("ridge", x, x @ [3, 0.001], task="regression", categorical=[], params={"alpha": 0}, seed=SEED)
-        np.testing.assert_allclose(unit.importances(), [0.75, 0.25], atol=0.02)
+        x = np.column_stack([rng.random(20_000) < 0.01, rng.normal(size=(20_000, 2)) * [1, 1000]])
+        y = x @ [10, 3, 0.001]
+        shares = fit("ridge", x, y, task="regression", categorical=[0], params={}, seed=SEED).importances()
+        # The two columns of the category have coefficients of -5 and 5 and a deviation of sqrt(0.01 x 0.99) each.
+        expected = np.array([10 * np.sqrt(0.01 * 0.99), 3, 1])
+        np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.02)
+
+    @pytest.mark.parametrize("task", ["binary", "regression"])
+    def test_threads_that_blas_is_given_do_not_show_in_the_coefficients(self, task: str) -> None:
+        from threadpoolctl import threadpool_limits
+
+        rng = np.random.default_rng(0)
+        # A size at which OpenBLAS does share the work; below it the test would prove nothing.
+        x = rng.normal(size=(5000, 100))
+        y = x @ rng.normal(size=100) + rng.normal(size=5000)
+        parts = []
+        for threads in (1, 2, 4):
+            with threadpool_limits(threads, user_api="blas"):
+                labels = y if task == "regression" else y > 0
+                parts.append(fit("linear", x, labels, task=task, categorical=[], params={}, seed=SEED).parts())
+        assert parts[0] == parts[1] == parts[2]
 
     def test_a_type_that_skops_would_trust_is_refused_if_it_is_not_on_our_list(self) -> None:
         import skops.io
@@ -347,7 +365,7 @@ class TestLinear:
             contents = [archive.read(entry) for entry in entries]
         assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
         assert len(set(contents)) == len(contents)
-        ids = [node["__id__"] for node in estimators._nodes(schema) if "__id__" in node]
+        ids = [node["__id__"] for node in skops_files.nodes(schema) if "__id__" in node]
         assert sorted(ids) == list(range(1, len(ids) + 1))
 
     def test_the_limit_on_threads_ends_with_the_last_that_needs_it(self) -> None:
@@ -358,7 +376,7 @@ class TestLinear:
 
         model("linear", "binary")
         with threadpool_limits(limits=2, user_api="blas"):
-            first, second = estimators.ONE_BLAS_THREAD, estimators.ONE_BLAS_THREAD
+            first, second = one_thread.ONE_BLAS_THREAD, one_thread.ONE_BLAS_THREAD
             first.__enter__()
             second.__enter__()
             first.__exit__()

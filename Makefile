@@ -1,0 +1,44 @@
+# make run   set up and run the demo end to end
+# make ui    open Dagster on what it made
+# make test  set up, check and test
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+export FACTORY_HOME ?= $(CURDIR)/.factory
+export DAGSTER_HOME ?= $(FACTORY_HOME)/dagster
+# Models are fitted side by side, one thread each; threads that wait by spinning would take each other's core.
+export OMP_WAIT_POLICY ?= passive
+export DAGSTER_DISABLE_TELEMETRY := 1
+PORT ?= 3000
+
+.PHONY: run ui test check lint clean
+
+run: .venv/run
+	@$(BIN)/factory run
+
+ui: .venv/run
+	@$(BIN)/factory home
+	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+test: lint
+	@$(BIN)/python -m pytest -m "not slow" --durations=10
+
+lint: .venv/test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.venv/run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
+	@echo "Setting up .venv (once, about a minute) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/test: .venv/run
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .factory build *.egg-info
