@@ -24,7 +24,7 @@ def prepare_home() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
     if not settings.exists():
-        settings.write_text("telemetry: {enabled: false}\n")
+        settings.write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
     return folder
 
 

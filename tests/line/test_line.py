@@ -1,0 +1,119 @@
+"""Does the whole line run, from the command, on a real PostgreSQL; and does it survive being killed?"""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from factory_resources.ledger import Ledger
+from tests.line.world import Home, declare
+
+LINES = ("delivery_time", "repeat_order")
+
+
+@pytest.fixture(scope="module")
+def declarations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return declare(tmp_path_factory.mktemp("declarations") / "marketplace")
+
+
+@pytest.fixture(scope="module")
+def on_postgres(tmp_path_factory: pytest.TempPathFactory, declarations: Path, postgres_url: str) -> tuple[Home, str]:
+    """A home whose runs and ledger are kept in PostgreSQL, after one clean run, and what that run printed."""
+    folder = tmp_path_factory.mktemp("postgres_home")
+    (folder / "dagster").mkdir()
+    settings = f"storage: {{postgres: {{postgres_url: '{postgres_url}'}}}}\ntelemetry: {{enabled: false}}\n"
+    (folder / "dagster" / "dagster.yaml").write_text(settings)
+    extra = {"FACTORY_LEDGER": postgres_url, "DAGSTER_HOME": str(folder / "dagster"), "DAGSTER_EVENT_BATCH_SIZE": "100"}
+    home = Home(folder, declarations, extra)
+    return home, home.run()
+
+
+def test_every_table_of_the_line_is_filled_from_the_one_before(on_postgres: tuple[Home, str]) -> None:
+    home, _ = on_postgres
+    contents = home.contents()
+    stations = ("examples", "labels", "predictions", "performance", "drift")
+    expected = [f"orders/{name}" for name in ("raw", "events", "quarantine", "statistics")]
+    expected += [f"{line}/{name}" for line in LINES for name in stations]
+    assert {table: contents[table][0] for table in expected if not contents.get(table, (0,))[0]} == {}
+    assert contents["orders/raw"][0] > contents["orders/events"][0] > contents["delivery_time/examples"][0]
+
+
+def test_the_table_says_for_every_segment_who_answers(on_postgres: tuple[Home, str]) -> None:
+    home, output = on_postgres
+    ledger = Ledger(url=home.extra["FACTORY_LEDGER"])
+    champions = ledger.champions("delivery_time")
+    assert "global" in champions and len(champions) < 19, "some cities are too small for a model of their own"
+    for node in {decision.segment for decision in ledger.decisions("delivery_time")}:
+        row = next(line for line in output.splitlines() if f"│ {node} " in line)
+        assert ("itself" in row) == (node in champions)
+
+
+def test_runs_and_decisions_stand_in_postgresql(on_postgres: tuple[Home, str]) -> None:
+    home, _ = on_postgres
+    engine = sa.create_engine(home.extra["FACTORY_LEDGER"])
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("select count(*) from ledger_decisions")).scalar_one() > 0
+        failed = connection.execute(sa.text("select count(*) from runs where status <> 'SUCCESS'")).scalar_one()
+        assert failed == 0
+    assert not list(home.folder.rglob("*.db"))
+
+
+def test_every_prediction_leads_to_a_version_that_was_champion_before_its_day(on_postgres: tuple[Home, str]) -> None:
+    from factory_resources.lake import Lake
+
+    home, _ = on_postgres
+    ledger, lake = Ledger(url=home.extra["FACTORY_LEDGER"]), Lake(root=str(home.folder / "lake"))
+    for line in LINES:
+        rows = lake.read(f"{line}/predictions", columns=["ds", "node", "version"])
+        answered = set(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+        assert answered
+        for day, node, version in answered:
+            assert ledger.champions(line, before=day)[node].champion == version
+
+
+def test_a_second_run_computes_nothing(on_postgres: tuple[Home, str]) -> None:
+    home, _ = on_postgres
+    before = home.contents()
+    again = home.run()
+    assert " computed" not in again and "up to date" in again
+    assert home.contents() == before
+
+
+def test_a_run_killed_again_and_again_ends_in_the_state_of_a_clean_one(
+    on_postgres: tuple[Home, str], tmp_path: Path, declarations: Path
+) -> None:
+    clean, _ = on_postgres
+    killed = Home(tmp_path / "home", declarations, {})
+    for seconds in random.Random(7).sample(range(9, 34), 3):
+        process = killed.start("run", str(declarations))
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    killed.run()
+    assert killed.contents() == clean.contents()
+    ours, theirs = (Ledger(url=url) for url in (f"sqlite:///{killed.folder / 'ledger.db'}", clean.extra["FACTORY_LEDGER"]))
+    for line in LINES:
+        assert [(d.segment, d.champion) for d in ours.champions(line).values()] == [
+            (d.segment, d.champion) for d in theirs.champions(line).values()
+        ]
+
+
+def test_training_is_refused_until_windows_are_covered_and_the_command_says_from_when(tmp_path: Path, declarations: Path) -> None:
+    output = Home(tmp_path / "home", declarations, {}).run("--until", "2026-01-20")
+    assert "training is possible from 2026-03-11" in output
+    assert "not trained yet" in output
+
+
+def test_check_names_file_line_value_and_what_is_allowed(tmp_path: Path) -> None:
+    folder = declare(tmp_path / "broken")
+    text = (folder / "defs.yaml").read_text().replace("task: regression", "task: regresion")
+    (folder / "defs.yaml").write_text(text)
+    line = 1 + text[: text.index("task: regresion")].count("\n")
+    process = Home(tmp_path / "home", folder, {}).start("check", str(folder))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"defs.yaml:{line}" in output and "regresion" in output and "'regression'" in output
+    assert "Traceback" not in output
