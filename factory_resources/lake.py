@@ -8,20 +8,19 @@ import contextlib
 import datetime as dt
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import dagster as dg
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 from pydantic import Field
 
 DAY = "ds"
-#: Delta's type -> DuckDB's.
+#: Delta's type -> DuckDB's, where the names differ.
 DUCKDB_TYPES = {
     "long": "BIGINT",
     "integer": "INTEGER",
@@ -34,6 +33,7 @@ DUCKDB_TYPES = {
     "date": "DATE",
     "timestamp": "TIMESTAMPTZ",
     "timestamp_ntz": "TIMESTAMP",
+    "binary": "BLOB",
 }
 #: Rows handed to the writer at a time; bounds memory whatever the length of the range.
 BATCH_ROWS = 100_000
@@ -78,10 +78,6 @@ class Lake(dg.ConfigurableResource):
         description="Options of the object store, such as aws_endpoint_url; credentials come from the environment.",
     )
 
-    @cached_property
-    def _is_remote(self) -> bool:
-        return "://" in self.root and not self.root.startswith("file://")
-
     def uri(self, table: str) -> str:
         return f"{self.root.rstrip('/')}/{table}"
 
@@ -99,36 +95,41 @@ class Lake(dg.ConfigurableResource):
     def columns(self, table: str, version: int | None = None) -> dict[str, str]:
         """Column -> type of the table, {} while it does not exist."""
         opened = self._open(table, version)
-        if opened is None:
-            return {}
-        return {column.name: str(getattr(column.type, "type", column.type)) for column in opened.schema().fields}
+        return _types(opened.schema()) if opened else {}
 
     def days(self, table: str, version: int | None = None) -> list[dt.date]:
         """Days of which the table holds rows, ascending."""
         opened = self._open(table, version)
-        if opened is None:
-            return []
-        return sorted({dt.date.fromisoformat(str(part[DAY])) for part in opened.partitions()})
+        return _days(opened) if opened else []
 
     def replace(self, table: str, rows: pa.RecordBatchReader | pa.Table, days: Sequence[dt.date]) -> Written:
         """Replace these days of a table by the rows, in one commit. Days without a row end up empty.
 
         rows: have a column `ds`; one outside `days` is a ValueError, and nothing is written. Columns new to the table
             are added to it. Row order does not matter; rows in order of `ds` keep memory flat.
+        A column may change its type only where all days of the table are replaced; otherwise it is a TypeError.
         """
         if not days:
             raise ValueError("no day to replace")
         reader = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_reader(BATCH_ROWS)
+        opened = self._open(table)
+        retyped = _retyped(opened, reader.schema)
+        if retyped and opened and not set(_days(opened)) <= set(days):
+            changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in retyped.items())
+            raise TypeError(
+                f"{table}: {changes}. A type can change only for all days at once: materialise "
+                f"{min(_days(opened))} to {max(_days(opened))} in one run"
+            )
         content = {day: DayContent() for day in days}
         with _Prefetched(_counted(reader, content)) as batches:
             try:
                 write_deltalake(
-                    self.uri(table),
+                    opened or self.uri(table),
                     pa.RecordBatchReader.from_batches(reader.schema, batches),
                     mode="overwrite",
                     partition_by=[DAY],
-                    predicate=_days_predicate(days),
-                    schema_mode="merge",
+                    predicate=None if retyped else _days_predicate(days),
+                    schema_mode="overwrite" if retyped else "merge",
                     storage_options=self.storage_options or None,
                 )
             except Exception:
@@ -136,7 +137,9 @@ class Lake(dg.ConfigurableResource):
                 if batches.error is not None:
                     raise batches.error from None
                 raise
-        return Written(table, self.uri(table), self.version(table) or 0, content)
+        # An open table moves on to the version that it has just written, which need not be the newest.
+        version = opened.version() if opened else 0
+        return Written(table, self.uri(table), version, content)
 
     def view(
         self,
@@ -157,25 +160,25 @@ class Lake(dg.ConfigurableResource):
         opened = self._open(table, version)
         if opened is None:
             raise LookupError(f"table {table} does not exist in {self.root}: materialise it first")
-        types = {column.name: str(getattr(column.type, "type", column.type)) for column in opened.schema().fields}
         files = [
             file
             for day, file in self._files(table, opened)
             if (not first or day >= first) and (not last or day <= last)
         ]
-        if not files:
-            if not empty_if_absent:
-                raise LookupError(f"table {table} has no rows from {first} to {last}")
-            empty = ", ".join(f'NULL::{DUCKDB_TYPES[kind]} AS "{column}"' for column, kind in types.items())
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {empty} WHERE false").fetchall()
-            return int(opened.version())
-        if self._is_remote:
+        if not files and not empty_if_absent:
+            raise LookupError(f"table {table} has no rows from {first} to {last}")
+        # Files are older than columns that were added to the table later: its own schema goes first.
+        columns = ", ".join(
+            f"NULL::{DUCKDB_TYPES.get(kind, kind)} AS {_quoted(column)}"
+            for column, kind in _types(opened.schema()).items()
+        )
+        query = f"SELECT {columns} WHERE false"
+        if files:
             self._register_filesystem(con)
-        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        con.execute(
-            f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT {', '.join(chr(34) + column + chr(34) for column in types)} "
-            f"FROM read_parquet([{listed}], hive_partitioning = true, hive_types = {{'{DAY}': DATE}}, union_by_name = true)"
-        ).fetchall()
+            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+            query += f""" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true,
+                          hive_partitioning = true, hive_types = {{'{DAY}': DATE}})"""
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}").fetchall()
         return int(opened.version())
 
     def read(
@@ -190,7 +193,7 @@ class Lake(dg.ConfigurableResource):
         """Days of a table as an Arrow table; of a table or days that do not exist, LookupError (see `view`)."""
         with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
             self.view(con, "days", table, first, last, version, empty_if_absent)
-            chosen = ", ".join(f'"{column}"' for column in columns) or "*"
+            chosen = ", ".join(map(_quoted, columns)) or "*"
             return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()
 
     def _files(self, table: str, opened: DeltaTable) -> Iterator[tuple[dt.date, str]]:
@@ -200,12 +203,38 @@ class Lake(dg.ConfigurableResource):
             yield day, f"{base}/{path}"
 
     def _register_filesystem(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Let the connection read below the root where that is an object store."""
+        scheme, _, path = self.root.partition("://")
+        if not path or scheme == "file" or scheme in con.list_filesystems():
+            return
         # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
         import fsspec
 
-        scheme = self.root.split("://", 1)[0]
-        options = {"endpoint_url": url} if (url := self.storage_options.get("aws_endpoint_url")) else {}
+        options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+        if url := self.storage_options.get("aws_endpoint_url"):
+            options["endpoint_url"] = url
         con.register_filesystem(fsspec.filesystem(scheme, **options))
+
+
+def _types(schema: Schema) -> dict[str, str]:
+    """Column -> Delta's name of its type."""
+    return {column.name: str(getattr(column.type, "type", column.type)) for column in schema.fields}
+
+
+def _days(opened: DeltaTable) -> list[dt.date]:
+    return sorted({dt.date.fromisoformat(str(part[DAY])) for part in opened.partitions()})
+
+
+def _retyped(opened: DeltaTable | None, schema: pa.Schema) -> Mapping[str, tuple[str, str]]:
+    """Columns that the table has as another type. The writer would cast to the table's, and 3.5 would become 3."""
+    if opened is None:
+        return {}
+    old, new = _types(opened.schema()), _types(Schema.from_arrow(schema))
+    return {name: (old[name], kind) for name, kind in new.items() if kind not in ("void", old.get(name, kind))}
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _days_predicate(days: Sequence[dt.date]) -> str:
@@ -218,7 +247,7 @@ def _days_predicate(days: Sequence[dt.date]) -> str:
 
 def _counted(reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]) -> Iterator[pa.RecordBatch]:
     """Pass batches through, adding up rows and hashes of each day on the way: one pass, whatever the size."""
-    columns = ", ".join(f'"{name}"' for name in sorted(reader.schema.names))
+    columns = ", ".join(_quoted(name) for name in sorted(reader.schema.names))
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         for batch in reader:
             con.register("batch", pa.Table.from_batches([batch]))
@@ -275,6 +304,7 @@ class _Prefetched(Iterator[pa.RecordBatch]):
         batch = self._queue.get()
         if batch is not None:
             return batch
+        self._queue.put(None)  # the end stays the end, however often it is asked for
         if self.error is not None:
             raise self.error
         raise StopIteration

@@ -190,7 +190,9 @@ def execute(deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str,
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             found = event.asset_check_evaluation_data
             if not found.passed and found.severity == dg.AssetCheckSeverity.ERROR and found.partition:
-                deployment.failures.append(f"{found.asset_key.to_user_string()} {found.partition}: {found.check_name} blocks the day")
+                deployment.failures.append(
+                    f"{found.asset_key.to_user_string()} {found.partition}: {found.check_name} blocks the day"
+                )
     if not result.success:
         for event in result.get_step_failure_events():
             deployment.failures.append(_told(event))

@@ -132,7 +132,10 @@ class Monitor(Declared):
         description="Rows that a day's drift is judged on: this long up to its close. Whole weeks, or weekdays look like drift.",
     )
     false_alarm_rate: float = Field(
-        0.001, gt=0, lt=0.5, description="Share of columns called drifted while nothing changes; each column of each node counts."
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="Share of columns called drifted while nothing changes; each column of each node counts.",
     )
 
     @field_validator("window")

@@ -50,7 +50,7 @@ class Stream(Declared):
     owner: str = Field(description="Who answers for the data: team:<name> or an e-mail address.")
     description: str = Field(description="What one row is.")
     source: Source = Field(description="Where the rows come from.")
-    id: ColumnName = Field(description="Column that identifies an event.")
+    id: ColumnName = Field(description="Column, delivered or derived, that identifies an event.")
     event_time: ColumnName = Field(description="Column, delivered or derived, that says when it happened.")
     known_at: ColumnName | None = Field(
         None, description="Column that says when we could know it; the event time if absent."
@@ -115,10 +115,8 @@ class Stream(Declared):
                 known.append(name)
         for name, text in self.exclude.items():
             problems += _problems(("exclude", name), text, known)
-        if self.id not in contract.columns:
-            problems.append(
-                (("id",), f"{self.id!r} is not in the contract; columns there: {', '.join(contract.columns)}")
-            )
+        if self.id not in known:
+            problems.append((("id",), f"{self.id!r} is not a column; columns here: {', '.join(known)}"))
         for field in ("event_time", "known_at"):
             column = getattr(self, field)
             if column is None:

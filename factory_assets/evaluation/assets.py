@@ -83,7 +83,10 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             record = _record(declared, version, node, scored, champions[incumbent] if incumbent else None)
             ledger.record_evaluation(record)
             metadata[node] = _metadata(record, incumbent) | (_picture(declared, scored) if node == ROOT else {})
-            tags[node] = {DATA_VERSION: code_version(version.version, record.challenger, record.incumbent), INPUTS: str(day)}
+            tags[node] = {
+                DATA_VERSION: code_version(version.version, record.challenger, record.incumbent),
+                INPUTS: str(day),
+            }
         yield from record_partitions(context, metadata, tags)
 
     return evaluation
@@ -118,7 +121,9 @@ def _metadata(record: EvaluationRecord, incumbent: str | None) -> dict[str, Any]
         "rows": record.rows,
         "version": record.version,
         "incumbent": f"{record.incumbent_version} of {incumbent}" if incumbent else "none",
-        "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("no labelled rows in the holdout"),
+        "comparison": dg.MetadataValue.table(table)
+        if table
+        else dg.MetadataValue.text("no labelled rows in the holdout"),
         **{metric: value for metric, value in record.challenger.items()},
     }
 

@@ -39,5 +39,9 @@ def judge(
         return Ruling("keep", f"{metric} {value:.4g}, no better than the naive {naive[metric]:.4g}")
     if metric in incumbent and not better(metric, value, incumbent[metric]):
         return Ruling("keep", f"{metric} {value:.4g}, no better than {incumbent[metric]:.4g} of {incumbent_name}")
-    against = f"{incumbent[metric]:.4g} of {incumbent_name}" if metric in incumbent else f"the naive {naive.get(metric, float('nan')):.4g}"
+    against = (
+        f"{incumbent[metric]:.4g} of {incumbent_name}"
+        if metric in incumbent
+        else f"the naive {naive.get(metric, float('nan')):.4g}"
+    )
     return Ruling("promote", f"{metric} {value:.4g}, better than {against}")

@@ -1,7 +1,6 @@
 """The assets of a stream: `raw` as delivered, `events` that may be used, and `statistics` of them, a partition a day."""
 
 import datetime as dt
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,7 +48,7 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         kinds={stream.source.kind, "deltalake"},
         code_version=stream_version(declared),
         description=f"{stream.description}\n\nRows as delivered, typed as the contract says. Text that does not parse is kept "
-        "in `_unparsed`, columns that the contract does not know are kept as text.",
+        "in `_unparsed`, columns that the contract does not know in `_undeclared`, lines that are no rows in `_line`.",
         metadata=column_schema(
             {name: SQL_TYPES[column.type] for name, column in declared.contract.columns.items()},
             {name: column.description for name, column in declared.contract.columns.items()},
@@ -61,7 +60,10 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
             context.instance, context.assets_def.get_asset_spec(key), days, source_state(declared, days)
         )
         with engine.connect() as con:
-            landing.land(con, declared, sources.deliveries(con, stream, days), days, today())
+            try:
+                landing.land(con, declared, sources.deliveries(con, stream, days), days, today())
+            except sources.SourceError as error:
+                raise dg.Failure(f"{stream.name}: {error}") from None
             lake.replace(
                 f"{stream.name}/deliveries", con.sql("SELECT * FROM deliveries").to_arrow_reader(BATCH_ROWS), days
             )
@@ -169,11 +171,3 @@ def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         yield from record_days(context, written, inputs, metadata)
 
     return column_statistics
-
-
-def deliveries_by_day(rows: list[dict[str, Any]]) -> dict[dt.date, list[list[str]]]:
-    """Rows of the deliveries table as day -> column names of each of its deliveries."""
-    found: dict[dt.date, list[list[str]]] = {}
-    for row in rows:
-        found.setdefault(row["ds"], []).append(json.loads(row["columns"]))
-    return found

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events.assets import deliveries_by_day, partitions
-from factory_assets.events.expectations import CONCERNS, STRETCH_ROWS, Outcome, validate
+from factory_assets.events.assets import partitions
+from factory_assets.events.expectations import CONCERNS, STRETCH_ROWS, Outcome, rows_to_validate, validate
+from factory_assets.events.validation import read_arrivals
 from factory_assets.materialization import days_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
 DESCRIPTIONS = {
-    "schema": "Every required column is delivered, and its values parse as the contract's type.",
+    "schema": "Files and required columns are delivered, values parse as the contract's type, events lie in the day.",
     "completeness": "Columns that may not be empty are not.",
     "ranges": "Values lie between min and max, or among those allowed.",
     "uniqueness": "No id occurs twice in a day.",
@@ -45,7 +46,9 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
     def contract(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
         outcomes = [
-            outcome for stretch in _stretches(lake, declared, days) for outcome in _judged(lake, declared, stretch)
+            outcome
+            for stretch in _stretches(lake, declared, days)
+            for outcome in _validated(lake, engine, declared, stretch)
         ]
         for concern in CONCERNS:
             yield from report(context, key, [outcome for outcome in outcomes if outcome.concern == concern])
@@ -56,7 +59,8 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
 def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Iterator[list[dt.date]]:
     """Whole days together, as long as their rows fit STRETCH_ROWS."""
     rows: dict[dt.date, int] = {}
-    for row in _deliveries(lake, declared, days[0], days[-1]):
+    table = lake.read(f"{declared.stream.name}/deliveries", days[0], days[-1], ["ds", "rows"], empty_if_absent=True)
+    for row in table.to_pylist():
         rows[row["ds"]] = rows.get(row["ds"], 0) + row["rows"]
     stretch: list[dt.date] = []
     for day in days:
@@ -67,14 +71,12 @@ def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Ite
     yield stretch
 
 
-def _deliveries(lake: Lake, declared: DeclaredStream, first: dt.date, last: dt.date) -> list[dict]:
-    return lake.read(f"{declared.stream.name}/deliveries", first, last, empty_if_absent=True).to_pylist()
-
-
-def _judged(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> list[Outcome]:
-    columns = [*declared.contract.columns, "_unparsed", "ds"]
-    raw = lake.read(f"{declared.stream.name}/raw", days[0], days[-1], columns, empty_if_absent=True)
-    return validate(declared, raw, deliveries_by_day(_deliveries(lake, declared, days[0], days[-1])), days)
+def _validated(lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date]) -> list[Outcome]:
+    with engine.connect() as con:
+        for name in ("raw", "deliveries"):
+            lake.view(con, name, f"{declared.stream.name}/{name}", days[0], days[-1], empty_if_absent=True)
+        came = read_arrivals(con)
+        return validate(declared, con.sql(rows_to_validate(declared)).to_arrow_table(), came, days)
 
 
 def report(
@@ -133,8 +135,8 @@ def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
             [
                 dg.TableRecord(
                     {
+                        "rule": failure.rule,
                         "column": failure.column,
-                        "expectation": failure.expectation,
                         "rows": failure.count,
                         "share": round(failure.share, 6),
                         "examples": failure.examples,

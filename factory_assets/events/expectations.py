@@ -1,35 +1,50 @@
-"""What does Great Expectations say of a day of raw rows? The contract as suites, one a concern; verdicts per day.
+"""What does Great Expectations say of a day of raw rows? The rules of the contract as one suite; verdicts per day.
 
 One validation covers all days of a run, and every unexpected row is counted to its day: the cost depends on rows, not
-on days times rules. Rows are set aside by validation.py from the same contract; a test holds the two equal.
+on days times rules. Rows are set aside by validation.py under the same rules; a test holds the two equal.
 """
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.expressions import identifier
+from factory_assets.events.landing import Arrival
+from factory_assets.events.validation import (
+    Concern,
+    Rule,
+    allowed_values,
+    essential,
+    judged_rows,
+    required_columns,
+    row_content,
+    row_rules,
+    undelivered,
+    unique_rule,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CONCERNS = ("schema", "completeness", "ranges", "uniqueness")
+CONCERNS: tuple[Concern, ...] = get_args(Concern)
 #: Rows that one validation holds in memory; a longer range is validated in stretches of whole days.
 STRETCH_ROWS = 400_000
-#: Offending values shown of a failed expectation.
+#: Offending values shown of a broken rule.
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One expectation that a day does not meet."""
+    """One rule that a day breaks: how many rows do, their share, and some of the values."""
 
     column: str
-    expectation: str
+    rule: str
     count: int
     share: float
     examples: str
@@ -40,11 +55,11 @@ class Outcome:
     """The verdict on one concern of one day: passed, or what failed; `blocking` when more than tolerated."""
 
     day: dt.date
-    concern: str
+    concern: Concern
     rows: int
     failures: tuple[Failure, ...] = ()
     blocking: bool = False
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -55,46 +70,97 @@ class ExpectationsErrored(RuntimeError):
     """Great Expectations could not evaluate an expectation: that is no verdict on the data."""
 
 
+def rows_to_validate(declared: DeclaredStream) -> str:
+    """Query over a view `raw` for the rows that `validate` looks at: all but those left out on purpose."""
+    names = dict.fromkeys([*declared.contract.columns, *essential(declared.stream)])
+    chosen = ", ".join(map(identifier, names))
+    return f"""SELECT {chosen}, _unparsed, _line, _failed, _source, ds, CAST(event_time AS DATE) AS event_day,
+                      {row_content(declared)} AS content
+               FROM ({judged_rows(declared)}) WHERE _excluded IS NULL"""
+
+
 def validate(
-    declared: DeclaredStream,
-    raw: pa.Table,
-    delivered: Mapping[dt.date, Sequence[Sequence[str]]],
-    days: Sequence[dt.date],
+    declared: DeclaredStream, rows: pa.Table, came: Mapping[dt.date, Sequence[Arrival]], days: Sequence[dt.date]
 ) -> list[Outcome]:
     """Validate days of raw rows, concern by concern.
 
-    raw: the contract's columns with `_unparsed` and `ds`.
-    delivered: for each day the column names of every delivery of it; a day without delivery is absent.
+    rows: the result of `rows_to_validate`. came: what arrived on each day; a day to which nothing came is absent.
     Raises ExpectationsErrored.
     """
-    outcomes = []
-    absent = {day: _absent(declared, delivered.get(day)) for day in days}
-    for missing in sorted(set(absent.values())):
-        alike = [day for day in days if absent[day] == missing]
-        frame = _frame(declared, raw, alike, missing)
-        for concern in CONCERNS:
-            outcomes += _validate(declared, frame, alike, concern, missing, delivered)
-    return sorted(outcomes, key=lambda outcome: (outcome.day, CONCERNS.index(outcome.concern)))
+    totals = {row["values"]: row["counts"] for row in rows["ds"].value_counts().to_pylist()}
+    found: dict[tuple[dt.date, str], list[Failure]] = defaultdict(list)
+    blocking = set()
+    for day in days:
+        for reason in undelivered(declared, came.get(day)):
+            found[day, "schema"].append(Failure("", reason, totals.get(day, 0), 1.0, ""))
+            blocking.add((day, "schema"))
+    for (day, rule), values in _broken(declared, rows, came, days).items():
+        share = 1.0 if rule.kind == "exists" else len(values) / totals[day]
+        shown = ", ".join(dict.fromkeys(str(value) for value in values[:SHOWN] if value is not None))
+        found[day, rule.concern].append(Failure(rule.column, rule.name, len(values), share, shown))
+        if share > declared.contract.tolerance and rule.kind != "once":
+            blocking.add((day, rule.concern))
+    return [
+        Outcome(
+            day,
+            concern,
+            totals.get(day, 0),
+            tuple(found[day, concern]),
+            (day, concern) in blocking,
+            _notes(declared, came.get(day)) if concern == "schema" else (),
+        )
+        for day in days
+        for concern in CONCERNS
+    ]
 
 
-def _absent(declared: DeclaredStream, deliveries: Sequence[Sequence[str]] | None) -> tuple[str, ...]:
-    if deliveries is None:
-        return ()
-    return tuple(name for name in declared.contract.columns if any(name not in columns for columns in deliveries))
+def _broken(
+    declared: DeclaredStream, rows: pa.Table, came: Mapping[dt.date, Sequence[Arrival]], days: Sequence[dt.date]
+) -> dict[tuple[dt.date, Rule], list[Any]]:
+    """The values that break each rule on each day. Sources that came with the same columns are validated together."""
+    found: dict[tuple[dt.date, Rule], list[Any]] = defaultdict(list)
+    frame = _frame(declared, rows)
+    lacking = {
+        arrival.source: tuple(name for name in declared.contract.columns if name not in arrival.columns)
+        for day in days
+        for arrival in came.get(day, ())
+        if not arrival.problem
+    }
+    for absent in sorted(set(lacking.values())):
+        sources = {source for source, names in lacking.items() if names == absent}
+        part = frame[frame["_source"].isin(sources)] if len(set(lacking.values())) > 1 else frame
+        rules = [rule for rule in row_rules(declared) if rule.column not in absent]
+        for rule, unexpected in _run(declared, part.drop(columns=list(absent)), [*_required(declared), *rules]):
+            if rule.kind == "exists":
+                for day in days:
+                    if any(arrival.source in sources for arrival in came.get(day, ())):
+                        found[day, rule] += [None] * int((part["ds"] == day).sum())
+            for day, value in unexpected:
+                found[day, rule].append(value)
+    for rule, unexpected in _repeated(declared, rows):
+        for day, value in unexpected:
+            found[day, rule].append(value)
+    return found
 
 
-def _frame(declared: DeclaredStream, raw: pa.Table, days: Sequence[dt.date], missing: Sequence[str]) -> "pd.DataFrame":
-    """Rows of the days as the feed delivered them, and for each column the text that did not parse."""
+def _required(declared: DeclaredStream) -> list[Rule]:
+    return [
+        Rule("schema", "exists", name, f"column {name} is delivered", "false") for name in required_columns(declared)
+    ]
+
+
+def _frame(declared: DeclaredStream, rows: pa.Table) -> "pd.DataFrame":
+    """Rows as the feed delivered them, and for each column the text that did not parse."""
     import pandas as pd
-    import pyarrow.compute as pc
 
-    rows = raw.filter(pc.is_in(raw["ds"], pa.array(list(days), pa.date32())))
-    frame = rows.drop_columns([name for name in missing if name in rows.column_names]).to_pandas(date_as_object=True)
-    unparsed = frame["_unparsed"].map(lambda text: json.loads(text) if isinstance(text, str) else {})
+    frame = rows.drop_columns(["content"]).to_pandas(date_as_object=True)
+    # Nearly all rows parse: only those that did not are looked into.
+    unparsed = frame["_unparsed"].dropna().map(json.loads)
     for name, column in declared.contract.columns.items():
-        if column.type != "string" and name not in missing:
-            frame[_text_of(name)] = unparsed.map(lambda kept, name=name: kept.get(name)).astype(object)
-    assert isinstance(frame, pd.DataFrame)
+        if column.type != "string":
+            texts = pd.Series(None, index=frame.index, dtype=object)
+            texts[unparsed.index] = unparsed.map(lambda kept, name=name: kept.get(name))
+            frame[_text_of(name)] = texts
     return frame
 
 
@@ -102,123 +168,114 @@ def _text_of(name: str) -> str:
     return f"{name} (text that did not parse)"
 
 
-def _suite(declared: DeclaredStream, concern: str, missing: Sequence[str]) -> list[Any]:
+def _filled(frame: "pd.DataFrame", name: str) -> str:
+    """The column to look for empty values in: one with what stands in the value's place where that is not nothing."""
+    stand_ins = [
+        other for other in (_text_of(name), "_line", "_failed") if other in frame and frame[other].notna().any()
+    ]
+    if not stand_ins:
+        return name
+    filled = frame[name].astype(object)
+    for other in stand_ins:
+        filled = filled.where(filled.notna(), frame[other])
+    frame[f"{name} (as delivered)"] = filled
+    return f"{name} (as delivered)"
+
+
+def _expectation(declared: DeclaredStream, rule: Rule, frame: "pd.DataFrame") -> Any:
+    """A rule in the words of Great Expectations."""
     import great_expectations.expectations as gxe
 
-    expectations: list[Any] = []
-    for name, column in declared.contract.columns.items():
-        if concern == "schema" and column.required:
-            expectations.append(gxe.ExpectColumnToExist(column=name))
-        if name in missing:
-            continue
-        if concern == "schema" and column.type != "string":
-            expectations.append(gxe.ExpectColumnValuesToBeNull(column=_text_of(name)))
-        if concern == "completeness" and (not column.nullable or name == declared.stream.id):
-            expectations.append(gxe.ExpectColumnValuesToNotBeNull(column=name))
-        if concern == "ranges" and (column.min is not None or column.max is not None):
-            expectations.append(
-                gxe.ExpectColumnValuesToBeBetween(column=name, min_value=column.min, max_value=column.max)
-            )
-        if concern == "ranges" and column.allowed is not None:
-            expectations.append(gxe.ExpectColumnValuesToBeInSet(column=name, value_set=column.allowed))
-        if concern == "uniqueness" and name == declared.stream.id:
-            # Ids need to be unique within a day; the day is part of the key because a validation covers many.
-            expectations.append(gxe.ExpectCompoundColumnsToBeUnique(column_list=["ds", name]))
-    return expectations
-
-
-def _validate(
-    declared: DeclaredStream,
-    frame: "pd.DataFrame",
-    days: Sequence[dt.date],
-    concern: str,
-    missing: Sequence[str],
-    delivered: Mapping[dt.date, Sequence[Sequence[str]]],
-) -> list[Outcome]:
-    rows = frame["ds"].value_counts().to_dict()
-    failures: dict[dt.date, list[Failure]] = {day: [] for day in days}
-    blocking: set[dt.date] = set()
-    for result in _run(frame, _suite(declared, concern, missing)):
-        kwargs, expectation = result.expectation_config.kwargs, result.expectation_config.type
-        column = kwargs.get("column") or kwargs["column_list"][-1]
-        if result.success:
-            continue
-        if expectation == "expect_column_to_exist":
-            for day in days:
-                failures[day].append(Failure(column, "the column is delivered", rows.get(day, 0), 1.0, "missing"))
-                blocking.add(day)
-            continue
-        for day, values in _by_day(result).items():
-            share = len(values) / rows[day]
-            examples = ", ".join(dict.fromkeys(map(str, values[:SHOWN])))
-            failures[day].append(Failure(column, _words(expectation, kwargs), len(values), share, examples))
-            if share > declared.contract.tolerance and concern != "uniqueness":
-                blocking.add(day)
-    return [
-        Outcome(
-            day,
-            concern,
-            rows.get(day, 0),
-            tuple(failures[day]),
-            day in blocking,
-            _notes(declared, concern, delivered.get(day)),
+    name, column = rule.column, declared.contract.columns.get(rule.column)
+    if rule.kind == "exists":
+        return gxe.ExpectColumnToExist(column=name)
+    if rule.kind == "line":
+        return gxe.ExpectColumnValuesToBeNull(column=name)
+    if rule.kind == "computes":
+        return gxe.ExpectColumnValuesToNotBeInSet(column="_failed", value_set=[name])
+    if rule.kind == "day":
+        return gxe.ExpectColumnPairValuesToBeEqual(
+            column_A="ds", column_B="event_day", ignore_row_if="either_value_is_missing"
         )
-        for day in days
-    ]
+    if rule.kind == "null":
+        return gxe.ExpectColumnValuesToNotBeNull(column=_filled(frame, name))
+    assert column is not None
+    if rule.kind == "type":
+        return gxe.ExpectColumnValuesToBeNull(column=_text_of(name))
+    if rule.kind == "allowed":
+        return gxe.ExpectColumnValuesToBeInSet(column=name, value_set=allowed_values(column))
+    if rule.kind == "min":
+        return gxe.ExpectColumnValuesToBeBetween(column=name, min_value=column.min)
+    return gxe.ExpectColumnValuesToBeBetween(column=name, max_value=column.max)
 
 
-def _run(frame: "pd.DataFrame", expectations: list[Any]) -> list[Any]:
+def _run(
+    declared: DeclaredStream, frame: "pd.DataFrame", rules: Sequence[Rule]
+) -> Iterator[tuple[Rule, list[tuple[dt.date, Any]]]]:
+    """The rules that do not hold, with day and value of every row that breaks them."""
     if frame.empty:
-        expectations = [item for item in expectations if type(item).__name__ == "ExpectColumnToExist"]
-    if not expectations:
-        return []
+        rules = [rule for rule in rules if rule.kind == "exists"]
+    expectations = [_expectation(declared, rule, frame) for rule in rules]
+    for rule, result in zip(rules, evaluate(frame, expectations, ["ds"]), strict=True):
+        if not result.success:
+            kwargs, entries = result.expectation_config.kwargs, result.result.get("unexpected_index_list") or []
+            column = kwargs.get("column") or kwargs["column_B"]
+            yield rule, [(entry["ds"], entry.get(column)) for entry in entries]
+
+
+def _repeated(declared: DeclaredStream, rows: pa.Table) -> Iterator[tuple[Rule, list[tuple[dt.date, Any]]]]:
+    """Ids that occur more than once in a day: with different rows, or with the same row again."""
+    import great_expectations.expectations as gxe
+    import pyarrow.compute as pc
+
+    key = declared.stream.id
+    # Rows without an id are another rule's; left in, they would make floating-point numbers of large ids.
+    frame = rows.select(["ds", key, "content"]).filter(pc.is_valid(rows[key])).to_pandas(date_as_object=True)
+    if frame.empty:
+        return
+    # Ids need to be unique within a day; the day is part of the key because a validation covers many.
+    (result,) = evaluate(frame, [gxe.ExpectCompoundColumnsToBeUnique(column_list=["ds", key])], ["ds", "content"])
+    if result.success:
+        return
+    contents: dict[tuple[dt.date, Any], list[Any]] = defaultdict(list)
+    for entry in result.result["unexpected_index_list"]:
+        contents[entry["ds"], entry[key]].append(entry["content"])
+    different = [(*place, len(set(those)) - 1) for place, those in contents.items()]
+    again = [(*place, len(those) - len(set(those))) for place, those in contents.items()]
+    unique = Rule("uniqueness", "unique", key, unique_rule(declared.stream), "")
+    once = Rule("uniqueness", "once", key, "every row comes once", "")
+    for rule, places in ((unique, different), (once, again)):
+        yield rule, [(day, value) for day, value, times in places for _ in range(times)]
+
+
+def evaluate(frame: "pd.DataFrame", expectations: Sequence[Any], index: Sequence[str]) -> list[Any]:
+    """Results in the order of the expectations; unexpected rows come with these columns. Raises ExpectationsErrored."""
     import great_expectations as gx
 
+    if not expectations:
+        return []
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     definition = (
         context.data_sources.add_pandas("raw").add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
     )
-    suite = gx.ExpectationSuite(name="contract", expectations=expectations)
+    for place, expectation in enumerate(expectations):
+        expectation.meta = {"place": place}
+    suite = gx.ExpectationSuite(name="contract", expectations=list(expectations))
     found = definition.get_batch({"dataframe": frame}).validate(
-        suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["ds"]}
+        suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": list(index)}
     )
     for result in found.results:
         info = result.exception_info or {}
-        raised = info.get("raised_exception", any(isinstance(value, dict) for value in info.values()))
-        if raised:
-            kwargs = result.expectation_config.kwargs
-            raise ExpectationsErrored(
-                f"{result.expectation_config.type} of {kwargs.get('column')} was not evaluated: {info}"
-            )
-    return list(found.results)
+        if info.get("raised_exception", any(isinstance(value, dict) for value in info.values())):
+            config: Any = result.expectation_config
+            raise ExpectationsErrored(f"{config.type} of {config.kwargs.get('column')} was not evaluated: {info}")
+    results: list[Any] = list(found.results)
+    return sorted(results, key=lambda result: result.expectation_config.meta["place"])
 
 
-def _by_day(result: Any) -> dict[dt.date, list[Any]]:
-    """Unexpected values of each day."""
-    column = result.expectation_config.kwargs.get("column") or result.expectation_config.kwargs["column_list"][-1]
-    by_day: dict[dt.date, list[Any]] = {}
-    for entry in result.result["unexpected_index_list"]:
-        by_day.setdefault(entry["ds"], []).append(entry.get(column))
-    return by_day
-
-
-def _words(expectation: str, kwargs: Mapping[str, Any]) -> str:
-    if expectation == "expect_column_values_to_be_between":
-        return f"between {kwargs.get('min_value')} and {kwargs.get('max_value')}"
-    if expectation == "expect_column_values_to_be_in_set":
-        return f"one of {', '.join(map(str, kwargs['value_set']))}"
-    if expectation == "expect_compound_columns_to_be_unique":
-        return "unique within the day"
-    return {"expect_column_values_to_be_null": "parses as its type", "expect_column_values_to_not_be_null": "not null"}[
-        expectation
-    ]
-
-
-def _notes(declared: DeclaredStream, concern: str, deliveries: Sequence[Sequence[str]] | None) -> tuple[str, ...]:
-    if concern != "schema":
-        return ()
-    if deliveries is None:
+def _notes(declared: DeclaredStream, came: Sequence[Arrival] | None) -> tuple[str, ...]:
+    if came is None:
         return ("nothing was delivered",)
-    extra = sorted({name for columns in deliveries for name in columns} - set(declared.contract.columns))
+    extra = sorted({name for arrival in came for name in arrival.columns} - set(declared.contract.columns))
     return (f"columns that the contract does not know: {', '.join(extra)}",) if extra else ()

@@ -1,24 +1,50 @@
 """How does a delivery become rows of `raw`? Every row typed as the contract says and put into its day; nothing is lost.
 
-Text that does not parse stays beside the row in `_unparsed`; columns that the contract does not know stay as text; a
-row without a usable time stays with the last day of its file, where the event-time rule will find it.
+Text that does not parse stays beside the row in `_unparsed`, columns that the contract does not know in `_undeclared`,
+a line that is no row in `_line`. A row without a usable time stays with the last day of its file, where the rules
+find it.
 """
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import duckdb
+import pyarrow as pa
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
-from factory_assets.events.sources import Delivery, SourceError
+from factory_assets.events.sources import Delivery, told
 
-OFFSET = r"(Z|[+-]\d\d:?\d\d)$"
+Role = Literal["event_time", "known_at"]
+
+FLOATING = ("DOUBLE", "FLOAT")
 WHOLE = r"\s*[+-]?\d+\s*"
+#: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
+ZONED = ":.*[-+A-Za-z]"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What the deliveries table says of one source on one day: the columns that it came with, or why it is unreadable."""
+
+    source: str
+    columns: tuple[str, ...]
+    problem: str | None = None
+
+
+def arrivals(rows: Iterable[Mapping[str, Any]]) -> dict[dt.date, list[Arrival]]:
+    """Rows of the deliveries table by day; a day to which nothing came is absent."""
+    found: dict[dt.date, list[Arrival]] = {}
+    for row in rows:
+        arrival = Arrival(row["source"], tuple(json.loads(row["columns"])), row["problem"])
+        found.setdefault(row["ds"], []).append(arrival)
+    return found
 
 
 def land(
@@ -30,46 +56,79 @@ def land(
 ) -> None:
     """Create the temporary tables `landed` (raw rows of these days) and `deliveries` (what came, per day and source).
 
-    landed: the contract's columns, other delivered columns as text, `_source`, `_unparsed` (JSON or null), `ds`.
-    deliveries: ds, source, rows, columns (JSON list).
-    Raises SourceError where a file breaks off in the middle.
+    landed: the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`, `_source`, `ds`, and in a zone
+        other than UTC the instants of delivered times (`instants`).
+    deliveries: ds, source, rows, columns (JSON list), problem (text or null).
+    Raises SourceError where a file breaks off in the middle and its days are not known.
     """
-    extra = sorted({name for delivery in delivered for name in delivery.columns} - set(declared.contract.columns))
-    queries = [_placed(con, declared, delivery, extra, days, today) for delivery in delivered]
-    body = " UNION ALL BY NAME ".join(queries) or f"SELECT {_empty(declared)} WHERE false"
     try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {body}").fetchall()
-    except duckdb.Error as error:
-        raise SourceError(f"{declared.stream.name}: a delivery cannot be read: {str(error).splitlines()[0]}") from None
+        _create(con, declared, delivered, days, today)
+    except duckdb.Error:
+        # One file takes the whole pass down: find it, so that only its day stays behind.
+        delivered = [_tried(con, declared, delivery, days, today) for delivery in delivered]
+        _create(con, declared, delivered, days, today)
     _note_deliveries(con, delivered)
 
 
+def _create(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    delivered: Sequence[Delivery],
+    days: Sequence[dt.date],
+    today: dt.date,
+) -> None:
+    queries = [_placed(con, declared, delivery, days, today) for delivery in delivered]
+    if not queries:
+        none = Delivery("SELECT NULL::VARCHAR AS _source, NULL::VARCHAR AS _line WHERE false", {}, (), days[0])
+        queries = [_placed(con, declared, none, days, today)]
+    con.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {' UNION ALL BY NAME '.join(queries)}").fetchall()
+
+
+def _tried(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    delivery: Delivery,
+    days: Sequence[dt.date],
+    today: dt.date,
+) -> Delivery:
+    try:
+        _create(con, declared, [delivery], days, today)
+    except duckdb.Error as error:
+        return delivery.unreadable(told(error))
+    return delivery
+
+
 def _note_deliveries(con: duckdb.DuckDBPyConnection, delivered: Sequence[Delivery]) -> None:
-    con.execute("CREATE OR REPLACE TEMP TABLE known (source VARCHAR, day DATE, columns VARCHAR)")
     known = [
-        (source, delivery.day, json.dumps(list(delivery.columns)))
+        {
+            "source": source,
+            "day": delivery.day,
+            "columns": json.dumps(list(delivery.columns)),
+            "problem": delivery.problem,
+        }
         for delivery in delivered
         for source in delivery.sources
     ]
-    if known:
-        con.executemany("INSERT INTO known VALUES (?, ?, ?)", known)
+    text = pa.string()
+    schema = pa.schema([("source", text), ("day", pa.date32()), ("columns", text), ("problem", text)])
+    con.register("known", pa.Table.from_pylist(known, schema=schema))
     con.execute(
         """CREATE OR REPLACE TEMP TABLE deliveries AS
            WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM landed GROUP BY ALL)
-           SELECT coalesce(counted.ds, known.day) AS ds, source, coalesce(rows, 0) AS rows, columns
+           SELECT coalesce(counted.ds, known.day) AS ds, source, coalesce(rows, 0) AS rows, columns, problem
            FROM counted FULL JOIN known USING (source) WHERE coalesce(counted.ds, known.day) IS NOT NULL"""
-    )
+    ).fetchall()
+    con.unregister("known")
 
 
 def _placed(
     con: duckdb.DuckDBPyConnection,
     declared: DeclaredStream,
     delivery: Delivery,
-    extra: Sequence[str],
     days: Sequence[dt.date],
     today: dt.date,
 ) -> str:
-    typed = typed_rows(declared, delivery, extra)
+    typed = typed_rows(declared, delivery)
     if delivery.day is not None:
         return f"SELECT *, DATE '{delivery.day}' AS ds FROM ({typed})"
     # A stamp after today, of the epoch's first day, or none at all says nothing about the row's day.
@@ -79,14 +138,16 @@ def _placed(
     lost = con.execute(f"SELECT count(*) FROM ({timed}) WHERE ds IS NULL").fetchall()[0][0]
     if not lost:
         return f"SELECT * FROM ({timed}) WHERE {wanted}"
-    last = f"SELECT _source, max(ds) AS last FROM ({timed}) GROUP BY _source"
-    fallback = f"DATE '{declared.stream.end or today}'"
-    return f"""SELECT * EXCLUDE (ds, last), coalesce(ds, last, {fallback}) AS ds
-               FROM ({timed}) JOIN ({last}) USING (_source) WHERE coalesce(ds, last, {fallback})
-               BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
+    # Where the file has no day either, or none that the stream has, the row is found on the newest day that is over.
+    stream, yesterday = declared.stream, today - dt.timedelta(days=1)
+    newest = f"DATE '{min(stream.end or yesterday, yesterday)}'"
+    last = f"SELECT _source, greatest(least(coalesce(max(ds), {newest}), {newest}), DATE '{stream.start}') AS last"
+    return f"""SELECT * FROM (SELECT * EXCLUDE (ds, last), coalesce(ds, last) AS ds
+                              FROM ({timed}) JOIN ({last} FROM ({timed}) GROUP BY _source) USING (_source))
+               WHERE {wanted}"""
 
 
-def typed_rows(declared: DeclaredStream, delivery: Delivery, extra: Sequence[str] = ()) -> str:
+def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
     """The delivery with the contract's types; what does not parse becomes null and is kept in `_unparsed`."""
     chosen: list[str] = []
     failures: dict[str, str] = {}
@@ -95,68 +156,129 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery, extra: Sequence[str
         if name not in delivery.columns:
             chosen.append(f"NULL::{SQL_TYPES[column.type]} AS {quoted}")
             continue
-        parsed = _parsed(quoted, column, delivery.columns[name], declared.stream)
+        found = delivery.columns[name]
+        # Where there is a type for numbers, NaN is how feeds write that there is none.
+        value = f"CASE WHEN NOT isnan({quoted}) THEN {quoted} END" if found in FLOATING else quoted
+        parsed = _parsed(value, column, found, declared.stream)
         chosen.append(f"{parsed} AS {quoted}")
         if parsed != quoted:
-            text = f"{quoted}::VARCHAR"
+            text = f"CAST({value} AS VARCHAR)"
             failures[quoted] = f"CASE WHEN {text} IS NOT NULL AND {parsed} IS NULL THEN {text} END"
-    for name in extra:
-        source = f'"{name.replace(chr(34), chr(34) * 2)}"'
-        chosen.append(f"{source}::VARCHAR AS {source}" if name in delivery.columns else f"NULL::VARCHAR AS {source}")
+    for role, name in instants(declared).items():
+        column, instant = declared.contract.columns[name], "NULL::TIMESTAMP"
+        if name in delivery.columns:
+            instant = _moment(identifier(name), column, delivery.columns[name], declared.stream, "UTC")
+        chosen.append(f"{instant} AS _{role}")
     kept = "NULL::VARCHAR"
     if failures:
         any_failed = " OR ".join(f"({failed}) IS NOT NULL" for failed in failures.values())
         packed = ", ".join(f"{quoted} := {failed}" for quoted, failed in failures.items())
         kept = f"CASE WHEN {any_failed} THEN to_json(struct_pack({packed}))::VARCHAR END"
-    return f"SELECT {', '.join(chosen)}, _source, {kept} AS _unparsed FROM ({delivery.query})"
+    undeclared = _undeclared([name for name in delivery.columns if name not in declared.contract.columns])
+    return (
+        f"SELECT {', '.join(chosen)}, {kept} AS _unparsed, {undeclared} AS _undeclared, _line, _source "
+        f"FROM ({delivery.query})"
+    )
+
+
+def _undeclared(names: Sequence[str]) -> str:
+    """One JSON text for all columns that the contract does not know: they may have any name, and any type tomorrow."""
+    if not names:
+        return "NULL::VARCHAR"
+    quoted = [name.replace('"', '""') for name in names]
+    pairs = [
+        f"'{name.replace(chr(39), chr(39) * 2)}', \"{column}\"::VARCHAR"
+        for name, column in zip(names, quoted, strict=True)
+    ]
+    return f"CASE WHEN _line IS NULL THEN json_object({', '.join(pairs)})::VARCHAR END"
 
 
 def _parsed(value: str, column: Column, found: str, stream: Stream) -> str:
-    """SQL that turns a delivered value into the contract's type, or null."""
+    """SQL that turns a delivered value into the contract's type, or null. A number is a finite one."""
     wanted = SQL_TYPES[column.type]
-    text = found == "VARCHAR"
-    if found == wanted:
-        return value
-    if column.type == "integer" and text:
+    if column.type == "timestamp" and found != wanted:
+        return _moment(value, column, found, stream, stream.timezone)
+    if column.type == "date" and (column.format or found == "TIMESTAMP WITH TIME ZONE"):
+        return f"CAST({_moment(value, column, found, stream, stream.timezone)} AS DATE)"
+    if column.type == "double":
+        number = value if found == wanted else f"TRY_CAST({value} AS DOUBLE)"
+        return f"CASE WHEN isfinite({number}) THEN {number} END"
+    if column.type == "integer" and found == "VARCHAR":
         return f"CASE WHEN regexp_full_match({value}, '{WHOLE}') THEN TRY_CAST({value} AS BIGINT) END"
-    if column.type == "integer" and found in ("DOUBLE", "FLOAT"):
+    if column.type == "integer" and (found in FLOATING or found.startswith("DECIMAL")):
         return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS BIGINT) END"
-    if column.type == "timestamp" and found.startswith("TIMESTAMP WITH TIME ZONE"):
-        return f"({value} AT TIME ZONE '{stream.timezone}')"
-    if column.format and text:
-        literal = column.format.replace("'", "''")
-        return f"TRY_CAST(try_strptime({value}, '{literal}') AS {wanted})"
-    if column.type == "timestamp" and text:
-        zoned = f"TRY_CAST({value} AS TIMESTAMPTZ) AT TIME ZONE '{stream.timezone}'"
-        return f"CASE WHEN regexp_matches({value}, '{OFFSET}') THEN {zoned} ELSE TRY_CAST({value} AS TIMESTAMP) END"
-    return f"TRY_CAST({value} AS {wanted})"
+    if column.type == "boolean" and found != wanted:
+        return f"TRY_CAST(CAST({value} AS VARCHAR) AS BOOLEAN)"
+    return value if found == wanted else f"TRY_CAST({value} AS {wanted})"
+
+
+def _moment(value: str, column: Column, found: str, stream: Stream, zone: str) -> str:
+    """SQL for a delivered time as the wall clock of a zone, or null.
+
+    A time that states its offset is taken at its word; one that does not is read in the stream's zone. There an hour
+    that the clock shows twice is the second one, an hour that it skips is read as the hour after it.
+    """
+    stated, naive, condition = f"TRY_CAST({value} AS TIMESTAMPTZ)", f"TRY_CAST({value} AS TIMESTAMP)", "false"
+    if found == "TIMESTAMP WITH TIME ZONE":
+        stated, condition = value, "true"
+    elif found == "VARCHAR" and column.format:
+        parsed = f"try_strptime({value}, '{column.format.replace(chr(39), chr(39) * 2)}')"
+        stated = naive = parsed
+        condition = "true" if "%z" in column.format.lower() else "false"
+    elif found == "VARCHAR":
+        condition = f"regexp_matches({value}, '{ZONED}')"
+    stated = f"{stated} AT TIME ZONE '{zone}'"
+    if zone != stream.timezone:
+        naive = f"timezone('{stream.timezone}', {naive}) AT TIME ZONE '{zone}'"
+    if condition in ("true", "false"):
+        return f"({stated})" if condition == "true" else f"({naive})"
+    return f"CASE WHEN {condition} THEN {stated} ELSE {naive} END"
+
+
+def instants(declared: DeclaredStream) -> dict[Role, str]:
+    """The stream's times that raw keeps in UTC too, as `_event_time` and `_known_at`: delivered ones, in another zone.
+
+    A column shows the wall clock of the stream's zone, and twice a year that alone does not tell the moment.
+    """
+    stream, columns = declared.stream, declared.contract.columns
+    given: dict[Role, str | None] = {"event_time": stream.event_time, "known_at": stream.known_at}
+    if stream.timezone == "UTC":
+        return {}
+    return {role: name for role, name in given.items() if name in columns and columns[name].type == "timestamp"}
 
 
 def with_derived(declared: DeclaredStream, rows: str) -> str:
-    """Rows with the stream's derived columns and named rules, each of which may use the ones before it."""
-    for name, text in {**declared.stream.derive, **declared.stream.rules}.items():
-        rows = f"SELECT *, {expressions.sql(text)} AS {identifier(name)} FROM ({rows})"
-    return rows
+    """Rows with the stream's derived columns and named rules, each of which may use the ones before it.
+
+    `_failed` names the first expression that cannot be computed for a row; the column is null there.
+    """
+    stream = declared.stream
+    for name, text in {**stream.derive, **stream.rules}.items():
+        rows = f"SELECT *, TRY({expressions.sql(text)}) AS {identifier(name)} FROM ({rows})"
+    computed = [*stream.derive.items(), *stream.rules.items(), *stream.exclude.items()]
+    # Of an expression that can be computed, IS NULL is true or false; only an error makes it null.
+    failing = [f"WHEN TRY({expressions.sql(text)} IS NULL) IS NULL THEN '{name}'" for name, text in computed]
+    failed = f"CASE {' '.join(failing)} END" if failing else "NULL::VARCHAR"
+    return f"SELECT *, {failed} AS _failed FROM ({rows})"
 
 
-def utc(stream: Stream, column: str) -> str:
-    """SQL for a time column in UTC: it is read in the stream's zone unless that is UTC."""
-    quoted = f"CAST({identifier(column)} AS TIMESTAMP)"
-    return quoted if stream.timezone == "UTC" else f"(timezone('{stream.timezone}', {quoted}) AT TIME ZONE 'UTC')"
+def utc(declared: DeclaredStream, role: Role) -> str:
+    """SQL for one of the stream's two times in UTC, over rows of `raw` with derived columns."""
+    stream = declared.stream
+    column = getattr(stream, role)
+    if column is None:
+        return utc(declared, "event_time")
+    if role in instants(declared):
+        return f"_{role}"
+    local = f"CAST({identifier(column)} AS TIMESTAMP)"
+    return local if stream.timezone == "UTC" else f"(timezone('{stream.timezone}', {local}) AT TIME ZONE 'UTC')"
 
 
 def with_event_day(declared: DeclaredStream, rows: str) -> str:
     """Rows with `event_day`, the UTC day of the event time, or null."""
     stream = declared.stream
+    day = f"CAST({utc(declared, 'event_time')} AS DATE) AS event_day"
     if stream.event_time in declared.contract.columns:
-        return f"SELECT *, CAST({utc(stream, stream.event_time)} AS DATE) AS event_day FROM ({rows})"
-    added = ", ".join(identifier(name) for name in {**stream.derive, **stream.rules})
-    derived = with_derived(declared, rows)
-    return f"SELECT * EXCLUDE ({added}), CAST({utc(stream, stream.event_time)} AS DATE) AS event_day FROM ({derived})"
-
-
-def _empty(declared: DeclaredStream) -> str:
-    columns = [
-        f"NULL::{SQL_TYPES[column.type]} AS {identifier(name)}" for name, column in declared.contract.columns.items()
-    ]
-    return ", ".join([*columns, "NULL::VARCHAR AS _source", "NULL::VARCHAR AS _unparsed", "NULL::DATE AS ds"])
+        return f"SELECT *, {day} FROM ({rows})"
+    added = ", ".join(identifier(name) for name in [*stream.derive, *stream.rules, "_failed"])
+    return f"SELECT * EXCLUDE ({added}), {day} FROM ({with_derived(declared, rows)})"

@@ -36,10 +36,7 @@ def average_precision(y: Floats, p: Floats) -> float:
     """Sum over distinct thresholds of precision times the gain in recall; equal predictions share one threshold."""
     if _one_class(y):
         return np.nan
-    order = np.argsort(-p, kind="stable")
-    ranked = p[order]
-    threshold = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(p) - 1)
-    found = np.cumsum(y[order])[threshold]
+    threshold, found = by_threshold(y, p)
     precision, recall = found / (threshold + 1), found / found[-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
@@ -166,6 +163,14 @@ def card_precision(
         blocked.update(found)
         precision.append(len(found) / k)
     return float(np.mean(precision))
+
+
+def by_threshold(y: Floats, p: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
+    """For each distinct prediction, highest first: rank of its last row, counted from 0, and positives up to there."""
+    order = np.argsort(-p, kind="stable")
+    ranked = p[order]
+    threshold = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(p) - 1)
+    return threshold, np.cumsum(y[order])[threshold]
 
 
 def checked(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:

@@ -1,4 +1,349 @@
-def evaluation_plot(*a, **k): return b"x"
-def series_plot(*a, **k): return b"x"
-def distributions_plot(*a, **k): return b"x"
-def markdown(png, alt): return alt
+"""What does a person need to see before a table of metrics? Small pictures for an asset's metadata.
+
+Every function returns PNG bytes, and the same input gives the same bytes. Figures are built by matplotlib's object
+interface: pyplot keeps a global list of figures and is not safe in Dagster's threads. One accent colour is the
+subject, greys are what it is compared with.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from factory_assets.measures.metrics import average_precision, by_threshold, checked, roc_auc
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = npt.NDArray[np.float64]
+Distribution = tuple[Sequence[float], Sequence[int]] | Mapping[str, int]
+
+ACCENT = "#1f6feb"
+INK, GREY, LIGHT, GRID = "#24292f", "#6e7781", "#afb8c1", "#eaeef2"
+NAIVE: dict[str, Any] = {"color": GREY, "linewidth": 1.1, "linestyle": (0, (4, 2)), "zorder": 2}
+LINES: tuple[dict[str, Any], ...] = (
+    {"color": ACCENT, "linewidth": 1.8, "zorder": 4},
+    {"color": INK, "linewidth": 1.1, "zorder": 3},
+    {"color": GREY, "linewidth": 1.1, "zorder": 3},
+    {"color": LIGHT, "linewidth": 1.3, "zorder": 2},
+)
+CURVE_POINTS = 400  # a curve 380 pixels wide shows no more
+COLUMNS, LEVELS = 12, 8  # as many as fit in a picture, and in a panel
+UNIT = (-0.01, 1.02)
+FEW_ROWS = 500  # dots that a person can still tell apart
+FEW_DAYS = 12  # each has its own date on the axis
+CHARACTER = 0.0063  # width of a mark's letter, of the axes' width
+DPI = 110
+PALETTE = 96  # colours: a few hues, each with the steps that smooth its edges
+
+
+def evaluation_plot(task: str, y: npt.ArrayLike, predictions: Mapping[str, npt.ArrayLike]) -> bytes:
+    """Predictions of several models for the same rows, the first one (the challenger) as the subject.
+
+    Binary: ROC and precision against recall. Regression: predicted against observed for the subject (the density,
+    where rows are many), and the errors of all. y and each of the predictions: shape (n,).
+    Raises ValueError as `metrics.score` does. Rows that allow no curve (none, or of one class) give a picture that
+    says so.
+    """
+    if task not in ("binary", "regression") or not predictions:
+        raise ValueError(f"an evaluation plot takes a binary or regression task and predictions; got {task!r}")
+    models = {name: checked(task, y, p) for name, p in predictions.items()}
+    labels = next(iter(models.values()))[0]
+    shown = {name: p for name, (_, p) in models.items()}
+    if len(labels) == 0:
+        return _saying("no labelled rows")
+    if task == "binary" and labels.min() == labels.max():
+        return _saying(f"all {len(labels):,} labels are {labels[0]:g}: no curve")
+    figure, (left, right) = _figure(8.4, 3.7, 1, 2)
+    if task == "binary":
+        _roc(left, labels, shown)
+        _precision_recall(right, labels, shown)
+    else:
+        _predicted_and_observed(left, labels, shown)
+        _errors(right, labels, shown)
+    return _png(figure)
+
+
+def series_plot(
+    days: Sequence[dt.date],
+    series: Mapping[str, Sequence[float | None]],
+    title: str,
+    ylabel: str,
+    marks: Mapping[dt.date, str] | None = None,
+) -> bytes:
+    """Values over days, the first series as the subject; None and NaN leave a gap.
+
+    days: shape (n,), in order. series: name -> values, shape (n,).
+    marks: what happened on a day, such as a release: a thin vertical line, with its text where there is room.
+    """
+    if len(days) == 0:
+        return _saying("no days")
+    figure, axes = _figure(8.4, 3.0, 1, 1)
+    when = np.asarray(days, dtype="datetime64[D]")
+    for position, (name, values) in enumerate(series.items()):
+        y = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        # A day between two gaps has no line to show it.
+        size = 3.2 if len(when) <= FEW_DAYS else 1.6 if position == 0 else 0
+        axes.plot(when, y, label=_plain(name), marker="o", markersize=size, **_line(name, position))  # type: ignore[arg-type]
+    axes.margins(x=0.02, y=0.12)
+    _dates(axes, when)
+    _mark(axes, marks or {})
+    axes.set_ylabel(_plain(ylabel))
+    _title(axes, title)
+    if len(series) > 1:  # beside the title, where it hides no day
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, fontsize=7, labelcolor=INK, frameon=False)
+    return _png(figure)
+
+
+def distributions_plot(columns: Mapping[str, Distribution]) -> bytes:
+    """One small panel a column, for the first twelve columns.
+
+    Each is (edges, counts) of a histogram, shapes (bins + 1,) and (bins,), drawn as density where bins differ in
+    width; or the counts of levels by name, of which the eight most frequent are drawn.
+    Raises ValueError for edges that do not ascend.
+    """
+    if not columns:
+        return _saying("no columns")
+    shown = list(columns.items())[:COLUMNS]
+    wide = min(4, len(shown))
+    tall = -(-len(shown) // wide)
+    figure, grid = _figure(2.1 * max(wide, 2), 1.6 * tall + 0.25, tall, wide)
+    panels = list(np.ravel(grid))
+    for axes, (name, distribution) in zip(panels, shown, strict=False):
+        if isinstance(distribution, Mapping):
+            _levels(axes, distribution)
+        else:
+            _histogram(axes, name, *distribution)
+        _title(axes, _short(name, 24), size=7.5)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    if len(columns) > COLUMNS:
+        figure.supxlabel(f"{COLUMNS} of {len(columns)} columns", fontsize=7, color=GREY)
+    return _png(figure)
+
+
+def markdown(png: bytes, alt: str) -> str:
+    """The picture as markdown that carries it, for `MetadataValue.md`; alt is read where it cannot be shown."""
+    text = " ".join(alt.replace("[", "(").replace("]", ")").split())
+    return f"![{text}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
+
+
+def _roc(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
+    for position, (name, p) in enumerate(models.items()):
+        alarms, found, _ = _curve(y, p)
+        axes.plot(alarms, found, label=f"{_plain(name)}  {roc_auc(y, p):.3f}", **_line(name, position))
+    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1, zorder=1)
+    axes.set(xlim=UNIT, ylim=UNIT, xlabel="share of negatives alarmed", ylabel="share of positives found")
+    _title(axes, "ROC", "area under the curve")
+    _legend(axes, loc="lower right")
+
+
+def _precision_recall(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
+    for position, (name, p) in enumerate(models.items()):
+        _, found, precision = _curve(y, p)
+        label = f"{_plain(name)}  {average_precision(y, p):.3f}"
+        axes.plot(found, precision, label=label, drawstyle="steps-pre", **_line(name, position))
+    axes.set(xlim=UNIT, ylim=UNIT, xlabel="recall", ylabel="precision")
+    _title(axes, "Precision and recall", "average precision")
+    _legend(axes, loc="best")
+
+
+def _curve(y: Floats, p: Floats) -> tuple[Floats, Floats, Floats]:
+    """False positive rate, recall and precision at each distinct threshold, thinned for drawing.
+
+    A point for recall 0 comes first; its precision, which is undefined, is that of the highest threshold.
+    """
+    threshold, true = by_threshold(y, p)
+    if len(threshold) > CURVE_POINTS:
+        # Half of the points by rank, half by recall: the steep beginning of a rare class needs its own.
+        by_rank = np.linspace(0, len(threshold) - 1, CURVE_POINTS // 2).astype(int)
+        by_recall = np.searchsorted(true, np.linspace(true[0], true[-1], CURVE_POINTS // 2))
+        kept = np.union1d(by_rank, by_recall)
+        threshold, true = threshold[kept], true[kept]
+    false = threshold + 1 - true
+    precision = true / (threshold + 1)
+    alarms, found = np.append(0, false / (len(y) - y.sum())), np.append(0, true / y.sum())
+    return alarms, found, np.append(precision[0], precision)
+
+
+def _predicted_and_observed(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    name, p = next(iter(models.items()))
+    low, high = _span(np.concatenate([y, p]))
+    inside = (y >= low) & (y <= high) & (p >= low) & (p <= high)
+    axes.plot([low, high], [low, high], color="white", linewidth=2, zorder=3)
+    axes.plot([low, high], [low, high], color=INK, linewidth=0.9, zorder=3)
+    colours = LinearSegmentedColormap.from_list("accent", ["#ddeafd", ACCENT, "#0a2f6b"])
+    if len(y) <= FEW_ROWS:
+        axes.scatter(y[inside], p[inside], s=14, color=ACCENT, alpha=0.5, linewidths=0, zorder=4)
+    else:
+        square = (low, high, low, high)
+        axes.hexbin(y[inside], p[inside], gridsize=34, mincnt=1, bins="log", cmap=colours, extent=square, linewidths=0)
+    outside = _outside(len(y) - inside.sum(), len(y))
+    axes.set(xlim=(low, high), ylim=(low, high), xlabel=f"observed{outside}", ylabel="predicted")
+    _title(axes, "Predicted and observed", name)
+
+
+def _errors(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
+    errors = {name: p - y for name, p in models.items()}
+    every = np.concatenate(list(errors.values()))
+    low, high = _span(every)
+    edges = np.linspace(low, high, 46)
+    for position, (name, error) in enumerate(errors.items()):
+        label = f"{_plain(name)}  {np.mean(np.abs(error)):,.4g}"
+        share = np.histogram(error, edges)[0] / len(error)
+        if position == 0:
+            axes.stairs(share, edges, fill=True, color=ACCENT, alpha=0.25, zorder=2)
+        axes.stairs(share, edges, label=label, **_line(name, position))
+    axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
+    axes.margins(y=0.08)
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    outside = _outside(int(((every < low) | (every > high)).sum()), len(every))
+    axes.set(xlim=(low, high), ylim=(0, None), xlabel=f"predicted - observed{outside}", ylabel="share of rows")
+    _title(axes, "Errors", "mean absolute error")
+    _legend(axes, loc="best")
+
+
+def _span(values: Floats) -> tuple[float, float]:
+    """The middle 99 % of the values and a margin: one outlier must not turn the rest into a dot."""
+    low, high = np.quantile(values, [0.005, 0.995])
+    margin = 0.03 * (high - low) or 0.5 * abs(high) or 0.5
+    return float(low - margin), float(high + margin)
+
+
+def _outside(rows: int, of: int) -> str:
+    return f"  ({100 * rows / of:.2g} % outside)" if rows else ""
+
+
+def _histogram(axes: Axes, name: str, edges: Sequence[float], counts: Sequence[int]) -> None:
+    cuts, rows = np.asarray(edges, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    width = np.diff(cuts)
+    if len(cuts) != len(rows) + 1 or not np.all(np.isfinite(cuts)) or not np.all(width > 0):
+        raise ValueError(f"{name!r}: {len(rows)} counts need {len(rows) + 1} finite, ascending edges; got {edges}")
+    same_width = np.allclose(width, width[0], rtol=1e-6)
+    axes.stairs(rows if same_width else rows / width, cuts, fill=True, color=ACCENT, zorder=2)
+    axes.set(xlim=(cuts[0], cuts[-1]), ylim=(0, None), yticks=[])
+    axes.grid(axis="y", visible=False)
+    axes.locator_params(axis="x", nbins=4)
+
+
+def _levels(axes: Axes, counts: Mapping[str, int]) -> None:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    top = ranked[:LEVELS]
+    names, rows = [_plain(_short(str(level), 14)) for level, _ in top], [count for _, count in top]
+    if len(ranked) > LEVELS:
+        names.append(f"{len(ranked) - LEVELS} more")
+        rows.append(sum(count for _, count in ranked[LEVELS:]))
+    colours = [ACCENT] * len(top) + [LIGHT] * (len(rows) - len(top))
+    axes.barh(range(len(rows)), rows, color=colours, height=0.72, zorder=2)
+    axes.set_yticks(range(len(rows)), names, fontsize=6.5)
+    axes.set_ylim(max(len(rows), 4) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.locator_params(axis="x", nbins=3)
+
+
+def _mark(axes: Axes, marks: Mapping[dt.date, str]) -> None:
+    """Marked days, their texts in up to three rows above the lines; `ends` is how far each row is written."""
+    low, high = axes.get_xlim()
+    ends = [-1.0] * 3
+    for day, text in sorted(marks.items()):
+        at = (float(axes.convert_xunits(np.datetime64(day, "D"))) - low) / (high - low)
+        if not 0 <= at <= 1:
+            continue
+        axes.axvline(low + at * (high - low), color=LIGHT, linewidth=0.9, zorder=1)
+        note = f" {_short(text, 24)} "
+        start = at if at + CHARACTER * len(note) <= 1 else at - CHARACTER * len(note)
+        row = next((row for row, end in enumerate(ends) if start >= end), None)
+        if row is not None:
+            ends[row] = start + CHARACTER * len(note)
+            side: Literal["left", "right"] = "left" if start == at else "right"
+            text_at = axes.text(at, 0.985 - 0.055 * row, _plain(note), ha=side, va="top", fontsize=6.5, color=GREY)
+            text_at.set_transform(axes.transAxes)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.06 * (top - bottom) * sum(end >= 0 for end in ends))
+
+
+def _dates(axes: Axes, days: npt.NDArray[np.datetime64]) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, DateFormatter
+
+    if len(days) <= FEW_DAYS:
+        half_a_day = np.timedelta64(12, "h")
+        axes.set_xlim(days.min() - half_a_day, days.max() + half_a_day)
+        axes.set_xticks(days)
+        axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
+        return
+    locator = AutoDateLocator(minticks=3, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.get_offset_text().set(fontsize=7, color=GREY)
+
+
+def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07, wspace=0.03, hspace=0.03)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+    axes = figure.subplots(rows, columns)
+    for one in np.ravel(axes):
+        one.set_axisbelow(True)
+        one.grid(visible=True, color=GRID, linewidth=0.8)
+        one.tick_params(length=0, labelsize=7, labelcolor=GREY)
+        for axis in (one.xaxis, one.yaxis):
+            axis.label.set(color=GREY, fontsize=8)
+        for side, spine in one.spines.items():
+            spine.set(visible=side in ("left", "bottom"), color=LIGHT, linewidth=0.8)
+    return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    """PNG with a palette: a third of the bytes, and an event log keeps every one of them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    buffer = io.BytesIO()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture.quantize(PALETTE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _line(name: str, position: int) -> dict[str, Any]:
+    return NAIVE if name == "naive" else LINES[min(position, len(LINES) - 1)]
+
+
+def _title(axes: Axes, title: str, note: str = "", size: float = 9) -> None:
+    axes.set_title(_plain(title), loc="left", fontsize=size, color=INK, fontweight="bold")
+    if note:
+        axes.set_title(_plain(note), loc="right", fontsize=7, color=GREY)
+
+
+def _legend(axes: Axes, loc: Literal["best", "lower right"]) -> None:
+    legend = axes.legend(loc=loc, fontsize=7, labelcolor=INK, frameon=True, framealpha=0.9, edgecolor="none")
+    legend.set_zorder(5)
+
+
+def _saying(text: str) -> bytes:
+    figure, axes = _figure(4.2, 0.6, 1, 1)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY, fontsize=9)
+    return _png(figure)
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # matplotlib reads what stands between dollars as a formula
+
+
+def _short(text: str, longest: int) -> str:
+    """At most `longest` characters, the middle left out: names that begin alike differ at the end."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[: half - 1]}…{text[-half:]}"

@@ -1,27 +1,29 @@
 """The monitors of a line: `performance` of its predictions once labels are in, `drift` of what it sees and says."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.events.assets import partitions
-from factory_assets.features.segments import ROOT, answering
+from factory_assets.features.segments import ROOT, tree
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_assets.measures import plots
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.report import drift_report
+from factory_assets.scoring.assets import champions_of_days
 from factory_assets.training.assets import metric_of
+from factory_assets.training.fitting import rows_within
 from factory_assets.training.released import PREDICTION, ReleasedModel, load
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 
 GROUP = "monitoring"
@@ -61,7 +63,9 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         f"complete {line.horizon_days} days after the day.",
         metadata=column_schema({field.name: str(field.type) for field in performance_rows.schema(line.task)}),
     )
-    def performance(context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive) -> Iterator[dg.MaterializeResult]:
+    def performance(
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
@@ -107,65 +111,71 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=window) for name in ("examples", "predictions")],
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=window),
+            # Read through the ledger: a day that is scored by another champion is judged against that one.
+            dg.AssetDep(dg.AssetKey([line.name, "predictions"]), partition_mapping=dg.IdentityPartitionMapping()),
+        ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "evidently"},
         code_version=code_version("drift", declared.features, line.monitor.model_dump(mode="json")),
-        description=f"{line.description}\n\nEvery feature, and the prediction, of the last {line.monitor.window.days} days against the "
-        "training data of the champion that answers, node by node. The Evidently report of the newest day of a run shows the same.",
+        description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
+        f"{line.monitor.window.days} days against the training data of each node's champion. The Evidently report of the newest "
+        "day of a run draws the coarsest node.",
         metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}),
     )
     def drift_of_day(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, reports: Reports
+        context: dg.AssetExecutionContext, lake: Lake, archive: Archive, ledger: Ledger, reports: Reports
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
+        champions = champions_of_days(ledger, line.name, days)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         models: dict[str, ReleasedModel] = {}
         rows: list[dict[str, Any]] = []
         by_day: dict[dt.date, dict[str, Any]] = {}
-        with engine.connect() as con:
-            for day in days:
-                scored = _scored_rows(con, lake, declared, day)
-                found = _verdicts(archive, declared, scored, day, models)
-                by_day[day] = _summary(found)
-                rows += [_row(day, node, version, verdict) for node, version, verdict in found]
+        for day in days:
+            seen = _window(lake, declared, day)
+            found = _verdicts(archive, declared, seen, champions[day], models)
+            by_day[day] = _summary(found)
+            rows += [_row(day, node, version, verdict) for node, version, verdict in found]
         written = lake.replace(f"{line.name}/drift", pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA), days)
-        report = _report(declared, scored, models, days[-1], reports)
+        report = _report(declared, seen, champions[days[-1]], models, days[-1], reports)
         yield from record_days(context, written, inputs, report, by_day)
 
     return drift_of_day
 
 
-def _scored_rows(con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine, day: dt.date) -> pa.Table:
-    """Examples of the window that ends with the day, each with its prediction, and from which node and version."""
+def _window(lake: Lake, declared: DeclaredLine, day: dt.date) -> pa.Table:
+    """Examples of the days that a day's drift is judged on."""
     first = day - declared.line.monitor.window + dt.timedelta(days=1)
-    for name in ("examples", "predictions"):
-        lake.view(con, name, f"{declared.line.name}/{name}", first, day, empty_if_absent=True)
-    return con.sql(
-        """SELECT examples.*, node, version, prediction FROM examples JOIN predictions USING (ds, example_id)
-           ORDER BY examples.observed_at, example_id"""
-    ).to_arrow_table()
+    return lake.read(f"{declared.line.name}/examples", first, day, empty_if_absent=True)
 
 
 def _verdicts(
-    archive: Archive, declared: DeclaredLine, scored: pa.Table, day: dt.date, models: dict[str, ReleasedModel]
+    archive: Archive,
+    declared: DeclaredLine,
+    seen: pa.Table,
+    champions: Mapping[str, str],
+    models: dict[str, ReleasedModel],
 ) -> list[tuple[str, str, Drift]]:
-    """Judge each node that answered on the day: its features in the whole window, its predictions by the same version."""
-    today = scored.filter(pc.equal(scored["ds"], pa.scalar(day, pa.date32())))
-    champions = dict(sorted(set(zip(today["node"].to_pylist(), today["version"].to_pylist(), strict=True))))
-    nodes = {leaf: answering(leaf, champions) for leaf in pc.unique(scored["segment"]).to_pylist()}
+    """Judge every node that has a champion on all rows of its subtree, because that is what it was trained on.
+
+    Rows for which a child answers count too, with what this champion says of them: otherwise a model that is left with
+    the small segments would seem to drift as soon as the large ones get models of their own.
+    """
     rate = declared.line.monitor.false_alarm_rate
     found = []
-    for node, version in champions.items():
+    for node, version in sorted(champions.items()):
         models[version] = models.get(version) or load(archive, declared.line.name, version)
-        leaves = pa.array([leaf for leaf, answer in nodes.items() if answer == node], pa.string())
-        rows, profiles = scored.filter(pc.is_in(scored["segment"], leaves)), models[version].profiles
-        judged = [(name, rows[name]) for name in models[version].features]
-        judged.append((PREDICTION, rows.filter(pc.equal(rows["version"], version))[PREDICTION]))
-        found += [(node, version, drift(profiles[name], values, false_alarm_rate=rate)) for name, values in judged]
+        rows, model = rows_within(seen, node), models[version]
+        judged = {name: rows[name] for name in model.features} | {
+            PREDICTION: pa.array(model.predict(rows), pa.float64())
+        }
+        verdicts = [drift(model.profiles[name], values, false_alarm_rate=rate) for name, values in judged.items()]
+        found += [(node, version, verdict) for verdict in verdicts]
     return found
 
 
@@ -186,27 +196,38 @@ def _summary(found: list[tuple[str, str, Drift]]) -> dict[str, Any]:
         "worst": dg.MetadataValue.table(
             [
                 dg.TableRecord(
-                    {"node": node, "column": verdict.column, "psi": round(verdict.statistic, 4), "limit": round(verdict.limit, 4)}
+                    {
+                        "node": node,
+                        "column": verdict.column,
+                        "psi": round(verdict.statistic, 4),
+                        "limit": round(verdict.limit, 4),
+                    }
                 )
                 for node, verdict in worst
             ],
-            schema=dg.TableSchema([dg.TableColumn("node"), dg.TableColumn("column"), dg.TableColumn("psi"), dg.TableColumn("limit")]),
+            schema=dg.TableSchema(
+                [dg.TableColumn("node"), dg.TableColumn("column"), dg.TableColumn("psi"), dg.TableColumn("limit")]
+            ),
         ),
     }
 
 
 def _report(
-    declared: DeclaredLine, scored: pa.Table, models: dict[str, ReleasedModel], day: dt.date, reports: Reports
+    declared: DeclaredLine,
+    seen: pa.Table,
+    champions: Mapping[str, str],
+    models: Mapping[str, ReleasedModel],
+    day: dt.date,
+    reports: Reports,
 ) -> dict[str, dg.MetadataValue]:
-    """Evidently's pictures of the rows that the coarsest answering node scored on the newest day."""
-    if not scored.num_rows:
+    """Evidently's pictures of the coarsest node's rows in the window that ends with the newest day."""
+    if not seen.num_rows or not champions:
         return {}
-    # The node with most rows: where the root answers for few, its picture would be of the exceptions.
-    counts = pc.value_counts(scored["node"]).to_pylist()
-    node = max(counts, key=lambda entry: (entry["counts"], entry["values"]))["values"]
-    rows = scored.filter(pc.equal(scored["node"], node))
-    model = models[rows["version"][-1].as_py()]
+    node = tree(champions)[0] if ROOT in champions else min(champions)
+    model, rows = models[champions[node]], rows_within(seen, node)
+    rows = rows.append_column(PREDICTION, pa.array(model.predict(rows), pa.float64()))
     categorical = [name for name in model.features if name in model.encoding.categories]
     numerical = [name for name in (*model.features, PREDICTION) if name not in categorical]
-    html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, f"{declared.line.name}, {node}, {day}")
+    title = f"{declared.line.name}, {node}, {declared.line.monitor.window.days} days to {day}"
+    html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

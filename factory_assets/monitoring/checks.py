@@ -58,14 +58,20 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
             row = overall.get(day, {})
             value, naive = row.get(metric), row.get(f"naive_{metric}")
             known = value is not None and naive is not None
-            told = {metric: value, "naive": naive, "labelled": row["labelled"]} if known else {"status": "not measurable yet"}
+            told = (
+                {metric: value, "naive": naive, "labelled": row["labelled"]}
+                if known
+                else {"status": "not measurable yet"}
+            )
             findings.append((day, not known or better(metric, value, naive), told))
         return _report(context, key, "better_than_naive", findings)
 
     return better_than_naive
 
 
-def _report(context: dg.AssetCheckExecutionContext, key: dg.AssetKey, name: str, findings: list[Finding]) -> dg.AssetCheckResult:
+def _report(
+    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, name: str, findings: list[Finding]
+) -> dg.AssetCheckResult:
     """The result of a day, or an evaluation on each day of a range and one result over all of them."""
     if len(findings) == 1:
         _, passed, metadata = findings[0]

@@ -17,7 +17,9 @@ def metric_names(task: str) -> list[str]:
 def schema(task: str) -> pa.Schema:
     """A row a day and node. predicted, labelled: rows; a metric that these rows cannot give is null."""
     metrics = [(f"{who}{name}", pa.float64()) for name in metric_names(task) for who in ("", "naive_")]
-    return pa.schema([("segment", pa.string()), ("predicted", pa.int64()), ("labelled", pa.int64()), *metrics, ("ds", pa.date32())])
+    return pa.schema(
+        [("segment", pa.string()), ("predicted", pa.int64()), ("labelled", pa.int64()), *metrics, ("ds", pa.date32())]
+    )
 
 
 def measure(con: duckdb.DuckDBPyConnection, task: str, naive: dict[str, float]) -> pa.Table:

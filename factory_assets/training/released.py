@@ -4,22 +4,24 @@ Beside the model's own parts: the manifest (what it predicts, from which feature
 its training rows and of its predictions, and a sample of rows for a person to look at.
 """
 
+import datetime as dt
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from factory_assets.declarations.line import Line
-from factory_assets.measures.profiles import Profile, profiles
+from factory_assets.measures.profiles import Profile, learn_design_effect, profile, profiles
 from factory_assets.training import estimators
 from factory_assets.training.fitting import Fitted
 from factory_assets.training.matrix import Encoding, encode
-from factory_assets.training.timeline import Timeline
+from factory_assets.training.timeline import DAY, Timeline
 from factory_resources.archive import Archive
 
 PREDICTION = "prediction"
@@ -73,8 +75,14 @@ def release(archive: Archive, line: Line, span: Timeline, fitted: Fitted, train:
     """
     seen = recent if recent.num_rows else train
     predictions = fitted.model.predict(encode(seen, fitted.encoding))
-    reference = profiles(train, fitted.encoding.features)
-    reference |= profiles(pa.table({PREDICTION: predictions}), [PREDICTION])
+    learnt = train.append_column(PREDICTION, pa.array(fitted.model.predict(encode(train, fitted.encoding))))
+    reference = profiles(train, fitted.encoding.features) | profiles(pa.table({PREDICTION: predictions}), [PREDICTION])
+    stretches = _stretches(learnt, span, line.monitor.window)
+    chance = {
+        name: learn_design_effect(profile(learnt[name], name=name), [part[name] for part in stretches])
+        for name in reference
+    }
+    reference = {name: replace(kept, design_effect=chance[name].design_effect) for name, kept in reference.items()}
     manifest = {
         "line": line.name,
         "segment": fitted.node,
@@ -94,6 +102,17 @@ def release(archive: Archive, line: Line, span: Timeline, fitted: Fitted, train:
     return archive.store(
         line.name, manifest, {**fitted.model.parts(), "reference.parquet": _sample(seen, fitted, predictions)}
     )
+
+
+def _stretches(rows: pa.Table, span: Timeline, length: dt.timedelta) -> list[pa.Table]:
+    """Training rows cut into stretches as long as what drift is judged on, back from the newest day."""
+    last, parts = span.train_to, []
+    while last - length + DAY >= span.train_from:
+        first = last - length + DAY
+        inside = pc.and_(pc.greater_equal(rows["ds"], pa.scalar(first)), pc.less_equal(rows["ds"], pa.scalar(last)))
+        parts.append(rows.filter(inside))
+        last -= length
+    return parts
 
 
 def _sample(rows: pa.Table, fitted: Fitted, predictions: np.ndarray) -> bytes:

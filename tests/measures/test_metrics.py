@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from factory_assets.evaluation.metrics import DEFAULT, METRICS, better, card_precision, improvement, score
+from factory_assets.measures.metrics import DEFAULT, METRICS, better, card_precision, improvement, score
 
 REPOSITORY = Path(__file__).parents[2]
 CARDS = REPOSITORY.parent / "shared" / "data" / "card_transactions"
@@ -218,5 +218,5 @@ def handbook_rows(first: str, last: str, known_frauds: bool) -> tuple[np.ndarray
 
 
 def test_importing_the_metrics_does_not_import_scikit_learn_or_pandas() -> None:
-    code = "import sys, factory_assets.evaluation.metrics; sys.exit(bool({*sys.modules} & {'sklearn', 'pandas'}))"
+    code = "import sys, factory_assets.measures.metrics; sys.exit(bool({*sys.modules} & {'sklearn', 'pandas'}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory_assets.evaluation.plots import distributions_plot, evaluation_plot, markdown, series_plot
+from factory_assets.measures.plots import distributions_plot, evaluation_plot, markdown, series_plot
 
 REPOSITORY = Path(__file__).parents[2]
 DAYS = [dt.date(2018, 5, 1) + dt.timedelta(days) for days in range(120)]
@@ -78,7 +78,7 @@ def test_the_same_input_gives_the_same_bytes_from_many_threads() -> None:
 
 def test_drawing_never_imports_pyplot() -> None:
     code = (
-        "import sys; from factory_assets.evaluation import plots; assert 'matplotlib' not in sys.modules;"
+        "import sys; from factory_assets.measures import plots; assert 'matplotlib' not in sys.modules;"
         "plots.evaluation_plot('regression', [1.0, 2.0], {'challenger': [1.5, 1.5]}); plots.distributions_plot({});"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
