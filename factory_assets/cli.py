@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -143,3 +144,17 @@ def _where_to_look() -> None:
     console.print("  make ui                 the same in Dagster: lineage, checks, plots, sensors")
     console.print(f"  {factory_home() / 'reports'}   drift reports by Evidently", soft_wrap=True, highlight=False)
     console.print(f"  {factory_home() / 'lake'}      every table, as Delta Lake", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """The command's entry point."""
+    code: int | str | None = 0
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is written and closed by now. A regular end would have DuckDB's binding list, over 60 lines, objects
+    # that other libraries still hold while the interpreter is taken down.
+    os._exit(code if isinstance(code, int) else int(code is not None))

@@ -92,7 +92,8 @@ def record_days(
     """Report days of a lake table as materialised: table, version, rows and content hash, and the metadata given.
 
     metadata: goes to the newest day, where a person looks first.
-    blocked: days of the run that were not written, with the reasons; their partitions say so.
+    blocked: days of the run that were not written, with the reasons; their partitions say so, and keep the data version
+        of what they still serve.
     """
     newest = max(written.days)
     described = {
@@ -109,9 +110,10 @@ def record_days(
     tags = {
         str(day): {DATA_VERSION: content.hash, INPUTS: inputs.get(day, "")} for day, content in written.days.items()
     }
+    served = data_versions(context.instance, context.asset_key) if blocked else {}
     for day, reasons in (blocked or {}).items():
         described[str(day)] = {"blocked": "; ".join(reasons), **((by_day or {}).get(day) or {})}
-        tags[str(day)] = {DATA_VERSION: "blocked", INPUTS: inputs.get(day, "")}
+        tags[str(day)] = {DATA_VERSION: served.get(str(day), "blocked"), INPUTS: inputs.get(day, "")}
     yield from record_partitions(context, described, tags)
 
 

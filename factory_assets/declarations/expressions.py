@@ -180,6 +180,11 @@ def sql(text: str, allowed: Collection[str] | None = None) -> str:
     return f"({node.sql(dialect='duckdb')})"
 
 
+def condition(where: str | None) -> str:
+    """SQL of an optional row expression: true for every row if there is none."""
+    return sql(where) if where else "true"
+
+
 def aggregate(text: str, allowed: Collection[str] | None = None) -> Aggregate:
     """Read `count()`, `sum(x)`, `mean(x)`, `min(x)`, `max(x)`, `last(x)` or `distinct(x)`."""
     match = AGGREGATE_CALL.fullmatch(text)

@@ -27,7 +27,9 @@ def partitions(declared: DeclaredStream) -> dg.DailyPartitionsDefinition:
 def stream_version(declared: DeclaredStream) -> str:
     """Changes with everything in the stream's declaration and contract that its rows depend on."""
     stream = declared.stream.model_dump(mode="json", exclude={"owner", "description", "end"})
-    contract = declared.contract.model_dump(mode="json", exclude={"version"})
+    contract = declared.contract.model_dump(
+        mode="json", exclude={"version": True, "columns": {"__all__": {"description"}}}
+    )
     return code_version(stream, contract)
 
 
@@ -125,6 +127,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
 def _counts(verdict: validation.Verdict) -> Mapping[str, Any]:
     counted: dict[str, Any] = {
         "rows_delivered": verdict.rows,
+        "accepted": verdict.accepted,
         "duplicates": verdict.duplicates,
         "quarantined": sum(verdict.quarantined.values()),
     }

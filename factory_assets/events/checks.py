@@ -52,6 +52,10 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         ]
         for concern in CONCERNS:
             yield from report(context, key, [outcome for outcome in outcomes if outcome.concern == concern])
+        blocked = [outcome for outcome in outcomes if outcome.blocking]
+        if len({outcome.day for outcome in blocked}) == len(days):
+            reasons = "; ".join(f"{outcome.day}: {outcome.told}" for outcome in blocked)
+            raise dg.Failure(f"{stream.name}: blocked, the events that were served stay as they are. {reasons}")
 
     return contract
 
@@ -93,16 +97,18 @@ def report(
             check_name=concern,
             passed=outcomes[0].passed,
             severity=_severity(outcomes[0]),
+            description=outcomes[0].told,
             metadata=_metadata(outcomes[0]),
         )
         return
     for outcome in outcomes:
         context.op_execution_context.log_event(
-            dg.AssetCheckEvaluation(
+            dg.AssetCheckEvaluation(  # type: ignore[arg-type]  # works, but Dagster does not say so
                 asset_key=key,
                 check_name=concern,
                 passed=outcome.passed,
                 severity=_severity(outcome),
+                description=outcome.told,
                 metadata=_metadata(outcome),
                 partition=str(outcome.day),
             )

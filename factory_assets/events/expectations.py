@@ -49,6 +49,10 @@ class Failure:
     share: float
     examples: str
 
+    @property
+    def told(self) -> str:
+        return f"{self.rule}: not so for {self.count} rows, {self.share:.1%}" if self.column else self.rule
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -64,6 +68,11 @@ class Outcome:
     @property
     def passed(self) -> bool:
         return not self.failures
+
+    @property
+    def told(self) -> str:
+        """The verdict in a sentence."""
+        return "; ".join(failure.told for failure in self.failures) or "all rules hold"
 
 
 class ExpectationsErrored(RuntimeError):

@@ -201,7 +201,7 @@ def _mark_duplicates(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE repeated AS
-            SELECT rowid AS row, {content} = first_value({content}) OVER same AS identical, row_number() OVER same AS place
+            SELECT judged.rowid AS row, {content} = first_value({content}) OVER same AS identical, row_number() OVER same AS place
             FROM judged JOIN repeated_ids USING (ds, {key}) WHERE _rule IS NULL AND _excluded IS NULL
             WINDOW same AS (PARTITION BY ds, {key} ORDER BY known_at, {content})"""
     ).fetchall()

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 import duckdb
 
 from factory_assets.declarations import expressions
-from factory_assets.declarations.base import format_duration, whole_days
+from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.view import View
 from factory_assets.features import segments
-from factory_assets.features.windows import active_entities, compute
+from factory_assets.features.windows import active_entities, compute, features, filled
 
 #: Load days of a stream's events, or of a view's snapshots, as a view of the given name.
 Load = Callable[[str, str, dt.date, dt.date], None]
@@ -44,40 +44,39 @@ def lookback(declared: DeclaredLine) -> dict[str, int]:
 
 
 def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], load: Load) -> str:
-    """A query for the examples of the days: example_id, segment, observed_at, carried columns, features, ds."""
+    """A query for the examples of the days: example_id, segment, observed_at, carried columns, features, ds.
+
+    days: ascending, without a gap. Of several days together an example has the values that it has of its day alone.
+    """
     for stream, back in lookback(declared).items():
         load_events(con, declared, stream, days[0] - dt.timedelta(days=back), days[-1], load)
     observe(con, declared, days)
-    joins, chosen = [], []
-    for view in declared.views.values():
-        wanted = [name for name in declared.features if name.partition(".")[0] == view.name]
-        joins.append(_join(con, declared, view, days, load))
-        chosen += [f"{_default(view, name)} AS {identifier(name)}" for name in wanted]
-    carried = [
-        f"observations.{identifier(name)}"
-        for name in dict.fromkeys([*_keys(declared), *declared.carried, *declared.row_features])
-    ]
-    order = {name: index for index, name in enumerate(declared.features)}
-    chosen.sort(key=lambda text: order[text.rpartition(' AS "')[2][:-1]])
-    columns = ", ".join(["example_id", "segment", "observed_at", *carried, *chosen, "observations.ds AS ds"])
-    return f"SELECT {columns} FROM observations {' '.join(joins)} ORDER BY ds, observed_at, example_id"
+    joins = " ".join(_join(con, declared, view, days, load) for view in declared.views.values())
+    of_views = {
+        f"{view.name}.{feature.name}": filled(view, feature, f"view_{view.name}.{identifier(feature.name)}")
+        for view in declared.views.values()
+        for feature in features(view)
+    }
+    columns = [f"observations.{identifier(name)}" for name in ("example_id", "segment", "observed_at", *_kept(declared))]
+    columns += [f"{of_views[name]} AS {identifier(name)}" for name in declared.features if name in of_views]
+    return f"""SELECT {", ".join(columns)}, observations.ds FROM observations {joins}
+               ORDER BY observations.ds, observations.observed_at, observations.example_id"""
 
 
-def _keys(declared: DeclaredLine) -> list[str]:
-    """Entity columns of an observation, by which views are joined."""
-    line = declared.line
-    return (
-        [line.observe.entity] if line.observe.entity else list(dict.fromkeys(v.entity for v in declared.views.values()))
-    )
+def _kept(declared: DeclaredLine) -> list[str]:
+    """Columns of an observation itself: entities, by which views are joined, carried columns and row features."""
+    observed = declared.line.observe.entity
+    entities = [observed] if observed else [view.entity for view in declared.views.values()]
+    return list(dict.fromkeys([*entities, *declared.carried, *declared.row_features]))
 
 
 def load_events(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, stream: str, first: dt.date, last: dt.date, load: Load
 ) -> None:
     """Make `events_<stream>` a table of the columns that the line reads."""
-    load("events_of_stream", f"{stream}/events", first, last)
+    load("loaded", f"{stream}/events", first, last)
     columns = ", ".join(identifier(name) for name in sorted(_columns_read(declared, stream)))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE events_{stream} AS SELECT {columns} FROM events_of_stream").fetchall()
+    con.execute(f"CREATE OR REPLACE TEMP TABLE events_{stream} AS SELECT {columns} FROM loaded").fetchall()
 
 
 def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
@@ -85,8 +84,7 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
     columns = {"ds", "event_time", "known_at"}
     texts: list[str | None] = []
     if stream == line.observe.stream:
-        columns |= {declared.streams[stream].stream.id, *declared.carried, *declared.row_features}
-        columns |= {line.observe.entity} if line.observe.entity else set(_keys(declared))
+        columns |= {declared.observed.stream.id, *_kept(declared)}
         texts += [line.observe.where, line.label.expression]
     if stream == line.label.event and line.observe.entity:
         columns.add(line.observe.entity)
@@ -101,43 +99,41 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
 
 def observe(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> None:
     """Create the table `observations` from `events_<stream>`: obs, example_id, segment, observed_at, columns, ds."""
-    line = declared.line
-    segment = f"{segments.leaf_key(line.segments.levels)} AS segment"
-    if not line.observe.entity:
-        stream = declared.observed.stream
-        kept = dict.fromkeys([*_keys(declared), *declared.carried, *declared.row_features])
-        columns = ", ".join(map(identifier, kept)) + (", " if kept else "")
-        con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE observations AS
-                SELECT rowid AS obs, {identifier(stream.id)} AS example_id, {segment}, event_time AS observed_at, {columns} ds
-                FROM events_{stream.name} WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' AND {_where(line)}"""
-        ).fetchall()
-        return
-    con.execute(f"CREATE OR REPLACE TEMP TABLE population AS {population(line, days)}").fetchall()
-    carried, join = "", ""
-    if declared.carried:
-        window = format_duration(line.observe.active)
-        latest = View(
-            name="carried", stream=line.observe.stream, entity=line.observe.entity, owner=line.owner, description="",
-            windows=[line.observe.active], where=line.observe.where,
-            features={f"c{index}": f"last({name})" for index, name in enumerate(declared.carried)},
-        )  # fmt: skip
-        compute(
-            con,
-            latest,
-            f"events_{line.observe.stream}",
-            "(SELECT obs, entity, t FROM population)",
-            "latest",
-            same_stream=False,
-        )
-        carried = "".join(f"c{index}_{window} AS {identifier(name)}, " for index, name in enumerate(declared.carried))
-        join = "JOIN latest USING (obs)"
+    observations = _entities(con, declared, days) if declared.line.observe.entity else _events(declared, days)
+    segment = segments.leaf_key(declared.line.segments.levels)
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE observations AS
-            SELECT *, {segment} FROM (
-                SELECT obs, example_id, t AS observed_at, entity AS {identifier(line.observe.entity)}, {carried} ds
-                FROM population {join})"""
+        f"CREATE OR REPLACE TEMP TABLE observations AS SELECT *, {segment} AS segment FROM ({observations})"
     ).fetchall()
+
+
+def _events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
+    stream = declared.observed.stream
+    kept = "".join(f"{identifier(name)}, " for name in _kept(declared))
+    return f"""SELECT rowid AS obs, {identifier(stream.id)} AS example_id, event_time AS observed_at, {kept} ds
+               FROM events_{stream.name}
+               WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' AND {expressions.condition(declared.line.observe.where)}"""
+
+
+def _entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> str:
+    """Entities that are active at the close of each day, with the latest known values of what they carry."""
+    observe = declared.line.observe
+    assert observe.entity is not None
+    con.execute(f"CREATE OR REPLACE TEMP TABLE population AS {population(declared.line, days)}").fetchall()
+    carried = [name for name in declared.carried if name != observe.entity]
+    own = f"obs, example_id, t AS observed_at, entity AS {identifier(observe.entity)}"
+    if not carried:
+        return f"SELECT {own}, ds FROM population"
+    latest = View(
+        name="latest", stream=observe.stream, entity=observe.entity, owner=declared.line.owner, description="",
+        windows=[observe.active], where=observe.where,
+        features={f"c{index}": f"last({identifier(name)})" for index, name in enumerate(carried)},
+    )  # fmt: skip
+    population_at = "(SELECT obs, entity, t FROM population)"
+    compute(con, latest, f"events_{observe.stream}", population_at, "latest", same_stream=False)
+    values = ", ".join(
+        f"{column} AS {identifier(name)}" for column, name in zip(latest.names, carried, strict=True)
+    )
+    return f"SELECT {own}, {values}, ds FROM population JOIN latest USING (obs)"
 
 
 def population(line: Line, days: Sequence[dt.date]) -> str:
@@ -149,10 +145,6 @@ def population(line: Line, days: Sequence[dt.date]) -> str:
     return (
         f"SELECT row_number() OVER () AS obs, entity::VARCHAR || '@' || ds AS example_id, entity, t, ds FROM ({active})"
     )
-
-
-def _where(line: Line) -> str:
-    return expressions.sql(line.observe.where) if line.observe.where else "true"
 
 
 def _join(
@@ -169,16 +161,6 @@ def _join(
     entity = identifier(view.entity)
     return f"""LEFT JOIN view_{view.name} ON view_{view.name}.{entity} = observations.{entity}
                AND view_{view.name}.ds = observations.ds + {offset.days}"""
-
-
-def _default(view: View, canonical: str) -> str:
-    """An entity that the view does not know has the default, and no events: a count of 0."""
-    name = canonical.partition(".")[2]
-    column = f"view_{view.name}.{identifier(name)}"
-    feature = next(key for key in view.features if name.startswith(f"{key}_") and "_" not in name[len(key) + 1 :])
-    if expressions.aggregate(view.features[feature]).function in ("count", "distinct"):
-        return f"coalesce({column}, 0)"
-    return column if view.default is None else f"coalesce({column}, {view.default!r})"
 
 
 def nodes_seen(con: duckdb.DuckDBPyConnection) -> Iterable[str]:

@@ -31,7 +31,10 @@ def state(declared: DeclaredLine, days: Sequence[dt.date], through: dt.date) -> 
 def build(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], through: dt.date, load: Load
 ) -> str:
-    """A query for labels known at the close of day `through`: example_id, label (number), known_at, ds."""
+    """A query for labels known at the close of day `through`: example_id, label (number), known_at, ds.
+
+    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row.
+    """
     for stream, (before, after) in lookaround(declared).items():
         first, last = days[0] + dt.timedelta(days=before), min(days[-1] + dt.timedelta(days=after), through)
         load_events(con, declared, stream, first, max(first, last), load)
@@ -41,24 +44,30 @@ def build(
 
 
 def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
+    """The expression over each observed event, known with the event but not before the label's delay has passed."""
     line, stream = declared.line, declared.observed.stream
     assert line.label.expression is not None
-    where = expressions.sql(line.observe.where) if line.observe.where else "true"
+    known_at = f"greatest(known_at, event_time + {interval(line.label.delay)})"
     return f"""SELECT {identifier(stream.id)} AS example_id, CAST({expressions.sql(line.label.expression)} AS DOUBLE) AS label,
-                      greatest(known_at, event_time + {interval(line.label.delay)}) AS known_at, ds
-               FROM events_{stream.name} WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' AND {where}"""
+                      {known_at} AS known_at, ds FROM events_{stream.name}
+               WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' AND known_at IS NOT NULL
+                 AND {expressions.condition(line.observe.where)}"""
 
 
 def _of_entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> str:
-    line = declared.line
-    assert line.label.event is not None and line.label.within is not None and line.observe.entity is not None
+    """Whether each entity had an event in [t, t + within). Final when the delay has passed: what was not known by then
+    never counts, or a label would depend on the day on which it is asked for."""
+    line, label = declared.line, declared.line.label
+    assert label.event is not None and label.within is not None and line.observe.entity is not None
     con.execute(f"CREATE OR REPLACE TEMP TABLE population AS {population(line, days)}").fetchall()
-    where = expressions.sql(line.label.where) if line.label.where else "true"
+    known_at = f"t + {interval(label.horizon)}"
     return f"""
-        SELECT example_id, CAST(hit.obs IS NOT NULL AS DOUBLE) AS label, t + {interval(line.label.horizon)} AS known_at, ds
-        FROM population LEFT JOIN (
-            SELECT DISTINCT obs FROM population JOIN (
-                SELECT {identifier(line.observe.entity)} AS entity, event_time FROM events_{line.label.event} WHERE {where}
-            ) AS later USING (entity)
-            WHERE later.event_time >= t AND later.event_time < t + {interval(line.label.within)}
-        ) AS hit USING (obs)"""
+        WITH later AS (
+            SELECT {identifier(line.observe.entity)} AS entity, event_time, known_at AS event_known
+            FROM events_{label.event} WHERE {expressions.condition(label.where)}
+        ), hits AS (
+            SELECT DISTINCT obs FROM population JOIN later USING (entity)
+            WHERE event_time >= t AND event_time < t + {interval(label.within)} AND event_known <= {known_at}
+        )
+        SELECT example_id, CAST(hits.obs IS NOT NULL AS DOUBLE) AS label, {known_at} AS known_at, ds
+        FROM population LEFT JOIN hits USING (obs)"""

@@ -9,18 +9,31 @@ from collections.abc import Collection, Sequence
 from factory_assets.declarations.expressions import identifier
 
 ROOT = "global"
+#: '%' first: it is what the others are written with.
+ESCAPED = ("%", "/", "...", "\0", "\a", "\b", "\f", "\n", "\r", "\t", "\v")
 
 
 def leaf_key(levels: Sequence[str]) -> str:
-    """SQL for the key of a row's deepest node. '/' and '%' in values are escaped, so that keys are unambiguous."""
-    if not levels:
-        return f"'{ROOT}'"
-    parts = [f"replace(replace({identifier(level)}::VARCHAR, '%', '%25'), '/', '%2F')" for level in levels]
-    first = f"CASE WHEN {parts[0]} = '{ROOT}' THEN '%67lobal' ELSE {parts[0]} END"
-    paths = [" || '/' || ".join([first, *parts[1 : depth + 1]]) for depth in range(len(levels))]
-    cases = [f"WHEN {identifier(levels[0])} IS NULL THEN '{ROOT}'"]
-    cases += [f"WHEN {identifier(level)} IS NULL THEN {path}" for level, path in zip(levels[1:], paths, strict=False)]
-    return f"CASE {' '.join(cases)} ELSE {paths[-1]} END"
+    """SQL for the key of a row's deepest node."""
+    paths = [f"'{ROOT}'"]
+    for depth, level in enumerate(levels):
+        value = _escaped(f"nullif({identifier(level)}::VARCHAR, '')")
+        first = f"CASE WHEN {value} = '{ROOT}' THEN '%67lobal' ELSE {value} END"
+        paths.append(f"{paths[-1]} || '/' || {value}" if depth else first)
+    # A path is null from its first empty value on: the longest that is not is the row's.
+    return f"coalesce({', '.join(reversed(paths))})"
+
+
+def _escaped(value: str) -> str:
+    """The value without what separates nodes, and without what Dagster refuses in a partition key; '%' marks the rest."""
+    plain = value
+    for part in ESCAPED:
+        value = f"replace({value}, {_literal(part)}, '{''.join(f'%{ord(character):02X}' for character in part)}')"
+    return f"CASE WHEN regexp_full_match({plain}, '[^%/.\\x00-\\x1f]*') THEN {plain} ELSE {value} END"
+
+
+def _literal(text: str) -> str:
+    return f"'{text}'" if text.isprintable() else " || ".join(f"chr({ord(character)})" for character in text)
 
 
 def lineage(key: str) -> list[str]:
@@ -35,14 +48,6 @@ def tree(leaves: Collection[str]) -> list[str]:
     """All nodes above and including the leaves, parents before children, otherwise in order of their keys."""
     nodes = {node for leaf in leaves for node in lineage(leaf)} | {ROOT}
     return sorted(nodes, key=lambda node: (-1 if node == ROOT else node.count("/"), node))
-
-
-def within(column: str, node: str) -> str:
-    """SQL that is true for rows whose leaf lies in the node's subtree."""
-    if node == ROOT:
-        return "true"
-    literal = node.replace("'", "''")
-    return f"({column} = '{literal}' OR starts_with({column}, '{literal}/'))"
 
 
 def answering(leaf: str, trained: Collection[str]) -> str | None:

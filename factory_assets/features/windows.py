@@ -197,14 +197,13 @@ def active_entities(
     close before it is `active` old. Stretches that overlap are joined up, so that the cost is in days with events and
     not in days times events.
     """
-    condition = f" AND {expressions.sql(where)}" if where else ""
     name, tick = identifier(entity), interval(MICROSECOND)
     return f"""
         WITH stretches AS (
             SELECT DISTINCT {name} AS entity,
                    CAST(greatest(event_time, known_at - {tick}) AS DATE) AS first,
                    CAST(event_time + {interval(active)} - {tick} AS DATE) - 1 AS last
-            FROM {events} WHERE {name} IS NOT NULL AND known_at IS NOT NULL{condition}
+            FROM {events} WHERE {name} IS NOT NULL AND known_at IS NOT NULL AND {expressions.condition(where)}
         ), spells AS (
             SELECT entity, greatest(first, coalesce(max(last) OVER before + 1, first), DATE '{min(days)}') AS first,
                    least(last, DATE '{max(days)}') AS last

@@ -1,0 +1,137 @@
+"""Is every asset what an asset of the factory must be, and do all ways of loading the definitions agree?"""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from factory_assets.definitions import defs
+
+REPOSITORY = Path(__file__).parents[1]
+HEAVY = ("great_expectations", "evidently", "sklearn", "lightgbm", "matplotlib", "skops", "pandas")
+LINE = ("examples", "labels", "model", "evaluation", "champion", "predictions", "performance", "drift")
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return defs()
+
+
+@pytest.fixture(scope="module")
+def specs(definitions: dg.Definitions) -> dict[dg.AssetKey, dg.AssetSpec]:
+    return {spec.key: spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_the_demo_makes_exactly_the_assets_of_its_declarations(specs: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+    expected = {f"orders/{name}" for name in ("raw", "events", "statistics")}
+    expected |= {f"features/{name}" for name in ("restaurant_pace", "city_load", "customer_habit")}
+    expected |= {f"{line}/{name}" for line in ("delivery_time", "repeat_order") for name in LINE}
+    assert {key.to_user_string() for key in specs} == expected
+
+
+def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(specs: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+    for key, spec in specs.items():
+        name = key.to_user_string()
+        assert spec.owners, name
+        assert spec.group_name in ("events", "features", "training", "evaluation", "release", "scoring", "monitoring"), name
+        assert spec.kinds, name
+        assert spec.description and len(spec.description) > 60, name
+        assert spec.code_version, name
+        assert spec.partitions_def, name
+        reference = spec.metadata["dagster/code_references"]
+        assert any("defs.yaml" in str(code) for code in reference.code_references), name
+        if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition):
+            assert spec.metadata["dagster/column_schema"].columns, name
+
+
+def test_every_edge_states_its_partition_mapping_and_has_parents(
+    definitions: dg.Definitions, specs: dict[dg.AssetKey, dg.AssetSpec]
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for line in ("delivery_time", "repeat_order"):
+            instance.add_dynamic_partitions(f"{line}_segments", ["global", "FR"])
+        for key, spec in specs.items():
+            for dependency in spec.deps:
+                edge = f"{dependency.asset_key.to_user_string()} -> {key.to_user_string()}"
+                assert dependency.partition_mapping is not None, edge
+                parent, child = specs[dependency.asset_key].partitions_def, spec.partitions_def
+                assert parent is not None and child is not None
+                newest = child.get_partition_keys(dynamic_partitions_store=instance)[-1]
+                mapped = dependency.partition_mapping.get_upstream_mapped_partitions_result_for_partitions(
+                    child.subset_with_partition_keys([newest]), child, parent, dynamic_partitions_store=instance
+                )
+                assert list(mapped.partitions_subset.get_partition_keys()), edge
+
+
+def test_definitions_load_and_jobs_are_valid(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_loading_the_definitions_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; import dagster; before = set(sys.modules); from factory_assets.definitions import defs; defs();"
+        f"print(sorted(set({HEAVY!r}) & (set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_workspace_and_project_settings_name_the_same_location() -> None:
+    workspace = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())["load_from"][0]["python_module"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    assert workspace["module_name"] == f"{project['root_module']}.definitions"
+    assert workspace["location_name"] == project["code_location_name"]
+    deployed = yaml.safe_load((REPOSITORY / "deploy" / "workspace.yaml").read_text())["load_from"][0]["grpc_server"]
+    assert deployed["location_name"] == project["code_location_name"]
+
+
+@pytest.mark.parametrize(("component", "assets"), [("EventStream", 3), ("FeatureView", 4), ("ModelLine", 12)])
+def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_package(
+    component: str, assets: int, tmp_path: Path
+) -> None:
+    from dagster.components.scaffold.scaffold import NoParams, ScaffoldRequest
+
+    from factory_assets import components
+    from factory_assets.declarations.catalogue import load
+
+    kind = getattr(components, component)
+    folder = tmp_path / "my_line"
+    folder.mkdir()
+    request = ScaffoldRequest(
+        type_name=f"factory_assets.components.{component}",
+        target_path=folder,
+        scaffold_format="yaml",
+        project_root=tmp_path,
+        params=NoParams(),
+    )
+    dg.components.scaffold.scaffold.get_scaffolder(kind).scaffold(request)
+    assert load(tmp_path).streams
+    code = "from factory_assets.definitions import defs; print(len(list(defs().resolve_all_asset_specs())))"
+    environment = os.environ | {"FACTORY_DEFS": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=REPOSITORY)
+    assert done.stdout.strip() == str(assets), done.stderr
+
+
+def test_every_field_of_every_declaration_is_described() -> None:
+    from pydantic import BaseModel
+
+    from factory_assets.declarations import contract, line, stream, view
+
+    for module in (contract, line, stream, view):
+        for model in vars(module).values():
+            if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == module.__name__:
+                for name, field in model.model_fields.items():
+                    assert field.description or name == "kind", f"{model.__name__}.{name}"
+
+
+def test_the_product_holds_no_pickle() -> None:
+    words = ("pickle", "joblib", "dill", "cloudpickle")
+    for folder in ("factory_assets", "factory_resources"):
+        for file in (REPOSITORY / folder).rglob("*.py"):
+            imported = [line for line in file.read_text().splitlines() if line.lstrip().startswith(("import ", "from "))]
+            assert not [line for line in imported if any(word in line.split() for word in words)], file
