@@ -1,0 +1,54 @@
+"""Does the gate let through what is better on the same rows, and nothing else?"""
+
+import pytest
+
+from factory_assets.evaluation.gate import judge
+
+NAIVE = {"mae": 10.0, "average_precision": 0.1}
+
+
+def verdict(metric: str, challenger: float | None, incumbent: float | None = None, floor: float | None = None) -> str:
+    own = {} if challenger is None else {metric: challenger}
+    held = {} if incumbent is None else {metric: incumbent}
+    return judge(metric, floor, own, held, NAIVE, "the champion" if held else None).verdict
+
+
+def test_the_first_challenger_is_promoted_when_it_beats_the_naive_guess() -> None:
+    assert verdict("mae", 9.9) == "promote"
+    assert verdict("average_precision", 0.11) == "promote"
+
+
+@pytest.mark.parametrize(("metric", "value"), [("mae", 10.0), ("mae", 11.0), ("average_precision", 0.1)])
+def test_a_challenger_no_better_than_the_naive_guess_is_not_promoted(metric: str, value: float) -> None:
+    assert verdict(metric, value) == "keep"
+
+
+@pytest.mark.parametrize(("challenger", "expected"), [(4.99, "promote"), (5.0, "keep"), (5.01, "keep")])
+def test_improvement_over_the_incumbent_must_be_strict(challenger: float, expected: str) -> None:
+    assert verdict("mae", challenger, incumbent=5.0) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(6.0, "promote"), (6.01, "keep")])
+def test_the_floor_is_the_worst_value_that_passes_in_the_direction_of_the_metric(value: float, expected: str) -> None:
+    assert verdict("mae", value, floor=6.0) == expected
+
+
+def test_a_floor_for_a_metric_where_more_is_better_is_a_lower_bound() -> None:
+    assert verdict("average_precision", 0.5, floor=0.5) == "promote"
+    assert verdict("average_precision", 0.49, floor=0.5) == "keep"
+
+
+def test_below_the_floor_no_improvement_helps() -> None:
+    ruling = judge(
+        "average_precision", 0.5, {"average_precision": 0.4}, {"average_precision": 0.2}, NAIVE, "the champion"
+    )
+    assert ruling.verdict == "keep" and "at least 0.5 needed" in ruling.reason
+
+
+def test_a_metric_that_the_holdout_cannot_give_keeps_things_as_they_are() -> None:
+    assert verdict("average_precision", None, incumbent=0.3) == "keep"
+
+
+def test_the_reason_names_both_values_and_whose_they_are() -> None:
+    reason = judge("mae", None, {"mae": 6.0}, {"mae": 5.0}, NAIVE, "the champion of FR").reason
+    assert "6" in reason and "5" in reason and "the champion of FR" in reason

@@ -1,0 +1,67 @@
+"""Is each row scored by its nearest node with a champion, and by the champion of that day?"""
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from factory_assets.scoring.predictions import champion_periods, predict
+from factory_assets.training import estimators
+from factory_assets.training.matrix import learn_encoding
+from factory_assets.training.released import ReleasedModel
+
+DAY = dt.date(2026, 3, 1)
+
+
+def a_model(version: str, value: float) -> ReleasedModel:
+    """A model that always says `value`: which one answered can be read off its prediction."""
+    x, y = np.zeros((3, 1)), np.full(3, value)
+    fitted = estimators.fit("constant", x, y, task="regression", categorical=[], params={}, seed=1)
+    encoding = learn_encoding(pa.table({"x": [0.0]}), ["x"])
+    return ReleasedModel(
+        version, {"encoding": encoding.to_dict(), "estimator": "constant", "naive": value}, fitted.parts()
+    )
+
+
+@pytest.fixture
+def examples() -> pa.Table:
+    segments = ["FR/Paris", "FR/Lyon", "DE/Berlin", "FR/Paris", "global"]
+    return pa.table(
+        {
+            "example_id": list(range(5)),
+            "segment": segments,
+            "observed_at": pa.array([dt.datetime(2026, 3, 1, 5 - i) for i in range(5)], pa.timestamp("us")),
+            "x": [0.0] * 5,
+            "ds": [DAY] * 5,
+        }
+    )
+
+
+def test_the_nearest_node_with_a_champion_answers(examples: pa.Table) -> None:
+    models = {"global": a_model("g", 1.0), "FR": a_model("f", 2.0), "FR/Paris": a_model("p", 3.0)}
+    answered = {row["example_id"]: row for row in predict(examples, models).to_pylist()}
+    assert [answered[i]["node"] for i in range(5)] == ["FR/Paris", "FR", "global", "FR/Paris", "global"]
+    assert [answered[i]["version"] for i in range(5)] == ["p", "f", "g", "p", "g"]
+    assert [answered[i]["prediction"] for i in range(5)] == [3.0, 2.0, 1.0, 3.0, 1.0]
+
+
+def test_rows_that_nobody_can_answer_are_left_out(examples: pa.Table) -> None:
+    assert set(predict(examples, {"FR": a_model("f", 2.0)})["segment"].to_pylist()) == {"FR/Paris", "FR/Lyon"}
+    assert predict(examples, {}).num_rows == 0
+
+
+def test_predictions_stand_in_order_of_observation(examples: pa.Table) -> None:
+    times = predict(examples, {"global": a_model("g", 1.0)})["observed_at"].to_pylist()
+    assert times == sorted(times)
+
+
+def test_days_are_grouped_while_the_same_champions_answer() -> None:
+    days = [DAY + dt.timedelta(days=i) for i in range(4)]
+    old, new = {"global": "a"}, {"global": "b"}
+    champions = dict(zip(days, [old, old, new, old], strict=True))
+    assert [(len(group), held["global"]) for group, held in champion_periods(days, champions)] == [
+        (2, "a"),
+        (1, "b"),
+        (1, "a"),
+    ]
