@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pytest
 from dagster._core.event_api import PartitionKeyFilter
 
 from factory_assets.automation.catchup import Deployment
@@ -21,6 +23,7 @@ from factory_resources.ledger import Ledger
 
 START = dt.date(2024, 3, 1)
 
+CSV_A_DAY = "{kind: csv, uri: 'FEED/orders-{day}*.csv'}"
 STREAM = """
 type: factory_assets.components.EventStream
 attributes:
@@ -31,8 +34,9 @@ attributes:
   id: order_id
   event_time: placed_at
   start: 2024-03-01
-  end: 2024-03-10
-{more}
+  end: 2024-05-31
+  derive: {{ref_number: 'cast(substring(ref, 2) as integer)'}}
+  exclude: {{tests: note = 'test'}}
 """
 
 CONTRACT = """
@@ -43,6 +47,8 @@ columns:
   city: {type: string, allowed: [Paris, Lyon]}
   amount: {type: double, min: 0}
   note: {type: string, nullable: true, required: false}
+  channel: {type: string, required: false}
+  ref: {type: string, nullable: true, required: false}
 """
 
 
@@ -54,7 +60,8 @@ def day(offset: int) -> dt.date:
 def row(number: int, on: dt.date, **values: Any) -> dict[str, Any]:
     """An order that breaks no rule; values replace its own."""
     time = f"{on}T{number % 24:02d}:00:00"
-    return {"order_id": number, "placed_at": time, "city": "Paris", "amount": f"{number}.5", "note": "hi"} | values
+    own = {"order_id": number, "placed_at": time, "city": "Paris", "amount": f"{number}.5", "note": "hi"}
+    return own | {"channel": "app", "ref": "N7"} | values
 
 
 def csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
@@ -67,7 +74,8 @@ def csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
 class Station:
     """One deployment: write deliveries, run days, look at what came of them."""
 
-    def __init__(self, folder: Path, declarations: str, contract: str = CONTRACT):
+    def __init__(self, folder: Path, source: str = CSV_A_DAY, more: str = "", contract: str = CONTRACT):
+        declarations = STREAM.format(source=source.replace("FEED", str(folder / "feed"))) + more
         (folder / "defs").mkdir()
         (folder / "feed").mkdir()
         (folder / "defs" / "defs.yaml").write_text(declarations)
@@ -83,14 +91,15 @@ class Station:
         self.catalogue = load(self.folder / "defs")
         resources = {"lake": self.lake, "engine": Engine(threads=2, memory_limit="1GB")}
         definitions = dg.Definitions.merge(
-            load_declarations(), dg.Definitions(resources=resources, executor=dg.in_process_executor)
+            _declared(self.folder / "defs"), dg.Definitions(resources=resources, executor=dg.in_process_executor)
         )
         ledger = Ledger(url=f"sqlite:///{self.folder / 'ledger.db'}")
         self.deployment = Deployment(self.catalogue, definitions, self.instance, self.lake, ledger)
 
-    def deliver(self, on: dt.date, rows: Sequence[Mapping[str, Any]] | str) -> None:
-        text = rows if isinstance(rows, str) else csv(rows)
-        (self.feed / f"orders-{on}.csv").write_bytes(text.encode())
+    def deliver(self, on: dt.date, content: Sequence[Mapping[str, Any]] | str | bytes, part: str = "") -> None:
+        """Put a file of the day into the feed: rows, or a text, or bytes as they are."""
+        text = content if isinstance(content, (str, bytes)) else csv(content)
+        (self.feed / f"orders-{on}{part}.csv").write_bytes(text.encode() if isinstance(text, str) else text)
 
     def run(self, first: dt.date, last: dt.date | None = None, assets: Sequence[str] = ("raw", "events")) -> Run:
         """Materialise assets of the stream, in one run, for one day or a range of them."""
@@ -113,23 +122,16 @@ class Station:
     def ids(self, on: dt.date) -> list[int]:
         return sorted(each["order_id"] for each in self.table("events", on, ["order_id"]))
 
-    def rules(self, on: dt.date) -> dict[str, str]:
+    def rules(self, on: dt.date) -> dict[int, str]:
         """Quarantined rows of a day: rule by id."""
-        found = self.table("quarantine", on)
-        return {self.dissected(each)["order_id"]: each["rule"] for each in found}
-
-    @staticmethod
-    def dissected(quarantined: Mapping[str, Any]) -> dict[str, Any]:
-        import json
-
-        return json.loads(quarantined["raw_row"])
+        return {json.loads(each["raw_row"])["order_id"]: each["rule"] for each in self.table("quarantine", on)}
 
     def check(self, concern: str, on: dt.date) -> dg.AssetCheckEvaluation:
         """The newest evaluation recorded on the partition."""
         record = self.instance.event_log_storage.get_asset_check_execution_history(
             dg.AssetCheckKey(dg.AssetKey(["orders", "raw"]), concern),
             limit=1,
-            partition_filter=PartitionKeyFilter(str(on)),
+            partition_filter=PartitionKeyFilter(key=str(on)),
         )[0]
         assert record.event is not None and record.event.dagster_event is not None
         return record.event.dagster_event.asset_check_evaluation_data
@@ -161,6 +163,12 @@ class Station:
             and told["rows_delivered"] == told["accepted"] + len(quarantined) + told["duplicates"] + excluded
             and told["quarantined"] == len(quarantined)
         )
+
+
+def _declared(folder: Path) -> dg.Definitions:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACTORY_DEFS", str(folder))
+        return load_declarations()
 
 
 class Run:

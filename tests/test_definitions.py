@@ -34,11 +34,21 @@ def test_the_demo_makes_exactly_the_assets_of_its_declarations(specs: dict[dg.As
     assert {key.to_user_string() for key in specs} == expected
 
 
-def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(specs: dict[dg.AssetKey, dg.AssetSpec]) -> None:
+def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
+    specs: dict[dg.AssetKey, dg.AssetSpec],
+) -> None:
     for key, spec in specs.items():
         name = key.to_user_string()
         assert spec.owners, name
-        assert spec.group_name in ("events", "features", "training", "evaluation", "release", "scoring", "monitoring"), name
+        assert spec.group_name in (
+            "events",
+            "features",
+            "training",
+            "evaluation",
+            "release",
+            "scoring",
+            "monitoring",
+        ), name
         assert spec.kinds, name
         assert spec.description and len(spec.description) > 60, name
         assert spec.code_version, name
@@ -133,5 +143,7 @@ def test_the_product_holds_no_pickle() -> None:
     words = ("pickle", "joblib", "dill", "cloudpickle")
     for folder in ("factory_assets", "factory_resources"):
         for file in (REPOSITORY / folder).rglob("*.py"):
-            imported = [line for line in file.read_text().splitlines() if line.lstrip().startswith(("import ", "from "))]
+            imported = [
+                line for line in file.read_text().splitlines() if line.lstrip().startswith(("import ", "from "))
+            ]
             assert not [line for line in imported if any(word in line.split() for word in words)], file

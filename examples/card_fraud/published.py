@@ -24,6 +24,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from dagster import DagsterInstance
 
     from factory_assets.automation.catchup import Deployment
     from factory_assets.training.released import ReleasedModel
@@ -52,22 +53,18 @@ class Split:
     test: "pa.Table"
 
 
-def deployment() -> "Deployment":
-    """The declarations beside this file, on the resources and the Dagster instance of FACTORY_HOME."""
+def deployment(instance: "DagsterInstance") -> "Deployment":
+    """The declarations beside this file, on the resources of FACTORY_HOME. Raises DeclarationError."""
     os.environ["FACTORY_DEFS"] = str(Path(__file__).parent.absolute())
-    import dagster as dg
-
     from factory_assets.automation.catchup import Deployment
-    from factory_assets.cli import prepare_home
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
     from factory_assets.deployment import declarations, resources
 
-    prepare_home()
     held = resources()
     catalogue = load(declarations(), render)
-    return Deployment(catalogue, defs(), dg.DagsterInstance.get(), held["lake"], held["ledger"])
+    return Deployment(catalogue, defs(), instance, held["lake"], held["ledger"])
 
 
 def bring_up(deployed: "Deployment", begin: Callable[[str, str], None]) -> None:
@@ -176,10 +173,14 @@ def compare(ours: dict[str, tuple[float, float, float]]) -> Table:
 def main() -> int:
     warnings.filterwarnings("ignore")
     console = Console()
+    import dagster as dg
+
+    from factory_assets.cli import prepare_home
     from factory_assets.declarations.documents import DeclarationError
 
+    prepare_home()
     try:
-        deployed = deployment()
+        deployed = deployment(dg.DagsterInstance.get())
     except DeclarationError as error:
         console.print(str(error), style="red", soft_wrap=True, markup=False)
         return 1

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import dagster as dg
 
@@ -82,9 +83,7 @@ def catch_up(deployment: Deployment, until: dt.date | None, begin: Callable[[str
     for stream in known.streams.values():
         days = days_until(stream, until)
         name = stream.stream.name
-        yield from _daily(
-            deployment, "events", [name, "raw"], days, begin, lambda chosen, s=stream: source_state(s, chosen)
-        )
+        yield from _daily(deployment, "events", [name, "raw"], days, begin, partial(source_state, stream))
         yield from _daily(deployment, "events", [name, "events"], days, begin)
         yield from _daily(deployment, "events", [name, "statistics"], days, begin)
     for view in known.views.values():

@@ -12,7 +12,9 @@ DURATION = re.compile(r"(\d+)([smhdw])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 #: Columns that the factory itself adds to a stream's tables; a stream may not use these names for anything else.
-RESERVED = frozenset({"ds", "event_time", "known_at", "rule", "raw_row"})
+RESERVED = frozenset(
+    {"ds", "event_time", "known_at", "event_day", "rule", "excluded", "duplicate", "_source", "_unparsed"}
+)
 
 Name = Annotated[
     str,

@@ -17,6 +17,10 @@ from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 
 KINDS: dict[str, type[BaseModel]] = {"EventStream": Stream, "FeatureView": View, "ModelLine": Line}
+#: Columns that the factory itself adds to a line's tables.
+RESERVED_OF_LINES = frozenset(
+    {"example_id", "segment", "observed_at", "label", "node", "version", "prediction", "ds", "obs", "entity", "t"}
+)
 Finding = tuple[tuple[str, ...], str]
 
 
@@ -108,6 +112,10 @@ class Catalogue:
         findings += _expression(("label", "expression"), line.label.expression, columns)
         if line.observe.entity:
             findings += _columns(("observe", "entity"), [line.observe.entity], columns)
+        taken = sorted({*line.segments.levels, *line.observe.carry, *line.features} & RESERVED_OF_LINES)
+        if taken:
+            message = f"{', '.join(taken)}: the line's tables use that name; call the column something else by derive"
+            findings.append((("features",), message))
         findings += self._check_label(line)
         for index, name in enumerate(line.features):
             findings += self._check_feature(line, ("features", str(index)), name, columns)
@@ -140,7 +148,7 @@ class Catalogue:
             return [(path, _unknown(view_name, "view", self.views))]
         view = self.views[view_name]
         if not name.endswith(".*") and name not in view.canonical:
-            return [(path, _unknown(name, "feature", view.canonical + [f"{view_name}.*"]))]
+            return [(path, _unknown(name, "feature", [*view.canonical, f"{view_name}.*"]))]
         if line.observe.entity and view.entity != line.observe.entity:
             return [(path, f"{view_name} describes {view.entity!r}, the line observes {line.observe.entity!r}")]
         if not line.observe.entity and view.entity not in columns:

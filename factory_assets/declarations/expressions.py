@@ -104,17 +104,30 @@ FUNCTIONS = frozenset(
         "in",
     ]
 )
-#: Tree nodes that are neither a value, a column, an operator nor a function call.
-FORBIDDEN = (
-    exp.Query,
-    exp.DDL,
-    exp.DML,
-    exp.Command,
-    exp.Window,
-    exp.AggFunc,
-    exp.Star,
-    exp.Parameter,
-    exp.Placeholder,
+#: Tree nodes of which an expression consists beside function calls. What is not listed here is refused.
+VALUES = (exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Interval, exp.Var)
+OPERATORS = (
+    *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Pow, exp.Neg, exp.DPipe),
+    *(exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Between, exp.In),
+    *(exp.And, exp.Or, exp.Not, exp.Like, exp.ILike, exp.SimilarTo, exp.Escape, exp.AtTimeZone),
+    *(exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot, exp.BitwiseLeftShift, exp.BitwiseRightShift),
+)
+#: Types that a value may be cast to, as DuckDB's dialect writes them.
+TYPES = frozenset(
+    [
+        "BIGINT",
+        "INT",
+        "SMALLINT",
+        "TINYINT",
+        "DOUBLE",
+        "REAL",
+        "DECIMAL",
+        "BOOLEAN",
+        "TEXT",
+        "DATE",
+        "TIMESTAMP",
+        "TIMESTAMPTZ",
+    ]
 )
 
 
@@ -138,25 +151,44 @@ def _names(node: exp.Func) -> set[str]:
 @cache
 def _parse(text: str) -> exp.Expr:
     try:
-        tree = sqlglot.parse_one(f"SELECT {text}", dialect="duckdb")
-    except sqlglot.errors.ParseError as error:
-        reason = error.errors[0]["description"] if error.errors else str(error)
-        raise ValueError(f"{text!r} is not an expression: {reason}") from None
-    parts = {name for name, value in tree.args.items() if value}
+        statements = sqlglot.parse(f"SELECT {text}", dialect="duckdb")
+    except sqlglot.errors.SqlglotError as error:
+        found = getattr(error, "errors", None)
+        raise ValueError(f"{text!r} is not an expression: {found[0]['description'] if found else error}") from None
+    except RecursionError:
+        raise ValueError(f"{_shortened(text)} is nested too deeply for an expression") from None
+    tree = statements[0] if len(statements) == 1 else None
+    parts = {name for name, value in tree.args.items() if value} if isinstance(tree, exp.Select) else set()
     if not isinstance(tree, exp.Select) or parts != {"expressions"} or len(tree.expressions) != 1:
         raise ValueError(f"{text!r} must be one expression, without commas, FROM or other clauses around it")
     node = tree.expressions[0]
     if isinstance(node, exp.Alias):
         raise ValueError(f"{text!r} must not name its result: the declaration's key is the name")
     for part in node.walk():
-        if isinstance(part, FORBIDDEN):
-            raise ValueError(f"{text!r} contains {part.key!r}, which an expression over one row may not")
-        if isinstance(part, exp.Func) and not isinstance(part, exp.Connector) and not _names(part) & FUNCTIONS:
+        _check(text, part)
+    return node
+
+
+def _check(text: str, part: exp.Expr) -> None:
+    """Raise ValueError unless this node of the tree is one that only computes."""
+    if isinstance(part, exp.Column) and part.table:
+        raise ValueError(f"{text!r} names a table ({part.table}); write the column alone")
+    if isinstance(part, exp.DataType):
+        if part.sql(dialect="duckdb").partition("(")[0] not in TYPES:
+            raise ValueError(f"{text!r} casts to {part.sql(dialect='duckdb')}; allowed: {', '.join(sorted(TYPES))}")
+    elif isinstance(part, exp.Func) and not isinstance(part, OPERATORS):
+        if not _names(part) & FUNCTIONS:
             allowed = ", ".join(sorted(FUNCTIONS))
             raise ValueError(f"{text!r} calls {sorted(_names(part))[0]}, which is not allowed; allowed: {allowed}")
-        if isinstance(part, exp.Column) and part.table:
-            raise ValueError(f"{text!r} names a table ({part.table}); write the column alone")
-    return node
+    elif not isinstance(part, (*VALUES, *OPERATORS, exp.DataTypeParam)):
+        raise ValueError(
+            f"{text!r} contains {part.sql(dialect='duckdb')!r} ({part.key}); an expression over one row may hold columns, "
+            f"values, operators and the functions {', '.join(sorted(FUNCTIONS))}"
+        )
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
 def columns(text: str) -> frozenset[str]:
@@ -177,7 +209,7 @@ def sql(text: str, allowed: Collection[str] | None = None) -> str:
             raise ValueError(f"{text!r} reads {', '.join(unknown)}; columns here: {', '.join(sorted(allowed))}")
     for column in node.find_all(exp.Column):
         column.this.set("quoted", True)
-    return f"({node.sql(dialect='duckdb')})"
+    return f"({node.sql(dialect='duckdb', comments=False)})"
 
 
 def condition(where: str | None) -> str:

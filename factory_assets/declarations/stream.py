@@ -100,13 +100,12 @@ class Stream(Declared):
 
     def check(self, contract: Contract) -> list[tuple[tuple[str, ...], str]]:
         """What is wrong between the stream and its contract, as (path in the declaration, message) pairs."""
-        problems: list[tuple[tuple[str, ...], str]] = []
         known = list(contract.columns)
-        for column in known:
-            if column in RESERVED and column not in (self.event_time, self.known_at):
-                problems.append(
-                    (("contract",), f"column {column!r} has a name that the factory uses; rename it in the feed")
-                )
+        problems: list[tuple[tuple[str, ...], str]] = [
+            (("contract",), f"column {column!r} has a name that the factory uses; rename it in the feed")
+            for column in known
+            if column in RESERVED and column not in (self.event_time, self.known_at)
+        ]
         for field, entries in (("derive", self.derive), ("rules", self.rules)):
             for name, text in entries.items():
                 if name in known or name in RESERVED:

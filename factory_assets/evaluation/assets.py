@@ -121,10 +121,8 @@ def _metadata(record: EvaluationRecord, incumbent: str | None) -> dict[str, Any]
         "rows": record.rows,
         "version": record.version,
         "incumbent": f"{record.incumbent_version} of {incumbent}" if incumbent else "none",
-        "comparison": dg.MetadataValue.table(table)
-        if table
-        else dg.MetadataValue.text("no labelled rows in the holdout"),
-        **{metric: value for metric, value in record.challenger.items()},
+        "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
+        **record.challenger,
     }
 
 

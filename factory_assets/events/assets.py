@@ -1,7 +1,7 @@
 """The assets of a stream: `raw` as delivered, `events` that may be used, and `statistics` of them, a partition a day."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -109,8 +109,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
             verdicts = validation.judge(con, declared, days)
             blocked = {verdict.day: verdict.blocked for verdict in verdicts if verdict.blocked}
             if len(blocked) == len(days):
-                reasons = "; ".join(f"{day}: {', '.join(why)}" for day, why in blocked.items())
-                raise dg.Failure(f"{stream.name}: blocked, the events that were served stay as they are. {reasons}")
+                raise all_blocked(stream.name, blocked)
             fit = [day for day in days if day not in blocked]
             aside = con.sql("SELECT * FROM quarantined ORDER BY ds").to_arrow_reader(BATCH_ROWS)
             lake.replace(f"{stream.name}/quarantine", aside, days)
@@ -122,6 +121,19 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         yield from record_days(context, written, inputs, by_day=counts, blocked=blocked)
 
     return events
+
+
+def all_blocked(stream: str, blocked: Mapping[dt.date, Sequence[str]]) -> dg.Failure:
+    """The end of a run in which every day is blocked; days with the same reasons in one breath."""
+    alike: dict[str, list[dt.date]] = {}
+    for day, reasons in blocked.items():
+        alike.setdefault(", ".join(reasons), []).append(day)
+    told = "; ".join(f"{_span(days)}: {why}" for why, days in alike.items())
+    return dg.Failure(f"{stream}: blocked, the events that were served stay as they are. {told}")
+
+
+def _span(days: Sequence[dt.date]) -> str:
+    return str(days[0]) if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
 
 
 def _counts(verdict: validation.Verdict) -> Mapping[str, Any]:

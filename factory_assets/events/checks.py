@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events.assets import partitions
+from factory_assets.events.assets import all_blocked, partitions
 from factory_assets.events.expectations import CONCERNS, STRETCH_ROWS, Outcome, rows_to_validate, validate
 from factory_assets.events.validation import read_arrivals
 from factory_assets.materialization import days_of
@@ -51,11 +52,15 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
             for outcome in _validated(lake, engine, declared, stretch)
         ]
         for concern in CONCERNS:
-            yield from report(context, key, [outcome for outcome in outcomes if outcome.concern == concern])
-        blocked = [outcome for outcome in outcomes if outcome.blocking]
-        if len({outcome.day for outcome in blocked}) == len(days):
-            reasons = "; ".join(f"{outcome.day}: {outcome.told}" for outcome in blocked)
-            raise dg.Failure(f"{stream.name}: blocked, the events that were served stay as they are. {reasons}")
+            yield report(
+                context, key, concern, [_finding(outcome) for outcome in outcomes if outcome.concern == concern]
+            )
+        blocked: dict[dt.date, list[str]] = {}
+        for outcome in outcomes:
+            if outcome.blocking:
+                blocked.setdefault(outcome.day, []).append(outcome.told)
+        if len(blocked) == len(days):
+            raise all_blocked(stream.name, blocked)
 
     return contract
 
@@ -83,53 +88,8 @@ def _validated(lake: Lake, engine: Engine, declared: DeclaredStream, days: list[
         return validate(declared, con.sql(rows_to_validate(declared)).to_arrow_table(), came, days)
 
 
-def report(
-    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, outcomes: list[Outcome]
-) -> Iterator[dg.AssetCheckResult]:
-    """One result for a day; for a range an evaluation on each day's partition, and one result over all.
-
-    The result over all blocks only when every day is blocked: one bad day must not hold the others back.
-    """
-    concern = outcomes[0].concern
-    if len(outcomes) == 1:
-        yield dg.AssetCheckResult(
-            asset_key=key,
-            check_name=concern,
-            passed=outcomes[0].passed,
-            severity=_severity(outcomes[0]),
-            description=outcomes[0].told,
-            metadata=_metadata(outcomes[0]),
-        )
-        return
-    for outcome in outcomes:
-        context.op_execution_context.log_event(
-            dg.AssetCheckEvaluation(  # type: ignore[arg-type]  # works, but Dagster does not say so
-                asset_key=key,
-                check_name=concern,
-                passed=outcome.passed,
-                severity=_severity(outcome),
-                description=outcome.told,
-                metadata=_metadata(outcome),
-                partition=str(outcome.day),
-            )
-        )
-    failed = [outcome for outcome in outcomes if not outcome.passed]
-    blocked = [outcome for outcome in outcomes if outcome.blocking]
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name=concern,
-        passed=not failed,
-        severity=dg.AssetCheckSeverity.ERROR if len(blocked) == len(outcomes) else dg.AssetCheckSeverity.WARN,
-        metadata={
-            "days": len(outcomes),
-            "days_with_failures": ", ".join(str(outcome.day) for outcome in failed) or "none",
-            "days_blocked": ", ".join(str(outcome.day) for outcome in blocked) or "none",
-        },
-    )
-
-
-def _severity(outcome: Outcome) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.ERROR if outcome.blocking else dg.AssetCheckSeverity.WARN
+def _finding(outcome: Outcome) -> Finding:
+    return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.told, _metadata(outcome))
 
 
 def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:

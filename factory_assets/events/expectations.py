@@ -177,16 +177,15 @@ def _text_of(name: str) -> str:
     return f"{name} (text that did not parse)"
 
 
-def _filled(frame: "pd.DataFrame", name: str) -> str:
-    """The column to look for empty values in: one with what stands in the value's place where that is not nothing."""
-    stand_ins = [
-        other for other in (_text_of(name), "_line", "_failed") if other in frame and frame[other].notna().any()
-    ]
+def _filled(declared: DeclaredStream, frame: "pd.DataFrame", name: str) -> str:
+    """The column to look for empty values in: one with what stands in a value's place where there is such."""
+    reasons = ["_line", _text_of(name) if name in declared.contract.columns else "_failed"]
+    stand_ins = [reason for reason in reasons if reason in frame and frame[reason].notna().any()]
     if not stand_ins:
         return name
     filled = frame[name].astype(object)
-    for other in stand_ins:
-        filled = filled.where(filled.notna(), frame[other])
+    for reason in stand_ins:
+        filled = filled.where(filled.notna(), frame[reason])
     frame[f"{name} (as delivered)"] = filled
     return f"{name} (as delivered)"
 
@@ -207,7 +206,7 @@ def _expectation(declared: DeclaredStream, rule: Rule, frame: "pd.DataFrame") ->
             column_A="ds", column_B="event_day", ignore_row_if="either_value_is_missing"
         )
     if rule.kind == "null":
-        return gxe.ExpectColumnValuesToNotBeNull(column=_filled(frame, name))
+        return gxe.ExpectColumnValuesToNotBeNull(column=_filled(declared, frame, name))
     assert column is not None
     if rule.kind == "type":
         return gxe.ExpectColumnValuesToBeNull(column=_text_of(name))
@@ -260,10 +259,13 @@ def _repeated(declared: DeclaredStream, rows: pa.Table) -> Iterator[tuple[Rule, 
 def evaluate(frame: "pd.DataFrame", expectations: Sequence[Any], index: Sequence[str]) -> list[Any]:
     """Results in the order of the expectations; unexpected rows come with these columns. Raises ExpectationsErrored."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
     if not expectations:
         return []
-    context = gx.get_context(mode="ephemeral")
+    # Left to itself, GX makes a temporary folder for documents with every context, and leaves it behind.
+    settings = DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults())
+    context = gx.get_context(mode="ephemeral", project_config=settings)
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     definition = (
         context.data_sources.add_pandas("raw").add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")

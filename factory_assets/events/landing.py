@@ -62,12 +62,12 @@ def land(
     Raises SourceError where a file breaks off in the middle and its days are not known.
     """
     try:
-        _create(con, declared, delivered, days, today)
+        undated = _create(con, declared, delivered, days, today)
     except duckdb.Error:
         # One file takes the whole pass down: find it, so that only its day stays behind.
         delivered = [_tried(con, declared, delivery, days, today) for delivery in delivered]
-        _create(con, declared, delivered, days, today)
-    _note_deliveries(con, delivered)
+        undated = _create(con, declared, delivered, days, today)
+    _note_deliveries(con, delivered, undated)
 
 
 def _create(
@@ -76,12 +76,13 @@ def _create(
     delivered: Sequence[Delivery],
     days: Sequence[dt.date],
     today: dt.date,
-) -> None:
-    queries = [_placed(con, declared, delivery, days, today) for delivery in delivered]
-    if not queries:
-        none = Delivery("SELECT NULL::VARCHAR AS _source, NULL::VARCHAR AS _line WHERE false", {}, (), days[0])
-        queries = [_placed(con, declared, none, days, today)]
-    con.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {' UNION ALL BY NAME '.join(queries)}").fetchall()
+) -> dict[str, str]:
+    """Create `landed`; returns the sources that cannot be trusted with any day, and why."""
+    none = Delivery("SELECT NULL::VARCHAR AS _source, NULL::VARCHAR AS _line WHERE false", {}, (), days[0])
+    placed = [_placed(con, declared, delivery, days, today) for delivery in delivered or [none]]
+    queries = " UNION ALL BY NAME ".join(query for query, _ in placed)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {queries}").fetchall()
+    return {source: problem for _, problems in placed for source, problem in problems.items()}
 
 
 def _tried(
@@ -98,13 +99,13 @@ def _tried(
     return delivery
 
 
-def _note_deliveries(con: duckdb.DuckDBPyConnection, delivered: Sequence[Delivery]) -> None:
+def _note_deliveries(con: duckdb.DuckDBPyConnection, delivered: Sequence[Delivery], undated: Mapping[str, str]) -> None:
     known = [
         {
             "source": source,
             "day": delivery.day,
             "columns": json.dumps(list(delivery.columns)),
-            "problem": delivery.problem,
+            "problem": delivery.problem or undated.get(source),
         }
         for delivery in delivered
         for source in delivery.sources
@@ -127,24 +128,48 @@ def _placed(
     delivery: Delivery,
     days: Sequence[dt.date],
     today: dt.date,
-) -> str:
+) -> tuple[str, dict[str, str]]:
+    """Query for the delivery's rows of these days, and its sources that cannot be trusted with any day."""
     typed = typed_rows(declared, delivery)
     if delivery.day is not None:
-        return f"SELECT *, DATE '{delivery.day}' AS ds FROM ({typed})"
-    # A stamp after today, of the epoch's first day, or none at all says nothing about the row's day.
-    day = f"""CASE WHEN event_day <= DATE '{today}' AND event_day <> DATE '1970-01-01' THEN event_day END"""
-    timed = f"SELECT * EXCLUDE (event_day), {day} AS ds FROM ({with_event_day(declared, typed)})"
+        return f"SELECT *, DATE '{delivery.day}' AS ds FROM ({typed})", {}
+    # A stamp after today, of the epoch's first day, or none at all says nothing about the row's day; nor does one of
+    # the years before, in a stream that begins later: two digits read as four.
+    start = declared.stream.start
+    believed = f"event_day <= DATE '{today}' AND (event_day > DATE '1970-01-01' OR event_day >= DATE '{start}')"
+    timed = f"""SELECT * EXCLUDE (event_day), CASE WHEN {believed} THEN event_day END AS ds
+                FROM ({with_event_day(declared, typed)})"""
     wanted = f"ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"
     lost = con.execute(f"SELECT count(*) FROM ({timed}) WHERE ds IS NULL").fetchall()[0][0]
     if not lost:
-        return f"SELECT * FROM ({timed}) WHERE {wanted}"
+        return f"SELECT * FROM ({timed}) WHERE {wanted}", {}
     # Where the file has no day either, or none that the stream has, the row is found on the newest day that is over.
     stream, yesterday = declared.stream, today - dt.timedelta(days=1)
     newest = f"DATE '{min(stream.end or yesterday, yesterday)}'"
     last = f"SELECT _source, greatest(least(coalesce(max(ds), {newest}), {newest}), DATE '{stream.start}') AS last"
-    return f"""SELECT * FROM (SELECT * EXCLUDE (ds, last), coalesce(ds, last) AS ds
-                              FROM ({timed}) JOIN ({last} FROM ({timed}) GROUP BY _source) USING (_source))
-               WHERE {wanted}"""
+    query = f"""SELECT * FROM (SELECT * EXCLUDE (ds, last), coalesce(ds, last) AS ds
+                               FROM ({timed}) JOIN ({last} FROM ({timed}) GROUP BY _source) USING (_source))
+                WHERE {wanted}"""
+    return query, _undated(con, declared, timed)
+
+
+def _undated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, timed: str) -> dict[str, str]:
+    """Sources of which more than the tolerated share of rows has no day, in words.
+
+    Dates read in a wrong format are none or others: 13/2 shows the fault, and 1/2 has silently become 2/1. So what the
+    source has for other days is not to be had either. Rows that the stream leaves out need no day.
+    """
+    stream = declared.stream
+    left_out = " OR ".join(f"coalesce(TRY({expressions.sql(text)}), false)" for text in stream.exclude.values())
+    counted = con.execute(
+        f"""SELECT _source, count(*), count(*) FILTER (ds IS NULL) FROM ({with_derived(declared, timed)})
+            WHERE NOT ({left_out or "false"}) GROUP BY _source"""
+    ).fetchall()
+    return {
+        source: f"has no usable {stream.event_time} in {undated} of {rows} rows: is its format the declared one?"
+        for source, rows, undated in counted
+        if undated > declared.contract.tolerance * rows
+    }
 
 
 def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:

@@ -195,9 +195,9 @@ def _header(file: str, source: CsvSource) -> list[str]:
     import fsspec
 
     try:
-        with fsspec.open(file, "rt", encoding="utf-8-sig", newline="", compression="infer") as lines:
+        with fsspec.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="", compression="infer") as lines:
             header = next(csv.reader(lines, delimiter=source.delimiter, quotechar=source.quote), [])
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, csv.Error) as error:
         raise SourceError(f"has no header that can be read: {error}") from None
     names = [name.strip() for name in header]
     if len({name.lower() for name in names}) != len(names) or "" in names:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping
 
 import duckdb
@@ -31,9 +32,10 @@ TOP = 10
 
 
 def describe(con: duckdb.DuckDBPyConnection, events: str, types: Mapping[str, str]) -> pa.Table:
-    """Statistics of every column and day of a view `events` with a column `ds`: one scan for numbers, one a text column.
+    """Statistics of every column and day of a view `events` with a column `ds`: one scan for numbers, two a text column.
 
-    types: column -> type in DuckDB. Quantiles are exact, so that the same rows give the same bytes whatever the threads.
+    types: column -> type in DuckDB. Quantiles are exact, and what is summed is rounded, so that the same rows give the
+    same bytes whatever the threads. A number that is not finite counts as null.
     """
     numbers = [name for name, kind in types.items() if kind in NUMERIC or kind.startswith("DECIMAL")]
     texts = [name for name, kind in types.items() if kind == "VARCHAR"]
@@ -55,20 +57,19 @@ def describe(con: duckdb.DuckDBPyConnection, events: str, types: Mapping[str, st
 def _numbers(con: duckdb.DuckDBPyConnection, events: str, names: list[str]) -> list[dict[str, object]]:
     if not names:
         return []
-    chosen = []
-    for name in names:
-        # Sums of doubles depend on the order of addition; sorted into quantiles they do not, and fsum nearly not.
-        value = f"{identifier(name)}::DOUBLE"
-        chosen.append(
-            f"[count(*) - count({value}), round(favg({value}), 9), round(stddev_pop({value}), 9), min({value}), max({value})]"
-            f", quantile_cont({value}, [0.25, 0.5, 0.75])"
-        )
+    chosen = [
+        f"[count(*) - count({value}), favg({value}), stddev_pop({value}), min({value}), max({value})]"
+        f", quantile_cont({value}, [0.25, 0.5, 0.75])"
+        for value in map(_finite, names)
+    ]
     found = con.execute(f"SELECT ds, count(*), {', '.join(chosen)} FROM {events} GROUP BY ds").fetchall()
     rows: list[dict[str, object]] = []
     for day, count, *values in found:
         for index, name in enumerate(names):
             nulls, mean, deviation, minimum, maximum = values[2 * index]
             q25, median, q75 = values[2 * index + 1] or (None, None, None)
+            # In another order of addition the last digits differ, more of them in a variance than in a mean.
+            mean, deviation = _rounded(mean, 9), _rounded(deviation, 6)
             rows.append(
                 {"column": name, "rows": count, "nulls": int(nulls), "mean": mean, "deviation": deviation, "ds": day}
                 | {"minimum": minimum, "q25": q25, "median": median, "q75": q75, "maximum": maximum}
@@ -76,22 +77,28 @@ def _numbers(con: duckdb.DuckDBPyConnection, events: str, names: list[str]) -> l
     return rows
 
 
+def _finite(name: str) -> str:
+    number = f"{identifier(name)}::DOUBLE"
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
+
+
 def _texts(con: duckdb.DuckDBPyConnection, events: str, name: str) -> list[dict[str, object]]:
     value = identifier(name)
-    counts: dict[dt.date, dict[str | None, int]] = {}
+    top: dict[dt.date, list[tuple[str, int]]] = {}
     for day, text, count in con.execute(
-        f"SELECT ds, {value}, count(*) AS n FROM {events} GROUP BY ALL ORDER BY ds, n DESC, 2"
+        f"""SELECT ds, {value}, count(*) AS n FROM {events} WHERE {value} IS NOT NULL GROUP BY 1, 2
+            QUALIFY row_number() OVER (PARTITION BY ds ORDER BY n DESC, {value}) <= {TOP} ORDER BY ds, n DESC, {value}"""
     ).fetchall():
-        counts.setdefault(day, {})[text] = count
+        top.setdefault(day, []).append((text, count))
     return [
-        {
-            "column": name,
-            "rows": sum(values.values()),
-            "nulls": values.get(None, 0),
-            "most_frequent": json.dumps([item for item in values.items() if item[0] is not None][:TOP]),
-            "ds": day,
-        }
-        for day, values in counts.items()
+        {"column": name, "rows": count, "nulls": nulls, "most_frequent": json.dumps(top.get(day, [])), "ds": day}
+        for day, count, nulls in con.execute(
+            f"SELECT ds, count(*), count(*) - count({value}) FROM {events} GROUP BY ds"
+        ).fetchall()
     ]
 
 
@@ -101,8 +108,7 @@ def histograms(
     """Distribution of each column on one day, for a picture: edges and counts of a number, counts of a text's top values."""
     found: dict[str, tuple[list[float], list[int]] | dict[str, int]] = {}
     for name, kind in types.items():
-        value, that_day = identifier(name), f"FROM {events} WHERE ds = DATE '{day}'"
-        number = f"{value}::DOUBLE"
+        value, number, that_day = identifier(name), _finite(name), f"FROM {events} WHERE ds = DATE '{day}'"
         if kind == "VARCHAR":
             top = con.execute(
                 f"SELECT {value}, count(*) AS n {that_day} AND {value} IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT 12"
@@ -110,7 +116,7 @@ def histograms(
             found[name] = dict(top.fetchall())
         elif kind in NUMERIC:
             low, high = con.execute(
-                f"SELECT quantile_cont({number}, 0.005), quantile_cont({number}, 0.995) {that_day}"
+                f"SELECT quantile_disc({number}, 0.005), quantile_disc({number}, 0.995) {that_day}"
             ).fetchall()[0]
             if low is None or low == high:
                 continue

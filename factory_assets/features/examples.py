@@ -57,7 +57,9 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
         for view in declared.views.values()
         for feature in features(view)
     }
-    columns = [f"observations.{identifier(name)}" for name in ("example_id", "segment", "observed_at", *_kept(declared))]
+    columns = [
+        f"observations.{identifier(name)}" for name in ("example_id", "segment", "observed_at", *_kept(declared))
+    ]
     columns += [f"{of_views[name]} AS {identifier(name)}" for name in declared.features if name in of_views]
     return f"""SELECT {", ".join(columns)}, observations.ds FROM observations {joins}
                ORDER BY observations.ds, observations.observed_at, observations.example_id"""
@@ -130,9 +132,7 @@ def _entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequ
     )  # fmt: skip
     population_at = "(SELECT obs, entity, t FROM population)"
     compute(con, latest, f"events_{observe.stream}", population_at, "latest", same_stream=False)
-    values = ", ".join(
-        f"{column} AS {identifier(name)}" for column, name in zip(latest.names, carried, strict=True)
-    )
+    values = ", ".join(f"{column} AS {identifier(name)}" for column, name in zip(latest.names, carried, strict=True))
     return f"SELECT {own}, {values}, ds FROM population JOIN latest USING (obs)"
 
 

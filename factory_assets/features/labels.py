@@ -40,7 +40,8 @@ def build(
         load_events(con, declared, stream, first, max(first, last), load)
     close = f"TIMESTAMP '{through + dt.timedelta(days=1)}'"
     query = _of_events(declared, days) if declared.line.label.expression else _of_entities(con, declared, days)
-    return f"SELECT example_id, label, known_at, ds FROM ({query}) WHERE label IS NOT NULL AND known_at <= {close} ORDER BY ds, example_id"
+    known = f"label IS NOT NULL AND known_at <= {close}"
+    return f"SELECT example_id, label, known_at, ds FROM ({query}) WHERE {known} ORDER BY ds, example_id"
 
 
 def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:

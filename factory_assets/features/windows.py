@@ -125,7 +125,9 @@ def _by_windows(view: View, observations: str, same_stream: bool, late: bool) ->
         _over(window): _frame_with_current(window) if current else _frame(view, window, same_stream)
         for window in view.windows
     }
-    chosen = [_column(view, feature, feature.column, "moment", f" OVER {_over(feature.window)}") for feature in features(view)]
+    chosen = [
+        _column(view, feature, feature.column, "moment", f" OVER {_over(feature.window)}") for feature in features(view)
+    ]
     if late:
         # The observed event is no surprise to itself: the current row is outside this frame.
         frames["before"] = _frame(view, max(view.windows), same_stream)
@@ -150,7 +152,9 @@ def _by_join(view: View, observations: str, same_stream: bool) -> str:
     if view.include_current and same_stream:
         known = f"(({known}) OR e.number = o.obs)"
     chosen = ", ".join(
-        _column(view, feature, f"CASE WHEN e.u > o.t - {interval(feature.window)} THEN e.{feature.column} END", "e.u", "")
+        _column(
+            view, feature, f"CASE WHEN e.u > o.t - {interval(feature.window)} THEN e.{feature.column} END", "e.u", ""
+        )
         for feature in features(view)
     )
     return f"""SELECT o.obs, {chosen}

@@ -1,11 +1,9 @@
 """The checks on monitors: a drifted day and a day no better than a naive guess are warnings on that day's partition."""
 
-import datetime as dt
-from typing import Any
-
 import dagster as dg
 import pyarrow as pa
 
+from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.events.assets import partitions
 from factory_assets.features.segments import ROOT
@@ -13,8 +11,6 @@ from factory_assets.materialization import days_of
 from factory_assets.measures.metrics import better
 from factory_assets.training.assets import metric_of
 from factory_resources.lake import Lake
-
-Finding = tuple[dt.date, bool, dict[str, Any]]
 
 
 def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
@@ -29,12 +25,15 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     def no_drift(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
         days = days_of(context)
         rows = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True).to_pylist()
-        findings: list[Finding] = []
+        findings = []
         for day in days:
             drifted = [row for row in rows if row["ds"] == day and row["verdict"] == "drifted"]
             shown = ", ".join(f"{row['column']} of {row['node']} ({row['statistic']:.2f})" for row in drifted[:10])
-            findings.append((day, not drifted, {"drifted": shown or "nothing"}))
-        return _report(context, key, "no_drift", findings)
+            told = f"drifted: {shown}" if drifted else "nothing drifted"
+            findings.append(
+                Finding(day, not drifted, told=told, metadata={"drifted": dg.MetadataValue.int(len(drifted))})
+            )
+        return report(context, key, "no_drift", findings)
 
     return no_drift
 
@@ -53,43 +52,16 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         days = days_of(context)
         table: pa.Table = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True)
         overall = {row["ds"]: row for row in table.to_pylist() if row["segment"] == ROOT}
-        findings: list[Finding] = []
+        findings = []
         for day in days:
             row = overall.get(day, {})
             value, naive = row.get(metric), row.get(f"naive_{metric}")
             known = value is not None and naive is not None
-            told = (
-                {metric: value, "naive": naive, "labelled": row["labelled"]}
-                if known
-                else {"status": "not measurable yet"}
+            told = f"{metric} {value:.4g}, naive {naive:.4g}" if known else "not measurable yet"
+            labelled = dg.MetadataValue.int(row.get("labelled", 0))
+            findings.append(
+                Finding(day, not known or better(metric, value, naive), told=told, metadata={"labelled": labelled})
             )
-            findings.append((day, not known or better(metric, value, naive), told))
-        return _report(context, key, "better_than_naive", findings)
+        return report(context, key, "better_than_naive", findings)
 
     return better_than_naive
-
-
-def _report(
-    context: dg.AssetCheckExecutionContext, key: dg.AssetKey, name: str, findings: list[Finding]
-) -> dg.AssetCheckResult:
-    """The result of a day, or an evaluation on each day of a range and one result over all of them."""
-    if len(findings) == 1:
-        _, passed, metadata = findings[0]
-        return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=metadata)
-    for day, passed, metadata in findings:
-        context.op_execution_context.log_event(
-            dg.AssetCheckEvaluation(
-                asset_key=key,
-                check_name=name,
-                passed=passed,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={label: dg.MetadataValue.text(str(value)) for label, value in metadata.items()},
-                partition=str(day),
-            )
-        )
-    failed = [str(day) for day, passed, _ in findings if not passed]
-    return dg.AssetCheckResult(
-        passed=not failed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"days": len(findings), "days_failed": ", ".join(failed) or "none"},
-    )

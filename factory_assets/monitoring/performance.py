@@ -4,6 +4,7 @@ import datetime as dt
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from factory_assets.features.segments import tree
 from factory_assets.measures.metrics import METRICS, score
@@ -35,9 +36,9 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: dict[str, float]) 
     ).to_arrow_table()
     rows = []
     for day in sorted(set(joined["ds"].to_pylist())):
-        of_day = joined.filter(pa.compute.equal(joined["ds"], pa.scalar(day, pa.date32())))
-        for node in tree(set(of_day["segment"].to_pylist())):
-            rows.append(_measured(task, day, node, rows_within(of_day, node)))
+        of_day = joined.filter(pc.equal(joined["ds"], pa.scalar(day, pa.date32())))
+        nodes = tree(set(of_day["segment"].to_pylist()))
+        rows += [_measured(task, day, node, rows_within(of_day, node)) for node in nodes]
     return pa.Table.from_pylist(rows, schema=schema(task))
 
 
@@ -45,7 +46,7 @@ _GUESSES = pa.schema([("version", pa.string()), ("guess", pa.float64())])
 
 
 def _measured(task: str, day: dt.date, node: str, rows: pa.Table) -> dict[str, object]:
-    known = rows.filter(pa.compute.is_valid(rows["label"]))
+    known = rows.filter(pc.is_valid(rows["label"]))
     y = known["label"].to_numpy()
     metrics = score(task, y, known["prediction"].to_numpy()) if known.num_rows else {}
     guessed = score(task, y, known["guess"].to_numpy()) if known.num_rows else {}

@@ -80,7 +80,9 @@ def test_after_a_training_the_tick_counts_the_new_days_and_says_how_many_are_wan
 ) -> None:
     first = first_as_of(declared)
     ledger.decide(
-        Decision("delivery_time", "global", first, "fallback", None, None, "too little data", decided_by="gate", evidence={})
+        Decision(
+            "delivery_time", "global", first, "fallback", None, None, "too little data", decided_by="gate", evidence={}
+        )
     )
     examples_until(lake, first + 3 * DAY)
     skipped = tick(declared, lake, ledger, ["global"])
@@ -89,7 +91,9 @@ def test_after_a_training_the_tick_counts_the_new_days_and_says_how_many_are_wan
 
 
 @pytest.mark.parametrize(("new_days", "trigger"), [(0, "none"), (13, "none"), (14, "new_data"), (30, "new_data")])
-def test_new_labelled_days_start_a_training_once_there_are_enough(declared: DeclaredLine, new_days: int, trigger: str) -> None:
+def test_new_labelled_days_start_a_training_once_there_are_enough(
+    declared: DeclaredLine, new_days: int, trigger: str
+) -> None:
     last = LastTraining(first_as_of(declared), contract_hash(declared))
     decision = due(declared, last.as_of + new_days * DAY, last, contract_hash(declared))
     assert (decision.trigger, decision.train) == (trigger, trigger != "none")
@@ -101,7 +105,9 @@ def test_a_changed_contract_starts_a_training_at_once(declared: DeclaredLine) ->
     assert decision.trigger == "schema" and "contract changed" in decision.reason
 
 
-def test_a_contract_hash_changes_with_the_contract_and_not_with_its_wording(tmp_path: Path, declared: DeclaredLine) -> None:
+def test_a_contract_hash_changes_with_the_contract_and_not_with_its_wording(
+    tmp_path: Path, declared: DeclaredLine
+) -> None:
     folder = declare(tmp_path / "other")
     contract = folder / "contract.yaml"
     contract.write_text(contract.read_text().replace("Dishes ordered.", "How many dishes."))

@@ -1,403 +1,334 @@
-"""What becomes of a delivery that is not as agreed? Each fault has its own outcome, and takes no good row with it."""
+"""What becomes of a delivery that is not as agreed? Each fault has its own outcome, and takes no good row with it.
+
+All faults stand in one feed, a day each between clean days, and one range run goes over all of them: what one test
+finds on its day is also what the others' faults did not do to it.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stations import CONTRACT, STREAM, Station, csv, day, row
+from stations import Run, Station, csv, day, row
 
-FIRST, LAST = day(0), day(3)
-DIRTY = day(1)
-
-
-@pytest.fixture
-def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Station]:
-    """Builds a station on a CSV file a day, or on what the arguments say."""
-
-    def build(more: str = "", source: str = "{kind: csv, uri: 'FEED/orders-{day}.csv'}", contract: str = CONTRACT) -> Station:
-        source = source.replace("FEED", str(tmp_path / "feed"))
-        monkeypatch.setenv("FACTORY_DEFS", str(tmp_path / "defs"))
-        return Station(tmp_path, STREAM.format(source=source, more=more), contract)
-
-    return build
+Rows = list[dict[str, Any]]
 
 
-def good(on: dt.date, first: int = 1, count: int = 10) -> list[dict]:
+def good(on: dt.date, first: int = 1, count: int = 10) -> Rows:
     return [row(first + number, on) for number in range(count)]
 
 
-def test_a_clean_day_passes_every_check(station):
-    s = station()
-    s.deliver(FIRST, good(FIRST))
-    assert s.run(FIRST).success
-    assert s.ids(FIRST) == list(range(1, 11))
-    assert all(s.check(concern, FIRST).passed for concern in ("schema", "completeness", "ranges", "uniqueness"))
-    assert s.counts_add_up(FIRST)
+def without(column: str, rows: Rows) -> Rows:
+    return [{name: value for name, value in each.items() if name != column} for each in rows]
 
 
-def test_a_missing_required_column_blocks_its_day_and_names_the_column(station):
-    s = station()
-    s.deliver(DIRTY, good(DIRTY))
-    assert s.run(DIRTY).success
-    served = s.table("events", DIRTY)
-    s.deliver(DIRTY, [{name: value for name, value in each.items() if name != "city"} for each in good(DIRTY, 50)])
-    run = s.run(DIRTY)
-    assert not run.success
-    assert run.steps == {"orders__contract"}
-    assert "column city is delivered" in run.message
-    assert "Traceback" not in run.message
-    assert ("orders/events", str(DIRTY)) not in run.materialised
-    assert s.check("schema", DIRTY).severity.name == "ERROR"
-    assert s.table("events", DIRTY) == served, "what was served before stays"
+def broken_line(on: dt.date, count: int) -> str:
+    """A file in which a quote opens in the eighth of the rows and never closes."""
+    lines = csv(good(on, count=count)).splitlines()
+    lines[8] = lines[8].replace("hi", '"hi')
+    return "\n".join(lines) + "\n"
 
 
-def test_in_a_range_a_missing_column_holds_back_its_day_alone(station):
-    s = station()
-    for offset in range(4):
-        s.deliver(day(offset), good(day(offset), 100 * offset))
-    s.deliver(DIRTY, [{name: value for name, value in each.items() if name != "city"} for each in good(DIRTY, 100)])
-    assert s.run(FIRST, LAST).success
-    assert [len(s.table("events", day(offset))) for offset in range(4)] == [10, 0, 10, 10]
-    assert [s.check("schema", day(offset)).passed for offset in range(4)] == [True, False, True, True]
-    assert s.check("schema", DIRTY).severity.name == "ERROR"
-    assert "column city is delivered" in s.check("schema", DIRTY).description
-    assert s.metadata("events", DIRTY)["blocked"] == "column city is missing"
-    assert s.versions("orders/events")[str(DIRTY)] == "blocked"
-    assert s.table("quarantine", DIRTY) == [], "no row is to blame"
+def well_formed(on: dt.date) -> str:
+    """Unusual, but nothing is wrong: BOM, Windows line ends, blank lines, a value with quotes, a comma and a new line."""
+    lines = csv(good(on)).splitlines()
+    lines[3] = lines[3].replace("hi", '"a ""b"",\r\nc"')
+    return "\ufeff" + "\r\n\r\n".join(lines) + "\r\n   \r\n"
 
 
-def test_the_served_past_of_a_day_blocked_in_a_range_stays_with_its_version(station):
-    s = station()
-    for offset in range(4):
-        s.deliver(day(offset), good(day(offset), 100 * offset))
-    s.run(FIRST, LAST)
-    before = s.versions("orders/events")
-    s.deliver(DIRTY, [{name: value for name, value in each.items() if name != "city"} for each in good(DIRTY, 500)])
-    assert s.run(FIRST, LAST).success
-    assert s.ids(DIRTY) == list(range(100, 110))
-    assert s.versions("orders/events") == before
-    assert s.metadata("events", DIRTY)["blocked"] == "column city is missing"
+FAULTS: dict[str, Callable[[dt.date], Rows | str | bytes | None]] = {
+    "clean": good,
+    "column missing": lambda on: without("city", good(on)),
+    "column in capitals": lambda on: csv(good(on)).replace("city", "CITY"),
+    "wrong type": lambda on: [*good(on), row(11, on, amount="two euro")],
+    "not a number": lambda on: [*good(on), row(11, on, amount="nan"), row(12, on, amount="inf")],
+    "future": lambda on: [*good(on), row(11, on, placed_at="2031-01-01T00:00:00")],
+    "exact duplicates": lambda on: good(on) * 3,
+    "conflict": lambda on: [*good(on), row(3, on, amount=99)],
+    "conflicts": lambda on: [*good(on), *(each | {"amount": 99} for each in good(on))],
+    "empty": lambda on: csv([], list(row(1, on))),
+    "no file": lambda on: None,
+    "no byte": lambda on: "",
+    "more columns": lambda on: [each | {"Vehicle type": "bike", "ds": "x", "rule": "y"} for each in good(on)],
+    "optional column absent": lambda on: without("note", good(on)),
+    "half the files without a column": lambda on: without("channel", good(on)),
+    "above tolerance": lambda on: [*good(on, 1, 6), *(row(20 + n, on, city="Atlantis") for n in range(4))],
+    "line too long, line cut off": lambda on: csv(good(on)) + f"11,{on}T01:00:00,Paris,1,no,comma,too,many\n12,{on}T02",
+    "quote left open": lambda on: broken_line(on, 10),
+    "quote left open in a long file": lambda on: broken_line(on, 2000),
+    "well formed": well_formed,
+    "column twice": lambda on: csv(good(on)).replace("note", "amount"),
+    "UTF-16": lambda on: csv(good(on)).encode("utf-16"),
+    "Latin-1": lambda on: csv([*good(on), row(11, on, note="café")]).encode("latin-1"),
+    "expression fails": lambda on: [*good(on), row(11, on, ref="Nope"), row(12, on, ref="")],
+    "excluded": lambda on: [*good(on), *(row(20 + n, on, note="test", city="Atlantis") for n in range(20))],
+    "clean again": good,
+}
+DAYS = {fault: day(place) for place, fault in enumerate(FAULTS)}
+BLOCKED = {
+    "column missing": "column city is missing",
+    "column in capitals": "column city is missing",
+    "conflicts": "10 of 20 rows break 'order_id is unique' (tolerated: 30.0%)",
+    "no file": "no file was delivered",
+    "no byte": "column order_id is missing; column placed_at is missing; column city is missing; column amount is missing",
+    "above tolerance": "4 of 10 rows break 'city is one of the allowed' (tolerated: 30.0%)",
+    "quote left open in a long file": "cannot be split into lines from line 9 on: is a quote left open?",
+    "column twice": "must have every column name once",
+    "UTF-16": "",
+}
 
 
-def test_a_wrong_type_is_quarantined_with_column_type_and_its_text(station):
-    s = station()
-    s.deliver(DIRTY, [*good(DIRTY), row(11, DIRTY, amount="two euro")])
-    assert s.run(DIRTY).success
-    (aside,) = s.table("quarantine", DIRTY)
+@pytest.fixture(scope="module")
+def feed(tmp_path_factory: pytest.TempPathFactory) -> Station:
+    """All faults, delivered and materialised in one range run."""
+    station = Station(tmp_path_factory.mktemp("feed"))
+    for fault, content in FAULTS.items():
+        delivered = content(DAYS[fault])
+        if delivered is not None:
+            station.deliver(DAYS[fault], delivered)
+    late = DAYS["half the files without a column"]
+    station.deliver(late, [row(20, late), row(21, late, channel="")], part="-late")
+    assert (run := station.run(day(0), day(len(FAULTS) - 1))).success, run.message
+    return station
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_range_run_holds_back_the_days_that_are_not_fit_and_no_other(feed, fault):
+    on = DAYS[fault]
+    told = feed.metadata("events", on).get("blocked")
+    severities = {
+        feed.check(concern, on).severity.name for concern in ("schema", "completeness", "ranges", "uniqueness")
+    }
+    if fault in BLOCKED:
+        assert BLOCKED[fault] in told
+        assert feed.ids(on) == []
+        assert "ERROR" in severities, "the day's own check says so too"
+    else:
+        assert told is None
+        assert feed.ids(on) or fault == "empty"
+        assert severities == {"WARN"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_row_delivered_is_accepted_quarantined_a_duplicate_or_excluded(feed, fault):
+    told = feed.metadata("events", DAYS[fault])
+    aside, excluded = feed.table("quarantine", DAYS[fault]), sum((told.get("excluded_by_rule") or {}).values())
+    assert told["rows_delivered"] == len(feed.table("raw", DAYS[fault], ["ds"]))
+    assert told["rows_delivered"] == told["accepted"] + len(aside) + told["duplicates"] + excluded
+
+
+def test_a_clean_day_passes_every_check_on_its_own_partition(feed):
+    for fault in ("clean", "clean again", "empty"):
+        for concern in ("schema", "completeness", "ranges", "uniqueness"):
+            assert feed.check(concern, DAYS[fault]).passed
+    assert feed.ids(DAYS["clean"]) == list(range(1, 11))
+
+
+def test_a_missing_column_is_named_and_no_row_is_blamed_for_it(feed):
+    on = DAYS["column missing"]
+    assert feed.check("schema", on).description == "column city is delivered: not so for 10 rows, 100.0%"
+    assert feed.broken("schema", on) == {"column city is delivered": 10}
+    assert feed.check("completeness", on).passed
+    assert feed.table("quarantine", on) == []
+    assert len(feed.table("raw", on)) == 10
+
+
+def test_a_wrong_type_is_quarantined_under_column_and_type_with_its_text(feed):
+    on = DAYS["wrong type"]
+    (aside,) = feed.table("quarantine", on)
     assert aside["rule"] == "amount is double"
-    assert "two euro" in aside["unparsed"]
-    assert s.dissected(aside)["order_id"] == 11
-    assert s.ids(DIRTY) == list(range(1, 11))
-    assert s.broken("schema", DIRTY) == {"amount is double": 1}
-    assert s.check("completeness", DIRTY).passed, "a value that does not parse is not an empty one"
-    assert s.check("schema", DIRTY).severity.name == "WARN"
-    assert s.counts_add_up(DIRTY)
+    assert '"amount":"two euro"' in aside["unparsed"]
+    assert feed.rules(on) == {11: "amount is double"}
+    assert feed.ids(on) == list(range(1, 11))
+    assert feed.broken("schema", on) == {"amount is double": 1}
+    assert feed.check("completeness", on).passed, "a value that does not parse is not an empty one"
+    assert feed.rules(DAYS["not a number"]) == {11: "amount is double", 12: "amount is double"}
 
 
-def test_a_number_that_is_none_is_no_number(station):
-    s = station()
-    s.deliver(DIRTY, [*good(DIRTY), row(11, DIRTY, amount="nan"), row(12, DIRTY, amount="inf")])
-    assert s.run(DIRTY).success
-    assert s.rules(DIRTY) == {11: "amount is double", 12: "amount is double"}
+def test_a_future_date_is_quarantined(feed):
+    assert feed.rules(DAYS["future"]) == {11: "placed_at lies in the day"}
+    assert feed.broken("schema", DAYS["future"]) == {"placed_at lies in the day": 1}
+    assert feed.ids(DAYS["future"]) == list(range(1, 11))
 
 
-def test_a_future_date_is_quarantined(station):
-    s = station()
-    s.deliver(DIRTY, [*good(DIRTY), row(11, DIRTY, placed_at="2031-01-01T00:00:00")])
-    assert s.run(DIRTY).success
-    assert s.rules(DIRTY) == {11: "placed_at lies in the day"}
-    assert s.broken("schema", DIRTY) == {"placed_at lies in the day": 1}
-    assert s.counts_add_up(DIRTY)
+def test_exact_duplicates_are_collapsed_and_counted_and_block_nothing(feed):
+    on = DAYS["exact duplicates"]
+    assert feed.ids(on) == list(range(1, 11))
+    assert feed.table("quarantine", on) == []
+    assert feed.metadata("events", on)["duplicates"] == 20
+    assert feed.broken("uniqueness", on) == {"every row comes once": 20}
 
 
-def test_an_exact_duplicate_is_collapsed_and_counted(station):
-    s = station()
-    s.deliver(DIRTY, [*good(DIRTY), row(3, DIRTY), row(3, DIRTY)])
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == list(range(1, 11))
-    assert s.table("quarantine", DIRTY) == []
-    assert s.metadata("events", DIRTY)["duplicates"] == 2
-    assert s.broken("uniqueness", DIRTY) == {"every row comes once": 2}
-    assert s.counts_add_up(DIRTY)
+def test_of_conflicting_rows_with_one_id_one_is_kept_and_the_other_quarantined(feed):
+    on = DAYS["conflict"]
+    assert feed.ids(on) == list(range(1, 11))
+    assert feed.rules(on) == {3: "order_id is unique"}
+    assert feed.broken("uniqueness", on) == {"order_id is unique": 1}
 
 
-def test_of_conflicting_rows_with_one_id_one_is_kept_and_the_others_are_quarantined(station):
-    s = station()
-    s.deliver(DIRTY, [*good(DIRTY), row(3, DIRTY, amount=99)])
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == list(range(1, 11))
-    assert s.rules(DIRTY) == {3: "order_id is unique"}
-    assert s.broken("uniqueness", DIRTY) == {"order_id is unique": 1}
-    assert s.counts_add_up(DIRTY)
+def test_an_empty_day_is_served_empty(feed):
+    assert feed.metadata("events", DAYS["empty"])["dagster/row_count"] == 0
+    assert feed.versions("orders/events")[str(DAYS["empty"])] != "blocked"
 
 
-def test_more_conflicts_than_tolerated_block_the_day_but_exact_duplicates_never_do(station):
-    s = station()
-    s.deliver(FIRST, good(FIRST) * 3)
-    s.deliver(DIRTY, [*good(DIRTY), *(each | {"amount": 99} for each in good(DIRTY))])
-    assert s.run(FIRST).success
-    assert s.ids(FIRST) == list(range(1, 11))
-    run = s.run(DIRTY)
-    assert "order_id is unique: not so for 10 rows, 50.0%" in run.message
-    assert run.steps == {"orders__contract"}
+def test_undeclared_columns_are_kept_as_text_and_noted_and_do_not_reach_the_events(feed):
+    on = DAYS["more columns"]
+    assert {each["_undeclared"] for each in feed.table("raw", on)} == {'{"Vehicle type":"bike","ds":"x","rule":"y"}'}
+    assert {each["_undeclared"] for each in feed.table("raw", DAYS["clean"])} == {None}
+    assert feed.check("schema", on).passed
+    note = "columns that the contract does not know: Vehicle type, ds, rule"
+    assert feed.check("schema", on).metadata["notes"].value == note
+    assert not any("ehicle" in name for name in feed.lake.columns("orders/events"))
+    assert feed.ids(on) == list(range(1, 11))
 
 
-def test_an_empty_day_is_served_empty_and_a_missing_file_blocks(station):
-    s = station()
-    s.deliver(FIRST, csv([], list(row(1, FIRST))))
-    empty = s.run(FIRST)
-    assert empty.success
-    assert ("orders/events", str(FIRST)) in empty.materialised
-    assert s.metadata("events", FIRST)["dagster/row_count"] == 0
-    missing = s.run(DIRTY)
-    assert not missing.success
-    assert missing.steps == {"orders__contract"}
-    assert "no file was delivered" in missing.message
-    assert s.check("schema", DIRTY).severity.name == "ERROR"
-    assert ("orders/events", str(DIRTY)) not in missing.materialised
+def test_an_optional_column_may_be_absent_but_not_empty_where_it_is_delivered(feed):
+    absent, half = DAYS["optional column absent"], DAYS["half the files without a column"]
+    assert {each["note"] for each in feed.table("events", absent)} == {None}
+    assert feed.check("completeness", absent).passed
+    assert feed.rules(half) == {21: "channel is not null"}
+    assert feed.broken("completeness", half) == {"channel is not null": 1}
+    assert feed.ids(half) == [*range(1, 11), 20]
 
 
-def test_in_a_range_a_missing_file_holds_back_its_day_alone(station):
-    s = station()
-    for offset in (0, 2, 3):
-        s.deliver(day(offset), good(day(offset)))
-    assert s.run(FIRST, LAST).success
-    assert [s.check("schema", day(offset)).passed for offset in range(4)] == [True, False, True, True]
-    assert s.metadata("events", DIRTY)["blocked"] == "no file was delivered"
-    assert [len(s.table("events", day(offset))) for offset in range(4)] == [10, 0, 10, 10]
-
-
-def test_a_file_without_a_byte_is_not_an_empty_day(station):
-    s = station()
-    s.deliver(DIRTY, "")
-    assert "column order_id is delivered" in s.run(DIRTY).message
-
-
-def test_an_undeclared_column_is_kept_as_text_and_noted_and_does_not_reach_the_events(station):
-    s = station()
-    s.deliver(FIRST, good(FIRST))
-    s.deliver(DIRTY, [each | {"Vehicle type": "bike"} for each in good(DIRTY)])
-    assert s.run(FIRST, DIRTY).success
-    assert {each["_undeclared"] for each in s.table("raw", DIRTY)} == {'{"Vehicle type":"bike"}'}
-    assert {each["_undeclared"] for each in s.table("raw", FIRST)} == {None}
-    assert s.check("schema", DIRTY).passed
-    assert s.check("schema", DIRTY).metadata["notes"].value == "columns that the contract does not know: Vehicle type"
-    assert not any("ehicle" in name for name in s.lake.columns("orders/events"))
-
-
-def test_columns_with_our_own_names_harm_nothing(station):
-    s = station()
-    s.deliver(DIRTY, [each | {"ds": "x", "rule": "y", "CITY": "z", "event_day": "q"} for each in good(DIRTY)])
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == list(range(1, 11))
-    assert '"ds":"x"' in s.table("raw", DIRTY)[0]["_undeclared"]
-
-
-def test_an_undeclared_column_may_join_the_contract_as_a_number(station):
-    s = station()
-    s.deliver(DIRTY, [each | {"tip": "1.5"} for each in good(DIRTY)])
-    assert s.run(DIRTY).success
-    s.contract_file.write_text(CONTRACT + "  tip: {type: double}\n")
-    s.load()
-    assert s.run(DIRTY).success
-    assert {each["tip"] for each in s.table("events", DIRTY)} == {1.5}
-
-
-def test_an_optional_column_may_be_absent(station):
-    s = station()
-    s.deliver(DIRTY, [{name: value for name, value in each.items() if name != "note"} for each in good(DIRTY)])
-    assert s.run(DIRTY).success
-    assert {each["note"] for each in s.table("events", DIRTY)} == {None}
-    assert s.check("schema", DIRTY).passed
-    assert s.check("completeness", DIRTY).passed
-
-
-def test_a_column_that_need_not_be_there_may_not_be_empty_where_it_is(station):
-    contract = CONTRACT.replace("note: {type: string, nullable: true,", "note: {type: string,")
-    s = station(source="{kind: csv, uri: 'FEED/orders-{day}*.csv'}", contract=contract)
-    s.deliver(DIRTY, [{name: value for name, value in each.items() if name != "note"} for each in good(DIRTY)])
-    (s.feed / f"orders-{DIRTY}-late.csv").write_text(csv([row(20, DIRTY), row(21, DIRTY, note="")]))
-    assert s.run(DIRTY).success
-    assert s.rules(DIRTY) == {21: "note is not null"}
-    assert s.broken("completeness", DIRTY) == {"note is not null": 1}
-
-
-def test_more_broken_rows_than_tolerated_block_the_day_and_no_other(station):
-    s = station()
-    for offset in range(4):
-        s.deliver(day(offset), good(day(offset), 100 * offset))
-    s.deliver(DIRTY, [*good(DIRTY, 100, 6), *(row(200 + number, DIRTY, city="Atlantis") for number in range(4))])
-    assert s.run(FIRST, LAST).success
-    assert [len(s.table("events", day(offset))) for offset in range(4)] == [10, 0, 10, 10]
-    told = "4 of 10 rows break 'city is one of the allowed' (tolerated: 30.0%)"
-    assert s.metadata("events", DIRTY)["blocked"] == told
-    assert s.check("ranges", DIRTY).severity.name == "ERROR"
-    single = s.run(DIRTY)
-    assert single.steps == {"orders__contract"}
-    assert "city is one of the allowed: not so for 4 rows, 40.0%" in single.message
-
-
-def test_future_dates_above_tolerance_are_stopped_by_the_check(station):
-    s = station()
-    s.deliver(DIRTY, [*good(DIRTY, 1, 5), *(row(20 + n, DIRTY, placed_at="2031-01-01T00:00:00") for n in range(5))])
-    run = s.run(DIRTY)
-    assert run.steps == {"orders__contract"}
-    assert "placed_at lies in the day: not so for 5 rows, 50.0%" in run.message
-
-
-def test_lines_of_the_wrong_length_are_quarantined_as_they_came(station):
-    s = station()
-    lines = csv(good(DIRTY)) + f"11,{DIRTY}T01:00:00,Paris,1,no,comma,too,many\n12,{DIRTY}T02"
-    s.deliver(DIRTY, lines)
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == list(range(1, 11))
-    aside = {each["line"]: each["rule"] for each in s.table("quarantine", DIRTY)}
+def test_lines_of_the_wrong_length_are_quarantined_as_they_came(feed):
+    on = DAYS["line too long, line cut off"]
     rule = "the line has a value for every column"
-    assert aside == {f"11,{DIRTY}T01:00:00,Paris,1,no,comma,too,many": rule, f"12,{DIRTY}T02": rule}
-    assert s.broken("schema", DIRTY) == {rule: 2}
-    assert s.check("completeness", DIRTY).passed
-    assert s.counts_add_up(DIRTY)
+    assert {each["line"]: each["rule"] for each in feed.table("quarantine", on)} == {
+        f"11,{on}T01:00:00,Paris,1,no,comma,too,many": rule,
+        f"12,{on}T02": rule,
+    }
+    assert feed.broken("schema", on) == {rule: 2}
+    assert feed.check("completeness", on).passed
+    assert feed.ids(on) == list(range(1, 11))
 
 
-def test_a_quote_left_open_spoils_no_more_than_the_lines_that_it_swallows(station):
-    s = station()
-    lines = csv(good(DIRTY)).splitlines()
-    lines[8] = lines[8].replace("hi", '"hi')
-    s.deliver(DIRTY, "\n".join(lines) + "\n")
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == list(range(1, 8))
-    assert s.metadata("events", DIRTY)["quarantined"] == 3
-    assert s.counts_add_up(DIRTY)
+def test_a_quote_left_open_costs_the_lines_that_it_swallows_and_each_is_counted(feed):
+    on = DAYS["quote left open"]
+    assert feed.ids(on) == list(range(1, 8))
+    assert feed.metadata("events", on)["quarantined"] == 3
 
 
-def test_a_quote_left_open_in_a_long_file_blocks_the_day_and_names_the_line(station):
-    s = station()
-    lines = csv(good(DIRTY, count=2000)).splitlines()
-    lines[8] = lines[8].replace("hi", '"hi')
-    s.deliver(DIRTY, "\n".join(lines) + "\n")
-    run = s.run(DIRTY)
-    assert run.steps == {"orders__contract"}
-    assert "cannot be split into lines from line 9 on" in run.message
+def test_bom_blank_lines_and_quoted_newlines_are_no_faults(feed):
+    on = DAYS["well formed"]
+    assert feed.ids(on) == list(range(1, 11))
+    assert {each["note"] for each in feed.table("events", on)} == {"hi", 'a "b",\r\nc'}
+    assert feed.table("quarantine", on) == []
 
 
-def test_bom_blank_lines_and_quoted_newlines_are_no_faults(station):
-    s = station()
-    lines = csv(good(DIRTY)).splitlines()
-    lines[3] = lines[3].replace("hi", '"a ""b"",\nc"')
-    s.deliver(DIRTY, "\ufeff" + "\r\n\r\n".join(lines).replace(",\r\n", ",\n") + "\r\n   \r\n")
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == list(range(1, 11))
-    assert {each["note"] for each in s.table("events", DIRTY)} == {"hi", 'a "b",\nc'}
-    assert s.table("quarantine", DIRTY) == []
+def test_a_line_that_is_not_utf8_is_quarantined(feed):
+    assert feed.ids(DAYS["Latin-1"]) == list(range(1, 11))
+    assert len(feed.table("quarantine", DAYS["Latin-1"])) == 1
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"order_id,placed_at,city,amount,amount\n1,2,3,4,5\n", b"\xff\xfeo\x00r\x00", b"PAR1 but not really"],
-    ids=["column twice", "UTF-16", "no text"],
-)
-def test_an_unreadable_file_holds_back_its_day_alone(station, content):
-    s = station()
+def test_a_row_for_which_an_expression_fails_is_quarantined_under_its_name(feed):
+    on = DAYS["expression fails"]
+    assert feed.rules(on) == {11: "ref_number can be computed"}
+    assert feed.broken("schema", on) == {"ref_number can be computed": 1}
+    assert {each["order_id"]: each["ref_number"] for each in feed.table("events", on)} == {
+        **dict.fromkeys(range(1, 11), 7),
+        12: None,
+    }
+
+
+def test_excluded_rows_are_counted_and_never_judged(feed):
+    assert feed.metadata("events", DAYS["excluded"])["excluded_by_rule"] == {"tests": 20}
+    assert feed.ids(DAYS["excluded"]) == list(range(1, 11))
+    assert feed.check("ranges", DAYS["excluded"]).passed
+
+
+def told_without_traceback(run: Run) -> str:
+    assert not run.success
+    assert "Traceback" not in run.message
+    return run.message
+
+
+def test_a_single_blocked_day_fails_at_its_check_and_what_was_served_stays(tmp_path):
+    s, on = Station(tmp_path), day(0)
+    s.deliver(on, good(on))
+    assert s.run(on).success
+    served, version = s.table("events", on), s.versions("orders/events")
+    for content, told in {
+        "column missing": "column city is delivered",
+        "above tolerance": "city is one of the allowed: not so for 4 rows, 40.0%",
+        "no file": "no file was delivered",
+    }.items():
+        (s.feed / f"orders-{on}.csv").unlink()
+        if (rows := FAULTS[content](on)) is not None:
+            s.deliver(on, rows)
+        run = s.run(on)
+        assert told in told_without_traceback(run)
+        assert run.steps == {"orders__contract"}
+        assert ("orders/events", str(on)) not in run.materialised
+        assert "ERROR" in {s.check(concern, on).severity.name for concern in ("schema", "ranges")}
+        assert s.table("events", on) == served
+        assert s.versions("orders/events") == version
+
+
+def test_a_day_blocked_in_a_range_keeps_what_it_served_and_its_data_version(tmp_path):
+    s = Station(tmp_path)
     for offset in range(3):
         s.deliver(day(offset), good(day(offset)))
-    (s.feed / f"orders-{DIRTY}.csv").write_bytes(content)
-    assert s.run(FIRST, day(2)).success
-    assert [len(s.table("events", day(offset))) for offset in range(3)] == [10, 0, 10]
-    blocked = s.metadata("events", DIRTY)["blocked"]
-    assert f"orders-{DIRTY}.csv" in blocked or blocked.startswith("column order_id is missing")
+    s.run(day(0), day(2))
+    before = s.versions("orders/events")
+    s.deliver(day(1), without("city", good(day(1), 50)))
+    assert s.run(day(0), day(2)).success
+    assert s.ids(day(1)) == list(range(1, 11))
+    assert s.versions("orders/events") == before
+    assert s.metadata("events", day(1))["blocked"] == "column city is missing"
 
 
-def test_a_line_that_is_not_utf8_is_quarantined(station):
-    s = station()
-    s.deliver(DIRTY, good(DIRTY))
-    path = s.feed / f"orders-{DIRTY}.csv"
-    path.write_bytes(path.read_bytes() + f"11,{DIRTY}T01:00:00,Paris,1,caf\xe9\n".encode("latin-1"))
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == list(range(1, 11))
-    assert len(s.table("quarantine", DIRTY)) == 1
-
-
-def test_a_row_for_which_an_expression_fails_is_quarantined_by_its_name(station):
-    s = station(more="  derive: {code: cast(substring(note, 2) as integer)}")
-    s.deliver(DIRTY, [row(1, DIRTY, note="N17"), row(2, DIRTY, note="Nope"), *(row(n, DIRTY, note="") for n in range(3, 9))])
-    assert s.run(DIRTY).success
-    assert s.rules(DIRTY) == {2: "code can be computed"}
-    assert s.broken("schema", DIRTY) == {"code can be computed": 1}
-    assert {each["order_id"]: each["code"] for each in s.table("events", DIRTY)} == {1: 17, **dict.fromkeys(range(3, 9))}
-
-
-def test_excluded_rows_are_counted_and_never_judged(station):
-    s = station(more="  exclude: {tests: note = 'test'}")
-    s.deliver(DIRTY, [*good(DIRTY, 1, 4), *(row(n, DIRTY, note="test", city="Atlantis") for n in range(10, 16))])
-    assert s.run(DIRTY).success
-    assert s.ids(DIRTY) == [1, 2, 3, 4]
-    assert s.metadata("events", DIRTY)["excluded_by_rule"] == {"tests": 6}
-    assert s.check("ranges", DIRTY).passed
-    assert s.counts_add_up(DIRTY)
+def test_an_undeclared_column_may_join_the_contract_as_a_number(tmp_path):
+    s, on = Station(tmp_path), day(0)
+    s.deliver(on, [each | {"tip": "1.5"} for each in good(on)])
+    assert s.run(on).success
+    s.contract_file.write_text(s.contract_file.read_text() + "  tip: {type: double}\n")
+    s.load()
+    assert s.run(on).success
+    assert {each["tip"] for each in s.table("events", on)} == {1.5}
 
 
 @pytest.fixture
-def parquet(station) -> Station:
-    return station(source="{kind: parquet, uri: 'FEED/*.parquet'}")
+def parquet(tmp_path: Path) -> Station:
+    return Station(tmp_path, source="{kind: parquet, uri: 'FEED/*.parquet'}")
 
 
-def write(s: Station, name: str, rows: list[dict]) -> None:
-    table = pa.Table.from_pylist([each | {"placed_at": dt.datetime.fromisoformat(each["placed_at"])} for each in rows])
-    pq.write_table(table.set_column(3, "amount", [[float(each["amount"]) for each in rows]]), s.feed / name)
+def write(s: Station, name: str, rows: Rows, **columns: pa.Array) -> None:
+    table = pa.Table.from_pylist(rows)
+    typed = {
+        "placed_at": pa.array([dt.datetime.fromisoformat(each["placed_at"]) for each in rows]),
+        "amount": pa.array([float(each["amount"]) for each in rows]),
+    }
+    for column, values in (typed | columns).items():
+        table = table.set_column(table.column_names.index(column), column, values)
+    pq.write_table(table, s.feed / name)
 
 
-def test_rows_of_a_glob_of_files_go_to_their_days(parquet):
-    write(parquet, "a.parquet", good(FIRST, 1) + good(DIRTY, 11, 5))
-    write(parquet, "b.parquet", good(DIRTY, 16, 5))
-    assert parquet.run(FIRST, day(2)).success
-    assert [len(parquet.table("events", day(offset))) for offset in range(3)] == [10, 10, 0]
-    assert parquet.run(DIRTY).success
-    assert parquet.ids(DIRTY) == list(range(11, 21))
+def test_rows_of_a_glob_of_files_go_to_their_days_whatever_is_wrong_with_some(parquet):
+    lost = [row(50, day(1), placed_at="2099-01-01T00:00:00"), row(51, day(1), placed_at="1970-01-01T00:00:00")]
+    write(parquet, "a.parquet", good(day(0)) + good(day(1), 11) + lost)
+    write(parquet, "b.parquet", good(day(2), count=9), amount=pa.array([*["1.5"] * 8, "two"]))
+    write(parquet, "c.parquet", good(day(3)))
+    table = pq.read_table(parquet.feed / "c.parquet").drop_columns(["city"])
+    pq.write_table(table, parquet.feed / "c.parquet")
+    assert parquet.run(day(0), day(4)).success
+    assert [len(parquet.table("events", day(offset))) for offset in range(5)] == [10, 10, 8, 0, 0]
+    assert parquet.rules(day(1)) == dict.fromkeys((50, 51), "placed_at lies in the day"), "the last day of their file"
+    assert parquet.rules(day(2)) == {9: "amount is double"}
+    assert parquet.metadata("events", day(3))["blocked"] == "column city is missing"
+    assert "blocked" not in parquet.metadata("events", day(4)), "without a file a day, a day without rows is empty"
+    assert [parquet.check("schema", day(offset)).passed for offset in range(5)] == [True, False, False, False, True]
 
 
-def test_a_row_of_a_glob_that_has_no_day_is_quarantined_on_the_last_day_of_its_file(parquet):
-    write(parquet, "a.parquet", [*good(FIRST), *good(DIRTY, 11), row(50, DIRTY, placed_at="2099-01-01T00:00:00")])
-    assert parquet.run(FIRST, day(2)).success
-    assert parquet.rules(DIRTY) == {50: "placed_at lies in the day"}
-    assert parquet.counts_add_up(DIRTY)
-
-
-def test_a_parquet_file_with_a_missing_column_blocks_the_days_that_it_holds(parquet):
-    write(parquet, "a.parquet", good(FIRST) + good(day(2)))
-    write(parquet, "b.parquet", good(DIRTY))
-    table = pq.read_table(parquet.feed / "b.parquet").drop_columns(["city"])
-    pq.write_table(table, parquet.feed / "b.parquet")
-    assert parquet.run(FIRST, day(2)).success
-    assert [len(parquet.table("events", day(offset))) for offset in range(3)] == [10, 0, 10]
-    assert parquet.metadata("events", DIRTY)["blocked"] == "column city is missing"
-
-
-def test_a_wrong_type_in_parquet_is_quarantined_row_by_row(parquet):
-    write(parquet, "a.parquet", good(DIRTY))
-    table = pq.read_table(parquet.feed / "a.parquet")
-    words = pa.array(["1.5"] * 9 + ["two"])
-    pq.write_table(table.set_column(3, "amount", words), parquet.feed / "a.parquet")
-    assert parquet.run(DIRTY).success
-    assert parquet.rules(DIRTY) == {10: "amount is double"}
-
-
-def test_a_folder_without_a_file_says_where_it_looked(parquet):
-    run = parquet.run(DIRTY)
-    assert not run.success
-    assert "no file matches" in run.message
-    assert str(parquet.feed) in run.message
-    assert "Traceback" not in run.message
-
-
-def test_an_unreadable_file_of_a_glob_stops_the_run_and_is_named(parquet):
-    write(parquet, "a.parquet", good(DIRTY))
+def test_a_glob_that_finds_nothing_or_a_file_that_it_cannot_read_is_named(parquet):
+    told = told_without_traceback(parquet.run(day(0)))
+    assert "no file matches" in told
+    assert str(parquet.feed) in told
+    write(parquet, "a.parquet", good(day(0)))
     (parquet.feed / "b.parquet").write_bytes(b"PAR1 but not really")
-    run = parquet.run(DIRTY)
-    assert not run.success
-    assert "b.parquet" in run.message
-    assert "Traceback" not in run.message
+    assert "b.parquet" in told_without_traceback(parquet.run(day(0)))

@@ -94,14 +94,18 @@ def test_a_run_killed_again_and_again_ends_in_the_state_of_a_clean_one(
         process.communicate()
     killed.run()
     assert killed.contents() == clean.contents()
-    ours, theirs = (Ledger(url=url) for url in (f"sqlite:///{killed.folder / 'ledger.db'}", clean.extra["FACTORY_LEDGER"]))
+    ours, theirs = (
+        Ledger(url=url) for url in (f"sqlite:///{killed.folder / 'ledger.db'}", clean.extra["FACTORY_LEDGER"])
+    )
     for line in LINES:
         assert [(d.segment, d.champion) for d in ours.champions(line).values()] == [
             (d.segment, d.champion) for d in theirs.champions(line).values()
         ]
 
 
-def test_training_is_refused_until_windows_are_covered_and_the_command_says_from_when(tmp_path: Path, declarations: Path) -> None:
+def test_training_is_refused_until_windows_are_covered_and_the_command_says_from_when(
+    tmp_path: Path, declarations: Path
+) -> None:
     output = Home(tmp_path / "home", declarations, {}).run("--until", "2026-01-20")
     assert "training is possible from 2026-03-11" in output
     assert "not trained yet" in output

@@ -47,7 +47,9 @@ class Home:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).parent / "factory"), *arguments]
-        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def run(self, *arguments: str) -> str:
         process = self.start("run", str(self.declarations), *arguments)
@@ -69,5 +71,7 @@ class Home:
             with duckdb.connect(":memory:") as con:
                 lake.view(con, "rows", table, empty_if_absent=True)
                 columns = ", ".join(f'"{name}"' for name in sorted(lake.columns(table)))
-                found[table] = con.execute(f"SELECT count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM rows").fetchall()[0]
+                found[table] = con.execute(
+                    f"SELECT count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM rows"
+                ).fetchall()[0]
         return found

@@ -1,0 +1,285 @@
+"""Does every delivered value become the contract's type or stay as it came, and every row find its day in UTC?"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.stream import Stream
+from factory_assets.events import landing, sources, validation
+from factory_assets.events.sources import Delivery, SourceError
+
+DAY = dt.date(2024, 3, 10)
+TODAY = dt.date(2024, 12, 31)
+NEW_YORK = "America/New_York"
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        yield con
+
+
+def declare(columns: dict[str, Any], **more: Any) -> DeclaredStream:
+    contract = {"columns": {"id": {"type": "integer"}, "at": {"type": "timestamp"}} | columns}
+    stream = {
+        "name": "orders", "owner": "team:x", "description": "Orders.", "source": {"kind": "csv", "uri": "unused"},
+        "id": "id", "event_time": "at", "start": dt.date(2024, 1, 1), "end": TODAY,
+    }  # fmt: skip
+    return DeclaredStream(Stream.model_validate(stream | more), Contract.model_validate(contract))
+
+
+def land(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    table: pa.Table,
+    days: list[dt.date],
+    day: dt.date | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of `landed` for one delivery, in the order in which they came."""
+    con.register("came", table)
+    columns = {row[0]: row[1] for row in con.execute("DESCRIBE came").fetchall()}
+    query = "SELECT *, 'file' AS _source, NULL::VARCHAR AS _line FROM came"
+    landing.land(con, declared, [Delivery(query, columns, ("file",), day)], days, TODAY)
+    return con.sql("SELECT * FROM landed ORDER BY id").to_arrow_table().to_pylist()
+
+
+def one(con: duckdb.DuckDBPyConnection, column: dict[str, Any], values: pa.Array, **more: Any) -> list[tuple[Any, Any]]:
+    """A column `x` of the contract: what each delivered value became, and the text that was kept of it."""
+    stamps = pa.array([dt.datetime(2024, 3, 10, 12)] * len(values))
+    table = pa.table({"id": pa.array(range(len(values)), pa.int64()), "at": stamps, "x": values})
+    rows = land(con, declare({"x": column | {"nullable": True}}, **more), table, [DAY], DAY)
+    return [(row["x"], json.loads(row["_unparsed"])["x"] if row["_unparsed"] else None) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("integer", ["7", " -7 ", "7.0", "1e3", "0x10", "", "9" * 19], [7, -7, None, None, None, None, None]),
+        ("integer", [7.0, 7.5, float("nan"), float("inf")], [7, None, None, None]),
+        ("integer", [Decimal("7.00"), Decimal("7.50")], [7, None]),
+        ("integer", [True, False], [1, 0]),
+        ("double", ["7.5", "1e3", "7,5", "nan", "inf"], [7.5, 1000.0, None, None, None]),
+        ("double", [1.5, float("nan"), float("-inf"), None], [1.5, None, None, None]),
+        ("double", [1, 2], [1.0, 2.0]),
+        ("boolean", ["true", "FALSE", "1", "0", "2", "maybe"], [True, False, True, False, None, None]),
+        ("boolean", [1, 0, 2], [True, False, None]),
+        ("string", ["a", ""], ["a", ""]),
+        ("string", [1.5, None], ["1.5", None]),
+        ("date", ["2024-02-29", "2023-02-29", "29.02.2024"], [dt.date(2024, 2, 29), None, None]),
+        ("date", [dt.datetime(2024, 2, 29, 23)], [dt.date(2024, 2, 29)]),
+        ("timestamp", [dt.date(2024, 2, 29)], [dt.datetime(2024, 2, 29)]),
+        ("timestamp", [1709164800], [None]),
+        ("timestamp", ["2024-02-29", "2024-02-29T10:00", "soon"], [dt.datetime(2024, 2, 29), dt.datetime(2024, 2, 29, 10), None]),
+    ],
+)  # fmt: skip
+def test_a_value_becomes_the_contracts_type_or_its_text_is_kept(con, kind, values, expected):
+    for (value, kept), came, wanted in zip(one(con, {"type": kind}, pa.array(values)), values, expected, strict=True):
+        assert value == wanted
+        empty = came is None or came != came
+        assert (kept is not None) == (wanted is None and not empty)
+
+
+def test_no_pair_of_types_stops_a_landing(con):
+    values = {
+        "bool": [True], "int8": [1], "uint64": [1], "float": [1.5], "double": [1.5], "string": ["x"], "binary": [b"x"],
+        "date32": [DAY], "timestamp[ns]": [dt.datetime(2024, 1, 1)], "time64[us]": [dt.time(1)],
+    }  # fmt: skip
+    made = [pa.array(value, pa.type_for_alias(kind)) for kind, value in values.items()]
+    made += [pa.array([[1, 2]]), pa.array([{"a": 1}]), pa.array([dt.timedelta(1)]), pa.array([None])]
+    for kind in ("integer", "double", "boolean", "string", "timestamp", "date"):
+        for array in made:
+            (value, kept) = one(con, {"type": kind}, array)[0]
+            assert (value is None) == (kept is not None) or array.null_count, (kind, array.type)
+
+
+def times(con: duckdb.DuckDBPyConnection, values: pa.Array, zone: str, **column: Any) -> list[tuple[Any, Any]]:
+    """The column `at` as it stands in the events, and the event time in UTC."""
+    declared = declare({"at": {"type": "timestamp"} | column}, timezone=zone)
+    table = pa.table({"id": pa.array(range(len(values)), pa.int64()), "at": values})
+    land(con, declared, table, [DAY], DAY)
+    con.execute("CREATE OR REPLACE VIEW raw AS SELECT * FROM landed")
+    rows = con.execute(f'SELECT "at" AS local, event_time FROM ({validation.judged_rows(declared)}) ORDER BY id')
+    return rows.fetchall()
+
+
+def clock(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
+def test_a_time_without_offset_is_read_in_the_streams_zone(con):
+    texts = pa.array(["2024-01-15 10:00:00", "2024-07-15T10:00", "2024-07-15"])
+    assert times(con, texts, NEW_YORK) == [
+        (clock("2024-01-15 10:00"), clock("2024-01-15 15:00")),
+        (clock("2024-07-15 10:00"), clock("2024-07-15 14:00")),
+        (clock("2024-07-15 00:00"), clock("2024-07-15 04:00")),
+    ]
+    assert times(con, texts, "UTC")[0] == (clock("2024-01-15 10:00"), clock("2024-01-15 10:00"))
+
+
+def test_an_hour_that_the_clock_skips_is_the_next_and_one_that_it_shows_twice_is_the_second(con):
+    texts = pa.array(["2024-03-10 02:30:00", "2024-11-03 00:59:59", "2024-11-03 01:30:00", "2024-11-03 02:00:00"])
+    assert [utc for _, utc in times(con, texts, NEW_YORK)] == [
+        clock("2024-03-10 07:30"),
+        clock("2024-11-03 04:59:59"),
+        clock("2024-11-03 06:30"),
+        clock("2024-11-03 07:00"),
+    ]
+
+
+@pytest.mark.parametrize("zone", ["UTC", NEW_YORK, "Asia/Kathmandu"])
+def test_a_time_that_states_its_offset_is_taken_at_its_word_in_every_zone(con, zone):
+    texts = {
+        "2024-07-15T10:00:00Z": "10:00", "2024-07-15T10:00:00+02:00": "08:00", "2024-07-15 10:00:00+02": "08:00",
+        "2024-07-15T10:00:00.250-0500": "15:00:00.250", "2024-07-15 10:00:00 UTC": "10:00",
+        "2024-07-15 10:00:00 America/New_York": "14:00", "2024-07-15T10:00+05:45": "04:15",
+    }  # fmt: skip
+    found = times(con, pa.array(list(texts)), zone)
+    assert [utc for _, utc in found] == [clock(f"2024-07-15 {text}") for text in texts.values()]
+
+
+def test_both_hours_that_the_clock_shows_twice_are_told_apart_by_their_offset(con):
+    texts = pa.array(["2024-11-03T01:30:00-04:00", "2024-11-03T01:30:00-05:00"])
+    instants = pa.array([clock("2024-11-03 05:30"), clock("2024-11-03 06:30")], pa.timestamp("us", "UTC"))
+    for values in (texts, instants):
+        assert times(con, values, NEW_YORK) == [
+            (clock("2024-11-03 01:30"), clock("2024-11-03 05:30")),
+            (clock("2024-11-03 01:30"), clock("2024-11-03 06:30")),
+        ]
+
+
+def test_a_format_reads_what_is_not_iso_8601(con):
+    german = times(con, pa.array(["29.02.2024 13:05", "31.02.2024 13:05"]), NEW_YORK, format="%d.%m.%Y %H:%M")
+    assert german == [(clock("2024-02-29 13:05"), clock("2024-02-29 18:05")), (None, None)]
+    offset = times(con, pa.array(["15/Jul/2024:10:00:00 +0200"]), NEW_YORK, format="%d/%b/%Y:%H:%M:%S %z")
+    assert offset == [(clock("2024-07-15 04:00"), clock("2024-07-15 08:00"))]
+    assert one(con, {"type": "date", "format": "%d.%m.%Y"}, pa.array(["29.02.2024", "2024-02-29"])) == [
+        (dt.date(2024, 2, 29), None),
+        (None, "2024-02-29"),
+    ]
+
+
+def placed(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, stamps: list[str | None], days: list[dt.date]
+) -> dict:
+    table = pa.table({"id": pa.array(range(len(stamps)), pa.int64()), "at": pa.array(stamps, pa.string())})
+    return {row["id"]: row["ds"] for row in land(con, declared, table, days)}
+
+
+def test_a_row_stands_in_the_utc_day_of_its_event_time(con):
+    declared = declare({}, timezone=NEW_YORK)
+    stamps = ["2024-03-10 18:59:59", "2024-03-10 20:00:00", "2024-03-11T00:00:00+00:00"]
+    both = [DAY, DAY + dt.timedelta(days=1)]
+    assert placed(con, declared, stamps, both) == {0: both[0], 1: both[1], 2: both[1]}
+    assert placed(con, declared, stamps, both[:1]) == {0: both[0]}
+
+
+def test_a_derived_event_time_places_a_row_too_even_if_it_fails_for_another(con):
+    declared = declare(
+        {"told": {"type": "string"}}, event_time="happened", derive={"happened": "cast(told as timestamp)"}
+    )
+    table = pa.table({"id": [1, 2, 3], "told": ["2024-03-10 05:00", "never", "2024-03-09 05:00"]})
+    assert {row["id"]: row["ds"] for row in land(con, declared, table, [DAY - dt.timedelta(1), DAY])} == {
+        1: DAY,
+        2: DAY,
+        3: DAY - dt.timedelta(1),
+    }
+
+
+def test_a_row_without_a_usable_time_stays_with_the_last_day_of_its_file(con):
+    stamps = ["2024-03-09 10:00", None, "soon", "2031-01-01", "1970-01-01 00:00", "2024-03-10 10:00"]
+    found = placed(con, declare({}), stamps, [dt.date(2024, 3, day) for day in (8, 9, 10, 11)])
+    assert found == {0: dt.date(2024, 3, 9)} | dict.fromkeys(range(1, 6), DAY)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"), [(dt.date(2024, 6, 30), dt.date(2024, 6, 30)), (None, dt.date(2024, 12, 30))]
+)
+def test_a_file_without_a_single_usable_time_is_found_on_the_newest_day_that_is_over(con, end, expected):
+    days = [expected + dt.timedelta(days=offset) for offset in (-1, 0)]
+    assert placed(con, declare({}, end=end), [None, "soon"], days) == {0: expected, 1: expected}
+
+
+def test_columns_that_the_contract_does_not_know_are_kept_whatever_their_names(con):
+    names = ["Amount (EUR)", 'a "b"', "it's", "DS", "_unparsed", "x" * 200]
+    table = pa.table({"id": [1], "at": [clock("2024-03-10 05:00")]} | {name: [1.5] for name in names})
+    (row,) = land(con, declare({}), table, [DAY], DAY)
+    assert json.loads(row["_undeclared"]) == dict.fromkeys(names, "1.5")
+    assert row["_unparsed"] is None
+
+
+def read(
+    con: duckdb.DuckDBPyConnection, source: dict[str, Any], days: list[dt.date], **columns: Any
+) -> dict[dt.date, int]:
+    """Rows landed of each day, from files."""
+    declared = declare(columns, source=source)
+    landing.land(con, declared, sources.deliveries(con, declared.stream, days), days, TODAY)
+    return dict(con.execute("SELECT ds, count(*) FROM landed GROUP BY ds").fetchall())
+
+
+def test_files_of_any_file_system_are_read(con):
+    store = fsspec.filesystem("memory")
+    store.pipe("/feed/orders-2024-03-10.csv", b"id,at\n1,2024-03-10 05:00\n2\n")
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": [3], "at": [clock("2024-03-10 05:00")], "filename": ["mine"]}), sink)
+    store.pipe("/feed/a.parquet", sink.getvalue().to_pybytes())
+    assert read(con, {"kind": "csv", "uri": "memory://feed/orders-{day}.csv"}, [DAY]) == {DAY: 2}
+    assert con.execute("SELECT source, rows FROM deliveries").fetchall() == [
+        ("memory:///feed/orders-2024-03-10.csv", 2)
+    ]
+    with duckdb.connect() as other:
+        assert read(other, {"kind": "parquet", "uri": "memory://feed/*.parquet"}, [DAY]) == {DAY: 1}
+
+
+def test_a_folder_named_after_the_day_column_is_read(con, tmp_path):
+    for day in (DAY, DAY + dt.timedelta(1)):
+        folder = tmp_path / f"ds={day}"
+        folder.mkdir()
+        pq.write_table(pa.table({"id": [1, 2], "at": [dt.datetime.combine(day, dt.time(5))] * 2}), folder / "a.parquet")
+    both = [DAY, DAY + dt.timedelta(1)]
+    assert read(con, {"kind": "parquet", "uri": f"{tmp_path}/ds={{day}}/*.parquet"}, both) == dict.fromkeys(both, 2)
+    with duckdb.connect() as other:
+        assert read(other, {"kind": "parquet", "uri": f"{tmp_path}/*/*.parquet"}, both) == dict.fromkeys(both, 2)
+
+
+def test_a_file_that_breaks_off_in_the_middle_costs_its_own_day(con, tmp_path: Path):
+    rows = "".join(f"{number},2024-03-10 05:00\n" for number in range(20_000))
+    whole = gzip.compress(f"id,at\n{rows}".encode())
+    days = [DAY + dt.timedelta(days=offset) for offset in range(3)]
+    for day, content in zip(days, (whole, whole[:-5000], whole), strict=True):
+        (tmp_path / f"orders-{day}.csv.gz").write_bytes(content)
+    assert read(con, {"kind": "csv", "uri": f"{tmp_path}/orders-{{day}}.csv.gz"}, days) == {
+        days[0]: 20_000,
+        days[2]: 20_000,
+    }
+    problems = con.execute("SELECT ds, problem FROM deliveries WHERE problem IS NOT NULL").fetchall()
+    assert [day for day, _ in problems] == [days[1]]
+    assert "cannot be read" in problems[0][1]
+
+
+def test_damage_inside_a_parquet_file_costs_its_own_day_and_without_days_is_named(con, tmp_path: Path):
+    days = [DAY, DAY + dt.timedelta(1)]
+    for day in days:
+        table = pa.table({"id": list(range(5000)), "at": [dt.datetime.combine(day, dt.time(5))] * 5000})
+        pq.write_table(table, tmp_path / f"{day}.parquet", compression="snappy", use_dictionary=False)
+    damaged = tmp_path / f"{days[1]}.parquet"
+    content = bytearray(damaged.read_bytes())
+    content[10:1500] = b"\xff" * 1490
+    damaged.write_bytes(content)
+    assert read(con, {"kind": "parquet", "uri": f"{tmp_path}/{{day}}.parquet"}, days) == {days[0]: 5000}
+    with pytest.raises(SourceError, match=r"cannot be read"):
+        read(con, {"kind": "parquet", "uri": f"{tmp_path}/*.parquet"}, days)

@@ -1,0 +1,179 @@
+"""Is the truth there when it is known, and never before? Labels of events and of entities against the naive oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
+from oracles import point_in_time as oracle
+from oracles.point_in_time import Event
+from oracles.streams import MICROSECOND, create, loader, table
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.features import labels
+
+Worlds = Mapping[str, Sequence[Event]]
+Rows = dict[tuple[dt.date, Any], tuple[float, dt.datetime]]
+
+
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def built(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Worlds, through: dt.date, days: Sequence[dt.date] = DAYS
+) -> Rows:
+    """(day, example) -> label and when it was known."""
+    for name, rows in events.items():
+        create(con, f"lake_{name}", table(rows))
+    load = loader(con, {f"{name}/events": f"lake_{name}" for name in events})
+    found = con.sql(labels.build(con, declared, days, through, load)).to_arrow_table()
+    assert found.schema.field("label").type == pa.float64()
+    result = {(row["ds"], row["example_id"]): (row["label"], row["known_at"]) for row in found.to_pylist()}
+    assert len(result) == found.num_rows
+    return result
+
+
+def expected_of_events(declared: DeclaredLine, events: Worlds, through: dt.date) -> Rows:
+    """`amount > 0` of the orders with items >= -1, a day later or when the order was known."""
+    found: Rows = {}
+    for event in events["orders"]:
+        amount, items = event.values["amount"], event.values["items"]
+        if event.known_at is None or amount is None or items is None or items < -1:
+            continue
+        known_at = max(event.known_at, event.event_time + DAY)
+        if event.event_time.date() in DAYS and known_at <= oracle.close(through):
+            found[event.event_time.date(), event.number] = (float(amount > 0), known_at)
+    return found
+
+
+def expected_of_entities(declared: DeclaredLine, events: Worlds, through: dt.date) -> Rows:
+    """Whether an active customer visits within two days, known six hours after them."""
+    found: Rows = {}
+    active = oracle.active_entities(
+        events["orders"], DAYS, 3 * DAY, lambda event: event.values["items"] is not None and event.values["items"] > -3
+    )
+    for day, entity in active:
+        t = oracle.close(day)
+        known_at = t + 2 * DAY + DAY / 4
+        if known_at <= oracle.close(through):
+            label = oracle.has_event(
+                events["visits"], entity, t, 2 * DAY, DAY / 4, lambda event: event.values["flag"]
+            )
+            found[day, f"{entity}@{day}"] = (label, known_at)
+    return found
+
+
+KINDS = [pytest.param(OF_EVENTS, expected_of_events, id="events"), pytest.param(OF_ENTITIES, expected_of_entities, id="entities")]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("kind", "expected"), KINDS)
+def test_labels_are_those_that_are_known_at_the_close_of_the_day_asked(
+    con: duckdb.DuckDBPyConnection, kind: dict[str, Any], expected: Any, seed: int
+) -> None:
+    events, declared = worlds(seed), declared_line(**kind)
+    sizes = []
+    for ahead in (-8, -2, 0, 1, 2, 3, 9):
+        through = DAYS[-1] + ahead * DAY
+        found = built(con, declared, events, through)
+        assert found == expected(declared, events, through)
+        assert all(known_at <= oracle.close(through) for _, known_at in found.values())
+        sizes.append(len(found))
+    assert sizes == sorted(sizes)
+    assert 0 == sizes[0] < sizes[2] < sizes[-1]
+    assert {label for label, _ in found.values()} == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("kind", "expected"), KINDS)
+def test_a_label_never_changes_once_it_is_known(con: duckdb.DuckDBPyConnection, kind: dict[str, Any], expected: Any) -> None:
+    events, declared = worlds(2), declared_line(**kind)
+    earlier = built(con, declared, events, DAYS[-1])
+    later = built(con, declared, events, DAYS[-1] + 30 * DAY)
+    assert earlier
+    assert earlier.items() <= later.items()
+
+
+@pytest.mark.parametrize(("kind", "expected"), KINDS)
+def test_what_becomes_known_after_the_close_changes_no_label(
+    con: duckdb.DuckDBPyConnection, kind: dict[str, Any], expected: Any
+) -> None:
+    events, declared, through = worlds(1), declared_line(**kind), DAYS[-2]
+    surprise = oracle.close(through) + MICROSECOND
+    late = {
+        name: [*rows, *(dataclasses.replace(event, number=1000 + event.number, known_at=surprise) for event in rows)]
+        for name, rows in events.items()
+    }
+    assert built(con, declared, late, through) == built(con, declared, events, through)
+
+
+@pytest.mark.parametrize(("kind", "expected"), KINDS)
+def test_a_day_alone_has_the_labels_that_it_has_among_others(
+    con: duckdb.DuckDBPyConnection, kind: dict[str, Any], expected: Any
+) -> None:
+    events, declared, through = worlds(1), declared_line(**kind), DAYS[-1] + DAY
+    alone: Rows = {}
+    for day in DAYS:
+        alone |= built(con, declared, events, through, [day])
+    assert alone == built(con, declared, events, through)
+
+
+@pytest.mark.parametrize(
+    ("event_time", "lateness", "label"),
+    [
+        (dt.timedelta(0), dt.timedelta(0), 1.0),
+        (-MICROSECOND, dt.timedelta(0), 0.0),
+        (2 * DAY - MICROSECOND, dt.timedelta(0), 1.0),
+        (2 * DAY, dt.timedelta(0), 0.0),
+        (DAY, 1.25 * DAY, 1.0),
+        (DAY, 1.25 * DAY + MICROSECOND, 0.0),
+        (DAY, None, 0.0),
+    ],
+)
+def test_an_event_counts_from_the_observation_on_as_long_as_it_is_known_when_the_label_is_due(
+    con: duckdb.DuckDBPyConnection, event_time: dt.timedelta, lateness: dt.timedelta | None, label: float
+) -> None:
+    day = DAYS[0]
+    t, values = oracle.close(day), dict.fromkeys(("amount", "country", "city", "shop")) | {"items": 1, "flag": True}
+    visit = Event(1, 7, t + event_time, None if lateness is None else t + event_time + lateness, values)
+    events = {"orders": [Event(0, 7, t - DAY / 2, t - DAY / 2, values)], "visits": [visit]}
+    found = built(con, declared_line(**OF_ENTITIES), events, day + 9 * DAY, [day])
+    assert found == {(day, f"7@{day}"): (label, t + 2.25 * DAY)}
+
+
+def test_the_events_that_are_labelled_may_be_of_the_stream_that_is_observed(con: duckdb.DuckDBPyConnection) -> None:
+    declared = declared_line(**OF_ENTITIES | {"label": {"event": "orders", "within": "1d"}})
+    events = {"orders": worlds(0)["orders"], "visits": []}
+    found = built(con, declared, events, DAYS[-1])
+    assert labels.lookaround(declared) == {"orders": (-3, 1)}
+    for (day, example), (label, known_at) in found.items():
+        entity, t = int(example.partition("@")[0]), oracle.close(day)
+        assert (label, known_at) == (oracle.has_event(events["orders"], entity, t, DAY, DAY * 0, None), t + DAY)
+    assert {label for label, _ in found.values()} == {0.0, 1.0}
+
+
+def test_labels_that_are_numbers_or_truths_become_numbers(con: duckdb.DuckDBPyConnection) -> None:
+    events = worlds(0)
+    for text, value in {"amount": lambda v: v["amount"], "flag": lambda v: v["flag"], "items + 1": lambda v: v["items"] + 1}.items():
+        declared = declared_line(**OF_EVENTS | {"label": {"expression": text}, "task": "regression"})
+        found = built(con, declared, events, DAYS[-1])
+        by_id = {event.number: event for event in events["orders"]}
+        assert found
+        assert all(label == float(value(by_id[number].values)) for (_, number), (label, _) in found.items())
+
+
+def test_the_state_of_a_day_stands_still_once_its_horizon_has_passed() -> None:
+    declared = declared_line(**OF_ENTITIES)
+    assert declared.line.horizon_days == 3
+    day = DAYS[0]
+    states = [labels.state(declared, [day], day + ahead * DAY)[day] for ahead in (-5, 0, 1, 2, 3, 4, 50)]
+    assert states == ["0", "0", "1", "2", "3", "3", "3"]

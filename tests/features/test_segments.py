@@ -1,0 +1,90 @@
+"""Does every row find its node, and every node its ancestors, whatever the values are?"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+import pytest
+from dagster import DagsterInstance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factory_assets.features.segments import ROOT, answering, leaf_key, lineage, tree
+
+TRICKY = ["FR", "DE", "global", "Global", "%67lobal", "%", "/", "FR/Lyon", "%2F", "...", "....", "a\nb", "\t", "'", '"', "", None, "é", "\x00"]
+VALUES = st.one_of(st.sampled_from(TRICKY), st.text(st.characters(exclude_categories=["Cs"]), max_size=4))
+
+
+def keys(rows: list[tuple[str | None, ...]]) -> list[str]:
+    levels = [f"level_{i}" for i in range(len(rows[0]))]
+    values = pa.table({"n": range(len(rows)), **{name: pa.array(column, pa.string()) for name, column in zip(levels, zip(*rows, strict=True), strict=True)}})
+    with duckdb.connect(":memory:") as con:
+        con.register("rows", values)
+        return [row[0] for row in con.execute(f"SELECT {leaf_key(levels)} FROM rows ORDER BY n").fetchall()]
+
+
+def path(row: tuple[str | None, ...]) -> tuple[str, ...]:
+    """The values up to the first empty one: what a key stands for."""
+    filled = [bool(value) for value in row]
+    return tuple(str(value) for value in row[: filled.index(False) if False in filled else len(row)])
+
+
+def test_a_key_is_the_path_of_values_and_an_empty_one_ends_it() -> None:
+    rows: list[tuple[str | None, ...]] = [("FR", "Lyon"), ("FR", None), ("FR", ""), (None, "Lyon"), ("", "Lyon")]
+    assert keys(rows) == ["FR/Lyon", "FR", "FR", "global", "global"]
+
+
+def test_without_levels_every_row_belongs_to_the_root() -> None:
+    with duckdb.connect(":memory:") as con:
+        assert con.execute(f"SELECT {leaf_key([])}").fetchall() == [("global",)]
+
+
+def test_a_level_that_is_a_number_or_a_yes_or_no_is_written_out() -> None:
+    with duckdb.connect(":memory:") as con:
+        query = f"SELECT {leaf_key(['a', 'b'])} FROM (SELECT 12 AS a, true AS b)"
+        assert con.execute(query).fetchall() == [("12/true",)]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=12))
+def test_two_rows_share_a_key_exactly_if_they_share_their_values(rows: list[tuple[str | None, ...]]) -> None:
+    found = keys(rows)
+    for one, key in zip(rows, found, strict=True):
+        assert len(lineage(key)) == len(path(one)) + 1, "one node a level, and the root"
+        for other, other_key in zip(rows, found, strict=True):
+            assert (key == other_key) == (path(one) == path(other)), (one, other, key, other_key)
+            ancestor = path(other)[: len(path(one))] == path(one)
+            assert (key in lineage(other_key)) == ancestor, (one, other, key, other_key)
+
+
+def test_whatever_the_values_are_dagster_takes_the_keys_as_partitions() -> None:
+    found = sorted(set(keys([(value,) for value in TRICKY])))
+    with DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("segments", found)
+        assert set(instance.get_dynamic_partitions("segments")) == set(found)
+
+
+def test_ancestors_come_nearest_first_and_end_at_the_root() -> None:
+    assert lineage("FR/Lyon/7") == ["FR/Lyon/7", "FR/Lyon", "FR", ROOT]
+    assert lineage(ROOT) == [ROOT]
+
+
+def test_a_tree_lists_parents_before_children_and_always_the_root() -> None:
+    assert tree([]) == [ROOT]
+    leaves = ["FR/Lyon", "DE", "FR/Brest", ROOT]
+    assert tree(leaves) == [ROOT, "DE", "FR", "FR/Brest", "FR/Lyon"]
+    assert tree(list(reversed(leaves))) == tree(leaves)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "trained", "expected"),
+    [
+        ("FR/Lyon", {"FR/Lyon", "FR", ROOT}, "FR/Lyon"),
+        ("FR/Lyon", {"FR", ROOT}, "FR"),
+        ("FR/Lyon", {"FR/Brest", ROOT}, ROOT),
+        ("FR/Lyon", {"DE"}, None),
+        ("IT", {ROOT}, ROOT),
+    ],
+)
+def test_the_nearest_trained_ancestor_answers(leaf: str, trained: set[str], expected: str | None) -> None:
+    assert answering(leaf, trained) == expected

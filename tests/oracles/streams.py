@@ -1,0 +1,123 @@
+"""Random streams with what makes point in time hard: ties, gaps, late rows, empty values, events on the edges of windows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from oracles.point_in_time import Event
+
+MICROSECOND = dt.timedelta(microseconds=1)
+START = dt.datetime(2024, 2, 27)  # a leap day is near
+COLUMNS = {
+    "amount": pa.float64(),
+    "items": pa.int64(),
+    "country": pa.string(),
+    "city": pa.string(),
+    "flag": pa.bool_(),
+    "shop": pa.int64(),
+}
+SCHEMA = pa.schema(
+    [
+        ("event_id", pa.int64()),
+        ("who", pa.int64()),
+        ("event_time", pa.timestamp("us")),
+        ("known_at", pa.timestamp("us")),
+        *COLUMNS.items(),
+        ("ds", pa.date32()),
+    ]
+)
+
+
+def moments(rng: random.Random, n: int, span: dt.timedelta, offsets: Sequence[dt.timedelta]) -> list[dt.datetime]:
+    """n times; many stand to an earlier one at exactly an offset, or a microsecond beside it."""
+    times: list[dt.datetime] = []
+    for _ in range(n):
+        if times and rng.random() < 0.6:
+            time = rng.choice(times) + rng.choice(offsets) + rng.choice([-1, 0, 0, 1]) * MICROSECOND
+        else:
+            time = START + rng.random() * span
+            if rng.random() < 0.3:
+                time = dt.datetime.combine(time.date(), dt.time())
+        times.append(time if START <= time < START + 2 * span else START)
+    return times
+
+
+def lateness(rng: random.Random, delay: dt.timedelta) -> dt.timedelta | None:
+    """From event time to known time; None: never."""
+    spread = [
+        dt.timedelta(0), delay, delay, delay + MICROSECOND, delay - MICROSECOND, -dt.timedelta(hours=1),
+        dt.timedelta(seconds=rng.randint(1, 600)), delay + dt.timedelta(hours=rng.randint(1, 90)), None,
+    ]  # fmt: skip
+    return rng.choice(spread)
+
+
+def random_events(
+    rng: random.Random,
+    n: int,
+    offsets: Sequence[dt.timedelta],
+    *,
+    span: dt.timedelta = dt.timedelta(days=3),
+    entities: int = 4,
+    delay: dt.timedelta = dt.timedelta(0),
+    late: float = 0.3,
+    empty: float = 0.15,
+) -> list[Event]:
+    """Events numbered in no order of time. late: share with a lateness of its own. empty: share of empty values."""
+
+    def sometimes(value: Any) -> Any:
+        return None if rng.random() < empty else value
+
+    events = []
+    for number, time in enumerate(moments(rng, n, span, offsets)):
+        after = lateness(rng, delay) if rng.random() < late else dt.timedelta(0)
+        values = {
+            "amount": sometimes(round(rng.uniform(-50, 50), 2)),
+            "items": sometimes(rng.randint(-3, 3)),
+            "country": sometimes(rng.choice(["FR", "IT", ""])),
+            "city": sometimes(rng.choice(["Lyon", "Paris", "Rome", "Århus"])),
+            "flag": sometimes(rng.random() < 0.5),
+            "shop": sometimes(rng.randrange(3)),
+        }
+        events.append(
+            Event(number, sometimes(rng.randrange(entities)), time, None if after is None else time + after, values)
+        )
+    return events
+
+
+def table(events: Sequence[Event]) -> pa.Table:
+    rows = [
+        {
+            "event_id": event.number,
+            "who": event.entity,
+            "event_time": event.event_time,
+            "known_at": event.known_at,
+            **event.values,
+            "ds": event.event_time.date(),
+        }
+        for event in events
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def create(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    """A table of the connection with these rows, in this order: rowid is the row's number."""
+    con.register("arrow_rows", rows)
+    con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM arrow_rows").fetchall()
+    con.unregister("arrow_rows")
+
+
+def loader(con: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> Callable[[str, str, dt.date, dt.date], None]:
+    """Days of tables of the lake, by name, that are tables of the connection."""
+
+    def load(name: str, table: str, first: dt.date, last: dt.date) -> None:
+        con.execute(
+            f"""CREATE OR REPLACE TEMP VIEW {name} AS
+                SELECT * FROM {tables[table]} WHERE ds BETWEEN DATE '{first}' AND DATE '{last}'"""
+        ).fetchall()
+
+    return load

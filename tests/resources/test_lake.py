@@ -1,0 +1,324 @@
+"""Is a day replaced wholly or not at all, read as it was at a version, and known again by its content?"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from deltalake.exceptions import CommitFailedError
+
+from factory_resources.lake import Lake
+
+ONE, TWO, THREE = (dt.date(2024, 1, day) for day in (1, 2, 3))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(root=str(tmp_path / "lake"))
+
+
+def table(day: dt.date, values: list, **columns: list) -> pa.Table:
+    return pa.table({"x": values, "ds": pa.array([day] * len(values), pa.date32())} | columns)
+
+
+def values(lake: Lake, first: dt.date | None = None, last: dt.date | None = None, version: int | None = None) -> list:
+    return sorted(lake.read("t", first, last, ["x"], version, empty_if_absent=True)["x"].to_pylist())
+
+
+def test_replacing_days_leaves_the_others_and_reports_what_they_hold_now(lake):
+    first = lake.replace("t", pa.concat_tables([table(ONE, [1, 2]), table(TWO, [3])]), [ONE, TWO, THREE])
+    assert {day: content.rows for day, content in first.days.items()} == {ONE: 2, TWO: 1, THREE: 0}
+    assert (first.version, first.rows, first.uri) == (0, 3, lake.uri("t"))
+    second = lake.replace("t", table(TWO, [4, 5, 6]), [TWO])
+    assert second.version == lake.version("t") == 1
+    assert values(lake) == [1, 2, 4, 5, 6]
+    assert values(lake, TWO, TWO) == [4, 5, 6]
+    assert lake.days("t") == [ONE, TWO]
+    assert values(lake, THREE, THREE) == []
+
+
+def test_days_with_gaps_between_them_are_replaced_without_those_between(lake):
+    lake.replace("t", pa.concat_tables([table(ONE, [1]), table(TWO, [2]), table(THREE, [3])]), [ONE, TWO, THREE])
+    lake.replace("t", table(THREE, [30]), [ONE, THREE])
+    assert values(lake) == [2, 30]
+
+
+def test_the_same_rows_have_the_same_hash_in_any_order_and_batching(lake):
+    rng = random.Random(1)
+    rows = [(number, rng.choice(["a", "b", None]), rng.random()) for number in range(500)]
+    hashes = set()
+    for batch in (1, 7, 500):
+        rng.shuffle(rows)
+        made = table(ONE, [row[0] for row in rows], y=[row[1] for row in rows], z=[row[2] for row in rows])
+        reader = pa.RecordBatchReader.from_batches(made.schema, made.to_batches(max_chunksize=batch))
+        hashes.add(lake.replace("t", reader, [ONE]).days[ONE].hash)
+    assert len(hashes) == 1
+    turned = made.select(["z", "ds", "y", "x"])
+    assert lake.replace("u", turned, [ONE]).days[ONE].hash in hashes, "nor does the order of columns matter"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        table(ONE, [1, 2, 4], y=["a", "b", "c"]),
+        table(ONE, [1, 2], y=["a", "b"]),
+        table(ONE, [1, 2, 3, 3], y=["a", "b", "c", "c"]),
+        table(ONE, [1, 2, 3], y=["b", "a", "c"]),
+        table(ONE, [1, 2, 3], y=["a", "b", None]),
+    ],
+    ids=["a value", "a row less", "a row twice", "values swapped between rows", "a null"],
+)
+def test_other_rows_have_another_hash(lake, other):
+    rows = table(ONE, [1, 2, 3], y=["a", "b", "c"])
+    assert lake.replace("t", rows, [ONE]).days[ONE].hash != lake.replace("t", other, [ONE]).days[ONE].hash
+
+
+def test_a_row_of_another_day_is_refused_and_nothing_is_written(lake):
+    lake.replace("t", table(ONE, [1]), [ONE])
+    with pytest.raises(ValueError, match="2024-01-03"):
+        lake.replace("t", pa.concat_tables([table(TWO, [2]), table(THREE, [3])]), [ONE, TWO])
+    with pytest.raises(ValueError, match="no day"):
+        lake.replace("t", table(ONE, []), [])
+    assert lake.version("t") == 0
+    assert values(lake) == [1]
+
+
+def test_an_error_while_rows_are_made_surfaces_as_itself_and_nothing_is_written(lake):
+    lake.replace("t", table(ONE, [1]), [ONE])
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        yield from table(ONE, [7]).to_batches()
+        raise ZeroDivisionError("in the middle")
+
+    with pytest.raises(ZeroDivisionError, match="in the middle"):
+        lake.replace("t", pa.RecordBatchReader.from_batches(table(ONE, [7]).schema, rows()), [ONE])
+    assert values(lake) == [1]
+    with duckdb.connect() as con, pytest.raises(Exception, match="Could not convert string"):
+        failing = con.sql("SELECT ('x' || i)::INT AS x, DATE '2024-01-01' AS ds FROM range(300000) AS r(i)")
+        lake.replace("t", failing.to_arrow_reader(1000), [ONE])
+    assert values(lake) == [1]
+
+
+def test_days_can_be_emptied_and_a_table_can_start_empty(lake):
+    assert lake.replace("t", table(ONE, [1]).slice(0, 0), [ONE]).days[ONE].rows == 0
+    assert lake.columns("t") == {"x": "long", "ds": "date"}
+    lake.replace("t", table(ONE, [1]), [ONE])
+    lake.replace("t", table(ONE, [1]).slice(0, 0), [ONE])
+    assert values(lake) == []
+    assert lake.days("t") == []
+
+
+def test_what_is_not_there_is_a_lookup_error(lake):
+    with pytest.raises(LookupError, match="materialise it first"):
+        lake.read("t", empty_if_absent=True)
+    assert (lake.version("t"), lake.columns("t"), lake.days("t")) == (None, {}, [])
+    lake.replace("t", table(ONE, [1]), [ONE])
+    with pytest.raises(LookupError, match="no rows from 2024-01-02"):
+        lake.read("t", TWO, TWO)
+
+
+def test_columns_may_be_added_and_older_days_read_as_null(lake):
+    lake.replace("t", table(ONE, [1]), [ONE])
+    lake.replace("t", table(TWO, [2], y=["new"], z=[dt.datetime(2024, 1, 2)]), [TWO])
+    assert lake.columns("t") == {"x": "long", "ds": "date", "y": "string", "z": "timestamp_ntz"}
+    assert lake.read("t", ONE, ONE).to_pylist() == [{"x": 1, "ds": ONE, "y": None, "z": None}]
+    lake.replace("t", table(THREE, [3]), [THREE])
+    both = lake.read("t", TWO, THREE, ["x", "y"]).sort_by("x")
+    assert both.to_pylist() == [{"x": 2, "y": "new"}, {"x": 3, "y": None}]
+    assert lake.columns("t", version=0) == {"x": "long", "ds": "date"}
+    assert lake.read("t", version=0).to_pylist() == [{"x": 1, "ds": ONE}]
+
+
+def test_a_column_changes_its_type_with_all_days_or_not_at_all(lake):
+    lake.replace("t", pa.concat_tables([table(ONE, [1]), table(TWO, [2])]), [ONE, TWO])
+    with pytest.raises(TypeError, match=r"x from long to double.*2024-01-01 to 2024-01-02"):
+        lake.replace("t", table(TWO, [2.5]), [TWO])
+    assert values(lake) == [1, 2]
+    lake.replace("t", pa.concat_tables([table(ONE, [1.5]), table(TWO, [2.5])]), [ONE, TWO, THREE])
+    assert values(lake) == [1.5, 2.5]
+    assert values(lake, version=0) == [1, 2]
+
+
+def test_every_type_that_stations_write_comes_back(lake):
+    with duckdb.connect() as con:
+        query = '''SELECT 1::TINYINT AS a, 1::SMALLINT AS b, 1::INTEGER AS c, 1::BIGINT AS d, 1.5::FLOAT AS e,
+                   1.5::DOUBLE AS f, 1.25::DECIMAL(9, 2) AS g, true AS h, 'x' AS i, DATE '2024-02-03' AS j,
+                   TIMESTAMP '2024-02-03 04:05:06.789' AS k, TIMESTAMPTZ '2024-02-03 04:05:06+02' AS l, 'x'::BLOB AS m,
+                   2.5::DOUBLE AS "view.mean_7d", 'q' AS "it's ""odd""", DATE '2024-01-01' AS ds'''
+        lake.replace("t", con.sql(query).to_arrow_reader(10), [ONE])
+        lake.view(con, "one", "t", ONE, ONE)
+        lake.view(con, "none", "t", TWO, TWO, empty_if_absent=True)
+        assert con.execute("SELECT * FROM one EXCEPT SELECT * FROM (" + query + ")").fetchall() == []
+        described = [con.execute(f"DESCRIBE {name}").fetchall() for name in ("one", "none")]
+    assert described[0] == described[1]
+
+
+def test_tables_and_columns_may_have_dots_in_their_names(lake):
+    lake.replace("a.b/c.d", table(ONE, [1], **{"view.feature_7d": [0.5]}), [ONE])
+    assert lake.read("a.b/c.d", columns=["view.feature_7d"]).to_pylist() == [{"view.feature_7d": 0.5}]
+    with duckdb.connect() as con:
+        lake.view(con, "seen", "a.b/c.d", ONE, ONE)
+        assert con.execute('SELECT "view.feature_7d" FROM seen').fetchall() == [(0.5,)]
+
+
+def test_readers_see_their_version_unchanged_while_a_new_one_is_written(lake):
+    lake.replace("t", table(ONE, [1, 2]), [ONE])
+    seen = []
+    with duckdb.connect() as con:
+        assert lake.view(con, "before", "t") == 0
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            for value in (7, 8, 9):
+                seen.append((values(lake), con.execute("SELECT sum(x) FROM before").fetchall()[0][0]))
+                yield from table(ONE, [value]).to_batches()
+
+        written = lake.replace("t", pa.RecordBatchReader.from_batches(table(ONE, [1]).schema, rows()), [ONE])
+        assert seen == [([1, 2], 3)] * 3, "until the commit nobody sees anything of it"
+        assert values(lake) == [7, 8, 9]
+        assert con.execute("SELECT sum(x) FROM before").fetchall() == [(3,)], "and an open view reads on"
+    assert values(lake, version=0) == [1, 2]
+    assert written.version == 1
+
+
+def test_rows_can_be_read_from_the_lake_while_they_are_written_to_it(lake):
+    lake.replace("t", pa.concat_tables([table(ONE, [1, 2]), table(TWO, [3])]), [ONE, TWO])
+    with duckdb.connect() as con:
+        lake.view(con, "old", "t")
+        lake.replace("u", con.sql("SELECT x * 10 AS x, ds FROM old").to_arrow_reader(1), [ONE, TWO])
+        lake.replace("t", con.sql("SELECT x + 1 AS x, ds FROM old WHERE x < 3").to_arrow_reader(1), [ONE])
+    assert sorted(lake.read("u")["x"].to_pylist()) == [10, 20, 30]
+    assert values(lake) == [2, 3, 3]
+
+
+def slowly(day: dt.date, all_there: threading.Barrier) -> pa.RecordBatchReader:
+    def rows() -> Iterator[pa.RecordBatch]:
+        all_there.wait(30)
+        yield from table(day, [day.day]).to_batches()
+
+    return pa.RecordBatchReader.from_batches(table(day, [1]).schema, rows())
+
+
+def together(lake: Lake, days: list[dt.date]) -> list[int | Exception]:
+    """Replace the days at the same time; the versions written, or errors."""
+    outcomes: list[int | Exception] = []
+    all_there = threading.Barrier(len(days))
+
+    def write(day: dt.date) -> None:
+        try:
+            outcomes.append(lake.replace("t", slowly(day, all_there), [day]).version)
+        except Exception as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=write, args=(day,)) for day in days]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return outcomes
+
+
+def test_different_days_can_be_replaced_at_the_same_time(lake):
+    lake.replace("t", table(ONE, [0]), [ONE])
+    outcomes = together(lake, [ONE, TWO, THREE])
+    assert sorted(outcomes) == [1, 2, 3], "each knows its own version"
+    assert values(lake) == [1, 2, 3]
+
+
+def test_of_two_writers_of_one_day_one_is_told(lake):
+    lake.replace("t", table(ONE, [0]), [ONE])
+    outcomes = together(lake, [ONE, ONE])
+    assert sorted(isinstance(outcome, CommitFailedError) for outcome in outcomes) == [False, True]
+    assert values(lake) == [1]
+
+
+ENDLESS = """
+import datetime as dt, sys, time
+import pyarrow as pa
+from factory_resources.lake import Lake
+
+day = dt.date(2024, 1, 1)
+batch = pa.table({"x": list(range(50_000)), "ds": [day] * 50_000}).to_batches()[0]
+def rows():
+    for number in range(10_000):
+        yield batch
+        print(number, flush=True)
+Lake(root=sys.argv[1]).replace("t", pa.RecordBatchReader.from_batches(batch.schema, rows()), [day])
+"""
+
+
+def test_a_writer_killed_in_the_middle_leaves_the_previous_version_and_a_rerun_a_clean_one(lake, tmp_path):
+    lake.replace("t", table(ONE, [1, 2]), [ONE])
+    writer = subprocess.Popen([sys.executable, "-c", ENDLESS, lake.root], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if int(line) >= 40:
+            break
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    assert writer.returncode == -signal.SIGKILL
+    assert lake.version("t") == 0
+    assert values(lake) == [1, 2]
+    again = lake.replace("t", table(ONE, [3, 4]), [ONE])
+    clean = Lake(root=str(tmp_path / "clean")).replace("t", table(ONE, [4, 3]), [ONE])
+    assert values(lake) == [3, 4]
+    assert again.days == clean.days
+
+
+@pytest.fixture(scope="module")
+def object_store() -> Iterator[str]:
+    """Endpoint of an S3 server on this machine, with a bucket `lake`."""
+    pytest.importorskip("s3fs", reason="s3fs reads object stores: pip install model-factory[s3]")
+    pytest.importorskip("moto.server", reason="moto plays the object store: pip install 'moto[server]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT"))
+                break
+            time.sleep(0.1)
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_an_object_store_serves_as_well_as_a_disk(object_store, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    options = {"aws_endpoint_url": object_store, "aws_allow_http": "true"}
+    lake = Lake(root="s3://lake/some/prefix", storage_options=options)
+    assert lake.replace("t", table(ONE, [1, 2]), [ONE]).version == 0
+    with duckdb.connect(config={"autoinstall_known_extensions": False}) as con:
+        lake.view(con, "old", "t")
+        assert lake.replace("t", con.sql("SELECT x + 1 AS x, ds FROM old").to_arrow_reader(1), [ONE]).version == 1
+        lake.view(con, "new", "t")
+        assert con.execute("SELECT sum(x) FROM old").fetchall() == [(3,)]
+        assert con.execute("SELECT sum(x) FROM new").fetchall() == [(5,)]
+    assert values(lake) == [2, 3]
+    assert values(lake, version=0) == [1, 2]
+    assert lake.days("t") == [ONE]
+    assert sorted(map(str, together(lake, [TWO, THREE]))) == ["2", "3"]
+    assert sorted(isinstance(outcome, CommitFailedError) for outcome in together(lake, [TWO, TWO])) == [False, True]
