@@ -19,6 +19,8 @@ DATA_VERSION = "dagster/data_version"
 INPUTS = "factory/inputs"
 #: Raised when the meaning of what stations compute changes, so that results of older code count as stale.
 REVISION = "1"
+#: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
+PAGE = 1000
 
 
 def code_version(*parts: Any) -> str:
@@ -45,12 +47,15 @@ def input_stamps(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, st
     """Of each partition the fingerprint of the inputs that its newest materialisation was computed from."""
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
     newest = list(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind).values())
-    if not newest:
-        return {}
     # Only data versions are indexed by tag; the events themselves carry all of theirs.
-    records = instance.get_event_records(dg.EventRecordsFilter(event_type=kind, asset_key=key, storage_ids=newest))
-    events = [record.asset_materialization for record in records]
-    return {event.partition: (event.tags or {}).get(INPUTS, "") for event in events if event and event.partition}
+    stamps: dict[str, str] = {}
+    for start in range(0, len(newest), PAGE):
+        chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=newest[start : start + PAGE])
+        for record in instance.fetch_materializations(chosen, limit=PAGE).records:
+            event = record.asset_materialization
+            if event and event.partition:
+                stamps[event.partition] = (event.tags or {}).get(INPUTS, "")
+    return stamps
 
 
 def day_offsets(dependency: dg.AssetDep) -> tuple[int, int] | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from pathlib import Path
+from collections.abc import Iterator
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
-from stations import Station, day, row
+from stations import Station, csv, day, row
 
 from factory_assets.automation.catchup import stale_days
 from factory_assets.events.assets import source_state
@@ -37,15 +37,32 @@ def rows(on: dt.date, count: int = 5) -> list[dict]:
     return [row(number, on, city=("Paris", "Lyon")[number % 2]) for number in range(count)]
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Station:
+@pytest.fixture(scope="module")
+def materialised(tmp_path_factory: pytest.TempPathFactory) -> Station:
     """Eight days, materialised asset by asset in range runs."""
-    station = Station(tmp_path, more=VIEW)
+    station = Station(tmp_path_factory.mktemp("feed"), more=VIEW)
     for on in DAYS:
         station.deliver(on, rows(on))
     for asset in STATION:
         assert (run := station.run(DAYS[0], DAYS[-1], [asset])).success, run.message
     return station
+
+
+@pytest.fixture
+def station(materialised: Station) -> Iterator[Station]:
+    """The same for every test: what one has changed is set right after it."""
+    declarations = materialised.folder / "defs" / "defs.yaml"
+    before = declarations.read_text()
+    yield materialised
+    declarations.write_text(before)
+    materialised.load()
+    for on in DAYS:
+        if (file := materialised.feed / f"orders-{on}.csv").exists() and file.read_text() != csv(rows(on)):
+            file.unlink()
+        if not file.exists():
+            materialised.deliver(on, rows(on))
+    if any(stale_for_us(materialised, asset) for asset in ASSETS):
+        assert (run := materialised.run(DAYS[0], DAYS[-1], STATION)).success, run.message
 
 
 def stale_for_dagster(station: Station, asset: str) -> list[dt.date]:

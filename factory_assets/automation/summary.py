@@ -50,7 +50,7 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
                 f"{own.num_rows:,}",
                 "-" if value is None else f"{value:.3f}",
                 "-" if guess is None else f"{guess:.3f}",
-                drifted.get(answers or "", "-"),
+                drifted.get(answers, "too few rows") if answers else "-",
             ]
         )
     note = f"metric: {metric} of all labelled predictions since {decided[0]}, naive: the same rows without a model; drift: on {day}"

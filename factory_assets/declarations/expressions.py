@@ -110,7 +110,7 @@ OPERATORS = (
     *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Pow, exp.Neg, exp.DPipe),
     *(exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.Between, exp.In),
     *(exp.And, exp.Or, exp.Not, exp.Like, exp.ILike, exp.SimilarTo, exp.Escape, exp.AtTimeZone),
-    *(exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseNot, exp.BitwiseLeftShift, exp.BitwiseRightShift),
+    *(exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseXor, exp.BitwiseLeftShift, exp.BitwiseRightShift),
 )
 #: Types that a value may be cast to, as DuckDB's dialect writes them.
 TYPES = frozenset(
@@ -173,6 +173,10 @@ def _check(text: str, part: exp.Expr) -> None:
     """Raise ValueError unless this node of the tree is one that only computes."""
     if isinstance(part, exp.Column) and part.table:
         raise ValueError(f"{text!r} names a table ({part.table}); write the column alone")
+    if isinstance(part, exp.In) and not part.expressions:
+        raise ValueError(
+            f"{text!r} asks for a place in {part.args.get('field') or 'a query'}; write a list in brackets"
+        )
     if isinstance(part, exp.DataType):
         if part.sql(dialect="duckdb").partition("(")[0] not in TYPES:
             raise ValueError(f"{text!r} casts to {part.sql(dialect='duckdb')}; allowed: {', '.join(sorted(TYPES))}")

@@ -27,6 +27,8 @@ from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 
 GROUP = "monitoring"
+#: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
+MINIMUM_ROWS = 100
 DRIFT_SCHEMA = pa.schema(
     [
         ("node", pa.string()),
@@ -164,17 +166,23 @@ def _verdicts(
     """Judge every node that has a champion on all rows of its subtree, because that is what it was trained on.
 
     Rows for which a child answers count too, with what this champion says of them: otherwise a model that is left with
-    the small segments would seem to drift as soon as the large ones get models of their own.
+    the small segments would seem to drift as soon as the large ones get models of their own. A node with too few rows
+    for any verdict has no row in the table.
     """
     rate = declared.line.monitor.false_alarm_rate
     found = []
     for node, version in sorted(champions.items()):
+        rows = rows_within(seen, node)
+        if rows.num_rows < MINIMUM_ROWS:
+            continue
         models[version] = models.get(version) or load(archive, declared.line.name, version)
-        rows, model = rows_within(seen, node), models[version]
-        judged = {name: rows[name] for name in model.features} | {
-            PREDICTION: pa.array(model.predict(rows), pa.float64())
-        }
-        verdicts = [drift(model.profiles[name], values, false_alarm_rate=rate) for name, values in judged.items()]
+        model = models[version]
+        said = pa.array(model.predict(rows), pa.float64())
+        judged = {name: rows[name] for name in model.features} | {PREDICTION: said}
+        verdicts = [
+            drift(model.profiles[name], values, false_alarm_rate=rate, minimum_rows=MINIMUM_ROWS)
+            for name, values in judged.items()
+        ]
         found += [(node, version, verdict) for verdict in verdicts]
     return found
 
@@ -187,7 +195,7 @@ def _row(day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any
 def _summary(found: list[tuple[str, str, Drift]]) -> dict[str, Any]:
     drifted = [(node, verdict) for node, _, verdict in found if verdict.verdict == "drifted"]
     if not found:
-        return {"verdict": "no verdict: nothing was predicted"}
+        return {"verdict": "no verdict: too few rows, or no champion yet"}
     worst = sorted(drifted, key=lambda item: -item[1].statistic)[:10]
     return {
         "verdict": "drifted" if drifted else "stable",
@@ -223,11 +231,13 @@ def _report(
     """Evidently's pictures of the coarsest node's rows in the window that ends with the newest day."""
     if not seen.num_rows or not champions:
         return {}
-    node = tree(champions)[0] if ROOT in champions else min(champions)
-    model, rows = models[champions[node]], rows_within(seen, node)
+    judged = [name for name in tree(champions) if champions.get(name) in models]
+    if not judged:
+        return {}
+    model, rows = models[champions[judged[0]]], rows_within(seen, judged[0])
     rows = rows.append_column(PREDICTION, pa.array(model.predict(rows), pa.float64()))
     categorical = [name for name in model.features if name in model.encoding.categories]
     numerical = [name for name in (*model.features, PREDICTION) if name not in categorical]
-    title = f"{declared.line.name}, {node}, {declared.line.monitor.window.days} days to {day}"
+    title = f"{declared.line.name}, {judged[0]}, {declared.line.monitor.window.days} days to {day}"
     html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

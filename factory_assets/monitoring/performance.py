@@ -1,14 +1,14 @@
 """How good were the predictions of a day, now that labels are in? Metrics of every node's rows beside a naive guess."""
 
 import datetime as dt
+from collections.abc import Iterator
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from factory_assets.features.segments import tree
+from factory_assets.features.segments import lineage, tree
 from factory_assets.measures.metrics import METRICS, score
-from factory_assets.training.fitting import rows_within
 
 
 def metric_names(task: str) -> list[str]:
@@ -34,26 +34,41 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: dict[str, float]) 
            FROM predictions LEFT JOIN labels USING (ds, example_id) LEFT JOIN naive_guesses USING (version)
            ORDER BY ds, segment, example_id"""
     ).to_arrow_table()
-    rows = []
-    for day in sorted(set(joined["ds"].to_pylist())):
-        of_day = joined.filter(pc.equal(joined["ds"], pa.scalar(day, pa.date32())))
-        nodes = tree(set(of_day["segment"].to_pylist()))
-        rows += [_measured(task, day, node, rows_within(of_day, node)) for node in nodes]
+    rows: list[dict[str, object]] = []
+    for day, segments, values in _by_day(joined):
+        places: dict[str, list[int]] = {}
+        for place, leaf in enumerate(segments):
+            for node in lineage(leaf):
+                places.setdefault(node, []).append(place)
+        rows += [_measured(task, day, node, values[:, places[node]]) for node in tree(set(segments))]
     return pa.Table.from_pylist(rows, schema=schema(task))
+
+
+def _by_day(joined: pa.Table) -> Iterator[tuple[dt.date, list[str], np.ndarray]]:
+    """Day, segments and the array of (prediction, label, guess) of its rows; a label not yet known is NaN."""
+    columns = [joined[name].to_numpy() for name in ("prediction", "label", "guess")]
+    days = joined["ds"].to_numpy()
+    starts = np.flatnonzero(np.r_[True, days[1:] != days[:-1]]) if len(days) else np.empty(0, dtype=np.int64)
+    for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
+        segments = joined["segment"].slice(start, end - start).to_pylist()
+        yield (
+            days[start].astype("datetime64[D]").item(),
+            segments,
+            np.array([column[start:end] for column in columns], float),
+        )
 
 
 _GUESSES = pa.schema([("version", pa.string()), ("guess", pa.float64())])
 
 
-def _measured(task: str, day: dt.date, node: str, rows: pa.Table) -> dict[str, object]:
-    known = rows.filter(pc.is_valid(rows["label"]))
-    y = known["label"].to_numpy()
-    metrics = score(task, y, known["prediction"].to_numpy()) if known.num_rows else {}
-    guessed = score(task, y, known["guess"].to_numpy()) if known.num_rows else {}
+def _measured(task: str, day: dt.date, node: str, values: np.ndarray) -> dict[str, object]:
+    prediction, label, guess = values[:, ~np.isnan(values[1])]
+    metrics = score(task, label, prediction) if len(label) else {}
+    guessed = score(task, label, guess) if len(label) else {}
     return {
         "segment": node,
-        "predicted": rows.num_rows,
-        "labelled": known.num_rows,
+        "predicted": values.shape[1],
+        "labelled": len(label),
         **metrics,
         **{f"naive_{name}": value for name, value in guessed.items()},
         "ds": day,
