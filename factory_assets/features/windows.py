@@ -171,12 +171,17 @@ def _column(view: View, feature: Feature, value: str, moment: str, over: str) ->
 
 
 def _aggregate(function: str, value: str, moment: str, over: str) -> str:
-    """SQL of an aggregate; empty values are left out by all of them."""
+    """SQL of an aggregate; empty values are left out by all of them.
+
+    Sums are taken in decimals of twelve places, of numbers up to 1e26: a sum of doubles depends on the order of
+    addition, and so on how many days a run covers and on how many threads.
+    """
     number = f"CAST({value} AS DOUBLE)"  # of a yes or no, 1 or 0: their mean is a rate
+    exact = f"TRY_CAST({number} AS DECIMAL(38, 12))"
     return {
         "count": f"count({value}){over}",
-        "sum": f"sum({number}){over}",
-        "mean": f"avg({number}){over}",
+        "sum": f"CAST(sum({exact}){over} AS DOUBLE)",
+        "mean": f"CAST(sum({exact}){over} AS DOUBLE) / nullif(count({exact}){over}, 0)",
         "min": f"min({number}){over}",
         "max": f"max({number}){over}",
         # Of several at the latest instant, the largest: an order that does not depend on the order of rows.
