@@ -180,7 +180,7 @@ def show(rows: int, days: int, peer: list[Cost], stations: dict[str, Cost]) -> N
             f"{cpu:.1f}", f"{cpu / median_cpu:.2f}", f"{peak / 1e6:,.0f}",
         )  # fmt: skip
 
-    add(f"one bare query (median of {len(peer)})", median, median_cpu, max(cost.peak for cost in peer))
+    add(f"bare query, median of {len(peer)}", median, median_cpu, max(cost.peak for cost in peer))
     table.add_section()
     for name, cost in stations.items():
         add(name, cost.seconds, cost.cpu, cost.peak)
@@ -233,7 +233,7 @@ def measured(
         with resources()["engine"].connect() as con, costing() as cost:
             con.execute(bare(f"{home}/data/*.parquet", home / "bare.parquet")).fetchall()
         peer.append(cost)
-        name = "/".join(key)
+        name = key[-1]
         tell(name)
         with costing() as cost:
             execute(deployment, [dg.AssetKey(key)], {RANGE_START: str(FIRST), RANGE_END: str(last)})
@@ -241,7 +241,7 @@ def measured(
             console.print("\n".join(deployment.failures), style="red", markup=False)
             raise typer.Exit(1)
         stations[name] = cost
-        console.print(f"  {name:<28} {cost.seconds:6.1f} s   bare {peer[-1].seconds:5.1f} s", highlight=False)
+        console.print(f"  {name:<10} {cost.seconds:6.1f} s   bare {peer[-1].seconds:5.1f} s", highlight=False)
     return peer, stations
 
 

@@ -1,7 +1,8 @@
 """How does a declaration become definitions? Each component reads its attributes and asks the stations for assets."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import dagster as dg
 from pydantic import BaseModel
@@ -38,7 +39,16 @@ class Declaration(dg.Component):
         assert model is not None
         given = attributes.model_dump(mode="json", by_alias=True, exclude_unset=True) if attributes else {}
         folder = context.path.parent if context.path.is_file() else context.path
-        return cls(model.model_validate(context.resolution_context.resolve_value(given)), folder)
+        return cls(model.model_validate(_filled(given, context.resolution_context.resolve_value)), folder)
+
+
+def _filled(value: Any, resolve: Callable[[str], Any]) -> Any:
+    """The value with its templates filled in. Other texts stay as they are: Dagster would take the quotes off 'Paris'."""
+    if isinstance(value, Mapping):
+        return {key: _filled(inner, resolve) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, resolve) for inner in value]
+    return resolve(value) if isinstance(value, str) and "{{" in value else value
 
 
 @dg.scaffold_with(StreamScaffolder)

@@ -2,90 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from factory_assets.declarations import expressions
-from factory_assets.declarations.base import whole_days
-from factory_assets.declarations.contract import SQL_TYPES, Contract
-from factory_assets.declarations.documents import DeclarationError, Document, Problem, problems_of, read
+from factory_assets.declarations import expressions, types
+from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
+from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
+from factory_assets.declarations.types import Finding
 from factory_assets.declarations.view import View
 
 KINDS: dict[str, type[BaseModel]] = {"EventStream": Stream, "FeatureView": View, "ModelLine": Line}
+#: What may stand beside `type` and `attributes` is Dagster's own.
+TOP_FIELDS = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
 #: Columns that the factory itself adds to a line's tables.
 RESERVED_OF_LINES = frozenset(
     {"example_id", "segment", "observed_at", "label", "node", "version", "prediction", "ds", "obs", "entity", "t"}
 )
-Finding = tuple[tuple[str, ...], str]
-
-
-@dataclass(frozen=True)
-class DeclaredStream:
-    """A stream with its contract, and the type of every column of its events."""
-
-    stream: Stream
-    contract: Contract
-
-    @cached_property
-    def types(self) -> dict[str, str]:
-        """Column -> type in DuckDB, in the order of the events table. Raises ValueError where an expression has none."""
-        import duckdb
-
-        with duckdb.connect(":memory:") as con:
-            columns = ", ".join(
-                f"{expressions.identifier(name)} {SQL_TYPES[column.type]}"
-                for name, column in self.contract.columns.items()
-            )
-            con.execute(f"CREATE TABLE typed ({columns})")
-            query = "SELECT * FROM typed"
-            for name, text in {**self.stream.derive, **self.stream.rules}.items():
-                query = f"SELECT *, {expressions.sql(text)} AS {expressions.identifier(name)} FROM ({query})"
-            try:
-                described = con.execute(f"DESCRIBE {query}").fetchall()
-            except duckdb.Error as error:
-                raise ValueError(str(error).splitlines()[0]) from None
-        types = {row[0]: row[1] for row in described if row[0] not in ("event_time", "known_at")}
-        return types | {"event_time": "TIMESTAMP", "known_at": "TIMESTAMP"}
-
-
-@dataclass(frozen=True)
-class DeclaredLine:
-    """A line with the streams and views that it stands on."""
-
-    line: Line
-    observed: DeclaredStream
-    views: dict[str, View]
-    streams: dict[str, DeclaredStream] = field(repr=False)
-
-    @cached_property
-    def features(self) -> list[str]:
-        """Canonical names with every `view.*` written out, in order, each once."""
-        names: list[str] = []
-        for name in self.line.features:
-            view, _, feature = name.partition(".")
-            names += self.views[view].canonical if feature == "*" else [name]
-        return list(dict.fromkeys(names))
-
-    @cached_property
-    def row_features(self) -> list[str]:
-        return [name for name in self.features if "." not in name]
-
-    @cached_property
-    def carried(self) -> list[str]:
-        """Columns of the observed event that examples hold beside features: segment levels and those asked for."""
-        return list(dict.fromkeys([*self.line.segments.levels, *self.line.observe.carry]))
-
-    @cached_property
-    def reach_days(self) -> int:
-        """Days before an observation that its features look back on."""
-        return max(
-            (whole_days(view.reach) + (view.name in self.line.snapshot) for view in self.views.values()), default=0
-        )
 
 
 @dataclass(frozen=True)
@@ -99,30 +36,61 @@ class Catalogue:
     def check_view(self, view: View) -> list[Finding]:
         if view.stream not in self.streams:
             return [(("stream",), _unknown(view.stream, "stream", self.streams))]
-        return view.check(list(self.streams[view.stream].types))
+        columns = self.streams[view.stream].types
+        if findings := view.check(list(columns)):
+            return findings
+        aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}
+        numeric = {"sum", "mean", "min", "max"} | ({"last"} if view.default is not None else set())
+        texts: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [(("where",), view.where, "true or false")]
+        texts += [
+            (("features", name), aggregate.argument, "a number")
+            for name, aggregate in aggregates.items()
+            if aggregate.function in numeric
+        ]
+        return types.unsuited(columns, texts)
 
     def check_line(self, line: Line) -> list[Finding]:
         """What is wrong between a line and what it stands on, as (path in the declaration, message) pairs."""
         if line.observe.stream not in self.streams:
             return [(("observe", "stream"), _unknown(line.observe.stream, "stream", self.streams))]
-        columns = list(self.streams[line.observe.stream].types)
+        typed = self.streams[line.observe.stream].types
+        columns = list(typed)
         findings = _columns(("segments", "levels"), line.segments.levels, columns)
         findings += _columns(("observe", "carry"), line.observe.carry, columns)
         findings += _expression(("observe", "where"), line.observe.where, columns)
         findings += _expression(("label", "expression"), line.label.expression, columns)
         if line.observe.entity:
             findings += _columns(("observe", "entity"), [line.observe.entity], columns)
-        taken = sorted({*line.segments.levels, *line.observe.carry, *line.features} & RESERVED_OF_LINES)
-        if taken:
-            message = f"{', '.join(taken)}: the line's tables use that name; call the column something else by derive"
-            findings.append((("features",), message))
         findings += self._check_label(line)
         for index, name in enumerate(line.features):
             findings += self._check_feature(line, ("features", str(index)), name, columns)
         for name in line.snapshot:
             if name not in self.views:
                 findings.append((("snapshot",), _unknown(name, "view", self.views)))
-        return findings
+        if findings:
+            return findings
+        return self._check_names(line) + types.unsuited(
+            typed,
+            [
+                (("observe", "where"), line.observe.where, "true or false"),
+                (("label", "expression"), line.label.expression, "a number"),
+            ],
+        )
+
+    def _check_names(self, line: Line) -> list[Finding]:
+        declared = self.resolve(line)
+        places: dict[tuple[str, ...], list[str | None]] = {
+            ("segments", "levels"): [*line.segments.levels],
+            ("observe", "carry"): [*line.observe.carry],
+            ("observe", "entity"): [line.observe.entity],
+            ("features",): [*declared.row_features, *(view.entity for view in declared.views.values())],
+        }
+        return [
+            (path, f"{name!r} is a name that the line's tables use; give the column another one by derive")
+            for path, names in places.items()
+            for name in dict.fromkeys(names)
+            if name in RESERVED_OF_LINES
+        ]
 
     def _check_label(self, line: Line) -> list[Finding]:
         if line.label.event is None:
@@ -134,9 +102,22 @@ class Catalogue:
         columns = list(self.streams[line.label.event].types)
         if not line.observe.entity:
             return [(("label", "event"), "needs observe.entity: the label asks whether that entity has such an event")]
-        return _columns(("label", "event"), [line.observe.entity], columns) + _expression(
-            ("label", "where"), line.label.where, columns
+        findings = _columns(("label", "event"), [line.observe.entity], columns)
+        findings += _expression(("label", "where"), line.label.where, columns)
+        if findings:
+            return findings
+        return self._check_entity(line, ("label", "event"), line.label.event, line.observe.entity) + types.unsuited(
+            self.streams[line.label.event].types, [(("label", "where"), line.label.where, "true or false")]
         )
+
+    def _check_entity(self, line: Line, path: tuple[str, ...], stream: str, entity: str) -> list[Finding]:
+        """An entity is found again in another stream by its value: both must be of one type."""
+        here, there = (self.streams[name].types.get(entity) for name in (line.observe.stream, stream))
+        if here and there and here != there:
+            return [
+                (path, f"{entity!r} is {there} in {stream} and {here} in {line.observe.stream}; they must be the same")
+            ]
+        return []
 
     def _check_feature(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Finding]:
         view_name, dot, _ = name.partition(".")
@@ -147,7 +128,7 @@ class Catalogue:
         if view_name not in self.views:
             return [(path, _unknown(view_name, "view", self.views))]
         view = self.views[view_name]
-        if not name.endswith(".*") and name not in view.canonical:
+        if name != f"{view_name}.*" and name not in view.canonical:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view_name}.*"]))]
         if line.observe.entity and view.entity != line.observe.entity:
             return [(path, f"{view_name} describes {view.entity!r}, the line observes {line.observe.entity!r}")]
@@ -157,7 +138,7 @@ class Catalogue:
             return [(path, f"{view_name} includes the current event, but {line.name} observes {line.observe.stream}")]
         if view.include_current and (line.observe.entity or view_name in line.snapshot):
             return [(path, f"{view_name} includes the current event, but here no event is observed together with it")]
-        return []
+        return self._check_entity(line, path, view.stream, view.entity) if view.stream in self.streams else []
 
     def resolve(self, line: Line) -> DeclaredLine:
         """The line with what it stands on; call after `check_line` found nothing."""
@@ -177,6 +158,7 @@ def load(folder: Path, render: Callable[[Any], Any] = lambda value: value) -> Ca
         raise DeclarationError([Problem(folder, 1, "folder", "holds no defs.yaml")])
     problems: list[Problem] = []
     entries: list[tuple[Document, BaseModel]] = []
+    broken: set[str] = set()
     for file in files:
         try:
             documents = read(file)
@@ -185,29 +167,50 @@ def load(folder: Path, render: Callable[[Any], Any] = lambda value: value) -> Ca
             continue
         for document in documents:
             entry = _entry(document, render, problems)
-            if entry is not None:
+            if entry is None:
+                broken.add(_name(document))
+            else:
                 entries.append((document, entry))
-    catalogue = _assemble(entries, problems)
+    catalogue = _assemble(entries, broken, problems)
     if problems:
         raise DeclarationError(problems)
     return catalogue
 
 
 def _entry(document: Document, render: Callable[[Any], Any], problems: list[Problem]) -> BaseModel | None:
-    value = document.value
-    kind = value.get("type", "").rpartition(".")[2] if isinstance(value, dict) else None
+    value = document.value if isinstance(document.value, dict) else {"type": document.value}
+    kind = str(value.get("type")).rpartition(".")[2]
     if kind not in KINDS:
-        found = value.get("type") if isinstance(value, dict) else value
         allowed = ", ".join(f"factory_assets.components.{name}" for name in KINDS)
-        problems.append(
-            Problem(document.file, document.line(("type",)), "type", f"found {found!r}; allowed: {allowed}")
-        )
+        message = f"found {value.get('type')!r}; allowed: {allowed}"
+        problems.append(Problem(document.file, document.line(("type",)), "type", message))
         return None
+    before = len(problems)
+    for key in value:
+        if key not in TOP_FIELDS:
+            message = f"unknown field {key!r}; allowed: {', '.join(TOP_FIELDS)}"
+            problems.append(Problem(document.file, document.line((str(key),)), str(key), message))
+    attributes = _rendered(document, value.get("attributes") or {}, ("attributes",), render, problems)
     try:
-        return KINDS[kind].model_validate(render(value.get("attributes") or {}))
+        entry = KINDS[kind].model_validate(attributes)
     except ValidationError as error:
-        problems += problems_of(error, document, ("attributes",))
-        return None
+        problems += problems_of(error, KINDS[kind], document, ("attributes",))
+    return entry if len(problems) == before else None
+
+
+def _rendered(
+    document: Document, value: Any, path: Path_, render: Callable[[Any], Any], problems: list[Problem]
+) -> Any:
+    """The value with its templates filled in; one that cannot be stays as it is and is a problem."""
+    if isinstance(value, dict):
+        return {key: _rendered(document, inner, (*path, str(key)), render, problems) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_rendered(document, inner, (*path, index), render, problems) for index, inner in enumerate(value)]
+    try:
+        return render(value)
+    except ValueError as error:
+        problems.append(Problem(document.file, document.line(path), ".".join(map(str, path)), str(error)))
+        return value
 
 
 def read_contract(stream: Stream, folder: Path) -> Contract:
@@ -218,7 +221,7 @@ def read_contract(stream: Stream, folder: Path) -> Contract:
     try:
         return Contract.model_validate(documents[0].value)
     except ValidationError as error:
-        raise DeclarationError(problems_of(error, documents[0])) from None
+        raise DeclarationError(problems_of(error, Contract, documents[0])) from None
 
 
 def require(findings: list[Finding], folder: Path, name: str) -> None:
@@ -227,52 +230,67 @@ def require(findings: list[Finding], folder: Path, name: str) -> None:
         return
     for file in sorted(folder.rglob("defs.yaml")):
         for document in read(file):
-            if isinstance(document.value, dict) and (document.value.get("attributes") or {}).get("name") == name:
+            if _name(document) == name:
                 raise DeclarationError(_located(findings, document, name))
     raise DeclarationError([Problem(folder, 1, f"{name}: {'.'.join(path)}", message) for path, message in findings])
 
 
-def _assemble(entries: list[tuple[Document, BaseModel]], problems: list[Problem]) -> Catalogue:
-    streams: dict[str, DeclaredStream] = {}
-    views: dict[str, View] = {}
-    lines: dict[str, Line] = {}
+def _name(document: Document) -> str:
+    """The name that a document declares, also where the rest of it is wrong."""
+    attributes = document.value.get("attributes") if isinstance(document.value, dict) else None
+    return str(attributes.get("name")) if isinstance(attributes, dict) else ""
+
+
+def _assemble(entries: list[tuple[Document, BaseModel]], broken: set[str], problems: list[Problem]) -> Catalogue:
+    """Put sound declarations together. broken: names of those that could not be read."""
     taken: dict[str, Document] = {}
-    sound: list[tuple[Document, BaseModel]] = []
+    own: list[tuple[Document, BaseModel]] = []
     for document, entry in entries:
-        name = entry.name  # type: ignore[attr-defined]
+        name = _name(document)
         if name in taken:
             other = taken[name]
             message = f"{name!r} is declared already, at {other.file}:{other.line(('attributes', 'name'))}"
             problems.append(Problem(document.file, document.line(("attributes", "name")), "name", message))
             continue
         taken[name] = document
+        own.append((document, entry))
+    streams: dict[str, DeclaredStream] = {}
+    for document, entry in own:
         if isinstance(entry, Stream):
-            try:
-                declared = DeclaredStream(entry, read_contract(entry, document.file.parent))
-            except DeclarationError as error:
-                problems += error.problems
-                continue
-            findings = entry.check(declared.contract)
-            if not findings:
-                try:
-                    _ = declared.types
-                except ValueError as error:
-                    findings = [(("derive",), str(error))]
-            problems += _located(findings, document, name)
-            if not findings:
-                streams[name] = declared
-        elif isinstance(entry, View):
-            views[name] = entry
-        elif isinstance(entry, Line):
-            lines[name] = entry
-        sound.append((document, entry))
-    catalogue = Catalogue(streams, views, lines)
-    for document, entry in sound:
+            found, declared = _with_contract(document, entry)
+            problems += found
+            if declared is not None and not found:
+                streams[entry.name] = declared
+            else:
+                broken.add(entry.name)
+    catalogue = Catalogue(
+        streams,
+        {entry.name: entry for _, entry in own if isinstance(entry, View)},
+        {entry.name: entry for _, entry in own if isinstance(entry, Line)},
+    )
+    # A declaration that has problems of its own is not missing as well.
+    known = tuple(f"{name!r} is not a " for name in broken)
+    for document, entry in own:
+        findings: list[Finding] = []
         if isinstance(entry, View):
-            problems += _located(catalogue.check_view(entry), document, entry.name)
+            findings = catalogue.check_view(entry)
         elif isinstance(entry, Line):
-            problems += _located(catalogue.check_line(entry), document, entry.name)
+            findings = catalogue.check_line(entry)
+        problems += _located([one for one in findings if not one[1].startswith(known)], document, _name(document))
     return catalogue
+
+
+def _with_contract(document: Document, stream: Stream) -> tuple[list[Problem], DeclaredStream | None]:
+    folder = document.file.parent
+    if not (folder / stream.contract).is_file():
+        others = sorted(file.name for file in folder.glob("*.yaml") if file != document.file)
+        message = f"{stream.contract!r} is not a file in {folder}; files there: {', '.join(others) or 'none'}"
+        return _located([(("contract",), message)], document, stream.name), None
+    try:
+        declared = DeclaredStream(stream, read_contract(stream, folder))
+    except DeclarationError as error:
+        return error.problems, None
+    return _located(declared.check(), document, stream.name), declared
 
 
 def _located(findings: list[Finding], document: Document, name: str) -> list[Problem]:

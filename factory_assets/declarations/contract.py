@@ -46,6 +46,16 @@ class Column(Declared):
             raise ValueError(f"format applies to timestamp and date, not to {self.type}")
         return self
 
+    @model_validator(mode="after")
+    def _allowed_values_are_of_the_type(self) -> "Column":
+        python = {"integer": (int,), "double": (int, float), "boolean": (bool,)}.get(self.type, (str,))
+        for value in self.allowed or []:
+            # Python's True is an integer too, and YAML's `NO` is its False.
+            if type(value) not in python:
+                hint = "; YAML reads NO, off and 12 as something else than text: quote them" if str in python else ""
+                raise ValueError(f"allowed holds {value!r}, which is no {self.type}{hint}")
+        return self
+
 
 class Contract(Declared):
     """The columns of a stream and how much of a day may break their rules before the whole day is blocked."""
@@ -59,3 +69,14 @@ class Contract(Declared):
     tolerance: float = Field(
         0.05, ge=0, lt=1, description="Share of a day's rows that may break one rule; above it the day is blocked."
     )
+
+    @model_validator(mode="after")
+    def _columns_differ_in_more_than_case(self) -> "Contract":
+        seen: dict[str, str] = {}
+        for name in self.columns:
+            if name.lower() in seen:
+                raise ValueError(
+                    f"columns {seen[name.lower()]!r} and {name!r} differ in case alone, which tables cannot hold"
+                )
+            seen[name.lower()] = name
+        return self

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -40,27 +40,61 @@ class Problem:
 
 
 class DeclarationError(ValueError):
-    """One or more problems in declarations; the message lists them, a line each."""
+    """One or more problems in declarations; the message lists them, a line each, in the order of the files."""
 
     def __init__(self, problems: list[Problem]):
-        self.problems = problems
-        super().__init__("\n".join(map(str, problems)))
+        self.problems = sorted(problems, key=lambda problem: (problem.file, problem.line))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads values as Dagster does: dates stay text, so that a wrong one is a problem of its field."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - of the base class
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def read(file: Path) -> list[Document]:
-    """All documents of a YAML file. Raises DeclarationError if it is no YAML or does not exist."""
+    """All documents of a YAML file. Raises DeclarationError if it is no YAML, says one thing twice, or does not exist."""
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError([Problem(file, 1, "file", f"cannot be read: {error}")]) from None
+    documents: list[Document] = []
+    problems: list[Problem] = []
     try:
-        nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
-        values = [value for value in yaml.safe_load_all(text) if value is not None]
-    except yaml.YAMLError as error:
+        loader = _Loader(text)
+        while loader.check_node():
+            node = loader.get_node()
+            problems += _repeated(file, node, ())
+            value = loader.construct_document(node)
+            if value is not None:
+                documents.append(Document(file, value, dict(_lines(node, ()))))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or str(error)
-        raise DeclarationError([Problem(file, mark.line + 1 if mark else 1, "YAML", reason)]) from None
-    return [Document(file, value, dict(_lines(node, ()))) for node, value in zip(nodes, values, strict=True)]
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        problems.append(Problem(file, mark.line + 1 if mark else 1, "YAML", reason))
+    if problems:
+        raise DeclarationError(problems)
+    return documents
+
+
+def _repeated(file: Path, node: yaml.Node, path: Path_) -> Iterator[Problem]:
+    """Keys that stand twice in one mapping: YAML would take the last and forget the others."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[Any, int] = {}
+        for key, child in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                where = ".".join(map(str, (*path, key.value)))
+                yield Problem(file, line, where, f"{key.value!r} stands already on line {seen[key.value]}; keep one")
+            seen[str(key.value)] = line
+            yield from _repeated(file, child, (*path, str(key.value)))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            yield from _repeated(file, child, (*path, index))
 
 
 def _lines(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
@@ -75,34 +109,56 @@ def _lines(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
             yield from _lines(child, (*path, index))
 
 
-def problems_of(error: ValidationError, document: Document, prefix: Path_ = ()) -> list[Problem]:
-    """Pydantic's findings with file and line; each says what was found and what is allowed."""
+def problems_of(
+    error: ValidationError, model: type[BaseModel], document: Document, prefix: Path_ = ()
+) -> list[Problem]:
+    """Pydantic's findings about a model with file and line; each says what was found and what is allowed."""
     found = []
     for item in error.errors(include_url=False):
-        path = (*prefix, *(part for part in item["loc"]))
+        path, shown = prefix, list(prefix)
+        for part in item["loc"]:
+            # A location also names the kind of a source, which is no key of the document.
+            if (*path, part) in document.lines:
+                path = (*path, part)
+                shown.append(part)
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = f"unknown field {item['loc'][-1]!r}{_siblings(error, item['loc'])}"
-        elif item["type"] != "missing" and not isinstance(item.get("input"), (dict, BaseModel)):
-            message += f"; found {item.get('input')!r}"
-        found.append(Problem(document.file, document.line(path), ".".join(map(str, path)) or "document", message))
-    return found
+            message = f"unknown field {item['loc'][-1]!r}; allowed: {', '.join(_fields(model, item['loc'][:-1]))}"
+        elif item["type"] == "missing":
+            shown.append(item["loc"][-1])
+            message = f"{item['loc'][-1]!r} is required; fields here: {', '.join(_fields(model, item['loc'][:-1]))}"
+        elif not isinstance(item["input"], (dict, BaseModel)) and not (
+            item["type"] == "value_error" and repr(item["input"]) in message
+        ):
+            message += f"; found {item['input']!r}"
+        found.append(Problem(document.file, document.line(path), ".".join(map(str, shown)) or "document", message))
+    return sorted(found, key=lambda problem: problem.line)
 
 
-def _siblings(error: ValidationError, location: tuple[int | str, ...]) -> str:
-    from factory_assets.declarations import contract, line, stream, view
+def _fields(kind: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that a (nested) model has at a location of pydantic's."""
+    for part in location:
+        kind = _inside(kind, part)
+    models = _models(kind)
+    return list(models[0].model_fields) if len(models) == 1 else []
 
-    models: dict[str, type[BaseModel]] = {
-        model.__name__: model
-        for module in (contract, line, stream, view)
-        for model in vars(module).values()
-        if isinstance(model, type) and issubclass(model, BaseModel)
-    }
-    model: Any = models.get(error.title)
-    for part in location[:-1]:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
-            return ""
-        model = model.model_fields[str(part)].annotation
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return f"; allowed: {', '.join(model.model_fields)}"
-    return ""
+
+def _inside(kind: Any, part: int | str) -> Any:
+    """The type of what a part of a location leads to."""
+    if get_origin(kind) in (dict, list):
+        return get_args(kind)[-1]
+    models = _models(kind)
+    # Of several models, the part is the kind of the one that was meant.
+    meant = [
+        model
+        for model in models
+        if "kind" in model.model_fields and part in get_args(model.model_fields["kind"].annotation)
+    ]
+    field = models[0].model_fields.get(str(part)) if models else None
+    return meant[0] if meant else field.annotation if field else None
+
+
+def _models(kind: Any) -> list[type[BaseModel]]:
+    """The model that a type is, or those that it is one of."""
+    candidates = get_args(kind) or (kind,)
+    return [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]

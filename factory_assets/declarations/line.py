@@ -123,6 +123,14 @@ class Retrain(Declared):
         ["new_data", "schema"], description="What starts a training: new labelled data, a changed contract."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, value: Any) -> Any:
+        # YAML 1.1, which PyYAML and so Dagster read, takes the key `on` for true.
+        return (
+            {"on" if key is True else key: inner for key, inner in value.items()} if isinstance(value, dict) else value
+        )
+
 
 class Monitor(Declared):
     """How the line is watched."""

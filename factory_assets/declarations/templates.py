@@ -6,25 +6,37 @@ from typing import Any
 
 
 class _Environment:
-    def __getattr__(self, name: str) -> str:
-        try:
-            return os.environ[name]
-        except KeyError:
-            raise ValueError(f"the environment variable {name} is not set") from None
+    """The environment: {{ env.NAME }}, or {{ env('NAME', 'default') }}."""
 
-    def __call__(self, name: str, default: str | None = None) -> str | None:
-        return os.environ.get(name, default)
+    def __getattr__(self, name: str) -> str:
+        if name.startswith("jinja"):
+            raise AttributeError(name)  # jinja asks everything that it calls whether it wants more than its arguments
+        return self(name)
+
+    def __call__(self, name: str, default: str | None = None) -> str:
+        value = os.environ.get(name, default)
+        if value is None:
+            raise ValueError(f"the environment variable {name} is not set; set it, or write env('{name}', 'a default')")
+        return value
 
 
 def render(value: Any) -> Any:
-    """The value with every template in a text filled in. Raises ValueError where a variable is not set."""
+    """The value with every template in a text filled in. Raises ValueError where that cannot be done."""
     if isinstance(value, Mapping):
         return {key: render(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [render(inner) for inner in value]
-    if isinstance(value, str) and "{{" in value:
-        from jinja2 import StrictUndefined
-        from jinja2.nativetypes import NativeEnvironment
+    return _filled(value) if isinstance(value, str) and "{{" in value else value
 
-        return NativeEnvironment(undefined=StrictUndefined).from_string(value).render(env=_Environment())
+
+def _filled(text: str) -> Any:
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.nativetypes import NativeEnvironment
+
+    try:
+        value = NativeEnvironment(undefined=StrictUndefined).from_string(text).render(env=_Environment())
+        if isinstance(value, StrictUndefined):
+            str(value)  # alone in its template, it is handed over instead of raised
+    except TemplateError as error:
+        raise ValueError(f"{text!r} cannot be filled in: {error}; allowed: {{{{ env.NAME }}}}") from None
     return value

@@ -34,7 +34,9 @@ class View(Declared):
         False, description="Whether the observed event itself is in its windows (its ties are not)."
     )
     default: float | None = Field(
-        None, description="Value where no event is in the window; null if absent. Counts are 0."
+        None,
+        allow_inf_nan=False,
+        description="A number where no event is in the window; null if absent. Counts are 0.",
     )
     freshness: Duration = Field(
         dt.timedelta(days=2), description="How old the newest snapshot may be before its owner is warned."

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -32,61 +33,60 @@ TOP = 10
 
 
 def describe(con: duckdb.DuckDBPyConnection, events: str, types: Mapping[str, str]) -> pa.Table:
-    """Statistics of every column and day of a view `events` with a column `ds`: one scan for numbers, two a text column.
+    """Statistics of every column and day of a view `events` with a column `ds`: one scan, and one more a text column.
 
     types: column -> type in DuckDB. Quantiles are exact, and what is summed is rounded, so that the same rows give the
     same bytes whatever the threads. A number that is not finite counts as null.
     """
-    numbers = [name for name, kind in types.items() if kind in NUMERIC or kind.startswith("DECIMAL")]
-    texts = [name for name, kind in types.items() if kind == "VARCHAR"]
-    others = [name for name in types if name not in numbers and name not in texts]
+    chosen = ", ".join(_measured(name, kind) for name, kind in types.items())
+    frequent = {name: _most_frequent(con, events, name) for name, kind in types.items() if kind == "VARCHAR"}
     rows: list[dict[str, object]] = []
-    rows += _numbers(con, events, numbers)
-    for name in texts:
-        rows += _texts(con, events, name)
-    for name in others:
-        for day, count, nulls in con.execute(
-            f"SELECT ds, count(*), count(*) - count({identifier(name)}) FROM {events} GROUP BY ds"
-        ).fetchall():
-            rows.append({"column": name, "rows": count, "nulls": nulls, "ds": day})
-    order = list(types)
-    rows.sort(key=lambda row: (row["ds"], order.index(str(row["column"]))))  # type: ignore[arg-type, return-value]
+    for day, count, *measured in con.execute(
+        f"SELECT ds, count(*), {chosen} FROM {events} GROUP BY ds ORDER BY ds"
+    ).fetchall():
+        for (name, kind), values in zip(types.items(), measured, strict=True):
+            row = {"column": name, "rows": count, "nulls": count - values["given"], "ds": day}
+            if _is_number(kind):
+                row |= _moments(values)
+            if kind == "VARCHAR":
+                row["most_frequent"] = json.dumps(frequent[name].get(day, []))
+            rows.append(row)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _numbers(con: duckdb.DuckDBPyConnection, events: str, names: list[str]) -> list[dict[str, object]]:
-    if not names:
-        return []
-    chosen = [
-        f"[count(*) - count({value}), favg({value}), stddev_pop({value}), min({value}), max({value})]"
-        f", quantile_cont({value}, [0.25, 0.5, 0.75])"
-        for value in map(_finite, names)
-    ]
-    found = con.execute(f"SELECT ds, count(*), {', '.join(chosen)} FROM {events} GROUP BY ds").fetchall()
-    rows: list[dict[str, object]] = []
-    for day, count, *values in found:
-        for index, name in enumerate(names):
-            nulls, mean, deviation, minimum, maximum = values[2 * index]
-            q25, median, q75 = values[2 * index + 1] or (None, None, None)
-            # In another order of addition the last digits differ, more of them in a variance than in a mean.
-            mean, deviation = _rounded(mean, 9), _rounded(deviation, 6)
-            rows.append(
-                {"column": name, "rows": count, "nulls": int(nulls), "mean": mean, "deviation": deviation, "ds": day}
-                | {"minimum": minimum, "q25": q25, "median": median, "q75": q75, "maximum": maximum}
-            )
-    return rows
+def _is_number(kind: str) -> bool:
+    return kind in NUMERIC or kind.startswith("DECIMAL")
 
 
-def _finite(name: str) -> str:
+def _measured(name: str, kind: str) -> str:
+    """SQL of what one scan says of a column, as one value."""
+    if not _is_number(kind):
+        return f"{{'given': count({identifier(name)})}}"
+    value = _number(name, kind)
+    return (
+        f"{{'given': count({value}), 'mean': favg({value}), 'deviation': stddev_pop({value}), 'minimum': min({value}), "
+        f"'maximum': max({value}), 'quartiles': quantile_cont({value}, [0.25, 0.5, 0.75])}}"
+    )
+
+
+def _number(name: str, kind: str) -> str:
     number = f"{identifier(name)}::DOUBLE"
-    return f"CASE WHEN isfinite({number}) THEN {number} END"
+    return f"CASE WHEN isfinite({number}) THEN {number} END" if kind in ("DOUBLE", "FLOAT") else number
+
+
+def _moments(values: Mapping[str, Any]) -> dict[str, float | None]:
+    q25, median, q75 = values["quartiles"] or (None, None, None)
+    # In another order of addition the last digits differ, more of them in a variance than in a mean.
+    mean, deviation = _rounded(values["mean"], 9), _rounded(values["deviation"], 6)
+    extremes = {name: values[name] for name in ("minimum", "maximum")}
+    return {"mean": mean, "deviation": deviation, "q25": q25, "median": median, "q75": q75, **extremes}
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
 
 
-def _texts(con: duckdb.DuckDBPyConnection, events: str, name: str) -> list[dict[str, object]]:
+def _most_frequent(con: duckdb.DuckDBPyConnection, events: str, name: str) -> dict[dt.date, list[tuple[str, int]]]:
     value = identifier(name)
     top: dict[dt.date, list[tuple[str, int]]] = {}
     for day, text, count in con.execute(
@@ -94,12 +94,7 @@ def _texts(con: duckdb.DuckDBPyConnection, events: str, name: str) -> list[dict[
             QUALIFY row_number() OVER (PARTITION BY ds ORDER BY n DESC, {value}) <= {TOP} ORDER BY ds, n DESC, {value}"""
     ).fetchall():
         top.setdefault(day, []).append((text, count))
-    return [
-        {"column": name, "rows": count, "nulls": nulls, "most_frequent": json.dumps(top.get(day, [])), "ds": day}
-        for day, count, nulls in con.execute(
-            f"SELECT ds, count(*), count(*) - count({value}) FROM {events} GROUP BY ds"
-        ).fetchall()
-    ]
+    return top
 
 
 def histograms(
@@ -108,7 +103,7 @@ def histograms(
     """Distribution of each column on one day, for a picture: edges and counts of a number, counts of a text's top values."""
     found: dict[str, tuple[list[float], list[int]] | dict[str, int]] = {}
     for name, kind in types.items():
-        value, number, that_day = identifier(name), _finite(name), f"FROM {events} WHERE ds = DATE '{day}'"
+        value, number, that_day = identifier(name), _number(name, kind), f"FROM {events} WHERE ds = DATE '{day}'"
         if kind == "VARCHAR":
             top = con.execute(
                 f"SELECT {value}, count(*) AS n {that_day} AND {value} IS NOT NULL GROUP BY 1 ORDER BY n DESC, 1 LIMIT 12"

@@ -49,7 +49,7 @@ FAULTS: dict[str, Callable[[dt.date], Rows | str | bytes | None]] = {
     "not a number": lambda on: [*good(on), row(11, on, amount="nan"), row(12, on, amount="inf")],
     "future": lambda on: [*good(on), row(11, on, placed_at="2031-01-01T00:00:00")],
     "exact duplicates": lambda on: good(on) * 3,
-    "conflict": lambda on: [*good(on), row(3, on, amount=99)],
+    "conflict": lambda on: [*good(on), row(3, on, amount=99, placed_at=f"{on}T00:30:00"), row(4, on, amount=99)],
     "conflicts": lambda on: [*good(on), *(each | {"amount": 99} for each in good(on))],
     "empty": lambda on: csv([], list(row(1, on))),
     "no file": lambda on: None,
@@ -164,11 +164,12 @@ def test_exact_duplicates_are_collapsed_and_counted_and_block_nothing(feed):
     assert feed.broken("uniqueness", on) == {"every row comes once": 20}
 
 
-def test_of_conflicting_rows_with_one_id_one_is_kept_and_the_other_quarantined(feed):
+def test_of_conflicting_rows_with_one_id_the_first_known_is_kept_and_the_other_quarantined(feed):
     on = DAYS["conflict"]
     assert feed.ids(on) == list(range(1, 11))
-    assert feed.rules(on) == {3: "order_id is unique"}
-    assert feed.broken("uniqueness", on) == {"order_id is unique": 1}
+    assert feed.rules(on) == {3: "order_id is unique", 4: "order_id is unique"}
+    assert [each["amount"] for each in feed.table("events", on) if each["order_id"] == 3] == [99]
+    assert feed.broken("uniqueness", on) == {"order_id is unique": 2}
 
 
 def test_an_empty_day_is_served_empty(feed):

@@ -40,14 +40,14 @@ STREAM = {
 }  # fmt: skip
 DECLARED = DeclaredStream(Stream.model_validate(STREAM), Contract.model_validate(CONTRACT))
 
-#: Column -> what may stand in place of a good value.
+#: Column -> what may stand in place of a good value; bounds themselves are good.
 FAULTS = {
     "id": [None, "x1", "3.5"],
     "at": [None, "soon", "2031-01-01 00:00:00", "1970-01-01"],
     "told": [None, "later"],
     "city": [None, "Atlantis", "test"],
-    "amount": [None, "-1", "101", "nan", "two"],
-    "items": [None, "0", "-3", "1.5", "many", "1000"],
+    "amount": [None, "-1", "0", "100", "101", "nan", "two"],
+    "items": [None, "0", "1", "-3", "1.5", "many", "1000"],
     "paid": [None, "perhaps"],
     "born": [None, "31.12.1999"],
 }

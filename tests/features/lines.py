@@ -7,14 +7,13 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from oracles.point_in_time import Event
-from oracles.streams import START, random_events
-
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
+from tests.oracles.point_in_time import Event
+from tests.oracles.streams import START, random_events
 
 DAY = dt.timedelta(days=1)
 #: Days before the first and after the last of these have events too.
@@ -31,7 +30,9 @@ def stream(name: str) -> DeclaredStream:
         name=name, source={"kind": "parquet", "uri": "-"}, id="event_id", event_time="event_time", known_at="known_at",
         start=START.date(), **OWNED,
     )  # fmt: skip
-    return DeclaredStream(declared, Contract(columns={column: {"type": kind, "nullable": True} for column, kind in TYPES.items()}))
+    return DeclaredStream(
+        declared, Contract(columns={column: {"type": kind, "nullable": True} for column, kind in TYPES.items()})
+    )
 
 
 def view(name: str, **declared: Any) -> View:
@@ -42,7 +43,8 @@ VIEWS = [
     view("habit", windows=["1h", "3d"], features={"n": "count()", "spent": "sum(amount)", "city": "last(city)"}, include_current=True),
     view("risk", entity="shop", windows=["1d", "2d"], delay="1d", default=0.5, features={"n": "count()", "rate": "mean(flag)"}),
     # Names that the code must not trip over: `events` is a word of its own, and a feature may look like another's window.
-    view("events", stream="visits", windows=["2d", "1d"], features={"n": "count()", "n_1d": "distinct(shop)", "most": "max(items)"}, where="items > 0"),
+    view("events", stream="visits", windows=["2d", "1d"], features={"n": "count()", "n_1d": "distinct(shop)", "most": "max(items)"},
+         where="items > 0"),
     view("pace", entity="shop", windows=["1h", "2d"], features={"n": "count()", "mean": "mean(items)"}, default=-1),
 ]  # fmt: skip
 
@@ -66,12 +68,29 @@ def declared_line(**more: Any) -> DeclaredLine:
 OF_EVENTS: dict[str, Any] = {
     "observe": {"stream": "orders", "where": "items >= -1", "carry": ["known_at", "flag"]},
     "label": {"expression": "amount > 0", "delay": "1d"},
-    "features": ["pace.mean_2d", "amount", "habit.*", "flag", "events.n_1d_2d", "events.n_1d", "risk.*", "events.most_1d", "pace.n_1h"],
+    "features": [
+        "pace.mean_2d",
+        "amount",
+        "habit.*",
+        "flag",
+        "events.n_1d_2d",
+        "events.n_1d",
+        "risk.*",
+        "events.most_1d",
+        "pace.n_1h",
+    ],
     "segments": {"levels": ["country", "city"]},
     "snapshot": ["pace"],
 }
 OF_ENTITIES: dict[str, Any] = {
-    "observe": {"stream": "orders", "entity": "who", "every": "1d", "active": "3d", "where": "items > -3", "carry": ["amount", "flag"]},
+    "observe": {
+        "stream": "orders",
+        "entity": "who",
+        "every": "1d",
+        "active": "3d",
+        "where": "items > -3",
+        "carry": ["amount", "flag"],
+    },
     "label": {"event": "visits", "within": "2d", "where": "flag", "delay": "6h"},
     "features": ["events.*"],
     "segments": {"levels": ["country", "who"]},
@@ -83,4 +102,6 @@ def worlds(seed: int) -> dict[str, Sequence[Event]]:
     rng = random.Random(seed)
     offsets = [dt.timedelta(0), dt.timedelta(hours=1), DAY, 2 * DAY, 3 * DAY]
     late = (0.0, 0.4, 1.0)[seed % 3]
-    return {name: random_events(rng, 300, offsets, span=13 * DAY, entities=14, late=late) for name in ("orders", "visits")}
+    return {
+        name: random_events(rng, 300, offsets, span=13 * DAY, entities=14, late=late) for name in ("orders", "visits")
+    }

@@ -10,16 +10,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, VIEWS, declared_line, view, worlds
-from oracles import point_in_time as oracle
-from oracles.point_in_time import Event, Observation, same
-from oracles.streams import MICROSECOND, create, loader, table
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.view import View
 from factory_assets.features import examples
 from factory_assets.features.segments import tree
 from factory_assets.features.snapshots import snapshot
+from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, VIEWS, declared_line, view, worlds
+from tests.oracles import point_in_time as oracle
+from tests.oracles.point_in_time import Event, Observation, same
+from tests.oracles.streams import MICROSECOND, create, loader, table
 
 Worlds = Mapping[str, Sequence[Event]]
 WHERE_OF_VIEWS = {"events": lambda event: event.values["items"] is not None and event.values["items"] > 0}
@@ -45,7 +45,9 @@ def stored(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: World
     return tables
 
 
-def built(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Worlds, days: Sequence[dt.date] = DAYS) -> pa.Table:
+def built(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Worlds, days: Sequence[dt.date] = DAYS
+) -> pa.Table:
     load = loader(con, stored(con, declared, events))
     return con.sql(examples.build(con, declared, days, load)).to_arrow_table()
 
@@ -158,7 +160,9 @@ def test_an_entity_that_a_view_does_not_know_has_no_events_and_the_default(con: 
 
 
 @pytest.mark.parametrize("kind", [OF_EVENTS, OF_ENTITIES], ids=["events", "entities"])
-def test_a_day_alone_has_the_examples_that_it_has_among_others(con: duckdb.DuckDBPyConnection, kind: dict[str, Any]) -> None:
+def test_a_day_alone_has_the_examples_that_it_has_among_others(
+    con: duckdb.DuckDBPyConnection, kind: dict[str, Any]
+) -> None:
     events, declared = worlds(1), declared_line(**kind)
     together = {(row["ds"], row["example_id"]): row for row in built(con, declared, events).to_pylist()}
     alone = {

@@ -10,13 +10,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
-from oracles import point_in_time as oracle
-from oracles.point_in_time import Event
-from oracles.streams import MICROSECOND, create, loader, table
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.features import labels
+from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
+from tests.oracles import point_in_time as oracle
+from tests.oracles.point_in_time import Event
+from tests.oracles.streams import MICROSECOND, create, loader, table
 
 Worlds = Mapping[str, Sequence[Event]]
 Rows = dict[tuple[dt.date, Any], tuple[float, dt.datetime]]
@@ -30,7 +30,11 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def built(
-    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Worlds, through: dt.date, days: Sequence[dt.date] = DAYS
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredLine,
+    events: Worlds,
+    through: dt.date,
+    days: Sequence[dt.date] = DAYS,
 ) -> Rows:
     """(day, example) -> label and when it was known."""
     for name, rows in events.items():
@@ -66,14 +70,15 @@ def expected_of_entities(declared: DeclaredLine, events: Worlds, through: dt.dat
         t = oracle.close(day)
         known_at = t + 2 * DAY + DAY / 4
         if known_at <= oracle.close(through):
-            label = oracle.has_event(
-                events["visits"], entity, t, 2 * DAY, DAY / 4, lambda event: event.values["flag"]
-            )
+            label = oracle.has_event(events["visits"], entity, t, 2 * DAY, DAY / 4, lambda event: event.values["flag"])
             found[day, f"{entity}@{day}"] = (label, known_at)
     return found
 
 
-KINDS = [pytest.param(OF_EVENTS, expected_of_events, id="events"), pytest.param(OF_ENTITIES, expected_of_entities, id="entities")]
+KINDS = [
+    pytest.param(OF_EVENTS, expected_of_events, id="events"),
+    pytest.param(OF_ENTITIES, expected_of_entities, id="entities"),
+]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -95,7 +100,9 @@ def test_labels_are_those_that_are_known_at_the_close_of_the_day_asked(
 
 
 @pytest.mark.parametrize(("kind", "expected"), KINDS)
-def test_a_label_never_changes_once_it_is_known(con: duckdb.DuckDBPyConnection, kind: dict[str, Any], expected: Any) -> None:
+def test_a_label_never_changes_once_it_is_known(
+    con: duckdb.DuckDBPyConnection, kind: dict[str, Any], expected: Any
+) -> None:
     events, declared = worlds(2), declared_line(**kind)
     earlier = built(con, declared, events, DAYS[-1])
     later = built(con, declared, events, DAYS[-1] + 30 * DAY)
@@ -163,7 +170,11 @@ def test_the_events_that_are_labelled_may_be_of_the_stream_that_is_observed(con:
 
 def test_labels_that_are_numbers_or_truths_become_numbers(con: duckdb.DuckDBPyConnection) -> None:
     events = worlds(0)
-    for text, value in {"amount": lambda v: v["amount"], "flag": lambda v: v["flag"], "items + 1": lambda v: v["items"] + 1}.items():
+    for text, value in {
+        "amount": lambda v: v["amount"],
+        "flag": lambda v: v["flag"],
+        "items + 1": lambda v: v["items"] + 1,
+    }.items():
         declared = declared_line(**OF_EVENTS | {"label": {"expression": text}, "task": "regression"})
         found = built(con, declared, events, DAYS[-1])
         by_id = {event.number: event for event in events["orders"]}

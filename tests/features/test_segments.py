@@ -11,13 +11,41 @@ from hypothesis import strategies as st
 
 from factory_assets.features.segments import ROOT, answering, leaf_key, lineage, tree
 
-TRICKY = ["FR", "DE", "global", "Global", "%67lobal", "%", "/", "FR/Lyon", "%2F", "...", "....", "a\nb", "\t", "'", '"', "", None, "é", "\x00"]
+TRICKY = [
+    "FR",
+    "DE",
+    "global",
+    "Global",
+    "%67lobal",
+    "%",
+    "/",
+    "FR/Lyon",
+    "%2F",
+    "...",
+    "....",
+    "a\nb",
+    "\t",
+    "'",
+    '"',
+    "",
+    None,
+    "é",
+    "\x00",
+]
 VALUES = st.one_of(st.sampled_from(TRICKY), st.text(st.characters(exclude_categories=["Cs"]), max_size=4))
 
 
 def keys(rows: list[tuple[str | None, ...]]) -> list[str]:
     levels = [f"level_{i}" for i in range(len(rows[0]))]
-    values = pa.table({"n": range(len(rows)), **{name: pa.array(column, pa.string()) for name, column in zip(levels, zip(*rows, strict=True), strict=True)}})
+    values = pa.table(
+        {
+            "n": range(len(rows)),
+            **{
+                name: pa.array(column, pa.string())
+                for name, column in zip(levels, zip(*rows, strict=True), strict=True)
+            },
+        }
+    )
     with duckdb.connect(":memory:") as con:
         con.register("rows", values)
         return [row[0] for row in con.execute(f"SELECT {leaf_key(levels)} FROM rows ORDER BY n").fetchall()]

@@ -9,13 +9,13 @@ from typing import Any
 
 import duckdb
 import pytest
-from oracles import point_in_time as oracle
-from oracles.point_in_time import Event, Observation, same
-from oracles.streams import START, create, loader, random_events, table
 
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.view import View
 from factory_assets.features.snapshots import snapshot
+from tests.oracles import point_in_time as oracle
+from tests.oracles.point_in_time import Event, Observation, same
+from tests.oracles.streams import START, create, loader, random_events, table
 
 DAY = dt.timedelta(days=1)
 DAYS = [START.date() + i * DAY for i in range(14)]
@@ -30,7 +30,16 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def view(windows: Sequence[str], **more: Any) -> View:
     features = {"n": "count()", "mean": "mean(amount)", "last": "last(items)", "cities": "distinct(city)"}
-    return View(name="habit", stream="orders", entity="who", owner="team:x", description="", windows=list(windows), features=features, **more)
+    return View(
+        name="habit",
+        stream="orders",
+        entity="who",
+        owner="team:x",
+        description="",
+        windows=list(windows),
+        features=features,
+        **more,
+    )
 
 
 VIEWS = [
@@ -41,10 +50,14 @@ VIEWS = [
 ]
 
 
-def snapshots(con: duckdb.DuckDBPyConnection, declared: View, events: Sequence[Event], days: Sequence[dt.date]) -> dict[Any, Any]:
+def snapshots(
+    con: duckdb.DuckDBPyConnection, declared: View, events: Sequence[Event], days: Sequence[dt.date]
+) -> dict[Any, Any]:
     """(day, entity) -> values, from no more events than the asset reads."""
     create(con, "stored", table(events))
-    loader(con, {"orders/events": "stored"})("loaded", "orders/events", days[0] - whole_days(declared.reach) * DAY, days[-1])
+    loader(con, {"orders/events": "stored"})(
+        "loaded", "orders/events", days[0] - whole_days(declared.reach) * DAY, days[-1]
+    )
     con.execute("CREATE OR REPLACE TABLE events AS SELECT * FROM loaded").fetchall()
     rows = con.sql(snapshot(con, declared, "events", days)).to_arrow_table().to_pylist()
     found = {(row.pop("ds"), row.pop("who")): row for row in rows}

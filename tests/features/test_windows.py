@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import point_in_time as oracle
-from oracles.point_in_time import Event, Observation, Where, same
-from oracles.streams import COLUMNS, MICROSECOND, START, create, moments, random_events, table
 
 from factory_assets.declarations.base import parse_duration
 from factory_assets.declarations.view import View
 from factory_assets.features.windows import active_entities, compute
+from tests.oracles import point_in_time as oracle
+from tests.oracles.point_in_time import Event, Observation, Where, same
+from tests.oracles.streams import COLUMNS, MICROSECOND, START, create, moments, random_events, table
 
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 FEATURES = {
@@ -111,7 +111,12 @@ def every_event(events: Sequence[Event]) -> list[Observation]:
 
 def edges(declared: View) -> list[dt.timedelta]:
     """Distances at which an event enters or leaves a window, and none at all: ties."""
-    return [dt.timedelta(0), declared.delay, *declared.windows, *(window + declared.delay for window in declared.windows)]
+    return [
+        dt.timedelta(0),
+        declared.delay,
+        *declared.windows,
+        *(window + declared.delay for window in declared.windows),
+    ]
 
 
 WORLDS = [
@@ -202,11 +207,15 @@ def test_no_combination_of_few_events_is_seen_otherwise(
     con: duckdb.DuckDBPyConnection, few: list[Any], delay: str, current: bool, same_stream: bool
 ) -> None:
     features = {"n": "count()", "total": "sum(amount)", "city": "last(city)", "kinds": "distinct(city)"}
-    declared = view(
-        ["30m", "90m"], features=features, delay=delay, include_current=current and delay == "0s"
-    )
+    declared = view(["30m", "90m"], features=features, delay=delay, include_current=current and delay == "0s")
     events = [
-        Event(number, who, START + at, None if after is None else START + at + after, EMPTY | {"amount": amount, "city": city})
+        Event(
+            number,
+            who,
+            START + at,
+            None if after is None else START + at + after,
+            EMPTY | {"amount": amount, "city": city},
+        )
         for number, (at, after, who, amount, city) in enumerate(few)
     ]
     asked = every_event(events)
@@ -283,7 +292,9 @@ def test_a_default_changes_no_type_from_what_tables_can_hold(con: duckdb.DuckDBP
     features = {"sum": "sum(items)", "min": "min(items)", "last": "last(items)", "flag": "max(flag)", "n": "count()"}
     for default in (None, 0):
         declared = view(["1h"], features=features, default=default)
-        computed(con, declared, table([event_at(START, known_at)]), [Observation(0, 7, START + HOUR / 4)], same_stream=False)
+        computed(
+            con, declared, table([event_at(START, known_at)]), [Observation(0, 7, START + HOUR / 4)], same_stream=False
+        )
         types = {row[0]: row[1] for row in con.execute("DESCRIBE result").fetchall()}
         last = "BIGINT" if default is None else "DOUBLE"
         expected = {"sum_1h": "DOUBLE", "min_1h": "DOUBLE", "last_1h": last, "flag_1h": "DOUBLE", "n_1h": "BIGINT"}

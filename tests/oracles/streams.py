@@ -9,7 +9,8 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from oracles.point_in_time import Event
+
+from tests.oracles.point_in_time import Event
 
 MICROSECOND = dt.timedelta(microseconds=1)
 START = dt.datetime(2024, 2, 27)  # a leap day is near

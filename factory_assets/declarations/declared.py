@@ -1,0 +1,82 @@
+"""What does a declaration stand on? A stream with its contract and the types of its columns; a line with its views."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from factory_assets.declarations import types
+from factory_assets.declarations.base import whole_days
+from factory_assets.declarations.contract import SQL_TYPES, Contract
+from factory_assets.declarations.line import Line
+from factory_assets.declarations.stream import Stream
+from factory_assets.declarations.types import Finding
+from factory_assets.declarations.view import View
+
+TIMES = ("event_time", "known_at")
+
+
+@dataclass(frozen=True)
+class DeclaredStream:
+    """A stream with its contract, and the type of every column of its events."""
+
+    stream: Stream
+    contract: Contract
+
+    @cached_property
+    def _typed(self) -> tuple[dict[str, str], list[Finding]]:
+        columns = {name: SQL_TYPES[column.type] for name, column in self.contract.columns.items()}
+        texts: dict[tuple[str, ...], str] = {("derive", name): text for name, text in self.stream.derive.items()}
+        texts |= {("rules", name): text for name, text in self.stream.rules.items()}
+        return types.added(columns, texts)
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Column -> type in DuckDB, in the order of the events table. Raises ValueError where an expression has none."""
+        found, findings = self._typed
+        if findings:
+            raise ValueError("; ".join(message for _, message in findings))
+        return {name: kind for name, kind in found.items() if name not in TIMES} | dict.fromkeys(TIMES, "TIMESTAMP")
+
+    def check(self) -> list[Finding]:
+        """What is wrong between the stream and its contract, and in its expressions, as (path, message) pairs."""
+        if findings := self.stream.check(self.contract) or self._typed[1]:
+            return findings
+        truths = {"rules": self.stream.rules, "exclude": self.stream.exclude}
+        return types.unsuited(
+            self._typed[0],
+            [((field, name), text, "true or false") for field, texts in truths.items() for name, text in texts.items()],
+        )
+
+
+@dataclass(frozen=True)
+class DeclaredLine:
+    """A line with the streams and views that it stands on."""
+
+    line: Line
+    observed: DeclaredStream
+    views: dict[str, View]
+    streams: dict[str, DeclaredStream] = field(repr=False)
+
+    @cached_property
+    def features(self) -> list[str]:
+        """Canonical names with every `view.*` written out, in order, each once."""
+        names: list[str] = []
+        for name in self.line.features:
+            view, _, feature = name.partition(".")
+            names += self.views[view].canonical if feature == "*" else [name]
+        return list(dict.fromkeys(names))
+
+    @cached_property
+    def row_features(self) -> list[str]:
+        return [name for name in self.features if "." not in name]
+
+    @cached_property
+    def carried(self) -> list[str]:
+        """Columns of the observed event that examples hold beside features: segment levels and those asked for."""
+        return list(dict.fromkeys([*self.line.segments.levels, *self.line.observe.carry]))
+
+    @cached_property
+    def reach_days(self) -> int:
+        """Days before an observation that its features look back on."""
+        return max(
+            (whole_days(view.reach) + (view.name in self.line.snapshot) for view in self.views.values()), default=0
+        )

@@ -1,0 +1,73 @@
+"""Which type does a row expression have, and may a value of that type stand where it does? DuckDB knows: it is asked."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from factory_assets.declarations import expressions
+
+if TYPE_CHECKING:
+    import duckdb
+
+Finding = tuple[tuple[str, ...], str]
+Wanted = Literal["a number", "true or false"]
+#: A yes or no counts as 1 or 0 wherever a number is wanted.
+ACCEPTED: dict[Wanted, re.Pattern[str]] = {
+    "a number": re.compile(r"(TINY|SMALL|BIG|HUGE)INT|INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BOOLEAN"),
+    "true or false": re.compile("BOOLEAN"),
+}
+
+
+def added(columns: Mapping[str, str], texts: Mapping[tuple[str, ...], str]) -> tuple[dict[str, str], list[Finding]]:
+    """Types of columns and of those that expressions add to them, each of which may use the ones before it.
+
+    texts: path in the declaration, which ends in the new column's name, to the expression.
+    """
+    import duckdb
+
+    types, findings = dict(columns), []
+    with duckdb.connect(":memory:") as con:
+        _create(con, columns)
+        for path, text in texts.items():
+            try:
+                types[path[-1]] = _type(con, text)
+            except ValueError as error:
+                findings.append((path, str(error)))
+                continue
+            con.execute(f"ALTER TABLE typed ADD COLUMN {expressions.identifier(path[-1])} {types[path[-1]]}").fetchall()
+    return types, findings
+
+
+def unsuited(columns: Mapping[str, str], texts: Iterable[tuple[tuple[str, ...], str | None, Wanted]]) -> list[Finding]:
+    """Expressions (path, text, what is wanted) over these columns that give something else; None is no expression."""
+    import duckdb
+
+    findings = []
+    with duckdb.connect(":memory:") as con:
+        _create(con, columns)
+        for path, text, wanted in texts:
+            if text is None:
+                continue
+            try:
+                found = _type(con, text)
+            except ValueError as error:
+                findings.append((path, str(error)))
+                continue
+            if not ACCEPTED[wanted].fullmatch(found):
+                findings.append((path, f"{text!r} is of type {found}; allowed here: {wanted}"))
+    return findings
+
+
+def _create(con: "duckdb.DuckDBPyConnection", columns: Mapping[str, str]) -> None:
+    con.execute(
+        f"CREATE TABLE typed ({', '.join(f'{expressions.identifier(name)} {kind}' for name, kind in columns.items())})"
+    ).fetchall()
+
+
+def _type(con: "duckdb.DuckDBPyConnection", text: str) -> str:
+    import duckdb
+
+    try:
+        return str(con.execute(f"DESCRIBE SELECT {expressions.sql(text)} AS value FROM typed").fetchall()[0][1])
+    except duckdb.Error as error:
+        raise ValueError(f"{text!r} cannot be computed: {str(error).splitlines()[0]}") from None
