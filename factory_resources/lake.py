@@ -210,7 +210,8 @@ class Lake(dg.ConfigurableResource):
         # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
         import fsspec
 
-        options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+        # Files come and go while this process lives: a listing is old as soon as it is made.
+        options: dict[str, Any] = {"use_listings_cache": False}
         if url := self.storage_options.get("aws_endpoint_url"):
             options["endpoint_url"] = url
         con.register_filesystem(fsspec.filesystem(scheme, **options))

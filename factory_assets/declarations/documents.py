@@ -68,6 +68,7 @@ def read(file: Path) -> list[Document]:
         loader = _Loader(text)
         while loader.check_node():
             node = loader.get_node()
+            assert node is not None  # check_node has just seen it
             problems += _repeated(file, node, ())
             value = loader.construct_document(node)
             if value is not None:

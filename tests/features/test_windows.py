@@ -407,6 +407,27 @@ def test_an_entity_is_active_if_it_had_a_known_event_in_time(
             assert all(t == oracle.close(ds) for ds, _, t in found)
 
 
+@pytest.mark.parametrize(
+    ("event_time", "known_at", "days"),
+    [
+        (START, START, [0]),
+        (START + MICROSECOND, START + MICROSECOND, [0, 1]),
+        (START + DAY - MICROSECOND, START + DAY, [0, 1]),
+        (START + DAY - MICROSECOND, START + DAY + MICROSECOND, [1]),
+        (START + DAY, START + DAY, [1]),
+        (START + HOUR, START + 2 * DAY, [1]),
+        (START + HOUR, START + 2 * DAY + MICROSECOND, []),
+    ],
+)  # fmt: skip
+def test_an_entity_is_active_from_the_close_at_which_it_is_known_until_its_event_is_too_old(
+    con: duckdb.DuckDBPyConnection, event_time: dt.datetime, known_at: dt.datetime, days: list[int]
+) -> None:
+    create(con, "events", table([event_at(event_time, known_at)]))
+    asked = [START.date() + i * DAY for i in range(5)]
+    found = con.execute(active_entities("events", "who", asked, 2 * DAY)).fetchall()
+    assert sorted(ds for ds, _, _ in found) == [START.date() + i * DAY for i in days]
+
+
 def test_nobody_is_active_where_nothing_happened(con: duckdb.DuckDBPyConnection) -> None:
     create(con, "events", table([]))
     assert con.execute(active_entities("events", "who", [START.date()], DAY)).fetchall() == []
