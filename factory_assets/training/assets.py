@@ -90,6 +90,8 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             holdout_opens = close_of(span.holdout_from - dt.timedelta(days=1))
             train, tables = labelled(con, lake, line.name, span.train_from, span.train_to, holdout_opens)
             recent = lake.read(f"{line.name}/examples", span.holdout_from, span.holdout_to, empty_if_absent=True)
+            # Read in the order of files, which a repeated write changes; the sample that is kept must not change with it.
+            recent = recent.sort_by([("observed_at", "ascending"), ("example_id", "ascending")])
         context.log.info(
             f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(context.partition_keys)} nodes"
         )
