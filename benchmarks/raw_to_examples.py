@@ -1,6 +1,6 @@
 """What does a long range of days cost from raw files to examples, against one bare query for the same features?
 
-    .venv/bin/python benchmarks/raw_to_examples.py [--years 1] [DATA]
+    .venv/bin/python benchmarks/raw_to_examples.py [--years 1] [--events memory] [DATA]
 
 The six months of card transactions (183 days, 1.75 million rows; a year is the same data again, shifted by 183 days) go
 through the contract's checks, quarantine, point-in-time windows and three Delta tables, each asset in one run over the
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import duckdb
 import typer
@@ -127,7 +127,7 @@ def declare(folder: Path, data: Path, last: dt.date) -> None:
     os.environ |= {"FACTORY_DEFS": str(folder), "CARD_TRANSACTIONS": str(data)}
 
 
-def deployed() -> "Deployment":
+def deployed(events: str) -> "Deployment":
     import dagster as dg
 
     from factory_assets.automation.catchup import Deployment
@@ -142,7 +142,8 @@ def deployed() -> "Deployment":
 
     prepare_home()
     held = resources()
-    return Deployment(load(declarations(), render), defs(), dg.DagsterInstance.get(), held["lake"], held["ledger"])
+    instance = dg.DagsterInstance.ephemeral() if events == "memory" else dg.DagsterInstance.get()
+    return Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"])
 
 
 def differing(deployment: "Deployment", out: Path) -> int:
@@ -166,10 +167,10 @@ def differing(deployment: "Deployment", out: Path) -> int:
         return int(con.execute(query).fetchall()[0][0])
 
 
-def show(rows: int, days: int, peer: list[Cost], stations: dict[str, Cost]) -> None:
+def show(title: str, rows: int, peer: list[Cost], stations: dict[str, Cost]) -> None:
     median = statistics.median(cost.seconds for cost in peer)
     median_cpu = statistics.median(cost.cpu for cost in peer)
-    table = Table(title=f"{rows:,} rows, {days} days, {os.cpu_count()} cores", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for heading in ("seconds", "rows/s", "x bare", "CPU s", "x bare CPU", "peak MB"):
         table.add_column(heading, justify="right")
@@ -193,6 +194,7 @@ def show(rows: int, days: int, peer: list[Cost], stations: dict[str, Cost]) -> N
 def run(
     data: Annotated[Path, typer.Argument(help="Folder of the raw Parquet files.")] = DATA,
     years: Annotated[float, typer.Option(help="Years of data: 0.5 as published, 1 and more by shifted copies.")] = 0.5,
+    events: Annotated[Literal["sqlite", "memory"], typer.Option(help="Where Dagster keeps its events.")] = "sqlite",
 ) -> None:
     """Measure raw → events → examples against one bare query."""
     halves = round(2 * years)
@@ -209,11 +211,12 @@ def run(
         with console.status("preparing") as status:
             rows = replicate(data, home / "data", halves)
             declare(home / "declarations", home / "data", last)
-            deployment = deployed()
+            deployment = deployed(events)
             peer, stations = measured(deployment, home, last, lambda what: status.update(what))
             status.update("comparing every feature of every row")
             wrong = differing(deployment, home / "bare.parquet")
-        show(rows, HALF_YEAR * halves, peer, stations)
+        title = f"{rows:,} rows, {HALF_YEAR * halves} days, {os.cpu_count()} cores, events in {events}"
+        show(title, rows, peer, stations)
         console.print(f"rows that differ between the two: {wrong}", highlight=False)
         sys.exit(bool(wrong))
 

@@ -19,7 +19,7 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
-from factory_assets.events.sources import Delivery, told
+from factory_assets.events.sources import NOTHING, Delivery, told
 
 Role = Literal["event_time", "known_at"]
 
@@ -78,7 +78,7 @@ def _create(
     today: dt.date,
 ) -> dict[str, str]:
     """Create `landed`; returns the sources that cannot be trusted with any day, and why."""
-    none = Delivery("SELECT NULL::VARCHAR AS _source, NULL::VARCHAR AS _line WHERE false", {}, (), days[0])
+    none = Delivery(NOTHING, {}, (), days[0])
     placed = [_placed(con, declared, delivery, days, today) for delivery in delivered or [none]]
     queries = " UNION ALL BY NAME ".join(query for query, _ in placed)
     con.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {queries}").fetchall()

@@ -58,12 +58,12 @@ def deliveries(con: duckdb.DuckDBPyConnection, stream: Stream, days: Sequence[dt
     Of a stream with a file a day, a file that cannot be read is a delivery with a problem, and the other days go on.
     Raises SourceError where the days of an unreadable file are not known.
     """
-    uri = getattr(stream.source, "uri", "")
-    if "://" in uri:
+    scheme, remote, _ = getattr(stream.source, "uri", "").partition("://")
+    if remote and scheme not in con.list_filesystems():
         import fsspec
 
         # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
-        con.register_filesystem(fsspec.core.url_to_fs(uri)[0])
+        con.register_filesystem(fsspec.filesystem(scheme))
     return SOURCES[stream.source.kind](con, stream, days)
 
 
@@ -103,6 +103,7 @@ def _files(uri: str) -> list[str]:
     import fsspec
 
     filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem.invalidate_cache()  # a process may live for weeks, and files arrive
     return sorted(filesystem.unstrip_protocol(file) for file in filesystem.glob(path))
 
 

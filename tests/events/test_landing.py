@@ -241,8 +241,7 @@ def test_files_of_any_file_system_are_read(con):
     assert con.execute("SELECT source, rows FROM deliveries").fetchall() == [
         ("memory:///feed/orders-2024-03-10.csv", 2)
     ]
-    with duckdb.connect() as other:
-        assert read(other, {"kind": "parquet", "uri": "memory://feed/*.parquet"}, [DAY]) == {DAY: 1}
+    assert read(con, {"kind": "parquet", "uri": "memory://feed/*.parquet"}, [DAY]) == {DAY: 1}
 
 
 def test_a_folder_named_after_the_day_column_is_read(con, tmp_path):
@@ -252,8 +251,7 @@ def test_a_folder_named_after_the_day_column_is_read(con, tmp_path):
         pq.write_table(pa.table({"id": [1, 2], "at": [dt.datetime.combine(day, dt.time(5))] * 2}), folder / "a.parquet")
     both = [DAY, DAY + dt.timedelta(1)]
     assert read(con, {"kind": "parquet", "uri": f"{tmp_path}/ds={{day}}/*.parquet"}, both) == dict.fromkeys(both, 2)
-    with duckdb.connect() as other:
-        assert read(other, {"kind": "parquet", "uri": f"{tmp_path}/*/*.parquet"}, both) == dict.fromkeys(both, 2)
+    assert read(con, {"kind": "parquet", "uri": f"{tmp_path}/*/*.parquet"}, both) == dict.fromkeys(both, 2)
 
 
 def test_a_file_that_breaks_off_in_the_middle_costs_its_own_day(con, tmp_path: Path):
