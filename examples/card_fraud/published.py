@@ -37,7 +37,7 @@ PUBLISHED = {
     "decision tree": (0.788, 0.309, 0.243),
     "random forest": (0.867, 0.658, 0.287),
     "XGBoost": (0.862, 0.639, 0.273),
-    "XGBoost, best tuned on 4 weeks": (0.871, 0.694, 0.304),
+    "XGBoost tuned, 4 weeks": (0.871, 0.694, 0.304),
 }
 TRAIN = (dt.date(2018, 7, 25), dt.date(2018, 7, 31))
 TEST = (dt.date(2018, 8, 8), dt.date(2018, 8, 14))
@@ -166,7 +166,7 @@ def compare(ours: dict[str, tuple[float, float, float]]) -> Table:
         table.add_row(f"published: {name}", *[f"{value:.3f}" for value in values])
     table.add_section()
     for name, values in ours.items():
-        table.add_row(f"[bold]{name}[/bold]", *[f"{value:.3f}" for value in values])
+        table.add_row(f"[bold]ours: {name}[/bold]", *[f"{value:.3f}" for value in values])
     return table
 
 
@@ -191,10 +191,10 @@ def main() -> int:
             return 1
         status.update("logistic regression on the published week")
         split = published_split(deployed)
-        ours = {"logistic regression, 1 week": measure(split.test, logistic_regression(deployed, split))}
+        ours = {"logistic regression": measure(split.test, logistic_regression(deployed, split))}
         status.update(f"the line as of {AS_OF}")
         model = champion(deployed)
-        name = f"champion of {LINE} ({model.manifest['candidate']}), 4 weeks"
+        name = f"champion ({model.manifest['candidate']}), 4 weeks"
         ours[name] = measure(split.test, model.predict(split.test))
     for part, rows in (("train", split.train), ("test", split.test)):
         console.print(
