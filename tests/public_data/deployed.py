@@ -1,4 +1,4 @@
-"""An example's declarations on real stations, in a temporary home: with texts replaced, so that a test takes seconds."""
+"""An example's declarations on real stations, in a temporary home: with texts replaced, where a test needs less or other data."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ DATA = REPOSITORY.parent / "shared" / "data"
 
 @contextmanager
 def deployed(
-    folder: Path, example: str, environment: Mapping[str, str], shorter: Mapping[str, str]
+    folder: Path, example: str, environment: Mapping[str, str], replaced: Mapping[str, str]
 ) -> Iterator[Deployment]:
     """The example of that name, deployed in an empty folder.
 
-    environment: variables that its declarations read. shorter: what to replace in them; each text must be there.
+    environment: variables that its declarations read. replaced: what to write in them instead of what; each text must be there.
     """
     declarations = folder / "defs"
     declarations.mkdir(parents=True)
-    for file in (REPOSITORY / "examples" / example).glob("*.yaml"):
-        (declarations / file.name).write_text(file.read_text())
-    text = (declarations / "defs.yaml").read_text()
-    for found, replacement in shorter.items():
-        assert found in text, found
-        text = text.replace(found, replacement)
-    (declarations / "defs.yaml").write_text(text)
+    texts = {file.name: file.read_text() for file in (REPOSITORY / "examples" / example).glob("*.yaml")}
+    for found, replacement in replaced.items():
+        assert any(found in text for text in texts.values()), found
+        texts = {name: text.replace(found, replacement) for name, text in texts.items()}
+    for name, text in texts.items():
+        (declarations / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
         for name, value in {**environment, "FACTORY_DEFS": str(declarations)}.items():
             patch.setenv(name, value)

@@ -268,8 +268,6 @@ def test_a_writer_killed_in_the_middle_leaves_the_previous_version_and_a_rerun_a
 @pytest.fixture(scope="module")
 def object_store() -> Iterator[str]:
     """Endpoint of an S3 server on this machine, with a bucket `lake`."""
-    pytest.importorskip("s3fs", reason="s3fs reads object stores: pip install model-factory[s3]")
-    pytest.importorskip("moto.server", reason="moto plays the object store: pip install 'moto[server]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
