@@ -102,7 +102,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 version = release(
                     archive, line, span, outcome, rows_within(train, outcome.node), rows_within(recent, outcome.node)
                 )
-                ledger.register(_record(declared, span, outcome, version, tables, archive, context.run_id, started))
+                ledger.register(_record(declared, span, outcome, version, tables, archive, context.run.run_id, started))
             metadata[outcome.node] = _metadata(outcome, version, span)
             tags[outcome.node] = {DATA_VERSION: version or "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
