@@ -1,12 +1,17 @@
 """What must a day of a stream look like? The contract, as it stands in contract.yaml."""
 
-from typing import Literal
+import datetime as dt
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared
+from factory_assets.declarations.base import ColumnName, Declared, Duration, Name
 
-ColumnType = Literal["integer", "double", "boolean", "string", "timestamp", "date"]
+ColumnType = Literal["integer", "double", "boolean", "string", "timestamp", "date", "integers", "doubles", "strings"]
+#: Where rows are read: for training, which needs labels, or for serving, which does not have them yet.
+Environment = Literal["training", "serving"]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+WEEKDAYS: tuple[str, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 #: Column type -> type in DuckDB and in the lake.
 SQL_TYPES: dict[str, str] = {
     "integer": "BIGINT",
@@ -15,7 +20,49 @@ SQL_TYPES: dict[str, str] = {
     "string": "VARCHAR",
     "timestamp": "TIMESTAMP",
     "date": "DATE",
+    "integers": "BIGINT[]",
+    "doubles": "DOUBLE[]",
+    "strings": "VARCHAR[]",
 }
+LISTS = ("integers", "doubles", "strings")
+
+
+class Presence(Declared):
+    """How many rows of a day must have a value."""
+
+    min_fraction: float = Field(1.0, ge=0, le=1, description="Share of rows that must have a value.")
+    min_count: int = Field(0, ge=0, description="Number of rows that must have a value.")
+    every: Literal["day", "hour"] = Field(
+        "day", description="Whether the share must hold over the day, or in every hour that has 20 rows or more."
+    )
+    by: ColumnName | None = Field(
+        None, description="A column of few values; the share must hold for each of them that has 20 rows or more."
+    )
+
+
+class ValueCount(Declared):
+    """How many values a list may hold."""
+
+    min: int = Field(0, ge=0, description="Fewest values.")
+    max: int | None = Field(None, ge=0, description="Most values.")
+
+
+class Amount(Declared):
+    """How much of something a day may have: between bounds, and against the median of the recent past."""
+
+    min: int | None = Field(None, ge=0, description="Fewest.")
+    max: int | None = Field(None, ge=0, description="Most.")
+    max_change: float | None = Field(
+        None,
+        gt=0,
+        description="Largest change against the median of recent days, as a share of it: 0.5 is half as much again.",
+    )
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> "Amount":
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is larger than max {self.max}")
+        return self
 
 
 class Column(Declared):
@@ -35,6 +82,29 @@ class Column(Declared):
     format: str | None = Field(
         None, description="strptime format of a timestamp or date delivered as text; ISO 8601 if absent."
     )
+
+    presence: Presence | None = Field(
+        None, description="How many rows of a day must have a value, for a nullable column."
+    )
+    value_count: ValueCount | None = Field(None, description="How many values a list holds, for a column of lists.")
+    distinct: Amount | None = Field(None, description="How many different values a day has.")
+    max_shift: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Largest Jensen-Shannon divergence (0 to 1) between the day's values and the recent past's.",
+    )
+    not_in: list[Environment] = Field(
+        [], description="Environments whose deliveries do not have the column, such as a label in serving."
+    )
+
+    @model_validator(mode="after")
+    def _lists_alone_hold_several_values(self) -> "Column":
+        if self.value_count is not None and self.type not in LISTS:
+            raise ValueError(f"value_count applies to {', '.join(LISTS)}, not to {self.type}")
+        if self.type in LISTS and (self.distinct is not None or self.max_shift is not None):
+            raise ValueError(f"distinct and max_shift do not apply to {self.type}")
+        return self
 
     @model_validator(mode="after")
     def _bounds_suit_the_type(self) -> "Column":
@@ -69,6 +139,20 @@ class Contract(Declared):
     tolerance: float = Field(
         0.05, ge=0, lt=1, description="Share of a day's rows that may break one rule; above it the day is blocked."
     )
+    rules: dict[Name, str] = Field(
+        {}, description="What must be true of every row, as named row expressions over columns and derived columns."
+    )
+    volume: Amount | None = Field(None, description="How many rows a day has.")
+    past: Duration = Field(
+        dt.timedelta(days=28), description="The recent past that days are held against, in whole days."
+    )
+    quiet: list[Weekday | dt.date] = Field(
+        [], description="Weekdays and dates on which nothing is expected: an empty day is no outage then."
+    )
+    warn: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        [],
+        description="Rules, by the name that verdicts give them, that only inform: they set no row aside and block no day.",
+    )
 
     @model_validator(mode="after")
     def _columns_differ_in_more_than_case(self) -> "Contract":
@@ -80,3 +164,30 @@ class Contract(Declared):
                 )
             seen[name.lower()] = name
         return self
+
+    @model_validator(mode="after")
+    def _past_is_whole_days(self) -> "Contract":
+        if self.past < dt.timedelta(days=1) or self.past % dt.timedelta(days=1):
+            raise ValueError(f"past {self.past} is not one whole day or more")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_have_names_of_their_own(self) -> "Contract":
+        taken = [name for name in self.rules if name in self.columns]
+        if taken:
+            raise ValueError(f"rule {taken[0]!r} has the name of a column")
+        return self
+
+    def is_quiet(self, day: dt.date) -> bool:
+        """Whether nothing is expected on a day."""
+        return day in self.quiet or WEEKDAYS[day.weekday()] in self.quiet
+
+    def within(self, environment: Environment) -> "Contract":
+        """The contract of one environment: columns that are not delivered there may be absent and empty."""
+        columns = {
+            name: column.model_copy(update={"required": False, "nullable": True, "presence": None, "max_shift": None})
+            if environment in column.not_in
+            else column
+            for name, column in self.columns.items()
+        }
+        return self.model_copy(update={"columns": columns})

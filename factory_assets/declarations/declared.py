@@ -40,11 +40,15 @@ class DeclaredStream:
         """What is wrong between the stream and its contract, and in its expressions, as (path, message) pairs."""
         if findings := self.stream.check(self.contract) or self._typed[1]:
             return findings
-        truths = {"rules": self.stream.rules, "exclude": self.stream.exclude}
-        return types.unsuited(
+        truths = {"rules": self.stream.rules, "exclude": self.stream.exclude, "contract": self.contract.rules}
+        found = types.unsuited(
             self._typed[0],
             [((field, name), text, "true or false") for field, texts in truths.items() for name, text in texts.items()],
         )
+        return [
+            ((path[0],), f"rule {path[1]!r}: {message}") if path[0] == "contract" else (path, message)
+            for path, message in found
+        ]
 
 
 @dataclass(frozen=True)

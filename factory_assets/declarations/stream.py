@@ -114,6 +114,19 @@ class Stream(Declared):
                 known.append(name)
         for name, text in self.exclude.items():
             problems += _problems(("exclude", name), text, known)
+        for name, text in contract.rules.items():
+            problems += [
+                (("contract",), f"rule {name!r}: {message}") for _, message in _problems(("contract",), text, known)
+            ]
+        problems += [
+            (
+                ("contract",),
+                f"presence of {name!r} is asked for by {column.presence.by!r}, which is not a column; "
+                f"columns here: {', '.join(known)}",
+            )
+            for name, column in contract.columns.items()
+            if column.presence and column.presence.by and column.presence.by not in known
+        ]
         if self.id not in known:
             problems.append((("id",), f"{self.id!r} is not a column; columns here: {', '.join(known)}"))
         for field in ("event_time", "known_at"):
