@@ -36,6 +36,10 @@ class DeclaredStream:
             raise ValueError("; ".join(message for _, message in findings))
         return {name: kind for name, kind in found.items() if name not in TIMES} | dict.fromkeys(TIMES, "TIMESTAMP")
 
+    def column_type(self, name: str) -> str:
+        """Type in DuckDB of a column of the contract."""
+        return SQL_TYPES[self.contract.columns[name].type]
+
     def check(self) -> list[Finding]:
         """What is wrong between the stream and its contract, and in its expressions, as (path, message) pairs."""
         if findings := self.stream.check(self.contract) or self._typed[1]:

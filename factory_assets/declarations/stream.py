@@ -40,6 +40,41 @@ class SimulationSource(Declared):
     orders_per_day: int = Field(1500, ge=300, le=500_000, description="Mean number of orders a day.")
 
 
+class Cleansing(Declared):
+    """How values of one column are put right, by exactly one of the ways. Rows are dropped by `exclude`."""
+
+    column: ColumnName = Field(description="Column of the contract.")
+    null_if: list[str | int | float | bool] | None = Field(
+        None, min_length=1, description="Values that stand for an empty one, such as -1 or 999."
+    )
+    recode: dict[str | int | float | bool, str | int | float | bool] | None = Field(
+        None, min_length=1, description="Value delivered to value meant; others stay as they are."
+    )
+    clip: tuple[float, float] | None = Field(
+        None, description="Smallest and largest value; beyond, the bound is taken."
+    )
+    impute: str | int | float | bool | None = Field(None, description="Value that an empty one gets.")
+    to: str | None = Field(None, description="Row expression that gives the value, such as upper(trim(city)).")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Cleansing":
+        ways = ("null_if", "recode", "clip", "impute", "to")
+        given = [way for way in ways if getattr(self, way) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(ways)}; found {', '.join(given) or 'none'}")
+        if self.clip is not None and self.clip[0] > self.clip[1]:
+            raise ValueError(f"clip's {self.clip[0]:g} is larger than its {self.clip[1]:g}")
+        return self
+
+    @property
+    def values(self) -> list[str | int | float | bool]:
+        """The plain values that the rule compares with or puts in place."""
+        given: list[str | int | float | bool] = [*(self.null_if or []), *(self.clip or ())]
+        for old, new in (self.recode or {}).items():
+            given += [old, new]
+        return given if self.impute is None else [*given, self.impute]
+
+
 Source = Annotated[ParquetSource | CsvSource | SimulationSource, Field(discriminator="kind")]
 
 
@@ -59,6 +94,9 @@ class Stream(Declared):
     start: dt.date = Field(description="First day of the stream, in UTC.")
     end: dt.date | None = Field(None, description="Last day, for a finite data set; absent, the stream goes on.")
     contract: str = Field("contract.yaml", description="The contract's file, relative to the declaration.")
+    cleanse: dict[Name, Cleansing] = Field(
+        {}, description="Named rules that put values right before rows are judged, in their order, counted by name."
+    )
     derive: dict[ColumnName, str] = Field(
         {}, description="New columns as row expressions; a later one may use an earlier one."
     )
@@ -106,6 +144,8 @@ class Stream(Declared):
             for column in known
             if column in RESERVED and column not in (self.event_time, self.known_at)
         ]
+        for rule_name, rule in self.cleanse.items():
+            problems += _cleansing_problems(("cleanse", rule_name), rule, contract)
         for field, entries in (("derive", self.derive), ("rules", self.rules)):
             for name, text in entries.items():
                 if name in known or name in RESERVED:
@@ -156,3 +196,29 @@ def _problems(path: tuple[str, ...], text: str, known: list[str]) -> list[tuple[
     except ValueError as error:
         return [(path, str(error))]
     return []
+
+
+def _cleansing_problems(
+    path: tuple[str, ...], rule: Cleansing, contract: Contract
+) -> list[tuple[tuple[str, ...], str]]:
+    known = list(contract.columns)
+    if rule.column not in known:
+        return [((*path, "column"), f"{rule.column!r} is not a column; columns here: {', '.join(known)}")]
+    kind = contract.columns[rule.column].type
+    if rule.to is not None:
+        return _problems((*path, "to"), rule.to, known)
+    wanted: dict[str, tuple[type, ...]] = {
+        "integer": (int,), "double": (int, float), "boolean": (bool,), "string": (str,)
+    }  # fmt: skip
+    if kind not in wanted:
+        return [
+            ((*path, "column"), f"{rule.column!r} is of type {kind}; allowed here: {', '.join(wanted)}, or use `to`")
+        ]
+    if rule.clip is not None and kind not in ("integer", "double"):
+        return [((*path, "clip"), f"{rule.column!r} is of type {kind}; allowed: integer, double")]
+    values = rule.values if rule.clip is None else []
+    return [
+        (path, f"{value!r} is no {kind}, which {rule.column!r} is")
+        for value in values
+        if type(value) not in wanted[kind]
+    ]

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES
-from factory_assets.events import landing, sources, statistics, validation
+from factory_assets.declarations.expressions import identifier
+from factory_assets.events import day_rules, landing, sources, statistics, validation
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
 from factory_resources.lake import BATCH_ROWS, Lake
@@ -104,8 +106,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
-            lake.view(con, "raw", f"{stream.name}/raw", days[0], days[-1], empty_if_absent=True)
-            lake.view(con, "deliveries", f"{stream.name}/deliveries", days[0], days[-1], empty_if_absent=True)
+            views_to_judge(con, lake, declared, days)
             verdicts = validation.judge(con, declared, days)
             blocked = {verdict.day: verdict.blocked for verdict in verdicts if verdict.blocked}
             if len(blocked) == len(days):
@@ -121,6 +122,24 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         yield from record_days(context, written, inputs, by_day=counts, blocked=blocked)
 
     return events
+
+
+def views_to_judge(
+    con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredStream, days: Sequence[dt.date]
+) -> None:
+    """The views that `validation.judge` reads: raw rows, deliveries, and events of the past where days are compared."""
+    name = declared.stream.name
+    for view in ("raw", "deliveries"):
+        lake.view(con, view, f"{name}/{view}", days[0], days[-1], empty_if_absent=True)
+    if day_rules.looks_back(declared):
+        before = days[0] - declared.contract.past
+        if lake.version(f"{name}/events") is None:
+            columns = ", ".join(f"NULL::{kind} AS {identifier(column)}" for column, kind in declared.types.items())
+            con.execute(
+                f"CREATE OR REPLACE TEMP VIEW past AS SELECT {columns}, NULL::DATE AS ds WHERE false"
+            ).fetchall()
+            return
+        lake.view(con, "past", f"{name}/events", before, days[0] - dt.timedelta(days=1), empty_if_absent=True)
 
 
 def all_blocked(stream: str, blocked: Mapping[dt.date, Sequence[str]]) -> dg.Failure:
@@ -143,6 +162,10 @@ def _counts(verdict: validation.Verdict) -> Mapping[str, Any]:
         "duplicates": verdict.duplicates,
         "quarantined": sum(verdict.quarantined.values()),
     }
+    if verdict.superseded:
+        counted["superseded"] = verdict.superseded
+    if verdict.cleansed:
+        counted["cleansed_by_rule"] = dg.MetadataValue.json(verdict.cleansed)
     if verdict.quarantined:
         counted["quarantined_by_rule"] = dg.MetadataValue.json(verdict.quarantined)
     if verdict.excluded:

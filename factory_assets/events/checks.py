@@ -11,18 +11,24 @@ import dagster as dg
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events.assets import all_blocked, partitions
-from factory_assets.events.expectations import CONCERNS, STRETCH_ROWS, Outcome, rows_to_validate, validate
-from factory_assets.events.validation import read_arrivals
+from factory_assets.events import day_rules
+from factory_assets.events.assets import all_blocked, partitions, views_to_judge
+from factory_assets.events.day_rules import Measured
+from factory_assets.events.expectations import STRETCH_ROWS, Failure, Outcome, concerns, rows_to_validate, validate
+from factory_assets.events.rules import Concern
+from factory_assets.events.validation import judge, read_arrivals
 from factory_assets.materialization import days_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
-DESCRIPTIONS = {
+DESCRIPTIONS: dict[Concern, str] = {
     "schema": "Files and required columns are delivered, values parse as the contract's type, events lie in the day.",
     "completeness": "Columns that may not be empty are not.",
     "ranges": "Values lie between min and max, or among those allowed.",
     "uniqueness": "No id occurs twice in a day.",
+    "volume": "As many rows are delivered as the contract expects, and none only on quiet days.",
+    "columns": "Rules over several columns hold.",
+    "distribution": "Columns have about as many different values as before, and about as often.",
 }
 
 
@@ -41,17 +47,20 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
                 description=f"{DESCRIPTIONS[concern]} Contract version {declared.contract.version}, tolerance "
                 f"{declared.contract.tolerance:.1%} of a day's rows a rule.",
             )
-            for concern in CONCERNS
+            for concern in concerns(declared)
         ],
     )
     def contract(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
+        measured = _measured(lake, engine, declared, days) if day_rules.applies(declared) else []
         outcomes = [
             outcome
             for stretch in _stretches(lake, declared, days)
-            for outcome in _validated(lake, engine, declared, stretch)
+            for outcome in _validated(
+                lake, engine, declared, stretch, [one for one in measured if stretch[0] <= one.day <= stretch[-1]]
+            )
         ]
-        for concern in CONCERNS:
+        for concern in concerns(declared):
             yield report(
                 context, key, concern, [_finding(outcome) for outcome in outcomes if outcome.concern == concern]
             )
@@ -80,12 +89,22 @@ def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Ite
     yield stretch
 
 
-def _validated(lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date]) -> list[Outcome]:
+def _measured(lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date]) -> list[Measured]:
+    """What the rules on whole days find: in one pass over the range, since each day is part of the next one's past."""
+    with engine.connect() as con:
+        views_to_judge(con, lake, declared, days)
+        return [one for verdict in judge(con, declared, days) for one in verdict.measured]
+
+
+def _validated(
+    lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date], measured: list[Measured]
+) -> list[Outcome]:
     with engine.connect() as con:
         for name in ("raw", "deliveries"):
             lake.view(con, name, f"{declared.stream.name}/{name}", days[0], days[-1], empty_if_absent=True)
         came = read_arrivals(con)
-        return validate(declared, con.sql(rows_to_validate(declared)).to_arrow_table(), came, days)
+        rows = con.sql(rows_to_validate(declared)).to_arrow_table()
+        return validate(declared, rows, came, days, measured)
 
 
 def _finding(outcome: Outcome) -> Finding:
@@ -97,18 +116,15 @@ def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
     if outcome.notes:
         metadata["notes"] = dg.MetadataValue.text("; ".join(outcome.notes))
     if outcome.failures:
-        metadata["failures"] = dg.MetadataValue.table(
-            [
-                dg.TableRecord(
-                    {
-                        "rule": failure.rule,
-                        "column": failure.column,
-                        "rows": failure.count,
-                        "share": round(failure.share, 6),
-                        "examples": failure.examples,
-                    }
-                )
-                for failure in outcome.failures
-            ]
-        )
+        metadata["failures"] = dg.MetadataValue.table([dg.TableRecord(_row(failure)) for failure in outcome.failures])
     return metadata
+
+
+def _row(failure: Failure) -> dict[str, str | int | float]:
+    return {
+        "rule": failure.rule.name,
+        "column": failure.rule.column,
+        "rows": failure.count,
+        "share": round(failure.share, 6),
+        "examples": failure.examples,
+    }

@@ -7,67 +7,93 @@ on days times rules. Rows are set aside by validation.py under the same rules; a
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from factory_assets.declarations import expressions
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.expressions import identifier
+from factory_assets.events import day_rules
+from factory_assets.events.day_rules import Measured
 from factory_assets.events.landing import Arrival
-from factory_assets.events.validation import (
+from factory_assets.events.rules import (
     Concern,
     Rule,
     allowed_values,
     essential,
-    judged_rows,
     required_columns,
-    row_content,
     row_rules,
     undelivered,
     unique_rule,
 )
+from factory_assets.events.validation import judged_rows, row_content
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CONCERNS: tuple[Concern, ...] = get_args(Concern)
 #: Rows that one validation holds in memory; a longer range is validated in stretches of whole days.
 STRETCH_ROWS = 400_000
 #: Offending values shown of a broken rule.
 SHOWN = 5
+#: Kinds of rules that rows break; the others are broken by deliveries and whole days.
+ROW_KINDS = (
+    "line",
+    "type",
+    "null",
+    "min",
+    "max",
+    "allowed",
+    "value_count",
+    "computes",
+    "rule",
+    "day",
+    "unique",
+    "once",
+)
+DELIVERY = Rule("schema", "delivery", "", "the day is delivered and can be read", "")
+OUTAGE = (
+    "nothing was delivered: an outage, or an empty day? Where such days are normal, the contract says so by "
+    "`quiet` or `volume: {min: 0}`"
+)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One rule that a day breaks: how many rows do, their share, and some of the values."""
+    """One rule that a day breaks: how many rows do, their share, some of the values, and whether that stops the day."""
 
-    column: str
-    rule: str
+    rule: Rule
     count: int
     share: float
     examples: str
+    blocking: bool = False
 
     @property
     def told(self) -> str:
-        return f"{self.rule}: not so for {self.count} rows, {self.share:.1%}" if self.column else self.rule
+        if self.rule.kind in ("exists", *ROW_KINDS):
+            return f"{self.rule.name}: not so for {self.count} rows, {self.share:.1%}"
+        return self.examples or self.rule.name
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The verdict on one concern of one day: passed, or what failed; `blocking` when more than tolerated."""
+    """The verdict on one concern of one day: passed, or what failed."""
 
     day: dt.date
     concern: Concern
     rows: int
     failures: tuple[Failure, ...] = ()
-    blocking: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         return not self.failures
+
+    @property
+    def blocking(self) -> bool:
+        return any(failure.blocking for failure in self.failures)
 
     @property
     def told(self) -> str:
@@ -82,45 +108,102 @@ class ExpectationsErrored(RuntimeError):
 def rows_to_validate(declared: DeclaredStream) -> str:
     """Query over a view `raw` for the rows that `validate` looks at: all but those left out on purpose."""
     names = dict.fromkeys([*declared.contract.columns, *essential(declared.stream)])
-    chosen = ", ".join(map(identifier, names))
-    return f"""SELECT {chosen}, _unparsed, _line, _failed, _source, ds, CAST(event_time AS DATE) AS event_day,
+    contract = declared.contract
+    lists = [name for name, column in contract.columns.items() if column.value_count]
+    parts = [*map(identifier, names), *(f'len({identifier(name)}) AS "{_length_of(name)}"' for name in lists)]
+    parts += [_breach(declared, rule) for rule in row_rules(declared) if rule.kind == "rule"]
+    return f"""SELECT {", ".join(parts)}, _unparsed, _line, _failed, _source, ds, CAST(event_time AS DATE) AS event_day,
                       {row_content(declared)} AS content
                FROM ({judged_rows(declared)}) WHERE _excluded IS NULL"""
 
 
+def concerns(declared: DeclaredStream) -> list[Concern]:
+    """What there is to be said about a day of the stream; each is a check."""
+    columns = declared.contract.columns.values()
+    found: list[Concern] = ["schema", "completeness", "ranges", "uniqueness", "volume"]
+    if declared.contract.rules:
+        found.append("columns")
+    if any(column.distinct or column.max_shift for column in columns):
+        found.append("distribution")
+    return found
+
+
 def validate(
-    declared: DeclaredStream, rows: pa.Table, came: Mapping[dt.date, Sequence[Arrival]], days: Sequence[dt.date]
+    declared: DeclaredStream,
+    rows: pa.Table,
+    came: Mapping[dt.date, Sequence[Arrival]],
+    days: Sequence[dt.date],
+    measured: Sequence[Measured] = (),
+    accepted: Collection[str] = (),
 ) -> list[Outcome]:
     """Validate days of raw rows, concern by concern.
 
     rows: the result of `rows_to_validate`. came: what arrived on each day; a day to which nothing came is absent.
+    measured: what `day_rules.measure` found of these days. accepted: rules whose failures somebody has accepted.
     Raises ExpectationsErrored.
     """
+    informing = {*declared.contract.warn, *accepted}
     totals = {row["values"]: row["counts"] for row in rows["ds"].value_counts().to_pylist()}
     found: dict[tuple[dt.date, str], list[Failure]] = defaultdict(list)
-    blocking = set()
     for day in days:
-        for reason in undelivered(declared, came.get(day)):
-            found[day, "schema"].append(Failure("", reason, totals.get(day, 0), 1.0, ""))
-            blocking.add((day, "schema"))
+        for reason in undelivered(declared, day, came.get(day)):
+            found[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, blocking=True))
+        if came.get(day) is None and not found[day, "schema"] and _is_outage(declared, day):
+            found[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
     for (day, rule), values in _broken(declared, rows, came, days).items():
         share = 1.0 if rule.kind == "exists" else len(values) / totals[day]
         shown = ", ".join(dict.fromkeys(str(value) for value in values[:SHOWN] if value is not None))
-        found[day, rule.concern].append(Failure(rule.column, rule.name, len(values), share, shown))
-        if share > declared.contract.tolerance and rule.kind != "once":
-            blocking.add((day, rule.concern))
+        blocks = share > declared.contract.tolerance and rule.kind != "once" and rule.name not in informing
+        found[day, rule.concern].append(Failure(rule, len(values), share, shown, blocks))
+    for one in _out_of_bounds(measured):
+        # A day without a row for a reason given has no other fault.
+        blocks = one.rule.name not in informing
+        found[one.day, one.rule.concern].append(Failure(one.rule, totals.get(one.day, 0), 1.0, one.told, blocks))
     return [
         Outcome(
             day,
             concern,
             totals.get(day, 0),
             tuple(found[day, concern]),
-            (day, concern) in blocking,
             _notes(declared, came.get(day)) if concern == "schema" else (),
         )
         for day in days
-        for concern in CONCERNS
+        for concern in concerns(declared)
     ]
+
+
+def _is_outage(declared: DeclaredStream, day: dt.date) -> bool:
+    """Whether a day without a delivery is suspicious, though no bound says so."""
+    return declared.contract.volume is None and not declared.contract.is_quiet(day)
+
+
+def _out_of_bounds(measured: Sequence[Measured]) -> list[Measured]:
+    """What Great Expectations finds outside its bounds: one row a measure, two expectations for all of them."""
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    if not measured:
+        return []
+    frame = pd.DataFrame(
+        {
+            "place": range(len(measured)),
+            "observed": [float(one.observed) for one in measured],
+            "low": pd.array([one.low for one in measured], dtype="Float64").to_numpy(float, na_value=float("nan")),
+            "high": pd.array([one.high for one in measured], dtype="Float64").to_numpy(float, na_value=float("nan")),
+        }
+    )
+    bounds = [("observed", "low"), ("high", "observed")]
+    expectations = [
+        gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+            column_A=larger, column_B=smaller, or_equal=True, ignore_row_if="either_value_is_missing"
+        )
+        for larger, smaller in bounds
+    ]
+    places: set[int] = set()
+    for result in evaluate(frame, expectations, ["place"]):
+        if not result.success:
+            places |= {entry["place"] for entry in result.result["unexpected_index_list"]}
+    return [measured[place] for place in sorted(places)]
 
 
 def _broken(
@@ -173,6 +256,25 @@ def _frame(declared: DeclaredStream, rows: pa.Table) -> "pd.DataFrame":
     return frame
 
 
+def _length_of(name: str) -> str:
+    return f"{name} (number of values)"
+
+
+def _breach_of(name: str) -> str:
+    return f"{name} (values that break it)"
+
+
+def _breach(declared: DeclaredStream, rule: Rule) -> str:
+    """SQL of a column that shows the values that break a rule over columns, null where it holds."""
+    shown = [f"'{name} ' || coalesce({identifier(name)}::VARCHAR, 'null')" for name in columns_of(declared, rule.name)]
+    return f"CASE WHEN {rule.broken} THEN concat_ws(', ', {', '.join(shown)}) END AS \"{_breach_of(rule.name)}\""
+
+
+def columns_of(declared: DeclaredStream, rule: str) -> list[str]:
+    """Columns that a rule of the contract reads."""
+    return sorted(expressions.columns(declared.contract.rules[rule]))
+
+
 def _text_of(name: str) -> str:
     return f"{name} (text that did not parse)"
 
@@ -205,11 +307,17 @@ def _expectation(declared: DeclaredStream, rule: Rule, frame: "pd.DataFrame") ->
         return gxe.ExpectColumnPairValuesToBeEqual(
             column_A="ds", column_B="event_day", ignore_row_if="either_value_is_missing"
         )
+    if rule.kind == "rule":
+        return gxe.ExpectColumnValuesToBeNull(column=_breach_of(name))
     if rule.kind == "null":
         return gxe.ExpectColumnValuesToNotBeNull(column=_filled(declared, frame, name))
     assert column is not None
     if rule.kind == "type":
         return gxe.ExpectColumnValuesToBeNull(column=_text_of(name))
+    if rule.kind == "value_count":
+        assert column.value_count is not None
+        bounds = column.value_count
+        return gxe.ExpectColumnValuesToBeBetween(column=_length_of(name), min_value=bounds.min, max_value=bounds.max)
     if rule.kind == "allowed":
         return gxe.ExpectColumnValuesToBeInSet(column=name, value_set=allowed_values(column))
     if rule.kind == "min":
@@ -232,24 +340,29 @@ def _run(
 
 
 def _repeated(declared: DeclaredStream, rows: pa.Table) -> Iterator[tuple[Rule, list[tuple[dt.date, Any]]]]:
-    """Ids that occur more than once in a day: with different rows, or with the same row again."""
+    """Ids that occur more than once in a day: with different rows, or with the same row again.
+
+    Rows with one id that are known at different times are corrections, and in order.
+    """
     import great_expectations.expectations as gxe
     import pyarrow.compute as pc
 
-    key = declared.stream.id
+    key, told = declared.stream.id, declared.stream.known_at
+    names = list(dict.fromkeys(["ds", key, "content", *([told] if told else [])]))
     # Rows without an id are another rule's; left in, they would make floating-point numbers of large ids.
-    frame = rows.select(["ds", key, "content"]).filter(pc.is_valid(rows[key])).to_pandas(date_as_object=True)
+    frame = rows.select(names).filter(pc.is_valid(rows[key])).to_pandas(date_as_object=True)
     if frame.empty:
         return
     # Ids need to be unique within a day; the day is part of the key because a validation covers many.
-    (result,) = evaluate(frame, [gxe.ExpectCompoundColumnsToBeUnique(column_list=["ds", key])], ["ds", "content"])
+    index = ["ds", "content", *([told] if told else [])]
+    (result,) = evaluate(frame, [gxe.ExpectCompoundColumnsToBeUnique(column_list=["ds", key])], index)
     if result.success:
         return
-    contents: dict[tuple[dt.date, Any], list[Any]] = defaultdict(list)
+    versions: dict[tuple[dt.date, Any, Any], list[Any]] = defaultdict(list)
     for entry in result.result["unexpected_index_list"]:
-        contents[entry["ds"], entry[key]].append(entry["content"])
-    different = [(*place, len(set(those)) - 1) for place, those in contents.items()]
-    again = [(*place, len(those) - len(set(those))) for place, those in contents.items()]
+        versions[entry["ds"], entry[key], str(entry[told]) if told else None].append(entry["content"])
+    different = [(day, value, len(set(those)) - 1) for (day, value, _), those in versions.items()]
+    again = [(day, value, len(those) - len(set(those))) for (day, value, _), those in versions.items()]
     unique = Rule("uniqueness", "unique", key, unique_rule(declared.stream), "")
     once = Rule("uniqueness", "once", key, "every row comes once", "")
     for rule, places in ((unique, different), (once, again)):

@@ -280,7 +280,12 @@ def with_derived(declared: DeclaredStream, rows: str) -> str:
     stream = declared.stream
     for name, text in {**stream.derive, **stream.rules}.items():
         rows = f"SELECT *, TRY({expressions.sql(text)}) AS {identifier(name)} FROM ({rows})"
-    computed = [*stream.derive.items(), *stream.rules.items(), *stream.exclude.items()]
+    computed = [
+        *stream.derive.items(),
+        *stream.rules.items(),
+        *stream.exclude.items(),
+        *declared.contract.rules.items(),
+    ]
     # Of an expression that can be computed, IS NULL is true or false; only an error makes it null.
     failing = [f"WHEN TRY({expressions.sql(text)} IS NULL) IS NULL THEN '{name}'" for name, text in computed]
     failed = f"CASE {' '.join(failing)} END" if failing else "NULL::VARCHAR"

@@ -5,40 +5,28 @@ was not delivered in full, or with more than the tolerated share of rows breakin
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.declarations.contract import Column
 from factory_assets.declarations.expressions import identifier
-from factory_assets.declarations.stream import Stream
+from factory_assets.events import day_rules
+from factory_assets.events.cleansing import cleansed
+from factory_assets.events.day_rules import Measured
 from factory_assets.events.landing import Arrival, arrivals, utc, with_derived
-from factory_assets.events.sources import expects_a_file
-
-Concern = Literal["schema", "completeness", "ranges", "uniqueness"]
-Kind = Literal["exists", "line", "type", "null", "min", "max", "allowed", "computes", "day", "unique", "once"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One thing that every row must satisfy. `broken` is SQL that is true for a row that does not, never null."""
-
-    concern: Concern
-    kind: Kind
-    column: str
-    name: str
-    broken: str
+from factory_assets.events.rules import Rule, lacking, missing_columns, row_rules, undelivered, unique_rule
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What validation found in one day.
 
-    rows = accepted + duplicates + all quarantined + all excluded. Accepted rows of a blocked day are held back.
+    rows = accepted + duplicates + superseded + all quarantined + all excluded. Accepted rows of a blocked day are held back.
+    superseded: rows to which a correction was delivered, the same id known later.
+    cleansed: rows that each cleansing rule changed.
     broken: rows that break each rule, an earlier rule notwithstanding; rules that none breaks are left out.
     """
 
@@ -46,103 +34,46 @@ class Verdict:
     rows: int
     accepted: int
     duplicates: int
+    superseded: int
     quarantined: dict[str, int]
     excluded: dict[str, int]
+    cleansed: dict[str, int]
     blocked: tuple[str, ...]
     broken: dict[str, int] = field(default_factory=dict)
+    measured: tuple[Measured, ...] = ()
 
 
-def row_rules(declared: DeclaredStream, lacking: Mapping[str, Sequence[str]] | None = None) -> list[Rule]:
-    """The rules of a stream in the order in which a row is judged.
-
-    lacking: for columns, the sources that came without them; there, an empty value breaks nothing.
-    """
-    stream, contract = declared.stream, declared.contract
-    rules = [Rule("schema", "line", "_line", "the line has a value for every column", "_line IS NOT NULL")]
-    for name, column in contract.columns.items():
-        unparsed = f"(_unparsed IS NOT NULL AND json_extract_string(_unparsed, '$.\"{name}\"') IS NOT NULL)"
-        if column.type != "string":
-            rules.append(Rule("schema", "type", name, f"{name} is {column.type}", unparsed))
-        if not column.nullable or name in essential(stream):
-            rules.append(_null_rule(name, (lacking or {}).get(name, []), f" AND NOT {unparsed}"))
-        rules += _value_rules(name, column)
-    for name in [*stream.derive, *stream.rules, *stream.exclude]:
-        rules.append(
-            Rule("schema", "computes", name, f"{name} can be computed", f"coalesce(_failed = '{name}', false)")
-        )
-    rules += [
-        _null_rule(name, [], " AND _failed IS NULL") for name in essential(stream) if name not in contract.columns
-    ]
-    other = "coalesce(CAST(event_time AS DATE) <> ds, false)"
-    rules.append(Rule("schema", "day", stream.event_time, f"{stream.event_time} lies in the day", other))
-    return rules
-
-
-def essential(stream: Stream) -> list[str]:
-    """Columns without which a row is no event: they may not be empty, whatever the contract says."""
-    return list(dict.fromkeys(name for name in (stream.id, stream.event_time, stream.known_at) if name))
-
-
-def unique_rule(stream: Stream) -> str:
-    """Name of the rule that no two different rows have one id."""
-    return f"{stream.id} is unique"
-
-
-def _null_rule(name: str, lacking: Sequence[str], unless: str) -> Rule:
-    broken = f"{identifier(name)} IS NULL AND _line IS NULL{unless}"
-    if lacking:
-        listed = ", ".join("'" + source.replace("'", "''") + "'" for source in lacking)
-        broken += f" AND _source NOT IN ({listed})"
-    return Rule("completeness", "null", name, f"{name} is not null", broken)
-
-
-def _value_rules(name: str, column: Column) -> list[Rule]:
-    quoted, rules = identifier(name), []
-    if column.min is not None:
-        below = f"coalesce({quoted} < '{column.min!r}'::DOUBLE, false)"
-        rules.append(Rule("ranges", "min", name, f"{name} >= {column.min:g}", below))
-    if column.max is not None:
-        above = f"coalesce({quoted} > '{column.max!r}'::DOUBLE, false)"
-        rules.append(Rule("ranges", "max", name, f"{name} <= {column.max:g}", above))
-    if column.allowed is not None:
-        listed = ", ".join(_literal(value) for value in allowed_values(column))
-        other = f"coalesce({quoted} NOT IN ({listed}), false)"
-        rules.append(Rule("ranges", "allowed", name, f"{name} is one of the allowed", other))
-    return rules
-
-
-def allowed_values(column: Column) -> list[str | int | float | bool]:
-    """The values allowed, in the column's type: among texts, a number stands for its digits."""
-    values = column.allowed or []
-    return [str(value) for value in values] if column.type == "string" else list(values)
-
-
-def _literal(value: str | int | float | bool) -> str:
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
-
-
-def judge(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, days: Sequence[dt.date]) -> list[Verdict]:
+def judge(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    days: Sequence[dt.date],
+    accepted: Collection[str] = (),
+) -> list[Verdict]:
     """Judge the rows of views `raw` and `deliveries`; create views `accepted` and `quarantined`, a verdict per day.
 
-    accepted: the columns of the events table and `ds`, blocked days left out.
+    Where the contract holds days against the recent past, a view `past` has the events of the days before.
+    accepted: rules whose failures somebody has accepted: they block no day.
+    accepted view: the columns of the events table and `ds`, blocked days left out.
     quarantined: ds, rule, source, unparsed (JSON of the texts that do not parse), line (text that is no row), raw_row
-        (JSON of the row's values).
+        (JSON of the row's values as delivered).
     """
     came = read_arrivals(con)
     rules = row_rules(declared, lacking(declared, came))
-    broken = " ".join(f"WHEN {rule.broken} THEN '{rule.name}'" for rule in rules)
+    strict = [rule for rule in rules if rule.name not in declared.contract.warn]
+    broken = " ".join(f"WHEN {rule.broken} THEN '{rule.name}'" for rule in strict)
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE judged AS
             SELECT *, CASE WHEN _excluded IS NOT NULL THEN NULL {broken} END AS _rule FROM ({judged_rows(declared)})"""
     ).fetchall()
-    _mark_duplicates(con, declared)
-    verdicts = _verdicts(con, declared, rules, came, days)
+    _mark_repeated(con, declared)
+    informing = {*declared.contract.warn, *accepted}
+    verdicts = _verdicts(con, declared, rules, came, days, informing)
     _split(con, declared, [verdict.day for verdict in verdicts if verdict.blocked])
     return verdicts
 
 
 def judged_rows(declared: DeclaredStream) -> str:
-    """Query over a view `raw`: its rows with derived columns, `event_time`, `known_at` and `_excluded`.
+    """Query over a view `raw`: its rows cleansed, with derived columns, `event_time`, `known_at` and `_excluded`.
 
     _excluded: the name under which the stream leaves the row out on purpose, or null; such a row is not judged.
     """
@@ -152,7 +83,8 @@ def judged_rows(declared: DeclaredStream) -> str:
     keep = f"* EXCLUDE ({', '.join(taken)})" if taken else "*"
     left_out = " ".join(f"WHEN TRY({expressions.sql(text)}) THEN '{name}'" for name, text in stream.exclude.items())
     excluded = f"CASE {left_out} END" if left_out else "NULL::VARCHAR"
-    return f"SELECT {keep}, {times}, {excluded} AS _excluded FROM ({with_derived(declared, 'SELECT * FROM raw')})"
+    rows = with_derived(declared, cleansed(declared, "SELECT * FROM raw"))
+    return f"SELECT {keep}, {times}, {excluded} AS _excluded FROM ({rows})"
 
 
 def read_arrivals(con: duckdb.DuckDBPyConnection) -> dict[dt.date, list[Arrival]]:
@@ -161,57 +93,35 @@ def read_arrivals(con: duckdb.DuckDBPyConnection) -> dict[dt.date, list[Arrival]
     return arrivals(dict(zip(("ds", "source", "columns", "problem"), row, strict=True)) for row in found)
 
 
-def lacking(declared: DeclaredStream, came: Mapping[dt.date, Sequence[Arrival]]) -> dict[str, list[str]]:
-    """Columns of the contract, and the sources that came without them."""
-    found: dict[str, list[str]] = {}
-    for arrival in {arrival for day in came.values() for arrival in day}:
-        for name in declared.contract.columns:
-            if name not in arrival.columns:
-                found.setdefault(name, []).append(arrival.source)
-    return found
+def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> None:
+    """A row delivered twice is kept once. Of different rows with one id the last known is kept, as a correction.
 
-
-def undelivered(declared: DeclaredStream, came: Sequence[Arrival] | None) -> list[str]:
-    """Why a day has no rows to judge: no file where one was due, or a file that cannot be read."""
-    if came is None:
-        return ["no file was delivered"] if expects_a_file(declared.stream) else []
-    return [f"{arrival.source} {arrival.problem}" for arrival in came if arrival.problem]
-
-
-def required_columns(declared: DeclaredStream) -> list[str]:
-    """Columns that every delivery must have: those that the contract requires, and the id and times in any case."""
-    needed = essential(declared.stream)
-    return [name for name, column in declared.contract.columns.items() if column.required or name in needed]
-
-
-def _missing_columns(declared: DeclaredStream, came: Sequence[Arrival] | None) -> list[str]:
-    return [
-        f"column {name} is missing"
-        for name in required_columns(declared)
-        if any(name not in arrival.columns for arrival in came or ())
-    ]
-
-
-def _mark_duplicates(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> None:
-    """A row delivered twice is kept once; of different rows with one id, the first known is kept, the rest set aside."""
-    key, content = identifier(declared.stream.id), row_content(declared)
+    Rows with one id that differ, though none is known later than the other, contradict each other: one is kept, the
+    rest set aside. Where the stream has no `known_at`, all are of that kind, and the earliest is kept.
+    """
+    stream = declared.stream
+    key, content = identifier(stream.id), row_content(declared)
+    order = "known_at DESC" if stream.known_at else "known_at"
+    corrected = "known_at < max(known_at) OVER (PARTITION BY ds, id)" if stream.known_at else "false"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE repeated_ids AS SELECT ds, {key} FROM judged
             WHERE _excluded IS NULL AND {key} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"""
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE repeated AS
-            SELECT judged.rowid AS row, {content} = first_value({content}) OVER same AS identical, row_number() OVER same AS place
-            FROM judged JOIN repeated_ids USING (ds, {key}) WHERE _rule IS NULL AND _excluded IS NULL
-            WINDOW same AS (PARTITION BY ds, {key} ORDER BY known_at, {content})"""
+            WITH those AS (SELECT judged.rowid AS row, ds, {key} AS id, known_at, {content} AS content
+                           FROM judged JOIN repeated_ids USING (ds, {key}) WHERE _rule IS NULL AND _excluded IS NULL)
+            SELECT row, CASE WHEN row_number() OVER (PARTITION BY ds, id, content ORDER BY row) > 1 THEN 'duplicate'
+                             WHEN {corrected} THEN 'superseded' ELSE 'contradiction' END AS kind
+            FROM those QUALIFY row_number() OVER (PARTITION BY ds, id ORDER BY {order}, content, row) > 1"""
     ).fetchall()
-    con.execute("ALTER TABLE judged ADD COLUMN _duplicate BOOLEAN DEFAULT false").fetchall()
+    con.execute("ALTER TABLE judged ADD COLUMN _repeated VARCHAR").fetchall()
     con.execute(
-        "UPDATE judged SET _duplicate = true FROM repeated WHERE judged.rowid = row AND place > 1 AND identical"
+        "UPDATE judged SET _repeated = kind FROM repeated WHERE judged.rowid = row AND kind <> 'contradiction'"
     ).fetchall()
     con.execute(
-        f"""UPDATE judged SET _rule = '{unique_rule(declared.stream)}'
-            FROM repeated WHERE judged.rowid = row AND place > 1 AND NOT identical"""
+        f"""UPDATE judged SET _rule = '{unique_rule(stream)}'
+            FROM repeated WHERE judged.rowid = row AND kind = 'contradiction'"""
     ).fetchall()
 
 
@@ -227,30 +137,59 @@ def _verdicts(
     rules: Sequence[Rule],
     came: Mapping[dt.date, Sequence[Arrival]],
     days: Sequence[dt.date],
+    informing: Collection[str],
 ) -> list[Verdict]:
     counts = ", ".join(f"count(*) FILTER (_excluded IS NULL AND ({rule.broken}))" for rule in rules)
     table = {
         row[0]: row[1:]
         for row in con.execute(
-            f"""SELECT ds, count(*), count(*) FILTER (_rule IS NULL AND _excluded IS NULL AND NOT _duplicate),
-                   count(*) FILTER (_duplicate), {counts} FROM judged GROUP BY ds"""
+            f"""SELECT ds, count(*), count(*) FILTER (_rule IS NULL AND _excluded IS NULL AND _repeated IS NULL),
+                   count(*) FILTER (_repeated = 'duplicate'), count(*) FILTER (_repeated = 'superseded'), {counts}
+                FROM judged GROUP BY ds"""
         ).fetchall()
     }
     conflicts = dict(con.execute(_conflicts(declared)).fetchall())
-    aside, left_out = _counted(con, "_rule"), _counted(con, "_excluded")
+    aside, left_out, changed = _counted(con, "_rule"), _counted(con, "_excluded"), _cleansed(con, declared)
     names = [*(rule.name for rule in rules), unique_rule(declared.stream)]
     verdicts = []
     for day in days:
-        rows, accepted, duplicates, *found = table.get(day, (0, 0, 0, *[0] * len(rules)))
+        rows, fit, duplicates, superseded, *found = table.get(day, (0, 0, 0, 0, *[0] * len(rules)))
         broken = {name: count for name, count in zip(names, [*found, conflicts.get(day, 0)], strict=True) if count}
         excluded = left_out.get(day, {})
+        intolerable = {name: count for name, count in broken.items() if name not in informing}
         reasons = (
-            undelivered(declared, came.get(day))
-            or _missing_columns(declared, came.get(day))
-            or _intolerable(broken, rows - sum(excluded.values()), declared.contract.tolerance)
+            undelivered(declared, day, came.get(day))
+            or [f"column {name} is missing" for name in missing_columns(declared, came.get(day))]
+            or _intolerable(intolerable, rows - sum(excluded.values()), declared.contract.tolerance)
         )
-        verdicts.append(Verdict(day, rows, accepted, duplicates, aside.get(day, {}), excluded, tuple(reasons), broken))
-    return verdicts
+        verdicts.append(
+            Verdict(
+                day, rows, fit, duplicates, superseded, aside.get(day, {}), excluded, changed.get(day, {}),
+                tuple(reasons), broken,
+            )
+        )  # fmt: skip
+    return _with_measures(con, declared, verdicts, came, informing)
+
+
+def _with_measures(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    verdicts: Sequence[Verdict],
+    came: Mapping[dt.date, Sequence[Arrival]],
+    informing: Collection[str],
+) -> list[Verdict]:
+    """Verdicts with what the rules on whole days measured; a day that breaks one is blocked as well."""
+    unfit = {verdict.day for verdict in verdicts if verdict.blocked}
+    days = [verdict.day for verdict in verdicts]
+    measured = day_rules.measure(con, declared, days, lacking(declared, came), unfit, informing)
+    found = []
+    for verdict in verdicts:
+        own = tuple(one for one in measured if one.day == verdict.day)
+        reasons = [one.told for one in own if not one.holds and one.rule.name not in informing]
+        # A day without rows for a reason given breaks no rule about its rows.
+        blocked = verdict.blocked or tuple(reasons)
+        found.append(replace(verdict, blocked=blocked, measured=own))
+    return found
 
 
 def _intolerable(broken: Mapping[str, int], rows: int, tolerance: float) -> list[str]:
@@ -263,10 +202,11 @@ def _intolerable(broken: Mapping[str, int], rows: int, tolerance: float) -> list
 
 
 def _conflicts(declared: DeclaredStream) -> str:
-    """Rows of each day whose id an earlier, different row has."""
+    """Rows of each day whose id another, different row has, which is no correction of it."""
     key = identifier(declared.stream.id)
+    version = "known_at" if declared.stream.known_at else "NULL"
     return f"""SELECT ds, sum(different - 1)::BIGINT FROM (
-                   SELECT ds, {key}, count(DISTINCT {row_content(declared)}) AS different
+                   SELECT ds, {key}, {version}, count(DISTINCT {row_content(declared)}) AS different
                    FROM judged JOIN repeated_ids USING (ds, {key}) WHERE _excluded IS NULL GROUP BY ALL)
                GROUP BY ds HAVING sum(different - 1) > 0"""
 
@@ -280,18 +220,30 @@ def _counted(con: duckdb.DuckDBPyConnection, name: str) -> dict[dt.date, dict[st
     return found
 
 
+def _cleansed(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> dict[dt.date, dict[str, int]]:
+    """Rows of each day that each cleansing rule changed."""
+    found: dict[dt.date, dict[str, int]] = {}
+    if declared.stream.cleanse:
+        query = "SELECT ds, name, count(*) FROM (SELECT ds, unnest(_cleansed) AS name FROM judged) GROUP BY ALL ORDER BY ALL"
+        for day, name, count in con.execute(query).fetchall():
+            found.setdefault(day, {})[name] = count
+    return found
+
+
 def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, blocked: Sequence[dt.date]) -> None:
     columns = ", ".join(identifier(name) for name in declared.types)
     closed = ", ".join(f"DATE '{day}'" for day in blocked) or "NULL::DATE"
     delivered = [identifier(name) for name in declared.contract.columns if name not in ("event_time", "known_at")]
-    packed = ", ".join(f"{name} := {name}" for name in delivered)
+    row = f"to_json(struct_pack({', '.join(f'{name} := {name}' for name in delivered)}))"
+    if declared.stream.cleanse:
+        row = f"json_merge_patch({row}, _was)"
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW accepted AS SELECT {columns}, ds FROM judged
-            WHERE _rule IS NULL AND _excluded IS NULL AND NOT _duplicate AND NOT coalesce(ds IN ({closed}), false)"""
+            WHERE _rule IS NULL AND _excluded IS NULL AND _repeated IS NULL AND NOT coalesce(ds IN ({closed}), false)"""
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW quarantined AS
             SELECT ds, _rule AS rule, _source AS source, _unparsed AS unparsed, _line AS line,
-                   to_json(struct_pack({packed}))::VARCHAR AS raw_row
+                   {row}::VARCHAR AS raw_row
             FROM judged WHERE _rule IS NOT NULL"""
     ).fetchall()

@@ -233,7 +233,8 @@ def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp
     ("right", "wrong", "line", "message"),
     [
         ("type: double", "type: float", 6,
-         "columns.amount.type: Input should be 'integer', 'double', 'boolean', 'string', 'timestamp', 'date', 'integers', 'doubles' or 'strings'; found 'float'"),
+         "columns.amount.type: Input should be 'integer', 'double', 'boolean', 'string', 'timestamp', 'date', 'integers', 'doubles' "
+         "or 'strings'; found 'float'"),
         ("min: 0", "minimum: 0", 6,
          "columns.amount.minimum: unknown field 'minimum'; allowed: type, description, required, nullable, min, max, allowed, format"),
         ("Oslo]", "NO]", 4,

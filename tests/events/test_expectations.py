@@ -14,7 +14,8 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing, validation
-from factory_assets.events.expectations import ExpectationsErrored, rows_to_validate, validate
+from factory_assets.events.expectations import ROW_KINDS, ExpectationsErrored, rows_to_validate, validate
+from factory_assets.events.rules import row_rules
 from factory_assets.events.sources import Delivery
 
 START = dt.date(2024, 3, 1)
@@ -31,7 +32,11 @@ CONTRACT = {
         "items": {"type": "integer", "nullable": True, "min": 1},
         "paid": {"type": "boolean", "required": False},
         "born": {"type": "date", "nullable": True, "required": False},
+        "tags": {"type": "strings", "nullable": True, "value_count": {"min": 1, "max": 2}},
+        "level": {"type": "integer", "nullable": True},
     },
+    "rules": {"many_are_paid": "items < 5 or paid", "level_can_be_small": "cast(concat(level, '') as tinyint) > 0"},
+    "warn": ["level_can_be_small"],
 }
 STREAM = {
     "name": "orders", "owner": "team:x", "description": "Orders.", "source": {"kind": "csv", "uri": "orders-{day}.csv"},
@@ -47,9 +52,11 @@ FAULTS = {
     "told": [None, "later"],
     "city": [None, "Atlantis", "test"],
     "amount": [None, "-1", "0", "100", "101", "nan", "two"],
-    "items": [None, "0", "1", "-3", "1.5", "many", "1000"],
-    "paid": [None, "perhaps"],
+    "items": [None, "7", "0", "1", "-3", "1.5", "many", "1000"],
+    "paid": [None, "perhaps", "false"],
     "born": [None, "31.12.1999"],
+    "tags": [None, "[]", "[a, b, c]", "none"],
+    "level": ["0", "1000", "high"],
 }
 
 
@@ -61,13 +68,15 @@ def dirty(rng: np.random.Generator, day: dt.date, ids: range) -> list[dict[str, 
         hour = rng.integers(0, 18)
         good = {
             "id": str(number), "at": f"{day} {hour:02d}:30:00", "told": f"{day} {hour:02d}:40:00", "city": "Lyon",
-            "amount": "12.5", "items": "3", "paid": "true", "born": "2001-02-03", "_line": None,
+            "amount": "12.5", "items": "3", "paid": "true", "born": "2001-02-03",
+            "tags": "[a, b]", "level": "3", "_line": None,
         }  # fmt: skip
         faulty = {name: str(v) if (v := rng.choice(FAULTS[name])) is not None else None for name in FAULTS}
         row = {name: faulty[name] if name in faulty and rng.random() < rate else value for name, value in good.items()}
         made.append(row)
-        if rng.random() < rate:
-            made.append(row | ({"amount": "13"} if rng.random() < 0.5 else {}))
+        for _ in range(rng.integers(0, 4) if rng.random() < rate else 0):
+            again = {"amount": str(rng.integers(13, 15))} if rng.random() < 0.7 else {}
+            made.append(row | again | ({"told": f"{day} 20:{rng.integers(10, 12)}:00"} if rng.random() < 0.5 else {}))
         if rng.random() < rate / 2:
             made.append(dict.fromkeys(good) | {"_line": "1,2"})
     return made
@@ -103,27 +112,46 @@ def test_checks_and_row_rules_find_the_same_rows_on_every_day(con):
     outcomes = validate(DECLARED, rows, validation.read_arrivals(con), DAYS)
     for day in DAYS:
         found = {
-            failure.rule: failure.count
+            failure.rule.name: failure.count
             for outcome in outcomes
             if outcome.day == day
             for failure in outcome.failures
-            if failure.column and "delivered" not in failure.rule and failure.rule != "every row comes once"
+            if failure.rule.kind in ROW_KINDS and failure.rule.kind != "once"
         }
         assert found == verdicts[day].broken, day
         assert any(outcome.blocking for outcome in outcomes if outcome.day == day) == bool(verdicts[day].blocked), day
     broken = {rule for verdict in verdicts.values() for rule in verdict.broken}
-    rules = {rule.name for rule in validation.row_rules(DECLARED)} | {"id is unique"}
-    assert broken == rules - {"tests can be computed"}, "every rule was put to the test"
+    rules = {rule.name for rule in row_rules(DECLARED)} | {"id is unique"}
+    assert broken == rules - {"tests can be computed", "many_are_paid can be computed"}, (
+        "every rule was put to the test"
+    )
     blocked = [verdict for verdict in verdicts.values() if verdict.blocked]
     assert 3 < len(blocked) < len(DAYS) - 3
     assert verdicts[DAYS[5]].blocked == ("column city is missing",)
     assert verdicts[DAYS[-1]].blocked == ("no file was delivered",)
 
 
+def test_a_rule_that_only_informs_sets_no_row_aside(con):
+    verdicts = validation.judge(con, DECLARED, DAYS)
+    assert sum(verdict.broken.get("level_can_be_small", 0) for verdict in verdicts) > 0
+    assert not any("level_can_be_small" in verdict.quarantined for verdict in verdicts)
+
+
+def test_a_correction_takes_the_place_of_the_row_before_it_and_a_contradiction_is_set_aside(con):
+    verdicts = validation.judge(con, DECLARED, DAYS)
+    assert sum(verdict.superseded for verdict in verdicts) > 10
+    assert sum(verdict.duplicates for verdict in verdicts) > 3
+    assert sum(verdict.quarantined.get("id is unique", 0) for verdict in verdicts) > 1
+    newest = """SELECT count(*) FROM accepted JOIN judged USING (ds, id)
+                WHERE judged._repeated = 'superseded' AND judged.known_at >= accepted.known_at"""
+    assert con.execute(newest).fetchall() == [(0,)]
+    assert con.execute("SELECT count(*) FROM accepted GROUP BY ds, id HAVING count(*) > 1").fetchall() == []
+
+
 def test_the_counts_of_every_day_add_up(con):
     for verdict in validation.judge(con, DECLARED, DAYS):
         aside = sum(verdict.quarantined.values()) + sum(verdict.excluded.values())
-        assert verdict.rows == verdict.accepted + verdict.duplicates + aside
+        assert verdict.rows == verdict.accepted + verdict.duplicates + verdict.superseded + aside
 
 
 def test_an_expectation_that_cannot_be_evaluated_is_an_error_and_no_verdict(con):
