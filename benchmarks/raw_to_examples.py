@@ -131,11 +131,10 @@ def deployed(events: str) -> "Deployment":
     import dagster as dg
 
     from factory_assets.automation.catchup import Deployment
-    from factory_assets.cli import prepare_home
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
-    from factory_assets.deployment import declarations, resources
+    from factory_assets.deployment import declarations, prepare_home, resources
 
     # Imported once a process: the contract's checks would otherwise pay for it as if it were a cost of rows.
     import great_expectations  # noqa: F401  # isort: skip

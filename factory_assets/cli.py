@@ -12,26 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from factory_assets.commands import issue, quarantine
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(issue.app, name="issue")
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
-
-
-def prepare_home() -> Path:
-    """Where Dagster keeps its runs: DAGSTER_HOME, or a folder in the factory's home, made on first use."""
-    from factory_assets.deployment import home
-
-    folder = Path(os.environ.setdefault("DAGSTER_HOME", str(home() / "dagster")))
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
-    return folder
 
 
 @app.command()
 def home() -> None:
     """Prepare the folder in which Dagster keeps its runs, and print it."""
+    from factory_assets.deployment import prepare_home
+
     console.print(str(prepare_home()), soft_wrap=True, highlight=False)
 
 
@@ -68,7 +62,6 @@ def run(
     """Bring every line up to date in this process: events, features, models, predictions, monitors."""
     if folder is not None:
         os.environ["FACTORY_DEFS"] = str(folder.absolute())
-    prepare_home()
     warnings.filterwarnings("ignore")
     from factory_assets.declarations.documents import DeclarationError
 
@@ -85,19 +78,12 @@ def run(
 
 
 def _run(until: dt.date | None) -> list[str]:
-    import dagster as dg
-
-    from factory_assets.automation.catchup import Deployment, catch_up
+    from factory_assets.automation.catchup import catch_up
     from factory_assets.automation.summary import summarise
-    from factory_assets.declarations.catalogue import load
-    from factory_assets.declarations.templates import render
-    from factory_assets.definitions import defs
-    from factory_assets.deployment import declarations, resources
+    from factory_assets.commands.deployed import deployed
 
-    held = resources()
-    catalogue = load(declarations(), render)
-    with dg.DagsterInstance.get() as instance, _progress() as progress:
-        deployment = Deployment(catalogue, defs(), instance, held["lake"], held["ledger"])
+    with deployed() as deployment, _progress() as progress:
+        catalogue = deployment.catalogue
         steps = 3 * len(catalogue.streams) + len(catalogue.views) + 6 * len(catalogue.lines)
         task = progress.add_task("starting", total=steps, station="")
         for step in catch_up(
@@ -111,7 +97,7 @@ def _run(until: dt.date | None) -> list[str]:
             )
             progress.update(task, advance=1, total=max(steps, progress.tasks[0].completed + 1))
         progress.update(task, completed=progress.tasks[0].total, description="done", station="")
-    for table in summarise(catalogue, held["lake"], held["ledger"]):
+    for table in summarise(catalogue, deployment.lake, deployment.ledger):
         _show(*table)
     _where_to_look()
     return deployment.failures

@@ -19,6 +19,7 @@ import dagster as dg
 
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
+from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
@@ -30,6 +31,16 @@ OUTSIDE = "factory_declarations"
 
 def home() -> Path:
     return Path(os.environ.get("FACTORY_HOME", ".factory")).absolute()
+
+
+def prepare_home() -> Path:
+    """Where Dagster keeps its runs: DAGSTER_HOME, or a folder in the factory's home, made on first use."""
+    folder = Path(os.environ.setdefault("DAGSTER_HOME", str(home() / "dagster")))
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+    return folder
 
 
 def declarations() -> Path:
@@ -60,9 +71,14 @@ def resources() -> dict[str, Any]:
         ),
         "lake": Lake(root=os.environ.get("FACTORY_LAKE", str(root / "lake")), storage_options=_storage_options()),
         "archive": Archive(root=os.environ.get("FACTORY_ARCHIVE", str(root / "archive"))),
-        "ledger": Ledger(url=os.environ.get("FACTORY_LEDGER", f"sqlite:///{root / 'ledger.db'}")),
+        "ledger": Ledger(url=_ledger_url()),
+        "issues": Issues(url=_ledger_url()),
         "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
     }
+
+
+def _ledger_url() -> str:
+    return os.environ.get("FACTORY_LEDGER", f"sqlite:///{home() / 'ledger.db'}")
 
 
 def _storage_options() -> dict[str, str]:

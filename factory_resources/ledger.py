@@ -6,16 +6,12 @@ A decision of `as_of` D was made with what was known at the close of day D, so i
 
 import datetime as dt
 import json
-import threading
-import weakref
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args
 
-import dagster as dg
 import sqlalchemy as sa
-from pydantic import Field, PrivateAttr
 
-from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, VERSIONS, open_ledger, to_json, writing
+from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, VERSIONS, Database, to_json, writing
 
 Verdict = Literal["promote", "keep", "fallback"]
 Metrics = dict[str, float]
@@ -101,28 +97,8 @@ OPTIONAL: dict[type[Record], set[str]] = {
 }
 
 
-class Ledger(dg.ConfigurableResource):
+class Ledger(Database):
     """Model versions, evaluations and decisions in SQLite or PostgreSQL. Safe in threads and across processes."""
-
-    url: str = Field(description="SQLAlchemy URL: sqlite:////path/ledger.db or postgresql+psycopg2://user@host/base.")
-
-    _engine: sa.Engine | None = PrivateAttr(default=None)
-    _opening: threading.Lock = PrivateAttr(default_factory=threading.Lock)
-
-    def _open(self) -> sa.Engine:
-        with self._opening:
-            if self._engine is None:
-                self._engine = open_ledger(self.url)
-                # Not teardown_after_execution: with it a sensor that is called directly would refuse the ledger.
-                weakref.finalize(self, self._engine.dispose)
-            return self._engine
-
-    def close(self) -> None:
-        """Give the connections back; the next call opens them again."""
-        with self._opening:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
 
     def register(self, version: VersionRecord) -> None:
         """Record a trained model. A version id that its line already has is left as it is.

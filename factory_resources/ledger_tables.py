@@ -1,4 +1,4 @@
-"""What keeps the ledger honest? Its three tables, the triggers that refuse a rewrite, and the transactions that
+"""What keeps the ledger honest? Its tables, the triggers that refuse a rewrite, and the transactions that
 make writers wait for each other: on SQLite and on PostgreSQL alike.
 """
 
@@ -6,13 +6,17 @@ import datetime as dt
 import hashlib
 import json
 import sqlite3
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import sqlalchemy as sa
+from pydantic import Field, PrivateAttr
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 #: NaN and infinity are no JSON: PostgreSQL would refuse what SQLite keeps.
@@ -123,6 +127,18 @@ DECISIONS = sa.Table(
 )
 
 
+ISSUES = sa.Table(
+    "ledger_issues",
+    METADATA,
+    _id(),
+    *map(_text, ("stream", "rule", "kind")),
+    sa.Column("day", Day),
+    *map(_text, ("event", "told", "owner", "who")),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Index("ledger_issues_of_stream", "stream", "id"),
+)
+
+
 def _guard(table: sa.Table) -> None:
     """Create triggers with the table, in its transaction, that refuse to change or remove a row."""
     refusal = "the ledger is append-only: add a decision instead"
@@ -151,6 +167,30 @@ for _table in METADATA.sorted_tables:
     _guard(_table)
 
 
+class Database(dg.ConfigurableResource):
+    """What is recorded in one database, SQLite or PostgreSQL. Safe in threads and across processes."""
+
+    url: str = Field(description="SQLAlchemy URL: sqlite:////path/ledger.db or postgresql+psycopg2://user@host/base.")
+
+    _engine: sa.Engine | None = PrivateAttr(default=None)
+    _opening: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def _open(self) -> sa.Engine:
+        with self._opening:
+            if self._engine is None:
+                self._engine = open_ledger(self.url)
+                # Not teardown_after_execution: with it a sensor that is called directly would refuse the ledger.
+                weakref.finalize(self, self._engine.dispose)
+            return self._engine
+
+    def close(self) -> None:
+        """Give the connections back; the next call opens them again."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+
 def open_ledger(url: str) -> sa.Engine:
     """Engine of the ledger at this URL; folder, tables and triggers are made on first use.
 
@@ -171,8 +211,8 @@ def open_ledger(url: str) -> sa.Engine:
     else:
         allowed = "sqlite:////path/ledger.db or postgresql+psycopg2://user@host/database"
         raise ValueError(f"ledger url {parsed!r} is neither a SQLite file nor a PostgreSQL database, such as {allowed}")
-    # The last table stands for all: they are made in one transaction.
-    if not sa.inspect(engine).has_table(DECISIONS.name):
+    # The newest table stands for all: they are made in one transaction, and added to those of an older ledger.
+    if not sa.inspect(engine).has_table(ISSUES.name):
         with writing(engine, "tables") as connection:
             METADATA.create_all(connection)
     return engine

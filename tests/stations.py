@@ -18,6 +18,7 @@ from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
 from factory_assets.materialization import data_versions
 from factory_resources.engine import Engine
+from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
@@ -89,12 +90,13 @@ class Station:
     def load(self) -> None:
         """Read the declarations as they are now."""
         self.catalogue = load(self.folder / "defs")
-        resources = {"lake": self.lake, "engine": Engine(threads=2, memory_limit="1GB")}
+        url = f"sqlite:///{self.folder / 'ledger.db'}"
+        self.issues = Issues(url=url)
+        resources = {"lake": self.lake, "engine": Engine(threads=2, memory_limit="1GB"), "issues": self.issues}
         definitions = dg.Definitions.merge(
             _declared(self.folder / "defs"), dg.Definitions(resources=resources, executor=dg.in_process_executor)
         )
-        ledger = Ledger(url=f"sqlite:///{self.folder / 'ledger.db'}")
-        self.deployment = Deployment(self.catalogue, definitions, self.instance, self.lake, ledger)
+        self.deployment = Deployment(self.catalogue, definitions, self.instance, self.lake, Ledger(url=url))
 
     def deliver(self, on: dt.date, content: Sequence[Mapping[str, Any]] | str | bytes, part: str = "") -> None:
         """Put a file of the day into the feed: rows, or a text, or bytes as they are."""
@@ -160,7 +162,8 @@ class Station:
         quarantined, excluded = self.table("quarantine", on), sum((told.get("excluded_by_rule") or {}).values())
         return (
             told["rows_delivered"] == len(self.table("raw", on, ["ds"]))
-            and told["rows_delivered"] == told["accepted"] + len(quarantined) + told["duplicates"] + excluded
+            and told["rows_delivered"]
+            == told["accepted"] + len(quarantined) + told["duplicates"] + told.get("superseded", 0) + excluded
             and told["quarantined"] == len(quarantined)
         )
 

@@ -175,8 +175,8 @@ def main() -> int:
     console = Console()
     import dagster as dg
 
-    from factory_assets.cli import prepare_home
     from factory_assets.declarations.documents import DeclarationError
+    from factory_assets.deployment import prepare_home
 
     prepare_home()
     try:

@@ -18,12 +18,13 @@ import dagster as dg
 from factory_assets.automation.due import due, last_training
 from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, training_assets, training_tags
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
-from factory_assets.events.assets import source_state, today
+from factory_assets.events.assets import accepted_state, source_state, today
 from factory_assets.features import labels
 from factory_assets.features.assets import labelled_through
 from factory_assets.materialization import input_fingerprints, input_stamps
 from factory_assets.scoring.assets import champion_state, champions_of_days
 from factory_assets.training.assets import contract_hash
+from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
@@ -55,6 +56,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.job = self.definitions.resolve_implicit_global_asset_job_def()
+        self.issues = Issues(url=self.ledger.url)
         self.specs = {spec.key: spec for spec in self.definitions.resolve_all_asset_specs()}
 
 
@@ -81,16 +83,23 @@ def catch_up(deployment: Deployment, until: dt.date | None, begin: Callable[[str
     close_killed_runs(deployment.instance)
     known = deployment.catalogue
     for stream in known.streams.values():
-        days = days_until(stream, until)
-        name = stream.stream.name
-        yield from _daily(deployment, "events", [name, "raw"], days, begin, partial(source_state, stream))
-        yield from _daily(deployment, "events", [name, "events"], days, begin)
-        yield from _daily(deployment, "events", [name, "statistics"], days, begin)
+        yield from catch_up_stream(deployment, stream, days_until(stream, until), begin)
     for view in known.views.values():
         days = days_until(known.streams[view.stream], until)
         yield from _daily(deployment, "features", ["features", view.name], days, begin)
     for line in known.lines.values():
         yield from _line(deployment, known.resolve(line), until, begin)
+
+
+def catch_up_stream(
+    deployment: Deployment, stream: DeclaredStream, days: list[dt.date], begin: Callable[[str, str], None]
+) -> Iterator[Step]:
+    """Bring these days of a stream up to date: raw, events and statistics."""
+    name = stream.stream.name
+    accepted = partial(accepted_state, deployment.issues, name)
+    yield from _daily(deployment, "events", [name, "raw"], days, begin, partial(source_state, stream))
+    yield from _daily(deployment, "events", [name, "events"], days, begin, accepted)
+    yield from _daily(deployment, "events", [name, "statistics"], days, begin)
 
 
 def _line(

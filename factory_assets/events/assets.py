@@ -13,6 +13,7 @@ from factory_assets.declarations.expressions import identifier
 from factory_assets.events import day_rules, landing, sources, statistics, validation
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
+from factory_resources.issues import Issues
 from factory_resources.lake import BATCH_ROWS, Lake
 
 GROUP = "events"
@@ -102,12 +103,15 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
             declared.types, {name: column.description for name, column in declared.contract.columns.items()}
         ),
     )
-    def events(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+    def events(
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, issues: Issues
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
-        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        state = accepted_state(issues, stream.name, days)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, state)
         with engine.connect() as con:
             views_to_judge(con, lake, declared, days)
-            verdicts = validation.judge(con, declared, days)
+            verdicts = validation.judge(con, declared, days, issues.accepted(stream.name))
             blocked = {verdict.day: verdict.blocked for verdict in verdicts if verdict.blocked}
             if len(blocked) == len(days):
                 raise all_blocked(stream.name, blocked)
@@ -122,6 +126,12 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         yield from record_days(context, written, inputs, by_day=counts, blocked=blocked)
 
     return events
+
+
+def accepted_state(issues: Issues, stream: str, days: Sequence[dt.date]) -> dict[dt.date, str]:
+    """What `events` depends on beside `raw`: the issues of each day that somebody has accepted."""
+    accepted = issues.accepted(stream)
+    return {day: "|".join(sorted(rule for rule, failing in accepted.items() if day in failing)) for day in days}
 
 
 def views_to_judge(

@@ -5,7 +5,7 @@ asset itself, and the other days go on.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 
@@ -19,6 +19,8 @@ from factory_assets.events.rules import Concern
 from factory_assets.events.validation import judge, read_arrivals
 from factory_assets.materialization import days_of
 from factory_resources.engine import Engine
+from factory_resources.issues import Finding as IssueFinding
+from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 
 DESCRIPTIONS: dict[Concern, str] = {
@@ -50,16 +52,25 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
             for concern in concerns(declared)
         ],
     )
-    def contract(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.AssetCheckResult]:
+    def contract(
+        context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine, issues: Issues
+    ) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
-        measured = _measured(lake, engine, declared, days) if day_rules.applies(declared) else []
+        accepted = issues.accepted(stream.name)
+        measured = _measured(lake, engine, declared, days, accepted) if day_rules.applies(declared) else []
         outcomes = [
             outcome
             for stretch in _stretches(lake, declared, days)
             for outcome in _validated(
-                lake, engine, declared, stretch, [one for one in measured if stretch[0] <= one.day <= stretch[-1]]
+                lake,
+                engine,
+                declared,
+                stretch,
+                [one for one in measured if stretch[0] <= one.day <= stretch[-1]],
+                accepted,
             )
         ]
+        issues.note(stream.name, stream.owner, days, _serious(outcomes))
         for concern in concerns(declared):
             yield report(
                 context, key, concern, [_finding(outcome) for outcome in outcomes if outcome.concern == concern]
@@ -89,22 +100,40 @@ def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Ite
     yield stretch
 
 
-def _measured(lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date]) -> list[Measured]:
+def _serious(outcomes: list[Outcome]) -> dict[dt.date, list[IssueFinding]]:
+    """What is an issue: every failure that stops a day, or would."""
+    found: dict[dt.date, list[IssueFinding]] = {}
+    for outcome in outcomes:
+        for failure in outcome.failures:
+            if failure.serious:
+                finding = IssueFinding(failure.rule.name, failure.rule.kind, failure.told)
+                found.setdefault(outcome.day, []).append(finding)
+    return found
+
+
+def _measured(
+    lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date], accepted: Collection[str]
+) -> list[Measured]:
     """What the rules on whole days find: in one pass over the range, since each day is part of the next one's past."""
     with engine.connect() as con:
         views_to_judge(con, lake, declared, days)
-        return [one for verdict in judge(con, declared, days) for one in verdict.measured]
+        return [one for verdict in judge(con, declared, days, accepted) for one in verdict.measured]
 
 
 def _validated(
-    lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date], measured: list[Measured]
+    lake: Lake,
+    engine: Engine,
+    declared: DeclaredStream,
+    days: list[dt.date],
+    measured: list[Measured],
+    accepted: Collection[str],
 ) -> list[Outcome]:
     with engine.connect() as con:
         for name in ("raw", "deliveries"):
             lake.view(con, name, f"{declared.stream.name}/{name}", days[0], days[-1], empty_if_absent=True)
         came = read_arrivals(con)
         rows = con.sql(rows_to_validate(declared)).to_arrow_table()
-        return validate(declared, rows, came, days, measured)
+        return validate(declared, rows, came, days, measured, accepted)
 
 
 def _finding(outcome: Outcome) -> Finding:
@@ -127,4 +156,5 @@ def _row(failure: Failure) -> dict[str, str | int | float]:
         "rows": failure.count,
         "share": round(failure.share, 6),
         "examples": failure.examples,
+        "verdict": "accepted" if failure.accepted else "blocks the day" if failure.serious else "informs",
     }

@@ -62,13 +62,21 @@ OUTAGE = (
 
 @dataclass(frozen=True)
 class Failure:
-    """One rule that a day breaks: how many rows do, their share, some of the values, and whether that stops the day."""
+    """One rule that a day breaks: how many rows do, their share, some of the values.
+
+    serious: whether that stops the day. accepted: whether somebody has said why it goes on all the same.
+    """
 
     rule: Rule
     count: int
     share: float
     examples: str
-    blocking: bool = False
+    serious: bool = False
+    accepted: bool = False
+
+    @property
+    def blocking(self) -> bool:
+        return self.serious and not self.accepted
 
     @property
     def told(self) -> str:
@@ -142,23 +150,26 @@ def validate(
     measured: what `day_rules.measure` found of these days. accepted: rules whose failures somebody has accepted.
     Raises ExpectationsErrored.
     """
-    informing = {*declared.contract.warn, *accepted}
+    warned = declared.contract.warn
     totals = {row["values"]: row["counts"] for row in rows["ds"].value_counts().to_pylist()}
     found: dict[tuple[dt.date, str], list[Failure]] = defaultdict(list)
     for day in days:
         for reason in undelivered(declared, day, came.get(day)):
-            found[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, blocking=True))
+            found[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, serious=True))
         if came.get(day) is None and not found[day, "schema"] and _is_outage(declared, day):
             found[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
     for (day, rule), values in _broken(declared, rows, came, days).items():
         share = 1.0 if rule.kind == "exists" else len(values) / totals[day]
         shown = ", ".join(dict.fromkeys(str(value) for value in values[:SHOWN] if value is not None))
-        blocks = share > declared.contract.tolerance and rule.kind != "once" and rule.name not in informing
-        found[day, rule.concern].append(Failure(rule, len(values), share, shown, blocks))
+        serious = share > declared.contract.tolerance and rule.kind != "once" and rule.name not in warned
+        known = rule.name in accepted and rule.kind != "exists"
+        found[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, known))
     for one in _out_of_bounds(measured):
-        # A day without a row for a reason given has no other fault.
-        blocks = one.rule.name not in informing
-        found[one.day, one.rule.concern].append(Failure(one.rule, totals.get(one.day, 0), 1.0, one.told, blocks))
+        serious = one.rule.name not in warned
+        known = one.rule.name in accepted
+        found[one.day, one.rule.concern].append(
+            Failure(one.rule, totals.get(one.day, 0), 1.0, one.told, serious, known)
+        )
     return [
         Outcome(
             day,

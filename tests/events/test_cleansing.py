@@ -39,7 +39,7 @@ CONTRACT = {
         "age": {"type": "integer", "min": 0, "max": 120},
         "city": {"type": "string", "allowed": ["paris", "lyon"]},
         "tip": {"type": "double", "nullable": True},
-    }
+    },
 }
 TYPES = {"id": "BIGINT", "at": "TIMESTAMP", "age": "BIGINT", "city": "VARCHAR", "tip": "DOUBLE"}
 DECLARED = DeclaredStream(Stream.model_validate(STREAM), Contract.model_validate(CONTRACT))

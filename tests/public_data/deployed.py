@@ -17,6 +17,7 @@ from factory_assets.declarations.templates import render
 from factory_assets.deployment import load_declarations
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
+from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
@@ -48,6 +49,7 @@ def deployed(
         resources = {
             "lake": lake,
             "ledger": ledger,
+            "issues": Issues(url=ledger.url),
             "engine": Engine(threads=2, memory_limit="2GB"),
             "archive": Archive(root=str(folder / "archive")),
             "reports": Reports(root=str(folder / "reports")),

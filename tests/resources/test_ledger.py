@@ -4,7 +4,6 @@ import datetime as dt
 import multiprocessing
 import random
 import sqlite3
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -77,17 +76,6 @@ def an_evaluation(version: str = "v1", **changed: Any) -> EvaluationRecord:
 def a_decision(verdict: str, version: str | None, champion: str | None, **changed: Any) -> Decision:
     made = Decision(LINE, "global", DAY, verdict, version, champion, "gate", "gate", {"uplift": 0.1})  # type: ignore[arg-type]
     return replace(made, **changed)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where no ledger is yet: on SQLite even the folder is missing, on PostgreSQL it is a schema of its own."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/state/ledger.db"
-    server, schema = request.getfixturevalue("postgres_url"), f"ledger_{uuid.uuid4().hex}"
-    _raw(server, f"CREATE SCHEMA {schema}")
-    fresh = sa.make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
-    return fresh.render_as_string(hide_password=False)
 
 
 @pytest.fixture

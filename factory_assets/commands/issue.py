@@ -1,0 +1,65 @@
+"""`factory issue`: what is wrong with the data, who answers for it, and what was decided?"""
+
+import getpass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(no_args_is_help=True, help="Data issues: rules that days break; open, accepted or fixed.")
+console = Console()
+Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
+Rule = Annotated[str, typer.Argument(help="Name of the rule, as `factory issue list` gives it.")]
+Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
+Who = Annotated[str, typer.Option(help="Who decides.", default_factory=getpass.getuser, show_default="you")]
+
+
+@app.command("list")
+def list_(
+    stream: Annotated[str | None, typer.Argument(help="Name of the stream; all of them if absent.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Fixed ones as well.")] = False,
+) -> None:
+    """Issues with their state, owner, days, and what was found on the newest day."""
+    from factory_assets.deployment import resources
+
+    issues = [issue for issue in resources()["issues"].issues(stream) if every or issue.state != "fixed"]
+    table = Table(title=f"{len(issues)} issues", title_justify="left")
+    for column in ("stream", "rule", "state", "owner", "since", "days", "found", "decided"):
+        table.add_column(column, overflow="fold")
+    for issue in issues:
+        found = issue.days[max(issue.days)] if issue.days else ""
+        decided = f"{issue.who}: {issue.why}" if issue.who else ""
+        table.add_row(
+            issue.stream, issue.rule, issue.state, issue.owner, str(issue.since), str(len(issue.days)), found, decided
+        )
+    console.print(table)
+
+
+@app.command()
+def accept(stream: Stream, rule: Rule, why: Why, who: Who) -> None:
+    """Let the days go on as they are: rows that break the rule stay aside, the rest become events at the next run."""
+    _decide(stream, rule, "accepted", who, why)
+
+
+@app.command()
+def reopen(stream: Stream, rule: Rule, why: Why, who: Who) -> None:
+    """Take an acceptance back: days that break the rule are blocked again."""
+    _decide(stream, rule, "open", who, why)
+
+
+@app.command()
+def fixed(stream: Stream, rule: Rule, why: Why, who: Who) -> None:
+    """Close an issue whose days will not be validated again. It opens by itself when another day breaks the rule."""
+    _decide(stream, rule, "fixed", who, why)
+
+
+def _decide(stream: str, rule: str, state: str, who: str, why: str) -> None:
+    from factory_assets.deployment import resources
+
+    try:
+        resources()["issues"].decide(stream, rule, state, who, why)
+    except (LookupError, ValueError) as error:
+        console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    console.print(f"{stream}: {rule!r} is {state}, by {who}: {why}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,85 @@
+"""`factory quarantine`: which rows were set aside, by which rule, and which of them can come back?"""
+
+import datetime as dt
+import json
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, help="Rows that broke a rule: look at them, put them back.")
+console = Console()
+Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
+First = Annotated[dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")]
+Last = Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")]
+
+
+@app.command()
+def show(
+    stream: Stream,
+    first: First = None,
+    last: Last = None,
+    rule: Annotated[str | None, typer.Option(help="Only rows that broke this rule.")] = None,
+    limit: Annotated[int, typer.Option(help="Rows shown; all are counted.")] = 20,
+) -> None:
+    """Rows set aside: the day, the rule, the file that they came from, and the values as delivered."""
+    rows = [row for row in _aside(stream, first, last) if rule in (None, row["rule"])]
+    console.print(f"{stream}: {len(rows)} rows set aside", style="bold", highlight=False)
+    for (day, name), count in sorted(Counter((row["ds"], row["rule"]) for row in rows).items()):
+        console.print(f"  {day}  {count:>6}  {name}", highlight=False, markup=False)
+    for row in rows[:limit]:
+        console.print(f"\n{row['ds']}  {row['rule']}\n  {row['source']}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {_delivered(row)}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def release(stream: Stream, first: First = None, last: Last = None) -> None:
+    """Judge the days with rows set aside again, by the contract as it is now. What breaks no rule any more goes back.
+
+    Nothing is moved by hand: the rows as delivered stay in `raw`, and events are made of them anew. A second release
+    finds nothing to do.
+    """
+    from factory_assets.automation.catchup import catch_up_stream
+    from factory_assets.commands.deployed import deployed
+
+    before = Counter((row["ds"], row["rule"]) for row in _aside(stream, first, last))
+    if not before:
+        console.print(f"{stream}: no rows are set aside")
+        return
+    with deployed() as deployment:
+        declared = deployment.catalogue.streams[stream]
+        days = sorted({day for day, _ in before})
+        with console.status(f"judging {len(days)} days again"):
+            done = sum(step.days for step in catch_up_stream(deployment, declared, days, lambda station, what: None))
+    if not done:
+        console.print(f"{stream}: nothing to release, the contract is the one by which these rows were set aside")
+        return
+    after = Counter((row["ds"], row["rule"]) for row in _aside(stream, first, last))
+    for name in sorted({rule for _, rule in before}):
+        was, still = (sum(n for (_, rule), n in count.items() if rule == name) for count in (before, after))
+        console.print(f"  {was - still:>6} released, {still} still aside  {name}", highlight=False, markup=False)
+    for failure in deployment.failures:
+        console.print(f"  {failure}", style="red", highlight=False, markup=False)
+    raise typer.Exit(1 if deployment.failures else 0)
+
+
+def _aside(stream: str, first: dt.datetime | None, last: dt.datetime | None) -> list[dict[str, Any]]:
+    from factory_assets.commands.names import known_stream
+    from factory_assets.deployment import resources
+
+    known_stream(stream)
+    table = resources()["lake"].read(
+        f"{stream}/quarantine", first and first.date(), last and last.date(), empty_if_absent=True
+    )
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return sorted(rows, key=lambda row: (row["ds"], row["rule"], row["source"], row["raw_row"]))
+
+
+def _delivered(row: dict[str, Any]) -> str:
+    """What the row said: the line as it was where it is no row, else its values, and texts that did not parse."""
+    if row["line"] is not None:
+        return str(row["line"])
+    values = {name: value for name, value in json.loads(str(row["raw_row"])).items() if value is not None}
+    values |= {name: text for name, text in json.loads(str(row["unparsed"] or "{}")).items() if text is not None}
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
