@@ -6,6 +6,7 @@ FACTORY_LAKE      URI of the tables           default: $FACTORY_HOME/lake
 FACTORY_LEDGER    SQLAlchemy URL              default: SQLite in $FACTORY_HOME
 FACTORY_ARCHIVE   URI of released models      default: $FACTORY_HOME/archive
 FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
+FACTORY_ENVIRONMENT  training, or serving, where columns of the contract that are `not_in: [serving]` are absent
 FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a core, 4GB
 """
 

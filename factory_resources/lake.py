@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import TableNotFoundError
+from deltalake.schema import ArrayType
 from pydantic import Field
 
 DAY = "ds"
@@ -169,8 +170,7 @@ class Lake(dg.ConfigurableResource):
             raise LookupError(f"table {table} has no rows from {first} to {last}")
         # Files are older than columns that were added to the table later: its own schema goes first.
         columns = ", ".join(
-            f"NULL::{DUCKDB_TYPES.get(kind, kind)} AS {_quoted(column)}"
-            for column, kind in _types(opened.schema()).items()
+            f"NULL::{_duckdb_type(kind)} AS {_quoted(column)}" for column, kind in _types(opened.schema()).items()
         )
         query = f"SELECT {columns} WHERE false"
         if files:
@@ -219,7 +219,19 @@ class Lake(dg.ConfigurableResource):
 
 def _types(schema: Schema) -> dict[str, str]:
     """Column -> Delta's name of its type."""
-    return {column.name: str(getattr(column.type, "type", column.type)) for column in schema.fields}
+    return {column.name: _type(column.type) for column in schema.fields}
+
+
+def _type(delta: Any) -> str:
+    if isinstance(delta, ArrayType):
+        return f"array<{_type(delta.element_type)}>"
+    return str(getattr(delta, "type", delta))
+
+
+def _duckdb_type(kind: str) -> str:
+    if kind.startswith("array<"):
+        return f"{_duckdb_type(kind[len('array<') : -1])}[]"
+    return DUCKDB_TYPES.get(kind, kind)
 
 
 def _days(opened: DeltaTable) -> list[dt.date]:

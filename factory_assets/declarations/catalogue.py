@@ -1,14 +1,15 @@
 """Do the declarations of a deployment fit together? Every stream, view and line by name, checked against each other."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from factory_assets.declarations import expressions, types
-from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.contract import Contract, Environment
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
 from factory_assets.declarations.line import Line
@@ -214,14 +215,22 @@ def _rendered(
 
 
 def read_contract(stream: Stream, folder: Path) -> Contract:
-    """The contract of a stream, from the file beside its declaration. Raises DeclarationError."""
+    """The contract of a stream in this environment, from the file beside its declaration. Raises DeclarationError."""
     documents = read(folder / stream.contract)
     if len(documents) != 1:
         raise DeclarationError([Problem(folder / stream.contract, 1, "file", "must hold one YAML document")])
     try:
-        return Contract.model_validate(documents[0].value)
+        return Contract.model_validate(documents[0].value).within(_environment())
     except ValidationError as error:
         raise DeclarationError(problems_of(error, Contract, documents[0])) from None
+
+
+def _environment() -> Environment:
+    """Whether this process reads for training or for serving, where labels are not there yet."""
+    found = os.environ.get("FACTORY_ENVIRONMENT", "training")
+    if found not in get_args(Environment):
+        raise ValueError(f"FACTORY_ENVIRONMENT is {found!r}; allowed: {', '.join(get_args(Environment))}")
+    return cast(Environment, found)
 
 
 def require(findings: list[Finding], folder: Path, name: str) -> None:

@@ -143,6 +143,10 @@ class Contract(Declared):
         {}, description="What must be true of every row, as named row expressions over columns and derived columns."
     )
     volume: Amount | None = Field(None, description="How many rows a day has.")
+    freshness: Duration | None = Field(
+        None,
+        description="How long before the close of a day its newest event may be; a feed that goes quiet earlier is late.",
+    )
     past: Duration = Field(
         dt.timedelta(days=28), description="The recent past that days are held against, in whole days."
     )

@@ -24,6 +24,8 @@ MIN_PAST = 7
 MIN_ROWS = 20
 MIN_ROWS_OF_A_SHAPE = 100
 VOLUME = Rule("volume", "volume", "", "number of rows", "")
+FRESHNESS = Rule("volume", "freshness", "", "hours without an event before the close", "")
+HOUR, DAY_HOURS = dt.timedelta(hours=1), 24.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Summary:
     """One day in numbers: rows, different values of columns, and counts of values in bins."""
 
     rows: int = 0
+    newest: dt.datetime | None = None
     distinct: dict[str, int] = field(default_factory=dict)
     bins: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -71,8 +74,10 @@ def looks_back(declared: DeclaredStream) -> bool:
 def applies(declared: DeclaredStream) -> bool:
     """Whether the contract says anything about whole days."""
     columns = declared.contract.columns.values()
-    return declared.contract.volume is not None or any(
-        column.presence or column.distinct or column.max_shift for column in columns
+    return (
+        declared.contract.volume is not None
+        or declared.contract.freshness is not None
+        or any(column.presence or column.distinct or column.max_shift for column in columns)
     )
 
 
@@ -156,10 +161,10 @@ def _summaries(
     columns = declared.contract.columns
     counted = "count(*) FILTER (_repeated IS NULL)" if repeated else "count(*)"
     varied = [name for name, column in columns.items() if column.distinct]
-    chosen = ", ".join([counted, *(f"count(DISTINCT {identifier(name)})" for name in varied)])
+    chosen = ", ".join([counted, "max(event_time)", *(f"count(DISTINCT {identifier(name)})" for name in varied)])
     found = {
-        day: Summary(count, dict(zip(varied, values, strict=True)))
-        for day, count, *values in con.execute(f"SELECT ds, {chosen} FROM {rows} GROUP BY ds").fetchall()
+        day: Summary(count, newest, dict(zip(varied, values, strict=True)))
+        for day, count, newest, *values in con.execute(f"SELECT ds, {chosen} FROM {rows} GROUP BY ds").fetchall()
     }
     for name, column in columns.items():
         if column.max_shift is not None:
@@ -189,6 +194,10 @@ def _amounts(declared: DeclaredStream, day: dt.date, own: Summary, past: Sequenc
     contract = declared.contract
     if contract.volume and not (own.rows == 0 and contract.is_quiet(day)):
         yield _amount(day, VOLUME, own.rows, contract.volume, [one.rows for one in past])
+    if contract.freshness and not (own.rows == 0 and contract.is_quiet(day)):
+        close = dt.datetime.combine(day, dt.time()) + DAY_HOURS * HOUR
+        quiet = DAY_HOURS if own.newest is None else max(0.0, (close - own.newest) / HOUR)
+        yield Measured(day, FRESHNESS, "", quiet, None, contract.freshness / HOUR)
     if not own.rows:
         return
     for name, column in contract.columns.items():

@@ -17,7 +17,7 @@ from factory_assets.events.sources import expects_a_file
 Concern = Literal["schema", "completeness", "ranges", "uniqueness", "columns", "volume", "distribution"]
 Kind = Literal[
     "exists", "line", "type", "null", "min", "max", "allowed", "value_count", "computes", "rule", "day", "unique", "once",
-    "delivery", "presence", "volume", "distinct", "shift",
+    "delivery", "presence", "volume", "freshness", "distinct", "shift",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.catalogue import DeclaredStream, read_contract
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing, validation
@@ -115,6 +115,8 @@ FAULTS: list[tuple[str, dict[str, Any], dict[str, Any], dict[dt.date, pd.DataFra
      strange_day(amount=lambda f: f.amount.mask(f["at"].dt.hour < 11)), "share of rows with amount in every hour (08:00) is 0"),
     ("nulls in one city", {"amount": {"presence": {"min_fraction": 0.5, "by": "city"}}}, {},
      strange_day(amount=lambda f: f.amount.mask(f.city == "Lyon")), "share of rows with amount for every city (city Lyon) is 0"),
+    ("no event after noon", {}, {"freshness": "6h"}, {STRANGE: usual(STRANGE)[lambda f: f["at"].dt.hour < 12]},
+     "hours without an event before the close is 13, expected at most 6"),
     ("too few values", {"amount": {"presence": {"min_count": 100}}}, {},
      strange_day(amount=lambda f: f.amount.where(f.index < 90)), "values of amount is 90, expected at least 100"),
 ]  # fmt: skip
@@ -176,6 +178,21 @@ def test_an_empty_day_is_an_outage_unless_the_calendar_says_otherwise():
     assert told.day == monday and told.concern == "volume" and "outage" in told.told and not told.blocking
     _, outcomes = judged({}, {"volume": {"min": 0}}, empty)
     assert all(one.passed for one in outcomes)
+
+
+def test_a_column_that_serving_does_not_have_is_no_anomaly_there_and_one_in_training(tmp_path, monkeypatch):
+    (tmp_path / "contract.yaml").write_text(
+        "columns:\n  id: {type: integer}\n  fraud: {type: integer, not_in: [serving], presence: {min_fraction: 0.5}}\n"
+    )
+    stream = Stream.model_validate(STREAM)
+    trained = read_contract(stream, tmp_path).columns["fraud"]
+    assert trained.required and not trained.nullable
+    monkeypatch.setenv("FACTORY_ENVIRONMENT", "serving")
+    served = read_contract(stream, tmp_path).columns["fraud"]
+    assert not served.required and served.nullable and served.presence is None
+    monkeypatch.setenv("FACTORY_ENVIRONMENT", "production")
+    with pytest.raises(ValueError, match="'production'; allowed: training, serving"):
+        read_contract(stream, tmp_path)
 
 
 @pytest.fixture

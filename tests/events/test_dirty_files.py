@@ -333,3 +333,16 @@ def test_a_glob_that_finds_nothing_or_a_file_that_it_cannot_read_is_named(parque
     write(parquet, "a.parquet", good(day(0)))
     (parquet.feed / "b.parquet").write_bytes(b"PAR1 but not really")
     assert "b.parquet" in told_without_traceback(parquet.run(day(0)))
+
+
+def test_a_list_has_as_many_values_as_the_contract_says(tmp_path):
+    contract = CONTRACT.replace("tolerance: 0.3", "tolerance: 0.5")
+    contract += "  tags: {type: strings, nullable: true, value_count: {min: 1, max: 2}}\n"
+    station = Station(tmp_path, source="{kind: parquet, uri: 'FEED/orders-{day}.parquet'}", contract=contract)
+    lists = [["a"], ["a", "b"], [], ["a", "b", "c"], None, ["x"]]
+    rows = [row(number, day(0)) | {"tags": tags} for number, tags in enumerate(lists)]
+    pq.write_table(pa.Table.from_pylist(rows), station.feed / f"orders-{day(0)}.parquet")
+    assert station.run(day(0), assets=("raw", "events", "statistics")).success
+    assert station.broken("ranges", day(0)) == {"tags has 1 to 2 values": 2}
+    assert station.rules(day(0)) == dict.fromkeys((2, 3), "tags has 1 to 2 values")
+    assert [each["tags"] for each in station.table("events", day(0))] == [["a"], ["a", "b"], None, ["x"]]
