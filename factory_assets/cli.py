@@ -12,8 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from factory_assets.commands import contract, plan
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 console = Console()
+app.add_typer(contract.app, name="contract")
+app.command()(plan.plan)
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
 

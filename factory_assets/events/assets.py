@@ -26,7 +26,7 @@ def partitions(declared: DeclaredStream) -> dg.DailyPartitionsDefinition:
 
 def stream_version(declared: DeclaredStream) -> str:
     """Changes with everything in the stream's declaration and contract that its rows depend on."""
-    stream = declared.stream.model_dump(mode="json", exclude={"owner", "description", "end"})
+    stream = declared.stream.model_dump(mode="json", exclude={"owner", "description", "end", "plan"})
     contract = declared.contract.model_dump(
         mode="json", exclude={"version": True, "columns": {"__all__": {"description"}}}
     )

@@ -11,7 +11,8 @@ import dagster as dg
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events.assets import all_blocked, partitions
+from factory_assets.events import plan
+from factory_assets.events.assets import all_blocked, partitions, today
 from factory_assets.events.expectations import CONCERNS, STRETCH_ROWS, Outcome, rows_to_validate, validate
 from factory_assets.events.validation import read_arrivals
 from factory_assets.materialization import days_of
@@ -112,3 +113,39 @@ def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
             ]
         )
     return metadata
+
+
+def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
+    """A warning while a planned field is absent, an error that blocks nothing once it is absent past its date."""
+    stream = declared.stream
+
+    @dg.asset_check(
+        asset=dg.AssetKey([stream.name, "raw"]),
+        name="collection_plan",
+        description=f"The newest delivery has the fields that the team plans to have: {', '.join(stream.plan)}.",
+    )
+    def collection_plan(lake: Lake) -> dg.AssetCheckResult:
+        found = plan.gaps(stream, plan.newest_columns(lake, stream), today())
+        missing = [gap for gap in found if gap.state != "delivered"]
+        overdue = any(gap.state == "overdue" for gap in missing)
+        records = [
+            dg.TableRecord(
+                {
+                    "field": gap.field,
+                    "state": gap.state,
+                    "need": gap.planned.need,
+                    "remedy": gap.planned.remedy,
+                    "owner": gap.planned.owner,
+                    "due": str(gap.planned.due),
+                }
+            )
+            for gap in found
+        ]
+        return dg.AssetCheckResult(
+            passed=not missing,
+            severity=dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN,
+            description="; ".join(gap.told for gap in missing) or "every planned field is delivered",
+            metadata={"plan": dg.MetadataValue.table(records)},
+        )
+
+    return collection_plan
