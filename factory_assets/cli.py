@@ -162,3 +162,7 @@ def main() -> None:
     # Everything is written and closed by now. A regular end would have DuckDB's binding list, over 60 lines, objects
     # that other libraries still hold while the interpreter is taken down.
     os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    main()
