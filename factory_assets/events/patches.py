@@ -146,12 +146,12 @@ def _type(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
     guess = guess_texts(texts)
     if column.type in ("timestamp", "date"):
         return _new_format(name, column, guess.type, guess.format, guess.note)
-    if column.type == "integer" and guess.type == "double":
+    if column.type == "integer" and guess.type == "double" and column.allowed is None:
         return Patch(_column(name, type="double"), f"if {name} has fractions from now on")
     if column.type == "integer" and all(NAME_LIKE.fullmatch(text) and not _is_number(text) for text in texts):
         bounds: dict[str, Any] = {bound: None for bound in ("min", "max") if getattr(column, bound) is not None}
         if column.allowed is not None:
-            bounds["allowed"] = [str(value) for value in column.allowed]
+            bounds["allowed"] = list(dict.fromkeys([*map(str, column.allowed), *texts]))
         return Patch(
             _column(name, type="string", **bounds),
             f"if {name} is a text from now on; what computes with it no longer can: see factory contract diff",
@@ -168,7 +168,7 @@ def _is_number(text: str) -> bool:
 
 
 def _new_format(name: str, column: Column, kind: str, format: str | None, note: str) -> Suggestion:
-    if note or kind not in ("timestamp", "date") or (column.type, kind) == ("timestamp", "date") and not format:
+    if note or kind not in ("timestamp", "date"):
         why = f"they may be {note}" if note else f"they are no {column.type}"
         return Refusal(why, "ask the feed which format it writes, and set it by hand")
     if format == column.format:
@@ -283,6 +283,8 @@ def _amount(what: str, held: Amount | None, anomaly: Anomaly) -> tuple[dict[str,
     change = abs(found / anomaly.past - 1) if anomaly.past else 0.0
     if held.max_change is not None and change > held.max_change:
         fields["max_change"] = math.ceil(change * 10) / 10
+    if not fields:
+        raise ValueError(f"{found:g} {what} break no bound of {held}; past: {anomaly.past}")
     return fields, change
 
 
