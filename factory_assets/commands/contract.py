@@ -9,6 +9,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
+    from factory_assets.declarations.contract import Contract
     from factory_assets.declarations.stream import Stream
 
 app = typer.Typer(no_args_is_help=True, help="Propose contracts, and see what a change of one means.")
@@ -18,6 +19,7 @@ Declarations = Annotated[
 ]
 #: Newest days of a stream by name that a contract is proposed from.
 RECENT_DAYS = 28
+STYLES = {"loosened": "yellow", "tightened": "cyan", "added": "green", "removed": "red", "other": "dim"}
 
 
 @app.command()
@@ -96,6 +98,99 @@ def _refuse(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-@app.callback()
-def contracts() -> None:
-    """Propose contracts, and see what a change of one means."""
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="File of the contract as it was.")],
+    after: Annotated[Path, typer.Argument(help="File of the contract as it is to be.")],
+    declarations: Declarations = None,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Streams that have the contract; those whose contract is one of the two.")
+    ] = None,
+) -> None:
+    """Show what a change of a contract loosens and tightens, who reads what it touches, and what will retrain."""
+    from rich.table import Table
+
+    from factory_assets.commands.impact import streams_under
+    from factory_assets.declarations.changes import compare
+
+    old, new = _contract(before), _contract(after)
+    changes = compare(old, new)
+    table = Table(title=f"Version {old.version} to {new.version}", title_justify="left", title_style="bold")
+    for column in ("column", "field", "before", "after", ""):
+        table.add_column(column, overflow="fold")
+    for change in changes:
+        marked = f"[{STYLES[change.direction]}]{change.direction}[/]"
+        table.add_row(change.column or "(all)", change.field, _shown(change.before), _shown(change.after), marked)
+    if not changes:
+        console.print("the two contracts are the same")
+        return
+    console.print(table)
+    if old.version == new.version and any(change.field != "description" for change in changes):
+        console.print("[yellow]the version is the same: raise it by one[/]")
+    catalogue = _catalogue(declarations)
+    unknown = [name for name in stream or [] if name not in catalogue.streams]
+    if unknown:
+        _refuse(f"{unknown[0]!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
+    names = stream or streams_under(catalogue, old, new)
+    if names:
+        _show_impact(catalogue, names, old, new)
+    else:
+        told = f"no stream of the declarations has either contract (streams: {', '.join(catalogue.streams)}); name one by --stream"
+        console.print(told, soft_wrap=True, highlight=False)
+
+
+def _show_impact(catalogue: "Catalogue", names: list[str], old: "Contract", new: "Contract") -> None:
+    from rich.table import Table
+
+    from factory_assets.commands.impact import impact
+
+    found = impact(catalogue, names, old, new)
+    reading = Table(title="Who reads what changed", title_justify="left", title_style="bold")
+    for column in ("column", "stream", "read by", "where"):
+        reading.add_column(column, overflow="fold")
+    for touched in found.touched:
+        reading.add_row(
+            touched.column, touched.stream, f"{touched.reader.kind} {touched.reader.name}", touched.reader.where
+        )
+    if found.touched:
+        console.print(reading)
+    else:
+        console.print("no declaration reads what changed")
+    lines = Table(title="What will retrain", title_justify="left", title_style="bold")
+    for column in ("line", "retrains", "why"):
+        lines.add_column(column, overflow="fold")
+    for line in found.lines:
+        lines.add_row(line.name, "[yellow]yes[/]" if line.retrains else "no", line.why)
+    if found.lines:
+        console.print(lines)
+    for problem in found.problems:
+        console.print(f"[red]no longer holds:[/] {problem}", soft_wrap=True, highlight=False)
+
+
+def _contract(file: Path) -> "Contract":
+    from pydantic import ValidationError
+
+    from factory_assets.declarations.contract import Contract
+    from factory_assets.declarations.documents import DeclarationError, problems_of, read
+
+    try:
+        documents = read(file)
+        if len(documents) != 1:
+            _refuse(f"{file} must hold one YAML document")
+        return Contract.model_validate(documents[0].value)
+    except DeclarationError as error:
+        _refuse(str(error))
+    except ValidationError as error:
+        _refuse("\n".join(map(str, problems_of(error, Contract, documents[0]))))
+
+
+def _shown(value: Any) -> str:
+    """A value of a change for a person; nothing for what is not there."""
+    from pydantic import BaseModel
+    from rich.markup import escape
+
+    from factory_assets.declarations.edits import flow
+
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_defaults=True, exclude={"description"})
+    return "" if value is None else escape(flow(value))
