@@ -36,7 +36,7 @@ def infer(
 
     from factory_assets.declarations.base import NAME
     from factory_assets.events.inference import infer as propose
-    from factory_assets.events.sources import SourceError, deliveries
+    from factory_assets.events.sources import SourceError, deliveries, told
 
     if out is not None and out.exists():
         _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
@@ -50,6 +50,8 @@ def infer(
             text = propose(con, stream, deliveries(con, stream, days), time).text
         except (SourceError, ValueError) as error:
             _refuse(str(error))
+        except duckdb.Error as error:
+            _refuse(f"{source} {told(error)}")
     if out is None:
         typer.echo(text, nl=False)
     else:

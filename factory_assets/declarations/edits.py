@@ -11,8 +11,6 @@ from typing import Any
 
 import yaml
 
-from factory_assets.declarations.base import Declared
-
 #: Plain text that YAML reads back as the same text wherever it stands.
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_%/.+-]*( [A-Za-z0-9_%/.+()-]+)*[.]?")
 
@@ -23,8 +21,6 @@ class EditError(ValueError):
 
 def flow(value: Any) -> str:
     """A value on one line, as contracts are written: {type: integer, min: 0}."""
-    if isinstance(value, Declared):
-        return flow(value.model_dump(mode="json", exclude_unset=True))
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{flow(str(key))}: {flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, (list, tuple)):

@@ -165,6 +165,22 @@ def test_a_line_that_reads_nothing_of_the_change_is_told_apart(demo: Catalogue) 
     assert why["delivery_time"].endswith("though it reads no column that changed")
 
 
+@pytest.mark.parametrize(
+    ("column", "fields", "said"),
+    [
+        ("distance_km", None, "city_load: features.distance: 'distance_km' reads distance_km"),
+        ("items", None, "delivery_time: features.1: 'items' is not a column"),
+        ("amount", {"type": "string", "min": None, "max": None}, "customer_habit: features.spent"),
+    ],
+)
+def test_declarations_that_no_longer_hold_are_named_before_the_change_is_made(
+    demo: Catalogue, column: str, fields: dict[str, Any] | None, said: str
+) -> None:
+    new = contract(edited((DEMO / "contract.yaml").read_text(), {"columns": {column: fields}}))
+    problems = impact(demo, ["orders"], demo.streams["orders"].contract, new).problems
+    assert any(problem.startswith(said) for problem in problems), problems
+
+
 def test_the_stream_of_a_contract_is_known_by_what_the_contract_says(demo: Catalogue) -> None:
     own = demo.streams["orders"].contract
     assert streams_under(demo, contract(TEXT), own) == ["orders"]

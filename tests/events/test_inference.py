@@ -131,6 +131,25 @@ def test_a_day_that_could_be_a_month_is_left_to_a_person_with_both_candidates() 
     assert "could be days" in guess_texts(["20240131", "20240201"]).note
 
 
+def test_one_value_in_a_thousand_decides_between_two_formats() -> None:
+    texts = [
+        f"{day:02d}/{month:02d}/{year}" for year in range(1901, 1911) for month in range(1, 13) for day in range(1, 9)
+    ]
+    assert "or" in guess_texts(texts).note
+    for last, format in (("13/01/2000", "%d/%m/%Y"), ("01/13/2000", "%m/%d/%Y")):
+        assert guess_texts([*texts, last]).format == format
+    assert guess_texts([*texts, "13/01/2000", "01/13/2000"]).type == "string"
+
+
+def test_a_damaged_file_is_told_of_and_no_crash(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    duckdb.sql(f"COPY (SELECT range AS x FROM range(1000)) TO '{file}'")
+    content = file.read_bytes()
+    file.write_bytes(content[:10] + bytes(200) + content[210:])
+    result = CliRunner().invoke(app, ["contract", "infer", str(file)])
+    assert result.exit_code == 1 and f"{file.name} cannot be read" in result.output.replace("\n", "")
+
+
 def test_a_word_among_numbers_is_named_and_not_taken_for_a_value() -> None:
     found = guess_texts([*map(str, range(50)), "NA"])
     assert (found.type, found.note[:28]) == ("string", "numbers but for 'NA', 1 of 5")
