@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import issue, quarantine
+from factory_assets.commands import contract, issue, plan, quarantine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
+app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
+app.command()(plan.plan)
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
@@ -144,3 +146,7 @@ def main() -> None:
     # Everything is written and closed by now. A regular end would have DuckDB's binding list, over 60 lines, objects
     # that other libraries still hold while the interpreter is taken down.
     os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 from factory_assets.evaluation.assets import evaluation_asset
 from factory_assets.events.assets import events_asset, raw_asset, statistics_asset
-from factory_assets.events.checks import contract_checks
+from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
 from factory_assets.monitoring.assets import drift_asset, performance_asset
 from factory_assets.monitoring.checks import drift_check, performance_check
@@ -78,9 +78,10 @@ class EventStream(Declaration):
         known = deployed(context)
         lines = [known.resolve(line) for line in known.lines.values() if line.observe.stream == self.declaration.name]
         views = [view for view in known.views.values() if view.stream == self.declaration.name]
+        planned = [collection_plan_check(declared)] if self.declaration.plan else []
         return dg.Definitions(
             assets=[raw_asset(declared), events_asset(declared), statistics_asset(declared)],
-            asset_checks=[contract_checks(declared)],
+            asset_checks=[contract_checks(declared), *planned],
             schedules=stream_schedules(declared, views, lines),
         )
 

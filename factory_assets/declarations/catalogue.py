@@ -225,6 +225,15 @@ def read_contract(stream: Stream, folder: Path) -> Contract:
         raise DeclarationError(problems_of(error, Contract, documents[0])) from None
 
 
+def contract_file(folder: Path, stream: str) -> Path:
+    """The file of a stream's contract, below a folder of declarations. Raises LookupError for an unknown stream."""
+    for file in sorted(folder.rglob("defs.yaml")) if folder.is_dir() else [folder]:
+        for document in read(file):
+            if _name(document) == stream:
+                return file.parent / str(document.value["attributes"].get("contract", "contract.yaml"))
+    raise LookupError(f"no stream {stream!r} is declared below {folder}")
+
+
 def _environment() -> Environment:
     """Whether this process reads for training or for serving, where labels are not there yet."""
     found = os.environ.get("FACTORY_ENVIRONMENT", "training")

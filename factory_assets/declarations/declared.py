@@ -73,6 +73,12 @@ class DeclaredLine:
             names += self.views[view].canonical if feature == "*" else [name]
         return list(dict.fromkeys(names))
 
+    @property
+    def stands_on(self) -> list[str]:
+        """Names of the streams that the line reads: what it observes, what its views aggregate, where its label is."""
+        names = {self.line.observe.stream, *(view.stream for view in self.views.values())}
+        return sorted(names | ({self.line.label.event} if self.line.label.event else set()))
+
     @cached_property
     def row_features(self) -> list[str]:
         return [name for name in self.features if "." not in name]

@@ -75,7 +75,24 @@ class Cleansing(Declared):
         return given if self.impute is None else [*given, self.impute]
 
 
+Remedy = Literal["log", "label", "survey", "buy"]
 Source = Annotated[ParquetSource | CsvSource | SimulationSource, Field(discriminator="kind")]
+
+
+class Planned(Declared):
+    """A field that the team wants the stream to have, and how it is to be had."""
+
+    need: str = Field(min_length=1, description="Why the field is wanted.")
+    remedy: Remedy = Field(
+        description="How to get it: log it where it arises, have it labelled, ask in a survey, or buy it."
+    )
+    owner: str = Field(description="Who sees to it: team:<name> or an e-mail address.")
+    due: dt.date = Field(description="Last day on which it may still be absent.")
+
+    @field_validator("owner")
+    @classmethod
+    def _owner_is_one(cls, value: str) -> str:
+        return check_owner(value)
 
 
 class Stream(Declared):
@@ -105,6 +122,10 @@ class Stream(Declared):
     )
     exclude: dict[Name, str] = Field(
         {}, description="Rows to leave out on purpose, by named expression; they stay in raw and are counted."
+    )
+    plan: dict[ColumnName, Planned] = Field(
+        {},
+        description="Fields that are wanted of the feed, whether it has them yet or not, by the name they will have.",
     )
 
     @field_validator("timezone")

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import duckdb
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES
-from factory_assets.declarations.expressions import identifier
-from factory_assets.events import day_rules, landing, sources, statistics, validation
+from factory_assets.events import landing, sources, statistics, validation
+from factory_assets.events.verdicts import views_to_judge
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -29,7 +28,7 @@ def partitions(declared: DeclaredStream) -> dg.DailyPartitionsDefinition:
 
 def stream_version(declared: DeclaredStream) -> str:
     """Changes with everything in the stream's declaration and contract that its rows depend on."""
-    stream = declared.stream.model_dump(mode="json", exclude={"owner", "description", "end"})
+    stream = declared.stream.model_dump(mode="json", exclude={"owner", "description", "end", "plan"})
     contract = declared.contract.model_dump(
         mode="json", exclude={"version": True, "columns": {"__all__": {"description"}}}
     )
@@ -132,24 +131,6 @@ def accepted_state(issues: Issues, stream: str, days: Sequence[dt.date]) -> dict
     """What `events` depends on beside `raw`: the issues of each day that somebody has accepted."""
     accepted = issues.accepted(stream)
     return {day: "|".join(sorted(rule for rule, failing in accepted.items() if day in failing)) for day in days}
-
-
-def views_to_judge(
-    con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredStream, days: Sequence[dt.date]
-) -> None:
-    """The views that `validation.judge` reads: raw rows, deliveries, and events of the past where days are compared."""
-    name = declared.stream.name
-    for view in ("raw", "deliveries"):
-        lake.view(con, view, f"{name}/{view}", days[0], days[-1], empty_if_absent=True)
-    if day_rules.looks_back(declared):
-        before = days[0] - declared.contract.past
-        if lake.version(f"{name}/events") is None:
-            columns = ", ".join(f"NULL::{kind} AS {identifier(column)}" for column, kind in declared.types.items())
-            con.execute(
-                f"CREATE OR REPLACE TEMP VIEW past AS SELECT {columns}, NULL::DATE AS ds WHERE false"
-            ).fetchall()
-            return
-        lake.view(con, "past", f"{name}/events", before, days[0] - dt.timedelta(days=1), empty_if_absent=True)
 
 
 def all_blocked(stream: str, blocked: Mapping[dt.date, Sequence[str]]) -> dg.Failure:

@@ -5,18 +5,16 @@ asset itself, and the other days go on.
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import dagster as dg
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events import day_rules
-from factory_assets.events.assets import all_blocked, partitions, views_to_judge
-from factory_assets.events.day_rules import Measured
-from factory_assets.events.expectations import STRETCH_ROWS, Failure, Outcome, concerns, rows_to_validate, validate
+from factory_assets.events import plan, verdicts
+from factory_assets.events.assets import all_blocked, partitions, today
+from factory_assets.events.expectations import Failure, Outcome, concerns
 from factory_assets.events.rules import Concern
-from factory_assets.events.validation import judge, read_arrivals
 from factory_assets.materialization import days_of
 from factory_resources.engine import Engine
 from factory_resources.issues import Finding as IssueFinding
@@ -57,23 +55,14 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
         accepted = issues.accepted(stream.name)
-        measured = _measured(lake, engine, declared, days, accepted) if day_rules.applies(declared) else []
-        outcomes = [
-            outcome
-            for stretch in _stretches(lake, declared, days)
-            for outcome in _validated(
-                lake,
-                engine,
-                declared,
-                stretch,
-                [one for one in measured if stretch[0] <= one.day <= stretch[-1]],
-                accepted,
-            )
-        ]
+        outcomes = verdicts.outcomes(lake, engine, declared, days, accepted)
         issues.note(stream.name, stream.owner, days, _serious(outcomes))
         for concern in concerns(declared):
             yield report(
-                context, key, concern, [_finding(outcome) for outcome in outcomes if outcome.concern == concern]
+                context,
+                key,
+                concern,
+                [_finding(declared, outcome) for outcome in outcomes if outcome.concern == concern],
             )
         blocked: dict[dt.date, list[str]] = {}
         for outcome in outcomes:
@@ -83,21 +72,6 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
             raise all_blocked(stream.name, blocked)
 
     return contract
-
-
-def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Iterator[list[dt.date]]:
-    """Whole days together, as long as their rows fit STRETCH_ROWS."""
-    rows: dict[dt.date, int] = {}
-    table = lake.read(f"{declared.stream.name}/deliveries", days[0], days[-1], ["ds", "rows"], empty_if_absent=True)
-    for row in table.to_pylist():
-        rows[row["ds"]] = rows.get(row["ds"], 0) + row["rows"]
-    stretch: list[dt.date] = []
-    for day in days:
-        if stretch and sum(rows.get(other, 0) for other in [*stretch, day]) > STRETCH_ROWS:
-            yield stretch
-            stretch = []
-        stretch.append(day)
-    yield stretch
 
 
 def _serious(outcomes: list[Outcome]) -> dict[dt.date, list[IssueFinding]]:
@@ -111,45 +85,24 @@ def _serious(outcomes: list[Outcome]) -> dict[dt.date, list[IssueFinding]]:
     return found
 
 
-def _measured(
-    lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date], accepted: Collection[str]
-) -> list[Measured]:
-    """What the rules on whole days find: in one pass over the range, since each day is part of the next one's past."""
-    with engine.connect() as con:
-        views_to_judge(con, lake, declared, days)
-        return [one for verdict in judge(con, declared, days, accepted) for one in verdict.measured]
+def _finding(declared: DeclaredStream, outcome: Outcome) -> Finding:
+    return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.told, _metadata(declared, outcome))
 
 
-def _validated(
-    lake: Lake,
-    engine: Engine,
-    declared: DeclaredStream,
-    days: list[dt.date],
-    measured: list[Measured],
-    accepted: Collection[str],
-) -> list[Outcome]:
-    with engine.connect() as con:
-        for name in ("raw", "deliveries"):
-            lake.view(con, name, f"{declared.stream.name}/{name}", days[0], days[-1], empty_if_absent=True)
-        came = read_arrivals(con)
-        rows = con.sql(rows_to_validate(declared)).to_arrow_table()
-        return validate(declared, rows, came, days, measured, accepted)
-
-
-def _finding(outcome: Outcome) -> Finding:
-    return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.told, _metadata(outcome))
-
-
-def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
+def _metadata(declared: DeclaredStream, outcome: Outcome) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(outcome.rows)}
     if outcome.notes:
-        metadata["notes"] = dg.MetadataValue.text("; ".join(outcome.notes))
+        metadata["notes"] = dg.MetadataValue.text(outcome.notes)
+    if outcome.new_columns:
+        told = [verdicts.new_column(declared, name, values).told for name, values in outcome.new_columns.items()]
+        metadata["patches"] = dg.MetadataValue.text("; ".join(told))
     if outcome.failures:
-        metadata["failures"] = dg.MetadataValue.table([dg.TableRecord(_row(failure)) for failure in outcome.failures])
+        records = [dg.TableRecord(_row(declared, outcome, failure)) for failure in outcome.failures]
+        metadata["failures"] = dg.MetadataValue.table(records)
     return metadata
 
 
-def _row(failure: Failure) -> dict[str, str | int | float]:
+def _row(declared: DeclaredStream, outcome: Outcome, failure: Failure) -> dict[str, str | int | float]:
     return {
         "rule": failure.rule.name,
         "column": failure.rule.column,
@@ -157,4 +110,41 @@ def _row(failure: Failure) -> dict[str, str | int | float]:
         "share": round(failure.share, 6),
         "examples": failure.examples,
         "verdict": "accepted" if failure.accepted else "blocks the day" if failure.serious else "informs",
+        "patch": verdicts.suggestion(declared, outcome, failure).told,
     }
+
+
+def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
+    """A warning while a planned field is absent, an error that blocks nothing once it is absent past its date."""
+    stream = declared.stream
+
+    @dg.asset_check(
+        asset=dg.AssetKey([stream.name, "raw"]),
+        name="collection_plan",
+        description=f"The newest delivery has the fields that the team plans to have: {', '.join(stream.plan)}.",
+    )
+    def collection_plan(lake: Lake) -> dg.AssetCheckResult:
+        found = plan.gaps(stream, plan.newest_columns(lake, stream), today())
+        missing = [gap for gap in found if gap.state != "delivered"]
+        overdue = any(gap.state == "overdue" for gap in missing)
+        records = [
+            dg.TableRecord(
+                {
+                    "field": gap.field,
+                    "state": gap.state,
+                    "need": gap.planned.need,
+                    "remedy": gap.planned.remedy,
+                    "owner": gap.planned.owner,
+                    "due": str(gap.planned.due),
+                }
+            )
+            for gap in found
+        ]
+        return dg.AssetCheckResult(
+            passed=not missing,
+            severity=dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN,
+            description="; ".join(gap.told for gap in missing) or "every planned field is delivered",
+            metadata={"plan": dg.MetadataValue.table(records)},
+        )
+
+    return collection_plan

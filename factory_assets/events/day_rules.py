@@ -30,7 +30,10 @@ HOUR, DAY_HOURS = dt.timedelta(hours=1), 24.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What a rule on whole days found: a number and the bounds that it must keep. None is no bound."""
+    """What a rule on whole days found: a number and the bounds that it must keep. None is no bound.
+
+    usual: the median of the recent past, where the day is held against it.
+    """
 
     day: dt.date
     rule: Rule
@@ -38,10 +41,18 @@ class Measured:
     observed: float
     low: float | None
     high: float | None
+    usual: float | None = None
 
     @property
     def holds(self) -> bool:
-        return (self.low is None or self.observed >= self.low) and (self.high is None or self.observed <= self.high)
+        return self.excess == 0
+
+    @property
+    def excess(self) -> float:
+        """How far the number lies out of its bounds, 0 within."""
+        below = 0.0 if self.low is None else self.low - self.observed
+        above = 0.0 if self.high is None else self.observed - self.high
+        return max(0.0, below, above)
 
     @property
     def told(self) -> str:
@@ -216,12 +227,13 @@ def _amounts(declared: DeclaredStream, day: dt.date, own: Summary, past: Sequenc
 def _amount(day: dt.date, rule: Rule, observed: int, wanted: Amount, past: Sequence[int]) -> Measured:
     low: float | None = wanted.min
     high: float | None = wanted.max
+    usual = None
     if wanted.max_change is not None and len(past) >= MIN_PAST:
         usual = statistics.median(past)
         least, most = usual * (1 - wanted.max_change), usual * (1 + wanted.max_change)
         low = least if low is None else max(low, least)
         high = most if high is None else min(high, most)
-    return Measured(day, rule, "", observed, low, high)
+    return Measured(day, rule, "", observed, low, high, usual)
 
 
 def divergence(one: Mapping[str, int], other: Mapping[str, int]) -> float:

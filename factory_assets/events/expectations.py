@@ -8,7 +8,8 @@ import datetime as dt
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
 
 #: Rows that one validation holds in memory; a longer range is validated in stretches of whole days.
 STRETCH_ROWS = 400_000
-#: Offending values shown of a broken rule.
-SHOWN = 5
+#: Offending values shown of a broken rule, and kept of it.
+SHOWN, KEPT = 5, 1000
+#: Rows of a day from which the type of a new column is guessed.
+SAMPLED = 1000
 #: Kinds of rules that rows break; the others are broken by deliveries and whole days.
 ROW_KINDS = (
     "line",
@@ -65,6 +68,7 @@ class Failure:
     """One rule that a day breaks: how many rows do, their share, some of the values.
 
     serious: whether that stops the day. accepted: whether somebody has said why it goes on all the same.
+    values: different values that break it, at most KEPT; of a rule on whole days there are none, but what was `measured`.
     """
 
     rule: Rule
@@ -73,6 +77,8 @@ class Failure:
     examples: str
     serious: bool = False
     accepted: bool = False
+    values: tuple[Any, ...] = ()
+    measured: Measured | None = None
 
     @property
     def blocking(self) -> bool:
@@ -87,13 +93,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The verdict on one concern of one day: passed, or what failed."""
+    """The verdict on one concern of one day: passed, or what failed.
+
+    new_columns: columns of the feed that the contract does not know, and some of their values.
+    """
 
     day: dt.date
     concern: Concern
     rows: int
     failures: tuple[Failure, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: str = ""
+    new_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -120,7 +130,7 @@ def rows_to_validate(declared: DeclaredStream) -> str:
     lists = [name for name, column in contract.columns.items() if column.value_count]
     parts = [*map(identifier, names), *(f'len({identifier(name)}) AS "{_length_of(name)}"' for name in lists)]
     parts += [_breach(declared, rule) for rule in row_rules(declared) if rule.kind == "rule"]
-    return f"""SELECT {", ".join(parts)}, _unparsed, _line, _failed, _source, ds, CAST(event_time AS DATE) AS event_day,
+    return f"""SELECT {", ".join(parts)}, _unparsed, _undeclared, _line, _failed, _source, ds, CAST(event_time AS DATE) AS event_day,
                       {row_content(declared)} AS content
                FROM ({judged_rows(declared)}) WHERE _excluded IS NULL"""
 
@@ -160,23 +170,26 @@ def validate(
             found[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
     for (day, rule), values in _broken(declared, rows, came, days).items():
         share = 1.0 if rule.kind == "exists" else len(values) / totals[day]
-        shown = ", ".join(dict.fromkeys(str(value) for value in values[:SHOWN] if value is not None))
+        different = tuple(islice(dict.fromkeys(value for value in values if value is not None), KEPT))
+        shown = ", ".join(str(value) for value in different[:SHOWN])
         serious = share > declared.contract.tolerance and rule.kind != "once" and rule.name not in warned
         known = rule.name in accepted and rule.kind != "exists"
-        found[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, known))
+        found[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, known, different))
     for one in _out_of_bounds(measured):
         serious = one.rule.name not in warned
         known = one.rule.name in accepted
         found[one.day, one.rule.concern].append(
-            Failure(one.rule, totals.get(one.day, 0), 1.0, one.told, serious, known)
+            Failure(one.rule, totals.get(one.day, 0), 1.0, one.told, serious, known, measured=one)
         )
+    new = _new_columns(declared, rows, came)
     return [
         Outcome(
             day,
             concern,
             totals.get(day, 0),
             tuple(found[day, concern]),
-            _notes(declared, came.get(day)) if concern == "schema" else (),
+            _notes(declared, came.get(day)) if concern == "schema" else "",
+            new.get(day, {}) if concern == "schema" else {},
         )
         for day in days
         for concern in concerns(declared)
@@ -409,8 +422,27 @@ def evaluate(frame: "pd.DataFrame", expectations: Sequence[Any], index: Sequence
     return sorted(results, key=lambda result: result.expectation_config.meta["place"])
 
 
-def _notes(declared: DeclaredStream, came: Sequence[Arrival] | None) -> tuple[str, ...]:
+def _notes(declared: DeclaredStream, came: Sequence[Arrival] | None) -> str:
     if came is None:
-        return ("nothing was delivered",)
-    extra = sorted({name for arrival in came for name in arrival.columns} - set(declared.contract.columns))
-    return (f"columns that the contract does not know: {', '.join(extra)}",) if extra else ()
+        return "nothing was delivered"
+    extra = _unknown(declared, came)
+    return f"columns that the contract does not know: {', '.join(extra)}" if extra else ""
+
+
+def _unknown(declared: DeclaredStream, came: Sequence[Arrival]) -> list[str]:
+    return sorted({name for arrival in came for name in arrival.columns} - set(declared.contract.columns))
+
+
+def _new_columns(
+    declared: DeclaredStream, rows: pa.Table, came: Mapping[dt.date, Sequence[Arrival]]
+) -> dict[dt.date, dict[str, list[str]]]:
+    """Of each day the columns that the contract does not know, and the values of them in its first rows."""
+    unknown = {day: _unknown(declared, arrived) for day, arrived in came.items()}
+    found: dict[dt.date, dict[str, list[str]]] = {day: {name: [] for name in names} for day, names in unknown.items()}
+    if any(unknown.values()):
+        frame = rows.select(["ds", "_undeclared"]).to_pandas(date_as_object=True).dropna()
+        for day, text in frame.groupby("ds").head(SAMPLED).itertuples(index=False):
+            for name, value in json.loads(text).items():
+                if value is not None and name in found[day]:
+                    found[day][name].append(value)
+    return found

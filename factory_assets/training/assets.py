@@ -52,9 +52,7 @@ def model_version(declared: DeclaredLine) -> str:
 
 def contract_hash(declared: DeclaredLine) -> str:
     """Changes with the contract, or the derived columns, of any stream that the line stands on."""
-    names = {declared.line.observe.stream, *(view.stream for view in declared.views.values())}
-    names |= {declared.line.label.event} if declared.line.label.event else set()
-    return code_version([stream_version(declared.streams[name]) for name in sorted(names)])
+    return code_version([stream_version(declared.streams[name]) for name in declared.stands_on])
 
 
 def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stations import Run, Station, csv, day, row
+from stations import CONTRACT, Run, Station, csv, day, row
 
 Rows = list[dict[str, Any]]
 

@@ -1,0 +1,239 @@
+"""`factory contract`: propose a contract from data, and see what a change of one means before it is made."""
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from factory_assets.declarations.catalogue import Catalogue
+    from factory_assets.declarations.contract import Contract
+    from factory_assets.declarations.stream import Stream
+
+app = typer.Typer(no_args_is_help=True, help="Propose contracts, and see what a change of one means.")
+console = Console()
+Declarations = Annotated[
+    Path | None, typer.Option(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")
+]
+#: Newest days of a stream by name that a contract is proposed from.
+RECENT_DAYS = 28
+STYLES = {"loosened": "yellow", "tightened": "cyan", "added": "green", "removed": "red", "other": "dim"}
+
+
+@app.command()
+def infer(
+    source: Annotated[str, typer.Argument(help="Path or glob of Parquet or CSV files, or the name of a stream.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; the terminal if absent.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column that tells a row's day.")] = None,
+    delimiter: Annotated[str, typer.Option(help="Of CSV files.")] = ",",
+    null: Annotated[list[str] | None, typer.Option(help="Text that stands for an empty value in CSV files.")] = None,
+    declarations: Declarations = None,
+) -> None:
+    """Propose a contract from data: types, formats, empty values, domains, rows a day."""
+    import duckdb
+
+    from factory_assets.declarations.base import NAME
+    from factory_assets.events.inference import infer as propose
+    from factory_assets.events.sources import SourceError, deliveries, told
+
+    if out is not None and out.exists():
+        _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
+    if NAME.fullmatch(source) and not Path(source).exists():
+        stream, days = _named(_catalogue(declarations), source)
+    else:
+        stream, days = _files(source, delimiter, null), [dt.date(1970, 1, 1)]
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        try:
+            text = propose(con, stream, deliveries(con, stream, days), time).text
+        except (SourceError, ValueError) as error:
+            _refuse(str(error))
+        except duckdb.Error as error:
+            _refuse(f"{source} {told(error)}")
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text)
+        console.print(f"{out} is written: read it, and describe its columns", soft_wrap=True, highlight=False)
+
+
+def _files(uri: str, delimiter: str, null: list[str] | None) -> "Stream":
+    from factory_assets.declarations.stream import Stream
+
+    source: dict[str, Any] = {"kind": "parquet", "uri": uri}
+    if not uri.lower().endswith((".parquet", ".pq")):
+        source = {"kind": "csv", "uri": uri, "delimiter": delimiter, "null_values": ["", *(null or [])]}
+    # Only how to read the files is known. No column has the name that stands for the times.
+    unknown = {"id": "unknown_", "event_time": "unknown_", "start": "1970-01-01"}
+    return Stream.model_validate(
+        {"name": "files", "owner": "team:none", "description": uri, "source": source, **unknown}
+    )
+
+
+def _named(catalogue: "Catalogue", name: str) -> tuple["Stream", list[dt.date]]:
+    """A stream of the declarations, and its newest days."""
+    if name not in catalogue.streams:
+        _refuse(f"{name!r} is no file and no stream; streams here: {', '.join(catalogue.streams)}")
+    stream = catalogue.streams[name].stream
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    last = min(stream.end or yesterday, yesterday)
+    first = max(stream.start, last - dt.timedelta(days=RECENT_DAYS - 1))
+    return stream, [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]
+
+
+def _catalogue(folder: Path | None) -> "Catalogue":
+    from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.documents import DeclarationError
+    from factory_assets.declarations.templates import render
+    from factory_assets.deployment import declarations
+
+    try:
+        return load(folder or declarations(), render)
+    except DeclarationError as error:
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> NoReturn:
+    console.print(message, style="red", soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="File of the contract as it was.")],
+    after: Annotated[Path, typer.Argument(help="File of the contract as it is to be.")],
+    declarations: Declarations = None,
+    stream: Annotated[
+        list[str] | None, typer.Option(help="Streams that have the contract; those whose contract is one of the two.")
+    ] = None,
+) -> None:
+    """Show what a change of a contract loosens and tightens, who reads what it touches, and what will retrain."""
+    from rich.table import Table
+
+    from factory_assets.commands.impact import streams_under
+    from factory_assets.declarations.changes import compare
+
+    old, new = _contract(before), _contract(after)
+    changes = compare(old, new)
+    table = Table(title=f"Version {old.version} to {new.version}", title_justify="left", title_style="bold")
+    for column in ("column", "field", "before", "after", ""):
+        table.add_column(column, overflow="fold")
+    for change in changes:
+        marked = f"[{STYLES[change.direction]}]{change.direction}[/]"
+        table.add_row(change.column or "(all)", change.field, _shown(change.before), _shown(change.after), marked)
+    if not changes:
+        console.print("the two contracts are the same")
+        return
+    console.print(table)
+    if old.version == new.version and any(change.field != "description" for change in changes):
+        console.print("[yellow]the version is the same: raise it by one[/]")
+    catalogue = _catalogue(declarations)
+    unknown = [name for name in stream or [] if name not in catalogue.streams]
+    if unknown:
+        _refuse(f"{unknown[0]!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
+    names = stream or streams_under(catalogue, old, new)
+    if names:
+        _show_impact(catalogue, names, old, new)
+    else:
+        told = f"no stream of the declarations has either contract (streams: {', '.join(catalogue.streams)}); name one by --stream"
+        console.print(told, soft_wrap=True, highlight=False)
+
+
+def _show_impact(catalogue: "Catalogue", names: list[str], old: "Contract", new: "Contract") -> None:
+    from rich.table import Table
+
+    from factory_assets.commands.impact import impact
+
+    found = impact(catalogue, names, old, new)
+    reading = Table(title="Who reads what changed", title_justify="left", title_style="bold")
+    for column in ("column", "stream", "read by", "where"):
+        reading.add_column(column, overflow="fold")
+    for touched in found.touched:
+        reading.add_row(
+            touched.column, touched.stream, f"{touched.reader.kind} {touched.reader.name}", touched.reader.where
+        )
+    if found.touched:
+        console.print(reading)
+    else:
+        console.print("no declaration reads what changed")
+    lines = Table(title="What will retrain", title_justify="left", title_style="bold")
+    for column in ("line", "retrains", "why"):
+        lines.add_column(column, overflow="fold")
+    for line in found.lines:
+        lines.add_row(line.name, "[yellow]yes[/]" if line.retrains else "no", line.why)
+    if found.lines:
+        console.print(lines)
+    for problem in found.problems:
+        console.print(f"[red]no longer holds:[/] {problem}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def patch(
+    stream: Annotated[str, typer.Argument(help="Name of the stream.")],
+    day: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="A day to look at; those with open issues, or the newest, if absent."),
+    ] = None,
+    write: Annotated[bool, typer.Option("--apply", help="Change the contract's file.")] = False,
+) -> None:
+    """Suggest, for all that a day breaks, a change of the contract under which it passes, or say why none should."""
+    from factory_assets.declarations.catalogue import contract_file
+    from factory_assets.declarations.edits import edited
+    from factory_assets.deployment import declarations, resources
+    from factory_assets.events.patches import Patch, apply
+    from factory_assets.events.verdicts import outcomes, suggestions
+
+    held, catalogue = resources(), _catalogue(None)
+    if stream not in catalogue.streams:
+        _refuse(f"{stream!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
+    issues = [issue for issue in held["issues"].issues(stream) if issue.state == "open"]
+    delivered = held["lake"].days(f"{stream}/deliveries")
+    days = [day.date()] if day else sorted({day for issue in issues for day in issue.days}) or delivered[-1:]
+    if not days or not set(days) <= set(delivered):
+        _refuse(f"{stream} has no delivery of {', '.join(map(str, days)) or 'any day'}: materialise {stream}/raw first")
+    declared = catalogue.streams[stream]
+    found = suggestions(declared, outcomes(held["lake"], held["engine"], declared, days))
+    for rule, suggested in found.items():
+        console.print(f"[bold]{rule}[/bold]", highlight=False)
+        console.print(f"    {suggested.told}", soft_wrap=True, highlight=False, markup=False)
+    patches = [suggested for suggested in found.values() if isinstance(suggested, Patch)]
+    if not found:
+        console.print(f"{stream}: nothing is wrong with {', '.join(map(str, days))}")
+    elif write and patches:
+        file = contract_file(declarations(), stream)
+        text = file.read_text()
+        for each in patches:
+            text = apply(text, each)
+        file.write_text(edited(text, {"version": declared.contract.version + 1}))
+        console.print(f"{file}: {len(patches)} patches, version {declared.contract.version + 1}", soft_wrap=True)
+
+
+def _contract(file: Path) -> "Contract":
+    from pydantic import ValidationError
+
+    from factory_assets.declarations.contract import Contract
+    from factory_assets.declarations.documents import DeclarationError, problems_of, read
+
+    try:
+        documents = read(file)
+        if len(documents) != 1:
+            _refuse(f"{file} must hold one YAML document")
+        return Contract.model_validate(documents[0].value)
+    except DeclarationError as error:
+        _refuse(str(error))
+    except ValidationError as error:
+        _refuse("\n".join(map(str, problems_of(error, Contract, documents[0]))))
+
+
+def _shown(value: Any) -> str:
+    """A value of a change for a person; nothing for what is not there."""
+    from pydantic import BaseModel
+    from rich.markup import escape
+
+    from factory_assets.declarations.edits import flow
+
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_defaults=True, exclude={"description"})
+    return "" if value is None else escape(flow(value))

@@ -1,0 +1,44 @@
+"""`factory plan`: which fields the team wants of its streams, which it has, and who gets the others by when."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+STYLES = {"delivered": "green", "awaited": "yellow", "overdue": "red", "unknown": "dim"}
+
+
+def plan(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")
+    ] = None,
+) -> None:
+    """Show planned fields of all streams against those that their newest deliveries have."""
+    from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.documents import DeclarationError
+    from factory_assets.declarations.templates import render
+    from factory_assets.deployment import declarations, resources
+    from factory_assets.events.assets import today
+    from factory_assets.events.plan import gaps, newest_columns
+
+    console = Console()
+    try:
+        catalogue = load(folder or declarations(), render)
+    except DeclarationError as error:
+        console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        raise typer.Exit(1) from None
+    lake = resources()["lake"]
+    table = Table(title="Collection plan", title_justify="left", title_style="bold")
+    for column in ("stream", "field", "state", "need", "remedy", "owner", "due"):
+        table.add_column(column, no_wrap=column in ("state", "due"))
+    for name, declared in catalogue.streams.items():
+        for gap in gaps(declared.stream, newest_columns(lake, declared.stream), today()):
+            state = f"[{STYLES[gap.state]}]{gap.state}[/]"
+            told = gap.planned
+            table.add_row(name, gap.field, state, told.need, told.remedy, told.owner, str(told.due))
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("no stream plans a field; see `plan` of an EventStream")

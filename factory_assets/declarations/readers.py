@@ -1,0 +1,110 @@
+"""Who reads a column of a stream? Derived columns and rules, views, lines: through however many steps."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from factory_assets.declarations import expressions
+from factory_assets.declarations.catalogue import Catalogue
+from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.stream import Stream
+from factory_assets.declarations.view import View
+
+#: What every window and every observation is placed by.
+TIMES = frozenset(["event_time", "known_at"])
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A view or a line that reads a column, and where: `features.spent`, or `segments.levels via country_code`."""
+
+    kind: str
+    name: str
+    where: str
+
+
+def derived_from(stream: Stream, column: str) -> dict[str, str]:
+    """The column and all that the stream derives from it: name -> the step in between, empty for the column itself."""
+    found = {column: ""}
+    for field, texts in (("derive", stream.derive), ("rules", stream.rules)):
+        for name, text in texts.items():
+            if expressions.columns(text) & set(found):
+                found[name] = field
+    for role in ("event_time", "known_at"):
+        if getattr(stream, role) in found:
+            found[role] = "a time of the stream"
+    return found
+
+
+def readers(catalogue: Catalogue, stream: str, contract: Contract, column: str) -> list[Reader]:
+    """Everything that reads a column of a stream, in the order in which data flow. contract: the one to look at."""
+    declared = catalogue.streams[stream].stream
+    names = derived_from(declared, column)
+    found = [Reader(step, name, stream) for name, step in names.items() if step in ("derive", "rules")]
+    roles = {"id": declared.id, "event_time": declared.event_time, "known_at": declared.known_at}
+    found += [Reader("stream", stream, role) for role, name in roles.items() if name in names]
+    stated = {f"exclude.{name}": text for name, text in declared.exclude.items()}
+    stated |= {f"contract rules.{name}": text for name, text in contract.rules.items()}
+    found += [Reader("stream", stream, _via(where, text, names)) for where, text in _reading(stated, names)]
+    found += [
+        Reader("stream", stream, f"contract presence of {name}")
+        for name, other in contract.columns.items()
+        if other.presence and other.presence.by in names
+    ]
+    views = {name: _of_view(view, names) for name, view in catalogue.views.items() if view.stream == stream}
+    for name, places in views.items():
+        found += [Reader("view", name, place) for place in places]
+    for line in catalogue.lines.values():
+        found += [Reader("line", line.name, place) for place in _of_line(catalogue, line.name, stream, names)]
+    return found
+
+
+def _reading(texts: Mapping[str, str | None], names: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    return ((where, text) for where, text in texts.items() if text and expressions.columns(text) & set(names))
+
+
+def _via(where: str, text: str, names: Mapping[str, str]) -> str:
+    through = sorted(name for name in expressions.columns(text) & set(names) if names[name])
+    return f"{where} via {', '.join(through)}" if through else where
+
+
+def _of_view(view: View, names: Mapping[str, str]) -> list[str]:
+    """Places of a view that read one of the names."""
+    texts = {"entity": f'"{view.entity}"', "where": view.where}
+    for name, text in view.features.items():
+        texts[f"features.{name}"] = expressions.aggregate(text).argument
+    found = [_via(where, text, names) for where, text in _reading(texts, names)]
+    return [*found, "windows"] if TIMES & set(names) else found
+
+
+def _features_of_view(view: View, names: Mapping[str, str]) -> set[str]:
+    """Canonical features of a view that change with one of the names."""
+    places = {place.partition(" ")[0] for place in _of_view(view, names)}
+    if places & {"entity", "where", "windows"}:
+        return set(view.canonical)
+    touched = [place.removeprefix("features.") for place in places]
+    return {f"{view.name}.{name}" for name in view.names if name.rpartition("_")[0] in touched}
+
+
+def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[str, str]) -> list[str]:
+    line, declared = catalogue.lines[line_name], catalogue.resolve(catalogue.lines[line_name])
+    found: list[str] = []
+    if line.observe.stream == stream:
+        texts = {"observe.where": line.observe.where, "label.expression": line.label.expression}
+        texts["observe.entity"] = f'"{line.observe.entity}"' if line.observe.entity else None
+        for place, columns in (
+            ("observe.carry", line.observe.carry),
+            ("segments.levels", line.segments.levels),
+            ("features", declared.row_features),
+        ):
+            texts |= {f"{place}: {column}": f'"{column}"' for column in columns}
+        found += [_via(where, text, names) for where, text in _reading(texts, names)]
+        found += ["observed_at"] if "event_time" in names else []
+    if line.label.event == stream:
+        found += [_via(where, text, names) for where, text in _reading({"label.where": line.label.where}, names)]
+        found += ["label.within"] if "event_time" in names else []
+    for view in declared.views.values():
+        if view.stream == stream:
+            touched = _features_of_view(view, names) & set(declared.features)
+            whole = touched == set(view.canonical)
+            found += [f"{view.name}.*" if whole else ", ".join(sorted(touched))] if touched else []
+    return found

@@ -1,0 +1,367 @@
+"""Which contract do these data suggest? A proposal for a person to read, under which the same data pass.
+
+It says what can be seen in data: types, formats, empty values, domains of few values, rows a day. It invents no bounds:
+what a value may not become is for someone to say who knows what it means.
+"""
+
+import datetime as dt
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from factory_assets.declarations.base import COLUMN, RESERVED
+from factory_assets.declarations.contract import WEEKDAYS, Column, Contract
+from factory_assets.declarations.declared import TIMES, DeclaredStream
+from factory_assets.declarations.edits import flow
+from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.stream import Stream
+from factory_assets.events.landing import WHOLE, typed_rows, with_event_day
+from factory_assets.events.sources import Delivery
+
+#: Share of a day's rows that may break one rule, in a proposal.
+TOLERANCE = 0.05
+#: A text with more different values than this is no domain.
+DOMAIN = 20
+#: Fewer rows say little about values that were not seen.
+DOMAIN_ROWS = 1000
+#: Days from which the size of others can be told: a week has every weekday.
+VOLUME_DAYS = 7
+#: Of numbers in text, this share may be none: a fault of the feed, not another type.
+FAULTS = 0.001
+#: Values on which formats are tried before all values are read with those that are left.
+FIRST_TRIED = 200
+#: Beyond these years a stamp in text was read in a wrong order.
+YEARS = (1900, 2100)
+ORDERS = ("%Y{0}%m{0}%d", "%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0}%d{0}%y")
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f")
+FORMATS = tuple(order.format(mark) + clock for mark in "-/." for order in ORDERS for clock in CLOCKS)
+ISO_DAY, ISO_TIME = r"\d{4}-\d{2}-\d{2}", r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}.*"
+ELEMENTS = {"integer": "integers", "double": "doubles", "string": "strings"}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The type that values suggest, the format they are written in, and what a person should know about it."""
+
+    type: str
+    format: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A contract as it is proposed: fields by column, a note on some, columns that no contract can hold, days seen."""
+
+    rows: int
+    columns: dict[str, dict[str, Any]]
+    notes: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    days: tuple[dt.date, ...] = ()
+    volume: dict[str, int | float] = field(default_factory=dict)
+    quiet: tuple[str, ...] = ()
+    day_note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The contract as a file: a line a column, with the notes as comments."""
+        span = f" of {len(self.days)} days, {self.days[0]} to {self.days[-1]}" if self.days else ""
+        lines = [
+            f"# Proposed from {self.rows:,} rows{span}. It says what was seen; what may come is for you to say.",
+            "version: 1",
+            f"tolerance: {TOLERANCE}            # share of a day's rows that may break one rule before the day is blocked",
+        ]
+        if self.volume:
+            lines.append(f"volume: {flow(self.volume)}   # {self.day_note}")
+        elif self.day_note:
+            lines.append(f"# no volume: {self.day_note}")
+        if self.quiet:
+            lines.append(f"quiet: {flow(list(self.quiet))}            # nothing came on these")
+        lines.append("columns:")
+        for name, fields in self.columns.items():
+            note = f"   # {self.notes[name]}" if name in self.notes else ""
+            lines.append(f"  {name}: {flow(fields)}{note}")
+        lines += [f"  # {name!r} is left out: {why}" for name, why in self.left_out.items()]
+        return "\n".join(lines) + "\n"
+
+
+def infer(
+    con: duckdb.DuckDBPyConnection, stream: Stream, delivered: Sequence[Delivery], time: str | None = None
+) -> Proposal:
+    """Propose a contract for what a stream delivers.
+
+    stream: its source tells text from typed values; its derived columns and times, where they fit, tell the days.
+    time: the delivered column that tells the days instead of the stream's event time.
+    Raises ValueError where there is nothing to infer from.
+    """
+    delivered = [delivery for delivery in delivered if not delivery.problem and delivery.columns]
+    if not delivered:
+        raise ValueError("nothing was delivered that can be read; a contract needs data to be proposed from")
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW delivered AS "
+        + " UNION ALL BY NAME ".join(f"SELECT * FROM ({delivery.query}) WHERE _line IS NULL" for delivery in delivered)
+    ).fetchall()
+    guesses, left_out = _guesses(con, stream, delivered)
+    if not guesses:
+        raise ValueError(f"no column can be in a contract: {'; '.join(map(': '.join, left_out.items()))}")
+    first = {name: Column(type=guess.type, format=guess.format, nullable=True) for name, guess in guesses.items()}  # type: ignore[arg-type]
+    plain = DeclaredStream(stream, Contract(columns=first))
+    typed = " UNION ALL BY NAME ".join(f"({typed_rows(plain, delivery)})" for delivery in delivered)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE typed AS SELECT * FROM ({typed}) WHERE _line IS NULL").fetchall()
+    rows = con.execute("SELECT count(*) FROM typed").fetchall()[0][0]
+    columns = {name: _fields(con, name, guess, delivered, rows) for name, guess in guesses.items()}
+    notes = {name: guess.note for name, guess in guesses.items() if guess.note}
+    dated, why = _dated(plain, time, columns)
+    if dated is None:
+        return Proposal(rows, columns, notes, left_out, day_note=why)
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW dated AS SELECT * FROM ({with_event_day(dated, 'SELECT * FROM typed')}) "
+        f"WHERE event_day IS NOT NULL"
+    ).fetchall()
+    _add_presence(con, columns)
+    return Proposal(rows, columns, notes, left_out, *_days(con))
+
+
+def _guesses(
+    con: duckdb.DuckDBPyConnection, stream: Stream, delivered: Sequence[Delivery]
+) -> tuple[dict[str, Guess], dict[str, str]]:
+    found: dict[str, Guess] = {}
+    left_out: dict[str, str] = {}
+    kinds = {row[0]: row[1] for row in con.execute("DESCRIBE delivered").fetchall()}
+    for name in dict.fromkeys(name for delivery in delivered for name in delivery.columns):
+        if not COLUMN.fullmatch(name):
+            left_out[name] = "a column's name is letters, digits and _ after a first letter; rename it in the feed"
+        elif name in RESERVED and name not in TIMES:
+            left_out[name] = "the factory itself uses the name; rename it in the feed"
+        elif kinds[name] == "VARCHAR" and stream.source.kind == "csv":
+            found[name] = _guess_text(con, f"SELECT {identifier(name)} AS value FROM delivered")
+        elif kind := _column_type(kinds[name]):
+            found[name] = Guess(kind)
+        else:
+            left_out[name] = f"{kinds[name].partition('(')[0]} is no type of a contract; it is kept in raw"
+    return found, left_out
+
+
+def _column_type(kind: str) -> str | None:
+    """The contract's type for one of DuckDB's, None where there is none."""
+    if kind.endswith("[]"):
+        return ELEMENTS.get(_column_type(kind[:-2]) or "")
+    if kind.endswith("INT") or kind == "INTEGER":
+        return "integer"
+    if kind in ("DOUBLE", "FLOAT") or kind.startswith("DECIMAL"):
+        return "double"
+    if kind.startswith("TIMESTAMP"):
+        return "timestamp"
+    if kind in ("VARCHAR", "UUID") or kind.startswith(("ENUM", "TIME")):
+        return "string"
+    return {"BOOLEAN": "boolean", "DATE": "date"}.get(kind)
+
+
+def guess_texts(texts: Sequence[str]) -> Guess:
+    """The type that all of these texts have."""
+    with duckdb.connect(":memory:") as con:
+        con.execute("CREATE TABLE given (value VARCHAR)").fetchall()
+        if texts:
+            con.executemany("INSERT INTO given VALUES (?)", [[text] for text in texts])
+        return _guess_text(con, "SELECT value FROM given")
+
+
+def _guess_text(con: duckdb.DuckDBPyConnection, values: str) -> Guess:
+    """The narrowest type as which every value can be read; text where that is open."""
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE texts AS SELECT value, count(*) AS times FROM ({values}) WHERE value IS NOT NULL GROUP BY value"
+    ).fetchall()
+    tests = {
+        "whole": f"regexp_full_match(value, '{WHOLE}') AND TRY_CAST(value AS BIGINT) IS NOT NULL",
+        "padded": r"regexp_full_match(value, '\s*[+-]?0\d+\s*')",
+        "number": "coalesce(isfinite(TRY_CAST(value AS DOUBLE)), false)",
+        "flag": "TRY_CAST(value AS BOOLEAN) IS NOT NULL",
+        "day": f"regexp_full_match(value, '{ISO_DAY}') AND TRY_CAST(value AS DATE) IS NOT NULL",
+        "time": f"regexp_full_match(value, '{ISO_TIME}') AND TRY_CAST(value AS TIMESTAMPTZ) IS NOT NULL",
+    }
+    counted = ", ".join(f"coalesce(sum(times) FILTER ({test}), 0)" for test in tests.values())
+    total, *sums = con.execute(f"SELECT coalesce(sum(times), 0), {counted} FROM texts").fetchall()[0]
+    found = dict(zip(tests, map(int, sums), strict=True))
+    if not total:
+        return Guess("string", note="no value seen")
+    if found["padded"]:
+        return Guess("string", note="digits with leading zeros: taken for a name, not a number")
+    if found["whole"] == total:
+        days = _formats(con, ("%Y%m%d",))
+        return Guess("integer", note="could be days, with format '%Y%m%d'" if days else "")
+    if found["number"] == total:
+        return Guess("double")
+    if found["flag"] == total:
+        return Guess("boolean")
+    if found["day"] == total:
+        return Guess("date")
+    if found["time"] == total:
+        return Guess("timestamp")
+    if formats := _formats(con, FORMATS):
+        return _guess_format(con, formats)
+    return _guess_with_faults(con, int(total), found["whole"], found["number"])
+
+
+def _formats(con: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> list[str]:
+    """The formats that read every value, as a time within YEARS."""
+    some = f"(SELECT * FROM texts ORDER BY hash(value) LIMIT {FIRST_TRIED})"
+    for place in (some, "texts"):
+        reads = ", ".join(
+            f"bool_and(coalesce(year(try_strptime(value, '{one}')) BETWEEN {YEARS[0]} AND {YEARS[1]}, false))"
+            for one in formats
+        )
+        if not formats:
+            return []
+        sums = con.execute(f"SELECT {reads} FROM {place}").fetchall()[0]
+        formats = [one for one, reads_all in zip(formats, sums, strict=True) if reads_all]
+    return list(formats)
+
+
+def _guess_format(con: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> Guess:
+    """A date or timestamp in the one format that reads it; text, and the candidates, where two read it differently."""
+    kind = "timestamp" if "%H" in formats[0] or "%I" in formats[0] else "date"
+    for one, other in itertools.combinations(formats, 2):
+        told, differ = con.execute(
+            f"""SELECT count(*), count(*) FILTER (try_strptime(value, '{one}') <> try_strptime(value, '{other}')) FROM texts"""
+        ).fetchall()[0]
+        if differ:
+            candidates = " or ".join(f"'{candidate}'" for candidate in formats)
+            return Guess(
+                "string",
+                note=f"a {kind}, format {candidates}? All values fit each, and {differ} of {told} mean another day: ask",
+            )
+    return Guess(kind, formats[0])
+
+
+def _guess_with_faults(con: duckdb.DuckDBPyConnection, total: int, whole: int, number: int) -> Guess:
+    """Numbers among which are a few faults, or a word that stands for none; else text."""
+    others = con.execute(
+        """SELECT value, times FROM texts WHERE NOT coalesce(isfinite(TRY_CAST(value AS DOUBLE)), false)
+           ORDER BY times DESC, value LIMIT 4"""
+    ).fetchall()
+    shown = ", ".join(ascii(value) for value, _ in others[:3])
+    kind, fitting = ("integer", whole) if number == whole else ("double", number)
+    if 0 < total - fitting <= FAULTS * total:
+        return Guess(kind, note=f"{total - fitting} of {total:,} values are none and will be set aside: {shown}")
+    if number and len(others) == 1:
+        told = f"numbers but for {shown}, {others[0][1]:,} of {total:,}"
+        return Guess("string", note=f"{told}: if it stands for an empty value, name it in null_values of the source")
+    return Guess("string")
+
+
+def _fields(
+    con: duckdb.DuckDBPyConnection, name: str, guess: Guess, delivered: Sequence[Delivery], rows: int
+) -> dict[str, Any]:
+    """Fields of a column in the order in which contracts give them."""
+    quoted = identifier(name)
+    fields: dict[str, Any] = {"type": guess.type}
+    without = [source for each in delivered if name not in each.columns for source in each.sources]
+    listed = ", ".join("'" + source.replace("'", "''") + "'" for source in without)
+    here = f"_source NOT IN ({listed})" if without else "true"
+    numeric = guess.type in ("integer", "double")
+    # A text that does not parse is empty here, and is no empty value.
+    empty, filled, least = con.execute(
+        f"""SELECT count(*) FILTER ({here} AND {quoted} IS NULL AND NOT coalesce(json_exists(_unparsed, '$."{name}"')
+                                    AND json_extract_string(_unparsed, '$."{name}"') IS NOT NULL, false)),
+                   count({quoted}), {f"min({quoted})" if numeric else "NULL"} FROM typed"""
+    ).fetchall()[0]
+    if guess.format:
+        fields["format"] = guess.format
+    if without:
+        fields["required"] = False
+    if empty or not filled:
+        fields["nullable"] = True
+    values = _domain(con, name, guess.type, filled)
+    if values:
+        fields["allowed"] = values
+    elif numeric and least is not None and least >= 0:
+        fields["min"] = 0
+    return fields
+
+
+def _domain(con: duckdb.DuckDBPyConnection, name: str, kind: str, filled: int) -> list[str | int]:
+    """The values of a text with few of them, or of a flag of 0 and 1; none where others are likely to come.
+
+    The share of rows with a value not seen so far is about that of the values seen once (Good 1953).
+    """
+    if kind not in ("string", "integer") or filled < DOMAIN_ROWS:
+        return []
+    found = con.execute(
+        f"""SELECT {identifier(name)}, count(*) FROM typed WHERE {identifier(name)} IS NOT NULL GROUP BY ALL
+            ORDER BY ALL LIMIT {DOMAIN + 1}"""
+    ).fetchall()
+    values = [value for value, _ in found]
+    if kind == "integer":
+        return values if values == [0, 1] else []
+    return values if len(values) <= DOMAIN and all(times > 1 for _, times in found) else []
+
+
+def _dated(
+    plain: DeclaredStream, time: str | None, columns: dict[str, dict[str, Any]]
+) -> tuple[DeclaredStream | None, str]:
+    """The stream with a usable event time, or None and why there is none."""
+    stream = plain.stream
+    kinds = {name: fields["type"] for name, fields in columns.items()}
+    times = [name for name, kind in kinds.items() if kind in ("timestamp", "date")]
+    if time is not None and time not in times:
+        raise ValueError(f"{time!r} is {kinds.get(time, 'not a column')}; allowed: {', '.join(times) or 'none here'}")
+    if time is None and stream.event_time in kinds:
+        time = stream.event_time
+    elif time is None and stream.event_time not in stream.derive:
+        times.sort(key=lambda name: (columns[name].get("nullable", False), kinds[name] == "date"))
+        time = times[0] if times else None
+    if time in times:
+        alone: dict[str, Any] = {"event_time": time, "known_at": None, "derive": {}, "rules": {}, "exclude": {}}
+        return DeclaredStream(stream.model_copy(update=alone), plain.contract), ""
+    if stream.event_time not in stream.derive:
+        return None, "no column is a time"
+    problems = plain.check()
+    if problems:
+        return None, f"the stream's expressions do not fit: {problems[0][1]}"
+    return plain, ""
+
+
+def _add_presence(con: duckdb.DuckDBPyConnection, columns: dict[str, dict[str, Any]]) -> None:
+    """For nullable columns the share of values below which no day should fall: half of what was seen, or twice the lack."""
+    for name, fields in columns.items():
+        if not fields.get("nullable"):
+            continue
+        worst = con.execute(
+            f"SELECT min(share) FROM (SELECT count({identifier(name)}) / count(*) AS share FROM dated GROUP BY event_day)"
+        ).fetchall()[0][0]
+        least = math.floor(100 * max((worst or 0) / 2, 1 - 2 * (1 - (worst or 0)))) / 100
+        if least > 0:
+            fields["presence"] = {"min_fraction": least}
+
+
+def _days(con: duckdb.DuckDBPyConnection) -> tuple[tuple[dt.date, ...], dict[str, int | float], tuple[str, ...], str]:
+    """Days seen, the volume of a day (half the smallest to twice the largest), days without any, and a note."""
+    counted = dict(
+        con.execute("SELECT event_day, count(*) FROM dated GROUP BY event_day ORDER BY event_day").fetchall()
+    )
+    days = tuple(counted)
+    if len(days) < VOLUME_DAYS:
+        return days, {}, (), f"{len(days)} days seen, too few"
+    span = [days[0] + dt.timedelta(days=offset) for offset in range((days[-1] - days[0]).days + 1)]
+    empty = [day for day in span if day not in counted]
+    never = {day.weekday() for day in empty} - {day.weekday() for day in days}
+    others = [day for day in empty if day.weekday() not in never]
+    if len(others) > len(days) / VOLUME_DAYS:
+        return days, {}, (), f"{len(others)} days in between are empty"
+    quiet = (*(WEEKDAYS[number] for number in sorted(never)), *map(str, others))
+    least, most = min(counted.values()), max(counted.values())
+    volume = {"max": round_up(2 * most)} if least < 2 else {"min": least // 2, "max": round_up(2 * most)}
+    return days, volume, quiet, f"{least:,} to {most:,} rows a day were seen"
+
+
+def round_up(value: float, digits: int = 2) -> int | float:
+    """The next number of so many digits that is not smaller: 5123 -> 5200. Whole numbers stay whole."""
+    if value == 0:
+        return 0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
+    rounded = round(math.ceil(value / step) * step, 12)
+    rounded = rounded if rounded >= value else value
+    return int(rounded) if rounded == int(rounded) else rounded
