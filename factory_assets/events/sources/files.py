@@ -1,18 +1,18 @@
 """Which files does a day have, and do they hold what they held? What all kinds of files have in common.
 
 A file is known by its name and its content, wherever it lies and whenever it was written: the same bytes delivered
-once more, or a folder moved elsewhere, are nothing new. The bytes of a local file are hashed, once as long as its size
-and time stay the same (1 GB takes about a second). An object store has done so already: of a remote file its own
-checksum counts. Only where it has none do size and time stand for the content.
+once more, or a folder moved elsewhere, are nothing new. An object store has hashed what it holds, and its checksum
+counts. Of all other files the bytes are hashed, by each process once as long as size and time stay the same; a local
+gigabyte takes 0.8 s (two cores, a warm cache).
 """
 
 import datetime as dt
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -26,7 +26,7 @@ CHECKSUMS = ("md5Hash", "content_md5", "ETag")
 
 FileKind = TypeVar("FileKind", bound=ParquetSource | CsvSource)
 
-_hashes: dict[tuple[str, int, int], str] = {}
+_hashes: dict[tuple[str, object, object], str] = {}
 
 
 class Files(Source[FileKind]):
@@ -87,11 +87,7 @@ def content(file: str) -> str:
 
 def _local(file: str) -> str:
     state = os.stat(file)
-    key = (file, state.st_size, state.st_mtime_ns)
-    if key not in _hashes:
-        with Path(file).open("rb") as opened:
-            _hashes[key] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return _hashes[key]
+    return _hashed(Path(file).open, (file, state.st_size, state.st_mtime_ns))
 
 
 def _remote(file: str) -> str:
@@ -103,4 +99,16 @@ def _remote(file: str) -> str:
     for name in CHECKSUMS:
         if known.get(name):
             return str(known[name])
-    return f"{info.get('size')}:{info.get('mtime') or info.get('created') or info.get('last_modified')}"
+    written = info.get("mtime") or info.get("created") or info.get("last_modified")
+    return _hashed(lambda mode: filesystem.open(path, mode), (file, info.get("size"), written))
+
+
+def _hashed(opening: Callable[[str], Any], state: tuple[str, object, object]) -> str:
+    """Hash of the bytes, from memory where the file's state is that of the last time."""
+    if state not in _hashes:
+        with opening("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if state[-1] is None:
+            return found  # without a time, another file could look like this one
+        _hashes[state] = found
+    return _hashes[state]
