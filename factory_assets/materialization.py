@@ -43,10 +43,12 @@ def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, s
     return {partition: tags[DATA_VERSION] for partition, tags in found.items()}
 
 
-def input_stamps(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
-    """Of each partition the fingerprint of the inputs that its newest materialisation was computed from."""
-    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    newest = list(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind).values())
+def input_stamps(
+    instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[dt.date] | None = None
+) -> dict[str, str]:
+    """Of each partition, or of these days, the fingerprint of the inputs that its newest materialisation was computed from."""
+    kind, chosen_days = dg.DagsterEventType.ASSET_MATERIALIZATION, None if days is None else set(map(str, days))
+    newest = list(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, chosen_days).values())
     # Only data versions are indexed by tag; the events themselves carry all of theirs.
     stamps: dict[str, str] = {}
     for start in range(0, len(newest), PAGE):
@@ -84,6 +86,20 @@ def input_fingerprints(
                 upstream = str(day + dt.timedelta(days=offset))
                 digests[day].update(f"|{versions.get(upstream, '-')}".encode())
     return {day: digest.hexdigest()[:16] for day, digest in digests.items()}
+
+
+def stale_days(
+    instance: dg.DagsterInstance,
+    spec: dg.AssetSpec,
+    days: Sequence[dt.date],
+    extra: Mapping[dt.date, str] | None = None,
+) -> list[dt.date]:
+    """Days of an asset that were never computed, or whose inputs are not what they were computed from.
+
+    The one rule for what has to be computed: of `factory run`, and of the sensors that look for new data.
+    """
+    expected, stamped = input_fingerprints(instance, spec, days, extra), input_stamps(instance, spec.key, days)
+    return [day for day in days if stamped.get(str(day)) != expected[day]]
 
 
 def record_days(

@@ -1,6 +1,12 @@
-"""What more than one room's tests need: a real PostgreSQL, started once a session from a pip package."""
+"""What more than one room's tests need: a real PostgreSQL and an object store, each started once a session from pip packages."""
 
+import contextlib
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +31,27 @@ def postgres_url() -> Iterator[str]:
             connection.execute(sa.text("CREATE DATABASE factory"))
         admin.dispose()
         yield server.get_uri("factory", driver="psycopg2")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """Endpoint of an S3 server on this machine, with a bucket `lake`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT"))
+                break
+            time.sleep(0.1)
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()

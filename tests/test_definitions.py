@@ -28,7 +28,7 @@ def specs(definitions: dg.Definitions) -> dict[dg.AssetKey, dg.AssetSpec]:
 
 
 def test_the_demo_makes_exactly_the_assets_of_its_declarations(specs: dict[dg.AssetKey, dg.AssetSpec]) -> None:
-    expected = {f"orders/{name}" for name in ("raw", "events", "statistics")}
+    expected = {f"orders/{name}" for name in ("source", "raw", "events", "statistics")}
     expected |= {f"features/{name}" for name in ("restaurant_pace", "city_load", "customer_habit")}
     expected |= {f"{line}/{name}" for line in ("delivery_time", "repeat_order") for name in LINE}
     assert {key.to_user_string() for key in specs} == expected
@@ -100,7 +100,7 @@ def test_workspace_and_project_settings_name_the_same_location() -> None:
     assert deployed["location_name"] == project["code_location_name"]
 
 
-@pytest.mark.parametrize(("component", "assets"), [("EventStream", 3), ("FeatureView", 4), ("ModelLine", 12)])
+@pytest.mark.parametrize(("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("ModelLine", 13)])
 def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_package(
     component: str, assets: int, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 from collections.abc import Iterator
 
 import dagster as dg
@@ -12,9 +13,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from stations import Station, csv, day, row
 
-from factory_assets.automation.catchup import stale_days
 from factory_assets.events.assets import source_state
-from factory_assets.materialization import INPUTS, input_stamps
+from factory_assets.materialization import INPUTS, input_stamps, stale_days
 
 VIEW = """
 ---
@@ -77,8 +77,8 @@ def stale_for_dagster(station: Station, asset: str) -> list[dt.date]:
 def stale_for_us(station: Station, asset: str) -> list[dt.date]:
     """What `factory run` would compute again."""
     stream = station.catalogue.streams["orders"]
-    extra = (lambda chosen: source_state(stream, chosen)) if asset == "orders/raw" else None
-    return stale_days(station.deployment, dg.AssetKey(asset.split("/")), DAYS, extra)
+    state = source_state(stream, DAYS) if asset == "orders/raw" else None
+    return stale_days(station.instance, station.deployment.specs[dg.AssetKey(asset.split("/"))], DAYS, state)
 
 
 def in_the_lake(station: Station, asset: str) -> dict[str, str]:
@@ -124,10 +124,30 @@ def test_a_range_computed_again_in_one_run_of_all_assets_makes_nothing_stale(sta
         assert stale_for_us(station, asset) == []
 
 
-def test_a_file_that_only_looks_new_is_read_again_and_nothing_else(station):
-    os.utime(station.feed / f"orders-{DAYS[2]}.csv", ns=(1, 1))
-    assert stale_for_us(station, "orders/raw") == [DAYS[2]]
-    assert station.run(DAYS[2], assets=["raw"]).success
+def test_the_same_bytes_delivered_again_make_nothing_stale(station):
+    file = station.feed / f"orders-{DAYS[2]}.csv"
+    os.utime(file, ns=(1, 1))
+    assert stale_for_us(station, "orders/raw") == []
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content)
+    assert stale_for_us(station, "orders/raw") == []
+
+
+def test_a_folder_that_is_copied_elsewhere_makes_nothing_stale(station, tmp_path):
+    shutil.copytree(station.feed, tmp_path / "moved")
+    file = station.folder / "defs" / "defs.yaml"
+    file.write_text(file.read_text().replace(str(station.feed), str(tmp_path / "moved")))
+    station.load()
+    for asset in ASSETS:
+        assert stale_for_us(station, asset) == []
+        assert stale_for_dagster(station, asset) == []
+
+
+def test_a_moved_start_makes_nothing_stale(station):
+    file = station.folder / "defs" / "defs.yaml"
+    file.write_text(file.read_text().replace("start: 2024-03-01", "start: 2024-02-01"))
+    station.load()
     for asset in ASSETS:
         assert stale_for_us(station, asset) == []
         assert stale_for_dagster(station, asset) == []

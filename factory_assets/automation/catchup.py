@@ -18,10 +18,12 @@ import dagster as dg
 from factory_assets.automation.due import due, last_training
 from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, training_assets, training_tags
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
+from factory_assets.declarations.days import DAY, ranges
 from factory_assets.events.assets import accepted_state, source_state, today
+from factory_assets.events.sources import SourceError
 from factory_assets.features import labels
 from factory_assets.features.assets import labelled_through
-from factory_assets.materialization import input_fingerprints, input_stamps
+from factory_assets.materialization import stale_days
 from factory_assets.scoring.assets import champion_state, champions_of_days
 from factory_assets.training.assets import contract_hash
 from factory_resources.issues import Issues
@@ -30,7 +32,6 @@ from factory_resources.ledger import Ledger
 
 #: Run tag: which process of which machine executes the run, so that a killed one can be told from a slow one.
 PROCESS = "factory/process"
-DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,6 @@ def days_until(stream: DeclaredStream, until: dt.date | None) -> list[dt.date]:
     """Days of a stream that are over, up to `until`."""
     last = min(day for day in (stream.stream.end, until, today() - DAY) if day is not None)
     return [stream.stream.start + offset * DAY for offset in range((last - stream.stream.start).days + 1)]
-
-
-def ranges(days: Sequence[dt.date]) -> Iterator[list[dt.date]]:
-    """Days in runs without a gap."""
-    stretch: list[dt.date] = []
-    for day in sorted(days):
-        if stretch and day != stretch[-1] + DAY:
-            yield stretch
-            stretch = []
-        stretch.append(day)
-    if stretch:
-        yield stretch
 
 
 def catch_up(deployment: Deployment, until: dt.date | None, begin: Callable[[str, str], None]) -> Iterator[Step]:
@@ -158,7 +147,11 @@ def _daily(
     extra: Callable[[list[dt.date]], dict[dt.date, str]] | None = None,
 ) -> Iterator[Step]:
     key = dg.AssetKey(path)
-    stale = stale_days(deployment, key, days, extra)
+    try:
+        stale = stale_days(deployment.instance, deployment.specs[key], days, extra(days) if extra else None)
+    except SourceError as error:
+        deployment.failures.append(f"{path[0]}: {error}")
+        stale = []
     for stretch in ranges(stale):
         begin(station, f"{'/'.join(path)}, {len(stretch)} days")
         tags = {
@@ -170,18 +163,6 @@ def _daily(
             tags = {"dagster/partition": str(stretch[0]), REASON: tags[REASON]}
         execute(deployment, [key], tags)
     yield Step(station, "/".join(path), len(stale))
-
-
-def stale_days(
-    deployment: Deployment,
-    key: dg.AssetKey,
-    days: list[dt.date],
-    extra: Callable[[list[dt.date]], dict[dt.date, str]] | None = None,
-) -> list[dt.date]:
-    """Days of an asset that were never computed, or whose inputs are not what they were computed from."""
-    expected = input_fingerprints(deployment.instance, deployment.specs[key], days, extra(days) if extra else None)
-    stamped = input_stamps(deployment.instance, key)
-    return [day for day in days if stamped.get(str(day)) != expected[day]]
 
 
 def execute(deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import dagster as dg
 from pydantic import BaseModel
 
+from factory_assets.automation.new_data import new_data_sensor
 from factory_assets.automation.schedules import stream_schedules
 from factory_assets.automation.sensors import retrain_sensor
 from factory_assets.components.scaffold import LineScaffolder, StreamScaffolder, ViewScaffolder
@@ -16,7 +17,7 @@ from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 from factory_assets.evaluation.assets import evaluation_asset
-from factory_assets.events.assets import events_asset, raw_asset, statistics_asset
+from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
 from factory_assets.monitoring.assets import drift_asset, performance_asset
@@ -55,7 +56,8 @@ def _filled(value: Any, resolve: Callable[[str], Any]) -> Any:
 class EventStream(Declaration):
     """A stream of raw events: where they come from, their id and times, their contract.
 
-    Yields <stream>/raw, <stream>/events and <stream>/statistics, one partition a day, and the contract's checks.
+    Yields <stream>/raw, <stream>/events and <stream>/statistics, one partition a day, the contract's checks, and
+    <stream>/source, which is observed by the stream's sensor.
     """
 
     declaration: Stream
@@ -79,9 +81,11 @@ class EventStream(Declaration):
         lines = [known.resolve(line) for line in known.lines.values() if line.observe.stream == self.declaration.name]
         views = [view for view in known.views.values() if view.stream == self.declaration.name]
         planned = [collection_plan_check(declared)] if self.declaration.plan else []
+        raw = raw_asset(declared)
         return dg.Definitions(
-            assets=[raw_asset(declared), events_asset(declared), statistics_asset(declared)],
+            assets=[source_spec(declared), raw, events_asset(declared), statistics_asset(declared)],
             asset_checks=[contract_checks(declared), *planned],
+            sensors=[new_data_sensor(declared, raw.get_asset_spec())],
             schedules=stream_schedules(declared, views, lines),
         )
 

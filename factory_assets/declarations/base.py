@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, St
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PASSWORD = re.compile(r"(://[^:/@\s]*):\S*@|((?:ssl)?password=)[^&\s'\"]*", re.IGNORECASE)
 DURATION = re.compile(r"(\d+)([smhdw])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -21,6 +22,11 @@ Name = Annotated[
     StringConstraints(pattern=f"^{NAME.pattern}$", max_length=60),
 ]
 ColumnName = Annotated[str, StringConstraints(pattern=f"^{COLUMN.pattern}$", max_length=120)]
+
+
+def masked(text: str) -> str:
+    """The text with the passwords of addresses in it covered: postgresql://ana:***@host/shop."""
+    return PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[1] is not None else f"{found[2]}***", text)
 
 
 def parse_duration(text: Any) -> dt.timedelta:

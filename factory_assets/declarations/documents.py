@@ -8,6 +8,8 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from factory_assets.declarations.base import masked
+
 Path_ = tuple[str | int, ...]
 
 
@@ -131,7 +133,7 @@ def problems_of(
         elif not isinstance(item["input"], (dict, BaseModel)) and not (
             item["type"] == "value_error" and repr(item["input"]) in message
         ):
-            message += f"; found {item['input']!r}"
+            message += masked(f"; found {item['input']!r}")
         found.append(Problem(document.file, document.line(path), ".".join(map(str, shown)) or "document", message))
     return sorted(found, key=lambda problem: problem.line)
 

@@ -131,6 +131,17 @@ TYPES = frozenset(
 )
 
 
+#: What a query of a source may not hold: what writes, locks, or gives another result another time.
+UNFIT = (
+    *(exp.Into, exp.Lock, exp.DML, exp.DDL, exp.Command, exp.Placeholder, exp.Parameter),
+    *(exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Localtime, exp.Localtimestamp),
+    *(exp.Rand, exp.TableSample),
+)
+UNFIT_FUNCTIONS = frozenset(
+    ["clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday", "random", "gen_random_uuid"]
+)
+
+
 @dataclass(frozen=True)
 class Aggregate:
     """`mean(amount)`: the function, and the SQL of its argument (None for count())."""
@@ -232,6 +243,27 @@ def aggregate(text: str, allowed: Collection[str] | None = None) -> Aggregate:
             raise ValueError(f"{text!r} needs an expression between its brackets")
         return Aggregate(function, None, frozenset())
     return Aggregate(function, sql(argument, allowed), columns(argument))
+
+
+@cache
+def select(text: str) -> str:
+    """One SELECT in PostgreSQL's dialect, written out again from its tree. Raises ValueError if it is anything else."""
+    try:
+        statements = sqlglot.parse(text, dialect="postgres")
+    except sqlglot.errors.SqlglotError as error:
+        found = getattr(error, "errors", None)
+        raise ValueError(f"{_shortened(text)} is not SQL: {found[0]['description'] if found else error}") from None
+    tree = statements[0] if len(statements) == 1 else None
+    if not isinstance(tree, (exp.Select, exp.SetOperation)):
+        raise ValueError(f"{_shortened(text)} must be one SELECT")
+    for part in tree.walk():
+        unfit = isinstance(part, exp.Func) and _names(part) & UNFIT_FUNCTIONS
+        if unfit or isinstance(part, UNFIT):
+            found = part.sql(dialect="postgres").strip()
+            raise ValueError(
+                f"{_shortened(text)} holds {found!r}: it may only read, and give the same rows at any time"
+            )
+    return tree.sql(dialect="postgres", comments=False)
 
 
 def identifier(name: str) -> str:

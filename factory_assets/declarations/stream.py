@@ -4,11 +4,14 @@ import datetime as dt
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Name
 from factory_assets.declarations.contract import Contract
+
+#: A name of PostgreSQL's, as it stores it.
+TABLE = "[A-Za-z_][A-Za-z0-9_$]{0,62}"
 
 
 class ParquetSource(Declared):
@@ -75,8 +78,69 @@ class Cleansing(Declared):
         return given if self.impute is None else [*given, self.impute]
 
 
+class PostgresSource(Declared):
+    """A table of a PostgreSQL database, or a query over its tables.
+
+    A day's rows are those whose event time lies in the day, whenever they were written: what a partition holds follows
+    from what the database holds, and from nothing else. Days are UTC days; an event time without a zone is read in the
+    stream's `timezone`. A row that has no usable event time (none, infinite, of 1970-01-01 or before, or more than a day
+    after the watermark) belongs to the day of its watermark, one without either to the stream's first day; there the
+    contract finds it.
+    """
+
+    kind: Literal["postgres"]
+    url: str = Field(
+        description="postgresql://user:password@host/database, best as {{ env.NAME }}. The password appears in no message."
+    )
+    table: str | None = Field(
+        None,
+        pattern=rf"^{TABLE}(\.{TABLE})?$",
+        description="Table or view to read, as PostgreSQL stores its name: orders, or shop.orders. Or else a query.",
+    )
+    query: str | None = Field(
+        None, description="One SELECT to read instead of a table; it may compute columns, but not ask for the time."
+    )
+    watermark: ColumnName | None = Field(
+        None,
+        description="Column with the time at which a row was last written, such as updated_at; the event time if absent. By "
+        "it a correction of a day long past is noticed at once, instead of when its turn comes. An index on it, and one "
+        "on the event time, make looking cheap.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        scheme, _, rest = value.partition("://")
+        if scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
+            raise ValueError("must begin with postgresql://")
+        if rest.partition("/")[0].count("@") > 1:
+            raise ValueError("has more than one @ before the database; write those of a password as %40")
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            make_url(value)
+        except (ArgumentError, ValueError):
+            # Their words quote parts of it.
+            raise ValueError("is no URL; write / : and @ of a password as %2F, %3A and %40") from None
+        return value
+
+    @field_validator("query")
+    @classmethod
+    def _only_selects(cls, value: str | None) -> str | None:
+        if value is not None:
+            expressions.select(value)
+        return value
+
+    @model_validator(mode="after")
+    def _reads_one_thing(self) -> "PostgresSource":
+        if (self.table is None) == (self.query is None):
+            raise ValueError("needs a table or a query, and not both")
+        return self
+
+
 Remedy = Literal["log", "label", "survey", "buy"]
-Source = Annotated[ParquetSource | CsvSource | SimulationSource, Field(discriminator="kind")]
+Source = Annotated[ParquetSource | CsvSource | PostgresSource | SimulationSource, Field(discriminator="kind")]
 
 
 class Planned(Declared):
@@ -97,6 +161,9 @@ class Planned(Declared):
 
 class Stream(Declared):
     """A stream of raw events: source, identity, times, contract, derived columns."""
+
+    # Pydantic's own messages would quote the source, with the password of its database.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     name: Name = Field(description="Name of the stream; first part of its asset keys.")
     owner: str = Field(description="Who answers for the data: team:<name> or an e-mail address.")
@@ -188,6 +255,9 @@ class Stream(Declared):
             for name, column in contract.columns.items()
             if column.presence and column.presence.by and column.presence.by not in known
         ]
+        if isinstance(self.source, PostgresSource) and self.event_time in self.derive:
+            message = f"{self.event_time!r} is derived, and the database could not find its rows by day; compute it in the query"
+            problems.append((("event_time",), message))
         if self.id not in known:
             problems.append((("id",), f"{self.id!r} is not a column; columns here: {', '.join(known)}"))
         for field in ("event_time", "known_at"):

@@ -27,8 +27,15 @@ def partitions(declared: DeclaredStream) -> dg.DailyPartitionsDefinition:
 
 
 def stream_version(declared: DeclaredStream) -> str:
-    """Changes with everything in the stream's declaration and contract that its rows depend on."""
-    stream = declared.stream.model_dump(mode="json", exclude={"owner", "description", "end", "plan"})
+    """Changes with everything in the stream's declaration and contract that its rows depend on.
+
+    Where the source lies is not part of it: what lies there is, by its fingerprint. Nor is the start, but for a stream
+    that begins before 1970: there it says which stamps are believed.
+    """
+    left_out: dict[str, Any] = {"owner": True, "description": True, "end": True, "plan": True, "source": {"uri", "url"}}
+    if declared.stream.start > landing.EPOCH:
+        left_out["start"] = True
+    stream = declared.stream.model_dump(mode="json", exclude=left_out)
     contract = declared.contract.model_dump(
         mode="json", exclude={"version": True, "columns": {"__all__": {"description"}}}
     )
@@ -39,12 +46,32 @@ def today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
 
+def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
+    """What lies outside of the factory, and is observed: the source's days."""
+    stream = declared.stream
+    return dg.AssetSpec(
+        dg.AssetKey([stream.name, "source"]),
+        partitions_def=partitions(declared),
+        group_name=GROUP,
+        owners=[stream.owner],
+        kinds={stream.source.kind},
+        code_version=stream_version(declared),
+        description=f"{stream.description}\n\nWhere the rows come from. A day is observed when it holds something else than what "
+        f"`{stream.name}/raw` was read from; its data version is a hash of its content.",
+        metadata=column_schema(
+            {name: SQL_TYPES[column.type] for name, column in declared.contract.columns.items()},
+            {name: column.description for name, column in declared.contract.columns.items()},
+        ),
+    )
+
+
 def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
     stream = declared.stream
     key = dg.AssetKey([stream.name, "raw"])
 
     @dg.asset(
         key=key,
+        deps=[dg.AssetDep(dg.AssetKey([stream.name, "source"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=partitions(declared),
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,
@@ -60,11 +87,9 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
-        inputs = input_fingerprints(
-            context.instance, context.assets_def.get_asset_spec(key), days, source_state(declared, days)
-        )
         with engine.connect() as con:
             try:
+                state = source_state(declared, days)
                 landing.land(con, declared, sources.deliveries(con, stream, days), days, today())
             except sources.SourceError as error:
                 raise dg.Failure(f"{stream.name}: {error}") from None
@@ -73,6 +98,7 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
             )
             rows = con.sql("SELECT * FROM landed ORDER BY ds").to_arrow_reader(BATCH_ROWS)
             written = lake.replace(f"{stream.name}/raw", rows, days)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, state)
         yield from record_days(context, written, inputs)
 
     return raw

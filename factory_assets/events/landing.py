@@ -27,6 +27,8 @@ FLOATING = ("DOUBLE", "FLOAT")
 WHOLE = r"\s*[+-]?\d+\s*"
 #: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
 ZONED = ":.*[-+A-Za-z]"
+#: What a clock shows that was never set.
+EPOCH = dt.date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _placed(
     # A stamp after today, of the epoch's first day, or none at all says nothing about the row's day; nor does one of
     # the years before, in a stream that begins later: two digits read as four.
     start = declared.stream.start
-    believed = f"event_day <= DATE '{today}' AND (event_day > DATE '1970-01-01' OR event_day >= DATE '{start}')"
+    believed = f"event_day <= DATE '{today}' AND (event_day > DATE '{EPOCH}' OR event_day >= DATE '{start}')"
     timed = f"""SELECT * EXCLUDE (event_day), CASE WHEN {believed} THEN event_day END AS ds
                 FROM ({with_event_day(declared, typed)})"""
     wanted = f"ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"
@@ -146,7 +148,7 @@ def _placed(
     # Where the file has no day either, or none that the stream has, the row is found on the newest day that is over.
     stream, yesterday = declared.stream, today - dt.timedelta(days=1)
     newest = f"DATE '{min(stream.end or yesterday, yesterday)}'"
-    last = f"SELECT _source, greatest(least(coalesce(max(ds), {newest}), {newest}), DATE '{stream.start}') AS last"
+    last = f"SELECT _source, least(coalesce(max(ds), {newest}), {newest}) AS last"
     query = f"""SELECT * FROM (SELECT * EXCLUDE (ds, last), coalesce(ds, last) AS ds
                                FROM ({timed}) JOIN ({last} FROM ({timed}) GROUP BY _source) USING (_source))
                 WHERE {wanted}"""

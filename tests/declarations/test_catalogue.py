@@ -127,7 +127,7 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
      "unknown field 'event_tim'; allowed: name, owner, description, source, id, event_time"),
     ("stream", "uri: ", "url: ", 6, "unknown field 'url'; allowed: kind, uri"),
     ("stream", "kind: parquet", "kind: parket", 6,
-     "'parket' found using 'kind' does not match any of the expected tags: 'parquet', 'csv', 'simulation'"),
+     "'parket' found using 'kind' does not match any of the expected tags: 'parquet', 'csv', 'postgres', 'simulation'"),
     ("stream", "2024-01-01", "2024-02-30", 9, "attributes.start: Input should be a valid date"),
     ("stream", "owner: team:x", "owner: anna", 4, "'anna' is not an owner; allowed: team:<name> or an e-mail address"),
     ("stream", "name: orders", "name: Orders", 3, "attributes.name: String should match pattern '^[a-z][a-z0-9_]*$'; found 'Orders'"),

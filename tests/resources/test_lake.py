@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -263,30 +259,6 @@ def test_a_writer_killed_in_the_middle_leaves_the_previous_version_and_a_rerun_a
     clean = Lake(root=str(tmp_path / "clean")).replace("t", table(ONE, [4, 3]), [ONE])
     assert values(lake) == [3, 4]
     assert again.days == clean.days
-
-
-@pytest.fixture(scope="module")
-def object_store() -> Iterator[str]:
-    """Endpoint of an S3 server on this machine, with a bucket `lake`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT"))
-                break
-            time.sleep(0.1)
-        yield endpoint
-    finally:
-        server.kill()
-        server.wait()
 
 
 def test_an_object_store_serves_as_well_as_a_disk(object_store, monkeypatch):

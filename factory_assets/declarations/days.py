@@ -1,0 +1,18 @@
+"""Which days hang together? A range of days is one run, and one condition of a query."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+
+DAY = dt.timedelta(days=1)
+
+
+def ranges(days: Iterable[dt.date]) -> Iterator[list[dt.date]]:
+    """Days in stretches without a gap, oldest first."""
+    stretch: list[dt.date] = []
+    for day in sorted(days):
+        if stretch and day != stretch[-1] + DAY:
+            yield stretch
+            stretch = []
+        stretch.append(day)
+    if stretch:
+        yield stretch

@@ -1,0 +1,56 @@
+"""What has been delivered for these days? One contract for every kind of source, `Source`, and one module a kind.
+
+A source yields deliveries. A delivery is a query over rows as they came, and the columns that came. Every row has
+`_source`, the file or table it came from, and `_line`, the text of a line that cannot be split into columns, null for
+all others. To add a kind: its fields in declarations/stream.py, a subclass of `Source` in a module here, a line in
+SOURCES, and a case in tests/events/source_checks.py, which holds every kind to the same behaviour.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from factory_assets.declarations.stream import Stream
+from factory_assets.events.sources.base import ABSENT, NOTHING, Delivery, Source, SourceError, told
+from factory_assets.events.sources.csv import Csv
+from factory_assets.events.sources.files import DAY
+from factory_assets.events.sources.parquet import Parquet
+from factory_assets.events.sources.postgres import Postgres
+from factory_assets.events.sources.simulation import Simulation
+
+__all__ = [
+    "ABSENT", "NOTHING", "SOURCES", "Delivery", "Source", "SourceError",
+    "deliveries", "expects_a_file", "fingerprint", "source_of", "told",
+]  # fmt: skip
+
+SOURCES: dict[str, type[Source[Any]]] = {
+    "parquet": Parquet,
+    "csv": Csv,
+    "postgres": Postgres,
+    "simulation": Simulation,
+}
+
+
+def source_of(stream: Stream) -> Source[Any]:
+    return SOURCES[stream.source.kind](stream.source, stream)
+
+
+def deliveries(con: duckdb.DuckDBPyConnection, stream: Stream, days: Sequence[dt.date]) -> list[Delivery]:
+    """All deliveries that may hold rows of these days.
+
+    Of a stream with a file a day, a file that cannot be read is a delivery with a problem, and the other days go on.
+    Raises SourceError where the days of what cannot be read are not known.
+    """
+    return source_of(stream).deliveries(con, days)
+
+
+def expects_a_file(stream: Stream) -> bool:
+    """Whether every day has a file of its own, so that a day without one is late or lost, not empty."""
+    return DAY in getattr(stream.source, "uri", "")
+
+
+def fingerprint(stream: Stream, days: Sequence[dt.date]) -> dict[dt.date, str]:
+    """For each day a text that changes when its content has changed, ABSENT where there is none. Raises SourceError."""
+    return source_of(stream).fingerprint(days)
