@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import TableNotFoundError
+from deltalake.schema import ArrayType
 from pydantic import Field
 
 DAY = "ds"
@@ -169,8 +170,7 @@ class Lake(dg.ConfigurableResource):
             raise LookupError(f"table {table} has no rows from {first} to {last}")
         # Files are older than columns that were added to the table later: its own schema goes first.
         columns = ", ".join(
-            f"NULL::{DUCKDB_TYPES.get(kind, kind)} AS {_quoted(column)}"
-            for column, kind in _types(opened.schema()).items()
+            f"NULL::{_duckdb_type(column.type)} AS {_quoted(column.name)}" for column in opened.schema().fields
         )
         query = f"SELECT {columns} WHERE false"
         if files:
@@ -220,6 +220,13 @@ class Lake(dg.ConfigurableResource):
 def _types(schema: Schema) -> dict[str, str]:
     """Column -> Delta's name of its type."""
     return {column.name: str(getattr(column.type, "type", column.type)) for column in schema.fields}
+
+
+def _duckdb_type(kind: Any) -> str:
+    if isinstance(kind, ArrayType):
+        return f"{_duckdb_type(kind.element_type)}[]"
+    name = str(getattr(kind, "type", kind))
+    return DUCKDB_TYPES.get(name, name)
 
 
 def _days(opened: DeltaTable) -> list[dt.date]:
