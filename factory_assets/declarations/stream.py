@@ -159,6 +159,25 @@ class Planned(Declared):
         return check_owner(value)
 
 
+class Statistics(Declared):
+    """What the statistics of a stream tell apart beside its days and columns."""
+
+    by: list[ColumnName] = Field(
+        [],
+        description="Columns by whose values each day is divided, such as the label's class or a segment; the 50 most frequent "
+        "values of a day are slices, the others together one more.",
+    )
+    correlations: bool = Field(True, description="Whether each pair of the first 12 numeric columns is correlated.")
+
+    @field_validator("by")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if value.count(name) > 1:
+                raise ValueError(f"{name!r} is there {value.count(name)} times; once is enough")
+        return value
+
+
 class Stream(Declared):
     """A stream of raw events: source, identity, times, contract, derived columns."""
 
@@ -194,6 +213,8 @@ class Stream(Declared):
         {},
         description="Fields that are wanted of the feed, whether it has them yet or not, by the name they will have.",
     )
+
+    statistics: Statistics = Field(Statistics(), description="Slices and correlations of the statistics.")
 
     @field_validator("timezone")
     @classmethod
@@ -260,6 +281,12 @@ class Stream(Declared):
             problems.append((("event_time",), message))
         if self.id not in known:
             problems.append((("id",), f"{self.id!r} is not a column; columns here: {', '.join(known)}"))
+        for index, name in enumerate(self.statistics.by):
+            if name not in known or name == self.id:
+                columns = ", ".join(column for column in known if column != self.id)
+                problems.append(
+                    (("statistics", "by", str(index)), f"{name!r} is no column to divide by; columns here: {columns}")
+                )
         for field in ("event_time", "known_at"):
             column = getattr(self, field)
             if column is None:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES
-from factory_assets.events import landing, sources, statistics, validation
+from factory_assets.events import landing, pictures, sources, statistics, validation
 from factory_assets.events.verdicts import views_to_judge
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
@@ -32,7 +32,14 @@ def stream_version(declared: DeclaredStream) -> str:
     Where the source lies is not part of it: what lies there is, by its fingerprint. Nor is the start, but for a stream
     that begins before 1970: there it says which stamps are believed.
     """
-    left_out: dict[str, Any] = {"owner": True, "description": True, "end": True, "plan": True, "source": {"uri", "url"}}
+    left_out: dict[str, Any] = {
+        "owner": True,
+        "description": True,
+        "end": True,
+        "plan": True,
+        "statistics": True,
+        "source": {"uri", "url"},
+    }
     if declared.stream.start > landing.EPOCH:
         left_out["start"] = True
     stream = declared.stream.model_dump(mode="json", exclude=left_out)
@@ -202,27 +209,39 @@ def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[stream.owner],
         kinds={"duckdb", "deltalake"},
-        code_version=stream_version(declared),
-        description=f"Presence, moments, quantiles and most frequent values of every column of {stream.name}, a row a column.",
-        metadata=column_schema({field.name: str(field.type) for field in statistics.SCHEMA}),
+        code_version=code_version(
+            stream_version(declared), stream.statistics.model_dump(mode="json"), statistics.REVISION
+        ),
+        description=f"Presence, moments, quantiles, bins, most frequent values and correlations of every column of {stream.name}: "
+        "one row a column, and one more for each declared slice. Rows of several days merge into the statistics of all.",
+        metadata=column_schema({field.name: str(field.type) for field in statistics.SCHEMA}, statistics.MEANING),
     )
     def column_statistics(
         context: dg.AssetExecutionContext, lake: Lake, engine: Engine
     ) -> Iterator[dg.MaterializeResult]:
-        from factory_assets.measures import plots
-
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
             lake.view(con, "events", f"{stream.name}/events", days[0], days[-1], empty_if_absent=True)
             types = {name: kind for name, kind in declared.types.items() if name != stream.id}
-            table = statistics.describe(con, "events", types)
+            table = statistics.describe(con, "events", types, stream.statistics.by, stream.statistics.correlations)
             written = lake.replace(f"{stream.name}/statistics", table, days)
-            pictured = statistics.histograms(con, "events", types, days[-1])
-        metadata = {}
-        if pictured:
-            title = f"{stream.name} on {days[-1]}"
-            metadata["distributions"] = dg.MetadataValue.md(plots.markdown(plots.distributions_plot(pictured), title))
-        yield from record_days(context, written, inputs, metadata)
+        yield from record_days(context, written, inputs, _pictures(lake, stream.name, days[-1]))
 
     return column_statistics
+
+
+def _pictures(lake: Lake, stream: str, newest: dt.date) -> dict[str, Any]:
+    """The last four weeks up to a day, and that day, as they stand in the table."""
+    from factory_assets.measures import plots
+
+    days = [newest - dt.timedelta(days=back) for back in reversed(range(pictures.DAYS))]
+    rows = statistics.whole_days(lake.read(f"{stream}/statistics", days[0], newest, empty_if_absent=True))
+    shown: dict[str, Any] = {}
+    if over_days := pictures.over_days(rows, days):
+        title = f"{stream} over four weeks"
+        shown["day_by_day"] = dg.MetadataValue.md(plots.markdown(plots.days_plot(days, over_days), title))
+    if found := pictures.distributions(row for row in rows if row["ds"] == newest):
+        title = f"{stream} on {newest}"
+        shown["distributions"] = dg.MetadataValue.md(plots.markdown(plots.distributions_plot(found), title))
+    return shown

@@ -11,6 +11,7 @@ import base64
 import datetime as dt
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
-Distribution = tuple[Sequence[float], Sequence[int]] | Mapping[str, int]
+Distribution = tuple[Sequence[float], Sequence[float]] | Mapping[str, int]
+Series = Sequence[float | None]
 
 ACCENT = "#1f6feb"
 INK, GREY, LIGHT, GRID = "#24292f", "#6e7781", "#afb8c1", "#eaeef2"
@@ -41,7 +43,22 @@ FEW_ROWS = 500  # dots that a person can still tell apart
 FEW_DAYS = 12  # each has its own date on the axis
 CHARACTER = 0.0063  # width of a mark's letter, of the axes' width
 DPI = 110
+SHADES = (ACCENT, "#79aaf7", "#b6d2fb", INK, GREY, LIGHT)  # of levels stacked, the most frequent first
+REST = "#dfe4e9"
+READABLE = 0.11  # share of a panel's height that holds a name
 PALETTE = 96  # colours: a few hues, each with the steps that smooth its edges
+
+
+@dataclass(frozen=True)
+class OverDays:
+    """A column day by day; every series has shape (n,), None where a day has no rows.
+
+    absent: share of rows without a value. band: a number's low, middle and high. shares: of all rows, by level.
+    """
+
+    absent: Series
+    band: tuple[Series, Series, Series] | None = None
+    shares: Mapping[str, Series] = field(default_factory=dict)
 
 
 def evaluation_plot(task: str, y: npt.ArrayLike, predictions: Mapping[str, npt.ArrayLike]) -> bytes:
@@ -122,6 +139,32 @@ def distributions_plot(columns: Mapping[str, Distribution]) -> bytes:
         else:
             _histogram(axes, name, *distribution)
         _title(axes, _short(name, 24), size=7.5)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    if len(columns) > COLUMNS:
+        figure.supxlabel(f"{COLUMNS} of {len(columns)} columns", fontsize=7, color=GREY)
+    return _png(figure)
+
+
+def days_plot(days: Sequence[dt.date], columns: Mapping[str, OverDays]) -> bytes:
+    """Columns day beside day, one small panel each, for the first twelve.
+
+    A number is a line in the middle of its band; a category a stack of the shares of its levels, with the others in light
+    grey. What has no value hangs down from the top in dark grey, in its share of the panel's height.
+    days: shape (n,), ascending.
+    """
+    if not columns or len(days) == 0:
+        return _saying("no days" if columns else "no columns")
+    shown = list(columns.items())[:COLUMNS]
+    wide = min(3, len(shown))
+    tall = -(-len(shown) // wide)
+    figure, grid = _figure(2.9 * max(wide, 2), 1.55 * tall + 0.25, tall, wide)
+    when = np.asarray(days, dtype="datetime64[D]")
+    panels = list(np.ravel(grid))
+    for axes, (name, column) in zip(panels, shown, strict=False):
+        _over_days(axes, when, column)
+        newest = column.absent[-1]
+        _title(axes, _short(name, 24), f"{100 * newest:.2g} % without value" if newest else "", size=7.5)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     if len(columns) > COLUMNS:
@@ -223,7 +266,61 @@ def _outside(rows: int, of: int) -> str:
     return f"  ({100 * rows / of:.2g} % outside)" if rows else ""
 
 
-def _histogram(axes: Axes, name: str, edges: Sequence[float], counts: Sequence[int]) -> None:
+def _over_days(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -> None:
+    half_a_day = np.timedelta64(12, "h")
+    if column.band:
+        low, middle, high = (_floats(series) for series in column.band)
+        # A day between two gaps has no line to show it.
+        axes.fill_between(when, low, high, color=ACCENT, alpha=0.18, linewidth=0, zorder=2)  # type: ignore[arg-type]
+        axes.vlines(when, low, high, color=ACCENT, alpha=0.25, linewidth=0.8, zorder=2)  # type: ignore[arg-type]
+        axes.plot(when, middle, color=ACCENT, linewidth=1.6, marker="o", markersize=2, zorder=4)  # type: ignore[arg-type]
+        axes.margins(y=0.14)
+        axes.locator_params(axis="y", nbins=4)
+        _hang(axes.twinx(), when, _floats(column.absent))
+    else:
+        _stack(axes, when, column)
+        _hang(axes, when, _floats(column.absent))
+    axes.set_xlim(when.min() - half_a_day, when.max() + half_a_day)
+    axes.grid(axis="x", visible=False)
+    _dates(axes, when, few=1, ticks=4)
+    axes.xaxis.get_offset_text().set_visible(False)
+
+
+def _stack(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -> None:
+    """Shares of levels from the bottom up, and what is left of the rows that have a value; names where there is room."""
+    base = np.zeros(len(when))
+    left = 1 - _floats(column.absent)
+    series = [
+        (name, _floats(shares), SHADES[min(at, len(SHADES) - 1)])
+        for at, (name, shares) in enumerate(column.shares.items())
+    ]
+    for name, shares, colour in series:
+        axes.bar(when, shares, 1.0, base, color=colour, linewidth=0, zorder=2)  # type: ignore[arg-type]
+        height, middle = np.nanmin(shares), float(np.nanmean(base + shares / 2))
+        if height > READABLE:
+            ink = "white" if colour in (ACCENT, INK, GREY) else INK
+            at = axes.text(
+                0.5, middle, _plain(_short(name, 22)), ha="center", va="center", fontsize=6.5, color=ink, zorder=5
+            )
+            at.set_transform(axes.get_yaxis_transform())
+        base = base + shares
+    axes.bar(when, left - base, 1.0, base, color=REST, linewidth=0, zorder=2)  # type: ignore[arg-type]
+    axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+    axes.grid(visible=False)
+
+
+def _hang(axes: Axes, when: npt.NDArray[np.datetime64], absent: Floats) -> None:
+    axes.bar(when, -absent, 1.0, 1.0, color=GREY, linewidth=0, zorder=3)  # type: ignore[arg-type]
+    axes.set_ylim(0, 1)
+    if axes.yaxis.get_ticks_position() == "right":
+        axes.set_axis_off()
+
+
+def _floats(series: Series) -> Floats:
+    return np.array([np.nan if value is None else value for value in series], dtype=np.float64)
+
+
+def _histogram(axes: Axes, name: str, edges: Sequence[float], counts: Sequence[float]) -> None:
     cuts, rows = np.asarray(edges, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     width = np.diff(cuts)
     if len(cuts) != len(rows) + 1 or not np.all(np.isfinite(cuts)) or not np.all(width > 0):
@@ -271,16 +368,16 @@ def _mark(axes: Axes, marks: Mapping[dt.date, str]) -> None:
     axes.set_ylim(bottom, top + 0.06 * (top - bottom) * sum(end >= 0 for end in ends))
 
 
-def _dates(axes: Axes, days: npt.NDArray[np.datetime64]) -> None:
+def _dates(axes: Axes, days: npt.NDArray[np.datetime64], few: int = FEW_DAYS, ticks: int = 9) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, DateFormatter
 
-    if len(days) <= FEW_DAYS:
+    if len(days) <= few:
         half_a_day = np.timedelta64(12, "h")
         axes.set_xlim(days.min() - half_a_day, days.max() + half_a_day)
         axes.set_xticks(days)
         axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
         return
-    locator = AutoDateLocator(minticks=3, maxticks=9)
+    locator = AutoDateLocator(minticks=min(3, len(days)), maxticks=ticks)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.xaxis.get_offset_text().set(fontsize=7, color=GREY)
