@@ -18,7 +18,7 @@ from factory_resources.lake import Written
 DATA_VERSION = "dagster/data_version"
 INPUTS = "factory/inputs"
 #: Raised when the meaning of what stations compute changes, so that results of older code count as stale.
-REVISION = "1"
+REVISION = "2"
 #: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
 PAGE = 1000
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from factory_assets.declarations import expressions
-from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Name
+from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Duration, Name
 from factory_assets.declarations.contract import Contract
 
 #: A name of PostgreSQL's, as it stores it.
@@ -21,6 +21,10 @@ class ParquetSource(Declared):
     uri: str = Field(
         description="Path, glob or fsspec URI. A part {day} is replaced by each day, as in orders-{day}.parquet."
     )
+    late: Duration = Field(
+        dt.timedelta(0),
+        description="How many whole days an event may be older than the file of a {day} that brings it; older ones are set aside.",
+    )
 
 
 class CsvSource(Declared):
@@ -29,6 +33,10 @@ class CsvSource(Declared):
     kind: Literal["csv"]
     uri: str = Field(
         description="Path, glob or fsspec URI. A part {day} is replaced by each day, as in orders-{day}.csv."
+    )
+    late: Duration = Field(
+        dt.timedelta(0),
+        description="How many whole days an event may be older than the file of a {day} that brings it; older ones are set aside.",
     )
     delimiter: str = Field(",", min_length=1, max_length=1, description="Separates the values of a line.")
     quote: str = Field('"', min_length=1, max_length=1, description="Encloses values that contain the delimiter.")
@@ -253,6 +261,14 @@ class Stream(Declared):
             for column in known
             if column in RESERVED and column not in (self.event_time, self.known_at)
         ]
+        late = getattr(self.source, "late", dt.timedelta(0))
+        if late % dt.timedelta(days=1):
+            problems.append((("source", "late"), f"{late} is not whole days; write days, such as 3d"))
+        if late and "{day}" not in getattr(self.source, "uri", ""):
+            problems.append((("source", "late"), "applies to a uri with {day}; other files may hold rows of any day"))
+        if late and self.known_at not in contract.columns:
+            message = "must be a delivered column where events come late: it tells late rows from wrong times"
+            problems.append((("known_at",), message))
         for rule_name, rule in self.cleanse.items():
             problems += _cleansing_problems(("cleanse", rule_name), rule, contract)
         for field, entries in (("derive", self.derive), ("rules", self.rules)):

@@ -33,18 +33,22 @@ EPOCH = dt.date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class Arrival:
-    """What the deliveries table says of one source on one day: the columns that it came with, or why it is unreadable."""
+    """What the deliveries table says of one source on one day: the columns that it came with, or why it is unreadable.
+
+    late: whether the source is of a later day.
+    """
 
     source: str
     columns: tuple[str, ...]
     problem: str | None = None
+    late: bool = False
 
 
 def arrivals(rows: Iterable[Mapping[str, Any]]) -> dict[dt.date, list[Arrival]]:
     """Rows of the deliveries table by day; a day to which nothing came is absent."""
     found: dict[dt.date, list[Arrival]] = {}
     for row in rows:
-        arrival = Arrival(row["source"], tuple(json.loads(row["columns"])), row["problem"])
+        arrival = Arrival(row["source"], tuple(json.loads(row["columns"])), row["problem"], bool(row.get("late")))
         found.setdefault(row["ds"], []).append(arrival)
     return found
 
@@ -60,7 +64,7 @@ def land(
 
     landed: the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`, `_source`, `ds`, and in a zone
         other than UTC the instants of delivered times (`instants`).
-    deliveries: ds, source, rows, columns (JSON list), problem (text or null).
+    deliveries: ds, source, rows, columns (JSON list), problem (text or null), late (whether it is of a later day).
     Raises SourceError where a file breaks off in the middle and its days are not known.
     """
     try:
@@ -69,7 +73,7 @@ def land(
         # One file takes the whole pass down: find it, so that only its day stays behind.
         delivered = [_tried(con, declared, delivery, days, today) for delivery in delivered]
         undated = _create(con, declared, delivered, days, today)
-    _note_deliveries(con, delivered, undated)
+    _note_deliveries(con, delivered, undated, days)
 
 
 def _create(
@@ -101,7 +105,9 @@ def _tried(
     return delivery
 
 
-def _note_deliveries(con: duckdb.DuckDBPyConnection, delivered: Sequence[Delivery], undated: Mapping[str, str]) -> None:
+def _note_deliveries(
+    con: duckdb.DuckDBPyConnection, delivered: Sequence[Delivery], undated: Mapping[str, str], days: Sequence[dt.date]
+) -> None:
     known = [
         {
             "source": source,
@@ -116,10 +122,12 @@ def _note_deliveries(con: duckdb.DuckDBPyConnection, delivered: Sequence[Deliver
     schema = pa.schema([("source", text), ("day", pa.date32()), ("columns", text), ("problem", text)])
     con.register("known", pa.Table.from_pylist(known, schema=schema))
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE deliveries AS
-           WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM landed GROUP BY ALL)
-           SELECT coalesce(counted.ds, known.day) AS ds, source, coalesce(rows, 0) AS rows, columns, problem
-           FROM counted FULL JOIN known USING (source) WHERE coalesce(counted.ds, known.day) IS NOT NULL"""
+        f"""CREATE OR REPLACE TEMP TABLE deliveries AS
+            WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM landed GROUP BY ALL),
+            places AS (SELECT ds, source FROM counted UNION SELECT day, source FROM known WHERE day IS NOT NULL)
+            SELECT ds, source, coalesce(rows, 0) AS rows, columns, problem, coalesce(ds <> known.day, false) AS late
+            FROM places LEFT JOIN counted USING (ds, source) LEFT JOIN known USING (source)
+            WHERE ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
     ).fetchall()
     con.unregister("known")
 
@@ -134,7 +142,7 @@ def _placed(
     """Query for the delivery's rows of these days, and its sources that cannot be trusted with any day."""
     typed = typed_rows(declared, delivery)
     if delivery.day is not None:
-        return f"SELECT *, DATE '{delivery.day}' AS ds FROM ({typed})", {}
+        return _of_day(declared, delivery, typed, days), {}
     # A stamp after today, of the epoch's first day, or none at all says nothing about the row's day; nor does one of
     # the years before, in a stream that begins later: two digits read as four.
     start = declared.stream.start
@@ -153,6 +161,22 @@ def _placed(
                                FROM ({timed}) JOIN ({last} FROM ({timed}) GROUP BY _source) USING (_source))
                 WHERE {wanted}"""
     return query, _undated(con, declared, timed)
+
+
+def _of_day(declared: DeclaredStream, delivery: Delivery, typed: str, days: Sequence[dt.date]) -> str:
+    """Query for the rows of a day's file: of that day, and those of days before for which it comes in time."""
+    late: dt.timedelta = getattr(declared.stream.source, "late", dt.timedelta(0))
+    # What lacks a required column is blocked; it must not take days along that are in order.
+    whole = all(name in delivery.columns for name, column in declared.contract.columns.items() if column.required)
+    own = f"DATE '{delivery.day}'"
+    if not late or not whole or delivery.day is None:
+        return f"SELECT *, {own} AS ds FROM ({typed})" + ("" if delivery.day in days else " WHERE false")
+    # A row that was known before the file's day is not late: its times are off, and its own day is where that is found.
+    known = f"CAST({utc(declared, 'known_at')} AS DATE) >= {own}"
+    in_time = f"event_day BETWEEN DATE '{delivery.day - late}' AND {own} AND {known}"
+    placed = f"CASE WHEN {in_time} THEN event_day ELSE {own} END AS ds"
+    return f"""SELECT * FROM (SELECT * EXCLUDE (event_day), {placed} FROM ({with_event_day(declared, typed)}))
+               WHERE ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
 
 
 def _undated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, timed: str) -> dict[str, str]:

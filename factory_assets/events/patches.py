@@ -25,6 +25,8 @@ STAND_INS = frozenset(["-1", "-9", "-99", "-999", "-9999", "999", "9999", "99999
 FAR = 10
 #: So many new values at once are another column, or another coding, and no growth.
 MANY_NEW = 20
+#: A share of a day's rows that new values do not have at once: the column has another meaning, or another unit.
+MANY_ROWS = 0.2
 #: Divergence from which two days have little in common; 1 is nothing at all.
 OTHER_DATA = 0.5
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -42,7 +44,7 @@ class Anomaly:
         needed, for exists the columns that came and are not in the contract.
     observed: what was measured: of null the share of rows, of presence the share or number, of value_count, distinct and
         volume the number, of shift the divergence.
-    past: the median of the recent past, where the day was held against it.
+    past: the median of the recent past, where the day was held against it. share: of the day's rows, those that break it.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Anomaly:
     values: tuple[Any, ...] = ()
     observed: float | None = None
     past: float | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,11 @@ def _bound(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
     if all(f"{value:g}" in STAND_INS for value in found):
         shown = ", ".join(dict.fromkeys(f"{value:g}" for value in found))
         return Refusal(f"{shown} often stands for an empty value", "if so, name it in null_values of the source")
+    if anomaly.share is not None and anomaly.share > MANY_ROWS:
+        return Refusal(
+            f"{anomaly.share:.0%} of the day lie beyond: another unit, such as cents, or another column",
+            "have the feed corrected",
+        )
     extreme = max(found) if anomaly.kind == "max" else min(found)
     reach = max(abs(bound) for bound in (column.min, column.max, 0.0) if bound is not None)
     if reach and abs(extreme) > FAR * reach:

@@ -53,10 +53,10 @@ def row_rules(declared: DeclaredStream, lacking: Mapping[str, Sequence[str]] | N
     rules += [
         _null_rule(name, [], " AND _failed IS NULL") for name in essential(stream) if name not in contract.columns
     ]
-    for name, text in contract.rules.items():
-        rules.append(Rule("columns", "rule", name, name, f"coalesce(NOT TRY({expressions.sql(text)}), false)"))
     other = "coalesce(CAST(event_time AS DATE) <> ds, false)"
     rules.append(Rule("schema", "day", stream.event_time, f"{stream.event_time} lies in the day", other))
+    for name, text in contract.rules.items():
+        rules.append(Rule("columns", "rule", name, name, f"coalesce(NOT TRY({expressions.sql(text)}), false)"))
     return rules
 
 
@@ -117,10 +117,11 @@ def lacking(declared: DeclaredStream, came: Mapping[dt.date, Sequence[Arrival]])
 
 def undelivered(declared: DeclaredStream, day: dt.date, came: Sequence[Arrival] | None) -> list[str]:
     """Why a day has no rows to judge: no file where one was due, or a file that cannot be read."""
-    if came is None:
+    if not came or all(arrival.late for arrival in came):
         due = expects_a_file(declared.stream) and not declared.contract.is_quiet(day)
-        return ["no file was delivered"] if due else []
-    return [f"{arrival.source} {arrival.problem}" for arrival in came if arrival.problem]
+        if due:
+            return ["no file was delivered"]
+    return [f"{arrival.source} {arrival.problem}" for arrival in came or () if arrival.problem]
 
 
 def missing_columns(declared: DeclaredStream, came: Sequence[Arrival] | None) -> list[str]:

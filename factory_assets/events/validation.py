@@ -89,8 +89,9 @@ def judged_rows(declared: DeclaredStream) -> str:
 
 def read_arrivals(con: duckdb.DuckDBPyConnection) -> dict[dt.date, list[Arrival]]:
     """What the view `deliveries` says came on each day."""
-    found = con.execute("SELECT ds, source, columns, problem FROM deliveries ORDER BY ALL").fetchall()
-    return arrivals(dict(zip(("ds", "source", "columns", "problem"), row, strict=True)) for row in found)
+    names = ("ds", "source", "columns", "problem", "late")
+    found = con.execute(f"SELECT {', '.join(names)} FROM deliveries ORDER BY ALL").fetchall()
+    return arrivals(dict(zip(names, row, strict=True)) for row in found)
 
 
 def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> None:

@@ -104,7 +104,7 @@ def suggestion(declared: DeclaredStream, outcome: Outcome, failure: Failure) -> 
     if rule.kind == "volume" and measured is None:
         observed = 0.0
     usual = measured.usual if measured else None
-    return suggest(declared, Anomaly(rule.kind, rule.column, rule.name, values, observed, usual))
+    return suggest(declared, Anomaly(rule.kind, rule.column, rule.name, values, observed, usual, failure.share))
 
 
 def new_column(declared: DeclaredStream, name: str, values: Sequence[str]) -> Suggestion:

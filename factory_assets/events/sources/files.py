@@ -44,7 +44,8 @@ class Files(Source[FileKind]):
             # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
             con.register_filesystem(fsspec.filesystem(scheme))
         if DAY in uri:
-            for day in days:
+            bringing = sorted({day + dt.timedelta(days=ago) for day in days for ago in self._late})
+            for day in bringing:
                 yield day, listed(uri.replace(DAY, str(day)))
             return
         files = listed(uri)
@@ -55,9 +56,22 @@ class Files(Source[FileKind]):
     def fingerprint(self, days: Sequence[dt.date]) -> dict[dt.date, str]:
         """Without {day} in the URI, a new file may hold rows of any day: it changes all of them."""
         uri = self.declared.uri
-        if DAY in uri:
-            return {day: _stamp(listed(uri.replace(DAY, str(day)))) for day in days}
-        return dict.fromkeys(days, _stamp(listed(uri)))
+        if DAY not in uri:
+            return dict.fromkeys(days, _stamp(listed(uri)))
+        bringing = {day + dt.timedelta(days=ago) for day in days for ago in self._late}
+        files = {day: listed(uri.replace(DAY, str(day))) for day in bringing}
+        # A day whose own file has not come is awaited, whatever others already hold of it.
+        return {
+            day: _stamp([file for ago in self._late for file in files[day + dt.timedelta(days=ago)]])
+            if files[day]
+            else ABSENT
+            for day in days
+        }
+
+    @property
+    def _late(self) -> range:
+        """How many days after an event the file may be of that brings it."""
+        return range(self.declared.late.days + 1)
 
 
 def listed(uri: str) -> list[str]:
