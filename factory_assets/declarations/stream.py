@@ -121,7 +121,7 @@ class PostgresSource(Declared):
         scheme, _, rest = value.partition("://")
         if scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
             raise ValueError("must begin with postgresql://")
-        if rest.partition("/")[0].count("@") > 1:
+        if rest.partition("?")[0].count("@") > 1:
             raise ValueError("has more than one @ before the database; write those of a password as %40")
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError

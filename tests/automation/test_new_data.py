@@ -108,6 +108,30 @@ def test_days_whose_content_is_another_are_read_again_and_no_others(feed):
     assert asked(tick(feed)) == []
 
 
+def test_an_observation_is_said_once_and_a_run_that_failed_is_not_repeated_until_the_source_changes(feed):
+    (request,) = tick(feed).run_requests
+    run = feed.instance.create_run_for_job(
+        feed.deployment.job, tags={"dagster/run_key": request.run_key}, status=dg.DagsterRunStatus.FAILURE
+    )
+    again = tick(feed)
+    assert not again.run_requests and not again.asset_events
+    assert f"run {run.run_id} could not read {DAYS[0]} to {DAYS[8]}" in again.skip_reason.skip_message
+    feed.deliver(DAYS[2], [row(700, DAYS[2])])
+    changed = tick(feed)
+    assert asked(changed) == [(str(DAYS[0]), str(DAYS[8]))]
+    assert [event.partition for event in changed.asset_events] == [str(DAYS[2])]
+
+
+def test_while_a_run_reads_the_stream_no_other_is_asked_for(feed):
+    run = feed.instance.create_run_for_job(
+        feed.deployment.job, asset_selection=frozenset({RAW}), status=dg.DagsterRunStatus.STARTED
+    )
+    declared = feed.deployment.catalogue.streams["orders"]
+    context = dg.build_sensor_context(instance=feed.instance)
+    skipped = new_data_sensor(declared, feed.deployment.specs[RAW])(context)
+    assert isinstance(skipped, dg.SkipReason) and run.run_id in str(skipped.skip_message)
+
+
 def test_a_tick_that_cannot_look_fails_with_the_reason_and_without_the_password(feed):
     csv = f"{{kind: csv, uri: '{feed.feed}/orders-{{day}}*.csv'}}"
     declare(feed, csv, "{kind: postgres, url: 'postgresql://ana:hunter2@127.0.0.1:1/shop', table: orders}")

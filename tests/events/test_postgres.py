@@ -251,6 +251,7 @@ def test_a_server_that_is_not_there_is_named_without_the_password(url, told):
     [
         ({"url": f"mysql://ana:{SECRET}@host/shop", "table": "t"}, "must begin with postgresql://"),
         ({"url": f"postgresql://ana:a@{SECRET}@host/shop", "table": "t"}, "more than one @"),
+        ({"url": f"postgresql://ana:a/b@{SECRET}@host/shop", "table": "t"}, "more than one @"),
         ({"url": f"postgresql://ana:{SECRET}@host/shop"}, "needs a table or a query, and not both"),
         ({"url": f"postgresql://ana:{SECRET}@host/shop", "table": "t", "query": "select 1"}, "and not both"),
         ({"url": f"postgresql://ana:{SECRET}@host/shop", "table": "t; drop table t"}, "match pattern"),
