@@ -57,13 +57,12 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         accepted = issues.accepted(stream.name)
         outcomes = verdicts.outcomes(lake, engine, declared, days, accepted)
         issues.note(stream.name, stream.owner, days, _serious(outcomes))
+        # How to take a new column in is said where a person looks first, on the newest day that has it.
+        newest = max((outcome.day for outcome in outcomes if outcome.new_columns), default=None)
         for concern in concerns(declared):
-            yield report(
-                context,
-                key,
-                concern,
-                [_finding(declared, outcome) for outcome in outcomes if outcome.concern == concern],
-            )
+            own = [outcome for outcome in outcomes if outcome.concern == concern]
+            findings = [_finding(declared, outcome, outcome.day == newest) for outcome in own]
+            yield report(context, key, concern, findings)
         blocked: dict[dt.date, list[str]] = {}
         for outcome in outcomes:
             if outcome.blocking:
@@ -85,15 +84,15 @@ def _serious(outcomes: list[Outcome]) -> dict[dt.date, list[IssueFinding]]:
     return found
 
 
-def _finding(declared: DeclaredStream, outcome: Outcome) -> Finding:
-    return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.told, _metadata(declared, outcome))
+def _finding(declared: DeclaredStream, outcome: Outcome, newest: bool) -> Finding:
+    return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.told, _metadata(declared, outcome, newest))
 
 
-def _metadata(declared: DeclaredStream, outcome: Outcome) -> dict[str, dg.MetadataValue]:
+def _metadata(declared: DeclaredStream, outcome: Outcome, newest: bool) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(outcome.rows)}
     if outcome.notes:
         metadata["notes"] = dg.MetadataValue.text(outcome.notes)
-    if outcome.new_columns:
+    if outcome.new_columns and newest:
         told = [verdicts.new_column(declared, name, values).told for name, values in outcome.new_columns.items()]
         metadata["patches"] = dg.MetadataValue.text("; ".join(told))
     if outcome.failures:

@@ -40,7 +40,7 @@ STRETCH_ROWS = 400_000
 #: Offending values shown of a broken rule, and kept of it.
 SHOWN, KEPT = 5, 1000
 #: Rows of a day from which the type of a new column is guessed.
-SAMPLED = 1000
+SAMPLED = 200
 #: Kinds of rules that rows break; the others are broken by deliveries and whole days.
 ROW_KINDS = (
     "line",

@@ -17,7 +17,10 @@ NAMED = 4
 
 
 def over_days(rows: Iterable[Sketch], days: Sequence[dt.date]) -> dict[str, OverDays]:
-    """Of each column that has a number or a text, over these days: see `plots.days_plot`. Columns as they stand in rows."""
+    """Of each column that has a number or a text, over these days: see `plots.days_plot`. Columns as they stand in rows.
+
+    Days before a column became a text, or stopped being one, are left out: nothing of them can stand beside the others.
+    """
     by_column: dict[str, dict[dt.date, Sketch]] = {}
     for row in rows:
         if not row["slice"] and sketches.kind(row["type"]) != "time":
@@ -39,6 +42,8 @@ def distributions(rows: Iterable[Sketch]) -> dict[str, Distribution]:
 
 
 def _over_days(found: Mapping[dt.date, Sketch], days: Sequence[dt.date]) -> OverDays:
+    newest = sketches.kind(found[max(found)]["type"])
+    found = {day: sketch for day, sketch in found.items() if sketches.kind(sketch["type"]) == newest}
     merged = sketches.merge(found.values())
     absent = [1 - sketches.present(found[day]) / found[day]["rows"] if day in found else None for day in days]
     names = merged["values"]

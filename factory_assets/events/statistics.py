@@ -146,9 +146,10 @@ def _hold(
         tallies.create(
             con,
             table,
-            f"""SELECT ds, {column} AS value, ({first - 1} + row_number() OVER (
-                    PARTITION BY ds ORDER BY count(*) DESC, {column}))::INTEGER AS part
-                FROM {rows} WHERE {column} IS NOT NULL GROUP BY ds, {column} QUALIFY part < {others}""",
+            f"""SELECT ds, {column} AS value, ({first - 1} + row_number() OVER ranked)::INTEGER AS part
+                FROM {rows} WHERE {column} IS NOT NULL GROUP BY ds, {column}
+                WINDOW ranked AS (PARTITION BY ds ORDER BY count(*) DESC, {column})
+                QUALIFY row_number() OVER ranked <= {SLICES}""",
         )
         joined += f" LEFT JOIN {table} ON {table}.ds = e.ds AND {table}.value = e.{column}"
         chosen.append(

@@ -276,7 +276,10 @@ def _over_days(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -
         axes.plot(when, middle, color=ACCENT, linewidth=1.6, marker="o", markersize=2, zorder=4)  # type: ignore[arg-type]
         axes.margins(y=0.14)
         axes.locator_params(axis="y", nbins=4)
-        _hang(axes.twinx(), when, _floats(column.absent))
+        hanging = axes.twinx()
+        _hang(hanging, when, _floats(column.absent))
+        axes.set_zorder(hanging.get_zorder() + 1)  # the line stays in sight
+        axes.patch.set_visible(False)
     else:
         _stack(axes, when, column)
         _hang(axes, when, _floats(column.absent))
@@ -296,11 +299,12 @@ def _stack(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -> No
     ]
     for name, shares, colour in series:
         axes.bar(when, shares, 1.0, base, color=colour, linewidth=0, zorder=2)  # type: ignore[arg-type]
-        height, middle = np.nanmin(shares), float(np.nanmean(base + shares / 2))
-        if height > READABLE:
+        first = int(np.flatnonzero(np.isfinite(shares))[0])
+        if np.nanmin(shares) > READABLE:
+            left_edge, middle = (first + 0.3) / len(when), float(base[first] + shares[first] / 2)
             ink = "white" if colour in (ACCENT, INK, GREY) else INK
             at = axes.text(
-                0.5, middle, _plain(_short(name, 22)), ha="center", va="center", fontsize=6.5, color=ink, zorder=5
+                left_edge, middle, _plain(_short(name, 22)), ha="left", va="center", fontsize=6.5, color=ink, zorder=5
             )
             at.set_transform(axes.get_yaxis_transform())
         base = base + shares

@@ -100,6 +100,11 @@ def test_a_quantile_is_off_by_at_most_one_percent_also_below_zero():
         )
 
 
+def test_a_quantile_of_small_whole_numbers_is_one_of_them():
+    values = list(range(-49, 50))
+    assert [sketches.quantile(of(values, "n"), (i + 0.5) / 98) for i in range(98)] == values[:-1]
+
+
 @pytest.mark.parametrize("distinct", [1, 2, 40, 900, 3000, 40_000, 300_000])
 def test_cardinality_is_within_three_standard_errors_and_small_ones_are_exact(distinct):
     rng = np.random.default_rng(distinct)

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from factory_assets.events import sketches, statistics
+from factory_assets.events import pictures, sketches, statistics
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "nycflights"
 DAYS = [dt.date(2024, 1, number) for number in (1, 2, 3)]
@@ -167,6 +167,20 @@ def test_a_column_of_many_values_is_sliced_by_the_fifty_most_frequent_and_the_ot
     assert [(row["slice"], row["rows"]) for row in found[1:51]] == [(f"code = {name}", n) for name, n in top]
     assert (found[51]["slice"], found[51]["rows"]) == ("code: other values", len(rows) - sum(n for _, n in top))
     assert len(found) == 52
+
+
+def test_a_sliced_stream_may_have_columns_named_like_ours():
+    for name in ("part", "value", "held"):
+        rows = pa.table({name: ["a", "b", "a"], "ds": [DAYS[0]] * 3})
+        found = described(rows, {name: "VARCHAR"}, [name]).to_pylist()
+        assert [(row["slice"], row["rows"]) for row in found] == [("", 3), (f"{name} = a", 2), (f"{name} = b", 1)]
+
+
+def test_days_before_a_column_became_a_number_are_left_out_of_the_picture():
+    text = described(pa.table({"x": ["1", "2"], "ds": [DAYS[0]] * 2}), {"x": "VARCHAR"})
+    number = described(pa.table({"x": [1, 2], "ds": [DAYS[1]] * 2}), {"x": "BIGINT"})
+    shown = pictures.over_days([*text.to_pylist(), *number.to_pylist()], DAYS[:2])
+    assert shown["x"].absent == [None, 0] and shown["x"].shares == {"1": [None, 0.5], "2": [None, 0.5]}
 
 
 def test_the_same_rows_give_the_same_bytes_whatever_their_order_and_the_threads(monkeypatch):
