@@ -207,7 +207,10 @@ def patch(
         for each in patches:
             text = apply(text, each)
         file.write_text(edited(text, {"version": declared.contract.version + 1}))
-        console.print(f"{file}: {len(patches)} patches, version {declared.contract.version + 1}", soft_wrap=True)
+        console.print(
+            f"{file}: {len(patches)} patch{'es' * (len(patches) > 1)}, version {declared.contract.version + 1}",
+            soft_wrap=True,
+        )
 
 
 def _contract(file: Path) -> "Contract":

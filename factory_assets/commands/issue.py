@@ -24,6 +24,9 @@ def list_(
     from factory_assets.deployment import resources
 
     issues = [issue for issue in resources()["issues"].issues(stream) if every or issue.state != "fixed"]
+    if not issues:
+        console.print("no issues" if every else "no open issues")
+        return
     table = Table(title=f"{len(issues)} issues", title_justify="left")
     for column in ("stream", "rule", "state", "owner", "since", "days", "found", "decided"):
         table.add_column(column, overflow="fold")
