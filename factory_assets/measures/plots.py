@@ -285,8 +285,9 @@ def _over_days(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -
         _hang(axes, when, _floats(column.absent))
     axes.set_xlim(when.min() - half_a_day, when.max() + half_a_day)
     axes.grid(axis="x", visible=False)
-    _dates(axes, when, few=1, ticks=4)
-    axes.xaxis.get_offset_text().set_visible(False)
+    # A panel has room for three dates; matplotlib's own choice among four weeks may be a single one.
+    shown = when[sorted({0, len(when) // 2, len(when) - 1})]
+    axes.set_xticks(shown, [f"{day:%-d %b}" for day in shown.astype(dt.date)])  # type: ignore[arg-type]
 
 
 def _stack(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -> None:
@@ -372,16 +373,16 @@ def _mark(axes: Axes, marks: Mapping[dt.date, str]) -> None:
     axes.set_ylim(bottom, top + 0.06 * (top - bottom) * sum(end >= 0 for end in ends))
 
 
-def _dates(axes: Axes, days: npt.NDArray[np.datetime64], few: int = FEW_DAYS, ticks: int = 9) -> None:
+def _dates(axes: Axes, days: npt.NDArray[np.datetime64]) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, DateFormatter
 
-    if len(days) <= few:
+    if len(days) <= FEW_DAYS:
         half_a_day = np.timedelta64(12, "h")
         axes.set_xlim(days.min() - half_a_day, days.max() + half_a_day)
         axes.set_xticks(days)
         axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
         return
-    locator = AutoDateLocator(minticks=min(3, len(days)), maxticks=ticks)
+    locator = AutoDateLocator(minticks=min(3, len(days)), maxticks=9)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.xaxis.get_offset_text().set(fontsize=7, color=GREY)
