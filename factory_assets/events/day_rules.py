@@ -214,7 +214,8 @@ def _amounts(declared: DeclaredStream, day: dt.date, own: Summary, past: Sequenc
     for name, column in contract.columns.items():
         if column.distinct:
             rule = Rule("distribution", "distinct", name, f"different values of {name}", "")
-            earlier = [one.distinct.get(name, 0) for one in past]
+            # Days of an older contract do not have the column at all.
+            earlier = [one.distinct[name] for one in past if one.distinct.get(name)]
             yield _amount(day, rule, own.distinct.get(name, 0), column.distinct, earlier)
         if column.max_shift is not None:
             pooled: Counter[str] = sum((one.bins.get(name, Counter()) for one in past), Counter())

@@ -43,13 +43,16 @@ def views_to_judge(
         lake.view(con, view, f"{name}/{view}", days[0], days[-1], empty_if_absent=True)
     if day_rules.looks_back(declared):
         before = days[0] - declared.contract.past
-        if lake.version(f"{name}/events") is None:
-            columns = ", ".join(f"NULL::{kind} AS {identifier(column)}" for column, kind in declared.types.items())
-            con.execute(
-                f"CREATE OR REPLACE TEMP VIEW past AS SELECT {columns}, NULL::DATE AS ds WHERE false"
-            ).fetchall()
-            return
-        lake.view(con, "past", f"{name}/events", before, days[0] - dt.timedelta(days=1), empty_if_absent=True)
+        held = lake.columns(f"{name}/events")
+        # Events of an older contract have no value of a column that is new to it.
+        lacking = [f"NULL::{kind} AS {identifier(each)}" for each, kind in declared.types.items() if each not in held]
+        if held:
+            lake.view(con, "held", f"{name}/events", before, days[0] - dt.timedelta(days=1), empty_if_absent=True)
+            rows = "FROM held"
+        else:
+            lacking, rows = [*lacking, "NULL::DATE AS ds"], "WHERE false"
+        chosen = ", ".join([*(["*"] if held else []), *lacking])
+        con.execute(f"CREATE OR REPLACE TEMP VIEW past AS SELECT {chosen} {rows}").fetchall()
 
 
 def _stretches(lake: "Lake", declared: DeclaredStream, days: list[dt.date]) -> Iterator[list[dt.date]]:

@@ -346,3 +346,18 @@ def test_a_list_has_as_many_values_as_the_contract_says(tmp_path):
     assert station.broken("ranges", day(0)) == {"tags has 1 to 2 values": 2}
     assert station.rules(day(0)) == dict.fromkeys((2, 3), "tags has 1 to 2 values")
     assert [each["tags"] for each in station.table("events", day(0))] == [["a"], ["a", "b"], None, ["x"]]
+
+
+def test_a_column_that_joins_the_contract_is_held_against_a_past_that_does_not_know_it(tmp_path):
+    station = Station(tmp_path, contract=CONTRACT + "volume: {max_change: 0.5}\n")
+    days = [day(offset) for offset in range(9)]
+    for place, on in enumerate(days):
+        station.deliver(on, [row(100 * place + number, on) | {"tip": number} for number in range(10)])
+    assert station.run(days[0], days[7]).success
+    grown = (
+        CONTRACT + "  tip: {type: integer, distinct: {max_change: 0.5}, max_shift: 0.5}\nvolume: {max_change: 0.5}\n"
+    )
+    station.contract_file.write_text(grown)
+    station.load()
+    assert station.run(days[8]).success
+    assert [each["tip"] for each in station.table("events", days[8])] == list(range(10))
