@@ -13,7 +13,7 @@ import pytest
 
 from tests.stations import CONTRACT, Station, csv, day, row
 
-DAYS = [day(offset) for offset in range(12)]
+DAYS = [day(offset) for offset in range(7)]
 ROWS = 40
 SEEDS = range(10)
 #: Most of a day may be at fault and the rest is still looked at: what is lost would not be seen on blocked days.
@@ -91,7 +91,7 @@ def test_mangled_csv_loses_no_row_and_puts_none_into_another_day(seed, tmp_path)
     came: dict[dt.date, int | None] = {}
     for place, on in enumerate(DAYS):
         content = csv(rows_of(on)).encode()
-        names = [] if place in (0, 11) else rng.sample(sorted(MANGLES), rng.choice([1, 1, 2]))
+        names = [] if place in (0, len(DAYS) - 1) else rng.sample(sorted(MANGLES), rng.choice([1, 1, 2]))
         for name in names:
             content = MANGLES[name](rng, content)
         station.deliver(on, content)
@@ -99,7 +99,7 @@ def test_mangled_csv_loses_no_row_and_puts_none_into_another_day(seed, tmp_path)
     run = station.run(DAYS[0], DAYS[-1])
     assert run.success, run.message
     check(station, came)
-    assert len(station.ids(DAYS[0])) == len(station.ids(DAYS[11])) == ROWS
+    assert len(station.ids(DAYS[0])) == len(station.ids(DAYS[-1])) == ROWS
 
 
 def damaged(rng: random.Random, table: pa.Table, file: Path) -> int | None:
@@ -137,10 +137,10 @@ def test_mangled_parquet_loses_no_row_and_puts_none_into_another_day(seed, tmp_p
     came: dict[dt.date, int | None] = {}
     for place, on in enumerate(DAYS):
         table, file = pa.Table.from_pylist(rows_of(on)), station.feed / f"orders-{on}.parquet"
-        if place in (0, 11):
+        if place in (0, len(DAYS) - 1):
             pq.write_table(table, file)
-        came[on] = ROWS if place in (0, 11) else damaged(rng, table, file)
+        came[on] = ROWS if place in (0, len(DAYS) - 1) else damaged(rng, table, file)
     run = station.run(DAYS[0], DAYS[-1])
     assert run.success, run.message
     check(station, came)
-    assert len(station.ids(DAYS[0])) == len(station.ids(DAYS[11])) == ROWS
+    assert len(station.ids(DAYS[0])) == len(station.ids(DAYS[-1])) == ROWS
