@@ -17,10 +17,12 @@ from factory_assets.automation.catchup import Deployment
 from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
 from factory_assets.materialization import data_versions
+from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.reports import Reports
 
 START = dt.date(2024, 3, 1)
 
@@ -92,11 +94,19 @@ class Station:
         self.catalogue = load(self.folder / "defs")
         url = f"sqlite:///{self.folder / 'ledger.db'}"
         self.issues = Issues(url=url)
-        resources = {"lake": self.lake, "engine": Engine(threads=2, memory_limit="1GB"), "issues": self.issues}
+        ledger = Ledger(url=url)
+        resources = {
+            "lake": self.lake,
+            "engine": Engine(threads=2, memory_limit="1GB"),
+            "issues": self.issues,
+            "archive": Archive(root=str(self.folder / "archive")),
+            "ledger": ledger,
+            "reports": Reports(root=str(self.folder / "reports")),
+        }
         definitions = dg.Definitions.merge(
             _declared(self.folder / "defs"), dg.Definitions(resources=resources, executor=dg.in_process_executor)
         )
-        self.deployment = Deployment(self.catalogue, definitions, self.instance, self.lake, Ledger(url=url))
+        self.deployment = Deployment(self.catalogue, definitions, self.instance, self.lake, ledger)
 
     def deliver(self, on: dt.date, content: Sequence[Mapping[str, Any]] | str | bytes, part: str = "") -> None:
         """Put a file of the day into the feed: rows, or a text, or bytes as they are."""

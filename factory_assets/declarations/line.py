@@ -53,6 +53,9 @@ class Label(Declared):
     within: Duration | None = Field(None, description="How far after the observation the event counts.")
     where: str | None = Field(None, description="Only events for which this row expression is true count.")
     delay: Duration = Field(dt.timedelta(0), description="How long after the fact the label arrives.")
+    freshness: Duration = Field(
+        dt.timedelta(days=2), description="How long labels that are due may stay away before the owner is warned."
+    )
 
     @model_validator(mode="after")
     def _expression_or_event(self) -> "Label":

@@ -167,7 +167,9 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
-        code_version=code_version(line.observe.model_dump(mode="json"), line.label.model_dump(mode="json")),
+        code_version=code_version(
+            line.observe.model_dump(mode="json"), line.label.model_dump(mode="json", exclude={"freshness"})
+        ),
         description=f"The truth for the observations of the day, complete {line.horizon_days} days later. "
         "Filled again as more of it arrives.",
         metadata=column_schema({"example_id": "varchar", "label": "double", "known_at": "timestamp"}),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 
@@ -26,6 +27,33 @@ def lookaround(declared: DeclaredLine) -> dict[str, tuple[int, int]]:
 def state(declared: DeclaredLine, days: Sequence[dt.date], through: dt.date) -> dict[dt.date, str]:
     """How much of each day's label horizon has passed by `through`: what a day's labels depend on beside its events."""
     return {day: str(max(0, min((through - day).days, declared.line.horizon_days))) for day in days}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How far labels have come. due: the newest day whose labels could be known; labelled: the newest that has any."""
+
+    due: dt.date
+    labelled: dt.date | None
+    start: dt.date
+
+    @property
+    def behind(self) -> dt.timedelta:
+        """How long labels have stayed away, in whole days; before the first is due, none."""
+        before_first = self.start - dt.timedelta(days=1)
+        return max(dt.timedelta(0), self.due - (self.labelled or before_first))
+
+
+def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Sequence[dt.date]) -> Arrival:
+    """observed, labelled: days with events of the observed stream, and with labels; ascending, both may be empty.
+
+    A day without an event has nothing to be labelled, so that a quiet feed of events makes no label late.
+    """
+    start = declared.observed.stream.start
+    newest = observed[-1] if observed else start
+    known = newest - dt.timedelta(days=declared.line.horizon_days)
+    due = max((day for day in observed if day <= known), default=start - dt.timedelta(days=1))
+    return Arrival(due, labelled[-1] if labelled else None, start)
 
 
 def build(

@@ -1,0 +1,62 @@
+"""A feed of labels that goes quiet while events go on: a warning of its own, on the labels."""
+
+import datetime as dt
+from pathlib import Path
+
+import dagster as dg
+
+from factory_assets.features import labels
+from tests.features.lines import DAYS, OF_ENTITIES, declared_line
+from tests.stations import Station, day, row
+
+DAY = dt.timedelta(days=1)
+LINE = """
+---
+type: factory_assets.components.ModelLine
+attributes:
+  name: greeted
+  owner: team:marketplace
+  description: Does an order say hi?
+  task: binary
+  observe: {stream: orders}
+  label: {expression: "note = 'hi'", delay: 1d, freshness: 1d}
+  features: [amount]
+  train: {window: 7d, holdout: 1d}
+  candidates: {constant: {estimator: constant}}
+"""
+
+
+def fresh(station: Station) -> dg.AssetCheckEvaluation:
+    """The newest verdict."""
+    key = dg.AssetCheckKey(dg.AssetKey(["greeted", "labels"]), "fresh")
+    (record,) = station.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    assert record.event is not None and record.event.dagster_event is not None
+    return record.event.dagster_event.asset_check_evaluation_data
+
+
+def test_labels_that_stay_away_warn_though_every_event_came(tmp_path: Path) -> None:
+    station = Station(tmp_path, more=LINE)
+    for offset in range(6):
+        note = "hi" if offset < 2 else ""
+        station.deliver(day(offset), [row(10 * offset + n, day(offset), note=note) for n in range(4)])
+    told = []
+    for newest in range(1, 6):
+        assert station.run(day(0), day(newest)).success
+        assert station.run(day(0), day(newest), ["greeted/labels"]).success, "a warning stops nothing"
+        found = fresh(station)
+        told.append((found.passed, found.metadata["days_behind"].value, found.severity))
+    warn = dg.AssetCheckSeverity.WARN
+    # Labels are due a day after the order, and may stay away for one more.
+    assert told == [(True, 0, warn), (True, 0, warn), (True, 1, warn), (False, 2, warn), (False, 3, warn)]
+    assert fresh(station).description == f"the newest labels are of {day(1)}, due are those of {day(4)} and before"
+
+
+def test_no_label_is_late_while_none_is_due_or_nothing_happened() -> None:
+    declared = declared_line(**OF_ENTITIES)
+    start, horizon = declared.observed.stream.start, declared.line.horizon_days * DAY
+    assert labels.arrival(declared, [], []).behind == dt.timedelta(0)
+    assert labels.arrival(declared, [start, start + horizon - DAY], []).behind == dt.timedelta(0)
+    assert labels.arrival(declared, [start, start + horizon], []).behind == DAY
+    # Days without an event have nothing to be labelled.
+    quiet = [DAYS[0], DAYS[0] + 20 * DAY]
+    assert labels.arrival(declared, quiet, [DAYS[0]]).behind == dt.timedelta(0)
