@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Duration, Name
-from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.contract import Column, Contract
 
 #: A name of PostgreSQL's, as it stores it.
 TABLE = "[A-Za-z_][A-Za-z0-9_$]{0,62}"
@@ -297,12 +297,11 @@ class Stream(Declared):
             problems.append((("event_time",), message))
         if self.id not in known:
             problems.append((("id",), f"{self.id!r} is not a column; columns here: {', '.join(known)}"))
+        dividing = [name for name in known if name != self.id and _divides(contract.columns.get(name))]
         for index, name in enumerate(self.statistics.by):
-            if name not in known or name == self.id:
-                columns = ", ".join(column for column in known if column != self.id)
-                problems.append(
-                    (("statistics", "by", str(index)), f"{name!r} is no column to divide by; columns here: {columns}")
-                )
+            if name not in dividing:
+                message = f"{name!r} is no column to divide by; columns here: {', '.join(dividing)}"
+                problems.append((("statistics", "by", str(index)), message))
         for field in ("event_time", "known_at"):
             column = getattr(self, field)
             if column is None:
@@ -315,6 +314,11 @@ class Stream(Declared):
                     ((field,), f"{column!r} is of type {found}; allowed: timestamp, date, or a derived column")
                 )
         return problems
+
+
+def _divides(column: Column | None) -> bool:
+    """Whether days can be divided by a column's values: not by amounts and moments. A derived one is believed."""
+    return column is None or column.type in ("string", "boolean", "integer", "date")
 
 
 def check_owner(value: str) -> str:

@@ -224,7 +224,8 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
     if failures:
         any_failed = " OR ".join(f"({failed}) IS NOT NULL" for failed in failures.values())
         packed = ", ".join(f"{quoted} := {failed}" for quoted, failed in failures.items())
-        kept = f"CASE WHEN {any_failed} THEN to_json(struct_pack({packed}))::VARCHAR END"
+        # Merged as a patch, values that did parse, which are null here, are left out.
+        kept = f"CASE WHEN {any_failed} THEN json_merge_patch('{{}}', to_json(struct_pack({packed})))::VARCHAR END"
     undeclared = _undeclared([name for name in delivery.columns if name not in declared.contract.columns])
     return (
         f"SELECT {', '.join(chosen)}, {kept} AS _unparsed, {undeclared} AS _undeclared, _line, _source "

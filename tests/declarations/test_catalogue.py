@@ -190,6 +190,12 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
     ("entity_line", "where: large", "where: amount", 8, "again: label.where: 'amount' is of type DOUBLE; allowed here: true or false"),
     ("view", "entity: customer\n", "entity: customer\n  delay: 1d\n  include_current: true\n", 7,
      "a view with a delay cannot know the current event"),
+    ("stream", "start: 2024-01-01", "start: 2024-01-01\n  statistics: {by: [city, amount]}", 10,
+     "orders: statistics.by.1: 'amount' is no column to divide by; columns here: customer, city, returned, hour, large"),
+    ("stream", "start: 2024-01-01", "start: 2024-01-01\n  statistics: {by: [order_id]}", 10,
+     "orders: statistics.by.0: 'order_id' is no column to divide by; columns here: customer, city"),
+    ("stream", "start: 2024-01-01", "start: 2024-01-01\n  statistics: {by: [city, city]}", 10,
+     "'city' is there 2 times; once is enough"),
     # a name that something has already, or is the factory's own
     ("stream", "    hour: hour(placed)", "    city: upper(city)", 11, "'city' exists already; columns here: order_id"),
     ("stream", "    hour: hour(placed)", "    ds: hour(placed)", 11, "'ds' exists already"),

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory_assets.measures.plots import distributions_plot, evaluation_plot, markdown, series_plot
+from factory_assets.measures import plots
+from factory_assets.measures.plots import (
+    OverDays,
+    days_plot,
+    distributions_plot,
+    evaluation_plot,
+    markdown,
+    series_plot,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 DAYS = [dt.date(2018, 5, 1) + dt.timedelta(days) for days in range(120)]
@@ -193,3 +201,34 @@ def test_markdown_carries_the_picture_and_a_plain_alternative() -> None:
     head, data = text.split(";base64,")
     assert head == "![course of (card_fraud)(x)](data:image/png"
     assert base64.b64decode(data.removesuffix(")")) == png
+
+
+def amount(days: int, absent: float = 0.0) -> OverDays:
+    series = [100.0 + at for at in range(days)]
+    return OverDays([absent] * days, band=([x - 20 for x in series], series, [x + 60 for x in series]))
+
+
+def city(days: int, absent: float = 0.0) -> OverDays:
+    return OverDays([absent] * days, shares={"Paris": [0.6 - absent / 2] * days, "Lyon": [0.3 - absent / 2] * days})
+
+
+def test_what_has_no_value_hangs_down_from_the_top_in_its_share_of_the_panel() -> None:
+    grey = np.array([int(plots.GREY[at : at + 2], 16) for at in (1, 3, 5)])
+    drawn = [pixels(days_plot(DAYS[:28], {"city": city(28, share)})) for share in (0.0, 0.25, 0.5)]
+    areas = [int((np.abs(picture - grey).sum(axis=2) < 30).sum()) for picture in drawn]
+    assert areas[0] < areas[1] / 10
+    assert (areas[2] - areas[0]) / (areas[1] - areas[0]) == pytest.approx(2, rel=0.1)
+
+
+@pytest.mark.parametrize("days", [1, 2, 28])
+def test_a_column_is_shown_over_few_days_with_gaps_and_without_any_value(days: int) -> None:
+    gaps = OverDays([None, *[0.1] * (days - 1)], band=tuple([None, *[1.0 + at] * (days - 1)] for at in range(3)))  # type: ignore[arg-type]
+    columns = {"amount": amount(days), "city": city(days, 0.2), "gaps": gaps, "nothing": OverDays([1.0] * days)}
+    shape = pixels(days_plot(DAYS[:days], columns)).shape
+    assert shape[0] > 200 and shape[1] > 400
+
+
+def test_more_columns_than_panels_are_counted_and_none_is_said_in_words() -> None:
+    twelve, thirteen = (pixels(days_plot(DAYS[:7], {f"c{at}": amount(7) for at in range(n)})) for n in (12, 13))
+    assert twelve.shape == thirteen.shape and (twelve != thirteen).any(), "the picture says that one is left out"
+    assert pixels(days_plot([], {"amount": amount(0)})).size and pixels(days_plot(DAYS[:7], {})).size
