@@ -21,7 +21,7 @@ ui: .venv/run
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: lint
-	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --durations=10
+	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: .venv/test
 	@$(BIN)/ruff check .

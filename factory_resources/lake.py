@@ -1,11 +1,13 @@
 """Where do tables live, and how is a day of one replaced? Delta Lake tables on a local path or an object store.
 
-A table is partitioned by `ds`, the day. Replacing days is one atomic commit: readers see all of it or nothing, and
+A table is partitioned by `ds`, the day. Replacing a day is one atomic commit: readers see all of it or nothing, and
 doing it twice gives the same rows. A reader names a version, or gets the newest one consistently.
 """
 
 import contextlib
 import datetime as dt
+import functools
+import operator
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,8 +38,10 @@ DUCKDB_TYPES = {
     "timestamp_ntz": "TIMESTAMP",
     "binary": "BLOB",
 }
-#: Rows handed to the writer at a time; bounds memory whatever the length of the range.
+#: Rows handed to the writer at a time.
 BATCH_ROWS = 100_000
+#: Rows and days of one commit of `replace_from`: the writer holds a file open for every day until the commit.
+STRETCH_ROWS, STRETCH_DAYS = 1_000_000, 128
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,9 @@ class Written:
     @property
     def rows(self) -> int:
         return sum(day.rows for day in self.days.values())
+
+    def __add__(self, later: "Written") -> "Written":
+        return Written(later.table, later.uri, later.version, self.days | later.days)
 
 
 class Lake(dg.ConfigurableResource):
@@ -142,6 +149,28 @@ class Lake(dg.ConfigurableResource):
         version = opened.version() if opened else 0
         return Written(table, self.uri(table), version, content)
 
+    def replace_from(
+        self, con: duckdb.DuckDBPyConnection, table: str, relation: str, days: Sequence[dt.date], order: str = "ds"
+    ) -> Written:
+        """Replace these days of a table by the rows of a relation, a stretch of days a commit: memory stays flat.
+
+        relation: a table, or a view that is cheap to read more than once, with a column `ds`. order: columns to sort by.
+        As in `replace`, a column that changes its type makes it one commit.
+        """
+        if not days:
+            raise ValueError("no day to replace")
+        rows = dict(con.execute(f"SELECT ds, count(*) FROM {relation} GROUP BY ds").fetchall())
+        if outside := sorted(set(rows) - set(days)):
+            raise ValueError(f"a row of {outside[0]} among those that replace {min(days)} to {max(days)}")
+        schema = con.sql(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema
+        whole = bool(_retyped(self._open(table), schema))
+        written = []
+        for stretch in [sorted(days)] if whole else _stretches(sorted(days), rows):
+            within = f"ds BETWEEN DATE '{stretch[0]}' AND DATE '{stretch[-1]}'"
+            query = con.sql(f"SELECT * FROM {relation} WHERE {within} ORDER BY {order}")
+            written.append(self.replace(table, query.to_arrow_reader(BATCH_ROWS), stretch))
+        return functools.reduce(operator.add, written)
+
     def view(
         self,
         con: duckdb.DuckDBPyConnection,
@@ -215,6 +244,19 @@ class Lake(dg.ConfigurableResource):
         if url := self.storage_options.get("aws_endpoint_url"):
             options["endpoint_url"] = url
         con.register_filesystem(fsspec.filesystem(scheme, **options))
+
+
+def _stretches(days: Sequence[dt.date], rows: Mapping[dt.date, int]) -> Iterator[list[dt.date]]:
+    """The days in order, as many together as a commit holds; a day by itself may be larger."""
+    stretch: list[dt.date] = []
+    held = 0
+    for day in days:
+        held += rows.get(day, 0)
+        if stretch and (held > STRETCH_ROWS or len(stretch) == STRETCH_DAYS):
+            yield stretch
+            stretch, held = [], rows.get(day, 0)
+        stretch.append(day)
+    yield stretch
 
 
 def _types(schema: Schema) -> dict[str, str]:

@@ -13,6 +13,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+#: What takes minutes begins first, so that no worker is left alone with it.
+LONGEST = ("tests/line/", "tests/public_data/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:

@@ -8,12 +8,11 @@ import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES
-from factory_assets.events import landing, pictures, sources, statistics, validation
-from factory_assets.events.verdicts import views_to_judge
+from factory_assets.events import landing, pictures, sources, stations, statistics, validation
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
-from factory_resources.lake import BATCH_ROWS, Lake
+from factory_resources.lake import Lake
 
 GROUP = "events"
 
@@ -94,17 +93,11 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
-        with engine.connect() as con:
-            try:
-                state = source_state(declared, days)
-                landing.land(con, declared, sources.deliveries(con, stream, days), days, today())
-            except sources.SourceError as error:
-                raise dg.Failure(f"{stream.name}: {error}") from None
-            lake.replace(
-                f"{stream.name}/deliveries", con.sql("SELECT * FROM deliveries").to_arrow_reader(BATCH_ROWS), days
-            )
-            rows = con.sql("SELECT * FROM landed ORDER BY ds").to_arrow_reader(BATCH_ROWS)
-            written = lake.replace(f"{stream.name}/raw", rows, days)
+        try:
+            state = source_state(declared, days)
+            written = stations.deliver(lake, engine, declared, days, today())
+        except sources.SourceError as error:
+            raise dg.Failure(f"{stream.name}: {error}") from None
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, state)
         yield from record_days(context, written, inputs)
 
@@ -141,21 +134,14 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         days = days_of(context)
         state = accepted_state(issues, stream.name, days)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, state)
-        with engine.connect() as con:
-            views_to_judge(con, lake, declared, days)
-            verdicts = validation.judge(con, declared, days, issues.accepted(stream.name))
-            blocked = {verdict.day: verdict.blocked for verdict in verdicts if verdict.blocked}
-            if len(blocked) == len(days):
-                raise all_blocked(stream.name, blocked)
-            fit = [day for day in days if day not in blocked]
-            aside = con.sql("SELECT * FROM quarantined ORDER BY ds").to_arrow_reader(BATCH_ROWS)
-            lake.replace(f"{stream.name}/quarantine", aside, days)
-            rows = con.sql("SELECT * FROM accepted ORDER BY ds, event_time").to_arrow_reader(BATCH_ROWS)
-            written = lake.replace(f"{stream.name}/events", rows, fit)
+        admitted = stations.admit(lake, engine, declared, days, issues.accepted(stream.name))
+        blocked = admitted.blocked
+        if admitted.written is None:
+            raise all_blocked(stream.name, blocked)
         for day, why in blocked.items():
             context.log.error(f"{stream.name}: {day} is blocked: {', '.join(why)}")
-        counts = {verdict.day: _counts(verdict) for verdict in verdicts}
-        yield from record_days(context, written, inputs, by_day=counts, blocked=blocked)
+        counts = {verdict.day: _counts(verdict) for verdict in admitted.verdicts}
+        yield from record_days(context, admitted.written, inputs, by_day=counts, blocked=blocked)
 
     return events
 
@@ -221,11 +207,7 @@ def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
-        with engine.connect() as con:
-            lake.view(con, "events", f"{stream.name}/events", days[0], days[-1], empty_if_absent=True)
-            types = {name: kind for name, kind in declared.types.items() if name != stream.id}
-            table = statistics.describe(con, "events", types, stream.statistics.by, stream.statistics.correlations)
-            written = lake.replace(f"{stream.name}/statistics", table, days)
+        written = stations.describe(lake, engine, declared, days)
         yield from record_days(context, written, inputs, _pictures(lake, stream.name, days[-1]))
 
     return column_statistics

@@ -52,6 +52,48 @@ def test_days_with_gaps_between_them_are_replaced_without_those_between(lake):
     assert values(lake) == [2, 30]
 
 
+@pytest.fixture
+def relation() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A view `rows` of ten days with 0 to 9 rows, the third of them without any, in no order."""
+    with duckdb.connect(":memory:") as con:
+        con.execute(
+            """CREATE VIEW rows AS SELECT n * 10 + day AS x, DATE '2024-01-01' + day::INTEGER AS ds
+               FROM range(10) AS d(day), range(9) AS r(n) WHERE n < day AND day <> 3 ORDER BY hash(n * 10 + day)"""
+        )
+        yield con
+
+
+TEN = [ONE + dt.timedelta(days=offset) for offset in range(10)]
+
+
+@pytest.mark.parametrize(("rows", "days", "commits"), [(10**6, 128, 1), (10**6, 4, 3), (12, 128, 5), (1, 1, 10)])
+def test_a_long_range_is_replaced_a_stretch_of_days_at_a_time_with_the_same_result(
+    lake, relation, monkeypatch, rows, days, commits
+):
+    lake.replace("t", table(TEN[3], [77]), [TEN[3]])
+    monkeypatch.setattr("factory_resources.lake.STRETCH_ROWS", rows)
+    monkeypatch.setattr("factory_resources.lake.STRETCH_DAYS", days)
+    written = lake.replace_from(relation, "t", "rows", TEN[::-1])
+    assert written.version == lake.version("t") == commits
+    whole = lake.replace("u", relation.sql("SELECT * FROM rows").to_arrow_table(), TEN)
+    assert written.days == whole.days
+    assert values(lake) == sorted(x for (x,) in relation.execute("SELECT x FROM rows").fetchall()), "the 77 is gone"
+
+
+def test_a_relation_with_a_row_of_another_day_replaces_nothing(lake, relation):
+    with pytest.raises(ValueError, match="a row of 2024-01-10 among those that replace 2024-01-01 to 2024-01-09"):
+        lake.replace_from(relation, "t", "rows", TEN[:9])
+    assert lake.version("t") is None
+
+
+def test_a_relation_whose_column_changes_its_type_is_one_commit_of_all_days(lake, relation, monkeypatch):
+    lake.replace("t", pa.concat_tables([table(day, ["a"]) for day in TEN]), TEN)
+    monkeypatch.setattr("factory_resources.lake.STRETCH_DAYS", 2)
+    with pytest.raises(TypeError, match="x from string to long"):
+        lake.replace_from(relation, "t", "(SELECT * FROM rows WHERE ds > DATE '2024-01-05')", TEN[5:])
+    assert lake.replace_from(relation, "t", "rows", TEN).version == 1
+
+
 def test_the_same_rows_have_the_same_hash_in_any_order_and_batching(lake):
     rng = random.Random(1)
     rows = [(number, rng.choice(["a", "b", None]), rng.random()) for number in range(500)]

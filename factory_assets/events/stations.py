@@ -1,0 +1,67 @@
+"""What does each station of a stream make of days? Deliveries to `raw`, `raw` to `events`, `events` to `statistics`."""
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.events import landing, sources, statistics, validation
+from factory_assets.events.verdicts import views_to_judge
+from factory_resources.lake import BATCH_ROWS, Written
+
+if TYPE_CHECKING:
+    from factory_resources.engine import Engine
+    from factory_resources.lake import Lake
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Days made from `raw`: what was written, None where every day is blocked, and the verdict on each day."""
+
+    written: Written | None
+    verdicts: list[validation.Verdict]
+
+    @property
+    def blocked(self) -> dict[dt.date, tuple[str, ...]]:
+        return {verdict.day: verdict.blocked for verdict in self.verdicts if verdict.blocked}
+
+
+def deliver(
+    lake: "Lake", engine: "Engine", declared: DeclaredStream, days: Sequence[dt.date], today: dt.date
+) -> Written:
+    """Read the source's rows of these days into `raw`, and what came into `deliveries`. Raises SourceError."""
+    stream = declared.stream
+    with engine.connect() as con:
+        landing.land(con, declared, sources.deliveries(con, stream, days), days, today)
+        came = con.sql("SELECT * FROM deliveries").to_arrow_reader(BATCH_ROWS)
+        lake.replace(f"{stream.name}/deliveries", came, days)
+        return lake.replace_from(con, f"{stream.name}/raw", "landed", days)
+
+
+def admit(
+    lake: "Lake", engine: "Engine", declared: DeclaredStream, days: Sequence[dt.date], accepted: Collection[str] = ()
+) -> Admitted:
+    """Judge raw rows of these days: those that may be used go to `events`, those that break a rule to `quarantine`.
+
+    accepted: rules whose failures somebody has accepted. Days that are blocked keep the events that they have.
+    """
+    name = declared.stream.name
+    with engine.connect() as con:
+        views_to_judge(con, lake, declared, days)
+        verdicts = validation.judge(con, declared, days, accepted)
+        fit = [verdict.day for verdict in verdicts if not verdict.blocked]
+        if not fit:
+            return Admitted(None, verdicts)
+        lake.replace_from(con, f"{name}/quarantine", "quarantined", days)
+        return Admitted(lake.replace_from(con, f"{name}/events", "accepted", fit, "ds, event_time"), verdicts)
+
+
+def describe(lake: "Lake", engine: "Engine", declared: DeclaredStream, days: Sequence[dt.date]) -> Written:
+    """Sketch the columns of these days' events into `statistics`."""
+    stream = declared.stream
+    with engine.connect() as con:
+        lake.view(con, "events", f"{stream.name}/events", days[0], days[-1], empty_if_absent=True)
+        types = {name: kind for name, kind in declared.types.items() if name != stream.id}
+        table = statistics.describe(con, "events", types, stream.statistics.by, stream.statistics.correlations)
+        return lake.replace(f"{stream.name}/statistics", table, days)
