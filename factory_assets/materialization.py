@@ -18,7 +18,7 @@ from factory_resources.lake import Written
 DATA_VERSION = "dagster/data_version"
 INPUTS = "factory/inputs"
 #: Raised when the meaning of what stations compute changes, so that results of older code count as stale.
-REVISION = "2"
+REVISION = "3"
 #: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
 PAGE = 1000
 
@@ -81,8 +81,10 @@ def input_fingerprints(
         if offsets is None:
             continue
         versions = data_versions(instance, dependency.asset_key)
+        # Before its first day an asset has nothing, however far a window reaches.
+        start = dt.date.fromisoformat(min(versions)) if versions else dt.date.max
         for day in days:
-            for offset in range(offsets[0], offsets[1] + 1):
+            for offset in range(max(offsets[0], (start - day).days), offsets[1] + 1):
                 upstream = str(day + dt.timedelta(days=offset))
                 digests[day].update(f"|{versions.get(upstream, '-')}".encode())
     return {day: digest.hexdigest()[:16] for day, digest in digests.items()}

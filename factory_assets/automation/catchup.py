@@ -178,10 +178,13 @@ def execute(deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str,
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             found = event.asset_check_evaluation_data
-            if not found.passed and found.severity == dg.AssetCheckSeverity.ERROR and found.partition:
-                deployment.failures.append(
-                    f"{found.asset_key.to_user_string()} {found.partition}: {found.check_name} blocks the day"
-                )
+            if found.passed or found.severity != dg.AssetCheckSeverity.ERROR:
+                continue
+            asset = found.asset_key.to_user_string()
+            if found.partition:
+                deployment.failures.append(f"{asset} {found.partition}: {found.check_name} blocks the day")
+            elif found.blocking:
+                deployment.failures.append(f"{asset}: {found.check_name}: {found.description}")
     if not result.success:
         for event in result.get_step_failure_events():
             deployment.failures.append(_told(event))

@@ -65,7 +65,8 @@ def _labelled_predictions(lake: Lake, line: str) -> pa.Table:
         except LookupError:
             return pa.table({"segment": pa.array([], pa.string())})
         return con.sql(
-            "SELECT segment, version, prediction, label FROM predictions JOIN labels USING (ds, example_id)"
+            """SELECT segment, version, prediction, label FROM predictions JOIN labels USING (ds, example_id)
+               WHERE labels.superseded_at IS NULL"""
         ).to_arrow_table()
 
 

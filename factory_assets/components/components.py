@@ -20,7 +20,7 @@ from factory_assets.evaluation.assets import evaluation_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
-from factory_assets.features.checks import labels_check
+from factory_assets.features.checks import labels_check, leak_check
 from factory_assets.monitoring.assets import drift_asset, performance_asset
 from factory_assets.monitoring.checks import drift_check, performance_check
 from factory_assets.release.assets import champion_asset
@@ -140,7 +140,12 @@ class ModelLine(Declaration):
         watched = [performance_asset(declared), drift_asset(declared)]
         return dg.Definitions(
             assets=[*daily, *trained, *watched],
-            asset_checks=[labels_check(declared), drift_check(declared), performance_check(declared)],
+            asset_checks=[
+                leak_check(declared),
+                labels_check(declared),
+                drift_check(declared),
+                performance_check(declared),
+            ],
             sensors=[retrain_sensor(declared)],
         )
 

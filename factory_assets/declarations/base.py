@@ -12,9 +12,13 @@ PASSWORD = re.compile(r"(://[^:/@\s]*):\S*@|((?:ssl)?password=)[^&\s'\"]*", re.I
 DURATION = re.compile(r"(\d+)([smhdw])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
+#: A window that holds all of an entity's past: longer than any stream is old.
+EVER = dt.timedelta(days=36_525)
+
 #: Columns that the factory itself adds to a stream's tables; a stream may not use these names for anything else.
 RESERVED = frozenset(
-    {"ds", "event_time", "known_at", "event_day", "rule", "excluded", "duplicate", "_source", "_unparsed"}
+    {"ds", "event_time", "known_at", "superseded_at", "event_day", "rule", "excluded", "duplicate"}
+    | {"_source", "_unparsed"}
 )
 
 Name = Annotated[
@@ -44,6 +48,8 @@ def parse_duration(text: Any) -> dt.timedelta:
 
 def format_duration(span: dt.timedelta) -> str:
     """The shortest spelling that `parse_duration` reads back, weeks apart: 7 days is '7d'."""
+    if span == EVER:
+        return "ever"
     seconds = int(span.total_seconds())
     for unit in ("d", "h", "m"):
         if seconds and seconds % SECONDS[unit] == 0:
@@ -61,6 +67,34 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION.pattern}$", "examples": ["1h", "7d", "4w"]}),
+]
+
+
+def parse_window(text: Any) -> dt.timedelta:
+    """A duration, or 'ever'."""
+    return EVER if text == "ever" else parse_duration(text)
+
+
+Window = Annotated[
+    dt.timedelta,
+    BeforeValidator(parse_window),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": f"^({DURATION.pattern}|ever)$", "examples": ["1h", "7d", "ever"]}),
+]
+#: One column, or several that identify something together.
+Keys = Annotated[
+    tuple[ColumnName, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    PlainSerializer(lambda value: value[0] if len(value) == 1 else list(value), when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"^{COLUMN.pattern}$"},
+                {"type": "array", "items": {"type": "string", "pattern": f"^{COLUMN.pattern}$"}, "minItems": 1},
+            ],
+            "examples": ["customer_id", ["origin", "destination"]],
+        }
+    ),
 ]
 
 

@@ -41,14 +41,31 @@ class Catalogue:
         if findings := view.check(list(columns)):
             return findings
         aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}
-        numeric = {"sum", "mean", "min", "max"} | ({"last"} if view.default is not None else set())
+        numeric = {"sum", "mean", "deviation", "min", "max"}
+        numeric |= {"first", "last", "nth_last", "top"} if view.default is not None else set()
         texts: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [(("where",), view.where, "true or false")]
         texts += [
-            (("features", name), aggregate.argument, "a number")
+            (("features", name), aggregate.text, "a number")
             for name, aggregate in aggregates.items()
             if aggregate.function in numeric
         ]
-        return types.unsuited(columns, texts)
+        texts += [(("features", name), aggregate.condition, "true or false") for name, aggregate in aggregates.items()]
+        if findings := types.unsuited(columns, texts):
+            return findings
+        found = self.feature_types(view)
+        return types.unsuited(found, [(("derive", name), text, "a number") for name, text in view.derive.items()])
+
+    def feature_types(self, view: View) -> dict[str, str]:
+        """DuckDB's type of each feature over a window, by name."""
+        columns = self.streams[view.stream].types
+        arguments = {
+            name: aggregate.text
+            for name, aggregate in ((name, expressions.aggregate(text)) for name, text in view.features.items())
+            if aggregate.text and aggregate.function in ("first", "last", "nth_last", "top") and view.default is None
+        }
+        valued = types.of(columns, arguments)
+        spans = len(view.windows)
+        return {name: valued.get(list(view.features)[at // spans], "DOUBLE") for at, name in enumerate(view.aggregated)}
 
     def check_line(self, line: Line) -> list[Finding]:
         """What is wrong between a line and what it stands on, as (path in the declaration, message) pairs."""
@@ -84,7 +101,7 @@ class Catalogue:
             ("segments", "levels"): [*line.segments.levels],
             ("observe", "carry"): [*line.observe.carry],
             ("observe", "entity"): [line.observe.entity],
-            ("features",): [*declared.row_features, *(view.entity for view in declared.views.values())],
+            ("features",): [*declared.row_features, *(key for view in declared.views.values() for key in view.entity)],
         }
         return [
             (path, f"{name!r} is a name that the line's tables use; give the column another one by derive")
@@ -131,15 +148,18 @@ class Catalogue:
         view = self.views[view_name]
         if name != f"{view_name}.*" and name not in view.canonical:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view_name}.*"]))]
-        if line.observe.entity and view.entity != line.observe.entity:
-            return [(path, f"{view_name} describes {view.entity!r}, the line observes {line.observe.entity!r}")]
-        if not line.observe.entity and view.entity not in columns:
-            return [(path, f"{view_name} describes {view.entity!r}, which {line.observe.stream} does not have")]
+        described = " and ".join(map(repr, view.entity))
+        if line.observe.entity and view.entity != (line.observe.entity,):
+            return [(path, f"{view_name} describes {described}, the line observes {line.observe.entity!r}")]
+        if not line.observe.entity and not set(view.entity) <= set(columns):
+            return [(path, f"{view_name} describes {described}, which {line.observe.stream} does not have")]
         if view.include_current and view.stream != line.observe.stream:
             return [(path, f"{view_name} includes the current event, but {line.name} observes {line.observe.stream}")]
         if view.include_current and (line.observe.entity or view_name in line.snapshot):
             return [(path, f"{view_name} includes the current event, but here no event is observed together with it")]
-        return self._check_entity(line, path, view.stream, view.entity) if view.stream in self.streams else []
+        if view.stream not in self.streams:
+            return []
+        return [found for key in view.entity for found in self._check_entity(line, path, view.stream, key)]
 
     def resolve(self, line: Line) -> DeclaredLine:
         """The line with what it stands on; call after `check_line` found nothing."""

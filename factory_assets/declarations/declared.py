@@ -90,7 +90,7 @@ class DeclaredLine:
 
     @cached_property
     def reach_days(self) -> int:
-        """Days before an observation that its features look back on."""
+        """Days before an observation that its features need to be complete."""
         return max(
-            (whole_days(view.reach) + (view.name in self.line.snapshot) for view in self.views.values()), default=0
+            (whole_days(view.settles) + (view.name in self.line.snapshot) for view in self.views.values()), default=0
         )

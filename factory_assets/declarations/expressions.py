@@ -5,15 +5,21 @@ and a list of functions that only compute, and written out again from the tree: 
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import sqlglot
 from sqlglot import exp
 
-AGGREGATES = ("count", "sum", "mean", "min", "max", "last", "distinct")
-AGGREGATE_CALL = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
+AGGREGATES = (
+    *("count", "sum", "mean", "deviation", "min", "max", "first", "last", "nth_last"),
+    *("distinct", "approx_distinct", "top", "time_since_last"),
+)
+#: Aggregates that need no argument: they ask for events as such.
+BARE = ("count", "time_since_last")
+#: How far back nth_last may ask.
+FURTHEST = 100
 
 #: Scalar functions an expression may call; none of them reads a file, a setting or the clock.
 FUNCTIONS = frozenset(
@@ -144,11 +150,18 @@ UNFIT_FUNCTIONS = frozenset(
 
 @dataclass(frozen=True)
 class Aggregate:
-    """`mean(amount)`: the function, and the SQL of its argument (None for count())."""
+    """`mean(amount) where paid`: the function, the SQL of its argument (None for count()) and of its condition.
+
+    place: which of the newest values nth_last asks for, 1 for others. text, condition: both as they were written.
+    """
 
     function: str
     argument: str | None
     columns: frozenset[str]
+    where: str | None = None
+    place: int = 1
+    text: str | None = None
+    condition: str | None = None
 
 
 def _names(node: exp.Func) -> set[str]:
@@ -233,16 +246,60 @@ def condition(where: str | None) -> str:
 
 
 def aggregate(text: str, allowed: Collection[str] | None = None) -> Aggregate:
-    """Read `count()`, `sum(x)`, `mean(x)`, `min(x)`, `max(x)`, `last(x)` or `distinct(x)`."""
-    match = AGGREGATE_CALL.fullmatch(text)
-    if not match or match[1] not in AGGREGATES:
+    """Read an aggregate such as `count()`, `mean(amount)`, `nth_last(city, 2)` or `sum(amount) where paid`."""
+    name, argument, condition = _call(text)
+    if name not in AGGREGATES:
         raise ValueError(f"{text!r} is not an aggregate; allowed: {', '.join(name + '(...)' for name in AGGREGATES)}")
-    function, argument = match[1], match[2].strip()
-    if not argument:
-        if function != "count":
-            raise ValueError(f"{text!r} needs an expression between its brackets")
-        return Aggregate(function, None, frozenset())
-    return Aggregate(function, sql(argument, allowed), columns(argument))
+    place = 1
+    if name == "nth_last":
+        argument, _, number = argument.rpartition(",")
+        if not number.strip().isdecimal() or not 1 <= int(number) <= FURTHEST:
+            raise ValueError(f"{text!r} needs a whole number from 1 to {FURTHEST} after the comma: nth_last(amount, 2)")
+        place = int(number)
+    if not argument and name not in BARE:
+        raise ValueError(f"{text!r} needs an expression between its brackets")
+    return Aggregate(
+        name,
+        sql(argument, allowed) if argument else None,
+        frozenset().union(*(columns(part) for part in (argument, condition) if part)),
+        sql(condition, allowed) if condition else None,
+        place,
+        argument or None,
+        condition or None,
+    )
+
+
+def _call(text: str) -> tuple[str, str, str]:
+    """Name, argument and condition of `name(argument) where condition`; without such a form, no name."""
+    try:
+        tokens = sqlglot.tokenize(text, dialect="duckdb")
+    except sqlglot.errors.SqlglotError:
+        return "", "", ""
+    depth = 0
+    for token in tokens[1:]:
+        depth += {"L_PAREN": 1, "R_PAREN": -1}.get(token.token_type.name, 0)
+        if not depth:
+            break
+    else:
+        return "", "", ""
+    named = text[: tokens[1].start].strip()
+    rest = text[token.end + 1 :].strip()
+    condition = re.fullmatch(r"where\b(.+)", rest, re.DOTALL | re.IGNORECASE)
+    if tokens[1].token_type.name != "L_PAREN" or (rest and not condition):
+        return "", "", ""
+    return named, text[tokens[1].end + 1 : token.start].strip(), condition[1].strip() if condition else ""
+
+
+def over(text: str, values: Mapping[str, str]) -> str:
+    """The expression as SQL with the SQL of a value in place of each name."""
+    node = _parse(text).copy()
+    for column in list(node.find_all(exp.Column)):
+        value = exp.Paren(this=sqlglot.parse_one(values[column.name], dialect="duckdb"))
+        if column is node:
+            node = value
+        else:
+            column.replace(value)
+    return f"({node.sql(dialect='duckdb', comments=False)})"
 
 
 @cache

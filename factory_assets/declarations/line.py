@@ -53,6 +53,9 @@ class Label(Declared):
     within: Duration | None = Field(None, description="How far after the observation the event counts.")
     where: str | None = Field(None, description="Only events for which this row expression is true count.")
     delay: Duration = Field(dt.timedelta(0), description="How long after the fact the label arrives.")
+    known: list[ColumnName] = Field(
+        [], description="Columns of the expression that are known with the event, and not only after the delay."
+    )
     freshness: Duration = Field(
         dt.timedelta(days=2), description="How long labels that are due may stay away before the owner is warned."
     )

@@ -69,10 +69,12 @@ def _via(where: str, text: str, names: Mapping[str, str]) -> str:
 
 def _of_view(view: View, names: Mapping[str, str]) -> list[str]:
     """Places of a view that read one of the names."""
-    texts = {"entity": f'"{view.entity}"', "where": view.where}
-    for name, text in view.features.items():
-        texts[f"features.{name}"] = expressions.aggregate(text).argument
+    texts = {"entity": " || ".join(f'"{key}"' for key in view.entity), "where": view.where}
     found = [_via(where, text, names) for where, text in _reading(texts, names)]
+    for name, text in view.features.items():
+        aggregate = expressions.aggregate(text)
+        read = {f"features.{name}": aggregate.text, f"features.{name} where": aggregate.condition}
+        found += [_via(f"features.{name}", text, names) for _, text in list(_reading(read, names))[:1]]
     return [*found, "windows"] if TIMES & set(names) else found
 
 
@@ -82,7 +84,9 @@ def _features_of_view(view: View, names: Mapping[str, str]) -> set[str]:
     if places & {"entity", "where", "windows"}:
         return set(view.canonical)
     touched = [place.removeprefix("features.") for place in places]
-    return {f"{view.name}.{name}" for name in view.names if name.rpartition("_")[0] in touched}
+    changed = {name for name in view.aggregated if name.rpartition("_")[0] in touched}
+    changed |= {name for name, text in view.derive.items() if expressions.columns(text) & changed}
+    return {f"{view.name}.{name}" for name in changed}
 
 
 def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[str, str]) -> list[str]:

@@ -58,6 +58,15 @@ def unsuited(columns: Mapping[str, str], texts: Iterable[tuple[tuple[str, ...], 
     return findings
 
 
+def of(columns: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
+    """DuckDB's type of each SQL expression over these columns. Raises ValueError for one that cannot be computed."""
+    import duckdb
+
+    with duckdb.connect(":memory:") as con:
+        _create(con, columns)
+        return {name: _type(con, text) for name, text in texts.items()}
+
+
 def _create(con: "duckdb.DuckDBPyConnection", columns: Mapping[str, str]) -> None:
     con.execute(
         f"CREATE TABLE typed ({', '.join(f'{expressions.identifier(name)} {kind}' for name, kind in columns.items())})"

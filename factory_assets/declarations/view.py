@@ -5,7 +5,7 @@ import datetime as dt
 from pydantic import Field, field_validator
 
 from factory_assets.declarations import expressions
-from factory_assets.declarations.base import ColumnName, Declared, Duration, Name, format_duration
+from factory_assets.declarations.base import EVER, Declared, Duration, Keys, Name, Window, format_duration
 from factory_assets.declarations.stream import check_owner
 
 
@@ -18,13 +18,24 @@ class View(Declared):
 
     name: Name = Field(description="Name of the view; its features are called <view>.<feature>_<window>.")
     stream: Name = Field(description="The stream whose events are aggregated.")
-    entity: ColumnName = Field(description="Column that identifies what is described.")
+    entity: Keys = Field(min_length=1, description="Column, or columns together, that identify what is described.")
     owner: str = Field(description="Who answers for the features: team:<name> or an e-mail address.")
     description: str = Field(description="What the features say about the entity, with units.")
-    windows: list[Duration] = Field(min_length=1, description="Lengths of the trailing windows, such as [1d, 7d, 30d].")
+    windows: list[Window] = Field(
+        min_length=1, description="Lengths of the trailing windows, such as [10m, 7d, 365d, ever]."
+    )
     features: dict[Name, str] = Field(
         min_length=1,
-        description="Feature name to aggregate: count(), sum(x), mean(x), min(x), max(x), last(x), distinct(x).",
+        description="Feature name to aggregate: count(), sum(x), mean(x), deviation(x), min(x), max(x), first(x), last(x), "
+        "nth_last(x, n), distinct(x), approx_distinct(x), top(x), time_since_last(), each also `where` a condition holds.",
+    )
+    derive: dict[Name, str] = Field(
+        {},
+        description="Numbers computed from the features of an entity, by their names with the window: "
+        "share: spent_7d / nullif(spent_28d, 0).",
+    )
+    flag: Name | None = Field(
+        None, description="Name of a feature that is 1 where the longest window holds no event, and 0 where it does."
     )
     delay: Duration = Field(
         dt.timedelta(0), description="How long after an event its values become known, such as a label's delay."
@@ -54,10 +65,22 @@ class View(Declared):
             raise ValueError("windows must be longer than zero and differ from each other")
         return value
 
+    @field_validator("entity")
+    @classmethod
+    def _each_key_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("the columns of an entity must differ from each other")
+        return value
+
+    @property
+    def aggregated(self) -> list[str]:
+        """Names of the features over windows: risk_1d, risk_7d, ..."""
+        return [f"{feature}_{format_duration(window)}" for feature in self.features for window in self.windows]
+
     @property
     def names(self) -> list[str]:
-        """Feature names inside the view, in order: risk_1d, risk_7d, ..."""
-        return [f"{feature}_{format_duration(window)}" for feature in self.features for window in self.windows]
+        """Feature names inside the view, in order: those over windows, the derived ones, the flag."""
+        return [*self.aggregated, *self.derive, *([self.flag] if self.flag else [])]
 
     @property
     def canonical(self) -> list[str]:
@@ -69,13 +92,19 @@ class View(Declared):
         """How far back an observation looks: the longest window plus the delay."""
         return max(self.windows) + self.delay
 
+    @property
+    def settles(self) -> dt.timedelta:
+        """How much of the past its values need: the longest window plus the delay. All of the past is whatever there is."""
+        return max((window for window in self.windows if window != EVER), default=dt.timedelta(0)) + self.delay
+
     def check(self, columns: list[str]) -> list[tuple[tuple[str, ...], str]]:
         """What is wrong between the view and its stream's columns, as (path, message) pairs."""
         problems: list[tuple[tuple[str, ...], str]] = []
-        if self.entity not in columns:
-            problems.append(
-                (("entity",), f"{self.entity!r} is not in {self.stream}; columns there: {', '.join(columns)}")
-            )
+        problems += [
+            (("entity",), f"{key!r} is not in {self.stream}; columns there: {', '.join(columns)}")
+            for key in self.entity
+            if key not in columns
+        ]
         for name, text in self.features.items():
             try:
                 expressions.aggregate(text, columns)
@@ -86,6 +115,17 @@ class View(Declared):
                 expressions.sql(self.where, columns)
             except ValueError as error:
                 problems.append((("where",), str(error)))
+        taken = self.aggregated
+        for name, text in self.derive.items():
+            try:
+                expressions.sql(text, self.aggregated)
+            except ValueError as error:
+                problems.append((("derive", name), str(error)))
+        more: list[tuple[tuple[str, ...], str]] = [(("derive", name), name) for name in self.derive]
+        for path, name in [*more, *([(("flag",), self.flag)] if self.flag else [])]:
+            if name in taken:
+                problems.append((path, f"{name!r} is a feature already; features here: {', '.join(taken)}"))
+            taken = [*taken, name]
         if self.include_current and self.delay:
             problems.append(
                 (("include_current",), "a view with a delay cannot know the current event; remove one of the two")

@@ -54,6 +54,7 @@ def admit(
         if not fit:
             return Admitted(None, verdicts)
         lake.replace_from(con, f"{name}/quarantine", "quarantined", days)
+        lake.replace_from(con, f"{name}/superseded", "superseded", fit)
         return Admitted(lake.replace_from(con, f"{name}/events", "accepted", fit, "ds, event_time"), verdicts)
 
 

@@ -49,12 +49,13 @@ def judge(
     days: Sequence[dt.date],
     accepted: Collection[str] = (),
 ) -> list[Verdict]:
-    """Judge the rows of views `raw` and `deliveries`; create views `accepted` and `quarantined`, a verdict per day.
+    """Judge the rows of views `raw` and `deliveries`; create views of what comes of them, a verdict per day.
 
     Where the contract holds days against the recent past, a view `past` has the events of the days before.
     accepted: rules whose failures somebody has accepted: they block no day.
-    accepted view: the columns of the events table and `ds`, blocked days left out.
-    quarantined: ds, rule, source, unparsed (JSON of the texts that do not parse), line (text that is no row), raw_row
+    View `accepted`: the columns of the events table and `ds`, blocked days left out. `superseded`: the same of rows that
+    were corrected, and `superseded_at`, when the correction was known.
+    View `quarantined`: ds, rule, source, unparsed (JSON of the texts that do not parse), line (text that is no row), raw_row
         (JSON of the row's values as delivered).
     """
     came = read_arrivals(con)
@@ -113,7 +114,10 @@ def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> 
             WITH those AS (SELECT judged.rowid AS row, ds, {key} AS id, known_at, {content} AS content
                            FROM judged JOIN repeated_ids USING (ds, {key}) WHERE _rule IS NULL AND _excluded IS NULL)
             SELECT row, CASE WHEN row_number() OVER (PARTITION BY ds, id, content ORDER BY row) > 1 THEN 'duplicate'
-                             WHEN {corrected} THEN 'superseded' ELSE 'contradiction' END AS kind
+                             WHEN {corrected} THEN 'superseded' ELSE 'contradiction' END AS kind,
+                   min(known_at) OVER (PARTITION BY ds, id ORDER BY known_at RANGE BETWEEN INTERVAL 1 MICROSECOND FOLLOWING
+                                       AND UNBOUNDED FOLLOWING) AS superseded_at,
+                   row_number() OVER (PARTITION BY ds, id, known_at ORDER BY content, row) = 1 AS held
             FROM those QUALIFY row_number() OVER (PARTITION BY ds, id ORDER BY {order}, content, row) > 1"""
     ).fetchall()
     con.execute("ALTER TABLE judged ADD COLUMN _repeated VARCHAR").fetchall()
@@ -257,6 +261,11 @@ def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, blocked: Se
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW accepted AS SELECT {columns}, ds FROM judged
             WHERE _rule IS NULL AND _excluded IS NULL AND _repeated IS NULL AND NOT coalesce(ds IN ({closed}), false)"""
+    ).fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW superseded AS SELECT {columns}, ds, superseded_at
+            FROM judged JOIN repeated ON judged.rowid = row
+            WHERE kind = 'superseded' AND held AND NOT coalesce(ds IN ({closed}), false)"""
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW quarantined AS

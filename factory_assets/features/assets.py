@@ -13,7 +13,7 @@ from factory_assets.events.assets import partitions, stream_version
 from factory_assets.features import examples as example_rows
 from factory_assets.features import labels as label_rows
 from factory_assets.features import snapshots
-from factory_assets.features.examples import Load
+from factory_assets.features.history import Load
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
 from factory_resources.lake import BATCH_ROWS, Lake
@@ -53,10 +53,10 @@ def view_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         owners=[view.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version(_definition(view), stream_version(declared)),
-        description=f"{view.description}\n\nValues of each {view.entity} at the close of the day (UTC), for those with an event "
-        f"within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
+        description=f"{view.description}\n\nValues of each {' and '.join(view.entity)} at the close of the day (UTC), for those "
+        f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(
-            {view.entity: declared.types[view.entity]} | dict.fromkeys(view.names, "double"), view.features
+            {key: declared.types[key] for key in view.entity} | dict.fromkeys(view.names, "double"), view.features
         ),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=view.freshness)
         if not declared.stream.end
@@ -66,16 +66,8 @@ def view_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
-            lake.view(
-                con,
-                "stream",
-                f"{view.stream}/events",
-                days[0] - dt.timedelta(whole_days(view.reach)),
-                days[-1],
-                empty_if_absent=True,
-            )
-            con.execute("CREATE TEMP TABLE events AS SELECT * FROM stream").fetchall()
-            rows = con.sql(snapshots.snapshot(con, view, "events", days)).to_arrow_reader(BATCH_ROWS)
+            query = snapshots.snapshot(con, view, declared, days, loader(lake, con))
+            rows = con.sql(query).to_arrow_reader(BATCH_ROWS)
             written = lake.replace(f"features/{view.name}", rows, days)
         yield from record_days(context, written, inputs)
 
@@ -83,7 +75,7 @@ def view_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
 
 
 def _definition(view: View) -> dict:
-    return view.model_dump(mode="json", exclude={"owner", "description", "freshness"})
+    return view.model_dump(mode="json", exclude={"owner", "description", "freshness"}, exclude_defaults=True)
 
 
 def examples_version(declared: DeclaredLine) -> str:
@@ -172,7 +164,9 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ),
         description=f"The truth for the observations of the day, complete {line.horizon_days} days later. "
         "Filled again as more of it arrives.",
-        metadata=column_schema({"example_id": "varchar", "label": "double", "known_at": "timestamp"}),
+        metadata=column_schema(
+            {"example_id": "varchar", "label": "double", "known_at": "timestamp", "superseded_at": "timestamp"}
+        ),
     )
     def labels(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)

@@ -1,9 +1,13 @@
-"""The check on labels: a feed of labels that goes quiet is an alert of its own, whatever the events do."""
+"""The checks of features: examples hold nothing of the future, and labels that are due come."""
 
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.features import labels as label_rows
+from factory_assets.features import leaks
+from factory_assets.features.assets import loader
+from factory_assets.materialization import days_of
+from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
 
@@ -30,3 +34,43 @@ def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         )
 
     return fresh
+
+
+def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
+    """An error that stops what stands on the examples, where one of them holds something of the future."""
+    key = dg.AssetKey([declared.line.name, "examples"])
+
+    @dg.asset_check(
+        asset=key,
+        name="no_leak",
+        blocking=True,
+        description="A sample of the days' examples, computed again from events cut at each observation's moment, without "
+        "what the label tells before it is known, has the same features.",
+    )
+    def no_leak(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> dg.AssetCheckResult:
+        days = days_of(context)
+        with engine.connect() as con:
+            sampled, found = leaks.leaks(con, declared, days, loader(lake, con))
+        records = [
+            dg.TableRecord(
+                {
+                    "feature": leak.feature,
+                    "examples": leak.count,
+                    "example": str(leak.example_id),
+                    "value": str(leak.found),
+                    "of what was known": str(leak.known),
+                }
+            )
+            for leak in found
+        ]
+        metadata: dict[str, dg.MetadataValue] = {"examples_computed_again": dg.MetadataValue.int(sampled)}
+        if records:
+            metadata["leaks"] = dg.MetadataValue.table(records)
+        return dg.AssetCheckResult(
+            passed=not found,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description="; ".join(leak.told for leak in found[:5]) or "nothing of the future",
+            metadata=metadata,
+        )
+
+    return no_leak

@@ -4,7 +4,7 @@ These rows are trained on, scored and watched for drift alike; there is no secon
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import duckdb
 
@@ -14,11 +14,9 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.view import View
-from factory_assets.features import segments
-from factory_assets.features.windows import active_entities, compute, features, filled
-
-#: Load days of a stream's events, or of a view's snapshots, as a view of the given name.
-Load = Callable[[str, str, dt.date, dt.date], None]
+from factory_assets.features import history, segments
+from factory_assets.features.history import Load
+from factory_assets.features.windows import active_entities, columns_read, compute, entity_of, filled
 
 
 def fresh_views(declared: DeclaredLine) -> list[View]:
@@ -53,9 +51,7 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
     observe(con, declared, days)
     joins = " ".join(_join(con, declared, view, days, load) for view in declared.views.values())
     of_views = {
-        f"{view.name}.{feature.name}": filled(view, feature, f"view_{view.name}.{identifier(feature.name)}")
-        for view in declared.views.values()
-        for feature in features(view)
+        f"{view.name}.{name}": value for view in declared.views.values() for name, value in _joined(view).items()
     }
     columns = [
         f"observations.{identifier(name)}" for name in ("example_id", "segment", "observed_at", *_kept(declared))
@@ -65,20 +61,27 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
                ORDER BY observations.ds, observations.observed_at, observations.example_id"""
 
 
+def _joined(view: View) -> dict[str, str]:
+    """SQL of the view's features by name, at an observation that may have found no row of the view."""
+    columns = {name: f"view_{view.name}.{identifier(name)}" for name in view.names}
+    if view.flag:
+        columns[view.flag] = f"1 - {columns[view.flag]}"
+    return filled(view, columns)
+
+
 def _kept(declared: DeclaredLine) -> list[str]:
     """Columns of an observation itself: entities, by which views are joined, carried columns and row features."""
     observed = declared.line.observe.entity
-    entities = [observed] if observed else [view.entity for view in declared.views.values()]
+    entities = [observed] if observed else [key for view in declared.views.values() for key in view.entity]
     return list(dict.fromkeys([*entities, *declared.carried, *declared.row_features]))
 
 
 def load_events(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, stream: str, first: dt.date, last: dt.date, load: Load
 ) -> None:
-    """Make `events_<stream>` a table of the columns that the line reads."""
-    load("loaded", f"{stream}/events", first, last)
-    columns = ", ".join(identifier(name) for name in sorted(_columns_read(declared, stream)))
-    con.execute(f"CREATE OR REPLACE TEMP TABLE events_{stream} AS SELECT {columns} FROM loaded").fetchall()
+    """Make `events_<stream>` a table of the columns that the line reads: see `history.create`."""
+    columns = _columns_read(declared, stream)
+    history.create(con, f"events_{stream}", declared.streams[stream], columns, first, last, load)
 
 
 def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
@@ -93,9 +96,7 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
         texts.append(line.label.where)
     for view in declared.views.values():
         if view.stream == stream:
-            columns.add(view.entity)
-            texts.append(view.where)
-            columns |= {name for text in view.features.values() for name in expressions.aggregate(text).columns}
+            columns |= columns_read(view)
     return columns | {name for text in texts if text for name in expressions.columns(text)}
 
 
@@ -113,7 +114,8 @@ def _events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
     kept = "".join(f"{identifier(name)}, " for name in _kept(declared))
     return f"""SELECT rowid AS obs, {identifier(stream.id)} AS example_id, event_time AS observed_at, {kept} ds
                FROM events_{stream.name}
-               WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' AND {expressions.condition(declared.line.observe.where)}"""
+               WHERE original AND ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
+                 AND {expressions.condition(declared.line.observe.where)}"""
 
 
 def _entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> str:
@@ -140,7 +142,7 @@ def population(line: Line, days: Sequence[dt.date]) -> str:
     """Query for the entities observed at the close of each day: obs, example_id ('<entity>@<day>'), entity, t, ds."""
     assert line.observe.entity is not None
     active = active_entities(
-        f"events_{line.observe.stream}", line.observe.entity, days, line.observe.active, line.observe.where
+        f"events_{line.observe.stream}", [line.observe.entity], days, line.observe.active, line.observe.where
     )
     return (
         f"SELECT row_number() OVER () AS obs, entity::VARCHAR || '@' || ds AS example_id, entity, t, ds FROM ({active})"
@@ -152,14 +154,14 @@ def _join(
 ) -> str:
     """Compute or load a view and say how it joins `observations`."""
     if view in fresh_views(declared):
-        same = view.stream == declared.line.observe.stream
-        at = f"(SELECT obs, {identifier(view.entity)} AS entity, observed_at AS t FROM observations)"
-        compute(con, view, f"events_{view.stream}", at, f"view_{view.name}", same_stream=same)
+        own = view.stream == declared.line.observe.stream
+        at = f"(SELECT obs, {entity_of(view.entity)} AS entity, observed_at AS t FROM observations)"
+        compute(con, view, f"events_{view.stream}", at, f"view_{view.name}", same_stream=own)
         return f"LEFT JOIN view_{view.name} ON view_{view.name}.obs = observations.obs"
     offset = dt.timedelta(days=snapshot_offset(declared))
     load(f"view_{view.name}", f"features/{view.name}", days[0] + offset, days[-1] + offset)
-    entity = identifier(view.entity)
-    return f"""LEFT JOIN view_{view.name} ON view_{view.name}.{entity} = observations.{entity}
+    same = " AND ".join(f"view_{view.name}.{identifier(key)} = observations.{identifier(key)}" for key in view.entity)
+    return f"""LEFT JOIN view_{view.name} ON {same}
                AND view_{view.name}.ds = observations.ds + {offset.days}"""
 
 

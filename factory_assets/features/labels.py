@@ -10,7 +10,8 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
-from factory_assets.features.examples import Load, load_events, population
+from factory_assets.features.examples import load_events, population
+from factory_assets.features.history import Load
 from factory_assets.features.windows import interval
 
 
@@ -59,28 +60,34 @@ def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Seque
 def build(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], through: dt.date, load: Load
 ) -> str:
-    """A query for labels known at the close of day `through`: example_id, label (number), known_at, ds.
+    """A query for labels known at the close of day `through`: example_id, label (number), known_at, superseded_at, ds.
 
-    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row.
+    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row; one whose label was
+    corrected has a row for each that was known, of which the one that holds has no `superseded_at`.
     """
     for stream, (before, after) in lookaround(declared).items():
         first, last = days[0] + dt.timedelta(days=before), min(days[-1] + dt.timedelta(days=after), through)
         load_events(con, declared, stream, first, max(first, last), load)
     close = f"TIMESTAMP '{through + dt.timedelta(days=1)}'"
     query = _of_events(declared, days) if declared.line.label.expression else _of_entities(con, declared, days)
-    known = f"label IS NOT NULL AND known_at <= {close}"
-    return f"SELECT example_id, label, known_at, ds FROM ({query}) WHERE {known} ORDER BY ds, example_id"
+    known = f"label IS NOT NULL AND known_at <= {close} AND coalesce(superseded_at > known_at, true)"
+    return f"SELECT example_id, label, known_at, superseded_at, ds FROM ({query}) WHERE {known} ORDER BY ds, example_id"
 
 
 def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
-    """The expression over each observed event, known with the event but not before the label's delay has passed."""
+    """The expression over each version of each observed event, known with it but not before the label's delay has passed."""
     line, stream = declared.line, declared.observed.stream
     assert line.label.expression is not None
     known_at = f"greatest(known_at, event_time + {interval(line.label.delay)})"
-    return f"""SELECT {identifier(stream.id)} AS example_id, CAST({expressions.sql(line.label.expression)} AS DOUBLE) AS label,
-                      {known_at} AS known_at, ds FROM events_{stream.name}
-               WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' AND known_at IS NOT NULL
-                 AND {expressions.condition(line.observe.where)}"""
+    key, within = identifier(stream.id), f"ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
+    observed = "true"
+    if line.observe.where:
+        # What is observed is the original, whatever was corrected later.
+        seen = f"original AND {within} AND {expressions.sql(line.observe.where)}"
+        observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM events_{stream.name} WHERE {seen})"
+    return f"""SELECT {key} AS example_id, CAST({expressions.sql(line.label.expression)} AS DOUBLE) AS label,
+                      {known_at} AS known_at, superseded_at, ds FROM events_{stream.name}
+               WHERE {within} AND known_at IS NOT NULL AND {observed}"""
 
 
 def _of_entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> str:
@@ -92,11 +99,12 @@ def _of_entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: S
     known_at = f"t + {interval(label.horizon)}"
     return f"""
         WITH later AS (
-            SELECT {identifier(line.observe.entity)} AS entity, event_time, known_at AS event_known
+            SELECT {identifier(line.observe.entity)} AS entity, event_time, known_at AS event_known, superseded_at
             FROM events_{label.event} WHERE {expressions.condition(label.where)}
         ), hits AS (
             SELECT DISTINCT obs FROM population JOIN later USING (entity)
             WHERE event_time >= t AND event_time < t + {interval(label.within)} AND event_known <= {known_at}
+              AND coalesce(superseded_at > {known_at}, true)
         )
-        SELECT example_id, CAST(hits.obs IS NOT NULL AS DOUBLE) AS label, {known_at} AS known_at, ds
+        SELECT example_id, CAST(hits.obs IS NOT NULL AS DOUBLE) AS label, {known_at} AS known_at, NULL::TIMESTAMP AS superseded_at, ds
         FROM population LEFT JOIN hits USING (obs)"""

@@ -5,21 +5,26 @@ from collections.abc import Sequence
 
 import duckdb
 
+from factory_assets.declarations.base import whole_days
+from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
-from factory_assets.features.windows import active_entities, compute
+from factory_assets.features import history
+from factory_assets.features.history import Load
+from factory_assets.features.windows import active_entities, columns_read, compute, keys_of
 
 
-def snapshot(con: duckdb.DuckDBPyConnection, view: View, events: str, days: Sequence[dt.date]) -> str:
-    """A query for (entity, features, ds): entities with an event within the view's reach, at the close of each day.
-
-    events: a table of the stream's events that reaches back by the view's reach from the first day.
-    """
-    active = active_entities(events, view.entity, days, view.reach)
+def snapshot(
+    con: duckdb.DuckDBPyConnection, view: View, declared: DeclaredStream, days: Sequence[dt.date], load: Load
+) -> str:
+    """A query for (entity, features, ds): entities with an event within the view's reach, at the close of each day."""
+    first = days[0] - dt.timedelta(days=whole_days(view.reach))
+    history.create(con, "history", declared, columns_read(view), first, days[-1], load)
+    active = active_entities("history", view.entity, days, view.reach)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE closes AS SELECT row_number() OVER () AS obs, ds, entity, t FROM ({active})"
     ).fetchall()
-    compute(con, view, events, "(SELECT obs, entity, t FROM closes)", "snapshot", same_stream=False)
+    compute(con, view, "history", "(SELECT obs, entity, t FROM closes)", "snapshot", same_stream=False)
     columns = ", ".join(identifier(name) for name in view.names)
-    return f"""SELECT entity AS {identifier(view.entity)}, {columns}, ds
+    return f"""SELECT {keys_of(view.entity)}, {columns}, ds
                FROM closes JOIN snapshot USING (obs) ORDER BY ds, entity"""

@@ -1,37 +1,47 @@
 """What was known about an entity at a moment? Trailing-window aggregates, computed point in time.
 
-The rule. An event happened at `event_time` and was known at `known_at`. A view with a delay places it at
-u = event_time + delay. An observation at t uses the event in a window w if and only if
+The rule. An event happened at `event_time`, was known at `known_at`, and held until a correction of it was known, at
+`superseded_at`. A view with a delay places it at u = event_time + delay. An observation at t uses the event in a window
+w if and only if
 
-    t - w < u <= t,   event_time < t   and   known_at <= t.
+    t - w < u <= t,   event_time < t   and   known_at <= t < superseded_at.
 
 The first two are one RANGE window per length over the sorted events. The third holds by itself where events are
-punctual (known_at <= u). Where one was not known yet, the windows saw too much: the latest known_at among the events
-of the longest window tells, in the same pass. Those observations, few unless events are late by much, are computed
-again by the rule as written, with a join. A naive scan in tests/oracles holds both to the rule, value for value.
+punctual (known_at <= u) and never corrected. Where one was not known yet, or no longer held, the windows saw too much: the
+latest known_at and the earliest superseded_at among the events of the longest window tell, in the same pass. Those
+observations, few unless events are late by much, are computed again by the rule as written, with a join. A naive scan
+in tests/oracles holds both to the rule, value for value.
 """
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import duckdb
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
-from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.expressions import Aggregate, identifier
 from factory_assets.declarations.view import View
 
 MICROSECOND = dt.timedelta(microseconds=1)
+#: Variance below this share of the mean square is what rounding leaves of equal values.
+ROUNDING = 1e-13
 
 
-class Feature(NamedTuple):
-    """One column of a view: an aggregate over a window. `column` is its argument among the placed events."""
+@dataclass(frozen=True)
+class Feature:
+    """One column of a view over a window. `column` is what is aggregated, among the placed events."""
 
     name: str
-    function: str
+    aggregate: Aggregate
     column: str
     window: dt.timedelta
+
+    @property
+    def counts(self) -> bool:
+        """Whether no event makes it 0."""
+        return self.aggregate.function in ("count", "distinct", "approx_distinct")
 
 
 def interval(span: dt.timedelta) -> str:
@@ -39,59 +49,100 @@ def interval(span: dt.timedelta) -> str:
     return f"to_microseconds({span // MICROSECOND})"
 
 
+def entity_of(keys: Sequence[str], relation: str = "") -> str:
+    """SQL of an entity: its column, or a struct of its columns; null where one of them is."""
+    named = {key: f"{relation}{identifier(key)}" for key in keys}
+    if len(keys) == 1:
+        return named[keys[0]]
+    given = " AND ".join(f"{value} IS NOT NULL" for value in named.values())
+    packed = ", ".join(f"{identifier(key)} := {value}" for key, value in named.items())
+    return f"CASE WHEN {given} THEN struct_pack({packed}) END"
+
+
+def keys_of(keys: Sequence[str]) -> str:
+    """The columns of `entity`, as a list to select."""
+    if len(keys) == 1:
+        return f"entity AS {identifier(keys[0])}"
+    return ", ".join(f"entity.{identifier(key)} AS {identifier(key)}" for key in keys)
+
+
 def compute(
     con: duckdb.DuckDBPyConnection, view: View, events: str, observations: str, into: str, *, same_stream: bool
 ) -> None:
     """Create the table `into` (obs, one column a feature) with the view's values at every observation of an entity.
 
-    events: a table with the stream's columns, `event_time` and `known_at`, reaching back far enough.
+    events: a table with the stream's columns, `event_time`, `known_at` and `superseded_at` (null: holds to this day),
+        reaching back far enough.
     observations: a relation of obs (unique number), entity, t (timestamp, UTC). One without an entity gets no row.
     same_stream: the observations are events of this very table and `obs` is their rowid. Then one sorted pass over the
         events serves both, and `into` may hold rows for events that are not observed. Only then is there a current
         event for `include_current` to include.
     """
     con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS {_placed(view, events)}")
-    late = con.execute("SELECT coalesce(bool_or(known_at > u), false) FROM placed").fetchall()[0][0]
-    windows = _by_windows(view, observations, same_stream, late)
-    if not late:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {windows}").fetchall()
+    surprising = "coalesce(bool_or(known_at > u OR superseded_at < TIMESTAMP 'infinity'), false)"
+    surprises = con.execute(f"SELECT {surprising} FROM placed").fetchall()[0][0]
+    windows = _by_windows(view, observations, same_stream, surprises)
+    if not surprises:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_completed(view, windows)}").fetchall()
         return
     con.execute(f"CREATE OR REPLACE TEMP TABLE seen AS {windows}").fetchall()
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE {into} AS
-            SELECT * EXCLUDE (too_much) FROM seen WHERE NOT too_much
-            UNION ALL BY NAME {_by_join(view, observations, same_stream)}"""
-    ).fetchall()
+    both = f"""SELECT * EXCLUDE (too_much) FROM seen WHERE NOT too_much
+               UNION ALL BY NAME {_by_join(view, observations, same_stream)}"""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_completed(view, both)}").fetchall()
     con.execute("DROP TABLE seen").fetchall()
 
 
-def _argument_columns(view: View) -> dict[str | None, str]:
-    """The distinct arguments of the view's aggregates and a column name for each; None stands for a bare count()."""
-    arguments = dict.fromkeys(expressions.aggregate(text).argument for text in view.features.values())
-    return {argument: f"a{index}" for index, argument in enumerate(arguments)}
+def _value(view: View, aggregate: Aggregate) -> str:
+    """SQL of what an aggregate looks at in one event, null where the event does not count."""
+    conditions = [part for part in (expressions.sql(view.where) if view.where else None, aggregate.where) if part]
+    value = aggregate.argument or "1"
+    if aggregate.function == "time_since_last":
+        conditions += [f"{aggregate.argument} IS NOT NULL"] if aggregate.argument else []
+        value = "event_time"
+    return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END" if conditions else value
+
+
+def _value_columns(view: View) -> dict[str, str]:
+    """The distinct values that the view's aggregates look at, and a column name for each."""
+    values = [_value(view, expressions.aggregate(text)) for text in view.features.values()]
+    values += [_value(view, SEEN)] if view.flag else []
+    return {value: f"a{index}" for index, value in enumerate(dict.fromkeys(values))}
+
+
+#: What a view's flag asks: is there any event?
+SEEN = Aggregate("count", None, frozenset())
 
 
 def features(view: View) -> list[Feature]:
-    """Every feature of the view, in the order of `view.names`."""
-    columns, found = _argument_columns(view), []
+    """Every feature over a window, in the order of `view.aggregated`."""
+    columns, found = _value_columns(view), []
     for feature, text in view.features.items():
         aggregate = expressions.aggregate(text)
         for window in view.windows:
             name = f"{feature}_{format_duration(window)}"
-            found.append(Feature(name, aggregate.function, columns[aggregate.argument], window))
+            found.append(Feature(name, aggregate, columns[_value(view, aggregate)], window))
     return found
 
 
+def columns_read(view: View) -> set[str]:
+    """Columns of the stream that the view is computed from, beside the times."""
+    read = {name for text in view.features.values() for name in expressions.aggregate(text).columns}
+    return {*view.entity, *read, *(expressions.columns(view.where) if view.where else ())}
+
+
+def _needed(view: View) -> list[Feature]:
+    """Features over a window, and the count of events that the flag stands on."""
+    flag = [Feature(view.flag, SEEN, _value_columns(view)[_value(view, SEEN)], max(view.windows))] if view.flag else []
+    return [*features(view), *flag]
+
+
 def _placed(view: View, events: str) -> str:
-    """Events of an entity: number, entity, u, both times, the aggregates' arguments. Empty known_at: never known."""
-    where = expressions.sql(view.where) if view.where else None
-    arguments = []
-    for argument, column in _argument_columns(view).items():
-        value = "1" if argument is None else argument
-        arguments.append(f"{f'CASE WHEN {where} THEN {value} END' if where else value} AS {column}")
-    entity = identifier(view.entity)
+    """Events of an entity: number, entity, u, the times, what aggregates look at. Empty known_at: never known."""
+    values = ", ".join(f"{value} AS {column}" for value, column in _value_columns(view).items())
+    entity = entity_of(view.entity)
     return f"""SELECT rowid AS number, {entity} AS entity, event_time + {interval(view.delay)} AS u, event_time,
-                      coalesce(known_at, TIMESTAMP 'infinity') AS known_at, {", ".join(arguments)}
+                      coalesce(known_at, TIMESTAMP 'infinity') AS known_at,
+                      coalesce(superseded_at, TIMESTAMP 'infinity') AS superseded_at, {values}
                FROM {events} WHERE {entity} IS NOT NULL"""
 
 
@@ -110,9 +161,9 @@ def _frame_with_current(window: dt.timedelta) -> str:
     return f"RANGE BETWEEN {interval(window - MICROSECOND)} PRECEDING AND CURRENT ROW EXCLUDE TIES"
 
 
-def _by_windows(view: View, observations: str, same_stream: bool, late: bool) -> str:
-    """Features by RANGE windows; if events are late, also whether a window saw `too_much`: one not known at t."""
-    columns = ["known_at", *_argument_columns(view).values()]
+def _by_windows(view: View, observations: str, same_stream: bool, surprises: bool) -> str:
+    """Features by RANGE windows; with surprises, also whether a window saw `too_much`: what was not known at t, or void."""
+    columns = ["known_at", "superseded_at", *_value_columns(view).values()]
     if same_stream:
         timeline = f"SELECT number AS obs, entity, event_time AS moment, {', '.join(columns)} FROM placed"
     else:
@@ -126,12 +177,14 @@ def _by_windows(view: View, observations: str, same_stream: bool, late: bool) ->
         for window in view.windows
     }
     chosen = [
-        _column(view, feature, feature.column, "moment", f" OVER {_over(feature.window)}") for feature in features(view)
+        _column(feature, feature.column, "moment", "moment", f" OVER {_over(feature.window)}")
+        for feature in _needed(view)
     ]
-    if late:
+    if surprises:
         # The observed event is no surprise to itself: the current row is outside this frame.
         frames["before"] = _frame(view, max(view.windows), same_stream)
-        chosen.append("coalesce(max(known_at) OVER before > moment, false) AS too_much")
+        surprised = "max(known_at) OVER before > moment OR min(superseded_at) OVER before <= moment"
+        chosen.append(f"coalesce({surprised}, false) AS too_much")
     windows = ", ".join(f"{name} AS (PARTITION BY entity ORDER BY moment {frame})" for name, frame in frames.items())
     return f"SELECT obs, {', '.join(chosen)} FROM ({timeline}) WINDOW {windows} QUALIFY obs IS NOT NULL"
 
@@ -148,14 +201,14 @@ def _by_join(view: View, observations: str, same_stream: bool) -> str:
     """
     longest = max(view.windows)
     stretch = f"// {longest // MICROSECOND}"
-    known = "e.event_time < o.t AND e.known_at <= o.t"
+    known = "e.event_time < o.t AND e.known_at <= o.t AND e.superseded_at > o.t"
     if view.include_current and same_stream:
         known = f"(({known}) OR e.number = o.obs)"
     chosen = ", ".join(
         _column(
-            view, feature, f"CASE WHEN e.u > o.t - {interval(feature.window)} THEN e.{feature.column} END", "e.u", ""
+            feature, f"CASE WHEN e.u > o.t - {interval(feature.window)} THEN e.{feature.column} END", "e.u", "o.t", ""
         )
-        for feature in features(view)
+        for feature in _needed(view)
     )
     return f"""SELECT o.obs, {chosen}
                FROM (SELECT obs, entity, t, unnest([epoch_us(t) {stretch}, epoch_us(t) {stretch} - 1]) AS stretch
@@ -163,56 +216,91 @@ def _by_join(view: View, observations: str, same_stream: bool) -> str:
                LEFT JOIN (SELECT *, epoch_us(u) {stretch} AS stretch FROM placed) e
                ON e.entity = o.entity AND e.stretch = o.stretch
                   AND e.u > o.t - {interval(longest)} AND e.u <= o.t AND {known}
-               GROUP BY o.obs"""
+               GROUP BY o.obs, o.t"""
 
 
-def _column(view: View, feature: Feature, value: str, moment: str, over: str) -> str:
-    return f"{filled(view, feature, _aggregate(feature.function, value, moment, over))} AS {identifier(feature.name)}"
+def _column(feature: Feature, value: str, moment: str, now: str, over: str) -> str:
+    return f"{_aggregate(feature.aggregate, value, moment, now, over)} AS {identifier(feature.name)}"
 
 
-def _aggregate(function: str, value: str, moment: str, over: str) -> str:
-    """SQL of an aggregate; empty values are left out by all of them.
+def _aggregate(aggregate: Aggregate, value: str, moment: str, now: str, over: str) -> str:
+    """SQL of an aggregate; empty values are left out by all of them. now: the moment of the observation.
 
     Sums are taken in decimals of twelve places, of numbers up to 1e26: a sum of doubles depends on the order of
-    addition, and so on how many days a run covers and on how many threads.
+    addition, and so on how many days a run covers and on how many threads. Where several values are equally late or
+    frequent, the larger or the smaller is taken: an order that does not depend on the order of rows.
     """
     number = f"CAST({value} AS DOUBLE)"  # of a yes or no, 1 or 0: their mean is a rate
     exact = f"TRY_CAST({number} AS DECIMAL(38, 12))"
+    n, total = f"count({exact}){over}", f"CAST(sum({exact}){over} AS DOUBLE)"
+    placed, given = f"{{'u': {moment}, 'v': {value}}}", f"FILTER ({value} IS NOT NULL)"
+    if aggregate.function == "deviation":
+        square = f"CAST(sum(TRY_CAST({number} * {number} AS DECIMAL(38, 12))){over} AS DOUBLE)"
+        return f"""CASE WHEN {n} > 0 THEN CASE WHEN {square} / {n} - ({total} / {n}) ** 2 <= {ROUNDING!r} * {square} / {n}
+                   THEN 0.0 ELSE sqrt({square} / {n} - ({total} / {n}) ** 2) END END"""
+    if aggregate.function == "top":
+        counted = f"map_entries(histogram({value}){over})"
+        return f"list_min(list_transform({counted}, lambda e: {{'n': -e.value::BIGINT, 'v': e.key}})).v"
     return {
         "count": f"count({value}){over}",
-        "sum": f"CAST(sum({exact}){over} AS DOUBLE)",
-        "mean": f"CAST(sum({exact}){over} AS DOUBLE) / nullif(count({exact}){over}, 0)",
+        "sum": total,
+        "mean": f"{total} / nullif({n}, 0)",
         "min": f"min({number}){over}",
         "max": f"max({number}){over}",
-        # Of several at the latest instant, the largest: an order that does not depend on the order of rows.
-        "last": f"(max({{'u': {moment}, 'v': {value}}}) FILTER ({value} IS NOT NULL){over}).v",
+        "first": f"(min({placed}) {given}{over}).v",
+        "last": f"(max({placed}) {given}{over}).v",
+        "nth_last": f"(max({placed}, {aggregate.place}) {given}{over})[{aggregate.place}].v",
         "distinct": f"count(DISTINCT {value}){over}",
-    }[function]
+        "approx_distinct": f"approx_count_distinct({value}){over}",
+        "time_since_last": f"(epoch_us({now}) - epoch_us(max({value}){over})) / 1e6",
+    }[aggregate.function]
 
 
-def filled(view: View, feature: Feature, value: str) -> str:
-    """SQL of a feature's value where there may be none: counts are 0, others the view's default, a number."""
-    if feature.function in ("count", "distinct"):
-        return f"coalesce({value}, 0)"
-    return value if view.default is None else f"coalesce(CAST({value} AS DOUBLE), CAST({view.default!r} AS DOUBLE))"
+def filled(view: View, columns: Mapping[str, str]) -> dict[str, str]:
+    """SQL of every feature of the view by name, from that of the aggregates' results, which may be null.
+
+    columns: SQL of the results by name; of the flag, of the number of events. Counts of nothing are 0, other aggregates
+    of nothing the view's default, a number. What is derived from them is a finite number or null.
+    """
+    found = {}
+    for feature in features(view):
+        value = columns[feature.name]
+        if feature.counts:
+            value = f"coalesce({value}, 0)"
+        elif view.default is not None:
+            value = f"coalesce(CAST({value} AS DOUBLE), CAST({view.default!r} AS DOUBLE))"
+        found[feature.name] = value
+    for name, text in view.derive.items():
+        number = f"TRY_CAST({expressions.over(text, found)} AS DOUBLE)"
+        found[name] = f"CASE WHEN isfinite({number}) THEN {number} END"
+    if view.flag:
+        found[view.flag] = f"CAST(coalesce({columns[view.flag]}, 0) = 0 AS INTEGER)"
+    return found
+
+
+def _completed(view: View, aggregated: str) -> str:
+    """Query for obs and every feature of the view, from one for the aggregates' results."""
+    values = filled(view, {name: identifier(name) for name in view.names})
+    chosen = ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
+    return f"SELECT obs, {chosen} FROM ({aggregated})"
 
 
 def active_entities(
-    events: str, entity: str, days: Sequence[dt.date], active: dt.timedelta, where: str | None = None
+    events: str, keys: Sequence[str], days: Sequence[dt.date], active: dt.timedelta, where: str | None = None
 ) -> str:
-    """Entities at the close t of each day that had an event in (t - active, t), known by t: (ds, entity, t).
+    """Entities at the close t of each day that had an event in (t - active, t), known and valid at t: (ds, entity, t).
 
     days: without a gap. An event makes its entity active from the close of the day on which it is known to the last
     close before it is `active` old. Stretches that overlap are joined up, so that the cost is in days with events and
     not in days times events.
     """
-    name, tick = identifier(entity), interval(MICROSECOND)
+    entity, tick = entity_of(keys), interval(MICROSECOND)
     return f"""
         WITH stretches AS (
-            SELECT DISTINCT {name} AS entity,
+            SELECT DISTINCT {entity} AS entity,
                    CAST(greatest(event_time, known_at - {tick}) AS DATE) AS first,
-                   CAST(event_time + {interval(active)} - {tick} AS DATE) - 1 AS last
-            FROM {events} WHERE {name} IS NOT NULL AND known_at IS NOT NULL AND {expressions.condition(where)}
+                   CAST(least(event_time + {interval(active)}, superseded_at) - {tick} AS DATE) - 1 AS last
+            FROM {events} WHERE {entity} IS NOT NULL AND known_at IS NOT NULL AND {expressions.condition(where)}
         ), spells AS (
             SELECT entity, greatest(first, coalesce(max(last) OVER before + 1, first), DATE '{min(days)}') AS first,
                    least(last, DATE '{max(days)}') AS last

@@ -31,7 +31,8 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: dict[str, float]) 
     con.register("naive_guesses", pa.table({"version": list(naive), "guess": list(naive.values())}, schema=_GUESSES))
     joined = con.sql(
         """SELECT predictions.ds AS ds, segment, prediction, label, guess
-           FROM predictions LEFT JOIN labels USING (ds, example_id) LEFT JOIN naive_guesses USING (version)
+           FROM predictions LEFT JOIN (SELECT * FROM labels WHERE superseded_at IS NULL) USING (ds, example_id)
+           LEFT JOIN naive_guesses USING (version)
            ORDER BY ds, segment, example_id"""
     ).to_arrow_table()
     rows: list[dict[str, object]] = []

@@ -11,7 +11,10 @@ from factory_resources.lake import Lake
 def labelled(
     con: duckdb.DuckDBPyConnection, lake: Lake, line: str, first: dt.date, last: dt.date, known_before: dt.datetime
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Examples of the days that have a label known before a moment (UTC), and the table versions they were read from.
+    """Examples of the days as they were known at a moment (UTC), and the table versions they were read from.
+
+    What came later, rows and corrections alike, is left out, so that the rows of a past moment stay the same: no label is
+    known before the event that it is of.
 
     In order of observation, then id: row order is part of what a model is made from.
     """
@@ -22,7 +25,8 @@ def labelled(
     moment = known_before.strftime("%Y-%m-%d %H:%M:%S")
     rows = con.sql(
         f"""SELECT examples.*, label FROM examples JOIN labels USING (ds, example_id)
-            WHERE labels.known_at <= TIMESTAMP '{moment}' ORDER BY observed_at, example_id"""
+            WHERE labels.known_at <= TIMESTAMP '{moment}' AND coalesce(superseded_at > TIMESTAMP '{moment}', true)
+            ORDER BY observed_at, example_id"""
     ).to_arrow_table()
     return rows, versions
 

@@ -55,11 +55,11 @@ def require_coverage(declared: DeclaredLine, as_of: dt.date) -> Timeline:
     span, first = timeline(declared, as_of), first_as_of(declared)
     if as_of >= first:
         return span
-    longest = max(declared.views.values(), key=lambda view: view.reach, default=None)
+    longest = max(declared.views.values(), key=lambda view: view.settles, default=None)
     reason = "the training window and its labels"
-    if longest is not None and whole_days(longest.reach):
+    if longest is not None and whole_days(longest.settles):
         delay = f" plus a delay of {format_duration(longest.delay)}" if longest.delay else ""
-        reason = f"the longest window of {longest.name} ({format_duration(max(longest.windows))}{delay})"
+        reason = f"the longest window of {longest.name} ({format_duration(longest.settles - longest.delay)}{delay})"
     raise TrainingRefused(
         f"{declared.line.name}: training as of {as_of} would start on {span.train_from}, but {reason} is covered by data "
         f"from {declared.observed.stream.start + declared.reach_days * DAY} on, since the stream starts on "

@@ -205,20 +205,65 @@ def test_every_column_is_quoted_so_that_none_is_taken_for_a_keyword() -> None:
     assert expressions.sql('"order" + i') == '("order" + "i")'
 
 
-@pytest.mark.parametrize("function", AGGREGATES)
+@pytest.mark.parametrize("function", [name for name in AGGREGATES if name != "nth_last"])
 def test_an_aggregate_is_a_function_of_one_expression(function: str) -> None:
     found = expressions.aggregate(f" {function} ( i + 1 ) ", COLUMNS)
     assert (found.function, found.argument, found.columns) == (function, '("i" + 1)', {"i"})
 
 
-def test_only_count_needs_no_argument() -> None:
+def test_an_aggregate_may_look_at_the_events_of_a_condition() -> None:
+    found = expressions.aggregate("sum(i) where s = ') where (' and (d > 0 or i > 1)", COLUMNS)
+    assert (found.argument, found.where) == ('("i")', """("s" = ') where (' AND ("d" > 0 OR "i" > 1))""")
+    assert found.columns == {"i", "s", "d"}
+    assert (found.text, found.condition) == ("i", "s = ') where (' and (d > 0 or i > 1)")
+    assert expressions.aggregate("count() WHERE d > 0").where == '("d" > 0)'
+    with pytest.raises(ValueError, match="'amuont > 0' reads amuont; columns here"):
+        expressions.aggregate("count() where amuont > 0", COLUMNS)
+
+
+def test_the_nth_last_is_counted_from_the_newest() -> None:
+    found = expressions.aggregate("nth_last(if(i > 0, s, 'x'), 3)", COLUMNS)
+    assert (found.argument, found.place, found.columns) == (
+        """(CASE WHEN "i" > 0 THEN "s" ELSE 'x' END)""",
+        3,
+        {"i", "s"},
+    )
+    for text in ("nth_last(i)", "nth_last(i, 0)", "nth_last(i, 101)", "nth_last(i, d)", "nth_last(i, -1)"):
+        with pytest.raises(ValueError, match="needs a whole number from 1 to 100 after the comma"):
+            expressions.aggregate(text, COLUMNS)
+
+
+def test_values_take_the_place_of_names() -> None:
+    values = {"i": "coalesce(a, 0)", "d": "CASE WHEN b THEN 1 END"}
+    assert expressions.over("i / nullif(d, 0)", values) == "((COALESCE(a, 0)) / NULLIF((CASE WHEN b THEN 1 END), 0))"
+    assert expressions.over("i", {"i": "1 + 2"}) == "((1 + 2))"
+
+
+def test_only_count_and_the_time_since_need_no_argument() -> None:
     assert expressions.aggregate("count()") == expressions.Aggregate("count", None, frozenset())
+    assert expressions.aggregate("time_since_last()").argument is None
     with pytest.raises(ValueError, match=r"'sum\( \)' needs an expression between its brackets"):
         expressions.aggregate("sum( )")
 
 
 @pytest.mark.parametrize(
-    "text", ["median(i)", "sum", "sum(i", "SUM(i)", "sum(i) + 1", "1 + sum(i)", "i", "", "sum(i) FROM r"]
+    "text",
+    [
+        "median(i)",
+        "sum",
+        "sum(i",
+        "SUM(i)",
+        "sum(i) + 1",
+        "1 + sum(i)",
+        "i",
+        "",
+        "sum(i) FROM r",
+        "sum(i), (d)",
+        "sum(i) + sum(d)",
+        "count() OVER ()",
+        "sum(i) where",
+        "sum(i) if d > 0",
+    ],
 )
 def test_what_is_no_aggregate_is_refused_with_those_that_are(text: str) -> None:
     with pytest.raises(
@@ -231,11 +276,10 @@ def test_what_is_no_aggregate_is_refused_with_those_that_are(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "sum(i), (d)",
-        "sum(i) + sum(d)",
         "sum(sum(i))",
         "count(*)",
-        "count() OVER ()",
+        "count() where d > 0 where i > 0",
+        "count() where sum(i) > 0",
         "count(DISTINCT i)",
         "sum((SELECT 1))",
     ],

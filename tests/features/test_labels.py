@@ -16,10 +16,10 @@ from factory_assets.features import labels
 from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
 from tests.oracles import point_in_time as oracle
 from tests.oracles.point_in_time import Event
-from tests.oracles.streams import MICROSECOND, create, loader, table
+from tests.oracles.streams import MICROSECOND, loader, store
 
 Worlds = Mapping[str, Sequence[Event]]
-Rows = dict[tuple[dt.date, Any], tuple[float, dt.datetime]]
+Rows = dict[tuple[dt.date, Any, dt.datetime | None], tuple[float, dt.datetime]]
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +36,33 @@ def built(
     through: dt.date,
     days: Sequence[dt.date] = DAYS,
 ) -> Rows:
-    """(day, example) -> label and when it was known."""
+    """(day, example, when it was superseded) -> label and when it was known."""
+    tables: dict[str, str] = {}
     for name, rows in events.items():
-        create(con, f"lake_{name}", table(rows))
-    load = loader(con, {f"{name}/events": f"lake_{name}" for name in events})
+        tables |= store(con, name, rows)
+    load = loader(con, tables)
     found = con.sql(labels.build(con, declared, days, through, load)).to_arrow_table()
     assert found.schema.field("label").type == pa.float64()
-    result = {(row["ds"], row["example_id"]): (row["label"], row["known_at"]) for row in found.to_pylist()}
+    result = {
+        (row["ds"], row["example_id"], row["superseded_at"]): (row["label"], row["known_at"])
+        for row in found.to_pylist()
+    }
     assert len(result) == found.num_rows
     return result
 
 
 def expected_of_events(declared: DeclaredLine, events: Worlds, through: dt.date) -> Rows:
-    """`amount > 0` of the orders with items >= -1, a day later or when the order was known."""
+    """`amount > 0` of the orders whose original had items >= -1, a day later or when that version was known."""
     found: Rows = {}
+    originals = {event.number: event for event in events["orders"] if event.corrects is None}
     for event in events["orders"]:
-        amount, items = event.values["amount"], event.values["items"]
+        amount, items = event.values["amount"], originals[event.event_id].values["items"]
         if event.known_at is None or amount is None or items is None or items < -1:
             continue
         known_at = max(event.known_at, event.event_time + DAY)
-        if event.event_time.date() in DAYS and known_at <= oracle.close(through):
-            found[event.event_time.date(), event.number] = (float(amount > 0), known_at)
+        held = event.superseded_at is None or event.superseded_at > known_at
+        if event.event_time.date() in DAYS and known_at <= oracle.close(through) and held:
+            found[event.event_time.date(), event.event_id, event.superseded_at] = (float(amount > 0), known_at)
     return found
 
 
@@ -71,7 +77,7 @@ def expected_of_entities(declared: DeclaredLine, events: Worlds, through: dt.dat
         known_at = t + 2 * DAY + DAY / 4
         if known_at <= oracle.close(through):
             label = oracle.has_event(events["visits"], entity, t, 2 * DAY, DAY / 4, lambda event: event.values["flag"])
-            found[day, f"{entity}@{day}"] = (label, known_at)
+            found[day, f"{entity}@{day}", None] = (label, known_at)
     return found
 
 
@@ -154,7 +160,7 @@ def test_an_event_counts_from_the_observation_on_as_long_as_it_is_known_when_the
     visit = Event(1, 7, t + event_time, None if lateness is None else t + event_time + lateness, values)
     events = {"orders": [Event(0, 7, t - DAY / 2, t - DAY / 2, values)], "visits": [visit]}
     found = built(con, declared_line(**OF_ENTITIES), events, day + 9 * DAY, [day])
-    assert found == {(day, f"7@{day}"): (label, t + 2.25 * DAY)}
+    assert found == {(day, f"7@{day}", None): (label, t + 2.25 * DAY)}
 
 
 def test_the_events_that_are_labelled_may_be_of_the_stream_that_is_observed(con: duckdb.DuckDBPyConnection) -> None:
@@ -162,7 +168,7 @@ def test_the_events_that_are_labelled_may_be_of_the_stream_that_is_observed(con:
     events = {"orders": worlds(0)["orders"], "visits": []}
     found = built(con, declared, events, DAYS[-1])
     assert labels.lookaround(declared) == {"orders": (-3, 1)}
-    for (day, example), (label, known_at) in found.items():
+    for (day, example, _), (label, known_at) in found.items():
         entity, t = int(example.partition("@")[0]), oracle.close(day)
         assert (label, known_at) == (oracle.has_event(events["orders"], entity, t, DAY, DAY * 0, None), t + DAY)
     assert {label for label, _ in found.values()} == {0.0, 1.0}
@@ -177,9 +183,11 @@ def test_labels_that_are_numbers_or_truths_become_numbers(con: duckdb.DuckDBPyCo
     }.items():
         declared = declared_line(**OF_EVENTS | {"label": {"expression": text}, "task": "regression"})
         found = built(con, declared, events, DAYS[-1])
-        by_id = {event.number: event for event in events["orders"]}
+        versions = {(event.event_id, event.superseded_at): event for event in events["orders"]}
         assert found
-        assert all(label == float(value(by_id[number].values)) for (_, number), (label, _) in found.items())
+        assert all(
+            label == float(value(versions[tuple(version)].values)) for (_, *version), (label, _) in found.items()
+        )
 
 
 def test_the_state_of_a_day_stands_still_once_its_horizon_has_passed() -> None:

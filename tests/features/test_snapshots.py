@@ -10,12 +10,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.view import View
 from factory_assets.features.snapshots import snapshot
+from tests.features.lines import stream
 from tests.oracles import point_in_time as oracle
 from tests.oracles.point_in_time import Event, Observation, same
-from tests.oracles.streams import START, create, loader, random_events, table
+from tests.oracles.streams import START, loader, random_events, store
 
 DAY = dt.timedelta(days=1)
 #: Some after the last event, when entities cease to be active.
@@ -47,20 +47,17 @@ VIEWS = [
     view(["1h", "1d"]),
     view(["1d", "7d"], delay="2h", default=0),
     view(["7d"], delay="3d", where="flag"),
-    view(["1h", "3d"], include_current=True, default=-1),
+    view(["1h", "3d"], include_current=True, default=-1, flag="unseen"),
+    view(["1d", "ever"], flag="unseen"),
 ]
 
 
 def snapshots(
     con: duckdb.DuckDBPyConnection, declared: View, events: Sequence[Event], days: Sequence[dt.date]
 ) -> dict[Any, Any]:
-    """(day, entity) -> values, from no more events than the asset reads."""
-    create(con, "stored", table(events))
-    loader(con, {"orders/events": "stored"})(
-        "loaded", "orders/events", days[0] - whole_days(declared.reach) * DAY, days[-1]
-    )
-    con.execute("CREATE OR REPLACE TABLE events AS SELECT * FROM loaded").fetchall()
-    rows = con.sql(snapshot(con, declared, "events", days)).to_arrow_table().to_pylist()
+    """(day, entity) -> values, as the asset computes them."""
+    load = loader(con, store(con, "orders", events))
+    rows = con.sql(snapshot(con, declared, stream("orders"), days, load)).to_arrow_table().to_pylist()
     found = {(row.pop("ds"), row.pop("who")): row for row in rows}
     assert len(found) == len(rows), "an entity has more than one row on a day"
     return found

@@ -35,7 +35,24 @@ FEATURES = {
     "last_amount": "last(amount)",
     "cities": "distinct(city)",
     "kinds": "distinct(items)",
+    "spread": "deviation(amount)",
+    "variety": "deviation(flag)",
+    "first_city": "first(city)",
+    "first_items": "first(items)",
+    "third": "nth_last(amount, 3)",
+    "second_city": "nth_last(city, 2)",
+    "about": "approx_distinct(city)",
+    "usual": "top(city)",
+    "usual_items": "top(items)",
+    "ago": "time_since_last()",
+    "amount_ago": "time_since_last(amount)",
+    "flagged": "count() where flag",
+    "of_flagged": "sum(amount) where flag",
+    "last_flagged": "last(city) where flag",
+    "flagged_ago": "time_since_last() where flag",
 }
+#: A view with a default, which is a number, has numbers only.
+NUMBERS = {name: text for name, text in FEATURES.items() if "(city" not in text or "distinct" in text}
 EMPTY = dict.fromkeys(COLUMNS)
 #: A row expression, and the same in Python.
 WHERES: list[tuple[str | None, Where | None]] = [
@@ -60,7 +77,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def view(windows: Sequence[str] = ("1h", "1d", "28d"), **more: Any) -> View:
-    declared = {"features": FEATURES, **more}
+    declared = {"features": FEATURES, "flag": "nothing", **more}
     return View(
         name="habit", stream="orders", entity="who", owner="team:x", description="", windows=list(windows), **declared
     )
@@ -148,8 +165,9 @@ def test_every_event_sees_what_the_rule_lets_it_see(
 ) -> None:
     rng = random.Random(f"{seed} {delay} {current} {late} {days}")
     where, predicate = WHERES[seed]
-    features = FEATURES if default is None else {k: v for k, v in FEATURES.items() if v != "last(city)"}
-    declared = view(delay=delay, include_current=current, default=default, where=where, features=features)
+    features = FEATURES if default is None else NUMBERS
+    windows = ("1h", "1d", "ever" if seed else "28d")
+    declared = view(windows, delay=delay, include_current=current, default=default, where=where, features=features)
     events = random_events(
         rng, 130, edges(declared), span=days * DAY, entities=entities, delay=declared.delay, late=late
     )
@@ -171,8 +189,9 @@ def test_any_moment_sees_what_the_rule_lets_it_see(
     # At a moment of its own no event is observed, so that there is none to include either.
     rng = random.Random(f"moments {seed} {delay} {current} {late} {days}")
     where, predicate = WHERES[seed]
-    features = FEATURES if default is None else {k: v for k, v in FEATURES.items() if v != "last(city)"}
-    declared = view(delay=delay, include_current=current, default=default, where=where, features=features)
+    features = FEATURES if default is None else NUMBERS
+    windows = ("1h", "1d", "ever" if seed else "28d")
+    declared = view(windows, delay=delay, include_current=current, default=default, where=where, features=features)
     events = random_events(
         rng, 130, edges(declared), span=days * DAY, entities=entities, delay=declared.delay, late=late
     )
@@ -275,11 +294,11 @@ def test_the_current_event_is_included_without_its_ties(con: duckdb.DuckDBPyConn
 def test_no_events_make_counts_of_0_and_the_default(con: duckdb.DuckDBPyConnection) -> None:
     asked = [Observation(5, 1, START)]
     features = {"n": "count()", "kinds": "distinct(city)", "mean": "mean(amount)", "last": "last(city)"}
-    assert computed(con, view(["1h"], features=features), table([]), asked, same_stream=False)[5] == {
+    assert computed(con, view(["1h"], features=features, flag=None), table([]), asked, same_stream=False)[5] == {
         "n_1h": 0, "kinds_1h": 0, "mean_1h": None, "last_1h": None,
     }  # fmt: skip
     numbers = {"n": "count()", "kinds": "distinct(city)", "mean": "mean(amount)", "last": "last(items)"}
-    filled = view(["1h"], features=numbers, default=2.5)
+    filled = view(["1h"], features=numbers, default=2.5, flag=None)
     assert computed(con, filled, table([]), asked, same_stream=False)[5] == {
         "n_1h": 0, "kinds_1h": 0, "mean_1h": 2.5, "last_1h": 2.5,
     }  # fmt: skip
@@ -291,7 +310,7 @@ def test_a_default_changes_no_type_from_what_tables_can_hold(con: duckdb.DuckDBP
     known_at = START + HOUR / 2 if late else START
     features = {"sum": "sum(items)", "min": "min(items)", "last": "last(items)", "flag": "max(flag)", "n": "count()"}
     for default in (None, 0):
-        declared = view(["1h"], features=features, default=default)
+        declared = view(["1h"], features=features, default=default, flag=None)
         computed(
             con, declared, table([event_at(START, known_at)]), [Observation(0, 7, START + HOUR / 4)], same_stream=False
         )
@@ -309,7 +328,8 @@ def test_columns_may_have_the_names_that_the_code_uses_for_its_own(
     columns = ", ".join(f"{place + 10} AS {name}" for place, name in enumerate(names))
     con.execute(
         f"""CREATE OR REPLACE TABLE events AS SELECT TIMESTAMP '{START}' + to_minutes(i) AS event_time,
-            TIMESTAMP '{START}' + to_minutes(i + 2 * (i % 2)) AS known_at, {columns} FROM range(4) r(i)"""
+            TIMESTAMP '{START}' + to_minutes(i + 2 * (i % 2)) AS known_at,
+            NULL::TIMESTAMP AS superseded_at, {columns} FROM range(4) r(i)"""
     ).fetchall()
     features = {f"of_{name}": f"sum({name})" for name in names}
     declared = View(
@@ -334,7 +354,7 @@ def test_what_happens_or_becomes_known_later_changes_nothing_before(
     before = computed(con, declared, table(events), asked, same_stream=same_stream)
     cut = sorted(event.event_time for event in events)[60]
     later = [
-        dataclasses.replace(event, number=len(events) + i, event_time=time, known_at=known_at)
+        dataclasses.replace(event, number=len(events) + i, event_time=time, known_at=known_at, superseded_at=None)
         for i, event in enumerate(events)
         for time, known_at in [
             (cut + rng.random() * DAY, cut + DAY) if i % 2 else (cut - rng.random() * DAY, cut + MICROSECOND)
@@ -355,6 +375,7 @@ def many(con: duckdb.DuckDBPyConnection) -> pa.Table:
         f"""SELECT i AS event_id, CASE WHEN hash(i) % 50 > 0 THEN (hash(i + 1) % 900)::BIGINT END AS who,
                    TIMESTAMP '{START}' + to_minutes((hash(i + 2) % 40000)::BIGINT) AS event_time,
                    event_time + to_seconds(CASE WHEN hash(i + 3) % 50 = 0 THEN (hash(i + 4) % 30000)::BIGINT ELSE 0 END) AS known_at,
+                   CASE WHEN hash(i + 8) % 50 = 0 THEN known_at + to_seconds((hash(i + 9) % 90000)::BIGINT) END AS superseded_at,
                    (hash(i + 5) % 100000) / 97.0 AS amount, (hash(i + 6) % 7)::BIGINT AS items,
                    chr((65 + hash(i + 7) % 5)::INTEGER) AS city, event_time::DATE AS ds
             FROM range(130000) t(i)"""
@@ -363,7 +384,7 @@ def many(con: duckdb.DuckDBPyConnection) -> pa.Table:
 
 @pytest.mark.parametrize(("delay", "current"), [("0s", True), ("2h", False)])
 def test_neither_threads_nor_the_order_of_rows_change_what_is_seen(many: pa.Table, delay: str, current: bool) -> None:
-    names = ("n", "total", "mean", "lowest", "last_city", "cities")
+    names = ("n", "total", "mean", "lowest", "last_city", "cities", "spread", "third", "about", "usual", "ago")
     features = {name: FEATURES[name] for name in names}
     declared = view(["1d"], features=features, delay=delay, include_current=current)
     shuffled = many.take(random.Random(1).sample(range(many.num_rows), many.num_rows))
@@ -395,7 +416,7 @@ def test_an_entity_is_active_if_it_had_a_known_event_in_time(
         create(con, "events", table(events))
         days = [START.date() + i * DAY for i in range(-2, 45)]
         for asked in (days, days[:1], days[8:12], days[20:21]):
-            query = active_entities("events", "who", asked, span, where)
+            query = active_entities("events", ["who"], asked, span, where)
             found = con.execute(f"SELECT ds, entity, t FROM ({query})").fetchall()
             assert {(ds, entity) for ds, entity, _ in found} == oracle.active_entities(events, asked, span, predicate)
             assert len({(ds, entity) for ds, entity, _ in found}) == len(found), "an entity twice on a day"
@@ -419,10 +440,10 @@ def test_an_entity_is_active_from_the_close_at_which_it_is_known_until_its_event
 ) -> None:
     create(con, "events", table([event_at(event_time, known_at)]))
     asked = [START.date() + i * DAY for i in range(5)]
-    found = con.execute(active_entities("events", "who", asked, 2 * DAY)).fetchall()
+    found = con.execute(active_entities("events", ["who"], asked, 2 * DAY)).fetchall()
     assert sorted(ds for ds, _, _ in found) == [START.date() + i * DAY for i in days]
 
 
 def test_nobody_is_active_where_nothing_happened(con: duckdb.DuckDBPyConnection) -> None:
     create(con, "events", table([]))
-    assert con.execute(active_entities("events", "who", [START.date()], DAY)).fetchall() == []
+    assert con.execute(active_entities("events", ["who"], [START.date()], DAY)).fetchall() == []

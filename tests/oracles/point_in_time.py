@@ -20,13 +20,21 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. known_at: None if nobody ever learnt of it."""
+    """Something that happened. known_at: None if nobody ever learnt of it. superseded_at: None if it was not corrected.
+    corrects: the number of the original that this is a later version of."""
 
     number: int
     entity: Any
     event_time: dt.datetime
     known_at: dt.datetime | None
     values: Mapping[str, Any] = field(default_factory=dict)
+    superseded_at: dt.datetime | None = None
+    corrects: int | None = None
+
+    @property
+    def event_id(self) -> int:
+        """The versions of an event have one id: the number of the first."""
+        return self.number if self.corrects is None else self.corrects
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,9 @@ Where = Callable[[Event], bool | None]
 
 
 def known(event: Event, t: dt.datetime) -> bool:
-    return event.known_at is not None and event.known_at <= t
+    return (
+        event.known_at is not None and event.known_at <= t and (event.superseded_at is None or event.superseded_at > t)
+    )
 
 
 def in_window(event: Event, observation: Observation, view: View, window: dt.timedelta) -> bool:
@@ -61,31 +71,43 @@ def in_window(event: Event, observation: Observation, view: View, window: dt.tim
 
 
 def view_values(view: View, where: Where | None, events: Sequence[Event], observation: Observation) -> dict[str, Any]:
-    """The features of a view at an observation, by name. The aggregates' arguments are names of columns."""
-    values = {}
+    """The features of a view at an observation, by name.
+
+    The aggregates' arguments are names of columns; the condition of one is `column is not null` or a yes-or-no column.
+    """
+    values: dict[str, Any] = {}
     for feature, text in view.features.items():
-        match = re.fullmatch(r"(\w+)\((\w*)\)", text)
+        match = re.fullmatch(r"(\w+)\((\w*)(?:, (\d+))?\)(?: where (\w+))?", text)
         assert match, text
-        function, column = match.groups()
+        function, column, place, condition = match.groups()
         for window in view.windows:
             used = [
                 (event.event_time, 1 if column == "" else event.values[column])
                 for event in events
-                if in_window(event, observation, view, window) and (where is None or where(event))
+                if in_window(event, observation, view, window)
+                and (where is None or where(event))
+                and (condition is None or event.values[condition])
             ]
-            value = aggregate(function, [(time, value) for time, value in used if value is not None])
+            given = [(time, value) for time, value in used if value is not None]
+            value = aggregate(function, given, int(place or 1), observation.t)
             if value is None and view.default is not None:
                 value = view.default
             values[f"{feature}_{format_duration(window)}"] = value
+    if view.flag:
+        longest = max(view.windows)
+        seen = [one for one in events if in_window(one, observation, view, longest) and (where is None or where(one))]
+        values[view.flag] = 0 if seen else 1
     return values
 
 
-def aggregate(function: str, used: Sequence[tuple[dt.datetime, Any]]) -> Any:
-    """One aggregate of (event time, value) pairs without empty values."""
+def aggregate(
+    function: str, used: Sequence[tuple[dt.datetime, Any]], place: int = 1, t: dt.datetime | None = None
+) -> Any:
+    """One aggregate of (event time, value) pairs without empty values, as of t."""
     values = [value for _, value in used]
     if function == "count":
         return len(values)
-    if function == "distinct":
+    if function in ("distinct", "approx_distinct"):  # of few values the sketch is exact
         return len(set(values))
     if not values:
         return None
@@ -93,6 +115,20 @@ def aggregate(function: str, used: Sequence[tuple[dt.datetime, Any]]) -> Any:
         return math.fsum(values)
     if function == "mean":
         return math.fsum(values) / len(values)
+    if function == "deviation":
+        mean = math.fsum(values) / len(values)
+        return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+    if function == "top":
+        return min(values, key=lambda value: (-values.count(value), value))
+    if function == "time_since_last":
+        assert t is not None
+        return (t - max(time for time, _ in used)).total_seconds()
+    if function == "first":
+        earliest = min(time for time, _ in used)
+        return min(value for time, value in used if time == earliest)
+    if function == "nth_last":
+        newest = sorted(used, reverse=True)
+        return newest[place - 1][1] if len(newest) >= place else None
     if function == "min":
         return min(values)
     if function == "max":

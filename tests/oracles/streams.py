@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ SCHEMA = pa.schema(
         ("who", pa.int64()),
         ("event_time", pa.timestamp("us")),
         ("known_at", pa.timestamp("us")),
+        ("superseded_at", pa.timestamp("us")),
         *COLUMNS.items(),
         ("ds", pa.date32()),
     ]
@@ -67,15 +69,17 @@ def random_events(
     delay: dt.timedelta = dt.timedelta(0),
     late: float = 0.3,
     empty: float = 0.15,
+    corrected: float = 0.1,
 ) -> list[Event]:
-    """Events numbered in no order of time. late: share with a lateness of its own. empty: share of empty values."""
+    """Events numbered in no order of time. late: share with a lateness of its own. empty: share of empty values.
+
+    corrected: share of which another version was known later, and of those again; an entity is corrected like a value.
+    """
 
     def sometimes(value: Any) -> Any:
         return None if rng.random() < empty else value
 
-    events = []
-    for number, time in enumerate(moments(rng, n, span, offsets)):
-        after = lateness(rng, delay) if rng.random() < late else dt.timedelta(0)
+    def version(number: int, time: dt.datetime, known_at: dt.datetime | None) -> Event:
         values = {
             "amount": sometimes(round(rng.uniform(-50, 50), 2)),
             "items": sometimes(rng.randint(-3, 3)),
@@ -84,19 +88,31 @@ def random_events(
             "flag": sometimes(rng.random() < 0.5),
             "shop": sometimes(rng.randrange(3)),
         }
-        events.append(
-            Event(number, sometimes(rng.randrange(entities)), time, None if after is None else time + after, values)
-        )
+        return Event(number, sometimes(rng.randrange(entities)), time, known_at, values)
+
+    events: list[Event] = []
+    for number, time in enumerate(moments(rng, n, span, offsets)):
+        after = lateness(rng, delay) if rng.random() < late else dt.timedelta(0)
+        events.append(version(number, time, None if after is None else time + after))
+    for original in list(events):
+        newest = original
+        while newest.known_at is not None and rng.random() < corrected:
+            known_at = newest.known_at + rng.choice([MICROSECOND, *(offset for offset in offsets if offset), span / 7])
+            newest = dataclasses.replace(newest, superseded_at=known_at)
+            events[newest.number] = newest
+            newest = dataclasses.replace(version(len(events), original.event_time, known_at), corrects=original.number)
+            events.append(newest)
     return events
 
 
 def table(events: Sequence[Event]) -> pa.Table:
     rows = [
         {
-            "event_id": event.number,
+            "event_id": event.event_id,
             "who": event.entity,
             "event_time": event.event_time,
             "known_at": event.known_at,
+            "superseded_at": event.superseded_at,
             **event.values,
             "ds": event.event_time.date(),
         }
@@ -110,6 +126,15 @@ def create(con: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
     con.register("arrow_rows", rows)
     con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM arrow_rows").fetchall()
     con.unregister("arrow_rows")
+
+
+def store(con: duckdb.DuckDBPyConnection, stream: str, events: Sequence[Event]) -> dict[str, str]:
+    """Events of a stream as the lake holds them, those that were superseded apart: table of the lake -> relation."""
+    create(
+        con, f"lake_{stream}", table([event for event in events if event.superseded_at is None]).drop(["superseded_at"])
+    )
+    create(con, f"lake_{stream}_superseded", table([event for event in events if event.superseded_at is not None]))
+    return {f"{stream}/events": f"lake_{stream}", f"{stream}/superseded": f"lake_{stream}_superseded"}
 
 
 def loader(con: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> Callable[[str, str, dt.date, dt.date], None]:
