@@ -1,0 +1,239 @@
+"""Which features are there, what do they come from, who uses them, and is one declared twice?
+
+Told from declarations alone: nothing is read and nothing computed. `duplicates` compares values.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from factory_assets.declarations import expressions
+from factory_assets.declarations.base import format_duration
+from factory_assets.declarations.catalogue import Catalogue
+from factory_assets.declarations.declared import DeclaredLine, DeclaredStream, written_out
+from factory_assets.declarations.line import Line
+from factory_assets.declarations.readers import derived_from, places_of, told
+from factory_assets.declarations.view import View
+
+#: Aggregates that are 0 where no event is in the window, whatever the view's default.
+COUNTS = ("count", "distinct")
+#: Fields of a view that its features' values do not depend on, or that a feature has as its own.
+NOT_COMPARED = frozenset({"name", "owner", "description", "freshness", "windows", "features", "where", "default"})
+
+
+@dataclass(frozen=True)
+class Definition:
+    """How a feature of a view is computed: one aggregate over one window."""
+
+    view: View
+    feature: str
+    text: str
+    window: dt.timedelta
+
+    @property
+    def without_events(self) -> str:
+        """The value where no event is in the window: 0, the view's default, or empty."""
+        if expressions.aggregate(self.text).function in COUNTS:
+            return "0"
+        return "empty" if self.view.default is None else f"{self.view.default:g}"
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for features that see the same events and compute the same of them."""
+        rest = self.view.model_dump(mode="json", exclude=set(NOT_COMPARED))
+        aggregate = expressions.aggregate(self.text)
+        return aggregate, self.window, expressions.condition(self.view.where), json.dumps(rest, sort_keys=True)
+
+    def __str__(self) -> str:
+        told = [f"{self.text} over {format_duration(self.window)}"]
+        told += [f"where {self.view.where}"] if self.view.where else []
+        told += [f"known {format_duration(self.view.delay)} after the event"] if self.view.delay else []
+        told += ["with the observed event"] if self.view.include_current else []
+        return ", ".join(told)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A feature of the catalogue. sources: column of the contract -> where it enters, such as `where via first_hand`."""
+
+    name: str
+    definition: Definition
+    sources: Mapping[str, list[str]]
+    lines: list[str]
+    same_as: list[str]
+
+    @property
+    def view(self) -> View:
+        return self.definition.view
+
+    def mentions(self, text: str) -> bool:
+        """Whether the name, the description, the owner or a column on the way to the feature holds the text."""
+        columns = {name for names in places_of(self.view)[self.name].values() for name in names}
+        texts = [self.name, self.view.description, self.view.owner, *columns, *self.sources]
+        return any(text.lower() in one.lower() for one in texts)
+
+
+def definitions(view: View) -> dict[str, Definition]:
+    """Canonical name -> definition, in the view's order."""
+    pairs = product(view.features.items(), view.windows)
+    return {
+        name: Definition(view, feature, text, window)
+        for name, ((feature, text), window) in zip(view.canonical, pairs, strict=True)
+    }
+
+
+def entries(catalogue: Catalogue, views: Iterable[str] | None = None) -> dict[str, Entry]:
+    """Canonical name -> entry, for all features of the deployment or those of some views."""
+    used, same = _used(catalogue), _same(catalogue.views)
+    return {
+        name: Entry(name, definition, sources[name], used.get(name, []), same.get(name, []))
+        for view in (catalogue.views[name] for name in (catalogue.views if views is None else views))
+        for sources in [sources_of(catalogue.streams[view.stream], view)]
+        for name, definition in definitions(view).items()
+    }
+
+
+def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list[str]]]:
+    """For each feature of a view the columns of the contract that it comes from, and where each enters.
+
+    Derived columns, rules and cleansing are followed back to what is delivered. What the feature computes with comes
+    first, then what its view chooses and places events by.
+    """
+    steps = {column: derived_from(declared.stream, column) for column in declared.contract.columns}
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, read in places_of(view).items():
+        found[name] = {}
+        for (place, columns), column in product(read.items(), steps):
+            for where in told({place: columns}, steps[column]):
+                found[name].setdefault(column, []).append(where)
+    return found
+
+
+def from_column(catalogue: Catalogue, stream: str, column: str) -> dict[str, list[str]]:
+    """Features that come from a column of a stream, delivered or derived, and where it enters each."""
+    names = derived_from(catalogue.streams[stream].stream, column)
+    return {
+        feature: places
+        for view in catalogue.views.values()
+        if view.stream == stream
+        for feature, read in places_of(view).items()
+        if (places := told(read, names))
+    }
+
+
+def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
+    """What a line's feature vector consists of: feature, view, owner, definition, and the columns that it comes from.
+
+    A column of the observed event has no view; the stream's owner answers for it.
+    """
+    records = []
+    known = {name: one for view in declared.views.values() for name, one in definitions(view).items()}
+    for name, columns in _line_sources(declared).items():
+        if name in known:
+            view, text = known[name].view, str(known[name])
+            name_of_view, owner = view.name, view.owner
+        else:
+            stream = declared.observed.stream
+            name_of_view, owner = "", stream.owner
+            text = (stream.derive | stream.rules).get(name, f"column of {stream.name}")
+        records.append(
+            {
+                "feature": name,
+                "view": name_of_view,
+                "owner": owner,
+                "definition": text,
+                "comes from": ", ".join(columns),
+            }
+        )
+    return records
+
+
+def fed_by(declared: DeclaredLine) -> dict[str, list[str]]:
+    """`stream.column` of a contract -> the line's features that come from it."""
+    found: dict[str, list[str]] = {}
+    for feature, columns in _line_sources(declared).items():
+        for column in columns:
+            found.setdefault(column, []).append(feature)
+    return {column: found[column] for column in sorted(found)}
+
+
+def _line_sources(declared: DeclaredLine) -> dict[str, list[str]]:
+    """Feature of the line -> `stream.column` of everything that it comes from."""
+    observed = declared.observed
+    steps = {column: derived_from(observed.stream, column) for column in observed.contract.columns}
+    found = {
+        name: [f"{observed.stream.name}.{column}" for column in steps if name in steps[column]]
+        for name in declared.row_features
+    }
+    for view in declared.views.values():
+        for name, columns in sources_of(declared.streams[view.stream], view).items():
+            found[name] = [f"{view.stream}.{column}" for column in columns]
+    return {name: found[name] for name in declared.features}
+
+
+def of_view(catalogue: Catalogue, view: str) -> list[dict[str, str]]:
+    """Of each feature of a view: definition, columns of the contract that it comes from, lines, features like it."""
+    return [
+        {
+            "feature": name,
+            "definition": str(entry.definition),
+            "comes from": ", ".join(entry.sources),
+            "used by": ", ".join(entry.lines),
+            "same as": ", ".join(entry.same_as),
+        }
+        for name, entry in entries(catalogue, [view]).items()
+    ]
+
+
+def twins(views: Mapping[str, View]) -> list[dict[str, Definition]]:
+    """Groups of features that are declared more than once: same events, same window, same aggregate.
+
+    A view's default may differ: it fills in, and says nothing of the events.
+    """
+    groups: dict[tuple[object, ...], dict[str, Definition]] = {}
+    for view in views.values():
+        for name, definition in definitions(view).items():
+            groups.setdefault(definition.identity, {})[name] = definition
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def notes(catalogue: Catalogue) -> list[str]:
+    """A sentence for each aggregate that is declared more than once, whatever the number of windows."""
+    windows: dict[tuple[str, ...], list[Definition]] = {}
+    for group in twins(catalogue.views):
+        named = tuple(f"{one.view.name}.{one.feature}" for one in group.values())
+        windows.setdefault(named, []).append(next(iter(group.values())))
+    return [
+        f"{' and '.join(names)} are the same feature over {', '.join(format_duration(one.window) for one in same)}: "
+        f"{same[0].text} of each {same[0].view.entity} in {same[0].view.stream}"
+        for names, same in windows.items()
+    ]
+
+
+def _same(views: Mapping[str, View]) -> dict[str, list[str]]:
+    """Feature -> those that are the same, each with what it is without an event where that differs."""
+    found: dict[str, list[str]] = {}
+    for group in twins(views):
+        for name, definition in group.items():
+            found[name] = [
+                other if one.without_events == definition.without_events else f"{other} ({one.without_events} if none)"
+                for other, one in group.items()
+                if other != name
+            ]
+    return found
+
+
+def _used(catalogue: Catalogue) -> dict[str, list[str]]:
+    """Canonical feature -> lines that ask for it."""
+    found: dict[str, list[str]] = {}
+    for line in catalogue.lines.values():
+        for name in _asked(line, catalogue.views):
+            found.setdefault(name, []).append(line.name)
+    return found
+
+
+def _asked(line: Line, views: Mapping[str, View]) -> list[str]:
+    # A line may still be wrong when its views are built: what it names that is not there is its own problem.
+    return written_out(line.features, views)
