@@ -59,7 +59,7 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
 
     every = entries(catalogue)
     if search in every:
-        _show_feature(every[search])
+        _show_feature(catalogue, every[search])
         return
     found = [entry for entry in every.values() if search is None or entry.mentions(search)]
     if not found and search is not None:
@@ -85,8 +85,9 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
     console.print(table)
 
 
-def _show_feature(entry: "Entry") -> None:
+def _show_feature(catalogue: "Catalogue", entry: "Entry") -> None:
     from factory_assets.declarations.base import format_duration
+    from factory_assets.features.catalogue import steps_of
 
     view, definition = entry.view, entry.definition
     _show_fields(
@@ -95,6 +96,7 @@ def _show_feature(entry: "Entry") -> None:
             "definition": definition.text,
             "window": format_duration(definition.window),
             "where": view.where or "every event",
+            **{f"{name} is": text for name, text in steps_of(catalogue.streams[view.stream], entry).items()},
             "delay": format_duration(view.delay) if view.delay else "none",
             "without events": definition.without_events,
             "observed event": "included" if view.include_current else "left out",
@@ -111,10 +113,14 @@ def _show_feature(entry: "Entry") -> None:
 
 
 def _show_view(catalogue: "Catalogue", view: "View") -> None:
-    from factory_assets.features.catalogue import of_view
+    from factory_assets.features.catalogue import entries, of_view
 
+    every = entries(catalogue)
     _show_fields(view.name, _of_view(view))
-    _show_records(f"{len(view.canonical)} features", of_view(catalogue, view.name))
+    _show_records(
+        f"{len(view.canonical)} features",
+        [one | {"same as": ", ".join(every[one["feature"]].same_as)} for one in of_view(catalogue, view)],
+    )
 
 
 def _of_view(view: "View") -> dict[str, str]:
@@ -168,12 +174,13 @@ def _show_line(catalogue: "Catalogue", name: str) -> None:
     declared = catalogue.resolve(catalogue.lines[name])
     _show_records(f"{name} uses {len(declared.features)} features", of_line(declared))
     feeds = [{"column": column, "feeds": ", ".join(fed)} for column, fed in fed_by(declared).items()]
-    _show_records("What each column feeds", feeds)
+    if feeds:  # nothing is delivered for what is derived from constants
+        _show_records("What each column feeds", feeds)
 
 
 def _show_duplicates(catalogue: "Catalogue") -> None:
     from factory_assets.deployment import resources
-    from factory_assets.features.catalogue import entries
+    from factory_assets.features.catalogue import twins
     from factory_assets.features.duplicates import CORRELATED, MIN_ENTITIES, comparable, duplicates
 
     held = resources()
@@ -182,17 +189,14 @@ def _show_duplicates(catalogue: "Catalogue") -> None:
     missing = [name for name, found in days.items() if not found]
     if missing:
         console.print(f"no table yet, so not compared: {', '.join(missing)}", style="yellow", highlight=False)
-    every = entries(catalogue)
+    same = [set(group) for group in twins(catalogue)]
     table = _table("Features whose values say the same", "feature", "and", "r", "entities", "day", "declared")
     for views in comparable(catalogue):
         with held["engine"].connect() as con:
             found = duplicates(con, views, days, partial(lake.view, con))
         for pair in found:
-            same = any(one.split(" ")[0] == pair.second for one in every[pair.first].same_as)
-            _row(
-                table, pair.first, pair.second, f"{pair.r:.5f}", f"{pair.entities:,}", str(pair.day),
-                "the same" if same else "differently",
-            )  # fmt: skip
+            declared = "the same" if any({pair.first, pair.second} <= group for group in same) else "differently"
+            _row(table, pair.first, pair.second, f"{pair.r:.5f}", f"{pair.entities:,}", str(pair.day), declared)
     if table.row_count:
         console.print(table)
     else:
@@ -202,7 +206,10 @@ def _show_duplicates(catalogue: "Catalogue") -> None:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in ("r", "entities") else "left")
+        number = column in ("r", "entities")
+        table.add_column(
+            column, overflow="fold", justify="right" if number else "left", no_wrap=number or column == "feature"
+        )
     return table
 
 

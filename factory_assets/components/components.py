@@ -112,7 +112,7 @@ class FeatureView(Declaration):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         known = deployed(context)
         catalogues.require(known.check_view(self.declaration), self.folder, self.declaration.name)
-        records = of_view(known, self.declaration.name)
+        records = of_view(known, self.declaration)
         return dg.Definitions(assets=[view_asset(self.declaration, known.streams[self.declaration.stream], records)])
 
 

@@ -5,16 +5,16 @@ Told from declarations alone: nothing is read and nothing computed. `duplicates`
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream, written_out
-from factory_assets.declarations.line import Line
 from factory_assets.declarations.readers import derived_from, places_of, told
+from factory_assets.declarations.shapes import shape
 from factory_assets.declarations.view import View
 
 #: Aggregates that are 0 where no event is in the window, whatever the view's default.
@@ -38,13 +38,6 @@ class Definition:
         if expressions.aggregate(self.text).function in COUNTS:
             return "0"
         return "empty" if self.view.default is None else f"{self.view.default:g}"
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """Equal for features that see the same events and compute the same of them."""
-        rest = self.view.model_dump(mode="json", exclude=set(NOT_COMPARED))
-        aggregate = expressions.aggregate(self.text)
-        return aggregate, self.window, expressions.condition(self.view.where), json.dumps(rest, sort_keys=True)
 
     def __str__(self) -> str:
         told = [f"{self.text} over {format_duration(self.window)}"]
@@ -84,15 +77,15 @@ def definitions(view: View) -> dict[str, Definition]:
     }
 
 
-def entries(catalogue: Catalogue, views: Iterable[str] | None = None) -> dict[str, Entry]:
-    """Canonical name -> entry, for all features of the deployment or those of some views."""
-    used, same = _used(catalogue), _same(catalogue.views)
-    return {
-        name: Entry(name, definition, sources[name], used.get(name, []), same.get(name, []))
-        for view in (catalogue.views[name] for name in (catalogue.views if views is None else views))
-        for sources in [sources_of(catalogue.streams[view.stream], view)]
-        for name, definition in definitions(view).items()
-    }
+def entries(catalogue: Catalogue) -> dict[str, Entry]:
+    """Canonical name -> entry, for all features of the deployment."""
+    used, same = lines_by_feature(catalogue, catalogue.views), _same(catalogue)
+    found = {}
+    for view in catalogue.views.values():
+        sources = sources_of(catalogue.streams[view.stream], view)
+        for name, definition in definitions(view).items():
+            found[name] = Entry(name, definition, sources[name], used.get(name, []), same.get(name, []))
+    return found
 
 
 def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list[str]]]:
@@ -109,6 +102,13 @@ def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list
             for where in told({place: columns}, steps[column]):
                 found[name].setdefault(column, []).append(where)
     return found
+
+
+def steps_of(declared: DeclaredStream, entry: Entry) -> dict[str, str]:
+    """Derived columns and rules of the stream between its delivered columns and the feature: name -> expression."""
+    read = frozenset().union(*places_of(entry.view)[entry.name].values())
+    derived = declared.stream.derive | declared.stream.rules
+    return {name: text for name, text in derived.items() if read & set(derived_from(declared.stream, name))}
 
 
 def from_column(catalogue: Catalogue, stream: str, column: str) -> dict[str, list[str]]:
@@ -173,36 +173,54 @@ def _line_sources(declared: DeclaredLine) -> dict[str, list[str]]:
     return {name: found[name] for name in declared.features}
 
 
-def of_view(catalogue: Catalogue, view: str) -> list[dict[str, str]]:
-    """Of each feature of a view: definition, columns of the contract that it comes from, lines, features like it."""
+def of_view(catalogue: Catalogue, view: View) -> list[dict[str, str]]:
+    """Of each feature of a view: its definition, the columns of the contract that it comes from, and lines that use it.
+
+    Looks at this view alone, as it is asked for each of them when definitions are loaded.
+    """
+    sources = sources_of(catalogue.streams[view.stream], view)
+    used = lines_by_feature(catalogue, {view.name: view})
     return [
         {
             "feature": name,
-            "definition": str(entry.definition),
-            "comes from": ", ".join(entry.sources),
-            "used by": ", ".join(entry.lines),
-            "same as": ", ".join(entry.same_as),
+            "definition": str(definition),
+            "comes from": ", ".join(sources[name]),
+            "used by": ", ".join(used.get(name, [])),
         }
-        for name, entry in entries(catalogue, [view]).items()
+        for name, definition in definitions(view).items()
     ]
 
 
-def twins(views: Mapping[str, View]) -> list[dict[str, Definition]]:
+def twins(catalogue: Catalogue) -> list[dict[str, Definition]]:
     """Groups of features that are declared more than once: same events, same window, same aggregate.
 
     A view's default may differ: it fills in, and says nothing of the events.
     """
     groups: dict[tuple[object, ...], dict[str, Definition]] = {}
-    for view in views.values():
+    for view in catalogue.views.values():
+        identities = _identities(catalogue.streams[view.stream], view)
         for name, definition in definitions(view).items():
-            groups.setdefault(definition.identity, {})[name] = definition
+            groups.setdefault((identities[definition.feature], definition.window), {})[name] = definition
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _identities(declared: DeclaredStream, view: View) -> dict[str, tuple[object, ...]]:
+    """For each of a view's aggregates what is equal where the same is computed of the same events."""
+    derived = declared.stream.derive | declared.stream.rules
+    where = shape(view.where, derived) if view.where else None
+    rest = json.dumps(view.model_dump(mode="json", exclude=set(NOT_COMPARED)), sort_keys=True)
+    found: dict[str, tuple[object, ...]] = {}
+    for name, text in view.features.items():
+        aggregate = expressions.aggregate(text)
+        argument = shape(aggregate.argument, derived) if aggregate.argument else None
+        found[name] = (replace(aggregate, argument=argument, columns=frozenset()), where, rest)
+    return found
 
 
 def notes(catalogue: Catalogue) -> list[str]:
     """A sentence for each aggregate that is declared more than once, whatever the number of windows."""
     windows: dict[tuple[str, ...], list[Definition]] = {}
-    for group in twins(catalogue.views):
+    for group in twins(catalogue):
         named = tuple(f"{one.view.name}.{one.feature}" for one in group.values())
         windows.setdefault(named, []).append(next(iter(group.values())))
     return [
@@ -212,10 +230,10 @@ def notes(catalogue: Catalogue) -> list[str]:
     ]
 
 
-def _same(views: Mapping[str, View]) -> dict[str, list[str]]:
+def _same(catalogue: Catalogue) -> dict[str, list[str]]:
     """Feature -> those that are the same, each with what it is without an event where that differs."""
     found: dict[str, list[str]] = {}
-    for group in twins(views):
+    for group in twins(catalogue):
         for name, definition in group.items():
             found[name] = [
                 other if one.without_events == definition.without_events else f"{other} ({one.without_events} if none)"
@@ -225,15 +243,11 @@ def _same(views: Mapping[str, View]) -> dict[str, list[str]]:
     return found
 
 
-def _used(catalogue: Catalogue) -> dict[str, list[str]]:
-    """Canonical feature -> lines that ask for it."""
+def lines_by_feature(catalogue: Catalogue, views: Mapping[str, View]) -> dict[str, list[str]]:
+    """Canonical feature of these views -> lines that ask for it."""
     found: dict[str, list[str]] = {}
     for line in catalogue.lines.values():
-        for name in _asked(line, catalogue.views):
+        # A line may still be wrong when its views are built: what it names that is not there is its own problem.
+        for name in written_out(line.features, views):
             found.setdefault(name, []).append(line.name)
     return found
-
-
-def _asked(line: Line, views: Mapping[str, View]) -> list[str]:
-    # A line may still be wrong when its views are built: what it names that is not there is its own problem.
-    return written_out(line.features, views)
