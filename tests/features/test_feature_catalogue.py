@@ -292,6 +292,16 @@ def test_asset_pages_list_features_with_what_they_come_from_and_who_uses_them(de
     )  # fmt: skip
 
 
+def test_pages_are_made_while_a_line_asks_for_what_is_not_there_and_views_beside_are_not_looked_at(
+    demo: Catalogue,
+) -> None:
+    line = demo.lines["repeat_order"].model_copy(
+        update={"features": ["nowhere.*", "customer_habit.*", "city_load.typo"]}
+    )
+    catalogue = Catalogue(demo.streams, {"customer_habit": demo.views["customer_habit"]}, {"repeat_order": line})
+    assert of_view(catalogue, demo.views["customer_habit"]) == of_view(demo, demo.views["customer_habit"])
+
+
 def test_correlation_is_that_of_the_rows_that_have_both_columns() -> None:
     rng = np.random.default_rng(1)
     a = rng.lognormal(sigma=2, size=1000)
@@ -347,6 +357,7 @@ def test_features_with_the_same_values_are_found_across_views_and_named_in_the_c
     catalogue = declared(
         tmp_path,
         {"name": "cents", "features": {"spent": "sum(100 * doubled)", "town": "last(town)"}},
+        {"name": "late", "features": {"spent": "sum(-doubled)"}},
         {"name": "places", "entity": "city", "features": {"n": "count()"}},
     )
     old, new = dt.date(2024, 1, 1), dt.date(2024, 1, 2)
@@ -356,18 +367,25 @@ def test_features_with_the_same_values_are_found_across_views_and_named_in_the_c
     spent, other, count = (rng.lognormal(size=300) for _ in range(3))
     habit = {"spent_1d": spent, "spent_7d": other, "n_1d": count, "n_7d": np.ones(300), "gone_7d": other}
     lake.replace("features/habit", table(new, who, **habit), [new])
-    # Another order and other entities than the first view's: only 200 are in both. The day before, nothing agrees.
+    # Another order and other entities than the first view's: only 200 are in both.
     chosen = rng.permutation(who)[:200]
     cents = {"spent_1d": 100 * spent[chosen], "town_1d": ["Lyon"] * 200, "town_7d": ["Lyon"] * 200}
     lake.replace("features/cents", table(new, chosen, **cents), [new])
-    lake.replace("features/cents", table(old, who, spent_1d=rng.normal(size=300)), [old])
-    assert sorted([view.name for view in views] for views in comparable(catalogue)) == [["habit", "cents"], ["places"]]
+    # The day before, other features of the two agree. It is asked only for the third view, which ends there.
+    lake.replace("features/habit", table(old, who, **(habit | {"n_1d": -other, "spent_7d": count})), [old])
+    lake.replace("features/cents", table(old, who, spent_7d=other, spent_1d=rng.normal(size=300)), [old])
+    lake.replace("features/late", table(old, who, spent_7d=-other), [old])
+    assert [sorted(view.name for view in views) for views in comparable(catalogue)] == [
+        ["cents", "habit", "late"], ["places"]
+    ]  # fmt: skip
     days = {name: lake.days(f"features/{name}") for name in catalogue.views}
     with duckdb.connect() as con:
         found = duplicates(con, comparable(catalogue)[0], days, partial(lake.view, con))
-    assert [(pair.first, pair.second, round(pair.r, 9), pair.entities, pair.day) for pair in found] == [
-        ("habit.spent_1d", "cents.spent_1d", 1.0, 200, new)
-    ]
+    assert {(pair.first, pair.second, round(pair.r, 9), pair.entities, pair.day) for pair in found} == {
+        ("habit.spent_1d", "cents.spent_1d", 1.0, 200, new),
+        ("habit.n_1d", "late.spent_7d", 1.0, 300, old),
+        ("cents.spent_7d", "late.spent_7d", -1.0, 300, old),
+    }
     monkeypatch.setenv("FACTORY_DEFS", str(tmp_path))
     lines = invoked("features", "--duplicates")
     assert "no table yet, so not compared: places" in lines
