@@ -59,7 +59,7 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
 
     every = entries(catalogue)
     if search in every:
-        _show_feature(catalogue, every[search])
+        _show_feature(every[search])
         return
     found = [entry for entry in every.values() if search is None or entry.mentions(search)]
     if not found and search is not None:
@@ -71,23 +71,28 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
     if not found:
         console.print("no view declares a feature; see FeatureView")
         return
-    table = _table(f"{len(found)} features", "feature", "entity", "owner", "fresh within", "used by", "same as", "says")
-    for index, entry in enumerate(found):
-        of_view = _of_view(entry.view)
-        first = index == 0 or found[index - 1].view != entry.view
-        if first and index:
-            table.add_section()
-        used, same = ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)
-        _row(
-            table, entry.name, entry.view.entity, entry.view.owner, of_view["fresh within"], used, same,
-            entry.view.description if first else "",
-        )  # fmt: skip
+    _show_entries(found)
+
+
+def _show_entries(found: "list[Entry]") -> None:
+    twins = any(entry.same_as for entry in found)
+    table = _table(
+        f"{len(found)} features", "feature", "entity", "owner", "fresh", "used by", *(["same as"] if twins else [])
+    )
+    views = {entry.view.name: entry.view for entry in found}
+    for view in views.values():
+        for entry in found:
+            if entry.view == view:
+                told = [_of_view(view)["fresh within"], ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)]
+                _row(table, entry.name, view.entity, view.owner, *told[: None if twins else -1])
+        table.add_section()
     console.print(table)
+    # Beside every feature they would leave no room for names.
+    _show_fields("Views", {view.name: view.description for view in views.values()})
 
 
-def _show_feature(catalogue: "Catalogue", entry: "Entry") -> None:
+def _show_feature(entry: "Entry") -> None:
     from factory_assets.declarations.base import format_duration
-    from factory_assets.features.catalogue import steps_of
 
     view, definition = entry.view, entry.definition
     _show_fields(
@@ -96,7 +101,7 @@ def _show_feature(catalogue: "Catalogue", entry: "Entry") -> None:
             "definition": definition.text,
             "window": format_duration(definition.window),
             "where": view.where or "every event",
-            **{f"{name} is": text for name, text in steps_of(catalogue.streams[view.stream], entry).items()},
+            **{f"{name} is": text for name, text in entry.steps.items()},
             "delay": format_duration(view.delay) if view.delay else "none",
             "without events": definition.without_events,
             "observed event": "included" if view.include_current else "left out",

@@ -40,20 +40,25 @@ class Definition:
         return "empty" if self.view.default is None else f"{self.view.default:g}"
 
     def __str__(self) -> str:
-        told = [f"{self.text} over {format_duration(self.window)}"]
-        told += [f"where {self.view.where}"] if self.view.where else []
-        told += [f"known {format_duration(self.view.delay)} after the event"] if self.view.delay else []
-        told += ["with the observed event"] if self.view.include_current else []
-        return ", ".join(told)
+        parts = [f"{self.text} over {format_duration(self.window)}"]
+        parts += [f"where {self.view.where}"] if self.view.where else []
+        parts += [f"known {format_duration(self.view.delay)} after the event"] if self.view.delay else []
+        parts += ["with the observed event"] if self.view.include_current else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A feature of the catalogue. sources: column of the contract -> where it enters, such as `where via first_hand`."""
+    """A feature of the catalogue.
+
+    sources: column of the contract -> where it enters, such as `where via first_hand`.
+    steps: derived columns and rules of the stream on the way from them, with their expressions.
+    """
 
     name: str
     definition: Definition
     sources: Mapping[str, list[str]]
+    steps: Mapping[str, str]
     lines: list[str]
     same_as: list[str]
 
@@ -63,8 +68,7 @@ class Entry:
 
     def mentions(self, text: str) -> bool:
         """Whether the name, the description, the owner or a column on the way to the feature holds the text."""
-        columns = {name for names in places_of(self.view)[self.name].values() for name in names}
-        texts = [self.name, self.view.description, self.view.owner, *columns, *self.sources]
+        texts = [self.name, self.view.description, self.view.owner, *self.sources, *self.steps]
         return any(text.lower() in one.lower() for one in texts)
 
 
@@ -82,9 +86,10 @@ def entries(catalogue: Catalogue) -> dict[str, Entry]:
     used, same = lines_by_feature(catalogue, catalogue.views), _same(catalogue)
     found = {}
     for view in catalogue.views.values():
-        sources = sources_of(catalogue.streams[view.stream], view)
+        declared = catalogue.streams[view.stream]
+        sources, steps = sources_of(declared, view), _steps_of(declared, view)
         for name, definition in definitions(view).items():
-            found[name] = Entry(name, definition, sources[name], used.get(name, []), same.get(name, []))
+            found[name] = Entry(name, definition, sources[name], steps[name], used.get(name, []), same.get(name, []))
     return found
 
 
@@ -104,11 +109,14 @@ def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list
     return found
 
 
-def steps_of(declared: DeclaredStream, entry: Entry) -> dict[str, str]:
-    """Derived columns and rules of the stream between its delivered columns and the feature: name -> expression."""
-    read = frozenset().union(*places_of(entry.view)[entry.name].values())
+def _steps_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, str]]:
+    """For each feature of a view the derived columns and rules that it comes from: name -> expression."""
     derived = declared.stream.derive | declared.stream.rules
-    return {name: text for name, text in derived.items() if read & set(derived_from(declared.stream, name))}
+    leads_to = {name: derived_from(declared.stream, name) for name in derived}
+    return {
+        feature: {name: text for name, text in derived.items() if told(read, leads_to[name])}
+        for feature, read in places_of(view).items()
+    }
 
 
 def from_column(catalogue: Catalogue, stream: str, column: str) -> dict[str, list[str]]:
@@ -151,12 +159,23 @@ def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
 
 
 def fed_by(declared: DeclaredLine) -> dict[str, list[str]]:
-    """`stream.column` of a contract -> the line's features that come from it."""
+    """`stream.column` of a contract -> the line's features that come from it, `view.*` where it is a whole view."""
     found: dict[str, list[str]] = {}
     for feature, columns in _line_sources(declared).items():
         for column in columns:
             found.setdefault(column, []).append(feature)
-    return {column: found[column] for column in sorted(found)}
+    return {column: _shortened(declared, found[column]) for column in sorted(found)}
+
+
+def _shortened(declared: DeclaredLine, features: list[str]) -> list[str]:
+    """The features with `view.*` in place of all features of a view."""
+    whole = {
+        name: f"{view.name}.*"
+        for view in declared.views.values()
+        if set(view.canonical) <= set(features)
+        for name in view.canonical
+    }
+    return list(dict.fromkeys(whole.get(name, name) for name in features))
 
 
 def _line_sources(declared: DeclaredLine) -> dict[str, list[str]]:

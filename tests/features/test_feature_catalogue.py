@@ -19,7 +19,7 @@ from factory_assets.cli import app
 from factory_assets.declarations.catalogue import Catalogue, load
 from factory_assets.declarations.readers import readers
 from factory_assets.definitions import defs
-from factory_assets.features.catalogue import entries, fed_by, from_column, notes, of_line, of_view, steps_of, twins
+from factory_assets.features.catalogue import entries, fed_by, from_column, notes, of_line, of_view, twins
 from factory_assets.features.duplicates import comparable, correlated, duplicates, newest_common
 from factory_resources.lake import Lake
 
@@ -95,7 +95,8 @@ def test_a_feature_comes_from_delivered_columns_through_derived_ones_rules_and_c
         "at": ["windows"],
     }
     assert list(entries(catalogue)["habit.n_1d"].sources) == ["who", "city", "town", "at"]
-    assert steps_of(catalogue.streams["sales"], entry) == STREAM["derive"] | STREAM["rules"]
+    assert entry.steps == STREAM["derive"] | STREAM["rules"]
+    assert entries(catalogue)["habit.n_1d"].steps == STREAM["rules"]
 
 
 def test_a_feature_is_used_by_the_lines_that_ask_for_it_and_no_others(tmp_path: Path) -> None:
@@ -178,6 +179,8 @@ def test_of_twins_that_differ_where_there_is_no_event_that_is_said(tmp_path: Pat
 
 def test_the_check_of_declarations_notes_twins_and_stays_green(tmp_path: Path, wide: None) -> None:
     declared(tmp_path, {"name": "spending", "features": {"total": "sum(doubled)"}})
+    listed = invoked("features", "--declarations", str(tmp_path))
+    assert "habit.spent_1d who team:growth 2d nobody spending.total_1d" in listed
     (line,) = [line for line in invoked("check", str(tmp_path)) if line.startswith("note")]
     assert (
         line
@@ -189,8 +192,8 @@ def test_the_check_of_declarations_notes_twins_and_stays_green(tmp_path: Path, w
 def test_features_without_a_word_are_all_listed_with_owner_freshness_and_users(wide: None) -> None:
     lines = invoked("features")
     assert lines[0] == "22 features"
-    assert any(line.startswith("city_load.orders_1h city team:marketplace 2d delivery_time How busy") for line in lines)
     assert "city_load.orders_1d city team:marketplace 2d delivery_time" in lines
+    assert any(line.startswith("city_load How busy a city is right now, in orders") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,9 @@ def test_a_text_is_looked_for_in_names_descriptions_and_columns(wide: None, text
     assert shown == found
 
 
-def test_columns_on_the_way_are_looked_for_as_well(demo: Catalogue) -> None:
+def test_columns_on_the_way_are_looked_for_as_well(demo: Catalogue, tmp_path: Path) -> None:
+    found = [entry.name for entry in entries(declared(tmp_path)).values() if entry.mentions("gros")]
+    assert found == ["habit.spent_1d", "habit.spent_7d"]
     every = entries(demo)
     for text in ("first_hand", "replaces", "team:growth"):
         assert {entry.view.name for entry in every.values() if entry.mentions(text)} == {"customer_habit"}
@@ -250,6 +255,7 @@ def test_a_column_is_answered_with_features_and_readers(wide: None) -> None:
 def test_a_line_is_answered_with_its_features_and_what_feeds_them(wide: None) -> None:
     lines = invoked("features", "--line", "repeat_order")
     assert lines[0] == "repeat_order uses 12 features"
+    assert "orders.replaces customer_habit.*" in lines
     fed = next(line for line in lines if line.startswith("orders.amount customer_habit"))
     assert fed.split(" ", 1)[1].split(", ") == [
         f"customer_habit.{name}_{window}" for name in ("spent", "mean_amount") for window in ("3d", "7d", "28d")
