@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, issue, plan, quarantine
+from factory_assets.commands import contract, features, issue, plan, quarantine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
+app.command()(features.features)
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
@@ -38,6 +39,7 @@ def check(folder: Folder = None) -> None:
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations
+    from factory_assets.features.catalogue import notes
 
     chosen = folder or declarations()
     try:
@@ -52,6 +54,8 @@ def check(folder: Folder = None) -> None:
         raise typer.Exit(1) from None
     told = [f"{len(catalogue.streams)} streams", f"{len(catalogue.views)} views", f"{len(catalogue.lines)} lines"]
     console.print(f"[green]✓[/green] {', '.join(told)} in {chosen}")
+    for note in notes(catalogue):
+        console.print(f"[yellow]note[/yellow] {note}", soft_wrap=True, highlight=False)
 
 
 @app.command()

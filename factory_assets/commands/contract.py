@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from factory_assets.commands.deployed import catalogue_of
+
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
     from factory_assets.declarations.contract import Contract
@@ -41,7 +43,7 @@ def infer(
     if out is not None and out.exists():
         _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
     if NAME.fullmatch(source) and not Path(source).exists():
-        stream, days = _named(_catalogue(declarations), source)
+        stream, days = _named(catalogue_of(declarations), source)
     else:
         stream, days = _files(source, delimiter, null), [dt.date(1970, 1, 1)]
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
@@ -83,18 +85,6 @@ def _named(catalogue: "Catalogue", name: str) -> tuple["Stream", list[dt.date]]:
     return stream, [first + dt.timedelta(days=offset) for offset in range((last - first).days + 1)]
 
 
-def _catalogue(folder: Path | None) -> "Catalogue":
-    from factory_assets.declarations.catalogue import load
-    from factory_assets.declarations.documents import DeclarationError
-    from factory_assets.declarations.templates import render
-    from factory_assets.deployment import declarations
-
-    try:
-        return load(folder or declarations(), render)
-    except DeclarationError as error:
-        _refuse(str(error))
-
-
 def _refuse(message: str) -> NoReturn:
     console.print(message, style="red", soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(1)
@@ -129,7 +119,7 @@ def diff(
     console.print(table)
     if old.version == new.version and any(change.field != "description" for change in changes):
         console.print("[yellow]the version is the same: raise it by one[/]")
-    catalogue = _catalogue(declarations)
+    catalogue = catalogue_of(declarations)
     unknown = [name for name in stream or [] if name not in catalogue.streams]
     if unknown:
         _refuse(f"{unknown[0]!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
@@ -185,7 +175,7 @@ def patch(
     from factory_assets.events.patches import Patch, apply
     from factory_assets.events.verdicts import outcomes, suggestions
 
-    held, catalogue = resources(), _catalogue(None)
+    held, catalogue = resources(), catalogue_of(None)
     if stream not in catalogue.streams:
         _refuse(f"{stream!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
     issues = [issue for issue in held["issues"].issues(stream) if issue.state == "open"]

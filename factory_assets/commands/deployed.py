@@ -2,10 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
 
 if TYPE_CHECKING:
     from factory_assets.automation.catchup import Deployment
+    from factory_assets.declarations.catalogue import Catalogue
+
+
+def catalogue_of(folder: Path | None) -> "Catalogue":
+    """The declarations of a folder, or of this deployment; ends the command with what is wrong with them."""
+    from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.documents import DeclarationError
+    from factory_assets.declarations.templates import render
+    from factory_assets.deployment import declarations
+
+    try:
+        return load(folder or declarations(), render)
+    except DeclarationError as error:
+        Console().print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        raise typer.Exit(1) from None
 
 
 @contextmanager

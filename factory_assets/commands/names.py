@@ -1,9 +1,19 @@
 """Does something of that name exist? If not, the answer says what does."""
 
+from collections.abc import Iterable
+from typing import NoReturn
+
 import typer
 from rich.console import Console
 
 console = Console(stderr=True)
+
+
+def unknown(name: str, kind: str, known: Iterable[str], several: str = "") -> NoReturn:
+    """End the command: nothing of this kind has the name, but these have. several: more of the kind, if not with an s."""
+    told = f"{name!r} is not a {kind}; {several or f'{kind}s'} here: {', '.join(known) or 'none'}"
+    console.print(told, style="red", soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(1)
 
 
 def known_stream(name: str) -> None:
@@ -14,5 +24,4 @@ def known_stream(name: str) -> None:
 
     streams = load(declarations(), render).streams
     if name not in streams:
-        console.print(f"{name!r} is not a stream; streams here: {', '.join(streams) or 'none'}", style="red")
-        raise typer.Exit(1)
+        unknown(name, "stream", streams)

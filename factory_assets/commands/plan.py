@@ -16,19 +16,13 @@ def plan(
     ] = None,
 ) -> None:
     """Show planned fields of all streams against those that their newest deliveries have."""
-    from factory_assets.declarations.catalogue import load
-    from factory_assets.declarations.documents import DeclarationError
-    from factory_assets.declarations.templates import render
-    from factory_assets.deployment import declarations, resources
+    from factory_assets.commands.deployed import catalogue_of
+    from factory_assets.deployment import resources
     from factory_assets.events.assets import today
     from factory_assets.events.plan import gaps, newest_columns
 
     console = Console()
-    try:
-        catalogue = load(folder or declarations(), render)
-    except DeclarationError as error:
-        console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
-        raise typer.Exit(1) from None
+    catalogue = catalogue_of(folder)
     lake = resources()["lake"]
     table = Table(title="Collection plan", title_justify="left", title_style="bold")
     for column in ("stream", "field", "state", "need", "remedy", "owner", "due"):

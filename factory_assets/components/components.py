@@ -20,6 +20,7 @@ from factory_assets.evaluation.assets import evaluation_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
+from factory_assets.features.catalogue import of_view
 from factory_assets.features.checks import labels_check, leak_check
 from factory_assets.monitoring.assets import drift_asset, performance_asset
 from factory_assets.monitoring.checks import drift_check, performance_check
@@ -111,7 +112,8 @@ class FeatureView(Declaration):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         known = deployed(context)
         catalogues.require(known.check_view(self.declaration), self.folder, self.declaration.name)
-        return dg.Definitions(assets=[view_asset(self.declaration, known.streams[self.declaration.stream])])
+        records = of_view(known, self.declaration)
+        return dg.Definitions(assets=[view_asset(self.declaration, known.streams[self.declaration.stream], records)])
 
 
 @dg.scaffold_with(LineScaffolder)

@@ -1,5 +1,6 @@
 """What does a declaration stand on? A stream with its contract and the types of its columns; a line with its views."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -55,6 +56,15 @@ class DeclaredStream:
         ]
 
 
+def written_out(features: Iterable[str], views: Mapping[str, View]) -> list[str]:
+    """Canonical names with `view.*` of these views written out, in order, each once; other names stay as they are."""
+    names: list[str] = []
+    for name in features:
+        view, _, feature = name.partition(".")
+        names += views[view].canonical if feature == "*" and view in views else [name]
+    return list(dict.fromkeys(names))
+
+
 @dataclass(frozen=True)
 class DeclaredLine:
     """A line with the streams and views that it stands on."""
@@ -67,11 +77,7 @@ class DeclaredLine:
     @cached_property
     def features(self) -> list[str]:
         """Canonical names with every `view.*` written out, in order, each once."""
-        names: list[str] = []
-        for name in self.line.features:
-            view, _, feature = name.partition(".")
-            names += self.views[view].canonical if feature == "*" else [name]
-        return list(dict.fromkeys(names))
+        return written_out(self.line.features, self.views)
 
     @property
     def stands_on(self) -> list[str]:

@@ -1,6 +1,6 @@
 """Who reads a column of a stream? Derived columns and rules, views, lines: through however many steps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from factory_assets.declarations import expressions
@@ -23,8 +23,11 @@ class Reader:
 
 
 def derived_from(stream: Stream, column: str) -> dict[str, str]:
-    """The column and all that the stream derives from it: name -> the step in between, empty for the column itself."""
+    """The column and all that the stream makes from it: name -> the step in between, empty for the column itself."""
     found = {column: ""}
+    for rule in stream.cleanse.values():
+        if rule.to is not None and expressions.columns(rule.to) & set(found):
+            found.setdefault(rule.column, "cleanse")
     for field, texts in (("derive", stream.derive), ("rules", stream.rules)):
         for name, text in texts.items():
             if expressions.columns(text) & set(found):
@@ -32,6 +35,8 @@ def derived_from(stream: Stream, column: str) -> dict[str, str]:
     for role in ("event_time", "known_at"):
         if getattr(stream, role) in found:
             found[role] = "a time of the stream"
+    if stream.known_at is None and "event_time" in found:
+        found["known_at"] = "a time of the stream"
     return found
 
 
@@ -39,7 +44,7 @@ def readers(catalogue: Catalogue, stream: str, contract: Contract, column: str) 
     """Everything that reads a column of a stream, in the order in which data flow. contract: the one to look at."""
     declared = catalogue.streams[stream].stream
     names = derived_from(declared, column)
-    found = [Reader(step, name, stream) for name, step in names.items() if step in ("derive", "rules")]
+    found = [Reader(step, name, stream) for name, step in names.items() if step in ("cleanse", "derive", "rules")]
     roles = {"id": declared.id, "event_time": declared.event_time, "known_at": declared.known_at}
     found += [Reader("stream", stream, role) for role, name in roles.items() if name in names]
     stated = {f"exclude.{name}": text for name, text in declared.exclude.items()}
@@ -50,9 +55,9 @@ def readers(catalogue: Catalogue, stream: str, contract: Contract, column: str) 
         for name, other in contract.columns.items()
         if other.presence and other.presence.by in names
     ]
-    views = {name: _of_view(view, names) for name, view in catalogue.views.items() if view.stream == stream}
-    for name, places in views.items():
-        found += [Reader("view", name, place) for place in places]
+    views = {name: told(places(view), names) for name, view in catalogue.views.items() if view.stream == stream}
+    for name, found_in in views.items():
+        found += [Reader("view", name, place) for place in found_in]
     for line in catalogue.lines.values():
         found += [Reader("line", line.name, place) for place in _of_line(catalogue, line.name, stream, names)]
     return found
@@ -63,30 +68,45 @@ def _reading(texts: Mapping[str, str | None], names: Mapping[str, str]) -> Itera
 
 
 def _via(where: str, text: str, names: Mapping[str, str]) -> str:
-    through = sorted(name for name in expressions.columns(text) & set(names) if names[name])
+    return _through(where, expressions.columns(text) & set(names), names)
+
+
+def _through(where: str, touched: Collection[str], names: Mapping[str, str]) -> str:
+    through = sorted(name for name in touched if names[name])
     return f"{where} via {', '.join(through)}" if through else where
 
 
-def _of_view(view: View, names: Mapping[str, str]) -> list[str]:
-    """Places of a view that read one of the names."""
-    texts = {"entity": " || ".join(f'"{key}"' for key in view.entity), "where": view.where}
-    found = [_via(where, text, names) for where, text in _reading(texts, names)]
-    for name, text in view.features.items():
-        aggregate = expressions.aggregate(text)
-        read = {f"features.{name}": aggregate.text, f"features.{name} where": aggregate.condition}
-        found += [_via(f"features.{name}", text, names) for _, text in list(_reading(read, names))[:1]]
-    return [*found, "windows"] if TIMES & set(names) else found
+def places(view: View) -> dict[str, frozenset[str]]:
+    """Where a view reads columns of its stream, as they are called there: entity, where, features.<name>, windows."""
+    found = {"entity": frozenset(view.entity)}
+    if view.where:
+        found["where"] = expressions.columns(view.where)
+    found |= {f"features.{name}": expressions.aggregate(text).columns for name, text in view.features.items()}
+    return found | {"windows": TIMES}
 
 
-def _features_of_view(view: View, names: Mapping[str, str]) -> set[str]:
-    """Canonical features of a view that change with one of the names."""
-    places = {place.partition(" ")[0] for place in _of_view(view, names)}
-    if places & {"entity", "where", "windows"}:
-        return set(view.canonical)
-    touched = [place.removeprefix("features.") for place in places]
-    changed = {name for name in view.aggregated if name.rpartition("_")[0] in touched}
-    changed |= {name for name, text in view.derive.items() if expressions.columns(text) & changed}
-    return {f"{view.name}.{name}" for name in changed}
+def places_of(view: View) -> dict[str, dict[str, frozenset[str]]]:
+    """For each feature, by canonical name, the places of its view that its values depend on."""
+    of_view = places(view)
+    of_all = {place: columns for place, columns in of_view.items() if not place.startswith("features.")}
+    own = [name for name in view.features for _ in view.windows]
+    read = {
+        windowed: {f"features.{name}": of_view[f"features.{name}"], **of_all}
+        for windowed, name in zip(view.aggregated, own, strict=True)
+    }
+    for name, text in view.derive.items():
+        read[name] = {
+            place: columns for used in sorted(expressions.columns(text)) for place, columns in read[used].items()
+        }
+    if view.flag:
+        read[view.flag] = of_all
+    return {f"{view.name}.{name}": found for name, found in read.items()}
+
+
+def told(read: Mapping[str, frozenset[str]], names: Mapping[str, str]) -> list[str]:
+    """Those places that read one of the names, which `derived_from` gives, each with what stands in between."""
+    touched = {place: columns & set(names) for place, columns in read.items() if columns & set(names)}
+    return [place if place == "windows" else _through(place, columns, names) for place, columns in touched.items()]
 
 
 def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[str, str]) -> list[str]:
@@ -108,7 +128,7 @@ def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[s
         found += ["label.within"] if "event_time" in names else []
     for view in declared.views.values():
         if view.stream == stream:
-            touched = _features_of_view(view, names) & set(declared.features)
+            touched = {name for name, read in places_of(view).items() if told(read, names)} & set(declared.features)
             whole = touched == set(view.canonical)
             found += [f"{view.name}.*" if whole else ", ".join(sorted(touched))] if touched else []
     return found

@@ -1,7 +1,7 @@
 """The assets of features: a snapshot of each view, and for each line its examples and their labels, a partition a day."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 import duckdb
@@ -10,9 +10,9 @@ from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine, DeclaredStream
 from factory_assets.declarations.view import View
 from factory_assets.events.assets import partitions, stream_version
+from factory_assets.features import catalogue, snapshots
 from factory_assets.features import examples as example_rows
 from factory_assets.features import labels as label_rows
-from factory_assets.features import snapshots
 from factory_assets.features.history import Load
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
@@ -41,7 +41,13 @@ def loader(lake: Lake, con: duckdb.DuckDBPyConnection) -> Load:
     return load
 
 
-def view_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
+def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataValue]:
+    """Definition metadata that shows features as a table on the asset page."""
+    return {"features": dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])}
+
+
+def view_asset(view: View, declared: DeclaredStream, records: Iterable[Mapping[str, str]]) -> dg.AssetsDefinition:
+    """records: what the catalogue tells of each feature, for the asset page."""
     key = dg.AssetKey(["features", view.name])
 
     @dg.asset(
@@ -57,7 +63,8 @@ def view_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(
             {key: declared.types[key] for key in view.entity} | dict.fromkeys(view.names, "double"), view.features
-        ),
+        )
+        | listed(records),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=view.freshness)
         if not declared.stream.end
         else None,
@@ -119,7 +126,8 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema(
             {"example_id": "varchar", "segment": "varchar", "observed_at": "timestamp"}
             | {name: declared.observed.types.get(name, "double") for name in [*declared.carried, *declared.features]}
-        ),
+        )
+        | listed(catalogue.of_line(declared)),
     )
     def examples(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)

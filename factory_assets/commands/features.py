@@ -1,0 +1,238 @@
+"""`factory features`: which features are there, what do they come from, who uses them, and are there two of one kind?"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from factory_assets.commands.deployed import catalogue_of
+from factory_assets.commands.names import unknown
+
+if TYPE_CHECKING:
+    from factory_assets.declarations.catalogue import Catalogue
+    from factory_assets.declarations.view import View
+    from factory_assets.features.catalogue import Entry
+
+console = Console()
+
+
+def features(
+    search: Annotated[
+        str | None,
+        typer.Argument(
+            help="A feature or a view by name, to see all of it; or any text in a name, description, owner or column."
+        ),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="What comes from this stream.column, and who reads it.")] = None,
+    line: Annotated[str | None, typer.Option(help="What this line uses, and what each column feeds.")] = None,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Pairs whose values correlate on the newest day of their tables.")
+    ] = False,
+    declarations: Annotated[
+        Path | None, typer.Option(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")
+    ] = None,
+) -> None:
+    """Show the features of this deployment: what they are, what they come from, and who uses them."""
+    if sum(map(bool, (search, column, line, duplicates))) > 1:
+        raise typer.BadParameter("give one of SEARCH, --column, --line and --duplicates")
+    catalogue = catalogue_of(declarations)
+    if column:
+        _show_column(catalogue, column)
+    elif line:
+        _show_line(catalogue, line)
+    elif duplicates:
+        _show_duplicates(catalogue)
+    elif search and search in catalogue.views:
+        _show_view(catalogue, catalogue.views[search])
+    else:
+        _show_found(catalogue, search)
+
+
+def _show_found(catalogue: "Catalogue", search: str | None) -> None:
+    """One feature where it has the very name, or else the list of those that mention the text."""
+    from factory_assets.features.catalogue import entries
+
+    every = entries(catalogue)
+    if search in every:
+        _show_feature(every[search])
+        return
+    found = [entry for entry in every.values() if search is None or entry.mentions(search)]
+    if not found and search is not None:
+        view = search.partition(".")[0]
+        known = (
+            catalogue.views[view].canonical if view in catalogue.views else [f"{name}.*" for name in catalogue.views]
+        )
+        unknown(search, "feature, nor in any's description, owner or columns", known, "features")
+    if not found:
+        console.print("no view declares a feature; see FeatureView")
+        return
+    _show_entries(found)
+
+
+def _show_entries(found: "list[Entry]") -> None:
+    twins = any(entry.same_as for entry in found)
+    table = _table(
+        f"{len(found)} features", "feature", "entity", "owner", "fresh", "used by", *(["same as"] if twins else [])
+    )
+    views = {entry.view.name: entry.view for entry in found}
+    for view in views.values():
+        for entry in found:
+            if entry.view == view:
+                told = [_of_view(view)["fresh within"], ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)]
+                _row(table, entry.name, " and ".join(view.entity), view.owner, *told[: None if twins else -1])
+        table.add_section()
+    console.print(table)
+    # Beside every feature they would leave no room for names.
+    _show_fields("Views", {view.name: view.description for view in views.values()})
+
+
+def _show_feature(entry: "Entry") -> None:
+    from factory_assets.declarations.base import format_duration
+
+    view, definition = entry.view, entry.definition
+    _show_fields(
+        entry.name,
+        {
+            "definition": definition.text,
+            "window": format_duration(definition.window) if definition.window else "none: of other features",
+            "where": view.where or "every event",
+            **{f"{name} is": text for name, text in entry.steps.items()},
+            "delay": format_duration(view.delay) if view.delay else "none",
+            "without events": definition.without_events,
+            "observed event": "included" if view.include_current else "left out",
+            "view": view.name,
+            **_of_view(view),
+            "used by": ", ".join(entry.lines) or "nobody",
+            "same as": ", ".join(entry.same_as) or "none",
+        },
+    )
+    table = _table("Comes from", "column", "enters by")
+    for column, places in entry.sources.items():
+        _row(table, f"{view.stream}.{column}", ", ".join(places))
+    console.print(table)
+
+
+def _show_view(catalogue: "Catalogue", view: "View") -> None:
+    from factory_assets.features.catalogue import entries, of_view
+
+    every = entries(catalogue)
+    _show_fields(view.name, _of_view(view))
+    _show_records(
+        f"{len(view.canonical)} features",
+        [one | {"same as": ", ".join(every[one["feature"]].same_as)} for one in of_view(catalogue, view)],
+    )
+
+
+def _of_view(view: "View") -> dict[str, str]:
+    from factory_assets.declarations.base import format_duration
+
+    return {
+        "description": view.description,
+        "owner": view.owner,
+        "entity": " and ".join(view.entity),
+        "stream": view.stream,
+        "fresh within": format_duration(view.freshness),
+    }
+
+
+def _show_column(catalogue: "Catalogue", name: str) -> None:
+    """Features that come from a column, and everything else that reads it."""
+    from factory_assets.declarations.readers import readers
+    from factory_assets.features.catalogue import entries, from_column
+
+    stream, _, column = name.partition(".")
+    if stream not in catalogue.streams:
+        unknown(stream, "stream", catalogue.streams)
+    declared = catalogue.streams[stream]
+    known = declared.stream.columns(declared.contract)
+    if column not in known:
+        unknown(column, f"column of {stream}", known, "columns")
+    found, every = from_column(catalogue, stream, column), entries(catalogue)
+    table = _table(f"{len(found)} features come from {name}", "feature", "definition", "enters by", "used by")
+    for feature, places in found.items():
+        entry = every[feature]
+        _row(table, feature, str(entry.definition), ", ".join(places), ", ".join(entry.lines) or "nobody")
+    if found:
+        console.print(table)
+    else:
+        console.print(f"no feature comes from {name}", highlight=False)
+    read = [
+        {"read by": f"{one.kind} {one.name}", "where": one.where}
+        for one in readers(catalogue, stream, declared.contract, column)
+    ]
+    if read:
+        _show_records(f"Who reads {name}", read)
+    else:
+        console.print(f"nobody reads {name}", highlight=False)
+
+
+def _show_line(catalogue: "Catalogue", name: str) -> None:
+    from factory_assets.features.catalogue import fed_by, of_line
+
+    if name not in catalogue.lines:
+        unknown(name, "line", catalogue.lines)
+    declared = catalogue.resolve(catalogue.lines[name])
+    _show_records(f"{name} uses {len(declared.features)} features", of_line(declared))
+    feeds = [{"column": column, "feeds": ", ".join(fed)} for column, fed in fed_by(declared).items()]
+    if feeds:  # nothing is delivered for what is derived from constants
+        _show_records("What each column feeds", feeds)
+
+
+def _show_duplicates(catalogue: "Catalogue") -> None:
+    from factory_assets.deployment import resources
+    from factory_assets.features.catalogue import twins
+    from factory_assets.features.duplicates import CORRELATED, MIN_ENTITIES, comparable, duplicates
+
+    held = resources()
+    lake = held["lake"]
+    days = {name: lake.days(f"features/{name}") for name in catalogue.views}
+    missing = [name for name, found in days.items() if not found]
+    if missing:
+        console.print(f"no table yet, so not compared: {', '.join(missing)}", style="yellow", highlight=False)
+    same = [set(group) for group in twins(catalogue)]
+    table = _table("Features whose values say the same", "feature", "and", "r", "entities", "day", "declared")
+    for views in comparable(catalogue):
+        with held["engine"].connect() as con:
+            found = duplicates(con, views, days, partial(lake.view, con))
+        for pair in found:
+            declared = "the same" if any({pair.first, pair.second} <= group for group in same) else "differently"
+            _row(table, pair.first, pair.second, f"{pair.r:.5f}", f"{pair.entities:,}", str(pair.day), declared)
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(f"no two features correlate by more than {CORRELATED} over {MIN_ENTITIES} entities or more")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        number = column in ("r", "entities")
+        table.add_column(
+            column, overflow="fold", justify="right" if number else "left", no_wrap=number or column == "feature"
+        )
+    return table
+
+
+def _row(table: Table, *values: str) -> None:
+    table.add_row(*map(escape, values))
+
+
+def _show_records(title: str, records: Iterable[Mapping[str, str]]) -> None:
+    records = list(records)
+    table = _table(title, *records[0])
+    for record in records:
+        _row(table, *record.values())
+    console.print(table)
+
+
+def _show_fields(title: str, fields: Mapping[str, str]) -> None:
+    console.print(title, style="bold", highlight=False)
+    grid = Table.grid("", "", padding=(0, 2))
+    for name, value in fields.items():
+        grid.add_row(f"[dim]{name}[/dim]", escape(value))
+    console.print(grid)
