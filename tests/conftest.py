@@ -1,6 +1,7 @@
 """What more than one room's tests need: a real PostgreSQL and an object store, each started once a session from pip packages."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+# Tests that run side by side are told the width of a terminal, and what prints would keep to it for good.
+os.environ.pop("COLUMNS", None)
 
 #: What takes minutes begins first, so that no worker is left alone with it.
 LONGEST = ("tests/line/", "tests/public_data/")

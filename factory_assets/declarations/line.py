@@ -53,9 +53,12 @@ class Label(Declared):
     within: Duration | None = Field(None, description="How far after the observation the event counts.")
     where: str | None = Field(None, description="Only events for which this row expression is true count.")
     delay: Duration = Field(dt.timedelta(0), description="How long after the fact the label arrives.")
-    known: list[ColumnName] = Field(
-        [], description="Columns of the expression that are known with the event, and not only after the delay."
+    told: Duration | None = Field(
+        None,
+        description="How long after the event its outcome can first be known, where that is sooner than `delay`, after which "
+        "every label is in. Features that read it sooner are leaks.",
     )
+    known: list[ColumnName] = Field([], description="Columns of the expression that are known with the event.")
     freshness: Duration = Field(
         dt.timedelta(days=2), description="How long labels that are due may stay away before the owner is warned."
     )
@@ -69,6 +72,11 @@ class Label(Declared):
         if self.where is not None and self.event is None:
             raise ValueError("where applies to a label by event")
         return self
+
+    @property
+    def silence(self) -> dt.timedelta:
+        """How long after an event nothing can be known of its label."""
+        return self.delay if self.told is None else self.told
 
     @property
     def horizon(self) -> dt.timedelta:

@@ -168,7 +168,8 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version(
-            line.observe.model_dump(mode="json"), line.label.model_dump(mode="json", exclude={"freshness"})
+            line.observe.model_dump(mode="json"),
+            line.label.model_dump(mode="json", exclude={"freshness", "told", "known"}),
         ),
         description=f"The truth for the observations of the day, complete {line.horizon_days} days later. "
         "Filled again as more of it arrives.",

@@ -69,7 +69,7 @@ def leaks(
 def told_by_label(declared: DeclaredLine) -> set[str]:
     """Columns of the observed stream that say something of the label before it is known."""
     label = declared.line.label
-    if label.expression is None or not label.delay:
+    if label.expression is None or not label.silence:
         return set()
     stream = declared.observed.stream
     texts = {**stream.derive, **stream.rules}
@@ -103,7 +103,7 @@ def _again(
     first = days[0] - dt.timedelta(days=whole_days(view.reach) + 1)
     history.create(con, "past", stream, {*columns, stream.stream.id}, first, days[-1], load)
     masked = sorted(columns & untold) if view.stream == declared.line.observe.stream else []
-    of_label = interval(declared.line.label.delay)
+    of_label = interval(declared.line.label.silence)
     hidden = [
         f"CASE WHEN e.event_time + {of_label} <= s.t THEN e.{identifier(c)} END AS {identifier(c)}" for c in masked
     ]

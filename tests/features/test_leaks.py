@@ -57,6 +57,17 @@ def test_a_window_that_reads_the_label_before_it_is_known_leaks(con: duckdb.Duck
     assert "but what was known gives" in found["habit.spent_3d"].told
 
 
+def test_an_outcome_that_is_told_before_every_label_is_in_may_be_read_from_then_on(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    # `risk` reads flags a day after the event.
+    label = {"expression": "flag", "delay": "2d"}
+    leaking = {"features": ["risk.*"], "label": label}
+    assert set(found_in(con, declared_line(**OF_EVENTS | leaking), worlds(0))[1]) == {"risk.rate_1d", "risk.rate_2d"}
+    in_time = {"features": ["risk.*"], "label": label | {"told": "1d"}}
+    assert found_in(con, declared_line(**OF_EVENTS | in_time), worlds(0))[1] == {}
+
+
 def test_a_label_of_a_derived_column_is_told_by_what_that_is_derived_from() -> None:
     declared = declared_line(**OF_EVENTS)
     stream = declared.observed.stream.model_copy(
