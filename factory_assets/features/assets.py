@@ -83,7 +83,7 @@ def view_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
 
 
 def _definition(view: View) -> dict:
-    return view.model_dump(mode="json", exclude={"owner", "description", "freshness"})
+    return view.model_dump(mode="json", exclude={"owner", "description", "freshness", "serve"})
 
 
 def examples_version(declared: DeclaredLine) -> str:
