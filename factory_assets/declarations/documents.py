@@ -166,5 +166,6 @@ def _inside(kind: Any, part: int | str) -> Any:
 
 def _models(kind: Any) -> list[type[BaseModel]]:
     """The model that a type is, or those that it is one of."""
-    candidates = get_args(kind) or (kind,)
-    return [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
+    if isinstance(kind, type):
+        return [kind] if issubclass(kind, BaseModel) else []
+    return [model for one in get_args(kind) for model in _models(one)]
