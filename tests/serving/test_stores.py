@@ -142,11 +142,13 @@ def test_an_older_snapshot_never_overwrites_a_newer_one(con, lake, serve):
     again = put(lake, DAY, {1: (2, 2.0)})
     put(lake, NEXT, {1: (3, 3.0)})
     exported(con, lake, serve, day=DAY, version=again)
-    with pytest.raises(StoreError, match=r"version 1 of its table, which is newer than 2024-03-09 00:00 from version 0"):
+    with pytest.raises(
+        StoreError, match=r"version 1 of its table, which is newer than 2024-03-09 00:00 from version 0"
+    ):
         exported(con, lake, serve, day=DAY, version=first)
     assert held(serve, 1) == {1: {"n_1d": 2, "spent_1d": 2.0}}
     exported(con, lake, serve)
-    with pytest.raises(StoreError, match="holds habit as of 2024-03-10 00:00 .* nothing is written") as raised:
+    with pytest.raises(StoreError, match=r"holds habit as of 2024-03-10 00:00 .* nothing is written") as raised:
         exported(con, lake, serve, day=DAY)
     assert "***" in str(raised.value) and SECRET not in str(raised.value)
     assert held(serve, 1) == {1: {"n_1d": 3, "spent_1d": 3.0}}
@@ -265,7 +267,9 @@ def test_rows_that_the_store_lacks_or_has_too_many_are_found(con, lake, serve):
     with tampered(serve) as store:
         if isinstance(serve, PostgresServing):
             store.execute("DELETE FROM features.habit WHERE who = 3")
-            store.execute("INSERT INTO features.habit SELECT who + 1000, n_1d, spent_1d FROM features.habit WHERE who < 5")
+            store.execute(
+                "INSERT INTO features.habit SELECT who + 1000, n_1d, spent_1d FROM features.habit WHERE who < 5"
+            )
         else:
             store.delete("features:habit:3")
             store.zadd("features:_members:habit", {f"{number}": 1 for number in range(1000, 1003)})
