@@ -130,9 +130,9 @@ def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_pa
 def test_every_field_of_every_declaration_is_described() -> None:
     from pydantic import BaseModel
 
-    from factory_assets.declarations import contract, line, stream, view
+    from factory_assets.declarations import contract, line, serving, stream, view
 
-    for module in (contract, line, stream, view):
+    for module in (contract, line, serving, stream, view):
         for model in vars(module).values():
             if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == module.__name__:
                 for name, field in model.model_fields.items():

@@ -19,12 +19,14 @@ from factory_assets.automation.due import due, last_training
 from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, training_assets, training_tags
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
 from factory_assets.declarations.days import DAY, ranges
+from factory_assets.declarations.view import View
 from factory_assets.events.assets import accepted_state, source_state, today
 from factory_assets.events.sources import SourceError
 from factory_assets.features import labels
 from factory_assets.features.assets import labelled_through
 from factory_assets.materialization import stale_days
 from factory_assets.scoring.assets import champion_state, champions_of_days
+from factory_assets.serving.assets import export_due, serving_key
 from factory_assets.training.assets import contract_hash
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -76,6 +78,8 @@ def catch_up(deployment: Deployment, until: dt.date | None, begin: Callable[[str
     for view in known.views.values():
         days = days_until(known.streams[view.stream], until)
         yield from _daily(deployment, "features", ["features", view.name], days, begin)
+        if view.serve:
+            yield _serve(deployment, view, begin)
     for line in known.lines.values():
         yield from _line(deployment, known.resolve(line), until, begin)
 
@@ -163,6 +167,16 @@ def _daily(
             tags = {"dagster/partition": str(stretch[0]), REASON: tags[REASON]}
         execute(deployment, [key], tags)
     yield Step(station, "/".join(path), len(stale))
+
+
+def _serve(deployment: Deployment, view: View, begin: Callable[[str, str], None]) -> Step:
+    """Export the newest features of a view where the store was not given them yet, or was found to hold others."""
+    spec = deployment.specs[serving_key(view)]
+    due = export_due(deployment.instance, deployment.lake, view, spec)
+    if due:
+        begin("serving", spec.key.to_user_string())
+        execute(deployment, [spec.key], {REASON: "catching up: the newest features are not in the store"})
+    return Step("serving", spec.key.to_user_string(), int(due))
 
 
 def execute(deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ def stream_schedules(
     stream = declared.stream
     keys = [dg.AssetKey([stream.name, name]) for name in ("raw", "events", "statistics")]
     keys += [dg.AssetKey(["features", view.name]) for view in views]
+    keys += [dg.AssetKey(["serving", view.name]) for view in views if view.serve]
     keys += [dg.AssetKey([line.line.name, name]) for line in lines for name in ("examples", "predictions", "drift")]
 
     @dg.schedule(
@@ -27,7 +28,7 @@ def stream_schedules(
         cron_schedule=DAY_AT,
         target=dg.AssetSelection.assets(*keys),
         execution_timezone="UTC",
-        description=f"Yesterday's {stream.name}: events, statistics, features, examples, predictions, drift.",
+        description=f"Yesterday's {stream.name}: events, statistics, features and their export, examples, predictions, drift.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         day = _yesterday(context)

@@ -26,6 +26,8 @@ from factory_assets.monitoring.assets import drift_asset, performance_asset
 from factory_assets.monitoring.checks import drift_check, performance_check
 from factory_assets.release.assets import champion_asset
 from factory_assets.scoring.assets import predictions_asset
+from factory_assets.serving.assets import serving_asset
+from factory_assets.serving.checks import equal_check
 from factory_assets.training.assets import model_asset
 
 
@@ -96,7 +98,8 @@ class EventStream(Declaration):
 class FeatureView(Declaration):
     """Trailing-window aggregates of a stream by an entity, computed point in time.
 
-    Yields features/<view>: the entity's values at the close of each day.
+    Yields features/<view>: the entity's values at the close of each day; where the view is served also serving/<view>,
+    the newest of them in a store, and its check.
     """
 
     declaration: View
@@ -112,8 +115,11 @@ class FeatureView(Declaration):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         known = deployed(context)
         catalogues.require(known.check_view(self.declaration), self.folder, self.declaration.name)
-        records = of_view(known, self.declaration)
-        return dg.Definitions(assets=[view_asset(self.declaration, known.streams[self.declaration.stream], records)])
+        view, stream = self.declaration, known.streams[self.declaration.stream]
+        assets = [view_asset(view, stream, of_view(known, view))]
+        if view.serve is None:
+            return dg.Definitions(assets=assets)
+        return dg.Definitions(assets=[*assets, serving_asset(view, stream)], asset_checks=[equal_check(view)])
 
 
 @dg.scaffold_with(LineScaffolder)

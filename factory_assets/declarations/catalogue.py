@@ -38,7 +38,11 @@ class Catalogue:
         if view.stream not in self.streams:
             return [(("stream",), _unknown(view.stream, "stream", self.streams))]
         columns = self.streams[view.stream].types
-        if findings := view.check(list(columns)):
+        findings = view.check(list(columns))
+        findings += [
+            (("serve",), told) for told in (view.serve.check([*view.entity, *view.names]) if view.serve else [])
+        ]
+        if findings:
             return findings
         aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}
         numeric = {"sum", "mean", "deviation", "min", "max"}

@@ -130,8 +130,11 @@ def problems_of(
         elif item["type"] == "missing":
             shown.append(item["loc"][-1])
             message = f"{item['loc'][-1]!r} is required; fields here: {', '.join(_fields(model, item['loc'][:-1]))}"
-        elif not isinstance(item["input"], (dict, BaseModel)) and not (
-            item["type"] == "value_error" and repr(item["input"]) in message
+        # An address may hold a password in a form that `masked` does not know.
+        elif (
+            not isinstance(item["input"], (dict, BaseModel))
+            and shown[-1:] != ["url"]
+            and not (item["type"] == "value_error" and repr(item["input"]) in message)
         ):
             message += masked(f"; found {item['input']!r}")
         found.append(Problem(document.file, document.line(path), ".".join(map(str, shown)) or "document", message))
@@ -143,7 +146,7 @@ def _fields(kind: Any, location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         kind = _inside(kind, part)
     models = _models(kind)
-    return list(models[0].model_fields) if len(models) == 1 else []
+    return [field.alias or name for name, field in models[0].model_fields.items()] if len(models) == 1 else []
 
 
 def _inside(kind: Any, part: int | str) -> Any:
@@ -163,5 +166,6 @@ def _inside(kind: Any, part: int | str) -> Any:
 
 def _models(kind: Any) -> list[type[BaseModel]]:
     """The model that a type is, or those that it is one of."""
-    candidates = get_args(kind) or (kind,)
-    return [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
+    if isinstance(kind, type):
+        return [kind] if issubclass(kind, BaseModel) else []
+    return [model for one in get_args(kind) for model in _models(one)]

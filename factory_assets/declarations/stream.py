@@ -14,6 +14,26 @@ from factory_assets.declarations.contract import Column, Contract
 TABLE = "[A-Za-z_][A-Za-z0-9_$]{0,62}"
 
 
+def postgres_address(value: str) -> str:
+    """The URL of a PostgreSQL database as it was given. Raises ValueError, with nothing of the URL in it."""
+    if "{{" in value:
+        return value  # Dagster reads a declaration before its templates are filled in, and we once more after
+    scheme, _, rest = value.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
+        raise ValueError("must begin with postgresql://")
+    if rest.partition("?")[0].count("@") > 1:
+        raise ValueError("has more than one @ before the database; write those of a password as %40")
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(value)
+    except (ArgumentError, ValueError):
+        # Their words quote parts of it.
+        raise ValueError("is no URL; write / : and @ of a password as %2F, %3A and %40") from None
+    return value
+
+
 class ParquetSource(Declared):
     """Parquet files."""
 
@@ -118,20 +138,7 @@ class PostgresSource(Declared):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        scheme, _, rest = value.partition("://")
-        if scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
-            raise ValueError("must begin with postgresql://")
-        if rest.partition("?")[0].count("@") > 1:
-            raise ValueError("has more than one @ before the database; write those of a password as %40")
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        try:
-            make_url(value)
-        except (ArgumentError, ValueError):
-            # Their words quote parts of it.
-            raise ValueError("is no URL; write / : and @ of a password as %2F, %3A and %40") from None
-        return value
+        return postgres_address(value)
 
     @field_validator("query")
     @classmethod

@@ -2,10 +2,11 @@
 
 import datetime as dt
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import EVER, Declared, Duration, Keys, Name, Window, format_duration
+from factory_assets.declarations.serving import Serving
 from factory_assets.declarations.stream import check_owner
 
 
@@ -15,6 +16,9 @@ class View(Declared):
     An observation at time t sees the events whose time plus `delay` lies in (t - window, t] and that were known at t;
     events at t itself only where `include_current` says so.
     """
+
+    # Pydantic's own messages would quote the serving store, with its password.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     name: Name = Field(description="Name of the view; its features are called <view>.<feature>_<window>.")
     stream: Name = Field(description="The stream whose events are aggregated.")
@@ -52,6 +56,7 @@ class View(Declared):
     freshness: Duration = Field(
         dt.timedelta(days=2), description="How old the newest snapshot may be before its owner is warned."
     )
+    serve: Serving | None = Field(None, description="Store to which the newest values of every entity are exported.")
 
     @field_validator("owner")
     @classmethod
@@ -126,6 +131,9 @@ class View(Declared):
             if name in taken:
                 problems.append((path, f"{name!r} is a feature already; features here: {', '.join(taken)}"))
             taken = [*taken, name]
+        if self.serve and len(self.entity) > 1:
+            several = ", ".join(self.entity)
+            problems.append((("serve",), f"a store looks up one value, not {several} together: derive one column of them"))
         if self.include_current and self.delay:
             problems.append(
                 (("include_current",), "a view with a delay cannot know the current event; remove one of the two")

@@ -82,7 +82,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Iterable[Mapping[s
 
 
 def _definition(view: View) -> dict:
-    return view.model_dump(mode="json", exclude={"owner", "description", "freshness"}, exclude_defaults=True)
+    return view.model_dump(mode="json", exclude={"owner", "description", "freshness", "serve"}, exclude_defaults=True)
 
 
 def examples_version(declared: DeclaredLine) -> str:

@@ -21,7 +21,7 @@ from factory_assets.declarations.view import View
 COUNTS = ("count", "distinct", "approx_distinct")
 #: Fields of a view that its features' values do not depend on, or that a feature has as its own.
 NOT_COMPARED = frozenset(
-    {"name", "owner", "description", "freshness", "windows", "features", "derive", "flag", "where", "default"}
+    {"name", "owner", "description", "freshness", "windows", "features", "derive", "flag", "where", "default", "serve"}
 )
 
 

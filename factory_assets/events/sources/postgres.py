@@ -9,7 +9,7 @@ the middle leaves nothing half read.
 import datetime as dt
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +21,13 @@ from factory_assets.declarations.base import masked
 from factory_assets.declarations.days import ranges
 from factory_assets.declarations.stream import PostgresSource
 from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, quoted, told
+from factory_resources.postgres import connected
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection
 
 #: Rows that the server sends at a time.
 BATCH = 5_000
-#: Seconds until a server that does not answer is given up.
-PATIENCE = 10
-#: A connection that has gone silent is found dead after about a minute, not after the system's two hours.
-KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 #: What a row looks like as text must not depend on the settings of a server or a role.
 SESSION = """SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'iso_8601';
              SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'"""
@@ -130,13 +127,9 @@ class Postgres(Source[PostgresSource]):
 
         url = make_url(self.declared.url)
         where = f"{masked(url.render_as_string(hide_password=True))} {self._label}"
-        options: dict[str, Any] = {"connect_timeout": PATIENCE, "application_name": "model-factory", **KEEPALIVE}
-        options |= url.translate_connect_args(username="user", database="dbname")
-        options |= {name: value if isinstance(value, str) else ",".join(value) for name, value in url.query.items()}
         try:
-            with closing(psycopg2.connect(**options)) as server:
+            with connected(self.declared.url) as server:
                 server.set_session(isolation_level="REPEATABLE READ", readonly=True)
-                server.set_client_encoding("UTF8")
                 with server.cursor() as cursor:
                     cursor.execute(SESSION)
                 yield server
