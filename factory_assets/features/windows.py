@@ -78,7 +78,7 @@ def compute(
         events serves both, and `into` may hold rows for events that are not observed. Only then is there a current
         event for `include_current` to include.
     """
-    con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS {_placed(view, events)}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS {placed(view, events)}")
     surprising = "coalesce(bool_or(known_at > u OR superseded_at < TIMESTAMP 'infinity'), false)"
     surprises = con.execute(f"SELECT {surprising} FROM placed").fetchall()[0][0]
     windows = _by_windows(view, observations, same_stream, surprises)
@@ -92,7 +92,7 @@ def compute(
     con.execute("DROP TABLE seen").fetchall()
 
 
-def _value(view: View, aggregate: Aggregate) -> str:
+def value_of(view: View, aggregate: Aggregate) -> str:
     """SQL of what an aggregate looks at in one event, null where the event does not count."""
     conditions = [part for part in (expressions.sql(view.where) if view.where else None, aggregate.where) if part]
     value = aggregate.argument or "1"
@@ -102,10 +102,10 @@ def _value(view: View, aggregate: Aggregate) -> str:
     return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END" if conditions else value
 
 
-def _value_columns(view: View) -> dict[str, str]:
+def value_columns(view: View) -> dict[str, str]:
     """The distinct values that the view's aggregates look at, and a column name for each."""
-    values = [_value(view, expressions.aggregate(text)) for text in view.features.values()]
-    values += [_value(view, SEEN)] if view.flag else []
+    values = [value_of(view, expressions.aggregate(text)) for text in view.features.values()]
+    values += [value_of(view, SEEN)] if view.flag else []
     return {value: f"a{index}" for index, value in enumerate(dict.fromkeys(values))}
 
 
@@ -115,12 +115,12 @@ SEEN = Aggregate("count", None, frozenset())
 
 def features(view: View) -> list[Feature]:
     """Every feature over a window, in the order of `view.aggregated`."""
-    columns, found = _value_columns(view), []
+    columns, found = value_columns(view), []
     for feature, text in view.features.items():
         aggregate = expressions.aggregate(text)
         for window in view.windows:
             name = f"{feature}_{format_duration(window)}"
-            found.append(Feature(name, aggregate, columns[_value(view, aggregate)], window))
+            found.append(Feature(name, aggregate, columns[value_of(view, aggregate)], window))
     return found
 
 
@@ -132,13 +132,13 @@ def columns_read(view: View) -> set[str]:
 
 def _needed(view: View) -> list[Feature]:
     """Features over a window, and the count of events that the flag stands on."""
-    flag = [Feature(view.flag, SEEN, _value_columns(view)[_value(view, SEEN)], max(view.windows))] if view.flag else []
+    flag = [Feature(view.flag, SEEN, value_columns(view)[value_of(view, SEEN)], max(view.windows))] if view.flag else []
     return [*features(view), *flag]
 
 
-def _placed(view: View, events: str) -> str:
+def placed(view: View, events: str) -> str:
     """Events of an entity: number, entity, u, the times, what aggregates look at. Empty known_at: never known."""
-    values = ", ".join(f"{value} AS {column}" for value, column in _value_columns(view).items())
+    values = ", ".join(f"{value} AS {column}" for value, column in value_columns(view).items())
     entity = entity_of(view.entity)
     return f"""SELECT rowid AS number, {entity} AS entity, event_time + {interval(view.delay)} AS u, event_time,
                       coalesce(known_at, TIMESTAMP 'infinity') AS known_at,
@@ -163,7 +163,7 @@ def _frame_with_current(window: dt.timedelta) -> str:
 
 def _by_windows(view: View, observations: str, same_stream: bool, surprises: bool) -> str:
     """Features by RANGE windows; with surprises, also whether a window saw `too_much`: what was not known at t, or void."""
-    columns = ["known_at", "superseded_at", *_value_columns(view).values()]
+    columns = ["known_at", "superseded_at", *value_columns(view).values()]
     if same_stream:
         timeline = f"SELECT number AS obs, entity, event_time AS moment, {', '.join(columns)} FROM placed"
     else:

@@ -155,7 +155,10 @@ def test_that_a_view_is_served_computes_nothing_again():
     line = declared_line(**OF_EVENTS)
     with_it = type(line)(line.line, line.observed, line.views | {served.name: served}, line.streams)
     assert examples_version(line) == examples_version(with_it)
-    versions = {next(iter(view_asset(view, line.observed, [{"feature": "x"}]).specs)).code_version for view in (VIEWS[1], served)}
+    versions = {
+        next(iter(view_asset(view, line.observed, [{"feature": "x"}]).specs)).code_version
+        for view in (VIEWS[1], served)
+    }
     assert len(versions) == 1 and None not in versions
 
 
