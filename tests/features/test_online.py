@@ -166,7 +166,7 @@ def test_the_lines_of_the_other_tests_agree_too(con: duckdb.DuckDBPyConnection) 
 
 def test_events_may_be_learnt_in_any_order(con: duckdb.DuckDBPyConnection) -> None:
     values = {"amount": 1.0, "items": 1, "country": "FR", "city": "Lyon", "flag": True, "shop": 1}
-    times = [dt.datetime.combine(DAYS[0], dt.time(hour)) for hour in (8, 9, 10, 11)]
+    times = [dt.datetime.combine(DAYS[0], dt.time(*clock)) for clock in [(8,), (9,), (10,), (10, 30)]]
     orders = [Event(number, 7, time, time, values | {"amount": float(number)}) for number, time in enumerate(times)]
     told = []
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
@@ -176,4 +176,4 @@ def test_events_may_be_learnt_in_any_order(con: duckdb.DuckDBPyConnection) -> No
             online.learn("orders", row(orders[at]))
         told.append(online.features(row(orders[3])))
     assert told[0] == told[1] == told[2]
-    assert (told[0]["habit.n_1h"], told[0]["habit.n_1d"], told[0]["habit.third_1d"]) == (1, 4, 1.0)
+    assert (told[0]["habit.n_1h"], told[0]["habit.n_1d"], told[0]["habit.third_1d"]) == (2, 4, 1.0)
