@@ -136,8 +136,11 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             query = example_rows.build(con, declared, days, loader(lake, con))
             nodes = list(example_rows.nodes_seen(con))
             written = lake.replace(f"{line.name}/examples", con.sql(query).to_arrow_reader(BATCH_ROWS), days)
+            lake.view(con, "written", f"{line.name}/examples", days[0], days[-1], empty_if_absent=True)
+            cold = example_rows.cold_starts(con, declared, "written")
         _add_nodes(context.instance, declared, nodes)
-        yield from record_days(context, written, inputs, {"segment_nodes": len(nodes)})
+        by_day = {day: {"cold_starts": dg.MetadataValue.json(shares)} for day, shares in cold.items()}
+        yield from record_days(context, written, inputs, {"segment_nodes": len(nodes)}, by_day)
 
     return examples
 

@@ -165,6 +165,19 @@ def _join(
                AND view_{view.name}.ds = observations.ds + {offset.days}"""
 
 
+def cold_starts(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, examples: str
+) -> dict[dt.date, dict[str, float]]:
+    """Of each day and each flag the share of its examples of whose entity the view knew nothing."""
+    flags = [f"{view.name}.{view.flag}" for view in declared.views.values() if view.flag]
+    flags = [name for name in flags if name in declared.features]
+    if not flags:
+        return {}
+    shares = ", ".join(f"avg({identifier(name)})" for name in flags)
+    found = con.execute(f"SELECT ds, {shares} FROM {examples} GROUP BY ds").fetchall()
+    return {day: dict(zip(flags, values, strict=True)) for day, *values in found}
+
+
 def nodes_seen(con: duckdb.DuckDBPyConnection) -> Iterable[str]:
     """All segment nodes of the `observations`, parents first."""
     leaves = [row[0] for row in con.execute("SELECT DISTINCT segment FROM observations ORDER BY 1").fetchall()]

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pyarrow as pa
 
@@ -96,6 +97,12 @@ def test_a_training_set_of_the_past_does_not_change_with_what_arrives_later(tmp_
     assert superseded.num_rows == len(corrected)
     assert set(superseded["superseded_at"].to_pylist()) == {told}
     assert len(station.ids(day(3))) == 45
+    told = station.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(["greeted", "examples"]), asset_partitions=[str(day(0))]), limit=1
+    ).records[0]
+    assert told.asset_materialization is not None
+    (shares,) = told.asset_materialization.metadata["cold_starts"].value.values()
+    assert 0 < shares < 0.3, "the first orders of two cities"
 
     for cut, table in zip(cuts, before, strict=True):
         again = training_set(station, cut)
