@@ -1,13 +1,14 @@
 """The assets of features: a snapshot of each view, and for each line its examples and their labels, a partition a day."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 import duckdb
 
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine, DeclaredStream
+from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.events.assets import partitions, stream_version
 from factory_assets.features import catalogue, snapshots
@@ -16,7 +17,7 @@ from factory_assets.features import labels as label_rows
 from factory_assets.features.history import Load
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
-from factory_resources.lake import BATCH_ROWS, Lake
+from factory_resources.lake import Lake, Written
 
 GROUP = "features"
 
@@ -44,6 +45,14 @@ def loader(lake: Lake, con: duckdb.DuckDBPyConnection) -> Load:
 def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataValue]:
     """Definition metadata that shows features as a table on the asset page."""
     return {"features": dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])}
+
+
+def _written(
+    lake: Lake, con: duckdb.DuckDBPyConnection, table: str, query: str, days: Sequence[dt.date], order: Sequence[str]
+) -> Written:
+    """Compute days as the table `built`, which spills where memory ends, and write it a stretch at a time."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE built AS {query}").fetchall()
+    return lake.replace_from(con, table, "built", days, ", ".join(["ds", *map(identifier, order)]))
 
 
 def view_asset(view: View, declared: DeclaredStream, records: Iterable[Mapping[str, str]]) -> dg.AssetsDefinition:
@@ -74,8 +83,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Iterable[Mapping[s
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
             query = snapshots.snapshot(con, view, declared, days, loader(lake, con))
-            rows = con.sql(query).to_arrow_reader(BATCH_ROWS)
-            written = lake.replace(f"features/{view.name}", rows, days)
+            written = _written(lake, con, f"features/{view.name}", query, days, view.entity)
         yield from record_days(context, written, inputs)
 
     return snapshot
@@ -135,9 +143,8 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             query = example_rows.build(con, declared, days, loader(lake, con))
             nodes = list(example_rows.nodes_seen(con))
-            written = lake.replace(f"{line.name}/examples", con.sql(query).to_arrow_reader(BATCH_ROWS), days)
-            lake.view(con, "written", f"{line.name}/examples", days[0], days[-1], empty_if_absent=True)
-            cold = example_rows.cold_starts(con, declared, "written")
+            written = _written(lake, con, f"{line.name}/examples", query, days, ["observed_at", "example_id"])
+            cold = example_rows.cold_starts(con, declared, "built")
         _add_nodes(context.instance, declared, nodes)
         by_day = {day: {"cold_starts": dg.MetadataValue.json(shares)} for day, shares in cold.items()}
         yield from record_days(context, written, inputs, {"segment_nodes": len(nodes)}, by_day)
@@ -187,7 +194,7 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, passed)
         with engine.connect() as con:
             query = label_rows.build(con, declared, days, through, loader(lake, con))
-            written = lake.replace(f"{line.name}/labels", con.sql(query).to_arrow_reader(BATCH_ROWS), days)
+            written = _written(lake, con, f"{line.name}/labels", query, days, ["example_id"])
         yield from record_days(context, written, inputs, {"labels_known_through": str(through)})
 
     return labels

@@ -57,8 +57,7 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
         f"observations.{identifier(name)}" for name in ("example_id", "segment", "observed_at", *_kept(declared))
     ]
     columns += [f"{of_views[name]} AS {identifier(name)}" for name in declared.features if name in of_views]
-    return f"""SELECT {", ".join(columns)}, observations.ds FROM observations {joins}
-               ORDER BY observations.ds, observations.observed_at, observations.example_id"""
+    return f"SELECT {', '.join(columns)}, observations.ds FROM observations {joins}"
 
 
 def _joined(view: View) -> dict[str, str]:

@@ -71,7 +71,7 @@ def build(
     close = f"TIMESTAMP '{through + dt.timedelta(days=1)}'"
     query = _of_events(declared, days) if declared.line.label.expression else _of_entities(con, declared, days)
     known = f"label IS NOT NULL AND known_at <= {close} AND coalesce(superseded_at > known_at, true)"
-    return f"SELECT example_id, label, known_at, superseded_at, ds FROM ({query}) WHERE {known} ORDER BY ds, example_id"
+    return f"SELECT example_id, label, known_at, superseded_at, ds FROM ({query}) WHERE {known}"
 
 
 def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:

@@ -27,4 +27,4 @@ def snapshot(
     compute(con, view, "history", "(SELECT obs, entity, t FROM closes)", "snapshot", same_stream=False)
     columns = ", ".join(identifier(name) for name in view.names)
     return f"""SELECT {keys_of(view.entity)}, {columns}, ds
-               FROM closes JOIN snapshot USING (obs) ORDER BY ds, entity"""
+               FROM closes JOIN snapshot USING (obs)"""

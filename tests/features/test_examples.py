@@ -50,7 +50,9 @@ def built(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Worlds, days: Sequence[dt.date] = DAYS
 ) -> pa.Table:
     load = loader(con, stored(con, declared, events))
-    return con.sql(examples.build(con, declared, days, load)).to_arrow_table()
+    return con.sql(
+        f"FROM ({examples.build(con, declared, days, load)}) ORDER BY ds, observed_at, example_id"
+    ).to_arrow_table()
 
 
 def of_view(one: View, events: Worlds, entity: Any, t: dt.datetime, current: Event | None) -> dict[str, Any]:
