@@ -14,7 +14,6 @@ import datetime as dt
 import json
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
+from features_at_scale import median
 from raw_to_examples import Cost, console, costing
 from rich.table import Table
 
@@ -225,10 +225,6 @@ def measured(
     return {name: median(costs) for name, costs in found.items()}, missing
 
 
-def median(costs: list[Cost]) -> Cost:
-    return Cost(*(statistics.median(getattr(cost, part) for cost in costs) for part in ("seconds", "cpu", "peak")))
-
-
 def written(home: Path, name: str) -> Path:
     return home / f"{name.replace(' ', '-')}.parquet"
 
@@ -245,6 +241,7 @@ def ours(home: Path, turn: int) -> Cost:
     declared = catalogue.resolve(catalogue.lines["paid"])
     lake, days = Lake(root=str(home / "lake")), [FIRST + dt.timedelta(days=day) for day in range(DAYS)]
     with costing() as cost, Engine().connect() as con:
+        con.execute("SET enable_progress_bar = false")
         query = examples.build(con, declared, days, loader(lake, con))
         lake.replace(f"paid/examples_{turn}", con.sql(query).to_arrow_reader(BATCH_ROWS), days)
     return cost
@@ -257,6 +254,7 @@ def bare(home: Path, join: str) -> Cost:
     fresh = "o.event_timestamp < f.known_at + INTERVAL 1 DAY"
     chosen = ", ".join(f"CASE WHEN {fresh} THEN f.{name} END AS {name}" for name in FEATURES)
     with costing() as cost, Engine().connect() as con:
+        con.execute("SET enable_progress_bar = false")
         con.execute(
             f"""COPY (SELECT o.*, {chosen} FROM read_parquet('{home}/observations.parquet') o
                       {BARE[join].format(snapshots=f"read_parquet('{home}/snapshots.parquet') f")})
