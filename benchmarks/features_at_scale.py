@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/features_at_scale.py [--halves 1 --halves 2] [--memory 1GB] [DATA]
 
-The events of half a year of card transactions (183 days, 1.75 million rows), and of as many shifted copies of it as asked
-for, are made once. Measured are their examples: 15 features by `examples.build`, written as a Delta table by day with a
-content hash a day, all days at once. The peer is one DuckDB query that computes the same features from the source's files and
-writes one Parquet file, in no order. Both have the same limit of memory, take turns, and run in a process of their own.
+The events of half a year of card transactions (183 days, 1.75 million rows), and of as many shifted copies of it as are
+asked for, are made once. Measured are their examples: 15 features by `examples.build`, written as a Delta table by day
+with a content hash a day, all days at once. The peer is one DuckDB query that computes the same features from the
+source's files and writes one Parquet file, in no order. Both have the same limit of memory, take turns, and run in a
+process of their own.
 """
 
 import datetime as dt
@@ -32,7 +33,7 @@ LINE = "card_fraud"
 
 @dataclass
 class Scale:
-    """The costs of one amount of data, each turn's; `computed` is how much of our seconds passed before the first row."""
+    """The costs of one amount of data, each turn's; `computed` are our seconds before the first row."""
 
     halves: int
     rows: int
@@ -43,7 +44,7 @@ class Scale:
 
 def run(
     data: Annotated[Path, typer.Argument(help="Folder of the raw Parquet files.")] = DATA,
-    halves: Annotated[list[int], typer.Option(help="Half years of data; give it again for another size.")] = [1, 2],  # noqa: B006
+    halves: Annotated[list[int], typer.Option(help="Half years of data; as often as sizes.")] = [1, 2],  # noqa: B006
     memory: Annotated[str, typer.Option(help="Memory of a query before it spills.")] = "1GB",
     repeat: Annotated[int, typer.Option(help="How often each is measured; the median counts.")] = 3,
 ) -> None:
@@ -183,8 +184,8 @@ def show(scales: list[Scale], memory: str) -> None:
     for smaller, larger in itertools.pairwise(scales):
         times, grown = larger.rows / smaller.rows, []
         for name, before, after in (("bare query", smaller.peer, larger.peer), ("ours", smaller.ours, larger.ours)):
-            cost = median(after).cpu / median(before).cpu
-            grown.append(f"{name} {cost:.2f} times the CPU seconds, rows^{math.log(cost) / math.log(times):.2f}")
+            growth = median(after).cpu / median(before).cpu
+            grown.append(f"{name} {growth:.2f} times the CPU seconds, rows^{math.log(growth) / math.log(times):.2f}")
         # Of a busy machine's two clocks this is the one that others slow less.
         console.print(f"{times:.3g} times the rows: {'; '.join(grown)}", highlight=False)
 

@@ -1,13 +1,13 @@
-"""What does joining daily snapshots of features to observations cost, against Feast's point-in-time join on the same tables?
+"""What does joining daily snapshots of features to observations cost, against Feast's join of the same tables?
 
     .venv/bin/python benchmarks/point_in_time_join.py [--rows 20000 --rows 200000] [--feast-venv FOLDER]
 
-5,000 entities have six features at the close of each of 146 days, 19 days in 20; observations are at random moments. Each
-gets the values of the previous day's close, or none. Ours is a declared line whose view is listed in `snapshot`: two Delta
-tables by day are read, a third is written with a content hash a day. Feast (DuckDB offline store, an environment of its own)
-and bare queries read the same rows from two Parquet files and write a third; a snapshot is known from the next
-midnight on. A view of Feast's has a time to live: a day is our rule, a year lets older snapshots answer. All take turns,
-each in a process of its own, and every value is compared.
+5,000 entities have six features at the close of each of 146 days, 19 days in 20; observations are at random moments.
+Each gets the values of the previous day's close, or none. Ours is a declared line whose view is listed in `snapshot`:
+two Delta tables by day are read, a third is written with a content hash a day. Feast (DuckDB offline store, an
+environment of its own) and bare queries read the same rows from two Parquet files and write a third; a snapshot is known
+from the next midnight on. A view of Feast's has a time to live: a day is our rule, a year lets older snapshots answer.
+All take turns, each in a process of its own, and every value is compared.
 """
 
 import datetime as dt
@@ -42,8 +42,8 @@ WINDOWS = ("1d", "7d", "28d")
 FEATURES = tuple(f"{aggregate}_{window}" for aggregate in AGGREGATES for window in WINDOWS)
 #: Days that a snapshot of Feast's lives: one, as ours do, and as good as ever.
 LIVES = {"Feast, ttl a day": 1, "Feast, ttl a year": 365}
-#: Bytes that Feast holds: an observation together with an earlier snapshot that still lives, the observation itself, and its
-#: environment. Measured as 2.4 GB for 200,000 rows of 73 earlier snapshots, 0.6 GB for 20,000, and with one each 0.6 GB.
+#: Bytes that Feast holds: an observation together with an earlier snapshot that still lives, the observation itself,
+#: and its environment. Measured as 2.3 GB for 200,000 rows of 73 earlier snapshots, 0.7 GB for 20,000; 0.5 GB with one.
 PAIR, ROW, ENVIRONMENT = 125, 700, 0.4e9
 #: One query: the latest snapshot before a moment as an engine finds it, and as ours, by the day itself.
 BARE = {
@@ -117,7 +117,7 @@ class Difference:
 
 
 def run(
-    rows: Annotated[list[int], typer.Option(help="Observations; give it again for another size.")] = [20_000, 200_000],  # noqa: B006
+    rows: Annotated[list[int], typer.Option(help="Observations; as often as sizes.")] = [20_000, 200_000],  # noqa: B006
     feast_venv: Annotated[Path | None, typer.Option(help="Feast's environment; made there if it is absent.")] = None,
     repeat: Annotated[int, typer.Option(help="How often each is measured; the median counts.")] = 3,
     memory: Annotated[float, typer.Option(help="GB that Feast may need; 0: three quarters of what is available.")] = 0,
