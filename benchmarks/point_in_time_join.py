@@ -5,8 +5,8 @@
 5,000 entities have six features at the close of each of 146 days, 19 days in 20; observations are at random moments.
 Each gets the values of the previous day's close, or none. Ours is a declared line whose view is listed in `snapshot`:
 two Delta tables by day are read, a third is written with a content hash a day. Feast (DuckDB offline store, an
-environment of its own) and bare queries read the same rows from two Parquet files and write a third; a snapshot is known
-from the next midnight on. A view of Feast's has a time to live: a day is our rule, a year lets older snapshots answer.
+environment of its own) and bare queries read the same rows from two Parquet files and write a third; a snapshot
+is known from the next midnight on. A view of Feast's has a time to live: a day is our rule, a year lets older snapshots answer.
 All take turns, each in a process of its own, and every value is compared.
 """
 
@@ -170,7 +170,7 @@ def needed(rows: int, life: int) -> float:
 
 
 def simulate(home: Path, rows: int) -> int:
-    """Write declarations, `payments/events` and `features/habit` to the lake and the same rows as Parquet for the others."""
+    """Write declarations, both tables of the lake, and the same rows as Parquet for the others; returns snapshots."""
     from factory_resources.lake import Lake
 
     (home / "declarations").mkdir(parents=True)

@@ -153,7 +153,7 @@ def differing(deployment: "Deployment", out: Path) -> int:
 
 
 def compared(con: duckdb.DuckDBPyConnection, out: Path) -> int:
-    """Rows of the view `examples` whose 14 features are not those of the bare query, or that only one of the two has."""
+    """Rows of the view `examples` whose 14 features are not the bare query's, or that only one of the two has."""
     pairs = [("is_weekend", "weekend"), ("is_night", "night")]
     for days in (1, 7, 30):
         pairs += [
