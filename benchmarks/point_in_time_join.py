@@ -6,8 +6,8 @@
 Each gets the values of the previous day's close, or none. Ours is a declared line whose view is listed in `snapshot`:
 two Delta tables by day are read, a third is written with a content hash a day. Feast (DuckDB offline store, an
 environment of its own) and bare queries read the same rows from two Parquet files and write a third; a snapshot
-is known from the next midnight on. A view of Feast's has a time to live: a day is our rule, a year lets older snapshots answer.
-All take turns, each in a process of its own, and every value is compared.
+is known from the next midnight on. A view of Feast's has a time to live: a day is our rule, a year lets older snapshots
+answer. All take turns, each in a process of its own, and every value is compared.
 """
 
 import datetime as dt
