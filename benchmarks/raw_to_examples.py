@@ -146,24 +146,29 @@ def deployed(events: str) -> "Deployment":
 
 
 def differing(deployment: "Deployment", out: Path) -> int:
-    """Rows whose 14 features are not those of the bare query, or that only one of the two has."""
+    """Rows of the line's examples that are not those of the bare query."""
     with duckdb.connect(":memory:") as con:
         deployment.lake.view(con, "examples", "card_fraud/examples")
-        pairs = [("is_weekend", "weekend"), ("is_night", "night")]
-        for days in (1, 7, 30):
-            pairs += [
-                (f"customer_spending.tx_count_{days}d", f"customer_count_{days}"),
-                (f"customer_spending.amount_{days}d", f"customer_amount_{days}"),
-                (f"terminal_risk.tx_count_{days}d", f"terminal_count_{days}"),
-                (f"terminal_risk.risk_{days}d", f"terminal_risk_{days}"),
-            ]
-        # Sums of doubles in two orders of addition may differ in the last bits.
-        wrong = " OR ".join(
-            f'NOT coalesce(abs("{ours}"::DOUBLE - {theirs}::DOUBLE) < 1e-9, false)' for ours, theirs in pairs
-        )
-        query = f"""SELECT count(*) FROM examples FULL JOIN read_parquet('{out}') AS bare
-                    ON example_id = TRANSACTION_ID WHERE {wrong}"""
-        return int(con.execute(query).fetchall()[0][0])
+        return compared(con, out)
+
+
+def compared(con: duckdb.DuckDBPyConnection, out: Path) -> int:
+    """Rows of the view `examples` whose 14 features are not the bare query's, or that only one of the two has."""
+    pairs = [("is_weekend", "weekend"), ("is_night", "night")]
+    for days in (1, 7, 30):
+        pairs += [
+            (f"customer_spending.tx_count_{days}d", f"customer_count_{days}"),
+            (f"customer_spending.amount_{days}d", f"customer_amount_{days}"),
+            (f"terminal_risk.tx_count_{days}d", f"terminal_count_{days}"),
+            (f"terminal_risk.risk_{days}d", f"terminal_risk_{days}"),
+        ]
+    # Sums of doubles in two orders of addition may differ in the last bits.
+    wrong = " OR ".join(
+        f'NOT coalesce(abs("{ours}"::DOUBLE - {theirs}::DOUBLE) < 1e-9, false)' for ours, theirs in pairs
+    )
+    query = f"""SELECT count(*) FROM examples FULL JOIN read_parquet('{out}') AS bare
+                ON example_id = TRANSACTION_ID WHERE {wrong}"""
+    return int(con.execute(query).fetchall()[0][0])
 
 
 def show(title: str, rows: int, peer: list[Cost], stations: dict[str, Cost]) -> None:

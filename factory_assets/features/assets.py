@@ -47,7 +47,7 @@ def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataVa
     return {"features": dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])}
 
 
-def _written(
+def replace_computed(
     lake: Lake, con: duckdb.DuckDBPyConnection, table: str, query: str, days: Sequence[dt.date], order: Sequence[str]
 ) -> Written:
     """Compute days as the table `built`, which spills where memory ends, and write it a stretch at a time."""
@@ -83,7 +83,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Iterable[Mapping[s
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
             query = snapshots.snapshot(con, view, declared, days, loader(lake, con))
-            written = _written(lake, con, f"features/{view.name}", query, days, view.entity)
+            written = replace_computed(lake, con, f"features/{view.name}", query, days, view.entity)
         yield from record_days(context, written, inputs)
 
     return snapshot
@@ -143,7 +143,7 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             query = example_rows.build(con, declared, days, loader(lake, con))
             nodes = list(example_rows.nodes_seen(con))
-            written = _written(lake, con, f"{line.name}/examples", query, days, ["observed_at", "example_id"])
+            written = replace_computed(lake, con, f"{line.name}/examples", query, days, ["observed_at", "example_id"])
             cold = example_rows.cold_starts(con, declared, "built")
         _add_nodes(context.instance, declared, nodes)
         by_day = {day: {"cold_starts": dg.MetadataValue.json(shares)} for day, shares in cold.items()}
@@ -194,7 +194,7 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, passed)
         with engine.connect() as con:
             query = label_rows.build(con, declared, days, through, loader(lake, con))
-            written = _written(lake, con, f"{line.name}/labels", query, days, ["example_id"])
+            written = replace_computed(lake, con, f"{line.name}/labels", query, days, ["example_id"])
         yield from record_days(context, written, inputs, {"labels_known_through": str(through)})
 
     return labels
