@@ -55,7 +55,7 @@ def replace_computed(
     return lake.replace_from(con, table, "built", days, ", ".join(["ds", *map(identifier, order)]))
 
 
-def view_asset(view: View, declared: DeclaredStream, records: Iterable[Mapping[str, str]]) -> dg.AssetsDefinition:
+def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[str, str]]) -> dg.AssetsDefinition:
     """records: what the catalogue tells of each feature, for the asset page."""
     key = dg.AssetKey(["features", view.name])
 
@@ -71,7 +71,8 @@ def view_asset(view: View, declared: DeclaredStream, records: Iterable[Mapping[s
         description=f"{view.description}\n\nValues of each {' and '.join(view.entity)} at the close of the day (UTC), for those "
         f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(
-            {key: declared.types[key] for key in view.entity} | dict.fromkeys(view.names, "double"), view.features
+            {key: declared.types[key] for key in view.entity} | dict.fromkeys(view.names, "double"),
+            {record["feature"].partition(".")[2]: record.get("definition", "") for record in records},
         )
         | listed(records),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=view.freshness)
