@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import ColumnProperties, DeltaTable, Schema, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType
 from pydantic import Field
@@ -138,6 +138,7 @@ class Lake(dg.ConfigurableResource):
                     partition_by=[DAY],
                     predicate=None if retyped else _days_predicate(days),
                     schema_mode="overwrite" if retyped else "merge",
+                    writer_properties=_encoding(reader.schema),
                     storage_options=self.storage_options or None,
                 )
             except Exception:
@@ -257,6 +258,14 @@ def _stretches(days: Sequence[dt.date], rows: Mapping[dt.date, int]) -> Iterator
             stretch, held = [], rows.get(day, 0)
         stretch.append(day)
     yield stretch
+
+
+def _encoding(schema: pa.Schema) -> WriterProperties:
+    """How files are encoded. To look each number up in a dictionary takes half the time of a write, and saves no bytes."""
+    plain = ColumnProperties(dictionary_enabled=False)
+    looked_up = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_nested)
+    numbers = {column.name: plain for column in schema if not any(kind(column.type) for kind in looked_up)}
+    return WriterProperties(compression="SNAPPY", column_properties=numbers)
 
 
 def _types(schema: Schema) -> dict[str, str]:
