@@ -96,8 +96,8 @@ def replicate(source: Path, into: Path, halves: int) -> int:
     return int(rows) * halves
 
 
-def bare(files: str, out: Path) -> str:
-    """The 14 features in one query, written as they are published."""
+def bare(files: str, out: Path, by_day: bool = False) -> str:
+    """The 14 features in one query, written as they are published: one file in no order, or sorted files by day."""
     customer = "PARTITION BY CUSTOMER_ID ORDER BY TX_DATETIME"
     terminal = "PARTITION BY TERMINAL_ID ORDER BY TX_DATETIME"
     chosen, windows = [], []
@@ -113,10 +113,12 @@ def bare(files: str, out: Path) -> str:
             f"count(*) OVER t{days} AS terminal_count_{days}, "
             f"coalesce(avg(TX_FRAUD) OVER t{days}, 0) AS terminal_risk_{days}",
         ]
-    return f"""COPY (SELECT TRANSACTION_ID, TX_DATETIME, CUSTOMER_ID, TERMINAL_ID, TX_AMOUNT, TX_FRAUD,
+    order = "ORDER BY TX_DATETIME, TRANSACTION_ID" if by_day else ""
+    options = "FORMAT parquet" + (", PARTITION_BY (ds), OVERWRITE" if by_day else "")
+    return f"""COPY (SELECT TX_DATETIME::DATE AS ds, TRANSACTION_ID, TX_DATETIME, CUSTOMER_ID, TERMINAL_ID, TX_AMOUNT, TX_FRAUD,
                             isodow(TX_DATETIME) >= 6 AS weekend, hour(TX_DATETIME) <= 6 AS night, {", ".join(chosen)}
                      FROM (SELECT * REPLACE (TX_DATETIME::TIMESTAMP AS TX_DATETIME) FROM read_parquet('{files}'))
-                     WINDOW {", ".join(windows)}) TO '{out}' (FORMAT parquet)"""
+                     WINDOW {", ".join(windows)} {order}) TO '{out}' ({options})"""
 
 
 def declare(folder: Path, data: Path, last: dt.date) -> None:

@@ -143,8 +143,8 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
             query = example_rows.build(con, declared, days, loader(lake, con))
-            nodes = list(example_rows.nodes_seen(con))
             written = replace_computed(lake, con, f"{line.name}/examples", query, days, ["observed_at", "example_id"])
+            nodes = list(example_rows.nodes_seen(con, "built"))
             cold = example_rows.cold_starts(con, declared, "built")
         _add_nodes(context.instance, declared, nodes)
         by_day = {day: {"cold_starts": dg.MetadataValue.json(shares)} for day, shares in cold.items()}

@@ -15,8 +15,9 @@ from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.view import View
 from factory_assets.features import history, segments
+from factory_assets.features.aggregates import columns_read, entity_of, filled
 from factory_assets.features.history import Load
-from factory_assets.features.windows import active_entities, columns_read, compute, entity_of, filled
+from factory_assets.features.windows import Along, active_entities, along, compute, passed
 
 
 def fresh_views(declared: DeclaredLine) -> list[View]:
@@ -48,16 +49,31 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
     """
     for stream, back in lookback(declared).items():
         load_events(con, declared, stream, days[0] - dt.timedelta(days=back), days[-1], load)
-    observe(con, declared, days)
-    joins = " ".join(_join(con, declared, view, days, load) for view in declared.views.values())
-    of_views = {
-        f"{view.name}.{name}": value for view in declared.views.values() for name, value in _joined(view).items()
-    }
+    passing = _along(con, declared)
+    if not passing or len(passing) < len(fresh_views(declared)):
+        observe(con, declared, days)
+    joins: list[str] = []
+    of_views: dict[str, str] = {}
+    for view in declared.views.values():
+        values = passing[view.name].values if view.name in passing else _joined(view)
+        of_views |= {f"{view.name}.{name}": value for name, value in values.items()}
+        if view.name not in passing:
+            joins.append(_join(con, declared, view, days, load))
     columns = [
         f"observations.{identifier(name)}" for name in ("example_id", "segment", "observed_at", *_kept(declared))
     ]
     columns += [f"{of_views[name]} AS {identifier(name)}" for name in declared.features if name in of_views]
-    return f"SELECT {', '.join(columns)}, observations.ds FROM observations {joins}"
+    observations = "observations"
+    if passing:
+        observations = f"({_observations(declared, _events(declared, days, list(passing.values())))}) AS observations"
+    return f"SELECT {', '.join(columns)}, observations.ds FROM {observations} {' '.join(joins)}"
+
+
+def _along(con: duckdb.DuckDBPyConnection, declared: DeclaredLine) -> dict[str, Along]:
+    """Views of the observed events themselves that one pass over these computes, sparing a table and a join each."""
+    stream = declared.line.observe.stream
+    found = {view.name: along(con, view, f"events_{stream}") for view in fresh_views(declared) if view.stream == stream}
+    return {name: view for name, view in found.items() if view is not None}
 
 
 def _joined(view: View) -> dict[str, str]:
@@ -102,17 +118,23 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
 def observe(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> None:
     """Create the table `observations` from `events_<stream>`: obs, example_id, segment, observed_at, columns, ds."""
     observations = _entities(con, declared, days) if declared.line.observe.entity else _events(declared, days)
-    segment = segments.leaf_key(declared.line.segments.levels)
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE observations AS SELECT *, {segment} AS segment FROM ({observations})"
-    ).fetchall()
+    con.execute(f"CREATE OR REPLACE TEMP TABLE observations AS {_observations(declared, observations)}").fetchall()
 
 
-def _events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
+def _observations(declared: DeclaredLine, rows: str) -> str:
+    return f"SELECT *, {segments.leaf_key(declared.line.segments.levels)} AS segment FROM ({rows})"
+
+
+def _events(declared: DeclaredLine, days: Sequence[dt.date], along: Sequence[Along] = ()) -> str:
+    """Query for the observed events, with the columns that the views along them are made of."""
     stream = declared.observed.stream
-    kept = "".join(f"{identifier(name)}, " for name in _kept(declared))
-    return f"""SELECT rowid AS obs, {identifier(stream.id)} AS example_id, event_time AS observed_at, {kept} ds
-               FROM events_{stream.name}
+    columns = list(map(identifier, _kept(declared)))
+    rows = f"SELECT *, rowid AS obs FROM events_{stream.name}"
+    if along:
+        columns += ["event_time", *(column for view in along for column in view.asked)]
+        rows = passed(f"events_{stream.name}", along)
+    return f"""SELECT obs, {identifier(stream.id)} AS example_id, event_time AS observed_at, {", ".join([*columns, "ds"])}
+               FROM ({rows})
                WHERE original AND ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
                  AND {expressions.condition(declared.line.observe.where)}"""
 
@@ -177,7 +199,7 @@ def cold_starts(
     return {day: dict(zip(flags, values, strict=True)) for day, *values in found}
 
 
-def nodes_seen(con: duckdb.DuckDBPyConnection) -> Iterable[str]:
-    """All segment nodes of the `observations`, parents first."""
-    leaves = [row[0] for row in con.execute("SELECT DISTINCT segment FROM observations ORDER BY 1").fetchall()]
+def nodes_seen(con: duckdb.DuckDBPyConnection, examples: str) -> Iterable[str]:
+    """All segment nodes of the examples, parents first."""
+    leaves = [row[0] for row in con.execute(f"SELECT DISTINCT segment FROM {examples} ORDER BY 1").fetchall()]
     return segments.tree(leaves)

@@ -17,9 +17,10 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.features import history
+from factory_assets.features.aggregates import columns_read
 from factory_assets.features.examples import fresh_views, snapshot_offset
 from factory_assets.features.history import Load
-from factory_assets.features.windows import columns_read, compute, interval
+from factory_assets.features.windows import compute, interval
 
 #: Observations that are looked at in a run.
 SAMPLE = 200

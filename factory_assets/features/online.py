@@ -20,18 +20,10 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.features import history
+from factory_assets.features.aggregates import ROUNDING, SEEN, Feature, columns_read, features, value_columns, value_of
 from factory_assets.features.examples import fresh_views, lookback
 from factory_assets.features.history import Load
-from factory_assets.features.windows import (
-    ROUNDING,
-    SEEN,
-    Feature,
-    columns_read,
-    features,
-    placed,
-    value_columns,
-    value_of,
-)
+from factory_assets.features.windows import placed
 
 Values = list[Any]
 EPOCH = dt.datetime(1970, 1, 1)

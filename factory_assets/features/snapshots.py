@@ -10,8 +10,9 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.features import history
+from factory_assets.features.aggregates import columns_read, keys_of
 from factory_assets.features.history import Load
-from factory_assets.features.windows import active_entities, columns_read, compute, keys_of
+from factory_assets.features.windows import active_entities, compute
 
 
 def snapshot(

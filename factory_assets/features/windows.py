@@ -14,56 +14,34 @@ in tests/oracles holds both to the rule, value for value.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
-from factory_assets.declarations.expressions import Aggregate, identifier
+from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
+from factory_assets.features.aggregates import entity_of, filled, results, value_columns
 
 MICROSECOND = dt.timedelta(microseconds=1)
-#: Variance below this share of the mean square is what rounding leaves of equal values.
-ROUNDING = 1e-13
+#: SQL of a column as it is, or of a number.
+PLAIN = re.compile(r'\(?("[^"]*"|event_time|rowid|\d+)\)?')
 
 
 @dataclass(frozen=True)
-class Feature:
-    """One column of a view over a window. `column` is what is aggregated, among the placed events."""
+class Along:
+    """A view computed along the events of a stream, for each as it is observed, as parts of one query over them.
 
-    name: str
-    aggregate: Aggregate
-    column: str
-    window: dt.timedelta
+    given: columns made of an event alone. asked: aggregates over windows by column, and the windows. values: SQL of every feature.
+    """
 
-    @property
-    def counts(self) -> bool:
-        """Whether no event makes it 0."""
-        return self.aggregate.function in ("count", "distinct", "approx_distinct")
-
-
-def interval(span: dt.timedelta) -> str:
-    """A length as SQL, exact to the microsecond."""
-    return f"to_microseconds({span // MICROSECOND})"
-
-
-def entity_of(keys: Sequence[str], relation: str = "") -> str:
-    """SQL of an entity: its column, or a struct of its columns; null where one of them is."""
-    named = {key: f"{relation}{identifier(key)}" for key in keys}
-    if len(keys) == 1:
-        return named[keys[0]]
-    given = " AND ".join(f"{value} IS NOT NULL" for value in named.values())
-    packed = ", ".join(f"{identifier(key)} := {value}" for key, value in named.items())
-    return f"CASE WHEN {given} THEN struct_pack({packed}) END"
-
-
-def keys_of(keys: Sequence[str]) -> str:
-    """The columns of `entity`, as a list to select."""
-    if len(keys) == 1:
-        return f"entity AS {identifier(keys[0])}"
-    return ", ".join(f"entity.{identifier(key)} AS {identifier(key)}" for key in keys)
+    given: list[str]
+    asked: dict[str, str]
+    windows: list[str]
+    values: dict[str, str]
 
 
 def compute(
@@ -78,11 +56,14 @@ def compute(
         events serves both, and `into` may hold rows for events that are not observed. Only then is there a current
         event for `include_current` to include.
     """
+    if same_stream and (found := along(con, view, events)):
+        query = f"SELECT obs, {_named(found.values)} FROM ({passed(events, [found])}) AS observations"
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {query}").fetchall()
+        return
     con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS {placed(view, events)}")
-    surprising = "coalesce(bool_or(known_at > u OR superseded_at < TIMESTAMP 'infinity'), false)"
-    surprises = con.execute(f"SELECT {surprising} FROM placed").fetchall()[0][0]
-    windows = _by_windows(view, observations, same_stream, surprises)
-    if not surprises:
+    survey = _survey(con, view, "placed", {name: name for name in _given(view)})
+    windows = _by_windows(view, observations, same_stream, survey)
+    if not survey.surprises:
         con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_completed(view, windows)}").fetchall()
         return
     con.execute(f"CREATE OR REPLACE TEMP TABLE seen AS {windows}").fetchall()
@@ -92,58 +73,105 @@ def compute(
     con.execute("DROP TABLE seen").fetchall()
 
 
-def value_of(view: View, aggregate: Aggregate) -> str:
-    """SQL of what an aggregate looks at in one event, null where the event does not count."""
-    conditions = [part for part in (expressions.sql(view.where) if view.where else None, aggregate.where) if part]
-    value = aggregate.argument or "1"
-    if aggregate.function == "time_since_last":
-        conditions += [f"{aggregate.argument} IS NOT NULL"] if aggregate.argument else []
-        value = "event_time"
-    return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END" if conditions else value
+def along(con: duckdb.DuckDBPyConnection, view: View, events: str) -> Along | None:
+    """How `passed` computes a view for each event of its own stream.
+
+    events: as for `compute`. None if any was known late, holds no longer or has no entity.
+    """
+    own, given = {}, []
+    for name, value in _given(view).items():
+        # What a sort carries is copied: a column that is there already is not given another name.
+        own[name] = value if PLAIN.fullmatch(value) else identifier(f"{view.name}.{name}")
+        given += [] if own[name] == value else [f"{value} AS {own[name]}"]
+    survey = _survey(con, view, f"(SELECT {', '.join(['*', *given])} FROM {events})", own)
+    if survey.surprises or not survey.whole:
+        return None
+    asked = _Asked("*", survey.full, f"{view.name}.")
+    made = results(view, lambda feature: own[feature.column], "event_time", "observations.event_time", asked)
+    return Along(
+        given=given,
+        asked=asked.over(lambda window: identifier(f"{view.name}.{_over(window)}")),
+        windows=[
+            f"{identifier(f'{view.name}.{name}')} AS (PARTITION BY {own['entity']} ORDER BY event_time {frame})"
+            for name, frame in _frames(view, same_stream=True).items()
+        ],
+        values=filled(view, made),
+    )
 
 
-def value_columns(view: View) -> dict[str, str]:
-    """The distinct values that the view's aggregates look at, and a column name for each."""
-    values = [value_of(view, expressions.aggregate(text)) for text in view.features.values()]
-    values += [value_of(view, SEEN)] if view.flag else []
-    return {value: f"a{index}" for index, value in enumerate(dict.fromkeys(values))}
+def passed(events: str, along: Sequence[Along]) -> str:
+    """Query for the events with `obs`, their number, and the columns that the views' values are made of."""
+    given = "".join(f", {column}" for view in along for column in view.given)
+    asked = "".join(f", {text} AS {column}" for view in along for column, text in view.asked.items())
+    windows = ", ".join(window for view in along for window in view.windows)
+    return f"SELECT *{asked} FROM (SELECT *, rowid AS obs{given} FROM {events}) WINDOW {windows}"
 
 
-#: What a view's flag asks: is there any event?
-SEEN = Aggregate("count", None, frozenset())
-
-
-def features(view: View) -> list[Feature]:
-    """Every feature over a window, in the order of `view.aggregated`."""
-    columns, found = value_columns(view), []
-    for feature, text in view.features.items():
-        aggregate = expressions.aggregate(text)
-        for window in view.windows:
-            name = f"{feature}_{format_duration(window)}"
-            found.append(Feature(name, aggregate, columns[value_of(view, aggregate)], window))
-    return found
-
-
-def columns_read(view: View) -> set[str]:
-    """Columns of the stream that the view is computed from, beside the times."""
-    read = {name for text in view.features.values() for name in expressions.aggregate(text).columns}
-    return {*view.entity, *read, *(expressions.columns(view.where) if view.where else ())}
-
-
-def _needed(view: View) -> list[Feature]:
-    """Features over a window, and the count of events that the flag stands on."""
-    flag = [Feature(view.flag, SEEN, value_columns(view)[value_of(view, SEEN)], max(view.windows))] if view.flag else []
-    return [*features(view), *flag]
+def interval(span: dt.timedelta) -> str:
+    """A length as SQL, exact to the microsecond."""
+    return f"to_microseconds({span // MICROSECOND})"
 
 
 def placed(view: View, events: str) -> str:
     """Events of an entity: number, entity, u, the times, what aggregates look at. Empty known_at: never known."""
-    values = ", ".join(f"{value} AS {column}" for value, column in value_columns(view).items())
-    entity = entity_of(view.entity)
-    return f"""SELECT rowid AS number, {entity} AS entity, event_time + {interval(view.delay)} AS u, event_time,
-                      coalesce(known_at, TIMESTAMP 'infinity') AS known_at,
-                      coalesce(superseded_at, TIMESTAMP 'infinity') AS superseded_at, {values}
-               FROM {events} WHERE {entity} IS NOT NULL"""
+    chosen = ", ".join(f"{value} AS {column}" for column, value in _given(view).items())
+    return f"SELECT {chosen} FROM {events} WHERE {entity_of(view.entity)} IS NOT NULL"
+
+
+def _given(view: View) -> dict[str, str]:
+    """What a view takes of an event, as column -> SQL."""
+    return {
+        "number": "rowid",
+        "entity": entity_of(view.entity),
+        "u": f"event_time + {interval(view.delay)}",
+        "event_time": "event_time",
+        "known_at": "coalesce(known_at, TIMESTAMP 'infinity')",
+        "superseded_at": "coalesce(superseded_at, TIMESTAMP 'infinity')",
+        **{column: value for value, column in value_columns(view).items()},
+    }
+
+
+class _Asked:
+    """Aggregates over windows, each asked for once; of what is there in every event, to count it is to count events."""
+
+    def __init__(self, event: str, full: Collection[str], prefix: str = ""):
+        """event: what to count for the number of events. prefix: of the columns' names."""
+        self._event, self._full, self._prefix = event, full, prefix
+        self.columns: dict[tuple[str, dt.timedelta], str] = {}
+
+    def __call__(self, text: str, window: dt.timedelta) -> str:
+        text = f"count({self._event})" if text in self._full else text
+        return self.columns.setdefault((text, window), identifier(f"{self._prefix}p{len(self.columns)}"))
+
+    def over(self, name: Callable[[dt.timedelta], str]) -> dict[str, str]:
+        """Column -> SQL. name: that of a window."""
+        return {column: f"{text} OVER {name(window)}" for (text, window), column in self.columns.items()}
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """surprises: whether an event was known late, or holds no longer. whole: whether each has an entity. full: counts that
+    are the number of events.
+    """
+
+    surprises: bool
+    whole: bool
+    full: frozenset[str]
+
+
+def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, own: Mapping[str, str]) -> _Survey:
+    """Look once at all events before they are sorted. own: SQL of each column of `_given` in the relation."""
+    asked = _Asked("*", ())
+    results(view, lambda feature: own[feature.column], own["u"], own["u"], asked)
+    texts = dict.fromkeys(text for text, _ in asked.columns)
+    counts = [text for text in texts if text.startswith("count(") and not text.startswith("count(DISTINCT")]
+    surprise = f"{own['known_at']} > {own['u']} OR {own['superseded_at']} < TIMESTAMP 'infinity'"
+    looked = [
+        f"coalesce(bool_or({surprise}), false)",
+        *(f"{text} = count(*)" for text in [f"count({own['entity']})", *counts]),
+    ]
+    surprises, whole, *full = con.execute(f"SELECT {', '.join(looked)} FROM {relation}").fetchall()[0]
+    return _Survey(surprises, whole, frozenset(text for text, same in zip(counts, full, strict=True) if same))
 
 
 def _frame(view: View, window: dt.timedelta, same_stream: bool) -> str:
@@ -161,9 +189,9 @@ def _frame_with_current(window: dt.timedelta) -> str:
     return f"RANGE BETWEEN {interval(window - MICROSECOND)} PRECEDING AND CURRENT ROW EXCLUDE TIES"
 
 
-def _by_windows(view: View, observations: str, same_stream: bool, surprises: bool) -> str:
+def _by_windows(view: View, observations: str, same_stream: bool, survey: _Survey) -> str:
     """Features by RANGE windows; with surprises, also whether a window saw `too_much`: what was not known at t, or void."""
-    columns = ["known_at", "superseded_at", *value_columns(view).values()]
+    columns = ["number", "known_at", "superseded_at", *value_columns(view).values()]
     if same_stream:
         timeline = f"SELECT number AS obs, entity, event_time AS moment, {', '.join(columns)} FROM placed"
     else:
@@ -171,22 +199,32 @@ def _by_windows(view: View, observations: str, same_stream: bool, surprises: boo
         timeline = f"""SELECT NULL::BIGINT AS obs, entity, u AS moment, {", ".join(columns)} FROM placed
                        UNION ALL BY NAME
                        SELECT obs, entity, t AS moment, {empty} FROM {observations} WHERE entity IS NOT NULL"""
-    current = view.include_current and same_stream
-    frames = {
-        _over(window): _frame_with_current(window) if current else _frame(view, window, same_stream)
-        for window in view.windows
-    }
-    chosen = [
-        _column(feature, feature.column, "moment", "moment", f" OVER {_over(feature.window)}")
-        for feature in _needed(view)
-    ]
-    if surprises:
+    asked, frames = _Asked("number", survey.full), _frames(view, same_stream)
+    made = results(view, lambda feature: feature.column, "moment", "moment", asked)
+    chosen, too_much = asked.over(_over), ""
+    if survey.surprises:
         # The observed event is no surprise to itself: the current row is outside this frame.
         frames["before"] = _frame(view, max(view.windows), same_stream)
         surprised = "max(known_at) OVER before > moment OR min(superseded_at) OVER before <= moment"
-        chosen.append(f"coalesce({surprised}, false) AS too_much")
+        chosen["too_much"] = f"coalesce({surprised}, false)"
+        too_much = ", too_much"
     windows = ", ".join(f"{name} AS (PARTITION BY entity ORDER BY moment {frame})" for name, frame in frames.items())
-    return f"SELECT obs, {', '.join(chosen)} FROM ({timeline}) WINDOW {windows} QUALIFY obs IS NOT NULL"
+    columns_over = ", ".join(f"{text} AS {column}" for column, text in chosen.items())
+    seen = f"SELECT obs, moment, {columns_over} FROM ({timeline}) WINDOW {windows} QUALIFY obs IS NOT NULL"
+    return f"SELECT obs, {_named(made)}{too_much} FROM ({seen})"
+
+
+def _frames(view: View, same_stream: bool) -> dict[str, str]:
+    """Every window of the view by name, as a frame."""
+    current = view.include_current and same_stream
+    return {
+        _over(window): _frame_with_current(window) if current else _frame(view, window, same_stream)
+        for window in view.windows
+    }
+
+
+def _named(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
 
 
 def _over(window: dt.timedelta) -> str:
@@ -204,85 +242,29 @@ def _by_join(view: View, observations: str, same_stream: bool) -> str:
     known = "e.event_time < o.t AND e.known_at <= o.t AND e.superseded_at > o.t"
     if view.include_current and same_stream:
         known = f"(({known}) OR e.number = o.obs)"
-    chosen = ", ".join(
-        _column(
-            feature, f"CASE WHEN e.u > o.t - {interval(feature.window)} THEN e.{feature.column} END", "e.u", "o.t", ""
-        )
-        for feature in _needed(view)
+    asked: dict[str, str] = {}
+    made = results(
+        view,
+        lambda feature: f"CASE WHEN e.u > o.t - {interval(feature.window)} THEN e.{feature.column} END",
+        "e.u",
+        "t",
+        lambda text, window: asked.setdefault(text, f"p{len(asked)}"),
     )
-    return f"""SELECT o.obs, {chosen}
+    chosen = ", ".join(f"{text} AS {column}" for text, column in asked.items())
+    seen = f"""SELECT o.obs, o.t, {chosen}
                FROM (SELECT obs, entity, t, unnest([epoch_us(t) {stretch}, epoch_us(t) {stretch} - 1]) AS stretch
                      FROM {observations} WHERE obs IN (SELECT obs FROM seen WHERE too_much)) o
                LEFT JOIN (SELECT *, epoch_us(u) {stretch} AS stretch FROM placed) e
                ON e.entity = o.entity AND e.stretch = o.stretch
                   AND e.u > o.t - {interval(longest)} AND e.u <= o.t AND {known}
                GROUP BY o.obs, o.t"""
-
-
-def _column(feature: Feature, value: str, moment: str, now: str, over: str) -> str:
-    return f"{_aggregate(feature.aggregate, value, moment, now, over)} AS {identifier(feature.name)}"
-
-
-def _aggregate(aggregate: Aggregate, value: str, moment: str, now: str, over: str) -> str:
-    """SQL of an aggregate; empty values are left out by all of them. now: the moment of the observation.
-
-    Sums are taken in decimals of twelve places, of numbers up to 1e26: a sum of doubles depends on the order of
-    addition, and so on how many days a run covers and on how many threads. Where several values are equally late or
-    frequent, the larger or the smaller is taken: an order that does not depend on the order of rows.
-    """
-    number = f"CAST({value} AS DOUBLE)"  # of a yes or no, 1 or 0: their mean is a rate
-    exact = f"TRY_CAST({number} AS DECIMAL(38, 12))"
-    n, total = f"count({exact}){over}", f"CAST(sum({exact}){over} AS DOUBLE)"
-    placed, given = f"{{'u': {moment}, 'v': {value}}}", f"FILTER ({value} IS NOT NULL)"
-    if aggregate.function == "deviation":
-        square = f"CAST(sum(TRY_CAST({number} * {number} AS DECIMAL(38, 12))){over} AS DOUBLE)"
-        return f"""CASE WHEN {n} > 0 THEN CASE WHEN {square} / {n} - ({total} / {n}) ** 2 <= {ROUNDING!r} * {square} / {n}
-                   THEN 0.0 ELSE sqrt({square} / {n} - ({total} / {n}) ** 2) END END"""
-    if aggregate.function == "top":
-        counted = f"map_entries(histogram({value}){over})"
-        return f"list_min(list_transform({counted}, lambda e: {{'n': -e.value::BIGINT, 'v': e.key}})).v"
-    return {
-        "count": f"count({value}){over}",
-        "sum": total,
-        "mean": f"{total} / nullif({n}, 0)",
-        "min": f"min({number}){over}",
-        "max": f"max({number}){over}",
-        "first": f"(min({placed}) {given}{over}).v",
-        "last": f"(max({placed}) {given}{over}).v",
-        "nth_last": f"(max({placed}, {aggregate.place}) {given}{over})[{aggregate.place}].v",
-        "distinct": f"count(DISTINCT {value}){over}",
-        "approx_distinct": f"approx_count_distinct({value}){over}",
-        "time_since_last": f"(epoch_us({now}) - epoch_us(max({value}){over})) / 1e6",
-    }[aggregate.function]
-
-
-def filled(view: View, columns: Mapping[str, str]) -> dict[str, str]:
-    """SQL of every feature of the view by name, from that of the aggregates' results, which may be null.
-
-    columns: SQL of the results by name; of the flag, of the number of events. Counts of nothing are 0, other aggregates
-    of nothing the view's default, a number. What is derived from them is a finite number or null.
-    """
-    found = {}
-    for feature in features(view):
-        value = columns[feature.name]
-        if feature.counts:
-            value = f"coalesce({value}, 0)"
-        elif view.default is not None:
-            value = f"coalesce(CAST({value} AS DOUBLE), CAST({view.default!r} AS DOUBLE))"
-        found[feature.name] = value
-    for name, text in view.derive.items():
-        number = f"TRY_CAST({expressions.over(text, found)} AS DOUBLE)"
-        found[name] = f"CASE WHEN isfinite({number}) THEN {number} END"
-    if view.flag:
-        found[view.flag] = f"CAST(coalesce({columns[view.flag]}, 0) = 0 AS INTEGER)"
-    return found
+    return f"SELECT obs, {_named(made)} FROM ({seen})"
 
 
 def _completed(view: View, aggregated: str) -> str:
     """Query for obs and every feature of the view, from one for the aggregates' results."""
     values = filled(view, {name: identifier(name) for name in view.names})
-    chosen = ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
-    return f"SELECT obs, {chosen} FROM ({aggregated})"
+    return f"SELECT obs, {_named(values)} FROM ({aggregated})"
 
 
 def active_entities(

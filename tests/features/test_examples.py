@@ -234,12 +234,14 @@ def test_days_without_events_have_no_examples(con: duckdb.DuckDBPyConnection, ki
     found = built(con, declared_line(**kind), {"orders": [], "visits": []})
     assert found.num_rows == 0
     assert "events.n_1d" in found.column_names
-    assert list(examples.nodes_seen(con)) == ["global"]
+    con.register("examples", found)
+    assert list(examples.nodes_seen(con, "examples")) == ["global"]
 
 
 def test_the_nodes_seen_are_those_of_the_segments_with_their_parents(con: duckdb.DuckDBPyConnection) -> None:
     found = built(con, declared_line(**OF_EVENTS), worlds(0))
-    assert list(examples.nodes_seen(con)) == tree(set(found["segment"].to_pylist()))
+    con.register("examples", found)
+    assert list(examples.nodes_seen(con, "examples")) == tree(set(found["segment"].to_pylist()))
 
 
 def test_a_line_says_how_far_back_it_reads(con: duckdb.DuckDBPyConnection) -> None:
