@@ -10,6 +10,7 @@ import functools
 import operator
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import ColumnProperties, DeltaTable, Schema, WriterProperties, write_deltalake
 from deltalake.exceptions import TableNotFoundError
-from deltalake.schema import ArrayType
+from deltalake.schema import ArrayType, StructType
 from pydantic import Field
 
 DAY = "ds"
@@ -109,6 +110,16 @@ class Lake(dg.ConfigurableResource):
         """Days of which the table holds rows, ascending."""
         opened = self._open(table, version)
         return _days(opened) if opened else []
+
+    def files(self, table: str) -> dict[dt.date, list[str]]:
+        """Day -> names of the files that hold its rows now, {} while the table does not exist.
+
+        Files are never rewritten: while the names are the same, so are the rows.
+        """
+        opened, found = self._open(table), defaultdict[dt.date, list[str]](list)
+        for day, file in self._files(table, opened) if opened else ():
+            found[day].append(file.rpartition("/")[2])
+        return {day: sorted(names) for day, names in found.items()}
 
     def replace(self, table: str, rows: pa.RecordBatchReader | pa.Table, days: Sequence[dt.date]) -> Written:
         """Replace these days of a table by the rows, in one commit. Days without a row end up empty.
@@ -200,7 +211,7 @@ class Lake(dg.ConfigurableResource):
             raise LookupError(f"table {table} has no rows from {first} to {last}")
         # Files are older than columns that were added to the table later: its own schema goes first.
         columns = ", ".join(
-            f"NULL::{_duckdb_type(kind)} AS {_quoted(column)}" for column, kind in _types(opened.schema()).items()
+            f"NULL::{_duckdb_type(column.type)} AS {_quoted(column.name)}" for column in opened.schema().fields
         )
         query = f"SELECT {columns} WHERE false"
         if files:
@@ -276,13 +287,17 @@ def _types(schema: Schema) -> dict[str, str]:
 def _type(delta: Any) -> str:
     if isinstance(delta, ArrayType):
         return f"array<{_type(delta.element_type)}>"
+    if isinstance(delta, StructType):
+        return f"struct<{', '.join(f'{part.name}: {_type(part.type)}' for part in delta.fields)}>"
     return str(getattr(delta, "type", delta))
 
 
-def _duckdb_type(kind: str) -> str:
-    if kind.startswith("array<"):
-        return f"{_duckdb_type(kind[len('array<') : -1])}[]"
-    return DUCKDB_TYPES.get(kind, kind)
+def _duckdb_type(delta: Any) -> str:
+    if isinstance(delta, ArrayType):
+        return f"{_duckdb_type(delta.element_type)}[]"
+    if isinstance(delta, StructType):
+        return f"STRUCT({', '.join(f'{_quoted(part.name)} {_duckdb_type(part.type)}' for part in delta.fields)})"
+    return DUCKDB_TYPES.get(_type(delta), _type(delta))
 
 
 def _days(opened: DeltaTable) -> list[dt.date]:

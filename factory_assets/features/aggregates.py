@@ -8,6 +8,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.expressions import Aggregate, identifier
 from factory_assets.declarations.view import View
+from factory_assets.features.parts import Plain
 
 #: Variance below this share of the mean square is what rounding leaves of equal values.
 ROUNDING = 1e-13
@@ -90,7 +91,7 @@ def columns_read(view: View) -> set[str]:
 
 
 def results(
-    view: View, value: Callable[[Feature], str], moment: str, now: str, ask: Callable[[str, dt.timedelta], str]
+    view: View, value: Callable[[Feature], str], moment: str, now: str, ask: Callable[[Plain, dt.timedelta], str]
 ) -> dict[str, str]:
     """SQL of the result of every aggregate by the feature's name, and of the flag the number of events.
 
@@ -99,8 +100,8 @@ def results(
         more than once: a mean is made of a count that may be a feature itself.
     """
 
-    def over(window: dt.timedelta) -> Callable[[str], str]:
-        return lambda text: ask(text, window)
+    def over(window: dt.timedelta) -> Callable[[Plain], str]:
+        return lambda plain: ask(plain, window)
 
     return {
         feature.name: _result(feature.aggregate, value(feature), moment, now, over(feature.window))
@@ -108,57 +109,43 @@ def results(
     }
 
 
-def _result(aggregate: Aggregate, value: str, moment: str, now: str, ask: Callable[[str], str]) -> str:
-    """SQL of an aggregate; empty values are left out by all of them.
+def _result(aggregate: Aggregate, value: str, moment: str, now: str, ask: Callable[[Plain], str]) -> str:
+    """SQL of an aggregate.
 
     Sums are taken in decimals of twelve places, of numbers up to 1e26: a sum of doubles depends on the order of
     addition, and so on how many days a run covers and on how many threads. Where several values are equally late or
     frequent, the larger or the smaller is taken: an order that does not depend on the order of rows.
     """
     number = f"CAST({value} AS DOUBLE)"  # of a yes or no, 1 or 0: their mean is a rate
-    placed, given = f"{{'u': {moment}, 'v': {value}}}", f"FILTER ({value} IS NOT NULL)"
+    exact = f"TRY_CAST({number} AS DECIMAL(38, 12))"
+    placed, given = f"{{'u': {moment}, 'v': {value}}}", f"{value} IS NOT NULL"
     match aggregate.function:
-        case "count":
-            return ask(f"count({value})")
+        case "count" | "distinct" | "approx_distinct":
+            return ask(Plain(aggregate.function, value))
         case "sum":
-            return _double(ask(_sum(number)))
+            return _double(ask(Plain("sum", exact)))
         case "mean":
-            return f"{_double(ask(_sum(number)))} / nullif({ask(_count(number))}, 0)"
+            return f"{_double(ask(Plain('sum', exact)))} / nullif({ask(Plain('count', exact))}, 0)"
         case "deviation":
-            n, total, square = ask(_count(number)), ask(_sum(number)), ask(_sum(f"{number} * {number}"))
+            squared = f"TRY_CAST({number} * {number} AS DECIMAL(38, 12))"
+            n, total, square = (ask(Plain(*one)) for one in (("count", exact), ("sum", exact), ("sum", squared)))
             mean, mean_square = f"{_double(total)} / {n}", f"{_double(square)} / {n}"
-            return f"""CASE WHEN {n} > 0 THEN CASE WHEN {mean_square} - ({mean}) ** 2 <= {ROUNDING!r} * {_double(square)} / {n}
+            return f"""CASE WHEN {n} > 0 THEN CASE WHEN {mean_square} - ({mean}) ** 2 <= {ROUNDING!r} * {mean_square}
                        THEN 0.0 ELSE sqrt({mean_square} - ({mean}) ** 2) END END"""
         case "min" | "max":
-            return ask(f"{aggregate.function}({number})")
+            return ask(Plain(aggregate.function, number))
         case "first":
-            return f"{ask(f'min({placed}) {given}')}.v"
+            return f"{ask(Plain('min', placed, given))}.v"
         case "last":
-            return f"{ask(f'max({placed}) {given}')}.v"
+            return f"{ask(Plain('max', placed, given))}.v"
         case "nth_last":
-            return f"{ask(f'max({placed}, {aggregate.place}) {given}')}[{aggregate.place}].v"
-        case "distinct":
-            return ask(f"count(DISTINCT {value})")
-        case "approx_distinct":
-            return ask(f"approx_count_distinct({value})")
+            return f"{ask(Plain('latest', placed, given, aggregate.place))}[{aggregate.place}].v"
         case "top":
-            counted = f"map_entries({ask(f'histogram({value})')})"
+            counted = f"map_entries({ask(Plain('histogram', value))})"
             return f"list_min(list_transform({counted}, lambda e: {{'n': -e.value::BIGINT, 'v': e.key}})).v"
         case "time_since_last":
-            return f"(epoch_us({now}) - epoch_us({ask(f'max({value})')})) / 1e6"
+            return f"(epoch_us({now}) - epoch_us({ask(Plain('max', value))})) / 1e6"
     raise ValueError(f"no aggregate {aggregate.function!r}")
-
-
-def _exact(number: str) -> str:
-    return f"TRY_CAST({number} AS DECIMAL(38, 12))"
-
-
-def _sum(number: str) -> str:
-    return f"sum({_exact(number)})"
-
-
-def _count(number: str) -> str:
-    return f"count({_exact(number)})"
 
 
 def _double(total: str) -> str:
@@ -185,3 +172,8 @@ def filled(view: View, columns: Mapping[str, str]) -> dict[str, str]:
     if view.flag:
         found[view.flag] = f"CAST(coalesce({columns[view.flag]}, 0) = 0 AS INTEGER)"
     return found
+
+
+def named(values: Mapping[str, str]) -> str:
+    """SQL of values by name, as a list to select."""
+    return ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())

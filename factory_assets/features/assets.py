@@ -11,7 +11,7 @@ from factory_assets.declarations.catalogue import DeclaredLine, DeclaredStream
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.events.assets import partitions, stream_version
-from factory_assets.features import catalogue, snapshots
+from factory_assets.features import catalogue, snapshots, tiles
 from factory_assets.features import examples as example_rows
 from factory_assets.features import labels as label_rows
 from factory_assets.features.history import Load
@@ -83,9 +83,12 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
-            query = snapshots.snapshot(con, view, declared, days, loader(lake, con))
+            if tiles.fit(view, days):
+                query, read = tiles.Tiles(con, lake, view, declared).snapshot(days)
+            else:
+                query, read = snapshots.snapshot(con, view, declared, days, loader(lake, con)), {}
             written = replace_computed(lake, con, f"features/{view.name}", query, days, view.entity)
-        yield from record_days(context, written, inputs)
+        yield from record_days(context, written, inputs, {f"{what}_read": rows for what, rows in read.items()})
 
     return snapshot
 

@@ -24,7 +24,8 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
-from factory_assets.features.aggregates import entity_of, filled, results, value_columns
+from factory_assets.features.aggregates import entity_of, filled, named, results, value_columns
+from factory_assets.features.parts import Plain
 
 MICROSECOND = dt.timedelta(microseconds=1)
 #: SQL of a column as it is, or of a number.
@@ -57,7 +58,7 @@ def compute(
         event for `include_current` to include.
     """
     if same_stream and (found := along(con, view, events)):
-        query = f"SELECT obs, {_named(found.values)} FROM ({passed(events, [found])}) AS observations"
+        query = f"SELECT obs, {named(found.values)} FROM ({passed(events, [found])}) AS observations"
         con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {query}").fetchall()
         return
     con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS {placed(view, events)}")
@@ -139,8 +140,8 @@ class _Asked:
         self._event, self._full, self._prefix = event, full, prefix
         self.columns: dict[tuple[str, dt.timedelta], str] = {}
 
-    def __call__(self, text: str, window: dt.timedelta) -> str:
-        text = f"count({self._event})" if text in self._full else text
+    def __call__(self, plain: Plain, window: dt.timedelta) -> str:
+        text = f"count({self._event})" if plain.sql in self._full else plain.sql
         return self.columns.setdefault((text, window), identifier(f"{self._prefix}p{len(self.columns)}"))
 
     def over(self, name: Callable[[dt.timedelta], str]) -> dict[str, str]:
@@ -211,7 +212,7 @@ def _by_windows(view: View, observations: str, same_stream: bool, survey: _Surve
     windows = ", ".join(f"{name} AS (PARTITION BY entity ORDER BY moment {frame})" for name, frame in frames.items())
     columns_over = ", ".join(f"{text} AS {column}" for column, text in chosen.items())
     seen = f"SELECT obs, moment, {columns_over} FROM ({timeline}) WINDOW {windows} QUALIFY obs IS NOT NULL"
-    return f"SELECT obs, {_named(made)}{too_much} FROM ({seen})"
+    return f"SELECT obs, {named(made)}{too_much} FROM ({seen})"
 
 
 def _frames(view: View, same_stream: bool) -> dict[str, str]:
@@ -221,10 +222,6 @@ def _frames(view: View, same_stream: bool) -> dict[str, str]:
         _over(window): _frame_with_current(window) if current else _frame(view, window, same_stream)
         for window in view.windows
     }
-
-
-def _named(values: Mapping[str, str]) -> str:
-    return ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
 
 
 def _over(window: dt.timedelta) -> str:
@@ -248,7 +245,7 @@ def _by_join(view: View, observations: str, same_stream: bool) -> str:
         lambda feature: f"CASE WHEN e.u > o.t - {interval(feature.window)} THEN e.{feature.column} END",
         "e.u",
         "t",
-        lambda text, window: asked.setdefault(text, f"p{len(asked)}"),
+        lambda plain, window: asked.setdefault(plain.sql, f"p{len(asked)}"),
     )
     chosen = ", ".join(f"{text} AS {column}" for text, column in asked.items())
     seen = f"""SELECT o.obs, o.t, {chosen}
@@ -258,13 +255,13 @@ def _by_join(view: View, observations: str, same_stream: bool) -> str:
                ON e.entity = o.entity AND e.stretch = o.stretch
                   AND e.u > o.t - {interval(longest)} AND e.u <= o.t AND {known}
                GROUP BY o.obs, o.t"""
-    return f"SELECT obs, {_named(made)} FROM ({seen})"
+    return f"SELECT obs, {named(made)} FROM ({seen})"
 
 
 def _completed(view: View, aggregated: str) -> str:
     """Query for obs and every feature of the view, from one for the aggregates' results."""
     values = filled(view, {name: identifier(name) for name in view.names})
-    return f"SELECT obs, {_named(values)} FROM ({aggregated})"
+    return f"SELECT obs, {named(values)} FROM ({aggregated})"
 
 
 def active_entities(

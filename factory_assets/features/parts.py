@@ -1,0 +1,63 @@
+"""How is an aggregate taken of days apart, and put together again? SQL of the part that is kept, and of merging parts."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An aggregate of which the results of views are made. Empty values are left out.
+
+    function: count, sum, min, max, latest (the `place` largest, in descending order), distinct, approx_distinct or
+    histogram. value: SQL of what is aggregated. only: SQL of the rows that count, all if empty.
+    """
+
+    function: str
+    value: str
+    only: str = ""
+    place: int = 0
+
+    @property
+    def sql(self) -> str:
+        """Over events."""
+        text = {
+            "latest": f"max({self.value}, {self.place})",
+            "distinct": f"count(DISTINCT {self.value})",
+            "approx_distinct": f"approx_count_distinct({self.value})",
+        }.get(self.function, f"{self.function}({self.value})")
+        return f"{text} FILTER ({self.only})" if self.only else text
+
+    @property
+    def part(self) -> str:
+        """Over events too, as it is kept to be merged: of the same events the same value, and of a type that a table holds."""
+        match self.function:
+            case "distinct" | "approx_distinct":
+                return f"list_sort(list(DISTINCT {self.value}) FILTER ({self.value} IS NOT NULL))"
+            case "histogram":
+                counted = f"map_entries(histogram({self.value}))"
+                return f"list_transform({counted}, lambda e: {{'key': e.key, 'value': CAST(e.value AS BIGINT)}})"
+        return self.sql
+
+    def merged(self, part: str, where: str) -> str:
+        """Over rows that hold a part, those for which `where` is true: a part again."""
+        held = f"FILTER ({where})"
+        every = f"flatten(list({part}) FILTER ({part} IS NOT NULL AND {where}))"
+        match self.function:
+            case "count":
+                return f"CAST(sum({part}) {held} AS BIGINT)"
+            case "latest":
+                return f"list_slice(list_reverse_sort({every}), 1, {self.place})"
+            case "distinct" | "approx_distinct":
+                return f"list_sort(list_distinct({every}))"
+            case "histogram":
+                keys = f"list_sort(list_distinct(list_transform({every}, lambda e: e.key)))"
+                values = f"list_transform(list_filter({every}, lambda e: e.key = k), lambda e: e.value)"
+                return f"list_transform({keys}, lambda k: {{'key': k, 'value': CAST(list_sum({values}) AS BIGINT)}})"
+        return f"{self.function}({part}) {held}"
+
+    def result(self, part: str) -> str:
+        """What `sql` gives of all the events that a part was merged from."""
+        return {
+            "distinct": f"len({part})",
+            "approx_distinct": f"list_aggregate({part}, 'approx_count_distinct')",
+            "histogram": f"map_from_entries({part})",
+        }.get(self.function, part)
