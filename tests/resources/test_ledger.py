@@ -583,3 +583,15 @@ def test_the_ledger_tells_who_was_champion_at_any_moment(ledger: Ledger, weekly:
     assert ledger.champion(LINE, "global", before=weekly[1], at=back.decided_at) == made[0], "both times together"
     with pytest.raises(ValueError, match="time zone"):
         ledger.champions(LINE, at=dt.datetime(2026, 1, 1))
+
+
+def test_the_query_that_the_readme_gives_answers_like_the_ledger(ledger: Ledger, weekly: list[dt.date]) -> None:
+    query = (Path(__file__).parents[2] / "README.md").read_text().split("```sql\n")[1].split("```")[0]
+    made = ledger.decisions(LINE)
+    ledger.roll_back(a_rollback("v1", "v0", scored=weekly[2], decided_at=dt.datetime.now(dt.UTC)))
+    for moment in [made[0].decided_at, made[2].decided_at, dt.datetime.now(dt.UTC)]:
+        asked = query.replace("delivery_time", LINE).replace("2026-11-21 09:45:00", f"{moment:%Y-%m-%d %H:%M:%S.%f}")
+        assert [tuple(row[:4]) for row in _raw(ledger.url, asked)] == [
+            (held.segment, held.champion, held.verdict, held.decided_by)
+            for held in ledger.champions(LINE, at=moment).values()
+        ]
