@@ -70,17 +70,14 @@ def known(decisions: sa.Select[Any], before: dt.date | None, at: dt.datetime | N
     return found if at is None else found.where(DECISIONS.c.decided_at <= at)
 
 
-def other_than(as_of: dt.date, challenger: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    """Decisions that a challenger of this day finds made: all of earlier days, and rulings on others of its own day."""
-    c = DECISIONS.c
-    others = sa.or_(c.verdict == "rollback", c.version.is_distinct_from(challenger))
-    return sa.or_(c.as_of < as_of, sa.and_(c.as_of == as_of, others))
+def found_by(challenger: str | None, as_of: dt.date, decision: Decision) -> bool:
+    """Whether a challenger of this day finds the decision made: one of earlier days, or of its own day on others.
 
-
-def rollbacks_of(decisions: sa.Select[Any], as_of: dt.date) -> sa.Select[Any]:
-    """Rollbacks as of this day or before, in the order they were made."""
-    c = DECISIONS.c
-    return decisions.where(c.verdict == "rollback", c.as_of <= as_of).order_by(c.id)
+    Of what was decided on itself only that it was rolled back counts.
+    """
+    if decision.as_of == as_of:
+        return decision.verdict == "rollback" or decision.version != challenger
+    return decision.as_of < as_of
 
 
 def newest(decisions: Sequence[Decision]) -> Decision | None:
@@ -104,24 +101,18 @@ def require_champion(against: str | None, held: Decision | None, decision: Decis
         )
 
 
-def withdrawn(rollbacks: Sequence[Decision]) -> dict[tuple[str, str], Decision]:
-    """(segment, version) -> the rollback that took the version back, of rollbacks in the order they were made."""
+def withdrawn(decisions: Sequence[Decision]) -> dict[tuple[str, str], Decision]:
+    """(segment, version) -> the rollback that took the version back, by decisions in the order they were made."""
     taken_back: dict[tuple[str, str], Decision] = {}
-    for decision in rollbacks:
-        if decision.version is not None:
-            taken_back[decision.segment, decision.version] = decision
-        taken_back.pop((decision.segment, str(decision.champion)), None)
+    for decision in decisions:
+        if decision.verdict == "rollback":
+            if decision.version is not None:
+                taken_back[decision.segment, decision.version] = decision
+            taken_back.pop((decision.segment, str(decision.champion)), None)
     return taken_back
 
 
-def require_not_withdrawn(decision: Decision, rollbacks: Sequence[Decision]) -> None:
-    taken_back = withdrawn(rollbacks).get((decision.segment, str(decision.version)))
+def require_not_withdrawn(decision: Decision, made: Sequence[Decision]) -> None:
+    taken_back = withdrawn(made).get((decision.segment, str(decision.version)))
     if taken_back is not None:
         raise ChampionChanged(f"{decision.version} cannot be promoted: {in_words(taken_back)}")
-
-
-def append(connection: sa.Connection, row: dict[str, Any]) -> None:
-    c = DECISIONS.c
-    next_one = sa.select(sa.func.coalesce(sa.func.max(c.sequence), 0) + 1)
-    sequence = connection.execute(next_one.where(c.line == row["line"], c.segment == row["segment"])).scalar_one()
-    connection.execute(sa.insert(DECISIONS).values(row | {"sequence": sequence}))

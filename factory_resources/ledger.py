@@ -7,6 +7,7 @@ decided at that moment. Nothing is ever changed; what was wrong is decided anew.
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -15,15 +16,13 @@ import sqlalchemy as sa
 from factory_resources.decisions import (
     ANYONE,
     Decision,
-    append,
     champion_after,
     check_verdict,
+    found_by,
     known,
     newest,
-    other_than,
     require_champion,
     require_not_withdrawn,
-    rollbacks_of,
     withdrawn,
 )
 from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, VERSIONS, Database, to_json, writing
@@ -155,22 +154,18 @@ class Ledger(Database):
         promotion whose version is not its champion, or a version that is not registered.
         """
         check_verdict(decision, "promote", "keep", "fallback")
-        row, c = _row(decision), DECISIONS.c
-        node = _of(DECISIONS, decision.line, decision.segment)
+        row, day, version = _row(decision), decision.as_of, decision.version
         with writing(self._open(), decision.line, decision.segment) as connection:
-            last = connection.execute(node.where(c.as_of == decision.as_of).order_by(c.id.desc()).limit(1)).first()
-            if last is not None and all(
-                getattr(last, name) == row[name] for name in ("verdict", "version", "champion")
-            ):
+            made = _history(connection, decision.line, decision.segment)
+            last = next((other for other in reversed(made) if other.as_of == day), None)
+            if last and (last.verdict, last.version, last.champion) == (decision.verdict, version, decision.champion):
                 return False
-            _require_registered(connection, decision.line, decision.version, decision.champion)
+            _require_registered(connection, decision.line, version, decision.champion)
             if against != ANYONE:
-                found_made = node.where(other_than(decision.as_of, sa.literal(decision.version, sa.Text)))
-                require_champion(against, newest(_records(connection, Decision, found_made)), decision)
+                require_champion(against, newest([other for other in made if found_by(version, day, other)]), decision)
             if decision.verdict == "promote":
-                rollbacks = _records(connection, Decision, rollbacks_of(node, decision.as_of))
-                require_not_withdrawn(decision, rollbacks)
-            append(connection, row)
+                require_not_withdrawn(decision, [other for other in made if other.as_of <= day])
+            _append(connection, [row], len(made))
         return True
 
     def roll_back(self, decision: Decision) -> list[Decision]:
@@ -186,7 +181,7 @@ class Ledger(Database):
         check_verdict(decision, "rollback")
         line, segment, to = decision.line, decision.segment, decision.champion
         with writing(self._open(), line, segment) as connection:
-            made = _records(connection, Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
+            made = _history(connection, line, segment)
             require_champion(decision.version, newest(made), decision)
             as_of = decision.as_of
             if to is not None:
@@ -197,8 +192,7 @@ class Ledger(Database):
                 as_of = max(as_of, versions[0].as_of)
             days = sorted({as_of, *(other.as_of for other in made if other.as_of > as_of)})
             back = [replace(decision, as_of=day) for day in days if champion_after(made, day) != to]
-            for each in back:
-                append(connection, _row(each))
+            _append(connection, [_row(each) for each in back], len(made))
         return back
 
     def decisions(self, line: str, segment: str | None = None) -> list[Decision]:
@@ -228,14 +222,21 @@ class Ledger(Database):
         What was decided on those challengers themselves does not count, so that judging them again is to judge alike;
         that one of them was rolled back since does.
         """
-        c, v = DECISIONS.c, VERSIONS.c
-        own = sa.select(v.version).where(v.line == line, v.segment == c.segment, v.as_of == as_of)
-        challenger = own.order_by(v.id.desc()).limit(1).correlate(DECISIONS).scalar_subquery()
-        return self._champions(_of(DECISIONS, line).where(other_than(as_of, challenger)))
+        held, v = self.champions(line, before=as_of), VERSIONS.c
+        own = sa.select(v.segment, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
+        same_day = _of(DECISIONS, line).where(DECISIONS.c.as_of == as_of).order_by(DECISIONS.c.id)
+        with self._open().connect() as connection:
+            challengers = dict(connection.execute(own).tuples().all())
+            for decision in _records(connection, Decision, same_day):
+                if found_by(challengers.get(decision.segment), as_of, decision):
+                    held[decision.segment] = decision
+        return {segment: decision for segment, decision in held.items() if decision.champion is not None}
 
     def withdrawn(self, line: str, as_of: dt.date) -> dict[tuple[str, str], Decision]:
         """(segment, version) -> the rollback, as of this day or before, that took the version back until further notice."""
-        return withdrawn(self._read(Decision, rollbacks_of(_of(DECISIONS, line), as_of)))
+        c = DECISIONS.c
+        rollbacks = _of(DECISIONS, line).where(c.verdict == "rollback", c.as_of <= as_of)
+        return withdrawn(self._read(Decision, rollbacks.order_by(c.id)))
 
     def trained_as_of(self, line: str) -> list[dt.date]:
         """The days as of which a training was decided on, ascending."""
@@ -272,6 +273,16 @@ class Ledger(Database):
 def _records(connection: sa.Connection, kind: type[R], query: sa.Select[Any]) -> list[R]:
     names = [f.name for f in fields(kind)]
     return [kind(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+
+
+def _history(connection: sa.Connection, line: str, segment: str) -> list[Decision]:
+    return _records(connection, Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
+
+
+def _append(connection: sa.Connection, rows: Sequence[dict[str, Any]], made: int) -> None:
+    """made: how many decisions the node has; their sequence numbers have no gap."""
+    numbered = [row | {"sequence": number} for number, row in enumerate(rows, start=made + 1)]
+    connection.execute(sa.insert(DECISIONS), numbered)
 
 
 def _of(table: sa.Table, line: str, segment: str | None = None) -> sa.Select[Any]:
