@@ -1,19 +1,32 @@
 """Who was champion when, and on what evidence? An append-only record of model versions, evaluations and decisions.
 
 A decision of `as_of` D was made with what was known at the close of day D, so its champion scores from day D+1 on:
-`champions(line, before=day)` is what scores `day`. Nothing is ever changed; what was wrong is decided anew.
+`champions(line, before=day)` is what scores `day`, `champions(line, at=moment)` who was champion by what had been
+decided at that moment. Nothing is ever changed; what was wrong is decided anew.
 """
 
 import datetime as dt
 import json
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from factory_resources.decisions import (
+    ANYONE,
+    Decision,
+    champion_after,
+    check_verdict,
+    found_by,
+    known,
+    newest,
+    require_champion,
+    require_not_withdrawn,
+    withdrawn,
+)
 from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, VERSIONS, Database, to_json, writing
 
-Verdict = Literal["promote", "keep", "fallback"]
 Metrics = dict[str, float]
 
 
@@ -64,26 +77,6 @@ class EvaluationRecord:
     incumbent: Metrics
     incumbent_version: str | None
     naive: Metrics
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What became of a node on a day.
-
-    version: the challenger that was considered, None if nothing was trained. champion: the version that answers for
-    the node from the day after `as_of`, None if an ancestor does; a promotion makes its version champion.
-    """
-
-    line: str
-    segment: str
-    as_of: dt.date
-    verdict: Verdict
-    version: str | None
-    champion: str | None
-    reason: str
-    decided_by: str
-    evidence: dict[str, Any]
-    decided_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
 Record = VersionRecord | EvaluationRecord | Decision
@@ -148,63 +141,148 @@ class Ledger(Database):
         """Every evaluation of a line, oldest first."""
         return self._read(EvaluationRecord, _of(EVALUATIONS, line).order_by(EVALUATIONS.c.id))
 
-    def decide(self, decision: Decision) -> bool:
-        """Append a decision; whether it was news.
+    def decide(self, decision: Decision, against: str | None = ANYONE) -> bool:
+        """Append what was decided on a challenger, or for want of one; whether it was news.
+
+        against: the node's own champion that it was judged against, as `incumbents` gave it, None if there was none.
 
         False, and nothing written, if the node's last decision for this as_of has the same verdict, version and
         champion: running a day again is no new decision. Deciders of one node wait for each other.
 
-        Raises ValueError for an empty field, an unknown verdict, a promotion whose version is not its champion, or
-        a version that is not registered.
+        Raises ChampionChanged, saying who is champion now and why, if that is another than `against`, and for the
+        promotion of a version that was rolled back. Raises ValueError for an empty field, an unknown verdict, a
+        promotion whose version is not its champion, or a version that is not registered.
         """
-        _check_verdict(decision)
-        row, c = _row(decision), DECISIONS.c
-        node = (c.line == decision.line, c.segment == decision.segment)
-        last = sa.select(c.verdict, c.version, c.champion).where(*node, c.as_of == decision.as_of)
+        check_verdict(decision, "promote", "keep", "fallback")
+        row, day, version = _row(decision), decision.as_of, decision.version
         with writing(self._open(), decision.line, decision.segment) as connection:
-            before = connection.execute(last.order_by(c.id.desc()).limit(1)).first()
-            if before is not None and tuple(before) == (decision.verdict, decision.version, decision.champion):
+            made = _history(connection, decision.line, decision.segment)
+            last = next((other for other in reversed(made) if other.as_of == day), None)
+            if last and (last.verdict, last.version, last.champion) == (decision.verdict, version, decision.champion):
                 return False
-            _require_registered(connection, decision.line, decision.version, decision.champion)
-            next_one = sa.select(sa.func.coalesce(sa.func.max(c.sequence), 0) + 1).where(*node)
-            sequence = connection.execute(next_one).scalar_one()
-            connection.execute(sa.insert(DECISIONS).values(row | {"sequence": sequence}))
+            _require_registered(connection, decision.line, version, decision.champion)
+            if against != ANYONE:
+                require_champion(against, newest([other for other in made if found_by(version, day, other)]), decision)
+            if decision.verdict == "promote":
+                require_not_withdrawn(decision, [other for other in made if other.as_of <= day])
+            _append(connection, [row], len(made))
         return True
+
+    def roll_back(self, decision: Decision) -> list[Decision]:
+        """Let `champion`, or if that is None an ancestor, answer instead of the present champion, which is `version`.
+
+        The decision's as_of is the last day that was scored. It is appended as of that day, and of every later one as
+        of which the node was left with another champion: no day still to be scored sees the one taken back, and those
+        that were scored keep theirs. What was appended is the answer.
+
+        Raises ChampionChanged if `version` is not the champion, ValueError if `champion` is, if it is a version of
+        another node or none, or for an empty field.
+        """
+        check_verdict(decision, "rollback")
+        line, segment, to = decision.line, decision.segment, decision.champion
+        with writing(self._open(), line, segment) as connection:
+            made = _history(connection, line, segment)
+            require_champion(decision.version, newest(made), decision)
+            as_of = decision.as_of
+            if to is not None:
+                own = _of(VERSIONS, line, segment).where(VERSIONS.c.version == to)
+                if not (versions := _records(connection, VersionRecord, own)):
+                    raise ValueError(f"node {segment!r} of line {line!r} has no version {to!r} in the ledger")
+                # A day is never scored by a model that has seen it.
+                as_of = max(as_of, versions[0].as_of)
+            days = sorted({as_of, *(other.as_of for other in made if other.as_of > as_of)})
+            back = [replace(decision, as_of=day) for day in days if champion_after(made, day) != to]
+            _append(connection, [_row(each) for each in back], len(made))
+        return back
 
     def decisions(self, line: str, segment: str | None = None) -> list[Decision]:
         """Decisions of a line, or of one of its nodes, in the order they were made: oldest first."""
         return self._read(Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
 
-    def champions(self, line: str, before: dt.date | None = None) -> dict[str, Decision]:
+    def champions(self, line: str, before: dt.date | None = None, at: dt.datetime | None = None) -> dict[str, Decision]:
         """Segment -> the decision that made or kept its champion.
 
-        before: the day to score; only decisions of earlier days count (None: all). Of a node the last decision
-        counts, by day and then by when it was made; a node that it left without champion is not in the answer.
-        """
-        return self._champions(_of(DECISIONS, line), before)
+        before: the day to score; only decisions of earlier days count (None: all). at: only what had been decided by
+        this moment counts (None: all). Of a node the last decision counts, by day and then by when it was made; a node
+        that it left without champion is not in the answer.
 
-    def champion(self, line: str, segment: str, before: dt.date | None = None) -> Decision | None:
-        """The decision behind the node's own champion, None if an ancestor answers; `before` as in champions."""
-        return self._champions(_of(DECISIONS, line, segment), before).get(segment)
+        Raises ValueError for a moment without time zone.
+        """
+        return self._champions(known(_of(DECISIONS, line), before, at))
+
+    def champion(
+        self, line: str, segment: str, before: dt.date | None = None, at: dt.datetime | None = None
+    ) -> Decision | None:
+        """The decision behind the node's own champion, None if an ancestor answers; `before`, `at` as in champions."""
+        return self._champions(known(_of(DECISIONS, line, segment), before, at)).get(segment)
+
+    def incumbents(self, line: str, as_of: dt.date) -> dict[str, Decision]:
+        """Segment -> the decision behind the champion that the challengers of this day are to be judged against.
+
+        What was decided on those challengers themselves does not count, so that judging them again is to judge alike;
+        that one of them was rolled back since does.
+        """
+        held, v = self.champions(line, before=as_of), VERSIONS.c
+        own = sa.select(v.segment, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
+        same_day = _of(DECISIONS, line).where(DECISIONS.c.as_of == as_of).order_by(DECISIONS.c.id)
+        with self._open().connect() as connection:
+            challengers = dict(connection.execute(own).tuples().all())
+            for decision in _records(connection, Decision, same_day):
+                if found_by(challengers.get(decision.segment), as_of, decision):
+                    held[decision.segment] = decision
+        return {segment: decision for segment, decision in held.items() if decision.champion is not None}
+
+    def withdrawn(self, line: str, as_of: dt.date) -> dict[tuple[str, str], Decision]:
+        """(segment, version) -> the rollback, as of this day or before, that took the version back until further notice."""
+        c = DECISIONS.c
+        rollbacks = _of(DECISIONS, line).where(c.verdict == "rollback", c.as_of <= as_of)
+        return withdrawn(self._read(Decision, rollbacks.order_by(c.id)))
 
     def trained_as_of(self, line: str) -> list[dt.date]:
-        """The days for which something was decided, ascending."""
-        days = sa.select(DECISIONS.c.as_of).where(DECISIONS.c.line == line).distinct().order_by(DECISIONS.c.as_of)
-        with self._open().connect() as connection:
-            return list(connection.scalars(days))
+        """The days as of which a training was decided on, ascending."""
+        return self._days(line, DECISIONS.c.verdict != "rollback")
 
-    def _champions(self, decisions: sa.Select[Any], before: dt.date | None) -> dict[str, Decision]:
+    def decided_as_of(self, line: str) -> list[dt.date]:
+        """The days as of which anything was decided, rollbacks as well, ascending: champions change only after them."""
+        return self._days(line, sa.true())
+
+    def lines(self) -> list[str]:
+        """Names of the lines about which something was decided, in order."""
+        with self._open().connect() as connection:
+            return list(connection.scalars(sa.select(DECISIONS.c.line).distinct().order_by(DECISIONS.c.line)))
+
+    def _days(self, line: str, which: sa.ColumnElement[bool]) -> list[dt.date]:
+        c = DECISIONS.c
+        with self._open().connect() as connection:
+            return list(
+                connection.scalars(sa.select(c.as_of).where(c.line == line, which).distinct().order_by(c.as_of))
+            )
+
+    def _champions(self, decisions: sa.Select[Any]) -> dict[str, Decision]:
         c = DECISIONS.c
         newest_first = sa.func.row_number().over(partition_by=c.segment, order_by=(c.as_of.desc(), c.id.desc()))
-        ranked = decisions.add_columns(newest_first.label("place"))
-        ranked_table = (ranked if before is None else ranked.where(c.as_of < before)).subquery()
-        last = sa.select(ranked_table).where(ranked_table.c.place == 1, ranked_table.c.champion.is_not(None))
-        return {decision.segment: decision for decision in self._read(Decision, last.order_by(ranked_table.c.id))}
+        ranked = decisions.add_columns(newest_first.label("place")).subquery()
+        last = sa.select(ranked).where(ranked.c.place == 1, ranked.c.champion.is_not(None))
+        return {decision.segment: decision for decision in self._read(Decision, last.order_by(ranked.c.id))}
 
     def _read(self, kind: type[R], query: sa.Select[Any]) -> list[R]:
-        names = [f.name for f in fields(kind)]
         with self._open().connect() as connection:
-            return [kind(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+            return _records(connection, kind, query)
+
+
+def _records(connection: sa.Connection, kind: type[R], query: sa.Select[Any]) -> list[R]:
+    names = [f.name for f in fields(kind)]
+    return [kind(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+
+
+def _history(connection: sa.Connection, line: str, segment: str) -> list[Decision]:
+    return _records(connection, Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
+
+
+def _append(connection: sa.Connection, rows: Sequence[dict[str, Any]], made: int) -> None:
+    """made: how many decisions the node has; their sequence numbers have no gap."""
+    numbered = [row | {"sequence": number} for number, row in enumerate(rows, start=made + 1)]
+    connection.execute(sa.insert(DECISIONS), numbered)
 
 
 def _of(table: sa.Table, line: str, segment: str | None = None) -> sa.Select[Any]:
@@ -227,15 +305,6 @@ def _row(record: Record) -> dict[str, Any]:
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{type(record).__name__}.{name} is no JSON: {error}") from error
     return row
-
-
-def _check_verdict(decision: Decision) -> None:
-    if decision.verdict not in get_args(Verdict):
-        raise ValueError(f"Decision.verdict is {decision.verdict!r}, not one of {', '.join(get_args(Verdict))}")
-    if decision.verdict == "promote" and (decision.version is None or decision.champion != decision.version):
-        raise ValueError(
-            f"Decision promotes {decision.version!r} but names {decision.champion!r} champion: make them one"
-        )
 
 
 def _registered(connection: sa.Connection, line: str, ids: set[str]) -> set[str]:

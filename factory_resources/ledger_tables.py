@@ -1,5 +1,5 @@
-"""What keeps the ledger honest? Its tables, the triggers that refuse a rewrite, and the transactions that
-make writers wait for each other: on SQLite and on PostgreSQL alike.
+"""What does the ledger hold, and how do writers wait for each other? Its tables, and transactions: on SQLite and on
+PostgreSQL alike. `migrations` makes the tables, with the triggers that refuse a rewrite.
 """
 
 import datetime as dt
@@ -18,6 +18,8 @@ import dagster as dg
 import sqlalchemy as sa
 from pydantic import Field, PrivateAttr
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
+
+from factory_resources import migrations
 
 #: NaN and infinity are no JSON: PostgreSQL would refuse what SQLite keeps.
 to_json = partial(json.dumps, allow_nan=False)
@@ -139,34 +141,6 @@ ISSUES = sa.Table(
 )
 
 
-def _guard(table: sa.Table) -> None:
-    """Create triggers with the table, in its transaction, that refuse to change or remove a row."""
-    refusal = "the ledger is append-only: add a decision instead"
-    keys = [c.columns.keys() for c in table.constraints if isinstance(c, sa.UniqueConstraint | sa.PrimaryKeyConstraint)]
-    taken = " OR ".join("(" + " AND ".join(f"{name} = NEW.{name}" for name in key) + ")" for key in sorted(keys))
-    sqlite = {
-        "update": "UPDATE ON %(table)s",
-        "delete": "DELETE ON %(table)s",
-        # INSERT OR REPLACE removes the old row without firing a DELETE trigger.
-        "replace": f"INSERT ON %(table)s WHEN EXISTS (SELECT 1 FROM %(table)s WHERE {taken})",
-    }
-    for name, event in sqlite.items():
-        ddl = f"CREATE TRIGGER %(table)s_no_{name} BEFORE {event} BEGIN SELECT RAISE(ABORT, '{refusal}'); END"
-        sa.event.listen(table, "after_create", sa.DDL(ddl).execute_if(dialect="sqlite"))
-    postgresql = (
-        "CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$ BEGIN RAISE EXCEPTION '{refusal}'; END $$",
-        "CREATE TRIGGER %(table)s_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %(table)s"
-        " FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()",
-    )
-    for ddl in postgresql:
-        sa.event.listen(table, "after_create", sa.DDL(ddl).execute_if(dialect="postgresql"))
-
-
-for _table in METADATA.sorted_tables:
-    _guard(_table)
-
-
 class Database(dg.ConfigurableResource):
     """What is recorded in one database, SQLite or PostgreSQL. Safe in threads and across processes."""
 
@@ -192,10 +166,10 @@ class Database(dg.ConfigurableResource):
 
 
 def open_ledger(url: str) -> sa.Engine:
-    """Engine of the ledger at this URL; folder, tables and triggers are made on first use.
+    """Engine of the ledger at this URL; folder, tables and triggers are made, or brought up to date, on first use.
 
-    Any number of processes may open a fresh ledger at once: one of them makes it, the others wait.
-    Raises ValueError for a database other than a SQLite file or PostgreSQL.
+    Any number of processes may open a fresh or an old ledger at once: one of them migrates it, the others wait.
+    Raises ValueError for a database other than a SQLite file or PostgreSQL, LedgerTooNew for one of newer code.
     """
     parsed = sa.make_url(url)
     shared: dict[str, Any] = {"json_serializer": to_json, "pool_size": 1, "max_overflow": MAX_CONNECTIONS - 1}
@@ -211,10 +185,15 @@ def open_ledger(url: str) -> sa.Engine:
     else:
         allowed = "sqlite:////path/ledger.db or postgresql+psycopg2://user@host/database"
         raise ValueError(f"ledger url {parsed!r} is neither a SQLite file nor a PostgreSQL database, such as {allowed}")
-    # The newest table stands for all: they are made in one transaction, and added to those of an older ledger.
-    if not sa.inspect(engine).has_table(ISSUES.name):
-        with writing(engine, "tables") as connection:
-            METADATA.create_all(connection)
+    try:
+        with engine.connect() as connection:
+            is_current = migrations.is_current(connection)
+        if not is_current:
+            with writing(engine, "tables") as connection:
+                migrations.upgrade(connection)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

@@ -127,7 +127,7 @@ def _train(
     while nodes:
         last = last_training(ledger, name)
         unfinished = last is not None and {
-            node.segment for node in ledger.decisions(name) if node.as_of == last.as_of
+            node.segment for node in ledger.decisions(name) if node.as_of == last.as_of and node.verdict != "rollback"
         } != set(nodes)
         decision = due(declared, last_day, last, contract_hash(declared))
         if unfinished and last is not None:

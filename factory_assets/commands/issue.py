@@ -1,18 +1,19 @@
 """`factory issue`: what is wrong with the data, who answers for it, and what was decided?"""
 
-import getpass
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from factory_assets.commands.names import you
+
 app = typer.Typer(no_args_is_help=True, help="Data issues: rules that days break; open, accepted or fixed.")
 console = Console()
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 Rule = Annotated[str, typer.Argument(help="Name of the rule, as `factory issue list` gives it.")]
 Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
-Who = Annotated[str, typer.Option(help="Who decides.", default_factory=getpass.getuser, show_default="you")]
+Who = Annotated[str, typer.Option(help="Who decides.", default_factory=you, show_default="$FACTORY_USER, or you")]
 
 
 @app.command("list")

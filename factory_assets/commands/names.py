@@ -1,5 +1,7 @@
-"""Does something of that name exist? If not, the answer says what does."""
+"""Does something of that name exist? If not, the answer says what does. And who is it that decides?"""
 
+import getpass
+import os
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -14,6 +16,11 @@ def unknown(name: str, kind: str, known: Iterable[str], several: str = "") -> No
     told = f"{name!r} is not a {kind}; {several or f'{kind}s'} here: {', '.join(known) or 'none'}"
     console.print(told, style="red", soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(1)
+
+
+def you() -> str:
+    """Who works here: FACTORY_USER, or the user of this process."""
+    return os.environ.get("FACTORY_USER") or getpass.getuser()
 
 
 def known_stream(name: str) -> None:

@@ -57,7 +57,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, ledger: Ledger
     ) -> Iterator[dg.MaterializeResult]:
         day = as_of(context, lake, line.name)
-        champions = {node: held.champion for node, held in ledger.champions(line.name, before=day).items()}
+        champions = {node: held.champion for node, held in ledger.incumbents(line.name, day).items()}
         models: dict[str, ReleasedModel] = {}
         metadata: dict[str, dict[str, Any]] = {}
         tags: dict[str, dict[str, str]] = {}

@@ -1,7 +1,7 @@
 """The asset `<line>/champion`: who answers for each node from the next day on, by the gate's ruling, in the ledger."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -12,8 +12,9 @@ from factory_assets.features.assets import segment_partitions
 from factory_assets.features.segments import answering
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
 from factory_assets.training.assets import as_of, metric_of, model_version
+from factory_resources.decisions import ChampionChanged, Decision, in_words
 from factory_resources.lake import Lake
-from factory_resources.ledger import Decision, EvaluationRecord, Ledger
+from factory_resources.ledger import EvaluationRecord, Ledger
 
 GROUP = "release"
 #: Who a decision is by when the gate made it.
@@ -38,10 +39,17 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def champion(context: dg.AssetExecutionContext, lake: Lake, ledger: Ledger) -> Iterator[dg.MaterializeResult]:
         day = as_of(context, lake, line.name)
-        before = {node: held.champion for node, held in ledger.champions(line.name, before=day).items()}
-        rulings = {node: _rule(declared, ledger, node, day, before) for node in context.partition_keys}
-        for node, (ruling, evaluation) in rulings.items():
-            ledger.decide(_decision(declared, node, day, ruling, evaluation, before.get(node)))
+        before = {node: held.champion for node, held in ledger.incumbents(line.name, day).items()}
+        withdrawn = ledger.withdrawn(line.name, day)
+        rulings, late = {}, []
+        for node in context.partition_keys:
+            try:
+                ruling, evaluation = _rule(declared, ledger, node, day, before, withdrawn)
+                decision = _decision(declared, node, day, ruling, evaluation, before.get(node))
+                ledger.decide(decision, against=before.get(node))
+                rulings[node] = ruling, evaluation
+            except ChampionChanged as changed:
+                late.append(str(changed))
         after = {node: held.champion for node, held in ledger.champions(line.name).items()}
         metadata: dict[str, dict[str, Any]] = {}
         tags = {}
@@ -56,19 +64,37 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 "considered": evaluation.version if evaluation else "none",
             }
             tags[node] = {DATA_VERSION: str(after[answers]) if answers else "none", INPUTS: str(day)}
-        yield from record_partitions(context, metadata, tags)
+        if rulings:
+            yield from record_partitions(context, metadata, tags)
+        if late:
+            again = f"evaluate as of {day} again"
+            raise dg.Failure(f"{line.name}: {'; '.join(late)}; {again}", allow_retries=False)
 
     return champion
 
 
 def _rule(
-    declared: DeclaredLine, ledger: Ledger, node: str, day: dt.date, champions: dict[str, str | None]
+    declared: DeclaredLine,
+    ledger: Ledger,
+    node: str,
+    day: dt.date,
+    champions: Mapping[str, str | None],
+    withdrawn: Mapping[tuple[str, str], Decision],
 ) -> tuple[Ruling, EvaluationRecord | None]:
+    """Raises ChampionChanged where the challenger was measured against somebody who does not answer any more."""
     version = ledger.latest_version(declared.line.name, node, day)
     evaluation = ledger.evaluation(declared.line.name, node, version.version) if version else None
     if evaluation is None:
         return Ruling("fallback", f"no challenger as of {day}: too little data of its own"), None
+    if taken_back := withdrawn.get((node, evaluation.version)):
+        return Ruling("keep", in_words(taken_back)), evaluation
     answers = answering(node, champions)
+    incumbent = champions[answers] if answers else None
+    if evaluation.incumbent_version != incumbent:
+        raise ChampionChanged(
+            f"{evaluation.version} for {node!r} was measured against {evaluation.incumbent_version or 'no champion'}, "
+            f"but {incumbent or 'nobody'} answers now"
+        )
     name = None if answers is None else ("the champion" if answers == node else f"the champion of {answers}")
     metric, floor = metric_of(declared), declared.line.gate.floor
     return judge(metric, floor, evaluation.challenger, evaluation.incumbent, evaluation.naive, name), evaluation

@@ -21,7 +21,7 @@ GROUP = "scoring"
 
 def champions_of_days(ledger: Ledger, line: str, days: Sequence[dt.date]) -> dict[dt.date, dict[str, str]]:
     """For each day node -> version of the champions that answer on it: those decided as of an earlier day."""
-    decided = ledger.trained_as_of(line)
+    decided = ledger.decided_as_of(line)
     by_cut: dict[int, dict[str, str]] = {}
     found = {}
     for day in days:

@@ -91,14 +91,3 @@ def test_of_many_who_validate_at_once_one_writes(book):
     for thread in threads:
         thread.join()
     assert events(book) == 1
-
-
-def test_an_older_ledger_gets_the_book(url):
-    from factory_resources.ledger import Ledger
-
-    older = Ledger(url=url)
-    older.versions("x")
-    with sa.create_engine(url).begin() as connection:
-        connection.execute(sa.text("DROP TABLE ledger_issues"))
-    older.close()
-    assert Issues(url=url).issues() == []

@@ -16,6 +16,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from factory_resources.decisions import ChampionChanged
 from factory_resources.ledger import OPTIONAL, Decision, EvaluationRecord, Ledger, VersionRecord
 
 LINE = "card_fraud"
@@ -436,3 +437,161 @@ def test_a_ledger_that_is_gone_holds_no_connection(tmp_path: Path) -> None:
 def test_a_ledger_that_would_not_last_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="neither a SQLite file nor a PostgreSQL database"):
         Ledger(url=url).versions(LINE)
+
+
+def reigning(ledger: Ledger) -> str | None:
+    held = ledger.champion(LINE, "global")
+    return held.champion if held else None
+
+
+def a_rollback(version: str | None, to: str | None, scored: dt.date = DAY, **changed: Any) -> Decision:
+    return replace(a_decision("rollback", version, to, as_of=scored, reason="complaints", decided_by="ana"), **changed)
+
+
+@pytest.fixture
+def weekly(ledger: Ledger) -> list[dt.date]:
+    """Four weekly trainings: v0 is promoted, v1 takes its place, v2 and v3 do no better; the days as of which."""
+    days = [DAY + dt.timedelta(days=7 * week) for week in range(4)]
+    for week, day in enumerate(days):
+        ledger.register(a_version(f"v{week}", as_of=day))
+    ledger.decide(a_decision("promote", "v0", "v0", as_of=days[0]))
+    ledger.decide(a_decision("promote", "v1", "v1", as_of=days[1]))
+    ledger.decide(a_decision("keep", "v2", "v1", as_of=days[2]))
+    return days
+
+
+def answering(ledger: Ledger, first: dt.date, days: int) -> list[str | None]:
+    held = [ledger.champion(LINE, "global", before=first + dt.timedelta(days=place)) for place in range(days)]
+    return [decision.champion if decision else None for decision in held]
+
+
+@pytest.mark.parametrize("scored", [0, 3, 7, 11, 14, 20, 30])
+def test_a_rollback_is_for_all_days_still_to_be_scored_and_for_no_other(
+    ledger: Ledger, weekly: list[dt.date], scored: int
+) -> None:
+    last_scored, first = DAY + dt.timedelta(days=scored), DAY + dt.timedelta(days=1)
+    before = answering(ledger, first, 40)
+    made = ledger.roll_back(a_rollback("v1", "v0", last_scored))
+    assert answering(ledger, first, 40) == before[:scored] + ["v0"] * (40 - scored)
+    assert {(d.version, d.champion, d.reason, d.decided_by) for d in made} == {("v1", "v0", "complaints", "ana")}
+    assert ledger.trained_as_of(LINE) == weekly[:3], "a rollback is no training"
+    assert set(ledger.decided_as_of(LINE)) == {*weekly[:3], *(d.as_of for d in made)}
+
+
+def test_a_rollback_never_lets_a_version_score_the_days_it_has_seen(ledger: Ledger, weekly: list[dt.date]) -> None:
+    ledger.roll_back(a_rollback("v1", "v2", scored=DAY))
+    assert answering(ledger, weekly[2], 2) == ["v1", "v2"]
+
+
+def test_an_ancestor_can_be_made_to_answer(ledger: Ledger, weekly: list[dt.date]) -> None:
+    ledger.roll_back(a_rollback("v1", None, scored=weekly[2]))
+    assert reigning(ledger) is None
+    assert answering(ledger, weekly[2], 2) == ["v1", None]
+
+
+def test_the_next_training_takes_a_rollback_as_the_state_that_it_finds(ledger: Ledger, weekly: list[dt.date]) -> None:
+    ledger.roll_back(a_rollback("v1", "v0", scored=weekly[3]))
+    assert ledger.incumbents(LINE, weekly[3])["global"].champion == "v0", "also if it is as of the same day"
+    assert ledger.decide(a_decision("promote", "v3", "v3", as_of=weekly[3]), against="v0")
+    assert reigning(ledger) == "v3"
+
+
+def test_a_challenger_taken_back_is_judged_again_against_who_was_made_to_answer_instead(
+    ledger: Ledger, weekly: list[dt.date]
+) -> None:
+    ledger.decide(a_decision("promote", "v3", "v3", as_of=weekly[3]), against="v1")
+    ledger.roll_back(a_rollback("v3", "v0", scored=weekly[3]))
+    assert ledger.incumbents(LINE, weekly[3])["global"].champion == "v0"
+    with pytest.raises(ChampionChanged, match=r"against v1, but v0 is champion now"):
+        ledger.decide(a_decision("keep", "v3", "v1", as_of=weekly[3]), against="v1")
+
+
+def test_a_version_taken_back_is_not_promoted_again_by_running_its_day_again(
+    ledger: Ledger, weekly: list[dt.date]
+) -> None:
+    ledger.decide(a_decision("promote", "v3", "v3", as_of=weekly[3]), against="v1")
+    ledger.roll_back(a_rollback("v3", "v1", scored=weekly[3]))
+    assert set(ledger.withdrawn(LINE, weekly[3])) == {("global", "v3")}
+    assert ledger.withdrawn(LINE, weekly[2]) == {}
+    with pytest.raises(ChampionChanged, match=r"v3 cannot be promoted: .*rolled back to v1 by ana.*: complaints"):
+        ledger.decide(a_decision("promote", "v3", "v3", as_of=weekly[3]), against="v1")
+    ledger.roll_back(a_rollback("v1", "v3", scored=weekly[3]))
+    assert ledger.withdrawn(LINE, weekly[3]) == {("global", "v1"): ledger.decisions(LINE)[-1]}
+    assert reigning(ledger) == "v3"
+
+
+def test_running_a_day_again_before_a_rollback_leaves_the_rollback_and_the_days_between(
+    ledger: Ledger, weekly: list[dt.date]
+) -> None:
+    ledger.roll_back(a_rollback("v1", "v0", scored=weekly[3]))
+    found = answering(ledger, DAY, 40)
+    assert ledger.incumbents(LINE, weekly[1])["global"].champion == "v0"
+    assert ledger.decide(a_decision("promote", "v1", "v1", as_of=weekly[1]), against="v0") is False
+    assert answering(ledger, DAY, 40) == found
+
+
+def test_judging_a_day_again_is_against_the_same_champion_another_challenger_meets_the_new_one(
+    ledger: Ledger, weekly: list[dt.date]
+) -> None:
+    assert ledger.incumbents(LINE, weekly[1])["global"].champion == "v0", "v1 was the challenger of that day"
+    ledger.register(a_version("v1b", as_of=weekly[1]))
+    assert ledger.incumbents(LINE, weekly[1])["global"].champion == "v1"
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told_who(ledger: Ledger, weekly: list[dt.date]) -> None:
+    ledger.register(a_version("v3b", as_of=weekly[3]))
+    won = a_decision("promote", "v3", "v3", as_of=weekly[3], reason="better by 0.1")
+    assert ledger.decide(won, against="v1")
+    count = len(ledger.decisions(LINE))
+    with pytest.raises(ChampionChanged, match=r"v3b .*against v1, but v3 is champion now: .*by gate.*better by 0\.1"):
+        ledger.decide(a_decision("promote", "v3b", "v3b", as_of=weekly[3]), against="v1")
+    assert len(ledger.decisions(LINE)) == count
+    assert ledger.decide(won, against="v1") is False, "the winner may repeat itself"
+    assert ledger.decide(a_decision("promote", "v3b", "v3b", as_of=weekly[3]), against="v3")
+
+
+def test_a_rollback_of_who_is_champion_no_more_is_refused(ledger: Ledger, weekly: list[dt.date]) -> None:
+    ledger.roll_back(a_rollback("v1", "v0"))
+    with pytest.raises(ChampionChanged, match=r"rollback of v1 .* v0 is champion now: v1 was rolled back .* by ana"):
+        ledger.roll_back(a_rollback("v1", "v0"))
+
+
+@pytest.mark.parametrize(
+    ("rollback", "message"),
+    [
+        (a_rollback("v1", "v1"), "v1 answers for 'global' already"),
+        (a_rollback("v1", "v9"), "no version 'v9'"),
+        (a_rollback("v1", "v0", reason=" "), r"Decision\.reason"),
+        (a_rollback("v1", "v0", decided_by=""), r"Decision\.decided_by"),
+    ],
+)
+def test_a_rollback_that_cannot_be_is_refused(
+    ledger: Ledger, weekly: list[dt.date], rollback: Decision, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ledger.roll_back(rollback)
+    assert reigning(ledger) == "v1"
+
+
+def test_the_ledger_tells_who_was_champion_at_any_moment(ledger: Ledger, weekly: list[dt.date]) -> None:
+    made = ledger.decisions(LINE)
+    (back,) = ledger.roll_back(replace(a_rollback("v1", "v0", scored=weekly[2]), decided_at=dt.datetime.now(dt.UTC)))
+    just_before = made[0].decided_at - dt.timedelta(microseconds=1)
+    moments = [just_before, *(decision.decided_at for decision in [*made, back])]
+    held = [ledger.champion(LINE, "global", at=moment) for moment in moments]
+    assert [decision and decision.champion for decision in held] == [None, "v0", "v1", "v1", "v0"]
+    assert ledger.champion(LINE, "global", before=weekly[1], at=back.decided_at) == made[0], "both times together"
+    with pytest.raises(ValueError, match="time zone"):
+        ledger.champions(LINE, at=dt.datetime(2026, 1, 1))
+
+
+def test_the_query_that_the_readme_gives_answers_like_the_ledger(ledger: Ledger, weekly: list[dt.date]) -> None:
+    query = (Path(__file__).parents[2] / "README.md").read_text().split("```sql\n")[1].split("```")[0]
+    made = ledger.decisions(LINE)
+    ledger.roll_back(a_rollback("v1", "v0", scored=weekly[2], decided_at=dt.datetime.now(dt.UTC)))
+    for moment in [made[0].decided_at, made[2].decided_at, dt.datetime.now(dt.UTC)]:
+        asked = query.replace("delivery_time", LINE).replace("2026-11-21 09:45:00", f"{moment:%Y-%m-%d %H:%M:%S.%f}")
+        assert [tuple(row[:4]) for row in _raw(ledger.url, asked)] == [
+            (held.segment, held.champion, held.verdict, held.decided_by)
+            for held in ledger.champions(LINE, at=moment).values()
+        ]

@@ -1,0 +1,64 @@
+"""How does a node go back to an earlier champion, in one action, with who and why?"""
+
+from factory_assets.features.segments import answering
+from factory_assets.release.standing import succession
+from factory_resources.lake import Lake
+from factory_resources.ledger import Decision, Ledger
+
+#: In place of a version: nobody of the node's own, so that an ancestor answers.
+ANCESTOR = "ancestor"
+#: Of how many versions a refusal gives the ids.
+NAMED = 5
+
+
+class RollbackRefused(ValueError):
+    """There is nothing to go back to, or not what was asked for."""
+
+
+def roll_back(
+    ledger: Ledger, lake: Lake, line: str, node: str, why: str, by: str, to: str | None = None
+) -> list[Decision]:
+    """Take the node's champion back, for every day that is still to be scored; what was appended to the ledger.
+
+    to: the version to answer instead, by the beginning of its id, or ANCESTOR; None: whoever answered before it.
+
+    Raises RollbackRefused, saying what there is, and ChampionChanged if somebody else was faster.
+    """
+    if not why.strip() or not by.strip():
+        raise RollbackRefused("a rollback needs somebody who decides it and a reason")
+    made = ledger.decisions(line, node)
+    if not made:
+        known = sorted({decision.segment for decision in ledger.decisions(line)})
+        raise RollbackRefused(f"nothing was decided about node {node!r} of line {line!r}; nodes: {', '.join(known)}")
+    line_of_champions = succession(made)
+    present, target = line_of_champions[-1], _target(ledger, line, node, line_of_champions, to)
+    others = {segment for segment in ledger.champions(line) if segment != node}
+    if target is None and answering(node, others) is None:
+        raise RollbackRefused(
+            f"nobody would answer for {node!r}: {present} is its first champion, and no ancestor has one"
+        )
+    days = lake.days(f"{line}/predictions")
+    # Where nothing was ever scored, every day is still to be scored.
+    scored = days[-1] if days else min(decision.as_of for decision in made)
+    return ledger.roll_back(Decision(line, node, scored, "rollback", present, target, why, by, {}))
+
+
+def _target(ledger: Ledger, line: str, node: str, line_of_champions: list[str | None], to: str | None) -> str | None:
+    if to is None:
+        if len(line_of_champions) < 2:
+            raise RollbackRefused(f"{node!r} has no champion of its own: roll back the ancestor that answers for it")
+        return line_of_champions[-2]
+    present = line_of_champions[-1]
+    if to == ANCESTOR:
+        target = None
+    else:
+        own = [version.version for version in ledger.versions(line, node)]
+        found = [version for version in own if version.startswith(to)]
+        if len(found) != 1:
+            newest = ", ".join(reversed(own[-NAMED:])) or "none"
+            what = "more than one version" if found else "no version"
+            raise RollbackRefused(f"{node!r} has {what} {to!r}; its newest: {newest}")
+        target = found[0]
+    if target == present:
+        raise RollbackRefused(f"{target or 'an ancestor'} answers for {node!r} already")
+    return target

@@ -1,0 +1,81 @@
+"""Who answers for each node, since when, and who decided that and why? A line's history, read as successive champions."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from factory_assets.features.segments import answering, lineage, tree
+from factory_resources.ledger import Decision, Ledger
+
+
+@dataclass(frozen=True)
+class Reign:
+    """A stretch of time in which one version was a node's own champion, None if an ancestor answered; how it began."""
+
+    champion: str | None
+    began: Decision
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A node, the node that answers for it (itself, an ancestor, or None), its version, and the decision it is so by.
+
+    Where an ancestor answers, that is the ancestor's promotion, or the later decision by which the node has no champion.
+    """
+
+    node: str
+    answers: str | None
+    version: str | None
+    by: Decision | None
+
+
+def reigns(decisions: Sequence[Decision]) -> list[Reign]:
+    """Champions of one node, first to last, of its decisions in the order they were made.
+
+    What was decided for a day long past, after a later day had been decided on, changes nothing.
+    """
+    found: list[Reign] = []
+    newest = dt.date.min
+    for decision in decisions:
+        if decision.as_of >= newest:
+            newest = decision.as_of
+            if not found or found[-1].champion != decision.champion:
+                found.append(Reign(decision.champion, decision))
+    return found
+
+
+def succession(decisions: Sequence[Decision]) -> list[str | None]:
+    """Who can be gone back to: the champion last, before it the one that it followed, and so on; first an ancestor.
+
+    A rollback takes away what it went back over, so that the next one goes further back.
+    """
+    line: list[str | None] = [None]
+    for reign in reigns(decisions):
+        if reign.began.verdict == "rollback" and reign.champion in line:
+            while line[-1] != reign.champion:
+                line.pop()
+        elif line[-1] != reign.champion:
+            line.append(reign.champion)
+    return line
+
+
+def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str | None = None) -> list[Standing]:
+    """How each node of a line stands, or one of them, by what had been decided at a moment (None: now).
+
+    Nodes about which nothing was decided are answered for by an ancestor, like all others.
+    """
+    made: dict[str, list[Decision]] = {}
+    for decision in ledger.decisions(line):
+        if at is None or decision.decided_at <= at:
+            made.setdefault(decision.segment, []).append(decision)
+    newest = {segment: reigns(own)[-1] for segment, own in made.items()}
+    return [_standing(each, newest) for each in (tree(made) if node is None else [node])]
+
+
+def _standing(node: str, newest: Mapping[str, Reign]) -> Standing:
+    held = {segment: reign.champion for segment, reign in newest.items() if reign.champion is not None}
+    answers, path = answering(node, held), lineage(node)
+    if answers is None:
+        return Standing(node, None, None, None)
+    asked = [newest[segment].began for segment in path[: path.index(answers) + 1] if segment in newest]
+    return Standing(node, answers, held[answers], max(asked, key=lambda decision: decision.decided_at))

@@ -1,0 +1,118 @@
+"""What is decided about a node, and which decision counts? The rules by which `Ledger` reads and extends the history."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from factory_resources.ledger_tables import DECISIONS
+
+Verdict = Literal["promote", "keep", "fallback", "rollback"]
+#: In place of a champion: the decision was judged against nobody in particular.
+ANYONE = "*"
+
+
+class ChampionChanged(RuntimeError):
+    """A decision comes too late: it was made about a champion that is no longer the one, or on a version taken back."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a node on a day.
+
+    version: the challenger that was considered, None if nothing was trained; of a rollback the version taken back.
+    champion: the version that answers for the node from the day after `as_of`, None if an ancestor does; a promotion
+    makes its version champion.
+    """
+
+    line: str
+    segment: str
+    as_of: dt.date
+    verdict: Verdict
+    version: str | None
+    champion: str | None
+    reason: str
+    decided_by: str
+    evidence: dict[str, Any]
+    decided_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+
+def in_words(decision: Decision) -> str:
+    """What was decided, by whom, when and why: a sentence."""
+    done = {
+        "promote": f"{decision.version} was promoted",
+        "keep": f"{decision.champion or 'nobody'} was kept",
+        "fallback": f"{decision.champion or 'an ancestor'} was left to answer",
+        "rollback": f"{decision.version} was rolled back to {decision.champion or 'an ancestor'}",
+    }
+    when = f"{decision.decided_at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{done[decision.verdict]} by {decision.decided_by} at {when}: {decision.reason}"
+
+
+def check_verdict(decision: Decision, *allowed: Verdict) -> None:
+    """Raises ValueError where the verdict is none of these, or contradicts version and champion."""
+    verdict, version, champion = decision.verdict, decision.version, decision.champion
+    if verdict not in allowed:
+        raise ValueError(f"Decision.verdict is {verdict!r}, not one of {', '.join(allowed)}")
+    if verdict == "promote" and (version is None or champion != version):
+        raise ValueError(f"Decision promotes {version!r} but names {champion!r} champion: make them one")
+    if verdict == "rollback" and champion == version:
+        raise ValueError(f"{champion or 'an ancestor'} answers for {decision.segment!r} already")
+
+
+def known(decisions: sa.Select[Any], before: dt.date | None, at: dt.datetime | None) -> sa.Select[Any]:
+    """Decisions of earlier days than `before`, made up to the moment `at`; None sets no limit."""
+    if at is not None and at.tzinfo is None:
+        raise ValueError(f"the moment {at!r} has no time zone: give it one, such as UTC")
+    found = decisions if before is None else decisions.where(DECISIONS.c.as_of < before)
+    return found if at is None else found.where(DECISIONS.c.decided_at <= at)
+
+
+def found_by(challenger: str | None, as_of: dt.date, decision: Decision) -> bool:
+    """Whether a challenger of this day finds the decision made: one of earlier days, or of its own day on others.
+
+    Of what was decided on itself only that it was rolled back counts.
+    """
+    if decision.as_of == as_of:
+        return decision.verdict == "rollback" or decision.version != challenger
+    return decision.as_of < as_of
+
+
+def newest(decisions: Sequence[Decision]) -> Decision | None:
+    """Of decisions about one node, in the order they were made, the one that counts."""
+    return sorted(decisions, key=lambda decision: decision.as_of)[-1] if decisions else None
+
+
+def champion_after(decisions: Sequence[Decision], day: dt.date) -> str | None:
+    """The node's own champion on the morning after a day, by decisions in the order they were made."""
+    last = newest([decision for decision in decisions if decision.as_of <= day])
+    return last.champion if last else None
+
+
+def require_champion(against: str | None, held: Decision | None, decision: Decision) -> None:
+    champion = held.champion if held else None
+    if against != champion:
+        since = f": {in_words(held)}" if held else ""
+        raise ChampionChanged(
+            f"{decision.verdict} of {decision.version} for {decision.segment!r}: it was decided against "
+            f"{against or 'no champion'}, but {champion or 'none'} is champion now{since}"
+        )
+
+
+def withdrawn(decisions: Sequence[Decision]) -> dict[tuple[str, str], Decision]:
+    """(segment, version) -> the rollback that took the version back, by decisions in the order they were made."""
+    taken_back: dict[tuple[str, str], Decision] = {}
+    for decision in decisions:
+        if decision.verdict == "rollback":
+            if decision.version is not None:
+                taken_back[decision.segment, decision.version] = decision
+            taken_back.pop((decision.segment, str(decision.champion)), None)
+    return taken_back
+
+
+def require_not_withdrawn(decision: Decision, made: Sequence[Decision]) -> None:
+    taken_back = withdrawn(made).get((decision.segment, str(decision.version)))
+    if taken_back is not None:
+        raise ChampionChanged(f"{decision.version} cannot be promoted: {in_words(taken_back)}")

@@ -1,0 +1,260 @@
+"""Does one action bring the champion before back, is it told who and why, and does no run undo it?"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from factory_assets.cli import app
+from factory_assets.declarations.catalogue import DeclaredLine, load
+from factory_assets.release.assets import champion_asset
+from factory_assets.release.jobs import rollback_job
+from factory_assets.release.rollback import ANCESTOR, RollbackRefused, roll_back
+from factory_assets.release.standing import standing
+from factory_assets.training.assets import AS_OF
+from factory_resources.lake import Lake
+from factory_resources.ledger import Decision, Ledger
+from tests.line.world import declare
+from tests.resources.test_ledger import a_version, an_evaluation
+
+LINE = "delivery_time"
+FIRST = dt.date(2026, 3, 1)
+WEEK = dt.timedelta(days=7)
+
+
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> DeclaredLine:
+    catalogue = load(declare(tmp_path_factory.mktemp("declarations")))
+    return catalogue.resolve(catalogue.lines[LINE])
+
+
+class World:
+    """A line with a ledger and a lake, trained week by week by what a test says of each challenger's error."""
+
+    def __init__(self, folder: Path, declared: DeclaredLine):
+        self.folder, self.declared = folder, declared
+        self.ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
+        self.lake = Lake(root=str(folder / "lake"))
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.instance.add_dynamic_partitions(f"{LINE}_segments", ["global", "FR", "FR/Lyon"])
+
+    def evaluate(self, node: str, week: int, error: float, version: str = "", against: str | None = "") -> str:
+        """Register a challenger of a week and its evaluation against who answers (or `against`); its version."""
+        day, version = FIRST + week * WEEK, version or f"{node}-{week}"
+        self.ledger.register(a_version(version, line=LINE, segment=node, as_of=day, task="regression"))
+        if against == "":
+            held = {name: made.champion for name, made in self.ledger.incumbents(LINE, day).items()}
+            against = held.get(node) or held.get("global")
+        measured = an_evaluation(
+            version, line=LINE, segment=node, as_of=day, challenger={"mae": error}, naive={"mae": 100.0}
+        )
+        known = {made.version: made.challenger for made in self.ledger.evaluations(LINE)}
+        incumbent = known[against] if against else {}
+        self.ledger.record_evaluation(replace(measured, incumbent=incumbent, incumbent_version=against))
+        return version
+
+    def decide(self, week: int, nodes: Sequence[str] = ("global",)) -> dg.ExecuteInProcessResult:
+        """Materialise the champions as of a week, as a training's last step does."""
+        return dg.materialize(
+            [champion_asset(self.declared)],
+            instance=self.instance,
+            resources={"ledger": self.ledger, "lake": self.lake},
+            tags={AS_OF: str(FIRST + week * WEEK), **_keys(nodes)},
+            partition_key=nodes[0] if len(nodes) == 1 else None,
+            raise_on_error=False,
+        )
+
+    def train(self, node: str, week: int, error: float) -> None:
+        self.evaluate(node, week, error)
+        assert self.decide(week, [node]).success
+
+    def score(self, until: dt.date) -> None:
+        self.lake.replace(f"{LINE}/predictions", pa.table({"ds": pa.array([until]), "version": ["global-1"]}), [until])
+
+    def back(self, node: str = "global", to: str | None = None) -> list[Decision]:
+        return roll_back(self.ledger, self.lake, LINE, node, "complaints", "ana", to)
+
+    def champion(self, node: str = "global", before: dt.date | None = None) -> str | None:
+        held = self.ledger.champion(LINE, node, before=before)
+        return held.champion if held else None
+
+
+def _keys(nodes: Sequence[str]) -> dict[str, str]:
+    ends = {"dagster/asset_partition_range_start": nodes[0], "dagster/asset_partition_range_end": nodes[-1]}
+    return ends if len(nodes) > 1 else {}
+
+
+@pytest.fixture
+def world(tmp_path: Path, declared: DeclaredLine) -> World:
+    return World(tmp_path, declared)
+
+
+def test_rollbacks_go_back_one_champion_after_the_other_until_there_is_none(world: World) -> None:
+    for week, error in enumerate([9.0, 8.0, 8.5, 7.0]):
+        world.train("global", week, error)
+    assert world.champion() == "global-3"
+    world.back()
+    assert world.champion() == "global-1", "the champion of week 1 was kept in week 2"
+    world.back()
+    assert world.champion() == "global-0"
+    with pytest.raises(RollbackRefused, match="nobody would answer for 'global'"):
+        world.back()
+    world.train("global", 4, 6.0)
+    assert world.champion() == "global-4", "the next training may win"
+    world.back()
+    assert world.champion() == "global-0", "and what was gone back over is not returned to"
+
+
+def test_a_rollback_leaves_the_days_that_were_scored_to_who_scored_them(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 8.0)
+    scored = FIRST + WEEK + dt.timedelta(days=3)
+    world.score(scored)
+    world.back()
+    assert world.champion(before=scored) == "global-1"
+    assert world.champion(before=scored + dt.timedelta(days=1)) == "global-0"
+
+
+def test_a_child_falls_back_to_its_ancestor_and_has_then_nothing_to_go_back_to(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("FR", 0, 8.0)
+    world.back("FR")
+    assert world.champion("FR") is None
+    (found,) = standing(world.ledger, LINE, node="FR")
+    assert (found.answers, found.version) == ("global", "global-0")
+    assert found.by is not None and (found.by.verdict, found.by.reason) == ("rollback", "complaints")
+    with pytest.raises(RollbackRefused, match="'FR' has no champion of its own"):
+        world.back("FR")
+    world.back("FR", to="FR-0")
+    assert world.champion("FR") == "FR-0"
+    world.back("FR", to=ANCESTOR)
+    assert world.champion("FR") is None
+
+
+def test_a_version_is_named_by_the_beginning_of_its_id_and_must_be_the_nodes_own(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("FR", 0, 8.0)
+    world.train("global", 1, 7.0)
+    world.evaluate("global", 2, 6.0, "odd")
+    for to, told in (("FR-0", "no version 'FR-0'; its newest: odd, global-1"), ("global-", "more than one version")):
+        with pytest.raises(RollbackRefused, match=told):
+            world.back(to=to)
+    with pytest.raises(RollbackRefused, match="global-1 answers for 'global' already"):
+        world.back(to="global-1")
+    with pytest.raises(RollbackRefused, match=r"'DE' of line 'delivery_time'; nodes: FR, global"):
+        world.back("DE")
+    world.back(to="od")
+    assert world.champion() == "odd"
+
+
+def test_running_the_day_of_a_version_taken_back_again_keeps_the_one_before_and_says_why(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 8.0)
+    world.back()
+    for _ in range(2):
+        assert world.decide(1).success
+        assert world.champion() == "global-0"
+    last = world.ledger.decisions(LINE)[-1]
+    assert last.verdict == "keep" and "rolled back to global-0 by ana" in last.reason
+    assert len(world.ledger.decisions(LINE)) == 4, "promote, promote, rollback, keep"
+
+
+def test_what_was_measured_against_a_champion_taken_back_since_decides_nothing_and_the_run_says_so(
+    world: World,
+) -> None:
+    for node in ("FR", "global"):
+        world.train(node, 0, 9.0)
+    world.train("FR", 1, 8.0)
+    world.evaluate("FR", 2, 5.0)
+    world.evaluate("FR/Lyon", 2, 5.0, against=None)
+    world.evaluate("global", 2, 5.0)
+    world.back("FR")
+    before = {node: world.champion(node) for node in ("FR", "global")}
+    result = world.decide(2, ["global", "FR"])
+    (failed,) = result.get_step_failure_events()
+    assert failed.step_failure_data.user_failure_data is not None
+    told = str(failed.step_failure_data.user_failure_data.description)
+    assert "FR-2 for 'FR' was measured against FR-1, but FR-0 answers now" in told and "evaluate" in told
+    assert world.champion("FR") == before["FR"] == "FR-0"
+    assert world.champion("global") == "global-2", "the others are decided on"
+    world.evaluate("FR", 2, 5.0)
+    assert world.decide(2, ["FR"]).success
+    assert world.champion("FR") == "FR-2"
+
+
+def test_the_table_of_champions_tells_who_made_each_and_since_when(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 9.5)
+    world.train("FR", 1, 8.0)
+    made = world.ledger.decisions(LINE)
+    by_node = {each.node: each for each in standing(world.ledger, LINE)}
+    assert list(by_node) == ["global", "FR"]
+    assert by_node["global"].by == made[0], "kept in week 1, champion since week 0"
+    world.back("FR")
+    then = {each.node: each.answers for each in standing(world.ledger, LINE, at=made[-1].decided_at)}
+    now = {each.node: each.answers for each in standing(world.ledger, LINE)}
+    assert (then["FR"], now["FR"]) == ("FR", "global")
+    early = made[0].decided_at - dt.timedelta(microseconds=1)
+    assert [(each.node, each.answers) for each in standing(world.ledger, LINE, at=early)] == [("global", None)]
+
+
+def launch(world: World, **config: str) -> dg.ExecuteInProcessResult:
+    return rollback_job.execute_in_process(
+        instance=world.instance,
+        resources={"ledger": world.ledger, "lake": world.lake},
+        run_config={"ops": {"roll_champion_back": {"config": {"line": LINE, "by": "ana", **config}}}},
+        raise_on_error=False,
+    )
+
+
+def test_the_job_rolls_back_and_shows_it_on_the_page_of_the_champions(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 8.0)
+    assert launch(world, segment="global", why="complaints").success
+    assert world.champion() == "global-0"
+    (record,) = world.instance.fetch_observations(dg.AssetKey([LINE, "champion"]), limit=9).records
+    seen = record.asset_observation
+    assert seen is not None and seen.partition == "global"
+    told = {name: value.value for name, value in seen.metadata.items()}
+    assert (told["champion"], told["taken_back"], told["decided_by"]) == ("global-0", "global-1", "ana")
+    refused = launch(world, segment="global", why="more complaints")
+    (failed,) = refused.get_step_failure_events()
+    assert "nobody would answer" in str(failed.step_failure_data.user_failure_data)
+
+
+def factory(world: World, *arguments: str) -> str:
+    """What the command prints, and FAILED where it failed."""
+    environment = {
+        "FACTORY_HOME": str(world.folder), "DAGSTER_HOME": str(world.folder / "dagster"), "FACTORY_USER": "ben",
+        "COLUMNS": "200",
+    }  # fmt: skip
+    ran = CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
+    return ran.output + ("FAILED" if ran.exit_code else "")
+
+
+def test_the_commands_show_champions_go_back_and_tell_the_history(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 8.0)
+    told = factory(world, "rollback", LINE, "global", "--why", "complaints")
+    assert told.strip() == (
+        f"{LINE} global: global-0 answers instead of global-1 for the days after {FIRST + WEEK}, by ben: complaints"
+    )
+    shown = factory(world, "champion", LINE)
+    assert "global-0" in shown and "rollback" in shown and "ben" in shown and "complaints" in shown
+    when = world.ledger.decisions(LINE)[1].decided_at
+    assert "global-1" in factory(world, "champion", LINE, "FR/Lyon", "--at", when.isoformat())
+    history = factory(world, "history", LINE, "global")
+    assert [verdict in history for verdict in ("promote", "rollback", "gate", "ben")] == [True] * 4
+    refused = factory(world, "rollback", LINE, "global", "--why", "again")
+    assert "nobody would answer" in refused and refused.endswith("FAILED")
+    assert "lines with decisions here: delivery_time" in factory(world, "champion", "deliveries")
+    with dg.DagsterInstance.from_config(str(world.folder / "dagster")) as instance:
+        (record,) = instance.fetch_observations(dg.AssetKey([LINE, "champion"]), limit=9).records
+    assert record.asset_observation is not None and record.asset_observation.description == "complaints"
