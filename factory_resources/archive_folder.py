@@ -72,7 +72,7 @@ class ArchiveFolder:
         attached = dict(attachments or {})
         if twice := sorted(set(parts) & set(attached)):
             raise ValueError(f"{', '.join(twice)}: a part and an attachment may not have one name")
-        for name, data in (parts | attached).items():
+        for name, data in (*parts.items(), *attached.items()):
             _require_part(name, len(data))
         content = {"manifest": _plain(manifest, "manifest"), "parts": _listing(parts)}
         version = _version(content)
@@ -93,7 +93,8 @@ class ArchiveFolder:
         content = self._content(line, version)
         kinds = (content["parts"], content.get("attachments", {}))
         parts, attachments = (
-            {name: self._checked(line, version, name, expected) for name, expected in listed.items()} for listed in kinds
+            {name: self._checked(line, version, name, expected) for name, expected in listed.items()}
+            for listed in kinds
         )
         return Archived(content["manifest"], parts, attachments)
 

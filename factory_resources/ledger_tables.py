@@ -85,7 +85,7 @@ VERSIONS = sa.Table(
     *_dates("as_of", "train_from", "train_to", "holdout_from", "holdout_to"),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("positives", sa.BigInteger),
-    *_jsons("configuration", "tables", "validation", "importances"),
+    *_jsons("configuration", "tables", "validation", "metrics", "importances", "charts"),
     *map(_text, ("owner", "archive_uri", "run_id")),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime, nullable=False),
