@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, features, issue, plan, quarantine
+from factory_assets.commands import contract, features, issue, plan, quarantine, rebuild
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
@@ -20,6 +20,8 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
 app.command()(features.features)
+app.command()(rebuild.rebuild)
+app.command()(rebuild.vacuum)
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 

@@ -10,14 +10,14 @@ import functools
 import operator
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import DeltaTable, PostCommitHookProperties, Schema, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType
 from pydantic import Field
@@ -110,6 +110,38 @@ class Lake(dg.ConfigurableResource):
         opened = self._open(table, version)
         return _days(opened) if opened else []
 
+    def tables(self) -> list[str]:
+        """Names of the tables below the root: two levels, such as orders/events."""
+        from fsspec.core import url_to_fs
+
+        files, root = url_to_fs(self.root, **self._fsspec_options())
+        if not files.exists(root):
+            return []
+        folders = [each["name"] for each in files.ls(root, detail=True) if each["type"] == "directory"]
+        found = [each["name"] for folder in folders for each in files.ls(folder, detail=True)]
+        return sorted("/".join(name.split("/")[-2:]) for name in found if files.exists(f"{name}/_delta_log"))
+
+    def vacuum(
+        self, table: str, older_than: dt.timedelta, keep: Collection[int] = (), dry_run: bool = False
+    ) -> list[str]:
+        """Remove files that no version needs which is newer than `older_than`, or is in `keep`; returns their names.
+
+        keep: versions of the table that stay readable for good. Raises LookupError where the table does not exist, or no
+            longer has one of these versions.
+        """
+        opened = self._open(table)
+        if opened is None:
+            raise LookupError(f"table {table} does not exist in {self.root}")
+        if above := sorted(version for version in keep if version > opened.version()):
+            raise LookupError(f"table {table} has no version {above[0]}; its newest is {opened.version()}")
+        return opened.vacuum(
+            retention_hours=int(older_than.total_seconds() // 3600),
+            dry_run=dry_run,
+            enforce_retention_duration=False,
+            full=True,
+            keep_versions=sorted(keep),
+        )
+
     def replace(self, table: str, rows: pa.RecordBatchReader | pa.Table, days: Sequence[dt.date]) -> Written:
         """Replace these days of a table by the rows, in one commit. Days without a row end up empty.
 
@@ -139,6 +171,8 @@ class Lake(dg.ConfigurableResource):
                     predicate=None if retyped else _days_predicate(days),
                     schema_mode="overwrite" if retyped else "merge",
                     storage_options=self.storage_options or None,
+                    # Whoever names a version years later reads it through the log of that time.
+                    post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
             except Exception:
                 # What went wrong while the rows were made says more than what the writer makes of it.
@@ -239,11 +273,12 @@ class Lake(dg.ConfigurableResource):
         # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
         import fsspec
 
+        con.register_filesystem(fsspec.filesystem(scheme, **self._fsspec_options()))
+
+    def _fsspec_options(self) -> dict[str, Any]:
         # Files come and go while this process lives: a listing is old as soon as it is made.
-        options: dict[str, Any] = {"use_listings_cache": False}
-        if url := self.storage_options.get("aws_endpoint_url"):
-            options["endpoint_url"] = url
-        con.register_filesystem(fsspec.filesystem(scheme, **options))
+        url = self.storage_options.get("aws_endpoint_url")
+        return {"use_listings_cache": False} | ({"endpoint_url": url} if url else {})
 
 
 def _stretches(days: Sequence[dt.date], rows: Mapping[dt.date, int]) -> Iterator[list[dt.date]]:

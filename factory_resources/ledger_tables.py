@@ -138,6 +138,18 @@ ISSUES = sa.Table(
     sa.Index("ledger_issues_of_stream", "stream", "id"),
 )
 
+CERTIFICATES = sa.Table(
+    "ledger_certificates",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "version", "verdict", "told")),
+    *_jsons("parts", "made_from"),
+    _text("by"),
+    sa.Column("at", UtcDateTime, nullable=False),
+    _of_a_registered_version("version"),
+    sa.Index("ledger_certificates_of_version", "line", "version"),
+)
+
 
 def _guard(table: sa.Table) -> None:
     """Create triggers with the table, in its transaction, that refuse to change or remove a row."""
@@ -212,7 +224,7 @@ def open_ledger(url: str) -> sa.Engine:
         allowed = "sqlite:////path/ledger.db or postgresql+psycopg2://user@host/database"
         raise ValueError(f"ledger url {parsed!r} is neither a SQLite file nor a PostgreSQL database, such as {allowed}")
     # The newest table stands for all: they are made in one transaction, and added to those of an older ledger.
-    if not sa.inspect(engine).has_table(ISSUES.name):
+    if not sa.inspect(engine).has_table(CERTIFICATES.name):
         with writing(engine, "tables") as connection:
             METADATA.create_all(connection)
     return engine

@@ -55,9 +55,7 @@ def recipe(line: Line) -> dict[str, Any]:
     """How the line's models are made: what `definitions` leaves out of the line and a model depends on."""
     return {
         name: value
-        for name, value in line.model_dump(
-            mode="json", by_alias=True, exclude_defaults=True, exclude=NOT_MADE_OF
-        ).items()
+        for name, value in line.model_dump(mode="json", by_alias=True, exclude=NOT_MADE_OF).items()
         if value != {}
     }
 
