@@ -134,13 +134,21 @@ class Lake(dg.ConfigurableResource):
             raise LookupError(f"table {table} does not exist in {self.root}")
         if above := sorted(version for version in keep if version > opened.version()):
             raise LookupError(f"table {table} has no version {above[0]}; its newest is {opened.version()}")
-        return opened.vacuum(
-            retention_hours=int(older_than.total_seconds() // 3600),
-            dry_run=dry_run,
-            enforce_retention_duration=False,
-            full=True,
-            keep_versions=sorted(keep),
-        )
+        from fsspec.core import url_to_fs
+
+        chosen: dict[str, Any] = {
+            "retention_hours": int(older_than.total_seconds() // 3600),
+            "enforce_retention_duration": False,
+            "full": True,
+            "keep_versions": sorted(keep),
+        }
+        files, root = url_to_fs(self.uri(table), **self._fsspec_options())
+        present = {_in_table(name) for name in files.find(root)}
+        # Those that an earlier vacuum removed are listed again, some of them twice.
+        removed = sorted(present & {_in_table(name) for name in opened.vacuum(dry_run=True, **chosen)})
+        if removed and not dry_run:
+            opened.vacuum(dry_run=False, **chosen)
+        return removed
 
     def replace(self, table: str, rows: pa.RecordBatchReader | pa.Table, days: Sequence[dt.date]) -> Written:
         """Replace these days of a table by the rows, in one commit. Days without a row end up empty.
@@ -321,6 +329,11 @@ def _retyped(opened: DeltaTable | None, schema: pa.Schema) -> Mapping[str, tuple
         return {}
     old, new = _types(opened.schema()), _types(Schema.from_arrow(schema))
     return {name: (old[name], kind) for name, kind in new.items() if kind not in ("void", old.get(name, kind))}
+
+
+def _in_table(path: str) -> str:
+    """A data file's path below its table: ds=2026-01-31/part-00000.parquet."""
+    return "/".join(path.split("/")[-2:])
 
 
 def _quoted(column: str) -> str:

@@ -38,7 +38,7 @@ def rebuild(
         made = in_a_fresh_process(record, lake, engine, ledger, scratch)
         if restore and made.version == record.version:
             archive.store(record.line, *scratch.load(record.line, made.version))
-        return _compared(record, made, archived(archive, record), scratch.listing(record.line, made.version), by)
+        return compared(record, made, archive, scratch, by)
 
 
 def in_a_fresh_process(
@@ -67,7 +67,7 @@ def in_a_fresh_process(
     return Remade(**json.loads(done.stdout))
 
 
-def archived(archive: ArchiveFolder, record: VersionRecord) -> dict[str, str]:
+def _archived(archive: ArchiveFolder, record: VersionRecord) -> dict[str, str]:
     """Part -> SHA-256 as archived, every byte read and found to be as stored; {} where that is not so."""
     try:
         archive.load(record.line, record.version)
@@ -76,7 +76,11 @@ def archived(archive: ArchiveFolder, record: VersionRecord) -> dict[str, str]:
         return {}
 
 
-def _compared(record: VersionRecord, made: Remade, then: dict[str, str], now: dict[str, str], by: str) -> Certificate:
+def compared(
+    record: VersionRecord, made: Remade, archive: ArchiveFolder, scratch: ArchiveFolder, by: str
+) -> Certificate:
+    """What the archive holds of a version against what came out in the scratch archive."""
+    then, now = _archived(archive, record), scratch.listing(record.line, made.version)
     differing = _differing(record.configuration, made)
     libraries = [name for name in differing if name in made.libraries]
     verdict: Verdict
