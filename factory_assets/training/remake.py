@@ -9,6 +9,9 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import duckdb
+from deltalake.exceptions import DeltaError
+
 from factory_assets.declarations.definitions import declared_from
 from factory_assets.training.assets import metric_of
 from factory_assets.training.dataset import training_rows
@@ -43,8 +46,12 @@ def remake(record: VersionRecord, lake: Lake, engine: Engine, into: ArchiveFolde
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
     declared = declared_from(held["definitions"], held["recipe"])
     span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
-    with engine.connect() as con:
-        train, recent, _ = training_rows(con, lake, record.line, span, record.tables)
+    try:
+        with engine.connect() as con:
+            train, recent, _ = training_rows(con, lake, record.line, span, record.tables)
+    except (LookupError, duckdb.Error, DeltaError) as error:
+        named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
+        raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
     made = made_from(declared, span, train, recent, [node])[node]
     rows, after = rows_within(train, node), rows_within(recent, node)
     outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared))
@@ -61,7 +68,10 @@ def main() -> None:
         record = ledger.version(asked["line"], asked["version"])
     finally:
         ledger.close()
-    made = remake(record, Lake(**asked["lake"]), Engine(**asked["engine"]), ArchiveFolder(asked["into"]))
+    try:
+        made = remake(record, Lake(**asked["lake"]), Engine(**asked["engine"]), ArchiveFolder(asked["into"]))
+    except NotRebuildable as error:
+        sys.exit(str(error))
     sys.stdout.write(json.dumps(asdict(made)))
 
 

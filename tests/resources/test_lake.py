@@ -323,6 +323,21 @@ def test_an_object_store_serves_as_well_as_a_disk(object_store, monkeypatch):
     assert lake.days("t") == [ONE]
     assert overtaken(lake, TWO, by=THREE) == (3, 2)
     assert isinstance(overtaken(lake, TWO, by=TWO)[0], CommitFailedError)
+    assert lake.tables() == []  # of two levels
+
+
+def test_a_vacuum_on_an_object_store_removes_what_it_says(object_store, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    options = {"aws_endpoint_url": object_store, "aws_allow_http": "true"}
+    lake = Lake(root="s3://lake/for/vacuum", storage_options=options)
+    for x in range(3):
+        lake.replace("a/b", table(ONE, [x]), [ONE])
+    assert lake.tables() == ["a/b"]
+    (removed,) = lake.vacuum("a/b", dt.timedelta(0), [1])
+    assert removed.startswith(f"ds={ONE}/") and lake.vacuum("a/b", dt.timedelta(0), [1]) == []
+    assert [lake.read("a/b", version=version)["x"].to_pylist() for version in (1, 2)] == [[1], [2]]
 
 
 def test_a_vacuum_spares_the_versions_that_it_is_told_to_and_what_is_new(tmp_path: Path) -> None:
