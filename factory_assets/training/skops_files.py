@@ -17,7 +17,7 @@ LOADERS = frozenset(
 TYPES = frozenset(
     {
         *("builtins.dict", "builtins.list", "builtins.tuple", "builtins.slice", "builtins.str", "builtins.int"),
-        *("numpy.ndarray", "numpy.dtype", "numpy.float64"),
+        *("numpy.ndarray", "numpy.dtype", "numpy.float64", "numpy.int64"),
         "sklearn.pipeline.Pipeline",
         "sklearn.compose._column_transformer.ColumnTransformer",
         "sklearn.impute._base.SimpleImputer",
