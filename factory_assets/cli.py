@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, features, issue, plan, quarantine, release
+from factory_assets.commands import contract, features, issue, plan, quarantine, rebuild, release
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
@@ -23,6 +23,8 @@ app.command()(features.features)
 app.command()(release.champion)
 app.command()(release.history)
 app.command()(release.rollback)
+app.command()(rebuild.rebuild)
+app.command()(rebuild.vacuum)
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 

@@ -5,7 +5,7 @@ import warnings
 import dagster as dg
 
 from factory_assets.deployment import load_declarations, resources
-from factory_assets.release.jobs import rollback_job
+from factory_assets.release.jobs import release_definitions
 
 # Backfill policies and partitioned checks are what the factory stands on; that they are young is known.
 for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -14,5 +14,5 @@ for category in (dg.BetaWarning, dg.PreviewWarning):
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    policy = dg.Definitions(resources=resources(), jobs=[rollback_job], executor=dg.in_process_executor)
-    return dg.Definitions.merge(load_declarations(), policy)
+    policy = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
+    return dg.Definitions.merge(load_declarations(), release_definitions(), policy)

@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 
 from factory_resources.archive import Archive
+from factory_resources.certificates import Certificates
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -74,6 +75,7 @@ def resources() -> dict[str, Any]:
         "archive": Archive(root=os.environ.get("FACTORY_ARCHIVE", str(root / "archive"))),
         "ledger": Ledger(url=_ledger_url()),
         "issues": Issues(url=_ledger_url()),
+        "certificates": Certificates(url=_ledger_url()),
         "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
     }
 

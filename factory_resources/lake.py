@@ -11,14 +11,21 @@ import operator
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 import duckdb
 import pyarrow as pa
-from deltalake import ColumnProperties, DeltaTable, Schema, WriterProperties, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Schema,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 from pydantic import Field
@@ -121,6 +128,46 @@ class Lake(dg.ConfigurableResource):
             found[day].append(file.rpartition("/")[2])
         return {day: sorted(names) for day, names in found.items()}
 
+    def tables(self) -> list[str]:
+        """Names of the tables below the root: two levels, such as orders/events."""
+        from fsspec.core import url_to_fs
+
+        files, root = url_to_fs(self.root, **self._fsspec_options())
+        if not files.exists(root):
+            return []
+        folders = [each["name"] for each in files.ls(root, detail=True) if each["type"] == "directory"]
+        found = [each["name"] for folder in folders for each in files.ls(folder, detail=True)]
+        return sorted("/".join(name.split("/")[-2:]) for name in found if files.exists(f"{name}/_delta_log"))
+
+    def vacuum(
+        self, table: str, older_than: dt.timedelta, keep: Collection[int] = (), dry_run: bool = False
+    ) -> list[str]:
+        """Remove files that no version needs which is newer than `older_than`, or is in `keep`; returns their names.
+
+        keep: versions of the table that stay readable for good. Raises LookupError where the table does not exist, or no
+            longer has one of these versions.
+        """
+        opened = self._open(table)
+        if opened is None:
+            raise LookupError(f"table {table} does not exist in {self.root}")
+        if above := sorted(version for version in keep if version > opened.version()):
+            raise LookupError(f"table {table} has no version {above[0]}; its newest is {opened.version()}")
+        from fsspec.core import url_to_fs
+
+        chosen: dict[str, Any] = {
+            "retention_hours": int(older_than.total_seconds() // 3600),
+            "enforce_retention_duration": False,
+            "full": True,
+            "keep_versions": sorted(keep),
+        }
+        files, root = url_to_fs(self.uri(table), **self._fsspec_options())
+        present = {_in_table(name) for name in files.find(root)}
+        # Those that an earlier vacuum removed are listed again, some of them twice.
+        removed = sorted(present & {_in_table(name) for name in opened.vacuum(dry_run=True, **chosen)})
+        if removed and not dry_run:
+            opened.vacuum(dry_run=False, **chosen)
+        return removed
+
     def replace(self, table: str, rows: pa.RecordBatchReader | pa.Table, days: Sequence[dt.date]) -> Written:
         """Replace these days of a table by the rows, in one commit. Days without a row end up empty.
 
@@ -151,6 +198,8 @@ class Lake(dg.ConfigurableResource):
                     schema_mode="overwrite" if retyped else "merge",
                     writer_properties=_encoding(reader.schema),
                     storage_options=self.storage_options or None,
+                    # Whoever names a version years later reads it through the log of that time.
+                    post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
             except Exception:
                 # What went wrong while the rows were made says more than what the writer makes of it.
@@ -251,11 +300,12 @@ class Lake(dg.ConfigurableResource):
         # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
         import fsspec
 
+        con.register_filesystem(fsspec.filesystem(scheme, **self._fsspec_options()))
+
+    def _fsspec_options(self) -> dict[str, Any]:
         # Files come and go while this process lives: a listing is old as soon as it is made.
-        options: dict[str, Any] = {"use_listings_cache": False}
-        if url := self.storage_options.get("aws_endpoint_url"):
-            options["endpoint_url"] = url
-        con.register_filesystem(fsspec.filesystem(scheme, **options))
+        url = self.storage_options.get("aws_endpoint_url")
+        return {"use_listings_cache": False} | ({"endpoint_url": url} if url else {})
 
 
 def _stretches(days: Sequence[dt.date], rows: Mapping[dt.date, int]) -> Iterator[list[dt.date]]:
@@ -310,6 +360,11 @@ def _retyped(opened: DeltaTable | None, schema: pa.Schema) -> Mapping[str, tuple
         return {}
     old, new = _types(opened.schema()), _types(Schema.from_arrow(schema))
     return {name: (old[name], kind) for name, kind in new.items() if kind not in ("void", old.get(name, kind))}
+
+
+def _in_table(path: str) -> str:
+    """A data file's path below its table: ds=2026-01-31/part-00000.parquet."""
+    return "/".join(path.split("/")[-2:])
 
 
 def _quoted(column: str) -> str:

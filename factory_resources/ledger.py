@@ -35,7 +35,8 @@ class VersionRecord:
     """A trained model: what it is, what it learnt from, and where it is kept.
 
     The days train_from..train_to and holdout_from..holdout_to are inclusive. tables: lake table -> the version that
-    was read. validation: candidate -> metric -> value. positives: None for a task without positives.
+    was read. validation: candidate -> metric -> value. metrics: of the model on the rows that it learnt from.
+    charts: what is shown -> file in the archive. positives: None for a task without positives.
     """
 
     version: str
@@ -54,7 +55,9 @@ class VersionRecord:
     positives: int | None
     tables: dict[str, int]
     validation: dict[str, Metrics]
+    metrics: Metrics
     importances: Metrics
+    charts: dict[str, str]
     owner: str
     archive_uri: str
     run_id: str
@@ -81,10 +84,10 @@ class EvaluationRecord:
 
 Record = VersionRecord | EvaluationRecord | Decision
 R = TypeVar("R", VersionRecord, EvaluationRecord, Decision)
-#: What may be absent: not every estimator has importances, nor every line candidates to choose from; not every node has
-#: an incumbent, and a holdout of one class gives no metrics.
+#: What may be absent: not every line has candidates to choose from, not every node an incumbent, and a holdout of one
+#: class gives no metrics.
 OPTIONAL: dict[type[Record], set[str]] = {
-    VersionRecord: {"positives", "importances", "validation"},
+    VersionRecord: {"positives", "validation"},
     EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive"},
     Decision: {"version", "champion", "evidence"},
 }
@@ -110,9 +113,26 @@ class Ledger(Database):
             return found
         raise LookupError(f"line {line!r} has no version {version_id!r} in the ledger")
 
-    def versions(self, line: str, segment: str | None = None) -> list[VersionRecord]:
-        """Versions of a line, or of one of its nodes, in the order of registration."""
-        return self._read(VersionRecord, _of(VERSIONS, line, segment).order_by(VERSIONS.c.id))
+    def versions(self, line: str, segment: str | None = None, as_of: dt.date | None = None) -> list[VersionRecord]:
+        """Versions of a line, or of one of its nodes, or of a day, in the order of registration."""
+        query = _of(VERSIONS, line, segment).order_by(VERSIONS.c.id)
+        return self._read(VersionRecord, query if as_of is None else query.where(VERSIONS.c.as_of == as_of))
+
+    def find(self, version_id: str) -> VersionRecord:
+        """The version of any line whose id is, or begins with, this one. Raises LookupError for none and for several."""
+        query = sa.select(VERSIONS).where(VERSIONS.c.version.startswith(version_id, autoescape=True))
+        found = self._read(VersionRecord, query.order_by(VERSIONS.c.id))
+        if len(found) != 1:
+            told = ", ".join(f"{one.version} of {one.line}" for one in found[:5]) or "none"
+            raise LookupError(f"{version_id!r} is not the id, or its beginning, of one version; found: {told}")
+        return found[0]
+
+    def released(self, line: str | None = None) -> list[VersionRecord]:
+        """Versions that were champion once, of a line or of all, in the order of registration."""
+        c = VERSIONS.c
+        champion = sa.exists().where(DECISIONS.c.line == c.line, DECISIONS.c.champion == c.version)
+        query = sa.select(VERSIONS).where(champion).order_by(c.id)
+        return self._read(VersionRecord, query if line is None else query.where(c.line == line))
 
     def latest_version(self, line: str, segment: str, as_of: dt.date) -> VersionRecord | None:
         """The version registered last for exactly this day; an earlier day's version is never the answer."""
@@ -293,6 +313,8 @@ def _of(table: sa.Table, line: str, segment: str | None = None) -> sa.Select[Any
 def _row(record: Record) -> dict[str, Any]:
     """Column -> value, as the tables will give it back."""
     row = {f.name: getattr(record, f.name) for f in fields(record)}
+    if isinstance(record, VersionRecord) and record.configuration and "params" not in record.configuration:
+        raise ValueError("VersionRecord.configuration has no params: the ledger takes no record without them")
     for name, value in row.items():
         is_empty = value is None or value == {} or (isinstance(value, str) and not value.strip())
         if is_empty and name not in OPTIONAL[type(record)]:

@@ -87,7 +87,7 @@ VERSIONS = sa.Table(
     *_dates("as_of", "train_from", "train_to", "holdout_from", "holdout_to"),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("positives", sa.BigInteger),
-    *_jsons("configuration", "tables", "validation", "importances"),
+    *_jsons("configuration", "tables", "validation", "metrics", "importances", "charts"),
     *map(_text, ("owner", "archive_uri", "run_id")),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime, nullable=False),
@@ -138,6 +138,18 @@ ISSUES = sa.Table(
     *map(_text, ("event", "told", "owner", "who")),
     sa.Column("at", UtcDateTime, nullable=False),
     sa.Index("ledger_issues_of_stream", "stream", "id"),
+)
+
+CERTIFICATES = sa.Table(
+    "ledger_certificates",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "version", "verdict", "told")),
+    *_jsons("parts", "made_from"),
+    _text("by"),
+    sa.Column("at", UtcDateTime, nullable=False),
+    _of_a_registered_version("version"),
+    sa.Index("ledger_certificates_of_version", "line", "version"),
 )
 
 

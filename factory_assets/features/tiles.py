@@ -84,7 +84,7 @@ class Tiles:
         self._lake.view(self._con, name, table, first, last, empty_if_absent=True)
 
     def _table(self, what: str) -> str:
-        return f"tiles/{self._view.name}/{what}"
+        return f"{what}/{self._view.name}"
 
     def _count(self, relation: str) -> int:
         return int(self._con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])

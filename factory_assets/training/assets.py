@@ -9,11 +9,13 @@ import dagster as dg
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.events.assets import stream_version
 from factory_assets.features.assets import segment_partitions
+from factory_assets.features.segments import lineage
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
 from factory_assets.measures.metrics import DEFAULT
-from factory_assets.training.dataset import close_of, labelled
+from factory_assets.training.dataset import training_rows
 from factory_assets.training.fitting import Fitted, NotTrained, fit_nodes, rows_within
-from factory_assets.training.released import release
+from factory_assets.training.identity import Made, made_before, made_from
+from factory_assets.training.released import Release, release
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
@@ -85,22 +87,30 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         except TrainingRefused as refused:
             raise dg.Failure(str(refused), allow_retries=False) from None
         with engine.connect() as con:
-            holdout_opens = close_of(span.holdout_from - dt.timedelta(days=1))
-            train, tables = labelled(con, lake, line.name, span.train_from, span.train_to, holdout_opens)
-            recent = lake.read(f"{line.name}/examples", span.holdout_from, span.holdout_to, empty_if_absent=True)
-            # Read in the order of files, which a repeated write changes; the sample that is kept must not change with it.
-            recent = recent.sort_by([("observed_at", "ascending"), ("example_id", "ascending")])
+            train, recent, tables = training_rows(con, lake, line.name, span)
         context.log.info(
             f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(context.partition_keys)} nodes"
         )
-        metadata, tags = {}, {}
-        for outcome in fit_nodes(line, train, declared.features, context.partition_keys, metric_of(declared)):
+        made = made_from(declared, span, train, recent, context.partition_keys)
+        before = made_before(ledger, archive, line.name, span.as_of, made)
+        if before:
+            context.log.info(f"{line.name}: {len(before)} nodes were trained before from the same, and are not again")
+        held = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
+        metadata = {node: _metadata_before(known, span) for node, known in before.items()}
+        tags = {node: {DATA_VERSION: known.version, INPUTS: str(day)} for node, known in before.items()}
+        due = [node for node in context.partition_keys if node not in before]
+        for outcome in fit_nodes(line, train, declared.features, due, metric_of(declared)):
             version = None
             if isinstance(outcome, Fitted):
-                version = release(
-                    archive, line, span, outcome, rows_within(train, outcome.node), rows_within(recent, outcome.node)
+                node = outcome.node
+                answered = {above: held[above] for above in lineage(node) if above in held}
+                released = release(
+                    archive, declared, span, outcome, rows_within(train, node), rows_within(recent, node), answered
                 )
-                ledger.register(_record(declared, span, outcome, version, tables, archive, context.run.run_id, started))
+                version = released.version
+                ledger.register(
+                    _record(declared, span, outcome, released, made[node], tables, archive, context.run.run_id, started)
+                )
             metadata[outcome.node] = _metadata(outcome, version, span)
             tags[outcome.node] = {DATA_VERSION: version or "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
@@ -112,7 +122,8 @@ def _record(
     declared: DeclaredLine,
     span: Timeline,
     fitted: Fitted,
-    version: str,
+    released: Release,
+    made: Made,
     tables: dict[str, int],
     archive: Archive,
     run_id: str,
@@ -121,7 +132,7 @@ def _record(
     line = declared.line
     importances = dict(zip(fitted.encoding.features, map(float, fitted.model.importances()), strict=True))
     return VersionRecord(
-        version=version,
+        version=released.version,
         line=line.name,
         segment=fitted.node,
         task=line.task,
@@ -133,6 +144,7 @@ def _record(
             "params": dict(fitted.params),
             "features": declared.features,
             "seed": line.seed,
+            **made.configuration(),
         },
         as_of=span.as_of,
         train_from=span.train_from,
@@ -143,13 +155,26 @@ def _record(
         positives=fitted.positives,
         tables=tables,
         validation=fitted.validation,
+        metrics=released.metrics,
         importances=importances,
+        charts=released.charts,
         owner=line.owner,
-        archive_uri=archive.uri(line.name, version),
+        archive_uri=archive.uri(line.name, released.version),
         run_id=run_id,
         started_at=started,
         ended_at=dt.datetime.now(dt.UTC),
     )
+
+
+def _metadata_before(known: VersionRecord, span: Timeline) -> dict[str, Any]:
+    return {
+        "rows": known.rows,
+        "as_of": str(span.as_of),
+        "train": f"{span.train_from} .. {span.train_to}",
+        "status": f"made before from the same, by run {known.run_id}",
+        "version": known.version,
+        "candidate": known.candidate,
+    }
 
 
 def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline) -> dict[str, Any]:

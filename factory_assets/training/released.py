@@ -1,13 +1,15 @@
 """What does the archive hold of a model, and how does a scorer get it back?
 
 Beside the model's own parts: the manifest (what it predicts, from which features, trained on which days), profiles of
-its training rows and of its predictions, and a sample of rows for a person to look at.
+its training rows and of its predictions, the definitions of its features, and a sample of rows with their predictions: for
+a person to look at, and to see whether another release of a library still scores as the one that it was made with.
 """
 
 import datetime as dt
 import io
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,17 +18,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from factory_assets.declarations.line import Line
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.definitions import declared_from, definitions
+from factory_assets.measures.charts import bars
+from factory_assets.measures.metrics import score
 from factory_assets.measures.profiles import Profile, learn_design_effect, profile, profiles
 from factory_assets.training import estimators
 from factory_assets.training.fitting import Fitted
+from factory_assets.training.libraries import code, libraries
 from factory_assets.training.matrix import Encoding, encode
 from factory_assets.training.timeline import DAY, Timeline
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 
 PREDICTION = "prediction"
 #: Rows kept of the training set to draw pictures from; verdicts use the profiles of all rows.
 SAMPLE_ROWS = 1000
+#: Two scores are the same up to the last bits, in which the exponential functions of two releases may differ.
+SAME_SCORE = 1e-12
+
+
+class ModelRefused(Exception):
+    """An archived model that is whole and cannot be used here; the message says why, and what helps."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class ReleasedModel:
     version: str
     manifest: dict[str, Any]
     parts: dict[str, bytes]
+    attachments: dict[str, bytes] = field(default_factory=dict)
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -58,21 +71,126 @@ class ReleasedModel:
     def features(self) -> tuple[str, ...]:
         return self.encoding.features
 
+    @cached_property
+    def declared(self) -> DeclaredLine:
+        """The line's features by canonical name, with the views and streams that they are made of, as of the training.
+
+        What `features.online.Online` computes a request's features from. Raises ValueError for definitions that no
+        declaration could hold.
+        """
+        return declared_from(_json(self.parts["definitions.json"]))
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """Of the node and its ancestors those that had a champion when the model was made, with its version."""
+        return dict(self._provenance.get("answered", {}))
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Library -> version with which the model was made."""
+        return dict(self._provenance.get("libraries", {}))
+
+    @cached_property
+    def _provenance(self) -> dict[str, Any]:
+        return dict(_json(self.attachments.get("provenance.json", b"{}")))
+
     @property
     def sample(self) -> pa.Table:
-        return pq.read_table(io.BytesIO(self.parts["reference.parquet"]))
+        file = pq.ParquetFile(io.BytesIO(self.parts["reference.parquet"]))
+        if file.metadata.num_rows > SAMPLE_ROWS:
+            raise ValueError(
+                f"reference.parquet says it holds {file.metadata.num_rows} rows; {SAMPLE_ROWS} at most are kept"
+            )
+        return file.read()
 
     def predict(self, rows: pa.Table) -> np.ndarray:
         """Predictions for rows with the model's features, shape (n,)."""
         return self._model.predict(encode(rows, self.encoding)) if rows.num_rows else np.empty(0)
 
+    def predict_one(self, features: Mapping[str, Any]) -> float:
+        """The prediction for one observation: canonical name -> value, None where it is missing; further names are ignored."""
+        absent = [name for name in self.features if name not in features]
+        if absent:
+            raise KeyError(f"no value for {', '.join(absent)}")
+        row = pa.table({name: pa.array([features[name]]) for name in self.features})
+        return float(self.predict(row)[0])
 
-def release(archive: Archive, line: Line, span: Timeline, fitted: Fitted, train: pa.Table, recent: pa.Table) -> str:
+    def require_usable(self) -> None:
+        """Raise ModelRefused for a model that cannot be read here, or that scores otherwise than where it was made."""
+        other = changed_libraries(self.libraries)
+        try:
+            rows = self.sample if other or not self.libraries else None
+            assert self._model is not None
+            scored = None if rows is None else self.predict(rows)
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            MemoryError,
+            pa.ArrowException,
+        ) as error:
+            raise ModelRefused(f"version {self.version} cannot be read{_told(other)}: {error!r:.500}") from error
+        if rows is None or scored is None:
+            return
+        kept = rows[PREDICTION].to_numpy()
+        differ = ~np.isclose(scored, kept, rtol=SAME_SCORE, atol=SAME_SCORE)
+        if differ.any():
+            raise ModelRefused(
+                f"version {self.version} scores {differ.sum()} of {len(kept)} archived rows otherwise than it did, by up to "
+                f"{np.max(np.abs(scored - kept)):.3g}{_told(other)}. Install those, or train the version anew"
+            )
+
+
+def changed_libraries(then: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Library -> its version then and now, of those that are no longer of the same minor version."""
+    now = libraries()
+    return {
+        name: (version, now[name])
+        for name, version in then.items()
+        if name in now and version.split(".")[:2] != now[name].split(".")[:2]
+    }
+
+
+def _told(other: Mapping[str, tuple[str, str]]) -> str:
+    told = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in sorted(other.items()))
+    return f"; it was made with {told}" if told else ""
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version in the archive, with what the ledger is told of it."""
+
+    version: str
+    metrics: dict[str, float]
+    charts: dict[str, str]
+
+
+def release(
+    archive: ArchiveFolder,
+    declared: DeclaredLine,
+    span: Timeline,
+    fitted: Fitted,
+    train: pa.Table,
+    recent: pa.Table,
+    answered: Mapping[str, str],
+) -> Release:
     """Store a fitted model; the version id that it gets is a hash of all that it is.
 
     recent: rows after the training window. The predictions on them are the reference for drift of predictions, since
         a model is surer of the rows that it has learnt by heart. Their labels are not looked at.
+    answered: node -> champion, of the node and its ancestors, when the model was made. It goes along with the model, as
+        do libraries and charts, and is no part of the version.
     """
+    line = declared.line
     seen = recent if recent.num_rows else train
     predictions = fitted.model.predict(encode(seen, fitted.encoding))
     learnt = train.append_column(PREDICTION, pa.array(fitted.model.predict(encode(train, fitted.encoding))))
@@ -94,14 +212,36 @@ def release(archive: Archive, line: Line, span: Timeline, fitted: Fitted, train:
         "encoding": fitted.encoding.to_dict(),
         "rows": fitted.rows,
         "naive": fitted.naive,
-        "days": {
-            name: str(getattr(span, name)) for name in ("as_of", "train_from", "train_to", "holdout_from", "holdout_to")
-        },
+        "days": span.to_dict(),
         "profiles": {name: profile.to_dict() for name, profile in reference.items()},
     }
-    return archive.store(
-        line.name, manifest, {**fitted.model.parts(), "reference.parquet": _sample(seen, fitted, predictions)}
+    parts = {
+        **fitted.model.parts(),
+        "definitions.json": _to_json(definitions(declared)),
+        "reference.parquet": _sample(seen, fitted, predictions),
+    }
+    charts = _charts(fitted, predictions)
+    provenance = {"answered": dict(answered), "libraries": libraries(), "code": code(), "charts": sorted(charts)}
+    attachments = {f"{name}.svg": chart for name, chart in charts.items()} | {"provenance.json": _to_json(provenance)}
+    return Release(
+        archive.store(line.name, manifest, parts, attachments),
+        score(line.task, train["label"].to_numpy(), learnt[PREDICTION].to_numpy()),
+        {name: f"{name}.svg" for name in charts},
     )
+
+
+def _to_json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, indent=1).encode()
+
+
+def _charts(fitted: Fitted, predictions: np.ndarray) -> dict[str, bytes]:
+    shares = sorted(zip(fitted.encoding.features, fitted.model.importances(), strict=True), key=lambda item: -item[1])
+    counts, edges = np.histogram(predictions, bins=20)
+    between = {f"{low:.4g} to {high:.4g}": float(n) for low, high, n in zip(edges, edges[1:], counts, strict=False)}
+    return {
+        "importances": bars("Share of each feature in what the model does", {name: float(s) for name, s in shares}),
+        "predictions": bars("Predictions after the training window, in rows", between),
+    }
 
 
 def _stretches(rows: pa.Table, span: Timeline, length: dt.timedelta) -> list[pa.Table]:
@@ -123,11 +263,19 @@ def _sample(rows: pa.Table, fitted: Fitted, predictions: np.ndarray) -> bytes:
     return target.getvalue()
 
 
-def load(archive: Archive, line: str, version: str) -> ReleasedModel:
-    """A model from the archive, every part checked against its hash before any is parsed."""
-    return ReleasedModel(version, *archive.load(line, version))
+def load(archive: ArchiveFolder | str, line: str, version: str) -> ReleasedModel:
+    """A model from the archive, every part checked against its hash before any is parsed.
+
+    archive: the archive, or its root: a local path or an fsspec URI. Needs no Dagster, no ledger and no lake.
+    Raises FileNotFoundError where there is no such version, ArchiveDamaged for one that is not as it was stored, and
+    ModelRefused for one that cannot be used with the libraries that are installed here.
+    """
+    folder = ArchiveFolder(archive) if isinstance(archive, str) else archive
+    model = ReleasedModel(version, *folder.load(line, version))
+    model.require_usable()
+    return model
 
 
-def load_all(archive: Archive, line: str, versions: Mapping[str, str]) -> dict[str, ReleasedModel]:
+def load_all(archive: ArchiveFolder | str, line: str, versions: Mapping[str, str]) -> dict[str, ReleasedModel]:
     """Node -> model, for node -> version."""
     return {node: load(archive, line, version) for node, version in versions.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ LOADERS = frozenset(
 TYPES = frozenset(
     {
         *("builtins.dict", "builtins.list", "builtins.tuple", "builtins.slice", "builtins.str", "builtins.int"),
-        *("numpy.ndarray", "numpy.dtype", "numpy.float64"),
+        *("numpy.ndarray", "numpy.dtype", "numpy.float64", "numpy.int64"),
         "sklearn.pipeline.Pipeline",
         "sklearn.compose._column_transformer.ColumnTransformer",
         "sklearn.impute._base.SimpleImputer",
@@ -34,6 +35,7 @@ def read(content: bytes) -> Any:
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _require_plain(archive, len(content))
             named = [
                 (node["__loader__"], f"{node['__module__']}.{node['__class__']}") for node in nodes(_schema(archive))
             ]
@@ -41,8 +43,29 @@ def read(content: bytes) -> Any:
         if refused:
             raise ValueError(f"it names {', '.join(refused)}; allowed: {', '.join(sorted(TYPES))}")
         return skops.io.loads(content, trusted=sorted(TYPES))
-    except (zipfile.BadZipFile, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (zipfile.BadZipFile, EOFError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"model.skops is refused: {error}") from error
+
+
+def _require_plain(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse what could grow in memory: compressed files, files that lie over each other, arrays larger than their file.
+
+    size: bytes of the archive. Ours hold a schema and arrays of numbers, stored as they are.
+    """
+    from numpy.lib import format as npy
+
+    entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
+        raise ValueError(f"it would unpack to {sum(entry.file_size for entry in entries)} bytes, from {size}")
+    for entry in entries:
+        if entry.filename == "schema.json":
+            continue
+        with archive.open(entry) as file:
+            version = npy.read_magic(file)
+            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = header(file)
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} says it holds {shape} of {dtype} in {entry.file_size} bytes")
 
 
 def canonical(content: bytes) -> bytes:

@@ -29,6 +29,9 @@ class Timeline:
     holdout_from: dt.date
     holdout_to: dt.date
 
+    def to_dict(self) -> dict[str, str]:
+        return {name: str(day) for name, day in vars(self).items()}
+
 
 def timeline(declared: DeclaredLine, as_of: dt.date) -> Timeline:
     """The latest training window and holdout whose labels are known at the close of `as_of`."""

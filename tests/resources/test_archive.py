@@ -11,7 +11,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from factory_resources.archive import MANIFEST, Archive, ArchiveDamaged, _version
+from factory_resources.archive import Archive
+from factory_resources.archive_folder import MANIFEST, ArchiveDamaged, _version
 
 LINE = "card_fraud"
 ABSENT = "0123456789abcdef"
@@ -44,7 +45,7 @@ def change(archive: Archive, version: str, name: str, edit: Callable[[bytes], by
 
 def test_what_was_stored_comes_back(archive: Archive) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
-    assert archive.load(LINE, version) == (ABOUT, MODEL)
+    assert archive.load(LINE, version) == (ABOUT, MODEL, {})
     assert archive.exists(LINE, version)
     assert archive.uri(LINE, version) == f"{archive.root}/{LINE}/{version}"
 
@@ -164,7 +165,7 @@ def test_files_that_the_manifest_does_not_list_are_ignored(archive: Archive) -> 
     version = archive.store(LINE, ABOUT, MODEL)
     files, place = path(archive, version, "left_over.pkl")
     files.pipe_file(place, b"anything")
-    assert archive.load(LINE, version) == (ABOUT, MODEL)
+    assert archive.load(LINE, version) == (ABOUT, MODEL, {})
 
 
 def test_damage_is_mended_by_storing_the_same_model_again(archive: Archive) -> None:
@@ -173,7 +174,7 @@ def test_damage_is_mended_by_storing_the_same_model_again(archive: Archive) -> N
     files, place = path(archive, version, "encoding.json")
     files.rm_file(place)
     assert archive.store(LINE, ABOUT, MODEL) == version
-    assert archive.load(LINE, version) == (ABOUT, MODEL)
+    assert archive.load(LINE, version) == (ABOUT, MODEL, {})
 
 
 def test_what_was_never_stored_is_not_found(archive: Archive) -> None:
@@ -190,7 +191,7 @@ def test_a_write_without_its_manifest_is_no_archive_and_can_be_completed(archive
     with pytest.raises(FileNotFoundError):
         archive.load(LINE, version)
     assert archive.store(LINE, ABOUT, MODEL) == version
-    assert archive.load(LINE, version) == (ABOUT, MODEL)
+    assert archive.load(LINE, version) == (ABOUT, MODEL, {})
 
 
 def test_a_write_that_fails_half_way_leaves_nothing_that_looks_written(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_write_that_fails_half_way_leaves_nothing_that_looks_written(tmp_path:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["a.txt"]
     version = archive.store(LINE, about, {"a.txt": b"abc"})
-    assert archive.load(LINE, version) == (about, {"a.txt": b"abc"})
+    assert archive.load(LINE, version) == (about, {"a.txt": b"abc"}, {})
 
 
 def store_many(root: str, size: int) -> None:

@@ -8,12 +8,14 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from factory_resources.lake import Lake
@@ -321,3 +323,46 @@ def test_an_object_store_serves_as_well_as_a_disk(object_store, monkeypatch):
     assert lake.days("t") == [ONE]
     assert overtaken(lake, TWO, by=THREE) == (3, 2)
     assert isinstance(overtaken(lake, TWO, by=TWO)[0], CommitFailedError)
+    assert lake.tables() == []  # of two levels
+
+
+def test_a_vacuum_on_an_object_store_removes_what_it_says(object_store, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    options = {"aws_endpoint_url": object_store, "aws_allow_http": "true"}
+    lake = Lake(root="s3://lake/for/vacuum", storage_options=options)
+    for x in range(3):
+        lake.replace("a/b", table(ONE, [x]), [ONE])
+    assert lake.tables() == ["a/b"]
+    (removed,) = lake.vacuum("a/b", dt.timedelta(0), [1])
+    assert removed.startswith(f"ds={ONE}/") and lake.vacuum("a/b", dt.timedelta(0), [1]) == []
+    assert [lake.read("a/b", version=version)["x"].to_pylist() for version in (1, 2)] == [[1], [2]]
+
+
+def test_a_vacuum_spares_the_versions_that_it_is_told_to_and_what_is_new(tmp_path: Path) -> None:
+    lake = Lake(root=str(tmp_path))
+    for x in range(4):
+        lake.replace("a/b", pa.table({"ds": [ONE], "x": [x]}), [ONE])
+    assert lake.tables() == ["a/b"]
+    assert lake.vacuum("a/b", dt.timedelta(days=7)) == []
+    assert len(lake.vacuum("a/b", dt.timedelta(0), [1], dry_run=True)) == 2
+    assert lake.read("a/b", version=0)["x"].to_pylist() == [0]
+    assert len(lake.vacuum("a/b", dt.timedelta(0), [1])) == 2
+    assert lake.vacuum("a/b", dt.timedelta(0), [1]) == []
+    assert lake.read("a/b", version=1)["x"].to_pylist() == [1] and lake.read("a/b")["x"].to_pylist() == [3]
+    with pytest.raises(duckdb.IOException):
+        lake.read("a/b", version=2)
+
+
+def test_the_log_of_old_versions_outlives_its_checkpoints(tmp_path: Path) -> None:
+    """Delta's own rule would remove log entries of more than 30 days when a checkpoint is written."""
+    lake, old = Lake(root=str(tmp_path)), time.time() - 90 * 86400
+    lake.replace("a/b", pa.table({"ds": [ONE], "x": [0]}), [ONE])
+    DeltaTable(lake.uri("a/b")).alter.set_table_properties({"delta.checkpointInterval": "5"})
+    for _ in range(2):
+        for x in range(6):
+            lake.replace("a/b", pa.table({"ds": [ONE], "x": [x]}), [ONE])
+        for file in (tmp_path / "a" / "b" / "_delta_log").iterdir():
+            os.utime(file, (old, old))
+    assert lake.read("a/b", version=0)["x"].to_pylist() == [0]

@@ -47,7 +47,9 @@ def a_version(version: str = "v1", **changed: Any) -> VersionRecord:
         positives=2_300,
         tables={"card_fraud/examples": 12, "card_fraud/labels": 9},
         validation={"boosted": {"average_precision": 0.61}, "logistic": {"average_precision": 0.48}},
+        metrics={"average_precision": 0.66},
         importances={"TX_AMOUNT": 0.7},
+        charts={"importances": "importances.svg"},
         owner="team:payments",
         archive_uri="file:///archive/v1",
         run_id="run-1",
@@ -170,10 +172,35 @@ def ledger_file(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def test_a_version_may_lack_importances_and_positives(ledger: Ledger) -> None:
-    plain = a_version(importances={}, positives=None, task="regression")
+def test_a_version_may_lack_positives_and_candidates_to_choose_from(ledger: Ledger) -> None:
+    plain = a_version(validation={}, positives=None, task="regression")
     ledger.register(plain)
     assert ledger.version(LINE, "v1") == plain
+
+
+def test_a_configuration_without_parameters_is_refused(ledger_file: Ledger) -> None:
+    with pytest.raises(ValueError, match=r"configuration has no params"):
+        ledger_file.register(a_version(configuration={"features": ["TX_AMOUNT"]}))
+    ledger_file.register(a_version(configuration={"params": {}}))
+
+
+def test_a_version_is_found_by_the_beginning_of_its_id_whatever_its_line(ledger: Ledger) -> None:
+    for version, line in (("abc1", LINE), ("abd2", "another"), ("abd3", LINE)):
+        ledger.register(a_version(version, line=line))
+    assert ledger.find("abc").line == LINE and ledger.find("abd2").line == "another"
+    for unclear in ("abd", "ab%", "zzz", ""):
+        with pytest.raises(LookupError, match=r"one version; found: (none|ab)"):
+            ledger.find(unclear)
+
+
+def test_released_is_what_was_champion_once(ledger: Ledger) -> None:
+    for version in ("v1", "v2", "v3"):
+        ledger.register(a_version(version))
+    ledger.decide(a_decision("promote", "v1", "v1"))
+    ledger.decide(a_decision("keep", "v2", "v1", as_of=NEXT_DAY))
+    ledger.decide(a_decision("promote", "v3", "v3", as_of=NEXT_DAY))
+    assert [one.version for one in ledger.released()] == ["v1", "v3"] == [one.version for one in ledger.released(LINE)]
+    assert ledger.released("another") == []
 
 
 def test_a_time_without_zone_is_refused(ledger_file: Ledger) -> None:

@@ -1,0 +1,96 @@
+"""`factory rebuild` and `factory vacuum`: is a version what its record says, and what may be forgotten?"""
+
+import datetime as dt
+import getpass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from factory_resources.certificates import Certificate
+
+console = Console()
+EXIT = {"equal": 0, "different": 1, "not comparable": 2}
+STYLES = {"equal": "green", "different": "red", "not comparable": "yellow"}
+#: A file that was replaced a moment ago may be read by a run at this moment.
+SOONEST = dt.timedelta(days=1)
+
+
+def rebuild(
+    version: Annotated[
+        str | None, typer.Argument(help="Id of a version, or its beginning; absent, a random released one.")
+    ] = None,
+    restore: Annotated[bool, typer.Option(help="Put back what the archive lacks, if it comes out equal.")] = False,
+) -> None:
+    """Make a version again from its record, in a fresh process, and compare it with the archive, part by part.
+
+    Ends with 0 where all is equal, 1 where it is not, 2 where other library versions make it no comparison.
+    """
+    from factory_assets.deployment import resources
+    from factory_assets.release.jobs import chosen
+    from factory_assets.release.rebuild import rebuild as make_again
+    from factory_assets.training.remake import NotRebuildable
+
+    held = resources()
+    ledger = held["ledger"]
+    try:
+        record = chosen(ledger, version or "", seed=str(dt.datetime.now(dt.UTC)))
+        if record is None:
+            console.print("no version was champion yet: there is nothing to make again")
+            return
+        read = ", ".join(f"{table} at version {number}" for table, number in record.tables.items())
+        console.print(
+            f"{record.line} {record.segment}, as of {record.as_of}: {record.candidate} on {record.rows:,} rows; from {read}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        certificate = make_again(
+            record, held["lake"], held["engine"], ledger, held["archive"], by=getpass.getuser(), restore=restore
+        )
+    except (LookupError, NotRebuildable) as error:
+        console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    held["certificates"].record(certificate)
+    _show(certificate)
+    raise typer.Exit(EXIT[certificate.verdict])
+
+
+def _show(certificate: "Certificate") -> None:
+    table = Table(title=f"{certificate.line} {certificate.version}", title_justify="left")
+    for column in ("part", "archived", "rebuilt", ""):
+        table.add_column(column)
+    for name, (then, now) in certificate.parts.items():
+        same = "[green]equal[/]" if then == now else "[red]different[/]"
+        table.add_row(name, (then or "-")[:16], (now or "-")[:16], same)
+    for name, (was, now_is) in certificate.made_from.items():
+        table.add_row(f"[dim]{name}[/]", was[:16], now_is[:16], "[yellow]not as then[/]")
+    console.print(table)
+    style = STYLES[certificate.verdict]
+    console.print(f"[{style}]{certificate.verdict}[/]: {certificate.told}", highlight=False, soft_wrap=True)
+
+
+def vacuum(
+    older_than: Annotated[str, typer.Option(help="Keep what was replaced within this time, such as 7d.")] = "7d",
+    delete: Annotated[bool, typer.Option(help="Remove the files; without it they are only counted.")] = False,
+) -> None:
+    """Remove files of past table versions; those that a released version names stay readable for good."""
+    from factory_assets.declarations.base import parse_duration
+    from factory_assets.deployment import resources
+    from factory_assets.release.rebuild import tables_named
+
+    try:
+        span = parse_duration(older_than)
+        if span < SOONEST:
+            raise ValueError(f"--older-than {older_than} is too short: a run may still read these files; at least 1d")
+    except ValueError as error:
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    held = resources()
+    lake, named = held["lake"], tables_named(held["ledger"].released())
+    for name in lake.tables():
+        files = lake.vacuum(name, span, named.get(name, set()), dry_run=not delete)
+        kept = f", {len(named[name])} versions kept for released models" if name in named else ""
+        console.print(f"{len(files):>7} files  {name}{kept}", highlight=False, soft_wrap=True)
+    if not delete:
+        console.print("nothing was removed; --delete removes them")

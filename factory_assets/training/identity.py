@@ -1,0 +1,105 @@
+"""What is a model made from, in one id, and was it made already? Data count by content, not by the version of a table."""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.definitions import definitions, recipe
+from factory_assets.training.fitting import rows_within
+from factory_assets.training.libraries import code, libraries
+from factory_assets.training.timeline import Timeline
+from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.ledger import Ledger, VersionRecord
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a node's model is made from. data: hash of the rows read, by what they were read for."""
+
+    definitions: dict[str, Any]
+    recipe: dict[str, Any]
+    node: str
+    days: dict[str, str]
+    data: dict[str, str]
+    code: str
+    libraries: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """64 hex digits; equal for two models that must come out equal."""
+        return hashlib.sha256(json.dumps(vars(self), sort_keys=True).encode()).hexdigest()
+
+    def configuration(self) -> dict[str, Any]:
+        """What the ledger keeps of it, beside the days that have columns of their own."""
+        kept = ("definitions", "recipe", "data", "code", "libraries")
+        return {"made_from": self.id} | {name: getattr(self, name) for name in kept}
+
+
+def made_from(
+    declared: DeclaredLine, span: Timeline, train: pa.Table, recent: pa.Table, nodes: Iterable[str]
+) -> dict[str, Made]:
+    """Of each node what its model is made from. train, recent: rows in the order in which they are learnt from."""
+    meaning, how, learnt = definitions(declared), recipe(declared.line), [*declared.features, "label", "ds"]
+    data = {
+        node: {
+            "train": content(rows_within(train, node), learnt),
+            "recent": content(rows_within(recent, node), declared.features),
+        }
+        for node in nodes
+    }
+    return {
+        node: Made(meaning, how, node, span.to_dict(), hashes, code(), libraries()) for node, hashes in data.items()
+    }
+
+
+def made_before(
+    ledger: Ledger, archive: ArchiveFolder, line: str, as_of: dt.date, made: Mapping[str, Made]
+) -> dict[str, VersionRecord]:
+    """Node -> its newest version of this day, where that was made from the same and is in the archive still.
+
+    made: node -> what it would be made from now.
+    """
+    newest = {known.segment: known for known in ledger.versions(line, as_of=as_of)}
+    return {
+        node: known
+        for node, known in newest.items()
+        if node in made
+        and known.configuration.get("made_from") == made[node].id
+        and known.archive_uri == archive.uri(line, known.version)
+        and archive.exists(line, known.version)
+    }
+
+
+def content(rows: pa.Table, columns: Sequence[str]) -> str:
+    """A hash of the values of these columns in the order of the rows, however they lie in memory or in files."""
+    digest = hashlib.sha256(f"{rows.num_rows}".encode())
+    for name in columns:
+        digest.update(f"\0{name}\0".encode())
+        for buffer in _plain(rows[name]):
+            digest.update(buffer)
+    return digest.hexdigest()[:32]
+
+
+def _plain(column: pa.ChunkedArray) -> Iterable[Any]:
+    """Bytes that follow from the values alone: a null is NaN, or -1 among the places of texts in their alphabet."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        texts = column.cast(pa.large_string())
+        alphabet = sorted(pc.unique(texts).drop_null().to_pylist())
+        places = pc.index_in(texts, value_set=pa.array(alphabet, pa.large_string()))
+        yield json.dumps(alphabet).encode()
+        yield np.ascontiguousarray(pc.fill_null(places, -1).to_numpy())
+        return
+    if pa.types.is_date(kind):
+        column = column.cast(pa.date32()).cast(pa.int32())
+    # Unsafe as in the matrix that a model sees: an integer beyond 2**53 is rounded.
+    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), np.nan).to_numpy()
+    yield np.ascontiguousarray(np.where(np.isnan(numbers), np.nan, numbers))

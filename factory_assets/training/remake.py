@@ -1,0 +1,79 @@
+"""How is a version made once more, from what its record names and nothing else?
+
+`python -m factory_assets.training.remake` does it in a process of its own: it reads from standard input where tables and
+ledger are, which version is meant, and a folder in which to archive what comes out.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import duckdb
+from deltalake.exceptions import DeltaError
+
+from factory_assets.declarations.definitions import declared_from
+from factory_assets.training.assets import metric_of
+from factory_assets.training.dataset import training_rows
+from factory_assets.training.fitting import NotTrained, fit_node, rows_within
+from factory_assets.training.identity import made_from
+from factory_assets.training.released import release
+from factory_assets.training.timeline import Timeline
+from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.engine import Engine
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger, VersionRecord
+
+
+class NotRebuildable(Exception):
+    """The version cannot be made again; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Remade:
+    """What came out: a version of the scratch archive, and what it was made from (see identity.Made)."""
+
+    version: str
+    data: dict[str, str]
+    code: str
+    libraries: dict[str, str]
+
+
+def remake(record: VersionRecord, lake: Lake, engine: Engine, into: ArchiveFolder) -> Remade:
+    """Train from the tables and the configuration of the record, and archive the model. Raises NotRebuildable."""
+    held, node = record.configuration, record.segment
+    if not held.get("definitions"):
+        raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
+    declared = declared_from(held["definitions"], held["recipe"])
+    span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
+    try:
+        with engine.connect() as con:
+            train, recent, _ = training_rows(con, lake, record.line, span, record.tables)
+    except (LookupError, duckdb.Error, DeltaError) as error:
+        named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
+        raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
+    made = made_from(declared, span, train, recent, [node])[node]
+    rows, after = rows_within(train, node), rows_within(recent, node)
+    outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared))
+    if isinstance(outcome, NotTrained):
+        raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
+    version = release(into, declared, span, outcome, rows, after, {}).version
+    return Remade(version, made.data, made.code, made.libraries)
+
+
+def main() -> None:
+    asked: dict[str, Any] = json.load(sys.stdin)
+    ledger = Ledger(url=asked["ledger"])
+    try:
+        record = ledger.version(asked["line"], asked["version"])
+    finally:
+        ledger.close()
+    try:
+        made = remake(record, Lake(**asked["lake"]), Engine(**asked["engine"]), ArchiveFolder(asked["into"]))
+    except NotRebuildable as error:
+        sys.exit(str(error))
+    sys.stdout.write(json.dumps(asdict(made)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Does one archive say the same in a batch, in a request handler, and in a program that knows nothing of the factory's machinery?"""
+
+import json
+import subprocess
+import sys
+
+import duckdb
+import pyarrow.compute as pc
+import pytest
+
+from factory_assets.declarations.definitions import definitions
+from factory_assets.features.assets import loader
+from factory_assets.features.online import Online
+from factory_assets.training.released import ModelRefused, load
+from factory_resources.archive_folder import ArchiveFolder
+from tests.release.trained import LINE, TRAINED
+from tests.stations import Station, day
+
+SCORED = day(13)
+PROGRAM = """
+import json, sys
+from factory_assets.training.released import load
+root, version = sys.argv[1:]
+model = load(root, "greeted", version)
+print(json.dumps([model.predict_one(row) for row in json.load(sys.stdin)]))
+print(sorted({"dagster", "sqlalchemy", "deltalake", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_batch_request_and_import_give_equal_scores(trained_line: Station) -> None:
+    station, root = trained_line, str(trained_line.folder / "archive")
+    station.run(SCORED, assets=["greeted/predictions"])
+    batch = station.lake.read(f"{LINE}/predictions", SCORED, SCORED)
+    assert batch.num_rows > 50 and set(batch["node"].to_pylist()) == {"Paris", "Lyon"}
+    (version,) = set(batch.filter(pc.equal(batch["node"], "Lyon"))["version"].to_pylist())
+    expected = {each["example_id"]: each["prediction"] for each in batch.to_pylist() if each["node"] == "Lyon"}
+
+    model = load(root, LINE, version)
+    events = {each["order_id"]: each for each in station.table("events", SCORED) if each["order_id"] in expected}
+    with duckdb.connect(":memory:") as con:
+        # What the handler knows of features is what the archive tells it.
+        online = Online(con, model.declared, SCORED, loader(station.lake, con))
+        features = {number: online.features(event) for number, event in events.items()}
+    assert {number: model.predict_one(row) for number, row in features.items()} == expected
+
+    asked = json.dumps(list(features.values()))
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM, root, version], input=asked, capture_output=True, text=True, check=True
+    )
+    scores, imported = told.stdout.splitlines()
+    assert dict(zip(features, json.loads(scores), strict=True)) == expected
+    assert imported == "[]"
+
+
+def test_an_archive_says_what_its_features_mean_and_who_answered_before_it(trained_line: Station) -> None:
+    station, root = trained_line, str(trained_line.folder / "archive")
+    ledger = station.deployment.ledger
+    declared = station.catalogue.resolve(station.catalogue.lines[LINE])
+    first, second = (ledger.versions(LINE, "Lyon", as_of)[0] for as_of in TRAINED[:2])
+    model = load(root, LINE, second.version)
+    assert definitions(model.declared) == definitions(declared) == second.configuration["definitions"]
+    assert load(root, LINE, first.version).answered == {}
+    before = ledger.champions(LINE, before=TRAINED[1])
+    assert model.answered == {node: str(before[node].champion) for node in ("Lyon", "global") if node in before} != {}
+    for name in second.charts.values():
+        assert model.attachments[name].startswith(b"<svg") and b"</svg>" in model.attachments[name]
+    assert b"amount" in model.attachments["importances.svg"]
+
+
+def test_a_model_that_scores_otherwise_under_another_library_is_refused_and_one_that_does_not_is_loaded(
+    trained_line: Station, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (known, *_) = trained_line.deployment.ledger.versions(LINE)
+    manifest, parts, attachments = ArchiveFolder(str(trained_line.folder / "archive")).load(LINE, known.version)
+    elsewhere = ArchiveFolder(str(tmp_path_factory.mktemp("elsewhere")))
+    older = json.loads(attachments["provenance.json"])
+    older["libraries"] |= {"scikit-learn": "0.9.1"}
+    provenance = {"provenance.json": json.dumps(older).encode()}
+    assert load(elsewhere, LINE, elsewhere.store(LINE, manifest, parts, provenance)).predict_one(
+        {"amount": 1.0, "channel": "app", "ref_number": 3} | dict.fromkeys(known.configuration["features"][3:])
+    )
+    # The archived rows tell of other scores than the model has: as if a library had changed what its numbers mean.
+    (other,) = (one for one in trained_line.deployment.ledger.versions(LINE, "Paris", TRAINED[0]))
+    strange = ArchiveFolder(str(trained_line.folder / "archive")).load(LINE, other.version).parts["reference.parquet"]
+    forged = elsewhere.store(LINE, manifest, parts | {"reference.parquet": strange}, provenance)
+    with pytest.raises(
+        ModelRefused, match=r"scores \d+ of \d+ archived rows otherwise .* scikit-learn 0\.9\.1 \(1\.\d+\.\d+ here\)"
+    ):
+        load(elsewhere, LINE, forged)

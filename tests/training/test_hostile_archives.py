@@ -1,0 +1,244 @@
+"""Is an archive that somebody forged refused, whatever is in it, before it runs a line or fills the memory?
+
+Every forgery here has the right hashes: it was made by someone who can write where models are kept, and name it in a ledger.
+"""
+
+import io
+import json
+import os
+import tracemalloc
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from factory_assets.declarations.definitions import definitions
+from factory_assets.training import estimators
+from factory_assets.training.matrix import learn_encoding
+from factory_assets.training.released import ModelRefused, ReleasedModel, load
+from factory_resources.archive_folder import LARGEST_PART, MANIFEST, ArchiveDamaged, ArchiveFolder, _version
+from tests.features.lines import OF_EVENTS, declared_line
+from tests.training.test_estimators import attacks
+
+LINE = "question"
+DEEP = b"[" * 200_000
+#: A forgery may cost this much, whatever it says that it holds.
+MOST = 30_000_000
+BOMB = 400_000_000
+
+
+def whole(estimator: str) -> tuple[dict[str, Any], dict[str, bytes], dict[str, bytes]]:
+    """Manifest, parts and attachments of a sound model of one number."""
+    x = np.random.default_rng(1).normal(size=(200, 1))
+    y = (x[:, 0] > 0).astype(float)
+    params = {"num_boost_round": 2} if estimator == "lightgbm" else {}
+    model = estimators.fit(estimator, x, y, task="binary", categorical=[], params=params, seed=1)
+    rows = pa.table({"x": x[:5, 0], "prediction": model.predict(x[:5])})
+    file = io.BytesIO()
+    pq.write_table(rows, file)
+    parts = model.parts() | {
+        "definitions.json": json.dumps(definitions(declared_line(**OF_EVENTS))).encode(),
+        "reference.parquet": file.getvalue(),
+    }
+    manifest = {"estimator": estimator, "encoding": learn_encoding(rows, ["x"]).to_dict(), "naive": 0.5, "profiles": {}}
+    return manifest, parts, {"provenance.json": b"{}", "importances.svg": b"<svg/>"}
+
+
+SOUND = {name: whole(name) for name in ("lightgbm", "logistic_regression", "constant")}
+
+
+def use(archive: ArchiveFolder, version: str) -> ReleasedModel:
+    """All that is ever parsed of a version."""
+    model = load(archive, LINE, version)
+    assert model.predict_one({"x": 1.0}) >= 0 and model.sample.num_rows == 5 and model.declared.features
+    assert model.profiles == {} and model.answered == {}
+    return model
+
+
+@contextmanager
+def refused_in_little_memory(because: str) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        with pytest.raises((ArchiveDamaged, ModelRefused, ValueError), match=because):
+            yield
+        assert tracemalloc.get_traced_memory()[1] < MOST
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> ArchiveFolder:
+    return ArchiveFolder(str(tmp_path / "models"))
+
+
+def forged(archive: ArchiveFolder, content: dict[str, Any], files: dict[str, bytes]) -> tuple[str, Path]:
+    """A version whose manifest file says what it likes."""
+    version = _version(content)
+    folder = Path(archive.uri(LINE, version))
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / MANIFEST).write_text(json.dumps(content))
+    return version, folder
+
+
+@pytest.mark.parametrize("estimator", SOUND)
+def test_pickles_under_every_name_are_refused_and_run_nothing(
+    estimator: str, archive: ArchiveFolder, tmp_path: Path
+) -> None:
+    manifest, parts, attachments = SOUND[estimator]
+    use(archive, archive.store(LINE, manifest, parts, attachments))
+    canary = tmp_path / "canary"
+    for attack in attacks(canary):
+        for name in parts:
+            with pytest.raises((ModelRefused, ValueError)):
+                use(archive, archive.store(LINE, manifest, parts | {name: attack}, attachments))
+        with pytest.raises((ModelRefused, ValueError)):
+            use(
+                archive,
+                archive.store(
+                    LINE, manifest | {"more": attack.hex()}, parts, attachments | {"provenance.json": attack}
+                ),
+            )
+        version, folder = forged(archive, {"manifest": {"a": attack.hex()}, "parts": {}}, {})
+        (folder / MANIFEST).write_bytes(attack)
+        with pytest.raises(ArchiveDamaged, match="cannot be read"):
+            use(archive, version)
+    assert not canary.exists()
+
+
+def test_a_manifest_s_own_list_of_trusted_types_means_nothing(archive: ArchiveFolder) -> None:
+    import skops.io
+    from sklearn.tree import DecisionTreeClassifier
+
+    manifest, parts, _ = SOUND["logistic_regression"]
+    foreign = skops.io.dumps(DecisionTreeClassifier())
+    trusted = ["sklearn.tree._classes.DecisionTreeClassifier", "posix.system"]
+    version = archive.store(
+        LINE, manifest | {"trusted": trusted}, parts | {"model.skops": foreign, "trusted.json": b"[]"}
+    )
+    with pytest.raises(ModelRefused, match=r"unpack|names sklearn\.tree\._classes\.DecisionTreeClassifier"):
+        use(archive, version)
+
+
+def zipped(files: dict[str, bytes], kind: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", kind) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def npy(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def laid_over_each_other() -> bytes:
+    """A thousand entries that are all the same megabyte."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("schema.json", bytes(1_000_000))
+        (one,) = archive.filelist
+        archive.filelist += [one] * 1000
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("part", "attack", "because"),
+    [
+        ("model.skops", lambda: zipped({"schema.json": bytes(BOMB)}, zipfile.ZIP_DEFLATED), "would unpack to"),
+        ("model.skops", laid_over_each_other, "would unpack to"),
+        ("model.skops", lambda: zipped({"schema.json": b"{}", "a.npy": npy((BOMB,))}), "says it holds"),
+        ("model.skops", lambda: zipped({"schema.json": DEEP}), "refused"),
+        ("model.importances.json", lambda: DEEP, "cannot be read|nested"),
+        ("definitions.json", lambda: DEEP, "nested too deep"),
+        ("reference.parquet", lambda: _nulls(BOMB), "says it holds 400000000 rows"),
+    ],
+    ids=["deflated", "laid over", "array", "nested schema", "nested importances", "nested definitions", "parquet"],
+)
+def test_what_would_grow_is_refused_before_it_does(
+    part: str, attack: Callable[[], bytes], because: str, archive: ArchiveFolder
+) -> None:
+    manifest, parts, attachments = SOUND["logistic_regression"]
+    version = archive.store(LINE, manifest, parts | {part: attack()}, attachments)
+    use(archive, archive.store(LINE, manifest, parts, attachments))  # imports are not the forgery's cost
+    with refused_in_little_memory(because):
+        use(archive, version)
+
+
+def _nulls(rows: int) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"x": pa.nulls(rows)}), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "..", "a/b", MANIFEST])
+def test_a_part_cannot_be_named_outside_its_folder(name: str, archive: ArchiveFolder) -> None:
+    for kind in ("parts", "attachments"):
+        content = {"manifest": {"kind": kind}, "parts": {}, kind: {name: {"sha256": "0" * 64, "bytes": 1}}}
+        with pytest.raises(ArchiveDamaged, match="part name"):
+            use(archive, forged(archive, content, {})[0])
+
+
+@pytest.mark.parametrize("size", [10**13, -1, 1e400, "12", None])
+def test_a_part_of_an_impossible_size_is_refused_by_its_manifest(size: object, archive: ArchiveFolder) -> None:
+    content = {"manifest": {}, "parts": {"model.txt": {"sha256": "0" * 64, "bytes": size}}}
+    with pytest.raises(ArchiveDamaged, match=r"manifest\.json .* cannot be read"):
+        use(archive, forged(archive, content, {"model.txt": b"tree"})[0])
+
+
+def test_files_larger_than_they_say_are_refused_unread(archive: ArchiveFolder) -> None:
+    version = archive.store(LINE, *SOUND["constant"])
+    folder = Path(archive.uri(LINE, version))
+    for name in ("constant.json", MANIFEST):
+        before = (folder / name).read_bytes()
+        os.truncate(folder / name, LARGEST_PART)
+        with refused_in_little_memory(rf"{name} .*has {LARGEST_PART} bytes"):
+            use(archive, version)
+        (folder / name).write_bytes(before)
+    use(archive, version)
+
+
+def test_a_manifest_nested_too_deep_is_refused(archive: ArchiveFolder) -> None:
+    version, folder = forged(archive, {"manifest": {}, "parts": {}}, {})
+    (folder / MANIFEST).write_bytes(b'{"manifest": ' + DEEP)
+    with refused_in_little_memory(r"cannot be read: RecursionError"):
+        use(archive, version)
+
+
+def test_links_and_pipes_are_refused_even_where_what_they_lead_to_is_sound(
+    archive: ArchiveFolder, tmp_path: Path
+) -> None:
+    version = archive.store(LINE, *SOUND["constant"])
+    file = Path(archive.uri(LINE, version)) / "constant.json"
+    elsewhere = file.rename(tmp_path / "elsewhere")
+    file.symlink_to(elsewhere)
+    with pytest.raises(ArchiveDamaged, match=r"constant\.json .*no plain file"):
+        use(archive, version)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ArchiveDamaged, match=r"constant\.json .*no plain file"):
+        use(archive, version)
+    archive.store(LINE, *SOUND["constant"])
+    assert file.is_file() and not file.is_symlink()
+    use(archive, version)
+
+
+def test_one_flipped_bit_of_any_file_is_refused(archive: ArchiveFolder) -> None:
+    version = archive.store(LINE, *SOUND["logistic_regression"])
+    for file in Path(archive.uri(LINE, version)).iterdir():
+        data = file.read_bytes()
+        for place in (0, len(data) // 2, len(data) - 1):
+            file.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+            with pytest.raises(ArchiveDamaged, match=r"hash|cannot be read|is the manifest of version"):
+                use(archive, version)
+        file.write_bytes(data)
+    use(archive, version)
