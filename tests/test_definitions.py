@@ -34,6 +34,12 @@ def test_the_demo_makes_exactly_the_assets_of_its_declarations(specs: dict[dg.As
     assert {key.to_user_string() for key in specs} == expected
 
 
+def test_a_champion_can_be_taken_back_by_a_job(definitions: dg.Definitions) -> None:
+    (op,) = definitions.resolve_job_def("rollback").nodes
+    required = {name for name, field in op.definition.config_field.config_type.fields.items() if field.is_required}
+    assert required == {"line", "segment", "why", "by"}
+
+
 def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
     specs: dict[dg.AssetKey, dg.AssetSpec],
 ) -> None:

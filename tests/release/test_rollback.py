@@ -189,6 +189,18 @@ def test_what_was_measured_against_a_champion_taken_back_since_decides_nothing_a
     assert world.champion("FR") == "FR-2"
 
 
+def test_a_training_killed_between_two_nodes_is_finished_by_running_it_again(world: World) -> None:
+    for node in ("global", "FR"):
+        world.train(node, 0, 9.0)
+        world.evaluate(node, 1, 8.0)
+    assert world.decide(1, ["global"]).success
+    for node in ("global", "FR"):
+        world.evaluate(node, 1, 8.0)
+    assert world.decide(1, ["global", "FR"]).success
+    assert (world.champion("global"), world.champion("FR")) == ("global-1", "FR-1")
+    assert len(world.ledger.decisions(LINE)) == 4 and len(world.ledger.evaluations(LINE)) == 4
+
+
 def test_the_table_of_champions_tells_who_made_each_and_since_when(world: World) -> None:
     world.train("global", 0, 9.0)
     world.train("global", 1, 9.5)
