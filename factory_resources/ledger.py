@@ -84,6 +84,8 @@ class EvaluationRecord:
 
 Record = VersionRecord | EvaluationRecord | Decision
 R = TypeVar("R", VersionRecord, EvaluationRecord, Decision)
+#: What a version has that was recorded before there were columns for it.
+ADDED: dict[str, Any] = {"metrics": {}, "charts": {}}
 #: What may be absent: not every line has candidates to choose from, not every node an incumbent, and a holdout of one
 #: class gives no metrics.
 OPTIONAL: dict[type[Record], set[str]] = {
@@ -292,7 +294,8 @@ class Ledger(Database):
 
 def _records(connection: sa.Connection, kind: type[R], query: sa.Select[Any]) -> list[R]:
     names = [f.name for f in fields(kind)]
-    return [kind(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+    rows = connection.execute(query).mappings()
+    return [kind(**{name: ADDED.get(name) if row[name] is None else row[name] for name in names}) for row in rows]
 
 
 def _history(connection: sa.Connection, line: str, segment: str) -> list[Decision]:

@@ -87,10 +87,13 @@ VERSIONS = sa.Table(
     *_dates("as_of", "train_from", "train_to", "holdout_from", "holdout_to"),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("positives", sa.BigInteger),
-    *_jsons("configuration", "tables", "validation", "metrics", "importances", "charts"),
+    *_jsons("configuration", "tables", "validation", "importances"),
     *map(_text, ("owner", "archive_uri", "run_id")),
     sa.Column("started_at", UtcDateTime, nullable=False),
     sa.Column("ended_at", UtcDateTime, nullable=False),
+    # Versions that are older than these columns have none.
+    sa.Column("metrics", sa.JSON),
+    sa.Column("charts", sa.JSON),
     sa.UniqueConstraint("line", "version"),
     sa.Index("ledger_versions_of_node", "line", "segment", "as_of"),
 )

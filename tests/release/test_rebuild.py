@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from factory_assets.release.jobs import rebuild_definitions
+from factory_assets.release.jobs import release_definitions
 from factory_assets.release.rebuild import compared, in_a_fresh_process, rebuild, tables_named
 from factory_assets.training.remake import NotRebuildable, remake
 from factory_resources.archive import Archive
@@ -149,7 +149,7 @@ def test_a_lost_archive_is_put_back_from_the_record(
 
 
 def test_the_weekly_job_certifies_a_random_release_where_people_look(station: Station) -> None:
-    definitions, ledger = rebuild_definitions(), station.deployment.ledger
+    definitions, ledger = release_definitions(), station.deployment.ledger
     certificates = Certificates(url=ledger.url)
     before = len(certificates.certificates())
     resources = {

@@ -1,4 +1,4 @@
-"""Certificates: released versions that were made again, and what came of it."""
+"""Versions tell their metrics and charts; certificates tell what came of making one again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,8 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    for name in ("metrics", "charts"):
+        op.add_column("ledger_versions", sa.Column(name, sa.JSON))
     op.create_table(
         "ledger_certificates",
         sa.Column("id", sa.Integer, primary_key=True),
