@@ -294,12 +294,11 @@ class Ledger(Database):
 
 def _records(connection: sa.Connection, kind: type[R], query: sa.Select[Any]) -> list[R]:
     names = [f.name for f in fields(kind)]
-    rows = connection.execute(query).mappings()
-    given: list[dict[str, Any]] = [{name: row[name] for name in names} for row in rows]
-    return [
-        kind(**{name: ADDED.get(name, value) if value is None else value for name, value in row.items()})
-        for row in given
+    rows: list[dict[str, Any]] = [
+        {name: ADDED.get(name) if row[name] is None else row[name] for name in names}
+        for row in connection.execute(query).mappings()
     ]
+    return [kind(**row) for row in rows]
 
 
 def _history(connection: sa.Connection, line: str, segment: str) -> list[Decision]:
