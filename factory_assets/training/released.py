@@ -51,7 +51,7 @@ class ReleasedModel:
 
     @property
     def naive(self) -> float:
-        """What one would predict without a model: the base rate, or the median."""
+        """What one would predict without a model: base rate, median, mean count or quantile."""
         return float(self.manifest["naive"])
 
     @property
@@ -99,6 +99,9 @@ def release(archive: Archive, line: Line, span: Timeline, fitted: Fitted, train:
         },
         "profiles": {name: profile.to_dict() for name, profile in reference.items()},
     }
+    options = line.candidates[fitted.candidate].model_dump(mode="json", exclude={"estimator", "params"})
+    manifest |= {"options": options} if options else {}
+    manifest |= {"rounds": fitted.rounds} if fitted.rounds else {}
     return archive.store(
         line.name, manifest, {**fitted.model.parts(), "reference.parquet": _sample(seen, fitted, predictions)}
     )
