@@ -135,6 +135,7 @@ def _record(
             "features": declared.features,
             "seed": line.seed,
             "choice": fitted.choice,
+            **({"options": fitted.options} if fitted.options else {}),
             **({"rounds": fitted.rounds} if fitted.rounds else {}),
         },
         as_of=span.as_of,

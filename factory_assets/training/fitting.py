@@ -47,7 +47,11 @@ class Tried:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A node's challenger. rounds: what early stopping found. choice: why it was this candidate, in words."""
+    """A node's challenger.
+
+    options: what the candidate declares beside its parameters. rounds: what early stopping found. choice: why it was this
+    candidate, in words.
+    """
 
     node: str
     candidate: str
@@ -59,6 +63,7 @@ class Fitted:
     positives: int | None
     naive: float
     tried: dict[str, Tried] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     rounds: int | None = None
     choice: str = ""
 
@@ -124,6 +129,7 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
         positives=positives,
         naive=naive(line.task, y),
         tried=tried or {chosen: alone},
+        options=candidate.model_dump(mode="json", exclude={"estimator", "params"}),
         rounds=model.rounds,
         choice=choice,
     )

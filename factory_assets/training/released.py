@@ -99,8 +99,8 @@ def release(archive: Archive, line: Line, span: Timeline, fitted: Fitted, train:
         },
         "profiles": {name: profile.to_dict() for name, profile in reference.items()},
     }
-    options = line.candidates[fitted.candidate].model_dump(mode="json", exclude={"estimator", "params"})
-    manifest |= {"options": options} if options else {}
+    # Only where there are any, so that the id of a model without them stays what it was.
+    manifest |= {"options": fitted.options} if fitted.options else {}
     manifest |= {"rounds": fitted.rounds} if fitted.rounds else {}
     return archive.store(
         line.name, manifest, {**fitted.model.parts(), "reference.parquet": _sample(seen, fitted, predictions)}

@@ -323,14 +323,15 @@ class TestTrees:
             load("random_forest", {"trees.npz": arrays.dump(crafted)})
 
     def test_a_number_of_a_category_does_not_know_the_label_of_the_row_it_stands_for(self) -> None:
-        """Every row a category of its own: read off its own label, the code would tell it all."""
+        """Two rows a category, of labels that have nothing to do with it: read off their own labels, the codes would tell."""
         from factory_assets.training.estimators import Examples
         from factory_assets.training.estimators.trees import learn_categories
 
-        rng = np.random.default_rng(0)
-        y = rng.normal(size=500)
-        _, x = learn_categories(Examples(np.arange(500.0)[:, None], y, "regression", (0,)), SEED)
-        assert abs(np.corrcoef(x[:, 0], y)[0, 1]) < 0.2
+        y = np.random.default_rng(0).normal(size=2000)
+        codes = np.repeat(np.arange(1000.0), 2)[:, None]
+        categories, x = learn_categories(Examples(codes, y, "regression", (0,)), SEED)
+        assert abs(np.corrcoef(x[:, 0], y)[0, 1]) < 0.1
+        assert np.corrcoef(categories.encode(codes)[:, 0], y)[0, 1] > 0.5, "what new rows get does know all labels"
 
 
 class TestAdditive:

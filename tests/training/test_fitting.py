@@ -120,6 +120,7 @@ def test_options_of_a_candidate_reach_its_model(rows: pa.Table) -> None:
     line = a_line(candidates={"boosted": boosted | {"monotone": {"x": "decreasing"}}})
     outcome = fit_node(line, rows, FEATURES, "global", "mae")
     assert isinstance(outcome, Fitted) and outcome.rounds is not None and outcome.rounds < 100
+    assert outcome.options == {"monotone": {"x": "decreasing"}, "early_stopping": 5}
     grid = np.column_stack([np.linspace(-2, 2, 50), np.zeros(50)])
     assert np.ptp(outcome.model.predict(grid)) < 0.5, "the label rises with x, and the model must not"
 
