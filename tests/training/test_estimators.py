@@ -28,6 +28,7 @@ from factory_assets.training.estimator_checks import (
 )
 from factory_assets.training.estimators import ESTIMATORS, Model, Options, TooFewDays, fit, load
 from factory_assets.training.estimators import train as trained
+from factory_assets.training.estimators.base import best_round
 
 #: Small, so that checks are fast.
 PARAMS: dict[str, dict[str, Any]] = {
@@ -218,6 +219,10 @@ class TestOptions:
         np.testing.assert_array_equal(
             stopped.model.predict(examples("binary")[0]), again.model.predict(examples("binary")[0])
         )
+
+    def test_a_round_after_the_patience_has_run_out_is_not_looked_at(self) -> None:
+        losses = np.array([3.0, 2.0, 1.0, 5.0, 5.0, 0.0])
+        assert [best_round(losses, patience) for patience in (1, 2, 3)] == [3, 3, 6]
 
     @pytest.mark.parametrize("kind", ["isotonic", "sigmoid"])
     def test_a_calibration_puts_weighted_probabilities_right_and_stays_with_the_parts(self, kind: str) -> None:
