@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import os
+import pickle
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -65,6 +66,15 @@ def model(name: str, task: str) -> Model:
 @pytest.mark.parametrize("case", SUBJECTS)
 def test_every_estimator_keeps_the_contract(case: str, check: Callable[[Subject], None]) -> None:
     check(SUBJECTS[case])
+
+
+def test_the_attacks_of_the_suite_do_run_code_where_someone_unpickles(tmp_path: Path) -> None:
+    bare, array, *_ = estimator_checks.attacks(tmp_path / "canary")
+    pickle.loads(bare)  # noqa: S301
+    assert (tmp_path / "canary").exists()
+    (tmp_path / "canary").unlink()
+    np.load(io.BytesIO(array), allow_pickle=True)
+    assert (tmp_path / "canary").exists()
 
 
 def test_fresh_processes_with_other_threads_give_the_same_bytes() -> None:
