@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.features.segments import answering, tree
-from factory_assets.measures.metrics import score
+from factory_assets.measures.metrics import naive, score
 from factory_assets.training.assets import metric_of
 from factory_assets.training.fitting import rows_within
 from factory_assets.training.timeline import first_as_of
@@ -85,8 +85,7 @@ def _naive(
     import numpy as np
 
     y = own["label"].to_numpy()
-    guess = float(np.median(y)) if declared.line.task == "regression" else float(y.mean())
-    return score(declared.line.task, y, np.full(len(y), guess)).get(metric)
+    return score(declared.line.task, y, np.full(len(y), naive(declared.line.task, y))).get(metric)
 
 
 def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from factory_assets.declarations import expressions, types
+from factory_assets.declarations import candidates, expressions, types
 from factory_assets.declarations.contract import Contract, Environment
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
@@ -83,7 +83,7 @@ class Catalogue:
         findings += _expression(("label", "expression"), line.label.expression, columns)
         if line.observe.entity:
             findings += _columns(("observe", "entity"), [line.observe.entity], columns)
-        findings += self._check_label(line)
+        findings += self._check_label(line) + candidates.check(line)
         for index, name in enumerate(line.features):
             findings += self._check_feature(line, ("features", str(index)), name, columns)
         for name in line.snapshot:
@@ -91,7 +91,8 @@ class Catalogue:
                 findings.append((("snapshot",), _unknown(name, "view", self.views)))
         if findings:
             return findings
-        return self._check_names(line) + types.unsuited(
+        findings = self._check_names(line) + self._check_monotone(line)
+        return findings + types.unsuited(
             typed,
             [
                 (("observe", "where"), line.observe.where, "true or false"),
@@ -113,6 +114,16 @@ class Catalogue:
             for name in dict.fromkeys(names)
             if name in RESERVED_OF_LINES
         ]
+
+    def _check_monotone(self, line: Line) -> list[Finding]:
+        if not any(candidate.monotone for candidate in line.candidates.values()):
+            return []
+        declared = self.resolve(line)
+        found = {name: declared.observed.types[name] for name in declared.row_features}
+        for view in declared.views.values():
+            kinds = self.feature_types(view)
+            found |= {f"{view.name}.{name}": kinds.get(name, "DOUBLE") for name in view.names}
+        return candidates.check_monotone(declared, found)
 
     def _check_label(self, line: Line) -> list[Finding]:
         if line.label.event is None:

@@ -1,14 +1,14 @@
 """What is predicted, from which features, for which segments, and when is it retrained? The `ModelLine` declaration."""
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared, Duration, Name, whole_days
+from factory_assets.declarations.base import ColumnName, Declared, Duration, Grown, Name, whole_days
 from factory_assets.declarations.stream import check_owner
+from factory_assets.declarations.tasks import Task, check_estimator_name
 
-Task = Literal["binary", "regression"]
 Trigger = Literal["new_data", "schema"]
 
 
@@ -96,12 +96,21 @@ class Segments(Declared):
     max_nodes: int = Field(2000, ge=1, description="More nodes than this is taken for a fault in the data and refused.")
 
 
-class Train(Declared):
+class Train(Grown):
     """Which days a model learns from and which it is judged on."""
+
+    later: ClassVar = frozenset({"margin"})
 
     window: Duration = Field(description="Length of the training window.")
     holdout: Duration = Field(
         description="Length of the stretch after it on which challenger and champion are compared."
+    )
+    margin: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="By how much, in the unit of the gate's metric, a candidate that cannot be read must be better on the newest "
+        "training days than the best one that can (constant, linear, additive); else the readable one is taken.",
     )
 
     @field_validator("window", "holdout")
@@ -110,13 +119,38 @@ class Train(Declared):
         return check_whole_days(value)
 
 
-class Candidate(Declared):
-    """An estimator and its parameters."""
+class Candidate(Grown):
+    """An estimator, its parameters, and how it is trained."""
+
+    later: ClassVar = frozenset({"class_weight", "monotone", "early_stopping", "calibrate"})
 
     estimator: Name = Field(
-        description="lightgbm, logistic_regression, ridge, linear (the linear model of the task) or constant."
+        description="lightgbm, hist_gradient_boosting, random_forest, additive, linear (logistic_regression or ridge, by task), "
+        "constant, or one of an installed package."
     )
     params: dict[str, Any] = Field({}, description="Parameters handed to the estimator.")
+    class_weight: Literal["balanced"] | None = Field(
+        None,
+        description="balanced: both classes of a binary task weigh the same. Probabilities are then too high for the rare one.",
+    )
+    monotone: dict[str, Literal["increasing", "decreasing"]] = Field(
+        {}, description="Features, by canonical name, in which the prediction never falls, or never rises."
+    )
+    early_stopping: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after this many rounds without improvement on the newest fifth of the training days. The model is "
+        "then fitted on all of them, with the number of rounds that was found.",
+    )
+    calibrate: Literal["isotonic", "sigmoid"] | None = Field(
+        None,
+        description="Correct a binary task's probabilities by what happened on the newest fifth of the training days.",
+    )
+
+    @field_validator("estimator")
+    @classmethod
+    def _estimator_is_one(cls, value: str) -> str:
+        return check_estimator_name(value)
 
 
 class Gate(Declared):
@@ -124,7 +158,8 @@ class Gate(Declared):
 
     metric: Name | None = Field(
         None,
-        description="binary: average_precision, roc_auc, log_loss or brier; regression: mae, rmse or r2. First of each if absent.",
+        description="binary: average_precision, roc_auc, log_loss, brier or calibration_error; regression: mae, rmse or r2; count: "
+        "poisson_deviance, mae or rmse; quantile: pinball. First of each if absent.",
     )
     floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
 
@@ -172,7 +207,10 @@ class Line(Declared):
     name: Name = Field(description="Name of the line; first part of its asset keys.")
     owner: str = Field(description="Who answers for the models: team:<name> or an e-mail address.")
     description: str = Field(description="What is predicted, for whom, in which unit.")
-    task: Task = Field(description="binary: the probability of a yes; regression: a number.")
+    task: Task = Field(
+        description="binary: the probability of a yes; regression: a number; count: how many, 0 or more; quantile(0.9): the number "
+        "that nine labels in ten stay below."
+    )
     observe: Observe = Field(description="What one example is.")
     label: Label = Field(description="The truth, and when it is known.")
     features: list[str] = Field(

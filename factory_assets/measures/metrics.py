@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from factory_assets.declarations import tasks
+from factory_assets.declarations.tasks import kind_of, level_of
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -20,15 +23,15 @@ Floats = npt.NDArray[np.float64]
 class Metric:
     """One way to score predictions.
 
+    greater_is_better: None where neither is, so that models cannot be compared by it.
     fn: takes labels and predictions, both of shape (n,), and returns the value, or NaN where these rows leave the
-        metric undefined. It trusts its input; `score` is where input is checked.
+        metric undefined; that of a quantile takes its level as well. It trusts its input; `score` is where input is checked.
     source: where the definition comes from.
     """
 
     name: str
-    task: str
-    greater_is_better: bool
-    fn: Callable[[Floats, Floats], float]
+    greater_is_better: bool | None
+    fn: Callable[..., float]
     source: str
 
 
@@ -83,39 +86,86 @@ def r2(y: Floats, p: Floats) -> float:
     return float(1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2))
 
 
+def calibration_error(y: Floats, p: Floats) -> float:
+    """Mean distance between the mean probability of a tenth of the rows and what share of them happened.
+
+    Tenths by probability, equal ones together: bins of equal width would put every row of a rare class into the first.
+    """
+    if len(y) == 0:
+        return np.nan
+    edges = np.unique(np.quantile(p, np.arange(1, 10) / 10))
+    tenth = np.searchsorted(edges, p, side="left")
+    return float(np.abs(np.bincount(tenth, p) - np.bincount(tenth, y)).sum() / len(y))
+
+
+def poisson_deviance(y: Floats, p: Floats) -> float:
+    """Mean of 2 (y log(y / p) - y + p), 0 for perfect predictions; a prediction of 0 is taken for one machine epsilon."""
+    if len(y) == 0:
+        return np.nan
+    expected = np.maximum(p, np.finfo(np.float64).eps)
+    surprise = y * np.log(np.where(y > 0, y, 1) / expected)
+    return float(2 * np.mean(surprise - y + expected))
+
+
+def pinball(y: Floats, p: Floats, level: float) -> float:
+    """Mean of level times the shortfall, or 1 - level times the excess, of the prediction; in the unit of the label."""
+    return float(np.mean(np.maximum(level * (y - p), (level - 1) * (y - p)))) if len(y) else np.nan
+
+
+def coverage(y: Floats, p: Floats, level: float) -> float:
+    """Share of labels that are at or below their prediction; of a good quantile it is the level."""
+    return float(np.mean(y <= p)) if len(y) else np.nan
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("average_precision", "binary", True, average_precision, "Davis & Goadrich 2006, uninterpolated"),
-        Metric("roc_auc", "binary", True, roc_auc, "Hanley & McNeil 1982"),
-        Metric("log_loss", "binary", False, log_loss, "Good 1952"),
-        Metric("brier", "binary", False, brier, "Brier 1950"),
-        Metric("mae", "regression", False, mae, "Willmott & Matsuura 2005"),
-        Metric("rmse", "regression", False, rmse, "Willmott & Matsuura 2005"),
-        Metric("r2", "regression", True, r2, "Wright 1921"),
+        Metric("average_precision", True, average_precision, "Davis & Goadrich 2006, uninterpolated"),
+        Metric("roc_auc", True, roc_auc, "Hanley & McNeil 1982"),
+        Metric("log_loss", False, log_loss, "Good 1952"),
+        Metric("brier", False, brier, "Brier 1950"),
+        Metric("calibration_error", False, calibration_error, "Naeini, Cooper & Hauskrecht 2015; bins of equal mass"),
+        Metric("mae", False, mae, "Willmott & Matsuura 2005"),
+        Metric("rmse", False, rmse, "Willmott & Matsuura 2005"),
+        Metric("r2", True, r2, "Wright 1921"),
+        Metric("poisson_deviance", False, poisson_deviance, "McCullagh & Nelder 1989"),
+        Metric("pinball", False, pinball, "Koenker & Bassett 1978"),
+        Metric("coverage", None, coverage, "Christoffersen 1998, unconditional"),
     )
 }
 
 # Average precision because labels are rare where models are watched most, and ROC AUC hides errors among the rare
 # positives (Saito & Rehmsmeier 2015); absolute error because one extreme label cannot decide a release.
-DEFAULT: dict[str, str] = {"binary": "average_precision", "regression": "mae"}
+DEFAULT: dict[str, str] = {kind: names[0] for kind, names in tasks.METRICS.items()}
+
+
+def metrics_of(task: str) -> list[Metric]:
+    """The metrics of a task. Raises ValueError for an unknown task."""
+    return [METRICS[name] for name in tasks.METRICS[kind_of(task)]]
 
 
 def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     """Every metric of the task that these rows define.
 
-    y: labels, shape (n,); 0 and 1 (or booleans) for a binary task.
+    y: labels, shape (n,); 0 and 1 (or booleans) for a binary task, 0 or more for a count.
     p: predictions, shape (n,); probabilities of class 1 for a binary task.
     Returns values by name. A metric is absent where the rows leave it undefined: ranking metrics without both
     classes, r2 without two different labels, everything without rows.
-    Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1, or
-    probabilities outside 0..1.
+    Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1,
+    probabilities outside 0..1, or counts below 0.
     """
-    if task not in DEFAULT:
-        raise ValueError(f"task {task!r} is not one of {', '.join(DEFAULT)}")
+    metrics, level = metrics_of(task), level_of(task)
     labels, predictions = checked(task, y, p)
-    values = {m.name: m.fn(labels, predictions) for m in METRICS.values() if m.task == task}
+    values = {m.name: m.fn(labels, predictions, *([] if level is None else [level])) for m in metrics}
     return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def naive(task: str, y: Floats) -> float:
+    """What one would predict from labels alone, shape (n,): base rate, median, mean count, or the quantile."""
+    kind, level = kind_of(task), level_of(task)
+    if level is not None:
+        return float(np.quantile(y, level))
+    return float(np.median(y) if kind == "regression" else y.mean())
 
 
 def better(metric: str, a: float, b: float) -> bool:
@@ -127,6 +177,8 @@ def improvement(metric: str, a: float, b: float) -> float:
     """By how much `a` is better than `b`, in the metric's own unit; negative where it is worse."""
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is not one of {', '.join(METRICS)}")
+    if METRICS[metric].greater_is_better is None:
+        raise ValueError(f"models cannot be compared by {metric}: neither more nor less of it is better")
     return a - b if METRICS[metric].greater_is_better else b - a
 
 
@@ -175,6 +227,7 @@ def by_threshold(y: Floats, p: Floats) -> tuple[npt.NDArray[np.intp], Floats]:
 
 def checked(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Labels and predictions as floats of shape (n,), or a ValueError that says which of them is unusable."""
+    kind_of(task)
     labels, predictions = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
     if labels.ndim != 1 or labels.shape != predictions.shape:
         raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must be one column each, as long")
@@ -188,6 +241,9 @@ def checked(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floa
         if len(labels) and not 0 <= predictions.min() <= predictions.max() <= 1:
             span = f"{predictions.min():g} to {predictions.max():g}"
             raise ValueError(f"binary predictions must be probabilities in 0..1; found {span}")
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if task == "count" and len(values) and values.min() < 0:
+            raise ValueError(f"{name} of a count must be 0 or more; found {values.min():g}")
     return labels, predictions
 
 

@@ -64,13 +64,13 @@ class OverDays:
 def evaluation_plot(task: str, y: npt.ArrayLike, predictions: Mapping[str, npt.ArrayLike]) -> bytes:
     """Predictions of several models for the same rows, the first one (the challenger) as the subject.
 
-    Binary: ROC and precision against recall. Regression: predicted against observed for the subject (the density,
+    Binary: ROC and precision against recall. Other tasks: predicted against observed for the subject (the density,
     where rows are many), and the errors of all. y and each of the predictions: shape (n,).
-    Raises ValueError as `metrics.score` does. Rows that allow no curve (none, or of one class) give a picture that
-    says so.
+    Raises ValueError as `metrics.score` does, and without predictions. Rows that allow no curve (none, or of one class)
+    give a picture that says so.
     """
-    if task not in ("binary", "regression") or not predictions:
-        raise ValueError(f"an evaluation plot takes a binary or regression task and predictions; got {task!r}")
+    if not predictions:
+        raise ValueError("an evaluation plot takes the predictions of one model or more")
     models = {name: checked(task, y, p) for name, p in predictions.items()}
     labels = next(iter(models.values()))[0]
     shown = {name: p for name, (_, p) in models.items()}

@@ -8,16 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.features.segments import lineage, tree
-from factory_assets.measures.metrics import METRICS, score
-
-
-def metric_names(task: str) -> list[str]:
-    return [name for name, metric in METRICS.items() if metric.task == task]
+from factory_assets.measures.metrics import metrics_of, score
 
 
 def schema(task: str) -> pa.Schema:
     """A row a day and node. predicted, labelled: rows; a metric that these rows cannot give is null."""
-    metrics = [(f"{who}{name}", pa.float64()) for name in metric_names(task) for who in ("", "naive_")]
+    metrics = [(f"{who}{metric.name}", pa.float64()) for metric in metrics_of(task) for who in ("", "naive_")]
     return pa.schema(
         [("segment", pa.string()), ("predicted", pa.int64()), ("labelled", pa.int64()), *metrics, ("ds", pa.date32())]
     )

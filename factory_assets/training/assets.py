@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.tasks import kind_of
 from factory_assets.events.assets import stream_version
 from factory_assets.features.assets import segment_partitions
 from factory_assets.features.segments import lineage
@@ -40,7 +41,7 @@ def as_of(context: dg.AssetExecutionContext, lake: Lake, line: str) -> dt.date:
 
 def metric_of(declared: DeclaredLine) -> str:
     """The metric by which the line's models are compared."""
-    return declared.line.gate.metric or DEFAULT[declared.line.task]
+    return declared.line.gate.metric or DEFAULT[kind_of(declared.line.task)]
 
 
 def model_version(declared: DeclaredLine) -> str:
@@ -111,7 +112,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 ledger.register(
                     _record(declared, span, outcome, released, made[node], tables, archive, context.run.run_id, started)
                 )
-            metadata[outcome.node] = _metadata(outcome, version, span)
+            metadata[outcome.node] = _metadata(outcome, version, span, metric_of(declared))
             tags[outcome.node] = {DATA_VERSION: version or "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
 
@@ -144,6 +145,9 @@ def _record(
             "params": dict(fitted.params),
             "features": declared.features,
             "seed": line.seed,
+            "choice": fitted.choice,
+            **({"options": fitted.options} if fitted.options else {}),
+            **({"rounds": fitted.rounds} if fitted.rounds else {}),
             **made.configuration(),
         },
         as_of=span.as_of,
@@ -177,7 +181,27 @@ def _metadata_before(known: VersionRecord, span: Timeline) -> dict[str, Any]:
     }
 
 
-def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline) -> dict[str, Any]:
+def _candidates(fitted: Fitted, metric: str) -> dg.MetadataValue:
+    """What there was to choose from, and at which price."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "candidate": name + (" (taken)" if name == fitted.candidate else ""),
+                    metric: round(tried.metrics[metric], 4) if metric in tried.metrics else "-",
+                    "can be read": "yes" if tried.interpretable else "no",
+                    "fit, seconds": round(tried.seconds, 3),
+                    "predict, microseconds a row": round(tried.microseconds, 1),
+                    "size, kB": round(tried.bytes / 1000, 1),
+                    "not fitted": tried.reason,
+                }
+            )
+            for name, tried in fitted.tried.items()
+        ]
+    )
+
+
+def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline, metric: str) -> dict[str, Any]:
     common = {"rows": outcome.rows, "as_of": str(span.as_of), "train": f"{span.train_from} .. {span.train_to}"}
     if isinstance(outcome, NotTrained):
         return {**common, "status": "an ancestor answers", "reason": outcome.reason}
@@ -192,6 +216,7 @@ def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline)
         "status": "trained",
         "version": version,
         "candidate": outcome.candidate,
-        "validation": dg.MetadataValue.json(outcome.validation),
+        "choice": outcome.choice,
+        "candidates": _candidates(outcome, metric),
         "importances": table,
     }

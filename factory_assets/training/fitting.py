@@ -1,14 +1,16 @@
 """How is one node's model made from its rows, and how are many made at once?
 
 Every candidate is fitted on the older part of the training window and scored on the newer part; the best one is fitted
-again on all of it. The holdout plays no part in the choice.
+again on all of it. One that cannot be read must be better by a margin than the best that can. The holdout plays no part in
+the choice.
 """
 
 import datetime as dt
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +19,39 @@ import pyarrow.compute as pc
 
 from factory_assets.declarations.line import Line
 from factory_assets.features.segments import ROOT
+from factory_assets.measures.metrics import better, improvement, naive, score
 from factory_assets.training import estimators
 from factory_assets.training.matrix import Encoding, encode, learn_encoding
 
 #: Share of the training days, the newest, on which candidates are compared.
 VALIDATION_SHARE = 0.25
+#: Rows whose prediction is timed: enough to tell microseconds, few enough to cost nothing beside a fit.
+TIMED_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate as it was compared, or for the only one as it was fitted; times are of a machine that does other things too.
+
+    metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: a row, to predict. bytes: of
+    its parts. reason: why it could not be fitted on this node's rows, else "".
+    """
+
+    metrics: dict[str, float]
+    interpretable: bool
+    seconds: float = 0.0
+    microseconds: float = 0.0
+    bytes: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A node's challenger."""
+    """A node's challenger.
+
+    options: what the candidate declares beside its parameters. rounds: what early stopping found. choice: why it was this
+    candidate, in words.
+    """
 
     node: str
     candidate: str
@@ -37,7 +62,15 @@ class Fitted:
     rows: int
     positives: int | None
     naive: float
-    validation: dict[str, dict[str, float]] = field(default_factory=dict)
+    tried: dict[str, Tried] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    rounds: int | None = None
+    choice: str = ""
+
+    @property
+    def validation(self) -> dict[str, dict[str, float]]:
+        """Candidate -> metric -> value on the newest days of the training window."""
+        return {name: tried.metrics for name, tried in self.tried.items() if tried.metrics}
 
 
 @dataclass(frozen=True)
@@ -74,30 +107,48 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
         return NotTrained(node, rows.num_rows, f"{rows.num_rows} training rows, {line.segments.min_rows} needed")
     y = rows["label"].to_numpy()
     positives = int(y.sum()) if line.task == "binary" else None
-    if positives is not None and not 0 < positives < len(y):
-        return NotTrained(node, rows.num_rows, f"{positives} positives among {len(y)} rows: nothing to tell apart")
+    if reason := estimators.unlearnable(y, line.task):
+        return NotTrained(node, rows.num_rows, f"nothing to tell apart: {reason}")
     encoding = learn_encoding(rows, features)
-    x = encode(rows, encoding)
-    validation = _validate(line, encoding, x, y, rows["ds"].to_numpy(zero_copy_only=False))
-    chosen = _best(line, validation, metric)
+    x, days = encode(rows, encoding), rows["ds"].to_numpy(zero_copy_only=False)
+    tried = _validate(line, encoding, x, y, days)
+    chosen, choice = _best(line, tried, metric)
+    try:
+        model, alone = _fit(line, chosen, encoding, x, y, days)
+    except estimators.TooFewDays as error:
+        return NotTrained(node, rows.num_rows, f"{chosen}: {error}")
     candidate = line.candidates[chosen]
     return Fitted(
         node=node,
         candidate=chosen,
         estimator=candidate.estimator,
         params=candidate.params,
-        model=_fit(line, chosen, encoding, x, y),
+        model=model.model,
         encoding=encoding,
         rows=rows.num_rows,
         positives=positives,
-        naive=float(y.mean() if line.task == "binary" else np.median(y)),
-        validation=validation,
+        naive=naive(line.task, y),
+        tried=tried or {chosen: alone},
+        options=candidate.model_dump(mode="json", exclude={"estimator", "params"}),
+        rounds=model.rounds,
+        choice=choice,
     )
 
 
-def _fit(line: Line, name: str, encoding: Encoding, x: np.ndarray, y: np.ndarray) -> estimators.Model:
+def _fit(
+    line: Line, name: str, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray
+) -> tuple[estimators.Trained, Tried]:
+    """A candidate fitted on these rows, and what that took. Raises estimators.TooFewDays."""
     candidate = line.candidates[name]
-    return estimators.fit(
+    directions = {"increasing": 1, "decreasing": -1}
+    options = estimators.Options(
+        class_weight=candidate.class_weight,
+        monotone={encoding.features.index(name): directions[way] for name, way in candidate.monotone.items()},
+        early_stopping=candidate.early_stopping,
+        calibrate=candidate.calibrate,
+    )
+    began = time.perf_counter()
+    trained = estimators.train(
         candidate.estimator,
         x,
         y,
@@ -105,35 +156,76 @@ def _fit(line: Line, name: str, encoding: Encoding, x: np.ndarray, y: np.ndarray
         categorical=encoding.categorical,
         params=candidate.params,
         seed=line.seed,
+        options=options,
+        days=days,
+    )
+    fitted = time.perf_counter()
+    some = x[:TIMED_ROWS]
+    trained.model.predict(some)
+    predicted = time.perf_counter()
+    return trained, Tried(
+        metrics={},
+        interpretable=estimators.registered(candidate.estimator).interpretable,
+        seconds=fitted - began,
+        microseconds=1e6 * (predicted - fitted) / len(some),
+        bytes=sum(map(len, trained.model.parts().values())),
     )
 
 
-def _validate(
-    line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray
-) -> dict[str, dict[str, float]]:
-    """Every candidate's metrics on the newest days of the training window."""
-    from factory_assets.measures.metrics import score
-
+def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray) -> dict[str, Tried]:
+    """Every candidate, fitted on the older and measured on the newest days of the training window; {} if nothing compares."""
     if len(line.candidates) == 1:
         return {}
     last = days.max() - np.timedelta64(dt.timedelta(days=round(line.train.window.days * VALIDATION_SHARE)))
     older, newer = days <= last, days > last
-    if not older.any() or not newer.any() or (line.task == "binary" and len(np.unique(y[older])) < 2):
+    if not older.any() or not newer.any() or estimators.unlearnable(y[older], line.task):
         return {}
-    return {
-        name: score(line.task, y[newer], _fit(line, name, encoding, x[older], y[older]).predict(x[newer]))
-        for name in line.candidates
-    }
+    found = {}
+    for name, candidate in line.candidates.items():
+        try:
+            trained, tried = _fit(line, name, encoding, x[older], y[older], days[older])
+        except estimators.TooFewDays as error:
+            readable = estimators.registered(candidate.estimator).interpretable
+            found[name] = Tried({}, readable, reason=str(error))
+            continue
+        found[name] = replace(tried, metrics=score(line.task, y[newer], trained.model.predict(x[newer])))
+    return found
 
 
-def _best(line: Line, validation: Mapping[str, Mapping[str, float]], metric: str) -> str:
-    """The best by the gate's metric; the first declared where the metric cannot tell."""
-    from factory_assets.measures.metrics import better
+def _best(line: Line, tried: Mapping[str, Tried], metric: str) -> tuple[str, str]:
+    """The candidate to fit, and why: the best by the gate's metric, unless one that can be read is as good but for the margin.
 
-    best = next(iter(line.candidates))
-    for name, metrics in validation.items():
-        if metric in metrics and (
-            metric not in validation[best] or better(metric, metrics[metric], validation[best][metric])
-        ):
+    The first declared where the metric cannot tell.
+    """
+    measured = {name: one.metrics[metric] for name, one in tried.items() if metric in one.metrics}
+    if not measured:
+        return next(iter(line.candidates)), "the only candidate" if len(
+            line.candidates
+        ) == 1 else "nothing to compare by"
+    best = _first_best(measured, metric)
+    readable = {name: value for name, value in measured.items() if tried[name].interpretable}
+    said = f"{metric} {_short(measured[best])} of {best}"
+    if best in readable or not readable:
+        others = {name: value for name, value in measured.items() if name != best}
+        second = _first_best(others, metric) if others else None
+        return best, said + (
+            f" against {_short(others[second])} of {second}" if second else "; no other could be measured"
+        )
+    plain = _first_best(readable, metric)
+    said += f" against {_short(measured[plain])} of {plain}, which can be read"
+    margin = line.train.margin
+    if improvement(metric, measured[best], measured[plain]) > margin:
+        return best, f"{said}: more than the margin of {margin:g}"
+    return plain, f"{said}: not more than the margin of {margin:g}, so {plain} is taken"
+
+
+def _first_best(values: Mapping[str, float], metric: str) -> str:
+    best = next(iter(values))
+    for name, value in values.items():
+        if better(metric, value, values[best]):
             best = name
     return best
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

@@ -23,6 +23,7 @@ class _OneBlasThread:
 
         with self._lock:
             if not self._inside:
+                _take_control()
                 self._limit = ThreadpoolController().select(user_api="blas").limit(limits=1)
             self._inside += 1
 
@@ -30,7 +31,21 @@ class _OneBlasThread:
         with self._lock:
             self._inside -= 1
             if not self._inside:
+                _take_control()
                 self._limit.restore_original_limits()
+                _take_control()
+
+
+def _take_control() -> None:
+    """From 3.8 on threadpoolctl lets one thread set OpenBLAS's limit, and ignores what another asks for, without a word.
+
+    The first to enter and the last to leave are not the same thread.
+    """
+    import threadpoolctl
+
+    clear = getattr(threadpoolctl.OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 ONE_BLAS_THREAD = _OneBlasThread()

@@ -64,7 +64,7 @@ class ReleasedModel:
 
     @property
     def naive(self) -> float:
-        """What one would predict without a model: the base rate, or the median."""
+        """What one would predict without a model: base rate, median, mean count or quantile."""
         return float(self.manifest["naive"])
 
     @property
@@ -215,6 +215,9 @@ def release(
         "days": span.to_dict(),
         "profiles": {name: profile.to_dict() for name, profile in reference.items()},
     }
+    # Only where there are any, so that the id of a model without them stays what it was.
+    manifest |= {"options": fitted.options} if fitted.options else {}
+    manifest |= {"rounds": fitted.rounds} if fitted.rounds else {}
     parts = {
         **fitted.model.parts(),
         "definitions.json": _to_json(definitions(declared)),

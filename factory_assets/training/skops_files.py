@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from factory_assets.training.arrays import zipped
+
 #: All that the skops file of a linear model may name, whatever skops itself would trust: its readers and their types.
 LOADERS = frozenset(
     {"ObjectNode", "DictNode", "ListNode", "TupleNode", "SliceNode", "JsonNode", "TypeNode", "DTypeNode", "NdArrayNode"}
@@ -85,13 +87,7 @@ def canonical(content: bytes) -> bytes:
             node["file"] = names[node["file"]]
     out = {names[name]: data for name, data in files.items()}
     out["schema.json"] = json.dumps(schema, separators=(",", ":")).encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(out):
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3  # Unix, wherever this runs
-            archive.writestr(entry, out[name])
-    return buffer.getvalue()
+    return zipped(out)
 
 
 def _schema(archive: zipfile.ZipFile) -> Any:

@@ -136,7 +136,19 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
     ("view", "windows: [1d, 7d]", "windows: [1w, 7d]", 8, "windows must be longer than zero and differ from each other"),
     ("view", "windows: [1d, 7d]", "windows: []", 8, "at least 1 item"),
     ("view", "entity: customer\n", "entity: customer\n  default: .inf\n", 6, "finite number; found inf"),
-    ("line", "task: binary", "task: ranking", 6, "Input should be 'binary' or 'regression'; found 'ranking'"),
+    ("line", "task: binary", "task: ranking", 6,
+     "'ranking' is not a task; allowed: 'binary', 'regression', 'count', and 'quantile(0.9)'"),
+    ("line", "task: binary", "task: quantile(1.5)", 6, "'quantile(1.5)' is not a task"),
+    ("line", "estimator: logistic_regression", "estimator: xgboost", 15,
+     "'xgboost' is not an estimator; allowed: constant, linear"),
+    ("line", "task: binary", "task: quantile(.90)", 15,
+     "'logistic_regression' cannot do task quantile(0.9); estimators that can: constant, additive, lightgbm"),
+    ("line", "estimator: logistic_regression", "estimator: logistic_regression, early_stopping: 5", 15,
+     "'logistic_regression' has no early_stopping; estimators that have it: lightgbm, hist_gradient_boosting"),
+    ("line", "estimator: logistic_regression", "estimator: lightgbm, monotone: {amuont: increasing}", 15,
+     "'amuont' is not a feature of"),
+    ("line", "plain: {estimator: logistic_regression}", "plain: {estimator: logistic_regression}\n  gate: {metric: mae}", 16,
+     "'mae' compares no models of task binary; allowed: average_precision"),
     ("line", "plain: {estimator: logistic_regression}", "plain: {estimater: ridge}", 15,
      "unknown field 'estimater'; allowed: estimator, params"),
     ("line", "window: 28d", "window: 36h", 13, "must be one or more whole days, such as 28d"),
@@ -447,3 +459,21 @@ def test_a_finding_of_a_loaded_declaration_is_told_at_its_line(tmp_path: Path) -
 def test_nothing_declared_is_an_empty_catalogue() -> None:
     assert Catalogue().check_line(line()) == [(("observe", "stream"), "'orders' is not a stream; streams here: none")]
     assert Contract(columns={"a": {"type": "date", "allowed": ["2024-01-01"]}}).columns["a"].allowed == ["2024-01-01"]
+
+
+def test_categories_have_no_order_to_be_monotone_in(tmp_path: Path) -> None:
+    line = LINE.replace("- amount", "- city").replace("logistic_regression", "lightgbm, monotone: {city: increasing}")
+    found = problems(written(tmp_path, DOCUMENTS | {"line": line}))
+    assert found and all("candidates.plain.monotone.city: 'city' is VARCHAR" in one for one in found), found
+
+
+def test_what_a_declaration_leaves_open_does_not_show_in_its_id() -> None:
+    """A field that is added to the language must not change the id of a configuration that does not use it."""
+    line = Line.model_validate(yaml.safe_load(LINE)["attributes"])
+    fields = line.model_dump(mode="json", include={"train", "candidates"})
+    assert fields == {
+        "train": {"window": "28d", "holdout": "7d"},
+        "candidates": {"plain": {"estimator": "logistic_regression", "params": {}}},
+    }
+    declared = yaml.safe_load(LINE.replace("holdout: 7d", "holdout: 7d, margin: 0.1"))["attributes"]
+    assert Line.model_validate(declared).model_dump(mode="json")["train"]["margin"] == 0.1

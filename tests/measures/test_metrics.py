@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from factory_assets.measures.metrics import DEFAULT, METRICS, better, card_precision, improvement, score
+from factory_assets.declarations import tasks
+from factory_assets.declarations.tasks import KINDS
+from factory_assets.measures.metrics import DEFAULT, METRICS, better, card_precision, improvement, naive, score
 
 REPOSITORY = Path(__file__).parents[2]
 CARDS = REPOSITORY.parent / "shared" / "data" / "card_transactions"
@@ -33,7 +35,9 @@ def test_binary_metrics_equal_scikit_learn_also_with_ties(rows: int, decimals: i
 
     for seed in range(5):
         y, p = binary_rows(rows, seed, decimals)
-        assert score("binary", y, p) == pytest.approx(
+        values = score("binary", y, p)
+        del values["calibration_error"]
+        assert values == pytest.approx(
             {
                 "average_precision": metrics.average_precision_score(y, p),
                 "roc_auc": metrics.roc_auc_score(y, p),
@@ -69,7 +73,9 @@ def test_roc_auc_is_the_share_of_pairs_in_the_right_order() -> None:
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_ranking_metrics_are_absent_when_only_one_class_was_seen(label: int) -> None:
-    assert set(score("binary", np.full(5, label), np.linspace(0.1, 0.9, 5))) == {"log_loss", "brier"}
+    assert set(score("binary", np.full(5, label), np.linspace(0.1, 0.9, 5))) == {
+        *("log_loss", "brier", "calibration_error")
+    }
 
 
 def test_r2_is_absent_for_one_row_and_for_constant_labels() -> None:
@@ -77,7 +83,48 @@ def test_r2_is_absent_for_one_row_and_for_constant_labels() -> None:
     assert set(score("regression", [3.0, 3.0], [2.0, 4.0])) == {"mae", "rmse"}
 
 
-@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_count_and_quantile_metrics_equal_scikit_learn() -> None:
+    from sklearn import metrics
+
+    rng = np.random.default_rng(0)
+    mean = rng.gamma(2.0, 2.0, 500)
+    y, p = rng.poisson(mean), mean + 0.1
+    found = score("count", y, p)
+    assert found["poisson_deviance"] == pytest.approx(metrics.mean_poisson_deviance(y, p), rel=1e-12)
+    assert set(found) == {"poisson_deviance", "mae", "rmse"}
+    found = score("quantile(0.8)", y, p)
+    assert found["pinball"] == pytest.approx(metrics.mean_pinball_loss(y, p, alpha=0.8), rel=1e-12)
+    assert found["coverage"] == np.mean(y <= p)
+
+
+def test_a_count_of_nothing_foreseen_costs_a_finite_deviance() -> None:
+    assert 60 < score("count", [1, 0], [0.0, 0.0])["poisson_deviance"] / 0.5 < 80
+
+
+def test_calibration_error_is_the_mean_gap_of_tenths_whatever_the_order_of_equal_predictions() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(10_000) * 0.05  # a rare class: bins of equal width would be one bin
+    y = (rng.random(10_000) < p).astype(float)
+    assert score("binary", y, p)["calibration_error"] < 0.005
+    assert score("binary", y, 3 * p)["calibration_error"] == pytest.approx(2 * p.mean(), rel=0.1)
+    same = np.full(10, 0.3)
+    for order in ([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], [0, 1, 0, 1, 0, 0, 1, 0, 0, 0]):
+        assert score("binary", order, same)["calibration_error"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"), [("binary", 0.4), ("regression", 0.0), ("count", 0.4), ("quantile(0.9)", 1.0)]
+)
+def test_the_naive_guess_is_the_best_that_labels_alone_allow(task: str, expected: float) -> None:
+    assert naive(task, np.array([0.0, 0.0, 0.0, 1.0, 1.0])) == pytest.approx(expected)
+
+
+def test_coverage_tells_how_often_a_label_stays_below_and_ranks_no_models() -> None:
+    with pytest.raises(ValueError, match="models cannot be compared by coverage"):
+        better("coverage", 0.9, 0.8)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression", "count", "quantile(0.5)"])
 def test_without_rows_there_are_no_metrics(task: str) -> None:
     assert score(task, [], []) == {}
 
@@ -94,12 +141,13 @@ def test_arrow_columns_and_booleans_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("task", "y", "p", "says"),
     [
-        ("ranking", [0, 1], [0, 1], "'ranking' is not one of binary, regression"),
+        ("ranking", [0, 1], [0, 1], "'ranking' is not a task; allowed: 'binary'"),
         ("binary", [0, 1, 1], [0.2, 0.4], r"\(3,\).*\(2,\)"),
         ("binary", [0, 1, np.nan], [0.2, 0.4, 0.4], "1 of 3 labels are missing"),
         ("regression", [0, 1, 1], [0.2, np.nan, np.inf], "2 of 3 predictions are missing"),
         ("binary", [0, 1, 2], [0.2, 0.4, 0.4], r"0 or 1; found \[2.0\]"),
         ("binary", [0, 1, 1], [0.2, 0.4, 1.5], "found 0.2 to 1.5"),
+        ("count", [0, 1, 1], [0.2, -0.4, 1.5], "predictions of a count must be 0 or more; found -0.4"),
     ],
 )
 def test_unusable_input_is_refused_with_what_was_found(task: str, y: list, p: list, says: str) -> None:
@@ -125,8 +173,9 @@ def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
 
 
 def test_the_default_metric_of_a_task_belongs_to_it() -> None:
-    assert {METRICS[name].task for name in DEFAULT.values()} == set(DEFAULT)
-    assert all(METRICS[name].task == task for task, name in DEFAULT.items())
+    assert set(DEFAULT) == set(KINDS)
+    assert {name for names in tasks.METRICS.values() for name in names} == set(METRICS)
+    assert all(METRICS[name].greater_is_better is not None for name in DEFAULT.values())
 
 
 def card_precision_by_hand(cards: list, days: list, y: list, p: list, k: int) -> float:

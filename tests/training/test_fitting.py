@@ -75,3 +75,85 @@ def test_models_are_equal_byte_for_byte_alone_or_side_by_side(rows: pa.Table) ->
         alone, beside = fit_node(a_line(), rows_within(rows, node), FEATURES, node, "mae"), together[node]
         assert isinstance(alone, Fitted) and isinstance(beside, Fitted)
         assert alone.model.parts() == beside.model.parts()
+
+
+def curved(rows: pa.Table, bend: float) -> pa.Table:
+    """The same rows with a label that no line follows."""
+    x = rows["x"].to_numpy()
+    label = 3 * x + bend * np.sign(np.sin(3 * x)) + np.random.default_rng(1).normal(size=len(x))
+    return rows.set_column(rows.column_names.index("label"), "label", pa.array(label))
+
+
+@pytest.mark.parametrize(("margin", "taken"), [(0.0, "boosted"), (0.05, "boosted"), (5.0, "linear")])
+def test_what_cannot_be_read_must_be_better_by_the_margin(rows: pa.Table, margin: float, taken: str) -> None:
+    line = a_line(train={"window": "28d", "holdout": "7d", "margin": margin})
+    outcome = fit_node(line, curved(rows, 2.0), FEATURES, "global", "mae")
+    assert isinstance(outcome, Fitted)
+    boosted, linear = (outcome.validation[name]["mae"] for name in ("boosted", "linear"))
+    assert boosted < linear - 0.05, "trees follow the curve"
+    assert outcome.candidate == taken
+    assert outcome.choice.startswith(f"mae {boosted:.4g} of boosted against {linear:.4g} of linear, which can be read")
+    assert f"margin of {margin:g}" in outcome.choice and ("so linear is taken" in outcome.choice) == (taken == "linear")
+
+
+def test_the_better_one_of_those_that_can_be_read_needs_no_margin(rows: pa.Table) -> None:
+    candidates = {"additive": {"estimator": "additive"}, "linear": {"estimator": "ridge"}}
+    line = a_line(candidates=candidates, train={"window": "28d", "holdout": "7d", "margin": 5.0})
+    outcome = fit_node(line, curved(rows, 2.0), FEATURES, "global", "mae")
+    assert isinstance(outcome, Fitted) and outcome.candidate == "additive"
+    assert outcome.choice.endswith("of linear")
+
+
+def test_each_candidate_is_reported_with_what_it_costs(rows: pa.Table) -> None:
+    outcome = fit_node(a_line(), rows, FEATURES, "global", "mae")
+    assert isinstance(outcome, Fitted)
+    assert {name: tried.interpretable for name, tried in outcome.tried.items()} == {"linear": True, "boosted": False}
+    for tried in outcome.tried.values():
+        assert tried.seconds > 0 and tried.microseconds > 0 and tried.bytes > 1000 and tried.metrics
+    alone = fit_node(a_line(candidates={"linear": {"estimator": "ridge"}}), rows, FEATURES, "global", "mae")
+    assert isinstance(alone, Fitted) and alone.tried["linear"].bytes > 1000 and not alone.validation
+    assert alone.choice == "the only candidate"
+
+
+def test_options_of_a_candidate_reach_its_model(rows: pa.Table) -> None:
+    boosted = {"estimator": "lightgbm", "params": {"num_boost_round": 500, "learning_rate": 0.3}, "early_stopping": 5}
+    line = a_line(candidates={"boosted": boosted | {"monotone": {"x": "decreasing"}}})
+    outcome = fit_node(line, rows, FEATURES, "global", "mae")
+    assert isinstance(outcome, Fitted) and outcome.rounds is not None and outcome.rounds < 100
+    assert outcome.options == {"monotone": {"x": "decreasing"}, "early_stopping": 5}
+    grid = np.column_stack([np.linspace(-2, 2, 50), np.zeros(50)])
+    assert np.ptp(outcome.model.predict(grid)) < 0.5, "the label rises with x, and the model must not"
+
+
+def test_a_candidate_for_which_there_are_too_few_days_leaves_the_others_to_choose_from(rows: pa.Table) -> None:
+    candidates = {
+        "stopped": {"estimator": "lightgbm", "early_stopping": 5},
+        "linear": {"estimator": "ridge"},
+    }
+    days = rows["ds"].to_numpy()
+    two = rows.filter(pa.array((days == days.min()) | (days == days.max())))
+    doubled = pa.concat_tables([two] * 4)
+    outcome = fit_node(a_line(candidates=candidates), doubled, FEATURES, "global", "mae")
+    assert isinstance(outcome, Fitted) and outcome.candidate == "linear"
+    assert "of 1 days the newest 1 hold" in outcome.tried["stopped"].reason
+    one = doubled.filter(pa.array(doubled["ds"].to_numpy() == days.max()))
+    line = a_line(candidates={"stopped": candidates["stopped"]}, segments={"min_rows": 50})
+    alone = fit_node(line, one, FEATURES, "global", "mae")
+    assert isinstance(alone, NotTrained) and alone.reason.startswith(
+        "stopped: early_stopping and calibrate need earlier"
+    )
+
+
+def test_counts_and_quantiles_are_fitted_and_guessed_by_their_own_rule(rows: pa.Table) -> None:
+    counted = pa.array(np.floor(np.exp(np.clip(rows["x"].to_numpy(), -3, 3))))
+    counts = rows.set_column(rows.column_names.index("label"), "label", counted)
+    candidates = {"additive": {"estimator": "additive"}, "boosted": {"estimator": "lightgbm"}}
+    outcome = fit_node(a_line(task="count", candidates=candidates), counts, FEATURES, "global", "poisson_deviance")
+    assert isinstance(outcome, Fitted) and outcome.naive == pytest.approx(np.mean(counted.to_numpy()))
+    assert set(outcome.validation["additive"]) == {"poisson_deviance", "mae", "rmse"} and outcome.positives is None
+    outcome = fit_node(a_line(task="quantile(0.9)", candidates=candidates), rows, FEATURES, "global", "pinball")
+    assert isinstance(outcome, Fitted) and outcome.naive == pytest.approx(np.quantile(rows["label"].to_numpy(), 0.9))
+    assert 0.8 < outcome.validation["additive"]["coverage"] < 0.97
+    nothing = counts.set_column(counts.column_names.index("label"), "label", pa.array(np.zeros(counts.num_rows)))
+    none = fit_node(a_line(task="count", candidates=candidates), nothing, FEATURES, "global", "poisson_deviance")
+    assert isinstance(none, NotTrained) and "all 2000 labels are 0" in none.reason

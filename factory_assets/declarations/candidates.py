@@ -1,0 +1,69 @@
+"""Do a line's candidates and its gate fit its task and its features?"""
+
+from collections.abc import Iterator
+
+from factory_assets.declarations import types
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.line import Candidate, Line
+from factory_assets.declarations.tasks import BUILT_IN, METRICS, kind_of
+from factory_assets.declarations.types import Finding
+
+#: Reported, but nothing that models can be compared by.
+NOT_COMPARED = ("coverage",)
+
+
+def check(line: Line) -> list[Finding]:
+    """What is wrong between a line's candidates, its gate and its task, as (path in the declaration, message) pairs."""
+    findings = [found for name, candidate in line.candidates.items() for found in _candidate(line, name, candidate)]
+    allowed = [name for name in METRICS[kind_of(line.task)] if name not in NOT_COMPARED]
+    if line.gate.metric is not None and line.gate.metric not in allowed:
+        message = f"{line.gate.metric!r} compares no models of task {line.task}; allowed: {', '.join(allowed)}"
+        findings.append((("gate", "metric"), message))
+    return findings
+
+
+def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Finding]:
+    kind, path = kind_of(line.task), ("candidates", name)
+    # What an installed package's estimator can do is known to its class alone, which is asked when it is trained.
+    abilities = BUILT_IN.get(candidate.estimator)
+    if abilities and kind not in abilities.tasks:
+        able = [other for other, known in BUILT_IN.items() if kind in known.tasks]
+        yield (
+            (*path, "estimator"),
+            f"{candidate.estimator!r} cannot do task {line.task}; estimators that can: {', '.join(able)}",
+        )
+    for option in ("class_weight", "monotone", "early_stopping"):
+        if abilities and getattr(candidate, option) and option not in abilities.options:
+            yield (
+                (*path, option),
+                f"{candidate.estimator!r} has no {option}; estimators that have it: {_having(option)}",
+            )
+    for option in ("class_weight", "calibrate"):
+        if getattr(candidate, option) and kind != "binary":
+            yield (*path, option), f"{option} is for a binary task; this one is {line.task}"
+    if candidate.monotone and kind == "quantile":
+        yield (*path, "monotone"), "trees of a quantile set their leaves after they are grown, and keep no direction"
+
+
+def _having(option: str) -> str:
+    return ", ".join(name for name, known in BUILT_IN.items() if option in known.options)
+
+
+def check_monotone(declared: DeclaredLine, feature_types: dict[str, str]) -> list[Finding]:
+    """Features that a candidate is to be monotone in must be of the line, and numbers.
+
+    feature_types: DuckDB's type of each feature, by canonical name.
+    """
+    findings: list[Finding] = []
+    for name, candidate in declared.line.candidates.items():
+        for feature in candidate.monotone:
+            path = ("candidates", name, "monotone", feature)
+            if feature not in declared.features:
+                message = (
+                    f"{feature!r} is not a feature of {declared.line.name}; features: {', '.join(declared.features)}"
+                )
+                findings.append((path, message))
+            elif not types.ACCEPTED["a number"].fullmatch(feature_types[feature]):
+                message = f"{feature!r} is {feature_types[feature]}: categories have no order to be monotone in"
+                findings.append((path, message))
+    return findings

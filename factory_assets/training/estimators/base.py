@@ -1,0 +1,161 @@
+"""What is asked of anything that can be trained? The contract of estimators, and of the models that they make."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from factory_assets.declarations.tasks import kind_of, level_of
+
+
+class Model(Protocol):
+    """What scoring, evaluation and the archive need of a trained model."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Shape (n, p) -> (n,): the probability of the positive class, the value, the count, or the quantile."""
+        ...
+
+    def parts(self) -> dict[str, bytes]:
+        """File name -> content; `load` makes the model of it again."""
+        ...
+
+    def importances(self) -> np.ndarray:
+        """Shape (p,): non-negative shares that sum to 1, or zeros where no feature is used."""
+        ...
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What is learned from, checked: x (n, p) and y (n,) float64, and the columns of x that are codes of categories.
+
+    weights: shape (n,), of mean 1; None if all weigh the same. monotone: a column -> 1 where predictions must not fall with
+    it, -1 where they must not rise.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    task: str
+    categorical: tuple[int, ...]
+    weights: np.ndarray | None = None
+    monotone: Mapping[int, int] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The task without the level of a quantile."""
+        return kind_of(self.task)
+
+    @property
+    def level(self) -> float:
+        """The level of a quantile. Raises ValueError for another task."""
+        level = level_of(self.task)
+        if level is None:
+            raise ValueError(f"task {self.task!r} has no level")
+        return level
+
+    @property
+    def directions(self) -> list[int]:
+        """1, -1 or 0 for each column."""
+        return [(self.monotone or {}).get(column, 0) for column in range(self.x.shape[1])]
+
+    def where(self, rows: np.ndarray) -> Examples:
+        """Some of the rows, in their order; rows: a mask of shape (n,)."""
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], weights=weights)
+
+
+class Estimator(ABC):
+    """A way to train; its instances are the trained models.
+
+    An estimator of your own is a subclass, named by an entry point of the group `model_factory.estimators`;
+    `estimator_checks.check_estimator` tells whether it keeps the contract. `examples` hold only what is declared here.
+
+    tasks: kinds of task that it can do: binary, regression, count, quantile.
+    options: of class_weight (`examples.weights`), monotone (`examples.monotone`) and early_stopping (`stopped`) those that
+        it honours.
+    interpretable: whether a person can read off the model how a prediction comes about.
+    files: the parts that make a model of it. width: the number of features of a model.
+    """
+
+    tasks: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[str, ...]] = ()
+    interpretable: ClassVar[bool] = False
+    files: ClassVar[tuple[str, ...]]
+    width: int
+
+    def __init__(self, parts: Mapping[str, bytes]) -> None:
+        """Read a model from its parts, as data: nothing in them may be executed. Raises ValueError for what is not right."""
+        absent = [name for name in self.files if name not in parts]
+        if absent:
+            raise ValueError(f"a {type(self).__name__} model lacks its parts {', '.join(absent)}")
+        self._parts = {name: parts[name] for name in self.files}
+
+    @classmethod
+    @abstractmethod
+    def train(cls, examples: Examples, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
+        """The parts of a model: the same bytes for the same input, on any number of threads.
+
+        Raises ValueError for a parameter that it does not know.
+        """
+
+    @classmethod
+    def stopped(
+        cls, examples: Examples, later: Examples, params: Mapping[str, Any], seed: int, patience: int
+    ) -> tuple[dict[str, Any], int]:
+        """The parameters with the number of rounds at which the later rows were predicted best, and that number.
+
+        patience: rounds without improvement after which no better one is looked for.
+        """
+        raise ValueError(f"{cls.__name__} is not trained in rounds: it has no early_stopping")
+
+    @abstractmethod
+    def importances(self) -> np.ndarray:
+        """See Model."""
+
+    @abstractmethod
+    def _predict(self, x: np.ndarray) -> np.ndarray:
+        """Predictions for one row or more, of the right width."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """See Model. Raises ValueError for a matrix of another width; no rows give no predictions."""
+        x = np.asarray(x, dtype=np.float64)
+        if x.ndim != 2 or x.shape[1] != self.width:
+            raise ValueError(f"the model was trained on {self.width} features; given is a matrix of shape {x.shape}")
+        return self._predict(x) if len(x) else np.empty(0)
+
+    def parts(self) -> dict[str, bytes]:
+        """See Model."""
+        return dict(self._parts)
+
+
+def refuse_unknown(owner: str, params: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Raise ValueError for parameters that are not allowed, with those that are."""
+    unknown = sorted(set(params) - set(allowed))
+    if unknown:
+        names = ", ".join(sorted(allowed)) or "none"
+        raise ValueError(f"{owner} has no parameter {', '.join(unknown)}; allowed: {names}")
+
+
+def shares(weights: np.ndarray) -> np.ndarray:
+    """Shape (p,), non-negative: each one's share of the sum; zeros where that is zero."""
+    total = weights.sum()
+    return weights / total if total > 0 else np.zeros(len(weights))
+
+
+def finite(x: np.ndarray) -> np.ndarray:
+    """The matrix with NaN, a missing value, in the place of what is infinite."""
+    return np.where(np.isfinite(x), x, np.nan)
+
+
+def best_round(losses: np.ndarray, patience: int) -> int:
+    """The round, from 1, that is best until `patience` rounds in a row were no better; losses: shape (rounds,)."""
+    best = 0
+    for place, loss in enumerate(losses):
+        if loss < losses[best]:
+            best = place
+        elif place - best >= patience:
+            break
+    return best + 1

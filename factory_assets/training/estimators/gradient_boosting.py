@@ -1,0 +1,122 @@
+"""How are LightGBM's trees grown, and read back from their text?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from factory_assets.declarations.tasks import KINDS
+from factory_assets.training.estimators.base import Estimator, Examples, refuse_unknown, shares
+
+#: What LightGBM can minimise and still predict what the task asks for; the first is the default.
+OBJECTIVES = {
+    "binary": ("binary", "cross_entropy"),
+    "regression": ("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"),
+    "count": ("poisson", "tweedie"),
+    "quantile": ("quantile",),
+}
+#: The promise of identical bytes hangs on these, so no declaration can change them.
+FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "device_type": "cpu"}
+#: These set the leaves of a tree after it was grown, without regard to directions: measured, they are not kept.
+LEAVES_SET_AFTERWARDS = ("regression_l1", "quantile", "mape")
+#: Said by the task or the candidate's own fields.
+DECLARED_ELSEWHERE = {
+    "early_stopping_round": "early_stopping of the candidate",
+    "monotone_constraints": "monotone of the candidate",
+}
+
+
+class LightGBM(Estimator):
+    """Gradient boosted trees, on one thread: many models train side by side instead (LightGBM releases the GIL)."""
+
+    tasks = KINDS
+    options = ("class_weight", "monotone", "early_stopping")
+    files = ("model.txt",)
+
+    def __init__(self, parts: Mapping[str, bytes]) -> None:
+        import lightgbm as lgb
+
+        super().__init__(parts)
+        try:
+            self._booster = lgb.Booster(model_str=self._parts["model.txt"].decode())
+        except (UnicodeDecodeError, lgb.basic.LightGBMError) as error:
+            raise ValueError(f"model.txt is not the text of a LightGBM model: {error}") from error
+        self.width = self._booster.num_feature()
+
+    @classmethod
+    def train(cls, examples: Examples, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
+        import lightgbm as lgb
+
+        settings, rounds = _settings(examples, params, seed)
+        data = lgb.Dataset(
+            examples.x,
+            label=examples.y,
+            weight=examples.weights,
+            categorical_feature=list(examples.categorical),
+            params=settings,
+        )
+        return {"model.txt": lgb.train(settings, data, num_boost_round=rounds).model_to_string().encode()}
+
+    @classmethod
+    def stopped(
+        cls, examples: Examples, later: Examples, params: Mapping[str, Any], seed: int, patience: int
+    ) -> tuple[dict[str, Any], int]:
+        import lightgbm as lgb
+
+        settings, rounds = _settings(examples, params, seed)
+        codes = list(examples.categorical)
+        data = lgb.Dataset(
+            examples.x, label=examples.y, weight=examples.weights, categorical_feature=codes, params=settings
+        )
+        held = lgb.Dataset(later.x, label=later.y, weight=later.weights, reference=data, params=settings)
+        stop = lgb.early_stopping(patience, first_metric_only=True, verbose=False)
+        booster = lgb.train(settings, data, num_boost_round=rounds, valid_sets=[held], callbacks=[stop])
+        return _by_main_name(params) | {"num_iterations": booster.best_iteration}, booster.best_iteration
+
+    def importances(self) -> np.ndarray:
+        """Share of each feature in the loss that the splits of all trees took away (gain)."""
+        return shares(self._booster.feature_importance("gain"))
+
+    def _predict(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self._booster.predict(x, num_threads=1))
+
+
+def _settings(examples: Examples, params: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], int]:
+    """What LightGBM is told, and for how many rounds it is trained."""
+    given, allowed = _by_main_name(params), OBJECTIVES[examples.kind]
+    settings: dict[str, Any] = {"objective": allowed[0], "num_leaves": 31, "learning_rate": 0.05} | given
+    settings |= FIXED | {"seed": seed, "verbosity": -1}
+    goal, rounds = settings["objective"], settings.pop("num_iterations", 200)
+    if goal not in allowed:
+        raise ValueError(f"lightgbm objective {goal!r} cannot do {examples.task!r}; allowed: {', '.join(allowed)}")
+    if examples.kind == "quantile":
+        settings["alpha"] = examples.level
+    if examples.monotone and goal in LEAVES_SET_AFTERWARDS:
+        raise ValueError(f"lightgbm objective {goal!r} cannot be monotone: it sets a tree's leaves after growing it")
+    if examples.monotone:
+        settings["monotone_constraints"] = examples.directions
+    return settings, rounds
+
+
+def _by_main_name(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters under LightGBM's main name for each: num_boost_round and n_estimators are num_iterations.
+
+    LightGBM itself trains on without a parameter that it does not know.
+    """
+    from lightgbm.basic import _ConfigAliases
+
+    main = {alias: name for name, names in _ConfigAliases._get_all_param_aliases().items() for alias in names}
+    refuse_unknown("lightgbm", params, allowed=main)
+    given: dict[str, Any] = {}
+    for alias, value in params.items():
+        name = main[alias]
+        if name in given:
+            raise ValueError(f"lightgbm parameter {name} is given twice, once as {alias}")
+        if name in {*FIXED, "seed", "verbosity", "force_col_wise", "categorical_feature"}:
+            raise ValueError(f"lightgbm parameter {alias} is set by the factory; leave it out")
+        if name in DECLARED_ELSEWHERE:
+            raise ValueError(f"lightgbm parameter {alias} is not for params: declare {DECLARED_ELSEWHERE[name]}")
+        given[name] = value
+    return given
