@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, features, issue, plan, quarantine
+from factory_assets.commands import contract, features, issue, plan, quarantine, trials
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
@@ -20,6 +20,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
 app.command()(features.features)
+app.command()(trials.trials)
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
@@ -35,15 +36,18 @@ def home() -> None:
 @app.command()
 def check(folder: Folder = None) -> None:
     """Say what is wrong with declarations: file, line, value found, values allowed."""
-    from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.catalogue import load, require
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations
     from factory_assets.features.catalogue import notes
+    from factory_assets.training import search
 
     chosen = folder or declarations()
     try:
         catalogue = load(chosen, render)
+        for line in catalogue.lines.values():
+            require(search.check(line) or search.check_space(line), chosen, line.name)
     except DeclarationError as error:
         for problem in error.problems:
             console.print(

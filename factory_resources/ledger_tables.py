@@ -139,6 +139,24 @@ ISSUES = sa.Table(
 )
 
 
+TRIALS = sa.Table(
+    "ledger_trials",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "segment", "candidate", "estimator", "configuration", "search")),
+    *_dates("as_of"),
+    sa.Column("number", sa.Integer, nullable=False),
+    *_jsons("params"),
+    _text("metric"),
+    sa.Column("value", sa.Double),
+    *_jsons("folds"),
+    *map(_text, ("state", "told", "run_id")),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("ended_at", UtcDateTime, nullable=False),
+    sa.Index("ledger_trials_of_search", "line", "segment", "candidate", "as_of", "search"),
+)
+
+
 def _guard(table: sa.Table) -> None:
     """Create triggers with the table, in its transaction, that refuse to change or remove a row."""
     refusal = "the ledger is append-only: add a decision instead"
@@ -212,7 +230,7 @@ def open_ledger(url: str) -> sa.Engine:
         allowed = "sqlite:////path/ledger.db or postgresql+psycopg2://user@host/database"
         raise ValueError(f"ledger url {parsed!r} is neither a SQLite file nor a PostgreSQL database, such as {allowed}")
     # The newest table stands for all: they are made in one transaction, and added to those of an older ledger.
-    if not sa.inspect(engine).has_table(ISSUES.name):
+    if not sa.inspect(engine).has_table(TRIALS.name):
         with writing(engine, "tables") as connection:
             METADATA.create_all(connection)
     return engine

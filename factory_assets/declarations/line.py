@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from factory_assets.declarations.base import ColumnName, Declared, Duration, Name, whole_days
+from factory_assets.declarations.search import Search
 from factory_assets.declarations.stream import check_owner
 
 Task = Literal["binary", "regression"]
@@ -117,6 +118,17 @@ class Candidate(Declared):
         description="lightgbm, logistic_regression, ridge, linear (the linear model of the task) or constant."
     )
     params: dict[str, Any] = Field({}, description="Parameters handed to the estimator.")
+    # Left out where absent: what a declaration says does not change with what it could say.
+    search: Search | None = Field(
+        None, exclude_if=lambda search: search is None, description="Parameters to be found by trials."
+    )
+
+    @model_validator(mode="after")
+    def _fixed_or_searched(self) -> "Candidate":
+        both = sorted(set(self.params) & set(self.search.space)) if self.search else []
+        if both:
+            raise ValueError(f"{', '.join(both)}: in params and in search.space; a parameter is fixed or searched for")
+        return self
 
 
 class Gate(Declared):

@@ -188,7 +188,10 @@ class LightGBM(Estimator):
             raise ValueError(f"lightgbm objective {goal!r} cannot do {examples.task!r}; allowed: {', '.join(allowed)}")
         codes = list(examples.categorical)
         data = lgb.Dataset(examples.x, label=examples.y, categorical_feature=codes, params=settings)
-        return {"model.txt": lgb.train(settings, data, num_boost_round=rounds).model_to_string().encode()}
+        try:
+            return {"model.txt": lgb.train(settings, data, num_boost_round=rounds).model_to_string().encode()}
+        except lgb.basic.LightGBMError as error:
+            raise ValueError(f"lightgbm refuses its parameters or data: {error}") from error
 
     def importances(self) -> np.ndarray:
         """Share of each feature in the loss that the splits of all trees took away (gain)."""

@@ -4,9 +4,8 @@ Every candidate is fitted on the older part of the training window and scored on
 again on all of it. The holdout plays no part in the choice.
 """
 
-import datetime as dt
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,14 +57,15 @@ def rows_within(table: pa.Table, node: str) -> pa.Table:
 
 
 def fit_nodes(
-    line: Line, table: pa.Table, features: Sequence[str], nodes: Sequence[str], metric: str
+    line_of: Callable[[str], Line], table: pa.Table, features: Sequence[str], nodes: Sequence[str], metric: str
 ) -> Iterator[Fitted | NotTrained]:
     """Fit the nodes' models, in the order of the nodes; one thread a model, because LightGBM releases the lock.
 
+    line_of: the line of a node, with the parameters that were found for it.
     table: training rows with segment, ds, label and the features, in a fixed order: the order is part of the result.
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        yield from pool.map(lambda node: fit_node(line, rows_within(table, node), features, node, metric), nodes)
+        yield from pool.map(lambda n: fit_node(line_of(n), rows_within(table, n), features, n, metric), nodes)
 
 
 def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, metric: str) -> Fitted | NotTrained:
@@ -116,7 +116,7 @@ def _validate(
 
     if len(line.candidates) == 1:
         return {}
-    last = days.max() - np.timedelta64(dt.timedelta(days=round(line.train.window.days * VALIDATION_SHARE)))
+    last = days.max() - np.timedelta64(compared_days(line), "D")
     older, newer = days <= last, days > last
     if not older.any() or not newer.any() or (line.task == "binary" and len(np.unique(y[older])) < 2):
         return {}
@@ -124,6 +124,11 @@ def _validate(
         name: score(line.task, y[newer], _fit(line, name, encoding, x[older], y[older]).predict(x[newer]))
         for name in line.candidates
     }
+
+
+def compared_days(line: Line) -> int:
+    """How many days of the training window, the newest, candidates are compared on; 0 where there is nothing to compare."""
+    return round(line.train.window.days * VALIDATION_SHARE) if len(line.candidates) > 1 else 0
 
 
 def _best(line: Line, validation: Mapping[str, Mapping[str, float]], metric: str) -> str:
