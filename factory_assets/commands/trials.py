@@ -1,12 +1,13 @@
 """`factory trials`: which parameters were tried for a line, how did each do, and where do two of them differ?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def trials(
         return
     found = held.trials(line, node, candidate)
     if not found:
+        known = catalogue_of(None).lines
+        if line not in known:
+            unknown(line, "line", known)
         console.print(f"{line} has no such trials; a candidate with `search` gets some when the line is trained")
         return
     _list(line, _sorted(found, sort), len(found), sort, limit)
@@ -88,39 +92,36 @@ def _short(value: Any) -> str:
 
 
 def _compare(one: "Trial", other: "Trial") -> None:
+    both = (one, other)
+    what = ("segment", "candidate", "estimator", "as_of", "number", "state", "told", "seconds", "run_id")
     _show(
-        f"{one.line}: trials {one.id} and {other.id}", one, other,
-        {name: (getattr(one, name), getattr(other, name)) for name in ("segment", "candidate", "estimator", "as_of", "number")}
-        | {name: (getattr(one, name), getattr(other, name)) for name in ("state", "seconds", "run_id")},
-    )  # fmt: skip
-    names = dict.fromkeys([*one.params, *other.params])
-    differ = {name: (one.params.get(name), other.params.get(name)) for name in names}
-    differ = {name: pair for name, pair in differ.items() if pair[0] != pair[1]}
-    _show("Parameters that differ" if differ else "The parameters are equal", one, other, differ)
-    metrics = dict.fromkeys([*one.metrics, *other.metrics])
-    means = {name: (one.metrics.get(name), other.metrics.get(name)) for name in metrics}
-    _show("Means over the folds judged", one, other, means)
-    folds = {fold["validate_from"]: fold for trial in (one, other) for fold in trial.folds}
-    by_fold = {
-        f"{one.metric}, {fold['validate_from']} .. {fold['validate_to']}": (
-            _on(one, first),
-            _on(other, first, one.metric),
-        )
-        for first, fold in sorted(folds.items())
-    }
-    _show("Folds", one, other, by_fold)
-
-
-def _on(trial: "Trial", first: str, metric: str | None = None) -> Any:
-    """The metric on the fold that is judged from this day on; None where the trial was not judged there."""
-    return next(
-        (fold["metrics"].get(metric or trial.metric) for fold in trial.folds if fold["validate_from"] == first), None
+        f"{one.line}: trials {one.id} and {other.id}",
+        both,
+        {name: [getattr(each, name) for each in both] for name in what},
     )
+    params = _side_by_side([one.params, other.params])
+    differ = {name: values for name, values in params.items() if values[0] != values[1]}
+    _show("Parameters that differ" if differ else "The parameters are equal", both, differ)
+    _show("Means over the folds judged", both, _side_by_side([one.metrics, other.metrics]))
+    _show("Folds", both, _side_by_side([_by_fold(each, one.metric) for each in both]))
 
 
-def _show(title: str, one: "Trial", other: "Trial", rows: Mapping[str, tuple[Any, Any]]) -> None:
+def _by_fold(trial: "Trial", metric: str) -> dict[str, float]:
+    return {
+        f"{metric}, {fold['validate_from']} .. {fold['validate_to']}": fold["metrics"][metric]
+        for fold in trial.folds
+        if metric in fold["metrics"]
+    }
+
+
+def _side_by_side(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for each in values for name in each)
+    return {name: [each.get(name) for each in values] for name in names}
+
+
+def _show(title: str, both: "tuple[Trial, Trial]", rows: Mapping[str, Sequence[Any]]) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", show_header=bool(rows))
-    for column in ("", str(one.id), str(other.id)):
+    for column in ("", *(str(trial.id) for trial in both)):
         table.add_column(column, overflow="fold")
     for name, values in rows.items():
         table.add_row(name, *(_short(value) for value in values))
