@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, features, issue, plan, quarantine, rebuild, release
+from factory_assets.commands import contract, features, issue, plan, quarantine, rebuild, release, trials
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
@@ -25,6 +25,7 @@ app.command()(release.history)
 app.command()(release.rollback)
 app.command()(rebuild.rebuild)
 app.command()(rebuild.vacuum)
+app.command()(trials.trials)
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
@@ -40,15 +41,18 @@ def home() -> None:
 @app.command()
 def check(folder: Folder = None) -> None:
     """Say what is wrong with declarations: file, line, value found, values allowed."""
-    from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.catalogue import load, require
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations
     from factory_assets.features.catalogue import notes
+    from factory_assets.training import search
 
     chosen = folder or declarations()
     try:
         catalogue = load(chosen, render)
+        for line in catalogue.lines.values():
+            require(search.check(line) or search.check_space(line), chosen, line.name)
     except DeclarationError as error:
         for problem in error.problems:
             console.print(

@@ -25,6 +25,7 @@ from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
+from factory_resources.trials import Trials
 
 PACKAGE = Path(__file__).parent
 #: Name under which declarations outside the package are known to Dagster.
@@ -76,6 +77,7 @@ def resources() -> dict[str, Any]:
         "ledger": Ledger(url=_ledger_url()),
         "issues": Issues(url=_ledger_url()),
         "certificates": Certificates(url=_ledger_url()),
+        "trials": Trials(url=_ledger_url()),
         "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
     }
 

@@ -155,6 +155,23 @@ CERTIFICATES = sa.Table(
     sa.Index("ledger_certificates_of_version", "line", "version"),
 )
 
+TRIALS = sa.Table(
+    "ledger_trials",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "segment", "candidate", "estimator", "configuration", "search")),
+    *_dates("as_of"),
+    sa.Column("number", sa.Integer, nullable=False),
+    *_jsons("params"),
+    _text("metric"),
+    sa.Column("value", sa.Double),
+    *_jsons("folds"),
+    *map(_text, ("state", "told", "run_id")),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("ended_at", UtcDateTime, nullable=False),
+    sa.Index("ledger_trials_of_search", "line", "segment", "candidate", "as_of", "search"),
+)
+
 
 class Database(dg.ConfigurableResource):
     """What is recorded in one database, SQLite or PostgreSQL. Safe in threads and across processes."""

@@ -23,6 +23,7 @@ from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
+from factory_resources.trials import Trials
 
 START = dt.date(2024, 3, 1)
 
@@ -101,6 +102,7 @@ class Station:
             "issues": self.issues,
             "archive": Archive(root=str(self.folder / "archive")),
             "ledger": ledger,
+            "trials": Trials(url=ledger.url),
             "reports": Reports(root=str(self.folder / "reports")),
         }
         definitions = dg.Definitions.merge(

@@ -28,6 +28,7 @@ from factory_assets.release.assets import champion_asset
 from factory_assets.scoring.assets import predictions_asset
 from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
+from factory_assets.training import search
 from factory_assets.training.assets import model_asset
 
 
@@ -141,7 +142,8 @@ class ModelLine(Declaration):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         known = deployed(context)
-        catalogues.require(known.check_line(self.declaration), self.folder, self.declaration.name)
+        findings = known.check_line(self.declaration) or search.check(self.declaration)
+        catalogues.require(findings, self.folder, self.declaration.name)
         declared: DeclaredLine = known.resolve(self.declaration)
         daily = [examples_asset(declared), labels_asset(declared), predictions_asset(declared)]
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]

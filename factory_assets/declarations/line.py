@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from factory_assets.declarations.base import ColumnName, Declared, Duration, Grown, Name, whole_days
+from factory_assets.declarations.search import Search
 from factory_assets.declarations.stream import check_owner
 from factory_assets.declarations.tasks import Task, check_estimator_name
 
@@ -122,7 +123,7 @@ class Train(Grown):
 class Candidate(Grown):
     """An estimator, its parameters, and how it is trained."""
 
-    later: ClassVar = frozenset({"class_weight", "monotone", "early_stopping", "calibrate"})
+    later: ClassVar = frozenset({"class_weight", "monotone", "early_stopping", "calibrate", "search"})
 
     estimator: Name = Field(
         description="lightgbm, hist_gradient_boosting, random_forest, additive, linear (logistic_regression or ridge, by task), "
@@ -147,10 +148,19 @@ class Candidate(Grown):
         description="Correct a binary task's probabilities by what happened on the newest fifth of the training days.",
     )
 
+    search: Search | None = Field(None, description="Parameters to be found by trials.")
+
     @field_validator("estimator")
     @classmethod
     def _estimator_is_one(cls, value: str) -> str:
         return check_estimator_name(value)
+
+    @model_validator(mode="after")
+    def _fixed_or_searched(self) -> "Candidate":
+        both = sorted(set(self.params) & set(self.search.space)) if self.search else []
+        if both:
+            raise ValueError(f"{', '.join(both)}: in params and in search.space; a parameter is fixed or searched for")
+        return self
 
 
 class Gate(Declared):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from factory_assets.measures.metrics import average_precision, by_threshold, checked, roc_auc
+from factory_assets.measures.metrics import METRICS, average_precision, by_threshold, checked, roc_auc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,6 +116,36 @@ def series_plot(
     _title(axes, title)
     if len(series) > 1:  # beside the title, where it hides no day
         axes.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, fontsize=7, labelcolor=INK, frameon=False)
+    return _png(figure)
+
+
+def trials_plot(values: Sequence[float | None], metric: str, importances: Mapping[str, float], title: str) -> bytes:
+    """What a search found, trial by trial, with the best so far; beside it what each parameter had to do with it.
+
+    values: shape (n,), by number of the trial; None for one that was given up or failed, a tick at the bottom.
+    importances: parameter -> share; without any there is no second panel.
+    """
+    if not any(value is not None for value in values):
+        return _saying("no trial was judged on all folds")
+    figure, panels = _figure(8.4, 3.0, 1, 2 if importances else 1)
+    left = np.ravel(panels)[0]
+    y, numbers = _floats(values), np.arange(len(values))
+    best = np.fmax.accumulate(y) if METRICS[metric].greater_is_better else np.fmin.accumulate(y)
+    left.step(numbers, best, where="post", label="best so far", **_line("best", 0))
+    left.plot(numbers, y, ".", color=GREY, markersize=4, label="trial", zorder=3)
+    ended = numbers[np.isnan(y)]
+    left.plot(ended, np.zeros(len(ended)), "|", color=LIGHT, transform=left.get_xaxis_transform(), label="given up")
+    left.set(xlabel="trial", ylabel=metric)
+    _title(left, title)
+    _legend(left, loc="best")
+    if importances:
+        shown = sorted(importances.items(), key=lambda item: item[1])[-LEVELS:]
+        right = np.ravel(panels)[1]
+        right.barh(
+            [_plain(_short(name, 24)) for name, _ in shown], [share for _, share in shown], color=ACCENT, height=0.6
+        )
+        right.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+        _title(right, "What mattered")
     return _png(figure)
 
 

@@ -1,27 +1,33 @@
 """The asset `<line>/model`: a challenger for every node of the segment tree, all due nodes in one run."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import kind_of
 from factory_assets.events.assets import stream_version
 from factory_assets.features.assets import segment_partitions
-from factory_assets.features.segments import lineage
+from factory_assets.features.segments import ROOT, lineage
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
-from factory_assets.measures.metrics import DEFAULT
+from factory_assets.measures import plots
+from factory_assets.measures.metrics import DEFAULT, METRICS
 from factory_assets.training.dataset import training_rows
 from factory_assets.training.fitting import Fitted, NotTrained, fit_nodes, rows_within
 from factory_assets.training.identity import Made, made_before, made_from
 from factory_assets.training.released import Release, release
+from factory_assets.training.search import importances
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
+from factory_assets.training.tuned import Found, Tuned, Tuning
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.trials import Trials
 
 GROUP = "training"
 #: Run tag: train as if it were the close of this day. Without it, the last day that has examples.
@@ -80,7 +86,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
     )
     def model(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, ledger: Ledger
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, ledger: Ledger, trials: Trials
     ) -> Iterator[dg.MaterializeResult]:
         day, started = as_of(context, lake, line.name), dt.datetime.now(dt.UTC)
         try:
@@ -92,7 +98,8 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         context.log.info(
             f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(context.partition_keys)} nodes"
         )
-        made = made_from(declared, span, train, recent, context.partition_keys)
+        tuned = _tuned(context, declared, trials, train, day)
+        made = made_from(declared, span, train, recent, context.partition_keys, tuned.of)
         before = made_before(ledger, archive, line.name, span.as_of, made)
         if before:
             context.log.info(f"{line.name}: {len(before)} nodes were trained before from the same, and are not again")
@@ -100,7 +107,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata = {node: _metadata_before(known, span) for node, known in before.items()}
         tags = {node: {DATA_VERSION: known.version, INPUTS: str(day)} for node, known in before.items()}
         due = [node for node in context.partition_keys if node not in before]
-        for outcome in fit_nodes(line, train, declared.features, due, metric_of(declared)):
+        for outcome in fit_nodes(tuned.of, train, declared.features, due, metric_of(declared)):
             version = None
             if isinstance(outcome, Fitted):
                 node = outcome.node
@@ -110,13 +117,35 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 )
                 version = released.version
                 ledger.register(
-                    _record(declared, span, outcome, released, made[node], tables, archive, context.run.run_id, started)
+                    _record(
+                        declared,
+                        span,
+                        outcome,
+                        released,
+                        made[node],
+                        tables,
+                        archive,
+                        context.run.run_id,
+                        started,
+                        tuned,
+                    )
                 )
-            metadata[outcome.node] = _metadata(outcome, version, span, metric_of(declared))
+            told = _searches(tuned, outcome.node)
+            metadata[outcome.node] = _metadata(outcome, version, span, metric_of(declared)) | told
             tags[outcome.node] = {DATA_VERSION: version or "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
 
     return model
+
+
+def _tuned(
+    context: dg.AssetExecutionContext, declared: DeclaredLine, trials: Trials, train: pa.Table, day: dt.date
+) -> Tuned:
+    say, nodes = context.log.info, context.partition_keys
+    try:
+        return Tuning(declared, trials, train, nodes, metric_of(declared), day, context.run.run_id, say).tune()
+    except ValueError as refused:
+        raise dg.Failure(str(refused), allow_retries=False) from None
 
 
 def _record(
@@ -129,8 +158,10 @@ def _record(
     archive: Archive,
     run_id: str,
     started: dt.datetime,
+    tuned: Tuned,
 ) -> VersionRecord:
     line = declared.line
+    found = tuned.source(fitted.node, fitted.candidate)
     importances = dict(zip(fitted.encoding.features, map(float, fitted.model.importances()), strict=True))
     return VersionRecord(
         version=released.version,
@@ -148,6 +179,7 @@ def _record(
             "choice": fitted.choice,
             **({"options": fitted.options} if fitted.options else {}),
             **({"rounds": fitted.rounds} if fitted.rounds else {}),
+            **({"search": found.record()} if found else {}),
             **made.configuration(),
         },
         as_of=span.as_of,
@@ -220,3 +252,37 @@ def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline,
         "candidates": _candidates(outcome, metric),
         "importances": table,
     }
+
+
+def _searches(tuned: Tuned, node: str) -> dict[str, Any]:
+    """Of each candidate that is searched for: where its parameters come from; of a search of this run also its trials."""
+    told: dict[str, Any] = {}
+    for name, found in tuned.found.get(node, {}).items():
+        place = f"The search at {found.key.segment} as of {found.key.as_of}."
+        told[f"search_{name}"] = f"{place} {found.why}"
+        if found.now and found.key.segment == node:
+            told[f"trials_{name}"] = _trials(found)
+            if node == ROOT:
+                told[f"course_{name}"] = dg.MetadataValue.md(_course(tuned, name, found))
+    return told
+
+
+def _trials(found: Found) -> dg.TableMetadataValue:
+    judged = [one for one in found.outcomes if one.value is not None]
+    ranked = sorted(judged, key=lambda one: one.value or 0.0, reverse=bool(METRICS[found.metric].greater_is_better))
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {"trial": one.number, found.metric: f"{one.value:.5g}", "params": json.dumps(dict(one.params))}
+            )
+            for one in ranked[:10]
+        ]
+    )
+
+
+def _course(tuned: Tuned, name: str, found: Found) -> str:
+    declared = tuned.line.candidates[name].search
+    shares = importances(found.outcomes, declared, found.metric) if declared else {}
+    title = f"{tuned.line.name}: search for {name}, as of {found.key.as_of}"
+    values = [one.value for one in found.outcomes]
+    return plots.markdown(plots.trials_plot(values, found.metric, shares, title), title)

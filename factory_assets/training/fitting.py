@@ -5,10 +5,9 @@ again on all of it. One that cannot be read must be better by a margin than the 
 the choice.
 """
 
-import datetime as dt
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory_assets.declarations.line import Line
+from factory_assets.declarations.line import Candidate, Line
 from factory_assets.features.segments import ROOT
 from factory_assets.measures.metrics import better, improvement, naive, score
 from factory_assets.training import estimators
@@ -91,14 +90,15 @@ def rows_within(table: pa.Table, node: str) -> pa.Table:
 
 
 def fit_nodes(
-    line: Line, table: pa.Table, features: Sequence[str], nodes: Sequence[str], metric: str
+    line_of: Callable[[str], Line], table: pa.Table, features: Sequence[str], nodes: Sequence[str], metric: str
 ) -> Iterator[Fitted | NotTrained]:
     """Fit the nodes' models, in the order of the nodes; one thread a model, because LightGBM releases the lock.
 
+    line_of: the line of a node, with the parameters that were found for it.
     table: training rows with segment, ds, label and the features, in a fixed order: the order is part of the result.
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        yield from pool.map(lambda node: fit_node(line, rows_within(table, node), features, node, metric), nodes)
+        yield from pool.map(lambda n: fit_node(line_of(n), rows_within(table, n), features, n, metric), nodes)
 
 
 def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, metric: str) -> Fitted | NotTrained:
@@ -140,13 +140,6 @@ def _fit(
 ) -> tuple[estimators.Trained, Tried]:
     """A candidate fitted on these rows, and what that took. Raises estimators.TooFewDays."""
     candidate = line.candidates[name]
-    directions = {"increasing": 1, "decreasing": -1}
-    options = estimators.Options(
-        class_weight=candidate.class_weight,
-        monotone={encoding.features.index(name): directions[way] for name, way in candidate.monotone.items()},
-        early_stopping=candidate.early_stopping,
-        calibrate=candidate.calibrate,
-    )
     began = time.perf_counter()
     trained = estimators.train(
         candidate.estimator,
@@ -156,7 +149,7 @@ def _fit(
         categorical=encoding.categorical,
         params=candidate.params,
         seed=line.seed,
-        options=options,
+        options=options_of(candidate, encoding),
         days=days,
     )
     fitted = time.perf_counter()
@@ -172,11 +165,22 @@ def _fit(
     )
 
 
+def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:
+    """How the candidate is trained, beside its parameters, on a matrix of this encoding."""
+    directions = {"increasing": 1, "decreasing": -1}
+    return estimators.Options(
+        class_weight=candidate.class_weight,
+        monotone={encoding.features.index(name): directions[way] for name, way in candidate.monotone.items()},
+        early_stopping=candidate.early_stopping,
+        calibrate=candidate.calibrate,
+    )
+
+
 def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray) -> dict[str, Tried]:
     """Every candidate, fitted on the older and measured on the newest days of the training window; {} if nothing compares."""
     if len(line.candidates) == 1:
         return {}
-    last = days.max() - np.timedelta64(dt.timedelta(days=round(line.train.window.days * VALIDATION_SHARE)))
+    last = days.max() - np.timedelta64(compared_days(line), "D")
     older, newer = days <= last, days > last
     if not older.any() or not newer.any() or estimators.unlearnable(y[older], line.task):
         return {}
@@ -190,6 +194,11 @@ def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days
             continue
         found[name] = replace(tried, metrics=score(line.task, y[newer], trained.model.predict(x[newer])))
     return found
+
+
+def compared_days(line: Line) -> int:
+    """How many days of the training window, the newest, candidates are compared on; 0 where there is nothing to compare."""
+    return round(line.train.window.days * VALIDATION_SHARE) if len(line.candidates) > 1 else 0
 
 
 def _best(line: Line, tried: Mapping[str, Tried], metric: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions, recipe
+from factory_assets.declarations.line import Line
 from factory_assets.training.fitting import rows_within
 from factory_assets.training.libraries import code, libraries
 from factory_assets.training.timeline import Timeline
@@ -44,10 +45,19 @@ class Made:
 
 
 def made_from(
-    declared: DeclaredLine, span: Timeline, train: pa.Table, recent: pa.Table, nodes: Iterable[str]
+    declared: DeclaredLine,
+    span: Timeline,
+    train: pa.Table,
+    recent: pa.Table,
+    nodes: Iterable[str],
+    line_of: Callable[[str], Line],
 ) -> dict[str, Made]:
-    """Of each node what its model is made from. train, recent: rows in the order in which they are learnt from."""
-    meaning, how, learnt = definitions(declared), recipe(declared.line), [*declared.features, "label", "ds"]
+    """Of each node what its model is made from.
+
+    train, recent: rows in the order in which they are learnt from. line_of: the line of a node, with the parameters that were
+        found for it.
+    """
+    meaning, learnt = definitions(declared), [*declared.features, "label", "ds"]
     data = {
         node: {
             "train": content(rows_within(train, node), learnt),
@@ -56,7 +66,8 @@ def made_from(
         for node in nodes
     }
     return {
-        node: Made(meaning, how, node, span.to_dict(), hashes, code(), libraries()) for node, hashes in data.items()
+        node: Made(meaning, recipe(line_of(node)), node, span.to_dict(), hashes, code(), libraries())
+        for node, hashes in data.items()
     }
 
 

@@ -52,7 +52,7 @@ def remake(record: VersionRecord, lake: Lake, engine: Engine, into: ArchiveFolde
     except (LookupError, duckdb.Error, DeltaError) as error:
         named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
         raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
-    made = made_from(declared, span, train, recent, [node])[node]
+    made = made_from(declared, span, train, recent, [node], lambda _: declared.line)[node]
     rows, after = rows_within(train, node), rows_within(recent, node)
     outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared))
     if isinstance(outcome, NotTrained):

@@ -21,6 +21,7 @@ from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
+from factory_resources.trials import Trials
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -49,6 +50,7 @@ def deployed(
         resources = {
             "lake": lake,
             "ledger": ledger,
+            "trials": Trials(url=ledger.url),
             "issues": Issues(url=ledger.url),
             "engine": Engine(threads=2, memory_limit="2GB"),
             "archive": Archive(root=str(folder / "archive")),

@@ -70,7 +70,7 @@ def test_one_class_alone_is_nothing_to_learn_from(rows: pa.Table) -> None:
 
 def test_models_are_equal_byte_for_byte_alone_or_side_by_side(rows: pa.Table) -> None:
     nodes = ["global", "FR", "FR/Paris", "FR/Lyon"]
-    together = {outcome.node: outcome for outcome in fit_nodes(a_line(), rows, FEATURES, nodes, "mae")}
+    together = {outcome.node: outcome for outcome in fit_nodes(lambda _: a_line(), rows, FEATURES, nodes, "mae")}
     for node in nodes:
         alone, beside = fit_node(a_line(), rows_within(rows, node), FEATURES, node, "mae"), together[node]
         assert isinstance(alone, Fitted) and isinstance(beside, Fitted)

@@ -57,7 +57,10 @@ class LightGBM(Estimator):
             categorical_feature=list(examples.categorical),
             params=settings,
         )
-        return {"model.txt": lgb.train(settings, data, num_boost_round=rounds).model_to_string().encode()}
+        try:
+            return {"model.txt": lgb.train(settings, data, num_boost_round=rounds).model_to_string().encode()}
+        except lgb.basic.LightGBMError as error:
+            raise ValueError(f"lightgbm refuses its parameters or data: {error}") from error
 
     @classmethod
     def stopped(
