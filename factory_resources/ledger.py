@@ -117,9 +117,18 @@ class Ledger(Database):
             return found
         raise LookupError(f"line {line!r} has no version {version_id!r} in the ledger")
 
-    def versions(self, line: str, segment: str | None = None) -> list[VersionRecord]:
-        """Versions of a line, or of one of its nodes, in the order of registration."""
-        return self._read(VersionRecord, _of(VERSIONS, line, segment).order_by(VERSIONS.c.id))
+    def versions(self, line: str, segment: str | None = None, as_of: dt.date | None = None) -> list[VersionRecord]:
+        """Versions of a line, of one of its nodes, or of one day, in the order of registration."""
+        query = _of(VERSIONS, line, segment)
+        if as_of is not None:
+            query = query.where(VERSIONS.c.as_of == as_of)
+        return self._read(VersionRecord, query.order_by(VERSIONS.c.id))
+
+    def candidates(self, line: str) -> dict[str, str]:
+        """Version -> the candidate that it is, of all versions of a line."""
+        query = sa.select(VERSIONS.c.version, VERSIONS.c.candidate).where(VERSIONS.c.line == line)
+        with self._open().connect() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     def latest_version(self, line: str, segment: str, as_of: dt.date) -> VersionRecord | None:
         """The version registered last for exactly this day; an earlier day's version is never the answer."""
@@ -127,12 +136,14 @@ class Ledger(Database):
         return next(iter(self._read(VersionRecord, query.limit(1))), None)
 
     def record_evaluation(self, evaluation: EvaluationRecord) -> None:
-        """Record an evaluation; nothing is written if it repeats the last one of its version.
+        """Record an evaluation; nothing is written if it repeats the last one of its version as of the same day.
 
         Raises ValueError for an empty field, NaN, or a version that is not registered.
         """
         row, c = _row(evaluation), EVALUATIONS.c
-        last = _of(EVALUATIONS, evaluation.line, evaluation.segment).where(c.version == evaluation.version)
+        last = _of(EVALUATIONS, evaluation.line, evaluation.segment).where(
+            c.version == evaluation.version, c.as_of == evaluation.as_of
+        )
         with writing(self._open(), evaluation.line, evaluation.segment) as connection:
             _require_registered(connection, evaluation.line, evaluation.version, evaluation.incumbent_version)
             before = connection.execute(last.order_by(c.id.desc()).limit(1)).mappings().first()
@@ -144,9 +155,12 @@ class Ledger(Database):
         query = _of(EVALUATIONS, line, segment).where(EVALUATIONS.c.version == version)
         return next(iter(self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id.desc()).limit(1))), None)
 
-    def evaluations(self, line: str) -> list[EvaluationRecord]:
-        """Every evaluation of a line, oldest first."""
-        return self._read(EvaluationRecord, _of(EVALUATIONS, line).order_by(EVALUATIONS.c.id))
+    def evaluations(self, line: str, as_of: dt.date | None = None) -> list[EvaluationRecord]:
+        """Every evaluation of a line, or those of one day, oldest first."""
+        query = _of(EVALUATIONS, line)
+        if as_of is not None:
+            query = query.where(EVALUATIONS.c.as_of == as_of)
+        return self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id))
 
     def decide(self, decision: Decision) -> bool:
         """Append a decision; whether it was news.
@@ -187,18 +201,41 @@ class Ledger(Database):
         """The decision behind the node's own champion, None if an ancestor answers; `before` as in champions."""
         return self._champions(_of(DECISIONS, line, segment), before).get(segment)
 
+    def changed(self, line: str, before: dt.date | None = None) -> dict[str, dt.date]:
+        """Node -> the day as of which its own champion last became another, or none; `before` as in champions.
+
+        Decisions count in the order of `champions`. A node that never had a champion is not in the answer.
+        """
+        c = DECISIONS.c
+        earlier = sa.func.lag(c.champion).over(partition_by=c.segment, order_by=(c.as_of, c.id)).label("earlier")
+        decided = sa.select(c.segment, c.as_of, c.champion, earlier).where(c.line == line)
+        steps = (decided if before is None else decided.where(c.as_of < before)).subquery()
+        last = sa.select(steps.c.segment, sa.func.max(steps.c.as_of)).where(
+            steps.c.champion.is_distinct_from(steps.c.earlier)
+        )
+        with self._open().connect() as connection:
+            return dict(connection.execute(last.group_by(steps.c.segment)).tuples().all())
+
     def trained_as_of(self, line: str) -> list[dt.date]:
         """The days for which something was decided, ascending."""
         days = sa.select(DECISIONS.c.as_of).where(DECISIONS.c.line == line).distinct().order_by(DECISIONS.c.as_of)
         with self._open().connect() as connection:
             return list(connection.scalars(days))
 
+    def last_decisions(self, line: str, before: dt.date | None = None) -> dict[str, Decision]:
+        """Segment -> its last decision, whoever answers after it; `before`, and which is the last, as in champions."""
+        return self._last(_of(DECISIONS, line), before)
+
     def _champions(self, decisions: sa.Select[Any], before: dt.date | None) -> dict[str, Decision]:
+        last = self._last(decisions, before)
+        return {segment: decision for segment, decision in last.items() if decision.champion is not None}
+
+    def _last(self, decisions: sa.Select[Any], before: dt.date | None) -> dict[str, Decision]:
         c = DECISIONS.c
         newest_first = sa.func.row_number().over(partition_by=c.segment, order_by=(c.as_of.desc(), c.id.desc()))
         ranked = decisions.add_columns(newest_first.label("place"))
         ranked_table = (ranked if before is None else ranked.where(c.as_of < before)).subquery()
-        last = sa.select(ranked_table).where(ranked_table.c.place == 1, ranked_table.c.champion.is_not(None))
+        last = sa.select(ranked_table).where(ranked_table.c.place == 1)
         return {decision.segment: decision for decision in self._read(Decision, last.order_by(ranked_table.c.id))}
 
     def _read(self, kind: type[R], query: sa.Select[Any]) -> list[R]:

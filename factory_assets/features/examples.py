@@ -17,6 +17,7 @@ from factory_assets.declarations.view import View
 from factory_assets.features import history, segments
 from factory_assets.features.history import Load
 from factory_assets.features.windows import active_entities, columns_read, compute, entity_of, filled
+from factory_resources.lake import Lake
 
 
 def fresh_views(declared: DeclaredLine) -> list[View]:
@@ -181,3 +182,14 @@ def nodes_seen(con: duckdb.DuckDBPyConnection) -> Iterable[str]:
     """All segment nodes of the `observations`, parents first."""
     leaves = [row[0] for row in con.execute("SELECT DISTINCT segment FROM observations ORDER BY 1").fetchall()]
     return segments.tree(leaves)
+
+
+def keys_seen(
+    con: duckdb.DuckDBPyConnection, lake: Lake, line: str, first: dt.date | None = None, last: dt.date | None = None
+) -> dict[str, tuple[dt.date, dt.date]]:
+    """Of each segment key among a line's examples of these days, the first and the last day that have it."""
+    if lake.version(f"{line}/examples") is None:
+        return {}
+    lake.view(con, "examples", f"{line}/examples", first, last, empty_if_absent=True)
+    found = con.execute("SELECT segment, min(ds), max(ds) FROM examples GROUP BY segment").fetchall()
+    return {key: (earliest, latest) for key, earliest, latest in found}

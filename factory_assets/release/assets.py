@@ -1,23 +1,33 @@
-"""The asset `<line>/champion`: who answers for each node from the next day on, by the gate's ruling, in the ledger."""
+"""The assets `<line>/champion` and `<line>/leaderboard`: who answers for each node, by the gate's ruling, and how it stands."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.gate import Ruling, judge
+from factory_assets.evaluation.assets import held_before
+from factory_assets.evaluation.contest import recorded
+from factory_assets.evaluation.gate import Ruling, rule
 from factory_assets.features.assets import segment_partitions
+from factory_assets.features.examples import keys_seen
 from factory_assets.features.segments import answering
-from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
-from factory_assets.training.assets import as_of, metric_of, model_version
+from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
+from factory_assets.measures import plots
+from factory_assets.release.resolver import SCHEMA, resolve
+from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
+from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, EvaluationRecord, Ledger
 
 GROUP = "release"
 #: Who a decision is by when the gate made it.
 GATE = "gate"
+#: Nodes shown on the asset's page; the table in the lake has all of them.
+SHOWN = 500
 
 
 def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -36,65 +46,169 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
         "their reason and never changed.",
     )
-    def champion(context: dg.AssetExecutionContext, lake: Lake, ledger: Ledger) -> Iterator[dg.MaterializeResult]:
-        day = as_of(context, lake, line.name)
-        before = {node: held.champion for node, held in ledger.champions(line.name, before=day).items()}
-        rulings = {node: _rule(declared, ledger, node, day, before) for node in context.partition_keys}
-        for node, (ruling, evaluation) in rulings.items():
-            ledger.decide(_decision(declared, node, day, ruling, evaluation, before.get(node)))
-        after = {node: held.champion for node, held in ledger.champions(line.name).items()}
-        metadata: dict[str, dict[str, Any]] = {}
-        tags = {}
-        for node, (ruling, evaluation) in rulings.items():
+    def champion(
+        context: dg.AssetExecutionContext, config: Chosen, lake: Lake, ledger: Ledger
+    ) -> Iterator[dg.MaterializeResult]:
+        day, nodes = as_of(context, lake, line.name), config.of(context)
+        held = held_before(ledger, line.name, day, nodes)
+        decisions = {}
+        for node, met in _met(ledger, line.name, day, nodes, held).items():
+            contest = recorded(met.own, met.challenger)
+            ruling = rule(metric_of(declared), line.gate.floor, contest, met.above)
+            decisions[node] = _decision(declared, day, ruling, met, held.get(node))
+        why = _untrained(lake, line.name, day)
+        for node, decision in decisions.items():
+            if decision.version is None and node in why:
+                decision = replace(decision, reason=f"{decision.reason}: {why[node]}")
+            ledger.decide(decision)
+            decisions[node] = decision
+        after = {node: str(kept.champion) for node, kept in ledger.champions(line.name).items()}
+        metadata, tags = {}, {}
+        for node, decision in decisions.items():
             answers = answering(node, after)
             metadata[node] = {
                 "as_of": str(day),
-                "verdict": ruling.verdict,
-                "reason": ruling.reason,
+                "verdict": decision.verdict,
+                "reason": decision.reason,
                 "answering_node": answers or "none",
                 "champion": after[answers] if answers else "none",
-                "considered": evaluation.version if evaluation else "none",
+                "considered": decision.version or "none",
             }
-            tags[node] = {DATA_VERSION: str(after[answers]) if answers else "none", INPUTS: str(day)}
+            tags[node] = {DATA_VERSION: after[answers] if answers else "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
 
     return champion
 
 
-def _rule(
-    declared: DeclaredLine, ledger: Ledger, node: str, day: dt.date, champions: dict[str, str | None]
-) -> tuple[Ruling, EvaluationRecord | None]:
-    version = ledger.latest_version(declared.line.name, node, day)
-    evaluation = ledger.evaluation(declared.line.name, node, version.version) if version else None
-    if evaluation is None:
-        return Ruling("fallback", f"no challenger as of {day}: too little data of its own"), None
-    answers = answering(node, champions)
-    name = None if answers is None else ("the champion" if answers == node else f"the champion of {answers}")
-    metric, floor = metric_of(declared), declared.line.gate.floor
-    return judge(metric, floor, evaluation.challenger, evaluation.incumbent, evaluation.naive, name), evaluation
+@dataclass(frozen=True)
+class Recorded:
+    """What the ledger has of a node's meeting: the evaluations of its champion and its challenger, and who is above."""
+
+    node: str
+    own: EvaluationRecord | None
+    challenger: EvaluationRecord | None
+    above: str | None
+    parent: str | None
 
 
-def _decision(
-    declared: DeclaredLine,
-    node: str,
-    day: dt.date,
-    ruling: Ruling,
-    evaluation: EvaluationRecord | None,
-    held: str | None,
-) -> Decision:
-    version = evaluation.version if evaluation else None
-    evidence = {}
-    if evaluation:
-        evidence = {"rows": evaluation.rows, "challenger": evaluation.challenger, "incumbent": evaluation.incumbent}
-        evidence |= {"naive": evaluation.naive, "holdout": f"{evaluation.holdout_from} .. {evaluation.holdout_to}"}
+def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Mapping[str, str]) -> dict[str, Recorded]:
+    challengers = {version.segment: version.version for version in ledger.versions(line, as_of=day)}
+    measured = {(record.segment, record.version): record for record in ledger.evaluations(line, as_of=day)}
+    of_version: dict[str | None, str] = {}
+    met = {}
+    for node in nodes:
+        own = measured.get((node, held[node])) if node in held else None
+        challenger = measured.get((node, challengers[node])) if node in challengers else None
+        # The champion meets its parent; without one, the challenger does.
+        first = own or challenger
+        parent = first.incumbent_version if first else None
+        if parent is not None and parent not in of_version:
+            of_version[parent] = ledger.version(line, parent).segment
+        met[node] = Recorded(node, own, challenger, of_version.get(parent), parent)
+    return met
+
+
+def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
+    """Node -> why the training of this day gave it no model."""
+    if lake.version(f"{line}/model") is None:
+        return {}
+    rows = lake.read(f"{line}/model", day, day, ["node", "status", "reason"], empty_if_absent=True).to_pylist()
+    words = {"failed": "training failed, ", "too_little": ""}
+    return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
+
+
+def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorded, held: str | None) -> Decision:
+    version = met.challenger.version if met.challenger else None
+    evidence: dict[str, Any] = {}
+    measured = met.challenger or met.own
+    if measured:
+        contest = recorded(met.own, met.challenger)
+        evidence = {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
+        sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
+        evidence |= {
+            side: metrics for side, metrics in {**sides, "naive": contest.naive}.items() if metrics is not None
+        }
+        if met.parent:
+            evidence["above"] = {"node": met.above, "version": met.parent}
+    after = {"promote": version, "keep": held, "fallback": None}[ruling.verdict]
     return Decision(
         line=declared.line.name,
-        segment=node,
+        segment=met.node,
         as_of=day,
         verdict=ruling.verdict,
         version=version,
-        champion=version if ruling.verdict == "promote" else held,
+        champion=after,
         reason=ruling.reason,
         decided_by=GATE,
         evidence=evidence,
     )
+
+
+def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    metric = metric_of(declared)
+
+    @dg.asset(
+        key=dg.AssetKey([line.name, "leaderboard"]),
+        deps=[dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping())],
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version("leaderboard", metric),
+        description=f"{line.description}\n\nWho answers for each node, with which version, since when and why; and what a model of "
+        f"its own gains over the node above, by {metric} on the node's rows of the holdout.",
+        metadata=column_schema({field.name: str(field.type) for field in SCHEMA}),
+    )
+    def leaderboard(
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, ledger: Ledger
+    ) -> dg.MaterializeResult:
+        day = as_of(context, lake, line.name)
+        nodes = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+        with engine.connect() as con:
+            seen = keys_seen(con, lake, line.name, last=day)
+        cut = day + dt.timedelta(days=1)
+        table = resolve(
+            declared, metric, day, nodes, ledger.last_decisions(line.name, before=cut),
+            ledger.changed(line.name, before=cut), {key: last for key, (_, last) in seen.items()},
+            ledger.candidates(line.name),
+        )  # fmt: skip
+        written = lake.replace(f"{line.name}/leaderboard", table, [day])
+        return dg.MaterializeResult(
+            metadata=_shown(declared, table), data_version=dg.DataVersion(written.days[day].hash)
+        )
+
+    return leaderboard
+
+
+def _shown(declared: DeclaredLine, table: pa.Table) -> dict[str, Any]:
+    rows, metric = table.to_pylist(), metric_of(declared)
+    answered = [row for row in rows if row["answers"]]
+    own = [row for row in answered if row["answers"] == row["node"]]
+    measured = {row["node"]: row["gain"] for row in rows if row["gain"] is not None}
+    names = {row["node"] for row in own}
+    title = f"{declared.line.name}: what a model of its own gains over the node above, {metric}"
+    png = plots.gains_plot(measured, names, title, metric)
+    resolver = ("node", "answers", "version", "since", "reason", "stale")
+    league = ("node", "answers", "candidate", "rows", "value", "parent", "gain", "naive", "since", "stale")
+    best = sorted(rows, key=lambda row: -(row["gain"] if row["gain"] is not None else -float("inf")))
+    return {
+        "nodes": len(rows),
+        "with_a_model_of_their_own": len(own),
+        "without_an_answer": len(rows) - len(answered),
+        "stale": sum(row["stale"] is not None for row in rows),
+        "resolver": dg.MetadataValue.table(_records(rows, resolver)),
+        "league": dg.MetadataValue.table(_records(best, league)),
+        "gains": dg.MetadataValue.md(plots.markdown(png, title)),
+    }
+
+
+def _records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dg.TableRecord]:
+    return [dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in rows[:SHOWN]]
+
+
+def _cell(value: Any) -> str | int:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, int) else str(value)

@@ -1,19 +1,23 @@
 """The asset `<line>/model`: a challenger for every node of the segment tree, all due nodes in one run."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.line import Line
 from factory_assets.events.assets import stream_version
-from factory_assets.features.assets import segment_partitions
+from factory_assets.features.assets import segment_partitions, without_room
+from factory_assets.features.segments import tree
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
 from factory_assets.measures.metrics import DEFAULT
-from factory_assets.training.dataset import close_of, labelled
-from factory_assets.training.fitting import Fitted, NotTrained, fit_nodes, rows_within
-from factory_assets.training.released import release
+from factory_assets.training.dataset import Subtrees, close_of, labelled
+from factory_assets.training.fitting import Failed, Fitted, NotTrained
+from factory_assets.training.pool import Job, Pace, train_nodes
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
@@ -23,6 +27,31 @@ from factory_resources.ledger import Ledger, VersionRecord
 GROUP = "training"
 #: Run tag: train as if it were the close of this day. Without it, the last day that has examples.
 AS_OF = "factory/as_of"
+
+
+#: Columns of the table of outcomes, a row a node and day as of which it was to be trained. status: trained, too_little or failed.
+OUTCOMES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("node", "status", "reason", "version", "candidate")),
+        ("rows", pa.int64()),
+        ("ds", pa.date32()),
+    ]
+)
+
+
+#: What is told of a node: its version in the ledger, or why there is none.
+Told = VersionRecord | NotTrained | Failed
+
+
+class Chosen(dg.Config):
+    """Of the segments of a run, those that are due: they need not lie side by side."""
+
+    nodes: list[str] = Field([], description="Nodes to work on, of those that the run spans; all of them if empty.")
+
+    def of(self, context: dg.AssetExecutionContext) -> list[str]:
+        """The run's nodes, in its order."""
+        wanted = set(self.nodes)
+        return [node for node in context.partition_keys if not wanted or node in wanted]
 
 
 def as_of(context: dg.AssetExecutionContext, lake: Lake, line: str) -> dt.date:
@@ -44,9 +73,9 @@ def metric_of(declared: DeclaredLine) -> str:
 def model_version(declared: DeclaredLine) -> str:
     """Changes with everything in the declaration that a model is made by; it is the id of the configuration."""
     line = declared.line
-    fields = line.model_dump(
-        mode="json", include={"task", "observe", "label", "segments", "train", "candidates", "seed"}
-    )
+    fields = line.model_dump(mode="json", include={"task", "observe", "label", "candidates", "seed"})
+    fields["train"] = line.train.model_dump(mode="json", include={"window", "holdout"})
+    fields["segments"] = line.segments.model_dump(mode="json", include={"levels", "min_rows", "min_positives"})
     return code_version(fields, declared.features)
 
 
@@ -77,7 +106,12 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
     )
     def model(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, ledger: Ledger
+        context: dg.AssetExecutionContext,
+        config: Chosen,
+        lake: Lake,
+        engine: Engine,
+        archive: Archive,
+        ledger: Ledger,
     ) -> Iterator[dg.MaterializeResult]:
         day, started = as_of(context, lake, line.name), dt.datetime.now(dt.UTC)
         try:
@@ -90,22 +124,79 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             recent = lake.read(f"{line.name}/examples", span.holdout_from, span.holdout_to, empty_if_absent=True)
             # Read in the order of files, which a repeated write changes; the sample that is kept must not change with it.
             recent = recent.sort_by([("observed_at", "ascending"), ("example_id", "ascending")])
+        nodes, rows = config.of(context), Subtrees(train)
+        _refuse_unknown_segments(context.instance, declared, rows.leaves)
+        known = _registered(ledger, archive, declared, span, tables)
+        due = [node for node in nodes if node not in known]
         context.log.info(
-            f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(context.partition_keys)} nodes"
+            f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
+            f"{len(nodes) - len(due)} trained already"
         )
-        metadata, tags = {}, {}
-        for outcome in fit_nodes(line, train, declared.features, context.partition_keys, metric_of(declared)):
-            version = None
+        told: dict[str, Told] = {node: known[node] for node in nodes if node in known}
+        job, pace = Job(line, declared.features, metric_of(declared), span, archive.root), Pace(len(due))
+        for outcome, version in train_nodes(job, rows, Subtrees(recent), due):
             if isinstance(outcome, Fitted):
-                version = release(
-                    archive, line, span, outcome, rows_within(train, outcome.node), rows_within(recent, outcome.node)
-                )
-                ledger.register(_record(declared, span, outcome, version, tables, archive, context.run.run_id, started))
-            metadata[outcome.node] = _metadata(outcome, version, span)
-            tags[outcome.node] = {DATA_VERSION: version or "none", INPUTS: str(day)}
-        yield from record_partitions(context, metadata, tags)
+                record = _record(declared, span, outcome, str(version), tables, archive, context.run.run_id, started)
+                ledger.register(record)
+                told[outcome.node] = record
+            else:
+                told[outcome.node] = outcome
+            if word := pace.one_more():
+                context.log.info(f"{line.name}: {word}")
+        _keep(lake, line.name, day, told)
+        metadata = {node: _metadata(outcome, span) for node, outcome in told.items()}
+        yield from record_partitions(context, metadata, {node: _tags(outcome, day) for node, outcome in told.items()})
+        _refuse_failures(line, [outcome for outcome in told.values() if isinstance(outcome, Failed)], len(nodes))
 
     return model
+
+
+def _refuse_unknown_segments(instance: dg.DagsterInstance, declared: DeclaredLine, keys: Sequence[str]) -> None:
+    """A level that turned out to hold ids spoils the nodes above it too; what the check `segments_fit` says, said again."""
+    known = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
+    if refused := [node for node in tree(keys) if node not in known]:
+        raise dg.Failure(without_room(declared, refused), allow_retries=False)
+
+
+def _registered(
+    ledger: Ledger, archive: Archive, declared: DeclaredLine, span: Timeline, tables: dict[str, int]
+) -> dict[str, VersionRecord]:
+    """Node -> its version of this day, where that was made from the same configuration and the same tables, and is archived."""
+    configuration = {"id": model_version(declared), "contract": contract_hash(declared)}
+    return {
+        version.segment: version
+        for version in ledger.versions(declared.line.name, as_of=span.as_of)
+        if version.tables == tables
+        and configuration.items() <= version.configuration.items()
+        and archive.exists(declared.line.name, version.version)
+    }
+
+
+def _keep(lake: Lake, line: str, day: dt.date, told: dict[str, Told]) -> None:
+    """The outcomes as rows of the lake; those of the day's other nodes stay."""
+    table, rows = f"{line}/model", [_row(node, outcome, day) for node, outcome in sorted(told.items())]
+    if lake.version(table) is not None:
+        others = lake.read(table, day, day, OUTCOMES.names, empty_if_absent=True).to_pylist()
+        rows += [row for row in others if row["node"] not in told]
+    lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), [day])
+
+
+def _row(node: str, outcome: Told, day: dt.date) -> dict[str, Any]:
+    common = {"node": node, "rows": outcome.rows, "ds": day}
+    if isinstance(outcome, VersionRecord):
+        return {**common, "status": "trained", "version": outcome.version, "candidate": outcome.candidate}
+    return {**common, "status": "failed" if isinstance(outcome, Failed) else "too_little", "reason": outcome.reason}
+
+
+def _refuse_failures(line: Line, failed: Sequence[Failed], of: int) -> None:
+    """End the run after everything is recorded, where more of its nodes failed than the declaration allows."""
+    if len(failed) <= line.segments.max_failed * of:
+        return
+    first = "; ".join(f"{outcome.node}: {outcome.reason}" for outcome in failed[:3])
+    raise dg.Failure(
+        f"{line.name}: {len(failed)} of {of} nodes failed, segments.max_failed allows {line.segments.max_failed:.0%}. {first}",
+        allow_retries=False,
+    )
 
 
 def _record(
@@ -152,20 +243,23 @@ def _record(
     )
 
 
-def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline) -> dict[str, Any]:
+def _tags(outcome: Told, day: dt.date) -> dict[str, str]:
+    return {DATA_VERSION: outcome.version if isinstance(outcome, VersionRecord) else "none", INPUTS: str(day)}
+
+
+def _metadata(outcome: Told, span: Timeline) -> dict[str, Any]:
     common = {"rows": outcome.rows, "as_of": str(span.as_of), "train": f"{span.train_from} .. {span.train_to}"}
-    if isinstance(outcome, NotTrained):
-        return {**common, "status": "an ancestor answers", "reason": outcome.reason}
-    importances = sorted(
-        zip(outcome.encoding.features, outcome.model.importances(), strict=True), key=lambda item: -item[1]
-    )
+    if not isinstance(outcome, VersionRecord):
+        status = "failed" if isinstance(outcome, Failed) else "an ancestor answers"
+        return {**common, "status": status, "reason": outcome.reason}
+    importances = sorted(outcome.importances.items(), key=lambda item: -item[1])
     table = dg.MetadataValue.table(
         [dg.TableRecord({"feature": name, "importance": round(float(share), 4)}) for name, share in importances[:15]]
     )
     return {
         **common,
         "status": "trained",
-        "version": version,
+        "version": outcome.version,
         "candidate": outcome.candidate,
         "validation": dg.MetadataValue.json(outcome.validation),
         "importances": table,

@@ -132,6 +132,10 @@ class Estimator(ABC):
         """See Model."""
         return dict(self._parts)
 
+    def __reduce__(self) -> tuple[type[Estimator], tuple[dict[str, bytes]]]:
+        """Between the processes of a training, too, a model goes as its parts."""
+        return type(self), (self.parts(),)
+
 
 class Constant(Estimator):
     """The naive baseline: everybody gets the base rate, or the median. What cannot beat it has learned nothing."""
