@@ -116,7 +116,7 @@ def _line(
 
     yield from _daily(deployment, "features", [line.name, "examples"], days, begin)
     yield from _daily(deployment, "features", [line.name, "labels"], days, begin, label_state)
-    yield from _train(deployment, declared, days[-1], begin)
+    yield from train_due(deployment, declared, days[-1], begin)
     decided = ledger.trained_as_of(line.name)
     scored = [day for day in days if decided and day > decided[0]]
     if scored:
@@ -128,7 +128,7 @@ def _line(
         yield from _daily(deployment, "monitoring", [line.name, "drift"], scored, begin)
 
 
-def _train(
+def train_due(
     deployment: Deployment, declared: DeclaredLine, last_day: dt.date, begin: Callable[[str, str], None]
 ) -> Iterator[Step]:
     """Every training that is due, oldest first, until one fails."""
@@ -137,7 +137,7 @@ def _train(
         last = last_training(ledger, name)
         decision = due(declared, last_day, last, contract_hash(declared))
         nodes = list(instance.get_dynamic_partitions(f"{name}_segments"))
-        unfinished = _undecided(ledger, name, last.as_of, nodes) if last else []
+        unfinished = undecided(ledger, name, last.as_of, nodes) if last else []
         if unfinished and last:
             nodes, as_of = unfinished, last.as_of
             trigger, reason = "unfinished", f"{len(nodes)} nodes without a decision as of {as_of}"
@@ -160,7 +160,7 @@ def _train(
             return
 
 
-def _undecided(ledger: Ledger, line: str, as_of: dt.date, nodes: list[str]) -> list[str]:
+def undecided(ledger: Ledger, line: str, as_of: dt.date, nodes: list[str]) -> list[str]:
     """Nodes that the last training was for and has no decision about: it was killed, or they came since."""
     decided = {node.segment for node in ledger.decisions(line) if node.as_of == as_of}
     return [node for node in nodes if node not in decided]

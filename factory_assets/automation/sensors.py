@@ -9,7 +9,7 @@ import dagster as dg
 from factory_assets.automation.due import due, last_training
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.features.assets import add_nodes, without_room
-from factory_assets.features.examples import keys_seen
+from factory_assets.features.examples import keys_in_reach
 from factory_assets.training.assets import AS_OF, contract_hash
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -54,9 +54,9 @@ def training_config(line: str, nodes: Sequence[str]) -> dict[str, Any]:
 def segments_without_room(
     instance: dg.DagsterInstance, declared: DeclaredLine, lake: Lake, engine: Engine
 ) -> str | None:
-    """Make partitions of all segments that the line has seen; in words, those for which there is no room."""
+    """Make partitions of all segments that a training can see; in words, those for which there is no room."""
     with engine.connect() as con:
-        refused = add_nodes(instance, declared, list(keys_seen(con, lake, declared.line.name)))
+        refused = add_nodes(instance, declared, list(keys_in_reach(con, lake, declared)))
     return without_room(declared, refused) if refused else None
 
 

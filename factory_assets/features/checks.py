@@ -6,7 +6,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.features import labels as label_rows
 from factory_assets.features import leaks
 from factory_assets.features.assets import loader, without_room
-from factory_assets.features.examples import keys_seen
+from factory_assets.features.examples import keys_in_reach
 from factory_assets.features.segments import tree
 from factory_assets.materialization import days_of
 from factory_resources.engine import Engine
@@ -86,13 +86,12 @@ def segments_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=key,
         name="segments_fit",
-        description=f"Every key of {', '.join(line.segments.levels)} has a node, of which there may be "
+        description=f"Every key of {', '.join(line.segments.levels)} that a training can see has a node, of which there may be "
         f"{line.segments.max_nodes}. While it fails the nodes above answer, and no training starts.",
     )
     def segments_fit(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> dg.AssetCheckResult:
-        days = days_of(context)
         with engine.connect() as con:
-            seen = keys_seen(con, lake, line.name, days[0], days[-1])
+            seen = keys_in_reach(con, lake, declared)
         known = set(context.instance.get_dynamic_partitions(f"{line.name}_segments"))
         refused = [node for node in tree(seen) if node not in known]
         newest = sorted((node for node in seen if node not in known), key=lambda node: seen[node], reverse=True)

@@ -193,3 +193,15 @@ def keys_seen(
     lake.view(con, "examples", f"{line}/examples", first, last, empty_if_absent=True)
     found = con.execute("SELECT segment, min(ds), max(ds) FROM examples GROUP BY segment").fetchall()
     return {key: (earliest, latest) for key, earliest, latest in found}
+
+
+def keys_in_reach(
+    con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine
+) -> dict[str, tuple[dt.date, dt.date]]:
+    """`keys_seen` of the days that a training as of now looks back on."""
+    line = declared.line
+    newest = max(lake.days(f"{line.name}/examples"), default=None)
+    if newest is None:
+        return {}
+    reach = line.train.window + line.train.holdout + dt.timedelta(days=2 * line.horizon_days)
+    return keys_seen(con, lake, line.name, newest - reach)

@@ -10,6 +10,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from factory_assets.automation.catchup import train_due, undecided
 from factory_assets.training import estimators
 from tests.training.segmented import LINE, Segmented, day, declare
 
@@ -163,3 +164,34 @@ def test_a_node_whose_training_fails_falls_back_and_many_of_them_fail_the_run(
     assert line.train(FIRST) == []
     assert "training failed, FloatingPointError: no convergence" in line.reason("FR/Lyon")
     assert line.leaderboard(FIRST)["FR/Lyon"]["answers"] == "FR"
+
+
+def test_what_came_after_a_training_is_caught_up_alone(line: Segmented) -> None:
+    fill(line, 0, 34)
+    line.train(FIRST)
+    fill(line, 35, 36, SLOPES | {"IT/Rome": 1.0}, ROWS | {"IT/Rome": 9})
+    assert undecided(line.ledger, LINE, FIRST, line.nodes) == ["IT", "IT/Rome"]
+    steps = list(train_due(line.deployment, line.declared, day(36), lambda station, what: None))
+    assert line.deployment.failures == []
+    assert steps[0].days == 2 and "2 nodes without a decision" in steps[0].detail
+    assert steps[1].days == 0 and "2 new labelled days" in steps[1].detail
+    assert line.reason("IT/Rome") == "no challenger: 0 training rows, 50 needed"
+    assert line.leaderboard(FIRST)["IT/Rome"]["answers"] == "global"
+
+
+def test_the_order_in_which_files_hold_the_rows_changes_no_version(deploy: Deploy, tmp_path: Path) -> None:
+    params = {"num_boost_round": 10, "bagging_fraction": 0.5, "bagging_freq": 1}
+    boosted = {"candidates": {"boosted": {"estimator": "lightgbm", "params": params}}}
+    line = deploy(**boosted)
+    fill(line, 0, 34)
+    line.train(FIRST, stations=["model"])
+    made = {version.segment: version.version for version in line.ledger.versions(LINE)}
+    for table in ("examples", "labels"):
+        rows = line.lake.read(f"{LINE}/{table}")
+        shuffled = rows.take(np.random.default_rng(7).permutation(rows.num_rows))
+        line.lake.replace(f"{LINE}/{table}", shuffled, line.lake.days(f"{LINE}/{table}"))
+    assert line.train(FIRST, stations=["model"]) == []
+    runs = line.instance.get_run_records(limit=1)
+    logged = [entry.user_message for entry in line.instance.all_logs(runs[0].dagster_run.run_id)]
+    assert any("7 nodes to train, 0 trained already" in message for message in logged), "the tables are other versions"
+    assert {version.segment: version.version for version in line.ledger.versions(LINE)} == made
