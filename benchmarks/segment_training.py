@@ -73,11 +73,19 @@ def run(
             for turn in range(repeat):
                 status.update(f"{size} segments: bare loop, turn {turn + 1} of {repeat}")
                 bare.append(pool.submit(peer, home).result())
+                say("bare loop", bare[-1])
                 for (kind, count), turns in ours.items():
                     status.update(f"{size} segments: {kind}, {count} workers, turn {turn + 1} of {repeat}")
                     base = url if kind == "postgresql" else None
                     turns.append(pool.submit(training, home, f"{kind}-{count}-{turn}", count, base).result())
+                    say(f"{kind}, {count} workers", turns[-1].model)
             show(size, rows, bare, ours)
+
+
+def say(what: str, cost: Cost) -> None:
+    console.print(
+        f"{what}: {cost.seconds:.1f} s, {cost.cpu:.1f} CPU s, {cost.peak / 1e6:,.0f} MB", style="dim", highlight=False
+    )
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from factory_resources.ledger import Decision
 
 #: answers, version: who answers for the node, and with what; reason: the last decision about the node.
 #: since: the first day on which this version answered for it. last_seen: the last day with a row of the node.
-#: stale: said of a node that no training can see any more. rows: of the holdout, on which value (of who answers), own (of
-#: the node's challenger, or else its champion), parent and naive were measured. gain: by how much own is better than parent.
+#: stale: said of a node that no training can see any more. rows: of the holdout, on which these were measured: value (of who
+#: answers), own (of the node's own model: the one that answers, or else the challenger that was refused), parent and naive.
+#: gain: by how much own is better than parent.
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("node", "answers", "version", "candidate", "reason")),
@@ -83,7 +84,7 @@ def _measured(metric: str, decision: Decision | None) -> dict[str, Any]:
         return {}
     evidence = decision.evidence
     found = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
-    own = found["challenger"] if "challenger" in evidence else found["champion"]
+    own = found["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
     side = {"promote": "challenger", "keep": "champion", "fallback": "parent"}.get(decision.verdict, "")
     gain = None if own is None or found["parent"] is None else improvement(metric, own, found["parent"])
     return {

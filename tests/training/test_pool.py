@@ -59,6 +59,18 @@ def test_versions_do_not_depend_on_workers_or_on_what_they_are(tmp_path: Path, r
     assert versions(tmp_path, rows, workers=1, pool="processes") == alone
 
 
+def test_the_trees_of_a_model_do_not_depend_on_its_threads(rows: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.column_stack([rows[name].to_numpy() for name in FEATURES])
+    made = []
+    for threads in (1, 2):
+        monkeypatch.setitem(estimators.LIGHTGBM_FIXED, "num_threads", threads)
+        params = {"num_boost_round": 20, "bagging_fraction": 0.5, "bagging_freq": 1}
+        y = rows["label"].to_numpy()
+        model = estimators.fit("lightgbm", x, y, task="regression", categorical=[], params=params, seed=7)
+        made.append(model.parts()["model.txt"].replace(f"[num_threads: {threads}]".encode(), b""))
+    assert made[0] == made[1]
+
+
 def test_a_node_that_fails_is_told_and_the_others_are_trained(
     tmp_path: Path, rows: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
