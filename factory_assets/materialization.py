@@ -1,8 +1,9 @@
 """How does an asset say what it wrote? Days and segments of a run, data versions, inputs and metadata, in one way.
 
 Dagster gives all partitions of a range run one data version, which would make them stale as soon as one of them is
-computed again alone. So a range run logs, after its own events, one event a partition with that partition's content
-hash. It also stamps each with a fingerprint of its inputs, by which `factory run` sees what needs no recomputing.
+computed again alone, and an event to each, whether it was computed or not. So a range run logs its own: one event a
+partition that it computed, with that partition's content hash, and with a fingerprint of its inputs, by which
+`factory run` sees what needs no recomputing.
 """
 
 import datetime as dt
@@ -12,6 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+
+# Inside Dagster's own: no public way gives each partition of a run its data version, and only one event.
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, generate_event_batch_id
+from dagster._core.execution.plan.execute_step import (
+    _build_data_version_tags,
+    _get_code_version,
+    _get_input_provenance_data,
+)
 
 from factory_resources.lake import Written
 
@@ -152,16 +162,18 @@ def record_partitions(
             metadata=metadata[key], data_version=dg.DataVersion(tags[key][DATA_VERSION]), tags=own
         )
         return
-    whole = hashlib.sha256("".join(tags[key][DATA_VERSION] for key in keys).encode()).hexdigest()[:16]
-    yield dg.MaterializeResult(data_version=dg.DataVersion(whole))
-    event = context.instance.get_latest_materialization_event(context.asset_key)
-    provenance = dict(event.asset_materialization.tags or {}) if event and event.asset_materialization else {}
+    # An output says that there is something for the steps after this one; the events about it are our own.
+    yield dg.MaterializeResult(metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
+    step, batch = context.get_step_execution_context(), generate_event_batch_id()
+    inputs = _get_input_provenance_data(context.asset_key, step)
     for key in keys:
-        context.log_event(
-            dg.AssetMaterialization(
-                asset_key=context.asset_key, partition=key, metadata=metadata[key], tags={**provenance, **tags[key]}
-            )
+        made = dg.DataVersion(tags[key][DATA_VERSION])
+        provenance = _build_data_version_tags(made, _get_code_version(context.asset_key, step), inputs, True)
+        event = dg.AssetMaterialization(
+            context.asset_key, partition=key, metadata=metadata[key], tags={**provenance, **tags[key]}
         )
+        # Together: a database that takes many at a time gets them so, where DAGSTER_EVENT_BATCH_SIZE says how many.
+        DagsterEvent.asset_materialization(step, event, DagsterEventBatchMetadata(batch, key == keys[-1]))
 
 
 def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -136,18 +136,26 @@ class Ledger(Database):
         query = sa.select(VERSIONS).where(champion).order_by(c.id)
         return self._read(VersionRecord, query if line is None else query.where(c.line == line))
 
+    def candidates(self, line: str) -> dict[str, str]:
+        """Version -> the candidate that it is, of all versions of a line."""
+        query = sa.select(VERSIONS.c.version, VERSIONS.c.candidate).where(VERSIONS.c.line == line)
+        with self._open().connect() as connection:
+            return dict(connection.execute(query).tuples().all())
+
     def latest_version(self, line: str, segment: str, as_of: dt.date) -> VersionRecord | None:
         """The version registered last for exactly this day; an earlier day's version is never the answer."""
         query = _of(VERSIONS, line, segment).where(VERSIONS.c.as_of == as_of).order_by(VERSIONS.c.id.desc())
         return next(iter(self._read(VersionRecord, query.limit(1))), None)
 
     def record_evaluation(self, evaluation: EvaluationRecord) -> None:
-        """Record an evaluation; nothing is written if it repeats the last one of its version.
+        """Record an evaluation; nothing is written if it repeats the last one of its version as of the same day.
 
         Raises ValueError for an empty field, NaN, or a version that is not registered.
         """
         row, c = _row(evaluation), EVALUATIONS.c
-        last = _of(EVALUATIONS, evaluation.line, evaluation.segment).where(c.version == evaluation.version)
+        last = _of(EVALUATIONS, evaluation.line, evaluation.segment).where(
+            c.version == evaluation.version, c.as_of == evaluation.as_of
+        )
         with writing(self._open(), evaluation.line, evaluation.segment) as connection:
             _require_registered(connection, evaluation.line, evaluation.version, evaluation.incumbent_version)
             before = connection.execute(last.order_by(c.id.desc()).limit(1)).mappings().first()
@@ -159,9 +167,12 @@ class Ledger(Database):
         query = _of(EVALUATIONS, line, segment).where(EVALUATIONS.c.version == version)
         return next(iter(self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id.desc()).limit(1))), None)
 
-    def evaluations(self, line: str) -> list[EvaluationRecord]:
-        """Every evaluation of a line, oldest first."""
-        return self._read(EvaluationRecord, _of(EVALUATIONS, line).order_by(EVALUATIONS.c.id))
+    def evaluations(self, line: str, as_of: dt.date | None = None) -> list[EvaluationRecord]:
+        """Every evaluation of a line, or those of one day, oldest first."""
+        query = _of(EVALUATIONS, line)
+        if as_of is not None:
+            query = query.where(EVALUATIONS.c.as_of == as_of)
+        return self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id))
 
     def decide(self, decision: Decision, against: str | None = ANYONE) -> bool:
         """Append what was decided on a challenger, or for want of one; whether it was news.
@@ -260,6 +271,21 @@ class Ledger(Database):
         rollbacks = _of(DECISIONS, line).where(c.verdict == "rollback", c.as_of <= as_of)
         return withdrawn(self._read(Decision, rollbacks.order_by(c.id)))
 
+    def changed(self, line: str, before: dt.date | None = None) -> dict[str, dt.date]:
+        """Node -> the day as of which its own champion last became another, or none; `before` as in champions.
+
+        Decisions count in the order of `champions`. A node that never had a champion is not in the answer.
+        """
+        c = DECISIONS.c
+        earlier = sa.func.lag(c.champion).over(partition_by=c.segment, order_by=(c.as_of, c.id)).label("earlier")
+        decided = sa.select(c.segment, c.as_of, c.champion, earlier).where(c.line == line)
+        steps = (decided if before is None else decided.where(c.as_of < before)).subquery()
+        last = sa.select(steps.c.segment, sa.func.max(steps.c.as_of)).where(
+            steps.c.champion.is_distinct_from(steps.c.earlier)
+        )
+        with self._open().connect() as connection:
+            return dict(connection.execute(last.group_by(steps.c.segment)).tuples().all())
+
     def trained_as_of(self, line: str) -> list[dt.date]:
         """The days as of which a training was decided on, ascending."""
         return self._days(line, DECISIONS.c.verdict != "rollback")
@@ -280,11 +306,19 @@ class Ledger(Database):
                 connection.scalars(sa.select(c.as_of).where(c.line == line, which).distinct().order_by(c.as_of))
             )
 
+    def last_decisions(self, line: str, before: dt.date | None = None) -> dict[str, Decision]:
+        """Segment -> its last decision, whoever answers after it; `before`, and which is the last, as in champions."""
+        return self._last(known(_of(DECISIONS, line), before, None))
+
     def _champions(self, decisions: sa.Select[Any]) -> dict[str, Decision]:
+        last = self._last(decisions)
+        return {segment: decision for segment, decision in last.items() if decision.champion is not None}
+
+    def _last(self, decisions: sa.Select[Any]) -> dict[str, Decision]:
         c = DECISIONS.c
         newest_first = sa.func.row_number().over(partition_by=c.segment, order_by=(c.as_of.desc(), c.id.desc()))
         ranked = decisions.add_columns(newest_first.label("place")).subquery()
-        last = sa.select(ranked).where(ranked.c.place == 1, ranked.c.champion.is_not(None))
+        last = sa.select(ranked).where(ranked.c.place == 1)
         return {decision.segment: decision for decision in self._read(Decision, last.order_by(ranked.c.id))}
 
     def _read(self, kind: type[R], query: sa.Select[Any]) -> list[R]:

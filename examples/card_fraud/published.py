@@ -148,7 +148,8 @@ def champion(deployed: "Deployment") -> "ReleasedModel":
         )
         instance.add_dynamic_partitions(f"{LINE}_segments", [ROOT])
         tags = training_tags(declared, [ROOT], str(AS_OF), "published", "the published split")
-        execute(trainer, training_assets(LINE), tags)
+        stations = [key for key in training_assets(LINE) if key.path[-1] != "leaderboard"]  # that is the real ledger's
+        execute(trainer, stations, tags)
         held = ledger.champion(LINE, ROOT)
         if held is None:
             reasons = [decision.reason for decision in ledger.decisions(LINE)]

@@ -9,14 +9,23 @@ what was known then, and each day scored by the champion of the day before.
 import datetime as dt
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import dagster as dg
 
 from factory_assets.automation.due import due, last_training
-from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, training_assets, training_tags
+from factory_assets.automation.sensors import (
+    RANGE_END,
+    RANGE_START,
+    REASON,
+    segments_without_room,
+    training_assets,
+    training_config,
+    training_tags,
+)
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
 from factory_assets.declarations.days import DAY, ranges
 from factory_assets.declarations.view import View
@@ -28,6 +37,7 @@ from factory_assets.materialization import stale_days
 from factory_assets.scoring.assets import champion_state, champions_of_days
 from factory_assets.serving.assets import export_due, serving_key
 from factory_assets.training.assets import contract_hash
+from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -106,7 +116,7 @@ def _line(
 
     yield from _daily(deployment, "features", [line.name, "examples"], days, begin)
     yield from _daily(deployment, "features", [line.name, "labels"], days, begin, label_state)
-    yield from _train(deployment, declared, days[-1], begin)
+    yield from train_due(deployment, declared, days[-1], begin)
     decided = ledger.trained_as_of(line.name)
     scored = [day for day in days if decided and day > decided[0]]
     if scored:
@@ -118,28 +128,43 @@ def _line(
         yield from _daily(deployment, "monitoring", [line.name, "drift"], scored, begin)
 
 
-def _train(
+def train_due(
     deployment: Deployment, declared: DeclaredLine, last_day: dt.date, begin: Callable[[str, str], None]
 ) -> Iterator[Step]:
-    """Every training that is due, oldest first."""
+    """Every training that is due, oldest first, until one fails."""
     name, ledger, instance = declared.line.name, deployment.ledger, deployment.instance
-    nodes = list(instance.get_dynamic_partitions(f"{name}_segments"))
-    while nodes:
+    while deployment.lake.days(f"{name}/examples"):
         last = last_training(ledger, name)
-        unfinished = last is not None and {
-            node.segment for node in ledger.decisions(name) if node.as_of == last.as_of and node.verdict != "rollback"
-        } != set(nodes)
         decision = due(declared, last_day, last, contract_hash(declared))
-        if unfinished and last is not None:
-            as_of, trigger, reason = last.as_of, "unfinished", f"nodes without a decision as of {last.as_of}"
+        nodes = list(instance.get_dynamic_partitions(f"{name}_segments"))
+        unfinished = undecided(ledger, name, last.as_of, nodes) if last else []
+        if unfinished and last:
+            nodes, as_of = unfinished, last.as_of
+            trigger, reason = "unfinished", f"{len(nodes)} nodes without a decision as of {as_of}"
         elif decision.train and decision.as_of is not None:
             as_of, trigger, reason = decision.as_of, decision.trigger, decision.reason
         else:
             yield Step("training", f"{name}/model", 0, decision.reason)
             return
-        begin("training", f"{name} as of {as_of}")
-        execute(deployment, training_assets(name), training_tags(declared, nodes, str(as_of), trigger, reason))
+        refused = segments_without_room(instance, declared, deployment.lake, Engine())
+        if refused:
+            deployment.failures.append(refused)
+            yield Step("training", f"{name}/model", 0, refused)
+            return
+        begin("training", f"{name} as of {as_of}, {len(nodes)} nodes")
+        tags = training_tags(declared, nodes, str(as_of), trigger, reason)
+        failed = len(deployment.failures)
+        execute(deployment, training_assets(name), tags, training_config(name, nodes))
         yield Step("training", f"{name}/model", len(nodes), f"as of {as_of}: {reason}")
+        if len(deployment.failures) > failed:
+            return
+
+
+def undecided(ledger: Ledger, line: str, as_of: dt.date, nodes: list[str]) -> list[str]:
+    """Nodes that the last training was for and has no decision about: it was killed, or they came since."""
+    made = [decision for decision in ledger.decisions(line) if decision.as_of == as_of]
+    decided = {decision.segment for decision in made if decision.verdict != "rollback"}
+    return [node for node in nodes if node not in decided]
 
 
 def _daily(
@@ -179,7 +204,9 @@ def _serve(deployment: Deployment, view: View, begin: Callable[[str, str], None]
     return Step("serving", spec.key.to_user_string(), int(due))
 
 
-def execute(deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> None:
+def execute(
+    deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str, str], config: Mapping[str, Any] | None = None
+) -> None:
     """Run assets and their checks in this process. A failure is noted, so that what does not depend on it goes on."""
     result = deployment.job.execute_in_process(
         instance=deployment.instance,
@@ -187,7 +214,7 @@ def execute(deployment: Deployment, keys: Sequence[dg.AssetKey], tags: dict[str,
         partition_key=tags.get("dagster/partition"),
         tags={**tags, PROCESS: _this_process()},
         raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     for event in result.all_events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:

@@ -21,10 +21,10 @@ from factory_assets.events.assets import events_asset, raw_asset, source_spec, s
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
 from factory_assets.features.catalogue import of_view
-from factory_assets.features.checks import labels_check, leak_check
+from factory_assets.features.checks import labels_check, leak_check, segments_check
 from factory_assets.monitoring.assets import drift_asset, performance_asset
 from factory_assets.monitoring.checks import drift_check, performance_check
-from factory_assets.release.assets import champion_asset
+from factory_assets.release.assets import champion_asset, leaderboard_asset
 from factory_assets.scoring.assets import predictions_asset
 from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
@@ -127,7 +127,7 @@ class FeatureView(Declaration):
 class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
-    Yields the line: examples, labels, model, evaluation, champion, predictions, performance, drift, and its sensor.
+    Yields the line: examples, labels, model, evaluation, champion, leaderboard, predictions, performance, drift, and its sensor.
     """
 
     declaration: Line
@@ -147,6 +147,7 @@ class ModelLine(Declaration):
         declared: DeclaredLine = known.resolve(self.declaration)
         daily = [examples_asset(declared), labels_asset(declared), predictions_asset(declared)]
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
+        trained.append(leaderboard_asset(declared))
         watched = [performance_asset(declared), drift_asset(declared)]
         return dg.Definitions(
             assets=[*daily, *trained, *watched],
@@ -155,6 +156,7 @@ class ModelLine(Declaration):
                 labels_check(declared),
                 drift_check(declared),
                 performance_check(declared),
+                *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
             sensors=[retrain_sensor(declared)],
         )

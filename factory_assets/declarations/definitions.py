@@ -19,7 +19,8 @@ MEANING = {"name", "task", "observe", "label", "snapshot"}
 UNHEARD: dict[str, Any] = {"label": {"freshness"}}
 #: Of the rest of a line, what changes no model that is made.
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
-    "segments": {"max_nodes"},
+    "segments": {"max_nodes", "max_failed"},
+    "train": {"workers", "pool"},
     "gate": {"floor"},
     "monitor": {"false_alarm_rate"},
 }

@@ -94,13 +94,25 @@ class Segments(Declared):
     min_rows: int = Field(
         1000, ge=2, description="A node with fewer training rows has no model; its nearest ancestor answers."
     )
-    max_nodes: int = Field(2000, ge=1, description="More nodes than this is taken for a fault in the data and refused.")
+    min_positives: int = Field(1, ge=1, description="Of a binary label, likewise: so many positives are needed.")
+    max_nodes: int = Field(
+        2000,
+        ge=1,
+        description="More nodes than this are taken for a fault in the data: a level whose new keys do not fit gets none of "
+        "them, and no training starts.",
+    )
+    max_failed: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of a training's nodes that may end in an error before the training itself fails.",
+    )
 
 
 class Train(Grown):
     """Which days a model learns from and which it is judged on."""
 
-    later: ClassVar = frozenset({"margin"})
+    later: ClassVar = frozenset({"margin", "workers", "pool"})
 
     window: Duration = Field(description="Length of the training window.")
     holdout: Duration = Field(
@@ -112,6 +124,10 @@ class Train(Grown):
         allow_inf_nan=False,
         description="By how much, in the unit of the gate's metric, a candidate that cannot be read must be better on the newest "
         "training days than the best one that can (constant, linear, additive); else the readable one is taken.",
+    )
+    workers: int | None = Field(None, ge=1, description="Models trained side by side; one a core if absent.")
+    pool: Literal["threads", "processes"] = Field(
+        "threads", description="What the workers are: processes for estimators that hold Python's lock while they fit."
     )
 
     @field_validator("window", "holdout")

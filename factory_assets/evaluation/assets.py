@@ -1,40 +1,28 @@
-"""The asset `<line>/evaluation`: each challenger, the champion and a naive guess on the same rows of the holdout."""
+"""The asset `<line>/evaluation`: challenger, champion, the parent's champion and a naive guess on the same rows of the holdout."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.evaluation.contest import Met, walk
 from factory_assets.features.assets import segment_partitions
-from factory_assets.features.segments import ROOT, answering
+from factory_assets.features.segments import ROOT
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
 from factory_assets.measures import plots
-from factory_assets.measures.metrics import score
-from factory_assets.training.assets import as_of, metric_of, model_version
-from factory_assets.training.dataset import close_of, labelled
-from factory_assets.training.fitting import rows_within
-from factory_assets.training.released import ReleasedModel, load
+from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
+from factory_assets.training.dataset import Subtrees, close_of, labelled
+from factory_assets.training.released import load
+from factory_assets.training.timeline import Timeline, timeline
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-from factory_resources.ledger import EvaluationRecord, Ledger
+from factory_resources.ledger import Ledger
 
 GROUP = "evaluation"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Predictions of everyone who was asked, on one set of labelled rows."""
-
-    y: np.ndarray
-    predictions: Mapping[str, np.ndarray]
-
-    def metrics(self, task: str) -> dict[str, dict[str, float]]:
-        return {name: score(task, self.y, values) for name, values in self.predictions.items()}
 
 
 def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -50,79 +38,73 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={"python"},
         code_version=code_version(model_version(declared), metric_of(declared)),
-        description=f"{line.description}\n\nThe challenger of each node against the champion that answers today and a naive guess, "
-        f"on the same {line.train.holdout.days} days after the training window, by {metric_of(declared)}.",
+        description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
+        f"naive guess, on the same {line.train.holdout.days} days after the training window, by {metric_of(declared)}.",
     )
     def evaluation(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, ledger: Ledger
+        context: dg.AssetExecutionContext,
+        config: Chosen,
+        lake: Lake,
+        engine: Engine,
+        archive: Archive,
+        ledger: Ledger,
     ) -> Iterator[dg.MaterializeResult]:
-        day = as_of(context, lake, line.name)
-        champions = {node: held.champion for node, held in ledger.incumbents(line.name, day).items()}
-        models: dict[str, ReleasedModel] = {}
-        metadata: dict[str, dict[str, Any]] = {}
-        tags: dict[str, dict[str, str]] = {}
-        holdout: pa.Table | None = None
-        for node in context.partition_keys:
-            version = ledger.latest_version(line.name, node, day)
-            if version is None:
-                metadata[node] = {"as_of": str(day), "status": "no challenger: an ancestor answers"}
-                tags[node] = {DATA_VERSION: "none", INPUTS: str(day)}
-                continue
-            if holdout is None:
-                with engine.connect() as con:
-                    holdout, _ = labelled(con, lake, line.name, version.holdout_from, version.holdout_to, close_of(day))
-            incumbent = answering(node, champions)
-            rows = rows_within(holdout, node)
-            challenger = load(archive, line.name, version.version)
-            asked = {"challenger": challenger.predict(rows), "naive": np.full(rows.num_rows, challenger.naive)}
-            if incumbent is not None:
-                name = str(champions[incumbent])
-                models[name] = models.get(name) or load(archive, line.name, name)
-                asked["incumbent"] = models[name].predict(rows)
-            scored = Scored(rows["label"].to_numpy(), asked)
-            record = _record(declared, version, node, scored, champions[incumbent] if incumbent else None)
-            ledger.record_evaluation(record)
-            metadata[node] = _metadata(record, incumbent) | (_picture(declared, scored) if node == ROOT else {})
-            tags[node] = {
-                DATA_VERSION: code_version(version.version, record.challenger, record.incumbent),
-                INPUTS: str(day),
-            }
+        day, nodes = as_of(context, lake, line.name), config.of(context)
+        span = timeline(declared, day)
+        with engine.connect() as con:
+            holdout, _ = labelled(con, lake, line.name, span.holdout_from, span.holdout_to, close_of(day))
+        withdrawn = ledger.withdrawn(line.name, day)
+        newest = {version.segment: version.version for version in ledger.versions(line.name, as_of=day)}
+        challengers = {node: version for node, version in newest.items() if (node, version) not in withdrawn}
+        metadata, tags, metric = {}, {}, metric_of(declared)
+        for met in walk(
+            declared,
+            metric,
+            nodes,
+            held_before(ledger, line.name, day, nodes),
+            challengers,
+            Subtrees(holdout).rows,
+            lambda version: load(archive, line.name, version),
+        ):
+            records = met.records(line.name, span, metric)
+            for record in records:
+                ledger.record_evaluation(record)
+            metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
+            content = [(record.version, record.challenger, record.incumbent) for record in records]
+            tags[met.node] = {DATA_VERSION: code_version(*content) if content else "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
 
     return evaluation
 
 
-def _record(declared: DeclaredLine, version: Any, node: str, scored: Scored, incumbent: str | None) -> EvaluationRecord:
-    metrics = scored.metrics(declared.line.task)
-    return EvaluationRecord(
-        line=declared.line.name,
-        segment=node,
-        version=version.version,
-        as_of=version.as_of,
-        holdout_from=version.holdout_from,
-        holdout_to=version.holdout_to,
-        rows=len(scored.y),
-        challenger=metrics["challenger"],
-        incumbent=metrics.get("incumbent", {}),
-        incumbent_version=incumbent,
-        naive=metrics["naive"],
-    )
+def held_before(ledger: Ledger, line: str, day: dt.date, nodes: Collection[str]) -> dict[str, str]:
+    """Node -> the version that it holds: of the nodes to be ruled on before that, of others after what was decided as of the day."""
+    before, after = ledger.incumbents(line, day), ledger.champions(line, before=day + dt.timedelta(days=1))
+    ruled = set(nodes)
+    held = {node: kept for node, kept in after.items() if node not in ruled}
+    held |= {node: kept for node, kept in before.items() if node in ruled}
+    return {node: str(kept.champion) for node, kept in held.items()}
 
 
-def _metadata(record: EvaluationRecord, incumbent: str | None) -> dict[str, Any]:
-    columns = {"challenger": record.challenger, "incumbent": record.incumbent, "naive": record.naive}
+def _metadata(met: Met, span: Timeline) -> dict[str, Any]:
+    common = {"as_of": str(span.as_of), "holdout": f"{span.holdout_from} .. {span.holdout_to}"}
+    if not met.metrics:
+        return {**common, "status": f"no model of its own to measure: {met.above or 'nobody'} answers"}
+    sides = [side for side in ("challenger", "champion", "parent", "naive") if side in met.metrics]
+    names = dict.fromkeys(name for side in sides for name in met.metrics[side])
     table = [
-        dg.TableRecord({"metric": metric} | {who: _short(values.get(metric)) for who, values in columns.items()})
-        for metric in record.challenger
+        dg.TableRecord({"metric": name} | {side: _short(met.metrics[side].get(name)) for side in sides})
+        for name in names
     ]
+    versions = {
+        side: f"{version} of {met.above}" if side == "parent" else version for side, version in met.versions.items()
+    }
     return {
-        "as_of": str(record.as_of),
-        "holdout": f"{record.holdout_from} .. {record.holdout_to}",
-        "rows": record.rows,
-        "version": record.version,
-        "incumbent": f"{record.incumbent_version} of {incumbent}" if incumbent else "none",
+        **common,
+        "rows": len(met.y),
+        **versions,
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
-        **record.challenger,
+        **met.metrics.get("challenger", {}),
     }
 
 
@@ -130,7 +112,7 @@ def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _picture(declared: DeclaredLine, scored: Scored) -> dict[str, dg.MetadataValue]:
+def _picture(declared: DeclaredLine, scored: Met) -> dict[str, dg.MetadataValue]:
     if len(scored.y) < 2 or (declared.line.task == "binary" and len(np.unique(scored.y)) < 2):
         return {}
     png = plots.evaluation_plot(declared.line.task, scored.y, dict(scored.predictions))

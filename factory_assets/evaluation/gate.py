@@ -1,4 +1,10 @@
-"""May this challenger become champion? A floor, and strict improvement over what it would replace, on the same rows."""
+"""Who answers for a node? A floor, and strict improvement over who would answer otherwise, on the same rows.
+
+A node has a model of its own only while that is better than what its parent offers. So its present champion is judged
+first, against whoever answers for the parent by now, and steps down where that one is better; then the challenger,
+against the one of the two that is left. Whoever is in place stays unless something is strictly better: equal values
+change nothing, and what cannot be measured on the rows is no reason to step down.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +17,53 @@ Verdict = Literal["promote", "keep", "fallback"]
 
 @dataclass(frozen=True)
 class Ruling:
-    """promote: the challenger becomes champion. keep: whoever answers now goes on. fallback: there is no challenger."""
+    """promote: the challenger becomes champion. keep: the node's champion goes on. fallback: the node above answers."""
 
     verdict: Verdict
     reason: str
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Metrics of everyone who could answer for a node, on one set of rows; None who does not exist.
+
+    parent: the champion that answers for the node above after that one's own ruling.
+    champion: the version that the node holds now. challenger: the version trained for it.
+    An absent metric could not be measured on the rows.
+    """
+
+    naive: Mapping[str, float]
+    parent: Mapping[str, float] | None
+    champion: Mapping[str, float] | None
+    challenger: Mapping[str, float] | None
+
+
+def standing(metric: str, contest: Contest, above: str | None) -> Ruling:
+    """keep where the node's champion goes on as far as its parent is concerned, else fallback; challenger or not.
+
+    above: the node whose champion is the parent. The reason is empty where there is nothing to say.
+    """
+    own, parent = contest.champion, contest.parent
+    if own is None:
+        return Ruling("fallback", "")
+    if parent is None or metric not in own or metric not in parent or not better(metric, parent[metric], own[metric]):
+        return Ruling("keep", "")
+    told = f"{metric} {own[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
+    return Ruling("fallback", f"the champion steps down: {told}")
+
+
+def rule(metric: str, floor: float | None, contest: Contest, above: str | None) -> Ruling:
+    """What becomes of a node; `above` as in standing."""
+    otherwise = standing(metric, contest, above)
+    if contest.challenger is None:
+        return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
+    incumbent, name = contest.parent, f"the champion of {above}"
+    if otherwise.verdict == "keep":
+        incumbent, name = contest.champion, "the champion"
+    ruling = judge(metric, floor, contest.challenger, incumbent or {}, contest.naive, name if incumbent else None)
+    if ruling.verdict == "promote":
+        return ruling
+    return Ruling(otherwise.verdict, "; ".join(filter(None, (ruling.reason, otherwise.reason))))
 
 
 def judge(

@@ -1,7 +1,8 @@
 """The assets of features: a snapshot of each view, and for each line its examples and their labels, a partition a day."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 import duckdb
@@ -15,6 +16,7 @@ from factory_assets.features import catalogue, snapshots, tiles
 from factory_assets.features import examples as example_rows
 from factory_assets.features import labels as label_rows
 from factory_assets.features.history import Load
+from factory_assets.features.segments import admitted, path_of
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
@@ -149,24 +151,31 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             written = replace_computed(lake, con, f"{line.name}/examples", query, days, ["observed_at", "example_id"])
             nodes = list(example_rows.nodes_seen(con, "built"))
             cold = example_rows.cold_starts(con, declared, "built")
-        _add_nodes(context.instance, declared, nodes)
+        add_nodes(context.instance, declared, nodes)
         by_day = {day: {"cold_starts": dg.MetadataValue.json(shares)} for day, shares in cold.items()}
         yield from record_days(context, written, inputs, {"segment_nodes": len(nodes)}, by_day)
 
     return examples
 
 
-def _add_nodes(instance: dg.DagsterInstance, declared: DeclaredLine, nodes: list[str]) -> None:
-    segments = declared.line.segments
-    if len(nodes) > segments.max_nodes:
-        raise dg.Failure(
-            f"{declared.line.name}: {len(nodes)} segment nodes by {', '.join(segments.levels)}, allowed: {segments.max_nodes}. "
-            "Is a level an id? If they are meant, raise segments.max_nodes."
-        )
-    name = f"{declared.line.name}_segments"
-    known = set(instance.get_dynamic_partitions(name))
+def add_nodes(instance: dg.DagsterInstance, declared: DeclaredLine, nodes: Collection[str]) -> list[str]:
+    """Make partitions of the nodes as far as segments.max_nodes allows; the nodes for which there is no room."""
+    name = segment_partitions(declared.line.name).name
+    joined, refused = admitted(nodes, instance.get_dynamic_partitions(str(name)), declared.line.segments.max_nodes)
     # Written in order of the tree: a range of segment keys follows the order in which they were added.
-    instance.add_dynamic_partitions(name, [node for node in nodes if node not in known])
+    instance.add_dynamic_partitions(str(name), joined)
+    return refused
+
+
+def without_room(declared: DeclaredLine, refused: Sequence[str]) -> str:
+    """What is wrong with these nodes, in words."""
+    segments = declared.line.segments
+    by_level = Counter(segments.levels[len(path_of(node)) - 1] for node in refused)
+    told = ", ".join(f"{count} new keys of {level}" for level, count in by_level.items())
+    return (
+        f"{declared.line.name}: {told} do not fit into segments.max_nodes {segments.max_nodes}, such as {refused[0]!r}; the nodes "
+        "above answer for them. Is the level an id? If they are meant, raise segments.max_nodes"
+    )
 
 
 def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:

@@ -1,11 +1,13 @@
-"""The checks of features: examples hold nothing of the future, and labels that are due come."""
+"""The checks of features: examples hold nothing of the future, their segments are no ids, and labels that are due come."""
 
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.features import labels as label_rows
 from factory_assets.features import leaks
-from factory_assets.features.assets import loader
+from factory_assets.features.assets import loader, without_room
+from factory_assets.features.examples import keys_in_reach
+from factory_assets.features.segments import tree
 from factory_assets.materialization import days_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -74,3 +76,32 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         )
 
     return no_leak
+
+
+def segments_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
+    """An error where new segment keys do not fit into the tree. It stops no day's scoring; training stops by itself."""
+    line = declared.line
+    key = dg.AssetKey([line.name, "examples"])
+
+    @dg.asset_check(
+        asset=key,
+        name="segments_fit",
+        description=f"Every key of {', '.join(line.segments.levels)} that a training can see has a node, of which there may be "
+        f"{line.segments.max_nodes}. While it fails the nodes above answer, and no training starts.",
+    )
+    def segments_fit(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> dg.AssetCheckResult:
+        with engine.connect() as con:
+            seen = keys_in_reach(con, lake, declared)
+        known = set(context.instance.get_dynamic_partitions(f"{line.name}_segments"))
+        refused = [node for node in tree(seen) if node not in known]
+        newest = sorted((node for node in seen if node not in known), key=lambda node: seen[node], reverse=True)
+        shown = [dg.TableRecord({"key": node, "first_seen": str(seen[node][0])}) for node in newest[:20]]
+        return dg.AssetCheckResult(
+            passed=not refused,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=without_room(declared, refused) if refused else "every key has its node",
+            metadata={"nodes": dg.MetadataValue.int(len(known)), "without_a_node": dg.MetadataValue.int(len(refused))}
+            | ({"newest_keys": dg.MetadataValue.table(shown)} if shown else {}),
+        )
+
+    return segments_fit

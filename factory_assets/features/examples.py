@@ -18,6 +18,7 @@ from factory_assets.features import history, segments
 from factory_assets.features.aggregates import columns_read, entity_of, filled
 from factory_assets.features.history import Load
 from factory_assets.features.windows import Along, active_entities, along, compute, passed
+from factory_resources.lake import Lake
 
 
 def fresh_views(declared: DeclaredLine) -> list[View]:
@@ -203,3 +204,26 @@ def nodes_seen(con: duckdb.DuckDBPyConnection, examples: str) -> Iterable[str]:
     """All segment nodes of the examples, parents first."""
     leaves = [row[0] for row in con.execute(f"SELECT DISTINCT segment FROM {examples} ORDER BY 1").fetchall()]
     return segments.tree(leaves)
+
+
+def keys_seen(
+    con: duckdb.DuckDBPyConnection, lake: Lake, line: str, first: dt.date | None = None, last: dt.date | None = None
+) -> dict[str, tuple[dt.date, dt.date]]:
+    """Of each segment key among a line's examples of these days, the first and the last day that have it."""
+    if lake.version(f"{line}/examples") is None:
+        return {}
+    lake.view(con, "examples", f"{line}/examples", first, last, empty_if_absent=True)
+    found = con.execute("SELECT segment, min(ds), max(ds) FROM examples GROUP BY segment").fetchall()
+    return {key: (earliest, latest) for key, earliest, latest in found}
+
+
+def keys_in_reach(
+    con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine
+) -> dict[str, tuple[dt.date, dt.date]]:
+    """`keys_seen` of the days that a training as of now looks back on."""
+    line = declared.line
+    newest = max(lake.days(f"{line.name}/examples"), default=None)
+    if newest is None:
+        return {}
+    reach = line.train.window + line.train.holdout + dt.timedelta(days=2 * line.horizon_days)
+    return keys_seen(con, lake, line.name, newest - reach)

@@ -50,6 +50,41 @@ def tree(leaves: Collection[str]) -> list[str]:
     return sorted(nodes, key=lambda node: (-1 if node == ROOT else node.count("/"), node))
 
 
+def preorder(nodes: Collection[str]) -> list[str]:
+    """The nodes in the order of a walk down the tree: every node directly before its own subtree."""
+    return sorted(nodes, key=path_of)
+
+
+def path_of(node: str) -> tuple[str, ...]:
+    """The values of the levels that a node fixes; none for the root."""
+    return () if node == ROOT else tuple(node.split("/"))
+
+
+def parent_of(node: str) -> str | None:
+    """The node above; None of the root."""
+    return None if node == ROOT else lineage(node)[1]
+
+
+def admitted(nodes: Collection[str], known: Collection[str], most: int) -> tuple[list[str], list[str]]:
+    """Nodes that join those known, and nodes for which there is no room; parents first.
+
+    most: nodes that there may be. The new keys of a level join together or not at all, and none without its parent:
+    where a level turns out to hold ids, the nodes above it still get their models.
+    """
+    held, joined, refused = set(known), list[str](), list[str]()
+    levels: dict[int, list[str]] = {}
+    for node in tree(nodes):
+        if node not in held:
+            levels.setdefault(len(path_of(node)), []).append(node)
+    for depth in sorted(levels):
+        fitting = [node for node in levels[depth] if depth == 0 or parent_of(node) in held]
+        if len(held) + len(fitting) <= most or depth == 0:
+            held.update(fitting)
+            joined += fitting
+        refused += [node for node in levels[depth] if node not in held]
+    return joined, refused
+
+
 def answering(leaf: str, trained: Collection[str]) -> str | None:
     """The nearest node with a model: the leaf itself or an ancestor; None where not even the root has one."""
     return next((node for node in lineage(leaf) if node in trained), None)

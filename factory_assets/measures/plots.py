@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +46,7 @@ DPI = 110
 SHADES = (ACCENT, "#79aaf7", "#b6d2fb", INK, GREY, LIGHT)  # of levels stacked, the most frequent first
 REST = "#dfe4e9"
 READABLE = 0.11  # share of a panel's height that holds a name
+BARS = 40  # names that are still legible below each other
 PALETTE = 96  # colours: a few hues, each with the steps that smooth its edges
 
 
@@ -146,6 +147,29 @@ def trials_plot(values: Sequence[float | None], metric: str, importances: Mappin
         )
         right.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
         _title(right, "What mattered")
+    return _png(figure)
+
+
+def gains_plot(gains: Mapping[str, float], chosen: Collection[str], title: str, unit: str) -> bytes:
+    """By how much something is better than what it would replace, a bar each; those chosen are the subject.
+
+    gains: name -> gain, positive where it is better. Of many names the two ends are drawn.
+    """
+    if not gains:
+        return _saying("nothing could be measured")
+    ordered = sorted(gains, key=lambda name: (gains[name], name))
+    half = BARS // 2
+    drawn = ordered if len(ordered) <= BARS else ordered[:half] + ordered[-half:]
+    figure, axes = _figure(8.4, 0.9 + 0.16 * len(drawn), 1, 1)
+    colours = [ACCENT if name in chosen else LIGHT for name in drawn]
+    axes.barh(range(len(drawn)), [gains[name] for name in drawn], color=colours, height=0.7, zorder=3)
+    axes.axvline(0, color=INK, linewidth=0.8, zorder=4)
+    axes.set_yticks(range(len(drawn)), [_plain(_short(name, 36)) for name in drawn])
+    axes.grid(visible=False, axis="y")
+    axes.margins(y=0.01)
+    axes.set_xlabel(_plain(f"gain in {unit}"))
+    left_out = f", {len(ordered) - len(drawn)} between them not drawn" if len(drawn) < len(ordered) else ""
+    _title(axes, title, f"blue: ships{left_out}")
     return _png(figure)
 
 

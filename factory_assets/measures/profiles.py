@@ -8,7 +8,7 @@ beyond its range, levels it has not seen. Rows are compared by the population st
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,9 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers: safe for JSON, which keeps every digit of a float."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        # Not asdict: it copies every number by itself, and a release has a profile for each feature.
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Profile:

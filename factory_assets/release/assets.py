@@ -1,24 +1,34 @@
-"""The asset `<line>/champion`: who answers for each node from the next day on, by the gate's ruling, in the ledger."""
+"""The assets `<line>/champion` and `<line>/leaderboard`: who answers for each node, by the gate's ruling, and how it stands."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.gate import Ruling, judge
+from factory_assets.evaluation.assets import held_before
+from factory_assets.evaluation.contest import recorded
+from factory_assets.evaluation.gate import Ruling, rule
 from factory_assets.features.assets import segment_partitions
-from factory_assets.features.segments import answering
-from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
-from factory_assets.training.assets import as_of, metric_of, model_version
+from factory_assets.features.examples import keys_seen
+from factory_assets.features.segments import ROOT, answering, parent_of, preorder
+from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
+from factory_assets.measures import plots
+from factory_assets.release.resolver import SCHEMA, resolve
+from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
 from factory_resources.decisions import ChampionChanged, Decision, in_words
+from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
 
 GROUP = "release"
 #: Who a decision is by when the gate made it.
 GATE = "gate"
+#: Nodes shown on the asset's page; the table in the lake has all of them.
+SHOWN = 500
 
 
 def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -37,34 +47,42 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
         "their reason and never changed.",
     )
-    def champion(context: dg.AssetExecutionContext, lake: Lake, ledger: Ledger) -> Iterator[dg.MaterializeResult]:
-        day = as_of(context, lake, line.name)
-        before = {node: held.champion for node, held in ledger.incumbents(line.name, day).items()}
-        withdrawn = ledger.withdrawn(line.name, day)
-        rulings, late = {}, []
-        for node in context.partition_keys:
+    def champion(
+        context: dg.AssetExecutionContext, config: Chosen, lake: Lake, ledger: Ledger
+    ) -> Iterator[dg.MaterializeResult]:
+        day, nodes = as_of(context, lake, line.name), preorder(config.of(context))
+        held, withdrawn = held_before(ledger, line.name, day, nodes), ledger.withdrawn(line.name, day)
+        why, by_now = _untrained(lake, line.name, day), dict(held)
+        decisions, late = {}, []
+        for node, met in _met(ledger, line.name, day, nodes, held).items():
+            taken_back = withdrawn.get((node, str(met.version)))
             try:
-                ruling, evaluation = _rule(declared, ledger, node, day, before, withdrawn)
-                decision = _decision(declared, node, day, ruling, evaluation, before.get(node))
-                ledger.decide(decision, against=before.get(node))
-                rulings[node] = ruling, evaluation
+                _require_measured(met, held, by_now)
+                ruling = _ruling(declared, met, taken_back, why.get(node))
+                decision = _decision(declared, day, ruling, met, held.get(node))
+                ledger.decide(decision, against=held.get(node))
             except ChampionChanged as changed:
                 late.append(str(changed))
-        after = {node: held.champion for node, held in ledger.champions(line.name).items()}
-        metadata: dict[str, dict[str, Any]] = {}
-        tags = {}
-        for node, (ruling, evaluation) in rulings.items():
+                continue
+            decisions[node] = decision
+            if decision.champion is None:
+                by_now.pop(node, None)
+            else:
+                by_now[node] = decision.champion
+        after = {node: str(kept.champion) for node, kept in ledger.champions(line.name).items()}
+        metadata, tags = {}, {}
+        for node, decision in decisions.items():
             answers = answering(node, after)
             metadata[node] = {
                 "as_of": str(day),
-                "verdict": ruling.verdict,
-                "reason": ruling.reason,
+                "verdict": decision.verdict,
+                "reason": decision.reason,
                 "answering_node": answers or "none",
                 "champion": after[answers] if answers else "none",
-                "considered": evaluation.version if evaluation else "none",
+                "considered": decision.version or "none",
             }
-            tags[node] = {DATA_VERSION: str(after[answers]) if answers else "none", INPUTS: str(day)}
-        if rulings:
+            tags[node] = {DATA_VERSION: after[answers] if answers else "none", INPUTS: str(day)}
+        if decisions:
             yield from record_partitions(context, metadata, tags)
         if late:
             again = f"evaluate as of {day} again"
@@ -73,54 +91,164 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     return champion
 
 
-def _rule(
-    declared: DeclaredLine,
-    ledger: Ledger,
-    node: str,
-    day: dt.date,
-    champions: Mapping[str, str | None],
-    withdrawn: Mapping[tuple[str, str], Decision],
-) -> tuple[Ruling, EvaluationRecord | None]:
-    """Raises ChampionChanged where the challenger was measured against somebody who does not answer any more."""
-    version = ledger.latest_version(declared.line.name, node, day)
-    evaluation = ledger.evaluation(declared.line.name, node, version.version) if version else None
-    if evaluation is None:
-        return Ruling("fallback", f"no challenger as of {day}: too little data of its own"), None
-    if taken_back := withdrawn.get((node, evaluation.version)):
-        return Ruling("keep", in_words(taken_back)), evaluation
-    answers = answering(node, champions)
-    incumbent = champions[answers] if answers else None
-    if evaluation.incumbent_version != incumbent:
+@dataclass(frozen=True)
+class Recorded:
+    """What the ledger has of a node's meeting: the evaluations of its champion and its challenger, and who is above.
+
+    version: that of its challenger, measured or not.
+    """
+
+    node: str
+    version: str | None
+    own: EvaluationRecord | None
+    challenger: EvaluationRecord | None
+    above: str | None
+    parent: str | None
+
+
+def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Mapping[str, str]) -> dict[str, Recorded]:
+    challengers = {version.segment: version.version for version in ledger.versions(line, as_of=day)}
+    measured = {(record.segment, record.version): record for record in ledger.evaluations(line, as_of=day)}
+    of_version: dict[str | None, str] = {}
+    met = {}
+    for node in nodes:
+        own = measured.get((node, held[node])) if node in held else None
+        challenger = measured.get((node, challengers[node])) if node in challengers else None
+        # The champion meets its parent; without one, the challenger does.
+        first = own or challenger
+        parent = first.incumbent_version if first else None
+        if parent is not None and parent not in of_version:
+            of_version[parent] = ledger.version(line, parent).segment
+        met[node] = Recorded(node, challengers.get(node), own, challenger, of_version.get(parent), parent)
+    return met
+
+
+def _require_measured(met: Recorded, held: Mapping[str, str], by_now: Mapping[str, str]) -> None:
+    """Raise ChampionChanged where somebody was measured against one who does not answer any more.
+
+    held: node -> version before the rulings of this run, by_now: after those on the nodes above.
+    """
+    node, first = met.node, met.own or met.challenger
+    if met.challenger is not None and met.own is None and node in held:
+        raise ChampionChanged(f"{met.version} for {node!r} was not measured against {held[node]}, its champion by now")
+    above = answering(str(parent_of(node)), by_now) if node != ROOT else None
+    expected = by_now[above] if above else None
+    if first is not None and first.incumbent_version != expected:
         raise ChampionChanged(
-            f"{evaluation.version} for {node!r} was measured against {evaluation.incumbent_version or 'no champion'}, "
-            f"but {incumbent or 'nobody'} answers now"
+            f"{first.version} for {node!r} was measured against {first.incumbent_version or 'no champion'}, "
+            f"but {expected or 'nobody'} answers above it now"
         )
-    name = None if answers is None else ("the champion" if answers == node else f"the champion of {answers}")
-    metric, floor = metric_of(declared), declared.line.gate.floor
-    return judge(metric, floor, evaluation.challenger, evaluation.incumbent, evaluation.naive, name), evaluation
 
 
-def _decision(
-    declared: DeclaredLine,
-    node: str,
-    day: dt.date,
-    ruling: Ruling,
-    evaluation: EvaluationRecord | None,
-    held: str | None,
-) -> Decision:
-    version = evaluation.version if evaluation else None
-    evidence = {}
-    if evaluation:
-        evidence = {"rows": evaluation.rows, "challenger": evaluation.challenger, "incumbent": evaluation.incumbent}
-        evidence |= {"naive": evaluation.naive, "holdout": f"{evaluation.holdout_from} .. {evaluation.holdout_to}"}
+def _ruling(declared: DeclaredLine, met: Recorded, taken_back: Decision | None, why: str | None) -> Ruling:
+    """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
+    challenger = None if taken_back else met.challenger
+    ruling = rule(metric_of(declared), declared.line.gate.floor, recorded(met.own, challenger), met.above)
+    if taken_back:
+        return replace(ruling, reason=f"{ruling.reason}: {in_words(taken_back)}")
+    return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
+
+
+def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
+    """Node -> why the training of this day gave it no model."""
+    if lake.version(f"{line}/model") is None:
+        return {}
+    rows = lake.read(f"{line}/model", day, day, ["node", "status", "reason"], empty_if_absent=True).to_pylist()
+    words = {"failed": "training failed, ", "too_little": ""}
+    return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
+
+
+def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorded, held: str | None) -> Decision:
+    evidence: dict[str, Any] = {}
+    measured = met.challenger or met.own
+    if measured:
+        contest = recorded(met.own, met.challenger)
+        evidence = {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
+        sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
+        evidence |= {
+            side: metrics for side, metrics in {**sides, "naive": contest.naive}.items() if metrics is not None
+        }
+        if met.parent:
+            evidence["above"] = {"node": met.above, "version": met.parent}
+    after = {"promote": met.version, "keep": held, "fallback": None}[ruling.verdict]
     return Decision(
         line=declared.line.name,
-        segment=node,
+        segment=met.node,
         as_of=day,
         verdict=ruling.verdict,
-        version=version,
-        champion=version if ruling.verdict == "promote" else held,
+        version=met.version,
+        champion=after,
         reason=ruling.reason,
         decided_by=GATE,
         evidence=evidence,
     )
+
+
+def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    metric = metric_of(declared)
+
+    @dg.asset(
+        key=dg.AssetKey([line.name, "leaderboard"]),
+        deps=[dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping())],
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version("leaderboard", metric),
+        description=f"{line.description}\n\nWho answers for each node, with which version, since when and why; and what a model of "
+        f"its own gains over the node above, by {metric} on the node's rows of the holdout.",
+        metadata=column_schema({field.name: str(field.type) for field in SCHEMA}),
+    )
+    def leaderboard(
+        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, ledger: Ledger
+    ) -> dg.MaterializeResult:
+        day = as_of(context, lake, line.name)
+        nodes = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+        with engine.connect() as con:
+            seen = keys_seen(con, lake, line.name, last=day)
+        cut = day + dt.timedelta(days=1)
+        table = resolve(
+            declared, metric, day, nodes, ledger.last_decisions(line.name, before=cut),
+            ledger.changed(line.name, before=cut), {key: last for key, (_, last) in seen.items()},
+            ledger.candidates(line.name),
+        )  # fmt: skip
+        written = lake.replace(f"{line.name}/leaderboard", table, [day])
+        return dg.MaterializeResult(
+            metadata=_shown(declared, table), data_version=dg.DataVersion(written.days[day].hash)
+        )
+
+    return leaderboard
+
+
+def _shown(declared: DeclaredLine, table: pa.Table) -> dict[str, Any]:
+    rows, metric = table.to_pylist(), metric_of(declared)
+    answered = [row for row in rows if row["answers"]]
+    own = [row for row in answered if row["answers"] == row["node"]]
+    measured = {row["node"]: row["gain"] for row in rows if row["gain"] is not None}
+    names = {row["node"] for row in own}
+    title = f"{declared.line.name}: what a model of its own gains over the node above, {metric}"
+    png = plots.gains_plot(measured, names, title, metric)
+    resolver = ("node", "answers", "version", "since", "reason", "stale")
+    league = ("node", "answers", "candidate", "rows", "value", "parent", "gain", "naive", "since", "stale")
+    best = sorted(rows, key=lambda row: -(row["gain"] if row["gain"] is not None else -float("inf")))
+    return {
+        "nodes": len(rows),
+        "with_a_model_of_their_own": len(own),
+        "without_an_answer": len(rows) - len(answered),
+        "stale": sum(row["stale"] is not None for row in rows),
+        "resolver": dg.MetadataValue.table(_records(rows, resolver)),
+        "league": dg.MetadataValue.table(_records(best, league)),
+        "gains": dg.MetadataValue.md(plots.markdown(png, title)),
+    }
+
+
+def _records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dg.TableRecord]:
+    return [dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in rows[:SHOWN]]
+
+
+def _cell(value: Any) -> str | int:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, int) else str(value)

@@ -2,24 +2,27 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import kind_of
 from factory_assets.events.assets import stream_version
-from factory_assets.features.assets import segment_partitions
-from factory_assets.features.segments import ROOT, lineage
+from factory_assets.features.assets import segment_partitions, without_room
+from factory_assets.features.segments import ROOT, lineage, tree
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
 from factory_assets.measures import plots
 from factory_assets.measures.metrics import DEFAULT, METRICS
-from factory_assets.training.dataset import training_rows
-from factory_assets.training.fitting import Fitted, NotTrained, fit_nodes, rows_within
+from factory_assets.training.dataset import Subtrees, training_rows
+from factory_assets.training.fitting import Failed, Fitted, NotTrained
 from factory_assets.training.identity import Made, made_before, made_from
-from factory_assets.training.released import Release, release
+from factory_assets.training.pool import Job, Pace, Task, train_nodes
+from factory_assets.training.released import Release
 from factory_assets.training.search import importances
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_assets.training.tuned import Found, Tuned, Tuning
@@ -32,6 +35,31 @@ from factory_resources.trials import Trials
 GROUP = "training"
 #: Run tag: train as if it were the close of this day. Without it, the last day that has examples.
 AS_OF = "factory/as_of"
+
+
+#: Columns of the table of outcomes, a row a node and day as of which it was to be trained. status: trained, too_little or failed.
+OUTCOMES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("node", "status", "reason", "version", "candidate")),
+        ("rows", pa.int64()),
+        ("ds", pa.date32()),
+    ]
+)
+
+
+#: What is told of a node: its version in the ledger, or why there is none.
+Told = VersionRecord | NotTrained | Failed
+
+
+class Chosen(dg.Config):
+    """Of the segments of a run, those that are due: they need not lie side by side."""
+
+    nodes: list[str] = Field([], description="Nodes to work on, of those that the run spans; all of them if empty.")
+
+    def of(self, context: dg.AssetExecutionContext) -> list[str]:
+        """The run's nodes, in its order."""
+        wanted = set(self.nodes)
+        return [node for node in context.partition_keys if not wanted or node in wanted]
 
 
 def as_of(context: dg.AssetExecutionContext, lake: Lake, line: str) -> dt.date:
@@ -53,9 +81,9 @@ def metric_of(declared: DeclaredLine) -> str:
 def model_version(declared: DeclaredLine) -> str:
     """Changes with everything in the declaration that a model is made by; it is the id of the configuration."""
     line = declared.line
-    fields = line.model_dump(
-        mode="json", include={"task", "observe", "label", "segments", "train", "candidates", "seed"}
-    )
+    fields = line.model_dump(mode="json", include={"task", "observe", "label", "candidates", "seed"})
+    fields["train"] = line.train.model_dump(mode="json", exclude={"workers", "pool"})
+    fields["segments"] = line.segments.model_dump(mode="json", include={"levels", "min_rows", "min_positives"})
     return code_version(fields, declared.features)
 
 
@@ -86,7 +114,13 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
     )
     def model(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive, ledger: Ledger, trials: Trials
+        context: dg.AssetExecutionContext,
+        config: Chosen,
+        lake: Lake,
+        engine: Engine,
+        archive: Archive,
+        ledger: Ledger,
+        trials: Trials,
     ) -> Iterator[dg.MaterializeResult]:
         day, started = as_of(context, lake, line.name), dt.datetime.now(dt.UTC)
         try:
@@ -95,57 +129,97 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             raise dg.Failure(str(refused), allow_retries=False) from None
         with engine.connect() as con:
             train, recent, tables = training_rows(con, lake, line.name, span)
+        nodes, rows, later = config.of(context), Subtrees(train), Subtrees(recent)
+        _refuse_unknown_segments(context.instance, declared, rows.leaves)
+        tuned = _tuned(context, declared, trials, train, nodes, day)
+        made = made_from(declared, span, rows, later, nodes, tuned.of)
+        told: dict[str, Told] = dict(made_before(ledger, archive, line.name, span.as_of, made))
+        due = [node for node in nodes if node not in told]
         context.log.info(
-            f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(context.partition_keys)} nodes"
+            f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
+            f"{len(told)} trained before from the same"
         )
-        tuned = _tuned(context, declared, trials, train, day)
-        made = made_from(declared, span, train, recent, context.partition_keys, tuned.of)
-        before = made_before(ledger, archive, line.name, span.as_of, made)
-        if before:
-            context.log.info(f"{line.name}: {len(before)} nodes were trained before from the same, and are not again")
         held = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
-        metadata = {node: _metadata_before(known, span) for node, known in before.items()}
-        tags = {node: {DATA_VERSION: known.version, INPUTS: str(day)} for node, known in before.items()}
-        due = [node for node in context.partition_keys if node not in before]
-        for outcome in fit_nodes(tuned.of, train, declared.features, due, metric_of(declared)):
-            version = None
-            if isinstance(outcome, Fitted):
-                node = outcome.node
-                answered = {above: held[above] for above in lineage(node) if above in held}
-                released = release(
-                    archive, declared, span, outcome, rows_within(train, node), rows_within(recent, node), answered
+        tasks = (Task(node, tuned.of(node), {up: held[up] for up in lineage(node) if up in held}) for node in due)
+        job, pace, costs = Job(declared, metric_of(declared), span, archive.root), Pace(len(due)), {}
+        for outcome, released in train_nodes(job, rows, later, tasks):
+            told[outcome.node] = outcome  # type: ignore[assignment]
+            if isinstance(outcome, Fitted) and released:
+                record = _record(
+                    declared,
+                    span,
+                    outcome,
+                    released,
+                    made[outcome.node],
+                    tables,
+                    archive,
+                    context.run.run_id,
+                    started,
+                    tuned,
                 )
-                version = released.version
-                ledger.register(
-                    _record(
-                        declared,
-                        span,
-                        outcome,
-                        released,
-                        made[node],
-                        tables,
-                        archive,
-                        context.run.run_id,
-                        started,
-                        tuned,
-                    )
-                )
-            told = _searches(tuned, outcome.node)
-            metadata[outcome.node] = _metadata(outcome, version, span, metric_of(declared)) | told
-            tags[outcome.node] = {DATA_VERSION: version or "none", INPUTS: str(day)}
-        yield from record_partitions(context, metadata, tags)
+                ledger.register(record)
+                told[outcome.node] = record
+                costs[outcome.node] = {"candidates": _candidates(outcome, job.metric)}
+            if word := pace.one_more():
+                context.log.info(f"{line.name}: {word}")
+        _keep(lake, line.name, day, told)
+        metadata = {
+            node: _metadata(told[node], span, context.run.run_id) | costs.get(node, {}) | _searches(tuned, node)
+            for node in nodes
+        }
+        yield from record_partitions(context, metadata, {node: _tags(told[node], day) for node in nodes})
+        _refuse_failures(line, [outcome for outcome in told.values() if isinstance(outcome, Failed)], len(nodes))
 
     return model
 
 
+def _refuse_unknown_segments(instance: dg.DagsterInstance, declared: DeclaredLine, keys: Sequence[str]) -> None:
+    """A level that turned out to hold ids spoils the nodes above it too; what the check `segments_fit` says, said again."""
+    known = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
+    if refused := [node for node in tree(keys) if node not in known]:
+        raise dg.Failure(without_room(declared, refused), allow_retries=False)
+
+
 def _tuned(
-    context: dg.AssetExecutionContext, declared: DeclaredLine, trials: Trials, train: pa.Table, day: dt.date
+    context: dg.AssetExecutionContext,
+    declared: DeclaredLine,
+    trials: Trials,
+    train: pa.Table,
+    nodes: Sequence[str],
+    day: dt.date,
 ) -> Tuned:
-    say, nodes = context.log.info, context.partition_keys
+    say = context.log.info
     try:
         return Tuning(declared, trials, train, nodes, metric_of(declared), day, context.run.run_id, say).tune()
     except ValueError as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
+
+
+def _keep(lake: Lake, line: str, day: dt.date, told: dict[str, Told]) -> None:
+    """The outcomes as rows of the lake; those of the day's other nodes stay."""
+    table, rows = f"{line}/model", [_row(node, outcome, day) for node, outcome in sorted(told.items())]
+    if lake.version(table) is not None:
+        others = lake.read(table, day, day, OUTCOMES.names, empty_if_absent=True).to_pylist()
+        rows += [row for row in others if row["node"] not in told]
+    lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), [day])
+
+
+def _row(node: str, outcome: Told, day: dt.date) -> dict[str, Any]:
+    common = {"node": node, "rows": outcome.rows, "ds": day}
+    if isinstance(outcome, VersionRecord):
+        return {**common, "status": "trained", "version": outcome.version, "candidate": outcome.candidate}
+    return {**common, "status": "failed" if isinstance(outcome, Failed) else "too_little", "reason": outcome.reason}
+
+
+def _refuse_failures(line: Line, failed: Sequence[Failed], of: int) -> None:
+    """End the run after everything is recorded, where more of its nodes failed than the declaration allows."""
+    if len(failed) <= line.segments.max_failed * of:
+        return
+    first = "; ".join(f"{outcome.node}: {outcome.reason}" for outcome in failed[:3])
+    raise dg.Failure(
+        f"{line.name}: {len(failed)} of {of} nodes failed, segments.max_failed allows {line.segments.max_failed:.0%}. {first}",
+        allow_retries=False,
+    )
 
 
 def _record(
@@ -202,17 +276,6 @@ def _record(
     )
 
 
-def _metadata_before(known: VersionRecord, span: Timeline) -> dict[str, Any]:
-    return {
-        "rows": known.rows,
-        "as_of": str(span.as_of),
-        "train": f"{span.train_from} .. {span.train_to}",
-        "status": f"made before from the same, by run {known.run_id}",
-        "version": known.version,
-        "candidate": known.candidate,
-    }
-
-
 def _candidates(fitted: Fitted, metric: str) -> dg.MetadataValue:
     """What there was to choose from, and at which price."""
     return dg.MetadataValue.table(
@@ -233,23 +296,26 @@ def _candidates(fitted: Fitted, metric: str) -> dg.MetadataValue:
     )
 
 
-def _metadata(outcome: Fitted | NotTrained, version: str | None, span: Timeline, metric: str) -> dict[str, Any]:
+def _tags(outcome: Told, day: dt.date) -> dict[str, str]:
+    return {DATA_VERSION: outcome.version if isinstance(outcome, VersionRecord) else "none", INPUTS: str(day)}
+
+
+def _metadata(outcome: Told, span: Timeline, run_id: str) -> dict[str, Any]:
     common = {"rows": outcome.rows, "as_of": str(span.as_of), "train": f"{span.train_from} .. {span.train_to}"}
-    if isinstance(outcome, NotTrained):
-        return {**common, "status": "an ancestor answers", "reason": outcome.reason}
-    importances = sorted(
-        zip(outcome.encoding.features, outcome.model.importances(), strict=True), key=lambda item: -item[1]
-    )
+    if not isinstance(outcome, VersionRecord):
+        status = "failed" if isinstance(outcome, Failed) else "an ancestor answers"
+        return {**common, "status": status, "reason": outcome.reason}
+    importances = sorted(outcome.importances.items(), key=lambda item: -item[1])
     table = dg.MetadataValue.table(
         [dg.TableRecord({"feature": name, "importance": round(float(share), 4)}) for name, share in importances[:15]]
     )
     return {
         **common,
-        "status": "trained",
-        "version": version,
+        "status": "trained" if outcome.run_id == run_id else f"made before from the same, by run {outcome.run_id}",
+        "version": outcome.version,
         "candidate": outcome.candidate,
-        "choice": outcome.choice,
-        "candidates": _candidates(outcome, metric),
+        "choice": outcome.configuration.get("choice", ""),
+        "validation": dg.MetadataValue.json(outcome.validation),
         "importances": table,
     }
 

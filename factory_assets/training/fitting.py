@@ -1,14 +1,12 @@
-"""How is one node's model made from its rows, and how are many made at once?
+"""How is one node's model made from its rows?
 
 Every candidate is fitted on the older part of the training window and scored on the newer part; the best one is fitted
 again on all of it. One that cannot be read must be better by a margin than the best that can. The holdout plays no part in
 the choice.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -81,6 +79,18 @@ class NotTrained:
     reason: str
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A node whose training ended in an error, told in words; an ancestor answers, or the champion that it has."""
+
+    node: str
+    rows: int
+    reason: str
+
+
+Outcome = Fitted | NotTrained | Failed
+
+
 def rows_within(table: pa.Table, node: str) -> pa.Table:
     """Rows of the node's subtree, in their order."""
     if node == ROOT:
@@ -89,24 +99,14 @@ def rows_within(table: pa.Table, node: str) -> pa.Table:
     return table.filter(pc.or_(pc.equal(segment, node), pc.starts_with(segment, f"{node}/")))
 
 
-def fit_nodes(
-    line_of: Callable[[str], Line], table: pa.Table, features: Sequence[str], nodes: Sequence[str], metric: str
-) -> Iterator[Fitted | NotTrained]:
-    """Fit the nodes' models, in the order of the nodes; one thread a model, because LightGBM releases the lock.
-
-    line_of: the line of a node, with the parameters that were found for it.
-    table: training rows with segment, ds, label and the features, in a fixed order: the order is part of the result.
-    """
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        yield from pool.map(lambda n: fit_node(line_of(n), rows_within(table, n), features, n, metric), nodes)
-
-
 def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, metric: str) -> Fitted | NotTrained:
     """The best candidate for one node, or why there is none."""
     if rows.num_rows < line.segments.min_rows:
         return NotTrained(node, rows.num_rows, f"{rows.num_rows} training rows, {line.segments.min_rows} needed")
     y = rows["label"].to_numpy()
-    positives = int(y.sum()) if line.task == "binary" else None
+    positives, needed = int(y.sum()) if line.task == "binary" else None, line.segments.min_positives
+    if positives is not None and positives < needed:
+        return NotTrained(node, rows.num_rows, f"{positives} positives among {len(y)} rows, {needed} needed")
     if reason := estimators.unlearnable(y, line.task):
         return NotTrained(node, rows.num_rows, f"nothing to tell apart: {reason}")
     encoding = learn_encoding(rows, features)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions, recipe
 from factory_assets.declarations.line import Line
-from factory_assets.training.fitting import rows_within
+from factory_assets.training.dataset import Subtrees
 from factory_assets.training.libraries import code, libraries
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
@@ -47,8 +47,8 @@ class Made:
 def made_from(
     declared: DeclaredLine,
     span: Timeline,
-    train: pa.Table,
-    recent: pa.Table,
+    train: Subtrees,
+    recent: Subtrees,
     nodes: Iterable[str],
     line_of: Callable[[str], Line],
 ) -> dict[str, Made]:
@@ -60,8 +60,8 @@ def made_from(
     meaning, learnt = definitions(declared), [*declared.features, "label", "ds"]
     data = {
         node: {
-            "train": content(rows_within(train, node), learnt),
-            "recent": content(rows_within(recent, node), declared.features),
+            "train": content(train.rows(node), learnt),
+            "recent": content(recent.rows(node), declared.features),
         }
         for node in nodes
     }

@@ -197,8 +197,11 @@ def release(
     reference = profiles(train, fitted.encoding.features) | profiles(pa.table({PREDICTION: predictions}), [PREDICTION])
     stretches = _stretches(learnt, span, line.monitor.window)
     chance = {
-        name: learn_design_effect(profile(learnt[name], name=name), [part[name] for part in stretches])
-        for name in reference
+        # Of features the reference is of these very rows already.
+        name: learn_design_effect(
+            profile(learnt[name], name=name) if name == PREDICTION else kept, [part[name] for part in stretches]
+        )
+        for name, kept in reference.items()
     }
     reference = {name: replace(kept, design_effect=chance[name].design_effect) for name, kept in reference.items()}
     manifest = {

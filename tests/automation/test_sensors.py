@@ -1,6 +1,7 @@
 """Does a line's sensor start a training when it is due, and does it always say why?"""
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +13,7 @@ from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, TR
 from factory_assets.declarations.catalogue import DeclaredLine, load
 from factory_assets.training.assets import AS_OF, contract_hash
 from factory_assets.training.timeline import first_as_of
+from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
 from tests.line.world import declare
@@ -35,15 +37,16 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(url=f"sqlite:///{tmp_path / 'ledger.db'}")
 
 
-def examples_until(lake: Lake, day: dt.date) -> None:
-    lake.replace("delivery_time/examples", pa.table({"ds": pa.array([day]), "example_id": [1]}), [day])
+def examples_until(lake: Lake, day: dt.date, segments: Sequence[str] = ("global",)) -> None:
+    rows = {"ds": pa.array([day] * len(segments)), "example_id": range(len(segments)), "segment": list(segments)}
+    lake.replace("delivery_time/examples", pa.table(rows), [day])
 
 
 def tick(declared: DeclaredLine, lake: Lake, ledger: Ledger, nodes: list[str]) -> dg.SensorResult | dg.SkipReason:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("delivery_time_segments", nodes)
         context = dg.build_sensor_context(instance=instance)
-        return retrain_sensor(declared)(context, lake=lake, ledger=ledger)
+        return retrain_sensor(declared)(context, lake=lake, engine=Engine(), ledger=ledger)
 
 
 def test_without_examples_the_tick_says_so(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> None:
@@ -73,6 +76,15 @@ def test_a_due_training_is_one_run_over_all_nodes_with_its_reason_as_a_tag(
     assert "first training" in request.tags[REASON]
     assert (request.tags[RANGE_START], request.tags[RANGE_END]) == ("global", "FR/Paris")
     assert request.tags[AS_OF] == str(first_as_of(declared))
+
+
+def test_while_segment_keys_have_no_room_the_tick_names_the_level_and_starts_nothing(
+    declared: DeclaredLine, lake: Lake, ledger: Ledger
+) -> None:
+    examples_until(lake, first_as_of(declared), [f"FR/{number}" for number in range(2001)])
+    skipped = tick(declared, lake, ledger, ["global"])
+    assert isinstance(skipped, dg.SkipReason)
+    assert "2001 new keys of city do not fit into segments.max_nodes 2000" in str(skipped.skip_message)
 
 
 def test_after_a_training_the_tick_counts_the_new_days_and_says_how_many_are_wanted(

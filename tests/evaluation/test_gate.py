@@ -2,7 +2,7 @@
 
 import pytest
 
-from factory_assets.evaluation.gate import judge
+from factory_assets.evaluation.gate import Contest, judge, rule
 
 NAIVE = {"mae": 10.0, "average_precision": 0.1}
 
@@ -52,3 +52,41 @@ def test_a_metric_that_the_holdout_cannot_give_keeps_things_as_they_are() -> Non
 def test_the_reason_names_both_values_and_whose_they_are() -> None:
     reason = judge("mae", None, {"mae": 6.0}, {"mae": 5.0}, NAIVE, "the champion of FR").reason
     assert "6" in reason and "5" in reason and "the champion of FR" in reason
+
+
+def ruled(parent: float | None, champion: float | None, challenger: float | None) -> tuple[str, str]:
+    """Verdict and reason by mean absolute error; None who does not exist."""
+    sides = [None if value is None else {"mae": value} for value in (parent, champion, challenger)]
+    ruling = rule("mae", None, Contest({"mae": 10.0}, *sides), "FR")
+    return ruling.verdict, ruling.reason
+
+
+@pytest.mark.parametrize(
+    ("parent", "champion", "challenger", "verdict"),
+    [
+        (5.0, None, 4.9, "promote"),
+        (5.0, None, 5.0, "fallback"),
+        (5.0, 4.0, 3.9, "promote"),
+        (5.0, 4.0, 4.5, "keep"),
+        (5.0, 6.0, 5.5, "fallback"),
+        (5.0, 6.0, 4.5, "promote"),
+        (5.0, 5.0, None, "keep"),
+        (5.0, 5.1, None, "fallback"),
+        (None, 6.0, None, "keep"),
+        (None, None, 9.0, "promote"),
+        (None, None, None, "fallback"),
+    ],
+)
+def test_a_node_is_answered_for_by_the_best_of_challenger_champion_and_parent_and_a_tie_changes_nothing(
+    parent: float | None, champion: float | None, challenger: float | None, verdict: str
+) -> None:
+    assert ruled(parent, champion, challenger)[0] == verdict
+
+
+def test_a_champion_that_steps_down_says_for_whom() -> None:
+    assert "steps down: mae 6, 5 of the champion of FR" in ruled(5.0, 6.0, 5.5)[1]
+
+
+def test_what_cannot_be_measured_is_no_reason_to_step_down() -> None:
+    ruling = rule("average_precision", None, Contest({}, {"mae": 1.0}, {"mae": 2.0}, None), "FR")
+    assert ruling.verdict == "keep"

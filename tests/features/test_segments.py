@@ -11,7 +11,7 @@ from dagster import DagsterInstance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory_assets.features.segments import ROOT, answering, leaf_key, lineage, tree
+from factory_assets.features.segments import ROOT, admitted, answering, leaf_key, lineage, parent_of, preorder, tree
 
 TRICKY = [
     "FR",
@@ -128,3 +128,24 @@ def test_a_tree_lists_parents_before_children_and_always_the_root() -> None:
 )
 def test_the_nearest_trained_ancestor_answers(leaf: str, trained: set[str], expected: str | None) -> None:
     assert answering(leaf, trained) == expected
+
+
+def test_new_keys_of_a_level_join_together_or_not_at_all_and_never_without_their_parent() -> None:
+    known = [ROOT, "FR", "FR/Lyon"]
+    assert admitted(["DE/Bonn", "FR/Brest"], known, 6) == (["DE", "DE/Bonn", "FR/Brest"], [])
+    assert admitted(["DE/Bonn", "FR/Brest"], known, 5) == (["DE"], ["DE/Bonn", "FR/Brest"])
+    assert admitted(["DE/Bonn", "FR/Brest"], known, 3) == ([], ["DE", "DE/Bonn", "FR/Brest"])
+    assert admitted(["IT/Rome", "DE/Bonn"], known, 4) == ([], ["DE", "IT", "DE/Bonn", "IT/Rome"])
+    assert admitted(["FR/Lyon"], known, 1) == ([], []), "what is there stays, whatever the limit has become"
+
+
+def test_a_walk_down_the_tree_meets_every_node_right_before_its_subtree() -> None:
+    assert preorder(["FR/Lyon", "DE", "FR-2", ROOT, "FR", "FR/Lyon/7"]) == [
+        ROOT,
+        "DE",
+        "FR",
+        "FR/Lyon",
+        "FR/Lyon/7",
+        "FR-2",
+    ]
+    assert parent_of("FR/Lyon") == "FR" and parent_of("FR") == ROOT and parent_of(ROOT) is None

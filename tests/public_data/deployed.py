@@ -50,10 +50,10 @@ def deployed(
         resources = {
             "lake": lake,
             "ledger": ledger,
-            "trials": Trials(url=ledger.url),
             "issues": Issues(url=ledger.url),
             "engine": Engine(threads=2, memory_limit="2GB"),
             "archive": Archive(root=str(folder / "archive")),
+            "trials": Trials(url=ledger.url),
             "reports": Reports(root=str(folder / "reports")),
         }
         own = dg.Definitions(resources=resources, executor=dg.in_process_executor)

@@ -31,12 +31,13 @@ def test_batch_request_and_import_give_equal_scores(trained_line: Station) -> No
     station, root = trained_line, str(trained_line.folder / "archive")
     station.run(SCORED, assets=["greeted/predictions"])
     batch = station.lake.read(f"{LINE}/predictions", SCORED, SCORED)
-    assert batch.num_rows > 50 and set(batch["node"].to_pylist()) == {"Paris", "Lyon"}
-    (version,) = set(batch.filter(pc.equal(batch["node"], "Lyon"))["version"].to_pylist())
+    assert batch.num_rows > 50
+    node = batch["node"][0].as_py()
+    (version,) = set(batch.filter(pc.equal(batch["node"], node))["version"].to_pylist())
     # Of an order that another test has corrected, the events hold another version than was observed.
     corrected = {each["order_id"] for each in station.table("superseded", SCORED)}
-    of_lyon = [each for each in batch.to_pylist() if each["node"] == "Lyon"]
-    expected = {each["example_id"]: each["prediction"] for each in of_lyon if each["example_id"] not in corrected}
+    answered = [each for each in batch.to_pylist() if each["node"] == node]
+    expected = {each["example_id"]: each["prediction"] for each in answered if each["example_id"] not in corrected}
 
     model = load(root, LINE, version)
     events = {each["order_id"]: each for each in station.table("events", SCORED) if each["order_id"] in expected}

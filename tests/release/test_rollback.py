@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -14,15 +15,18 @@ from typer.testing import CliRunner
 
 from factory_assets.cli import app
 from factory_assets.declarations.catalogue import DeclaredLine, load
+from factory_assets.evaluation.assets import held_before
+from factory_assets.evaluation.contest import walk
 from factory_assets.release.assets import champion_asset
 from factory_assets.release.jobs import rollback_job
 from factory_assets.release.rollback import ANCESTOR, RollbackRefused, roll_back
 from factory_assets.release.standing import standing
 from factory_assets.training.assets import AS_OF
+from factory_assets.training.timeline import timeline
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
 from tests.line.world import declare
-from tests.resources.test_ledger import a_version, an_evaluation
+from tests.resources.test_ledger import a_version
 
 LINE = "delivery_time"
 FIRST = dt.date(2026, 3, 1)
@@ -43,22 +47,29 @@ class World:
         self.ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
         self.lake = Lake(root=str(folder / "lake"))
         self.instance = dg.DagsterInstance.ephemeral()
+        self.errors: dict[str, float] = {}
         self.instance.add_dynamic_partitions(f"{LINE}_segments", ["global", "FR", "FR/Lyon"])
 
-    def evaluate(self, node: str, week: int, error: float, version: str = "", against: str | None = "") -> str:
-        """Register a challenger of a week and its evaluation against who answers (or `against`); its version."""
-        day, version = FIRST + week * WEEK, version or f"{node}-{week}"
-        self.ledger.register(a_version(version, line=LINE, segment=node, as_of=day, task="regression"))
-        if against == "":
-            held = {name: made.champion for name, made in self.ledger.incumbents(LINE, day).items()}
-            against = held.get(node) or held.get("global")
-        measured = an_evaluation(
-            version, line=LINE, segment=node, as_of=day, challenger={"mae": error}, naive={"mae": 100.0}
-        )
-        known = {made.version: made.challenger for made in self.ledger.evaluations(LINE)}
-        incumbent = known[against] if against else {}
-        self.ledger.record_evaluation(replace(measured, incumbent=incumbent, incumbent_version=against))
-        return version
+    def evaluate(self, week: int, errors: Mapping[str, float], name: str = "") -> None:
+        """Register challengers of a week, by node with their mean error, and measure them as the evaluation does.
+
+        name: of the version, instead of node-week.
+        """
+        day, span = FIRST + week * WEEK, timeline(self.declared, FIRST + week * WEEK)
+        for node, error in errors.items():
+            version = name or f"{node}-{week}"
+            self.errors[version] = error
+            self.ledger.register(a_version(version, line=LINE, segment=node, as_of=day, task="regression"))
+        held = held_before(self.ledger, LINE, day, errors)
+        challengers = {made.segment: made.version for made in self.ledger.versions(LINE, as_of=day)}
+        rows = pa.table({"label": [1.0, 2.0]})
+        for met in walk(self.declared, "mae", list(errors), held, challengers, lambda _: rows, self.model):
+            for record in met.records(LINE, span, "mae"):
+                self.ledger.record_evaluation(record)
+
+    def model(self, version: str) -> Any:
+        """A model that is wrong by as much as the version is said to be."""
+        return SimpleNamespace(predict=lambda rows: rows["label"].to_numpy() + self.errors[version], naive=100.0)
 
     def decide(self, week: int, nodes: Sequence[str] = ("global",)) -> dg.ExecuteInProcessResult:
         """Materialise the champions as of a week, as a training's last step does."""
@@ -72,7 +83,7 @@ class World:
         )
 
     def train(self, node: str, week: int, error: float) -> None:
-        self.evaluate(node, week, error)
+        self.evaluate(week, {node: error})
         assert self.decide(week, [node]).success
 
     def score(self, until: dt.date) -> None:
@@ -142,7 +153,7 @@ def test_a_version_is_named_by_the_beginning_of_its_id_and_must_be_the_nodes_own
     world.train("global", 0, 9.0)
     world.train("FR", 0, 8.0)
     world.train("global", 1, 7.0)
-    world.evaluate("global", 2, 6.0, "odd")
+    world.evaluate(2, {"global": 6.0}, "odd")
     for to, told in (("FR-0", "no version 'FR-0'; its newest: odd, global-1"), ("global-", "more than one version")):
         with pytest.raises(RollbackRefused, match=told):
             world.back(to=to)
@@ -169,36 +180,35 @@ def test_running_the_day_of_a_version_taken_back_again_keeps_the_one_before_and_
 def test_what_was_measured_against_a_champion_taken_back_since_decides_nothing_and_the_run_says_so(
     world: World,
 ) -> None:
-    for node in ("FR", "global"):
-        world.train(node, 0, 9.0)
+    world.train("global", 0, 9.5)
+    world.train("FR", 0, 9.0)
     world.train("FR", 1, 8.0)
-    world.evaluate("FR", 2, 5.0)
-    world.evaluate("FR/Lyon", 2, 5.0, against=None)
-    world.evaluate("global", 2, 5.0)
+    world.evaluate(2, {"global": 5.0, "FR": 4.0, "FR/Lyon": 4.0})
     world.back("FR")
     before = {node: world.champion(node) for node in ("FR", "global")}
     result = world.decide(2, ["global", "FR"])
     (failed,) = result.get_step_failure_events()
     assert failed.step_failure_data.user_failure_data is not None
     told = str(failed.step_failure_data.user_failure_data.description)
-    assert "FR-2 for 'FR' was measured against FR-1, but FR-0 answers now" in told and "evaluate" in told
+    assert "FR-2 for 'FR' was not measured against FR-0, its champion by now" in told and "evaluate" in told
     assert world.champion("FR") == before["FR"] == "FR-0"
     assert world.champion("global") == "global-2", "the others are decided on"
-    world.evaluate("FR", 2, 5.0)
+    world.evaluate(2, {"FR": 4.0})
     assert world.decide(2, ["FR"]).success
     assert world.champion("FR") == "FR-2"
 
 
 def test_a_training_killed_between_two_nodes_is_finished_by_running_it_again(world: World) -> None:
-    for node in ("global", "FR"):
-        world.train(node, 0, 9.0)
-        world.evaluate(node, 1, 8.0)
+    challengers = {"global": 8.0, "FR": 7.0}
+    world.train("global", 0, 9.5)
+    world.train("FR", 0, 9.0)
+    world.evaluate(1, challengers)
+    measured = len(world.ledger.evaluations(LINE))
     assert world.decide(1, ["global"]).success
-    for node in ("global", "FR"):
-        world.evaluate(node, 1, 8.0)
+    world.evaluate(1, challengers)
     assert world.decide(1, ["global", "FR"]).success
     assert (world.champion("global"), world.champion("FR")) == ("global-1", "FR-1")
-    assert len(world.ledger.decisions(LINE)) == 4 and len(world.ledger.evaluations(LINE)) == 4
+    assert len(world.ledger.decisions(LINE)) == 4 and len(world.ledger.evaluations(LINE)) == measured
 
 
 def test_the_table_of_champions_tells_who_made_each_and_since_when(world: World) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.declarations.line import Line
-from factory_assets.training.fitting import Fitted, NotTrained, fit_node, fit_nodes, rows_within
+from factory_assets.training.fitting import Fitted, NotTrained, fit_node, rows_within
 
 FEATURES = ["x", "z"]
 
@@ -53,6 +53,15 @@ def test_a_node_with_too_few_rows_is_not_trained_and_says_how_many_it_lacks(rows
     assert isinstance(outcome, NotTrained) and "200 needed" in outcome.reason
 
 
+def test_a_node_with_too_few_positives_is_not_trained(rows: pa.Table) -> None:
+    label = pa.array([1.0] * 30 + [0.0] * (rows.num_rows - 30))
+    few = rows.set_column(rows.column_names.index("label"), "label", label)
+    fields = {"task": "binary", "candidates": {"logistic": {"estimator": "logistic_regression"}}}
+    for needed, expected in ((30, Fitted), (31, NotTrained)):
+        line = a_line(**fields, segments={"levels": ["country"], "min_rows": 200, "min_positives": needed})
+        assert isinstance(fit_node(line, few, FEATURES, "global", "average_precision"), expected)
+
+
 def test_of_the_candidates_the_better_one_on_the_newest_days_is_fitted(rows: pa.Table) -> None:
     outcome = fit_node(a_line(), rows, FEATURES, "global", "mae")
     assert isinstance(outcome, Fitted)
@@ -66,15 +75,6 @@ def test_one_class_alone_is_nothing_to_learn_from(rows: pa.Table) -> None:
     ones = rows.set_column(rows.column_names.index("label"), "label", pa.array(np.ones(rows.num_rows)))
     outcome = fit_node(line, ones, FEATURES, "global", "average_precision")
     assert isinstance(outcome, NotTrained) and "nothing to tell apart" in outcome.reason
-
-
-def test_models_are_equal_byte_for_byte_alone_or_side_by_side(rows: pa.Table) -> None:
-    nodes = ["global", "FR", "FR/Paris", "FR/Lyon"]
-    together = {outcome.node: outcome for outcome in fit_nodes(lambda _: a_line(), rows, FEATURES, nodes, "mae")}
-    for node in nodes:
-        alone, beside = fit_node(a_line(), rows_within(rows, node), FEATURES, node, "mae"), together[node]
-        assert isinstance(alone, Fitted) and isinstance(beside, Fitted)
-        assert alone.model.parts() == beside.model.parts()
 
 
 def curved(rows: pa.Table, bend: float) -> pa.Table:

@@ -130,6 +130,10 @@ class Estimator(ABC):
         """See Model."""
         return dict(self._parts)
 
+    def __reduce__(self) -> tuple[type[Estimator], tuple[dict[str, bytes]]]:
+        """Between the processes of a training, too, a model goes as its parts."""
+        return type(self), (dict(self._parts),)
+
 
 def refuse_unknown(owner: str, params: Mapping[str, Any], allowed: Iterable[str]) -> None:
     """Raise ValueError for parameters that are not allowed, with those that are."""

@@ -1,0 +1,134 @@
+"""Who is measured against whom? The tree is walked down, so that a node meets whoever answers above it by then.
+
+Of a node the challenger, its present champion, the champion that answers above it, and a naive guess say the same rows:
+the node's own in the holdout. What is recorded is a version against whoever would answer in its place: the champion
+against the parent, and the challenger against the better of the two.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.evaluation.gate import Contest, rule, standing
+from factory_assets.features.segments import answering, lineage, parent_of, preorder
+from factory_assets.measures.metrics import score
+from factory_assets.training.released import ReleasedModel
+from factory_assets.training.timeline import Timeline
+from factory_resources.ledger import EvaluationRecord
+
+
+@dataclass(frozen=True)
+class Met:
+    """Who met on a node's rows.
+
+    above: the node whose champion answers above this one; None if nobody does.
+    versions: challenger, champion and parent -> their version, without those that do not exist.
+    predictions: the same names, and naive, -> shape (n,); empty where there is nobody to measure.
+    """
+
+    node: str
+    above: str | None
+    versions: Mapping[str, str]
+    y: np.ndarray
+    predictions: Mapping[str, np.ndarray]
+    metrics: Mapping[str, Mapping[str, float]]
+
+    @property
+    def contest(self) -> Contest:
+        sides = {side: self.metrics.get(side, None) for side in ("parent", *OWN)}
+        return Contest(naive=self.metrics.get("naive", {}), **sides)
+
+    def records(self, line: str, span: Timeline, metric: str) -> list[EvaluationRecord]:
+        """One for the champion, one for the challenger, as far as they exist."""
+        left = "champion" if standing(metric, self.contest, self.above).verdict == "keep" else "parent"
+        rivals = {"champion": "parent", "challenger": left}
+        return [
+            EvaluationRecord(
+                line=line,
+                segment=self.node,
+                version=self.versions[side],
+                as_of=span.as_of,
+                holdout_from=span.holdout_from,
+                holdout_to=span.holdout_to,
+                rows=len(self.y),
+                challenger=dict(self.metrics[side]),
+                incumbent=dict(self.metrics.get(rivals[side], {})),
+                incumbent_version=self.versions.get(rivals[side]),
+                naive=dict(self.metrics["naive"]),
+            )
+            for side in OWN
+            if side in self.metrics
+        ]
+
+
+#: The versions that a node has itself.
+OWN = ("champion", "challenger")
+
+
+def walk(
+    declared: DeclaredLine,
+    metric: str,
+    nodes: Collection[str],
+    held: Mapping[str, str],
+    challengers: Mapping[str, str],
+    rows_of: Callable[[str], pa.Table],
+    load: Callable[[str], ReleasedModel],
+) -> Iterator[Met]:
+    """The meetings of the nodes, parents before children, each after the rulings on the nodes above it.
+
+    held: node -> the version that it holds before its ruling, for all nodes of the line. challengers: node -> version.
+    """
+    after, models = dict(held), dict[str, ReleasedModel]()
+    for node in preorder(nodes):
+        parent = parent_of(node)
+        above = answering(parent, after) if parent else None
+        known = {"challenger": challengers.get(node), "champion": held.get(node), "parent": above and after[above]}
+        versions = {side: version for side, version in known.items() if version}
+        # A model is needed while the walk is below its node: never more of them than the tree is deep.
+        needed = {*versions.values(), *(after[each] for each in lineage(node) if each in after)}
+        models = {version: model for version, model in models.items() if version in needed}
+        if any(side in versions for side in OWN):
+            models |= {version: load(version) for version in set(versions.values()) - set(models)}
+        met = _meet(declared.line.task, node, above, versions, rows_of, models)
+        ruling = rule(metric, declared.line.gate.floor, met.contest, above)
+        if ruling.verdict == "promote":
+            after[node] = versions["challenger"]
+        elif ruling.verdict == "fallback":
+            after.pop(node, None)
+        yield met
+
+
+def _meet(
+    task: str,
+    node: str,
+    above: str | None,
+    versions: Mapping[str, str],
+    rows_of: Callable[[str], pa.Table],
+    models: Mapping[str, ReleasedModel],
+) -> Met:
+    own = next((versions[side] for side in reversed(OWN) if side in versions), None)
+    if own is None:
+        return Met(node, above, versions, np.empty(0), {}, {})
+    rows = rows_of(node)
+    y = rows["label"].to_numpy()
+    said = {side: models[version].predict(rows) for side, version in versions.items()}
+    said["naive"] = np.full(len(y), models[own].naive)
+    return Met(node, above, versions, y, said, {side: score(task, y, values) for side, values in said.items()})
+
+
+def recorded(own: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:
+    """The contest that these records of a node are of: its champion's evaluation, and its challenger's."""
+    first = own or challenger
+    if first is None:
+        return Contest({}, None, None, None)
+    # Without a champion the challenger was measured against the parent.
+    parent = first.incumbent if first.incumbent_version else None
+    return Contest(
+        naive=(challenger or first).naive,
+        parent=parent,
+        champion=own.challenger if own else None,
+        challenger=challenger.challenger if challenger else None,
+    )

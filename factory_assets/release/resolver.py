@@ -1,0 +1,97 @@
+"""Who answers for each node, with which version, since when and why? One row a node, of a day."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.features.segments import answering, lineage, preorder
+from factory_assets.measures.metrics import improvement
+from factory_assets.training.timeline import timeline
+from factory_resources.ledger import Decision
+
+#: answers, version: who answers for the node, and with what; reason: the last decision about the node.
+#: since: the first day on which this version answered for it. last_seen: the last day with a row of the node.
+#: stale: said of a node that no training can see any more. rows: of the holdout, on which these were measured: value (of who
+#: answers), own (of the node's own model: the one that answers, or else the challenger that was refused), parent and naive.
+#: gain: by how much own is better than parent.
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("node", "answers", "version", "candidate", "reason")),
+        ("since", pa.date32()),
+        ("last_seen", pa.date32()),
+        ("stale", pa.string()),
+        ("rows", pa.int64()),
+        ("metric", pa.string()),
+        *((name, pa.float64()) for name in ("value", "own", "parent", "gain", "naive")),
+        ("ds", pa.date32()),
+    ]
+)
+DAY = dt.timedelta(days=1)
+
+
+def resolve(
+    declared: DeclaredLine,
+    metric: str,
+    day: dt.date,
+    nodes: Sequence[str],
+    decisions: Mapping[str, Decision],
+    changed: Mapping[str, dt.date],
+    last_seen: Mapping[str, dt.date],
+    candidates: Mapping[str, str],
+) -> pa.Table:
+    """The nodes as they stand at the close of a day, every node before its subtree.
+
+    decisions: node -> its last decision. changed: node -> as of when its own champion last changed.
+    last_seen: segment key -> the last day that has it. candidates: version -> the candidate that it is.
+    """
+    champions = {node: str(decision.champion) for node, decision in decisions.items() if decision.champion}
+    seen: dict[str, dt.date] = {}
+    for key, newest in last_seen.items():
+        for node in lineage(key):
+            seen[node] = max(newest, seen.get(node, newest))
+    trained_from = timeline(declared, day).train_from
+    rows = []
+    for node in preorder(nodes):
+        answers, decision = answering(node, champions), decisions.get(node)
+        above = lineage(node)
+        asked = above if answers is None else above[: above.index(answers) + 1]
+        turns = [changed[each] + DAY for each in asked if each in changed]
+        last = seen.get(node)
+        rows.append(
+            {
+                "node": node,
+                "answers": answers,
+                "version": champions[answers] if answers else None,
+                "candidate": candidates.get(champions[answers]) if answers else None,
+                "reason": decision.reason if decision else "not decided yet",
+                "since": max(turns) if turns else None,
+                "last_seen": last,
+                "stale": f"last seen {last}" if last and last < trained_from else None,
+                "metric": metric,
+                "ds": day,
+                **_measured(metric, decision),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _measured(metric: str, decision: Decision | None) -> dict[str, Any]:
+    """What the decision's evidence has of the metric."""
+    if decision is None or not decision.evidence:
+        return {}
+    evidence = decision.evidence
+    found = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
+    own = found["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
+    side = {"promote": "challenger", "keep": "champion", "fallback": "parent"}.get(decision.verdict, "")
+    gain = None if own is None or found["parent"] is None else improvement(metric, own, found["parent"])
+    return {
+        "rows": evidence.get("rows"),
+        "value": found.get(side),
+        "own": own,
+        "parent": found["parent"],
+        "gain": gain,
+        "naive": found["naive"],
+    }

@@ -1,0 +1,137 @@
+"""How are hundreds of nodes trained at once? Workers side by side, fed a little ahead of what is taken from them.
+
+Threads serve LightGBM, which lets go of Python's lock while it fits; processes serve what holds it. They are spawned:
+a fork after OpenMP was used can hang. Which of the two, and how many, changes nothing in the models.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import pyarrow as pa
+
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.line import Line
+from factory_assets.training.dataset import Subtrees
+from factory_assets.training.fitting import Failed, Fitted, Outcome, fit_node
+from factory_assets.training.released import Release, release
+from factory_assets.training.timeline import Timeline
+from factory_resources.archive_folder import ArchiveFolder
+
+#: Nodes handed out to each worker, the one that it is at included: what bounds the rows and models held at a time.
+AHEAD = 2
+#: Seconds between two words on how far it got.
+TELL_EVERY = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the nodes of a training have in common. archive: root of the archive that their models go to."""
+
+    declared: DeclaredLine
+    metric: str
+    span: Timeline
+    archive: str
+
+    def train(self, task: "Task", rows: pa.Table, recent: pa.Table) -> tuple[Outcome, Release | None]:
+        """The node's outcome and, where it is a model, what became of it in the archive.
+
+        rows: the node's training rows. recent: its rows after the training window.
+        An error is the node's outcome, except where the next node would meet it too: no room on the disk, no memory.
+        """
+        declared, node = self.declared, task.node
+        try:
+            outcome = fit_node(task.line, rows, declared.features, node, self.metric)
+            if not isinstance(outcome, Fitted):
+                return outcome, None
+            archive = ArchiveFolder(self.archive)
+            return outcome, release(archive, declared, self.span, outcome, rows, recent, task.answered)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            return Failed(node, rows.num_rows, f"{type(error).__name__}: {error}"), None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A node to train. line: with the parameters that were found for it. answered: who answered for it and above it before."""
+
+    node: str
+    line: Line
+    answered: Mapping[str, str]
+
+
+def train_nodes(
+    job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task]
+) -> Iterator[tuple[Outcome, Release | None]]:
+    """The nodes' outcomes, each as soon as it is there; what is held at a time does not grow with the nodes."""
+    train = job.declared.line.train
+    workers = train.workers or os.cpu_count() or 1
+    left, running = iter(tasks), set[Future[tuple[Outcome, Release | None]]]()
+    pool: Executor
+    if train.pool == "processes":
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        hand_out = _to_process(pool, job, rows, recent)
+    else:
+        pool = ThreadPoolExecutor(workers)
+        hand_out = _to_thread(pool, job, rows, recent)
+    try:
+        while True:
+            while len(running) < AHEAD * workers and (task := next(left, None)) is not None:
+                running.add(hand_out(task))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            while done:
+                # Taken out before it is given away: the next node's rows come while this one is looked at.
+                yield done.pop().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+HandOut = Callable[[Task], "Future[tuple[Outcome, Release | None]]"]
+
+
+def _to_thread(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
+    def train(task: Task) -> tuple[Outcome, Release | None]:
+        return job.train(task, rows.rows(task.node), recent.rows(task.node))
+
+    return lambda task: pool.submit(train, task)
+
+
+def _to_process(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
+    return lambda task: pool.submit(_apart, job, task, _packed(rows.rows(task.node)), _packed(recent.rows(task.node)))
+
+
+def _apart(job: Job, task: Task, rows: pa.Buffer, recent: pa.Buffer) -> tuple[Outcome, Release | None]:
+    """In a worker process: the rows of one node come as Arrow's own bytes."""
+    return job.train(task, *(pa.ipc.open_stream(packed).read_all() for packed in (rows, recent)))
+
+
+def _packed(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+class Pace:
+    """How far is it, how fast and how long yet? Told at most every few seconds."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic):
+        self._total, self._clock, self._done = total, clock, 0
+        self._started = self._told = clock()
+
+    def one_more(self) -> str | None:
+        """Count a node; what is to be told, if it is time to."""
+        self._done += 1
+        now = self._clock()
+        if now - self._told < TELL_EVERY:
+            return None
+        self._told = now
+        rate = self._done / (now - self._started)
+        left = round((self._total - self._done) / rate)
+        return f"{self._done} of {self._total} nodes, {60 * rate:.0f} a minute, {left // 60} min {left % 60} s left"

@@ -1,0 +1,148 @@
+"""Are hundreds of nodes trained together as each would be alone, and does one that fails stay alone with it?"""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from factory_assets.declarations.catalogue import Catalogue
+from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.declared import DeclaredStream
+from factory_assets.declarations.line import Line
+from factory_assets.declarations.stream import Stream
+from factory_assets.training import estimators
+from factory_assets.training.dataset import Subtrees
+from factory_assets.training.estimators import gradient_boosting
+from factory_assets.training.fitting import Failed, NotTrained, rows_within
+from factory_assets.training.pool import AHEAD, TELL_EVERY, Job, Pace, Task, train_nodes
+from factory_assets.training.timeline import Timeline
+from tests.training.test_fitting import FEATURES, a_line
+
+LEAVES = ("FR/Paris", "FR/Lyon", "FR/Lyons", "FR-2/Lyon", "DE/Berlin", "global")
+NODES = ("global", "FR", "FR/Paris", "FR/Lyon", "FR/Lyons", "DE", "DE/Berlin")
+START = dt.date(2026, 1, 1)
+SPAN = Timeline(
+    START + dt.timedelta(34), START, START + dt.timedelta(27), START + dt.timedelta(28), START + dt.timedelta(34)
+)
+
+
+def examples(rows: int, seed: int = 7) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=rows), rng.normal(size=rows)
+    days = [START + dt.timedelta(days=int(day)) for day in np.sort(rng.integers(0, 28, rows))]
+    leaves = rng.choice(LEAVES, rows, p=[0.4, 0.25, 0.15, 0.1, 0.05, 0.05])
+    return pa.table({"ds": days, "segment": leaves, "x": x, "z": z, "label": 3 * x * z + rng.normal(size=rows)})
+
+
+@pytest.fixture(scope="module")
+def rows() -> pa.Table:
+    return examples(2400)
+
+
+def a_job(line: Line, archive: Path) -> Job:
+    owned = {"owner": "team:test", "description": "Events."}
+    columns = {"id": "integer", "at": "timestamp", "x": "double", "z": "double", "y": "double"}
+    columns |= {"country": "string", "city": "string"}
+    source = {"source": {"kind": "parquet", "uri": "nowhere"}, "id": "id", "event_time": "at", "start": START}
+    stream = Stream.model_validate({"name": "events", **owned, **source})
+    contract = Contract.model_validate({"columns": {name: {"type": kind} for name, kind in columns.items()}})
+    catalogue = Catalogue({"events": DeclaredStream(stream, contract)}, {}, {line.name: line})
+    return Job(catalogue.resolve(line), "mae", SPAN, str(archive))
+
+
+def tasks(job: Job, nodes: Sequence[str] = NODES) -> list[Task]:
+    return [Task(node, job.declared.line, {}) for node in nodes]
+
+
+def versions(archive: Path, rows: pa.Table, **train: object) -> Mapping[str, str | None]:
+    """Node -> version, trained with these settings of `train`."""
+    job = a_job(a_line(train={"window": "28d", "holdout": "7d", **train}), archive)
+    found = train_nodes(job, Subtrees(rows), Subtrees(rows.slice(0, 300)), tasks(job))
+    return {outcome.node: released.version if released else None for outcome, released in found}
+
+
+def test_a_nodes_rows_are_those_that_a_look_through_the_whole_table_finds(rows: pa.Table) -> None:
+    subtrees = Subtrees(rows)
+    for node in (*NODES, *LEAVES, "FR/L", "FR/Lyonss", "IT", "FR-2"):
+        assert subtrees.rows(node).equals(rows_within(rows, node)), node
+    assert Subtrees(rows.slice(0, 0)).rows("FR").num_rows == 0
+
+
+def test_versions_do_not_depend_on_workers_or_on_what_they_are(tmp_path: Path, rows: pa.Table) -> None:
+    alone = versions(tmp_path, rows, workers=1)
+    assert sum(version is not None for version in alone.values()) == 5, "Germany has too few rows"
+    assert versions(tmp_path, rows, workers=2) == alone
+    assert versions(tmp_path, rows, workers=1, pool="processes") == alone
+
+
+def test_the_trees_of_a_model_do_not_depend_on_its_threads(rows: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.column_stack([rows[name].to_numpy() for name in FEATURES])
+    made = []
+    for threads in (1, 2):
+        monkeypatch.setitem(gradient_boosting.FIXED, "num_threads", threads)
+        params = {"num_boost_round": 20, "bagging_fraction": 0.5, "bagging_freq": 1}
+        y = rows["label"].to_numpy()
+        model = estimators.fit("lightgbm", x, y, task="regression", categorical=[], params=params, seed=7)
+        made.append(model.parts()["model.txt"].replace(f"[num_threads: {threads}]".encode(), b""))
+    assert made[0] == made[1]
+
+
+def test_a_node_that_fails_is_told_and_the_others_are_trained(
+    tmp_path: Path, rows: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = estimators.train
+
+    def train_unless_lyon(estimator: str, x: np.ndarray, y: np.ndarray, **settings: object) -> object:
+        if len(y) == rows_within(rows, "FR/Lyon").num_rows:
+            raise FloatingPointError("no convergence")
+        return train(estimator, x, y, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(estimators, "train", train_unless_lyon)
+    job = a_job(a_line(), tmp_path)
+    found = train_nodes(job, Subtrees(rows), Subtrees(rows), tasks(job))
+    outcomes = {outcome.node: (outcome, released) for outcome, released in found}
+    failed, version = outcomes.pop("FR/Lyon")
+    assert isinstance(failed, Failed) and failed.reason == "FloatingPointError: no convergence" and version is None
+    assert all(version for outcome, version in outcomes.values() if not isinstance(outcome, NotTrained))
+
+
+def test_what_every_node_would_meet_ends_the_training(tmp_path: Path, rows: pa.Table) -> None:
+    full = tmp_path / "archive"
+    full.write_text("a file, where a folder is needed")
+    job = a_job(a_line(), full)
+    with pytest.raises(OSError, match="archive"):
+        list(train_nodes(job, Subtrees(rows), Subtrees(rows), tasks(job)))
+
+
+def test_rows_and_models_held_at_a_time_do_not_grow_with_the_nodes(tmp_path: Path, rows: pa.Table) -> None:
+    held, most = set[str](), 0
+
+    class Counted(Subtrees):
+        def rows(self, node: str) -> pa.Table:
+            nonlocal most
+            held.add(node)
+            most = max(most, len(held))
+            return super().rows(node)
+
+    line: Line = a_line(
+        train={"window": "28d", "holdout": "7d", "workers": 1}, candidates={"ridge": {"estimator": "ridge"}}
+    )
+    many = [f"FR/Lyon/{number}" for number in range(40)]
+    job = a_job(line, tmp_path)
+    for outcome, _ in train_nodes(job, Counted(rows), Subtrees(rows), tasks(job, many)):
+        held.remove(outcome.node)
+    assert 1 <= most <= AHEAD + 1
+
+
+def test_the_pace_tells_rate_and_time_left_and_not_too_often() -> None:
+    now = [0.0]
+    pace = Pace(400, clock=lambda: now[0])
+    told = []
+    for _ in range(40):
+        now[0] += 0.3 * TELL_EVERY / 3
+        told.append(pace.one_more())
+    assert told[9] == "10 of 400 nodes, 60 a minute, 6 min 30 s left"
+    assert sum(word is not None for word in told) == 4
