@@ -149,7 +149,12 @@ def test_hundreds_of_segments_are_considered_and_each_has_somebody_to_answer(win
     answers = {row[0]: row[1] for row in rows}
     assert len(answers) >= 200
     own = {node for node, who in answers.items() if who == "itself"}
-    assert "global" in own and 5 < len(own) < len(answers) / 2
+    outcomes = table(winter, "arrival_delay/model").to_pylist()
+    trained = {row["node"] for row in outcomes if row["status"] == "trained"}
+    assert "global" in own and 5 < len(trained) < len(answers) / 2 and own <= trained
+    board = {row["node"]: row for row in table(winter, "arrival_delay/leaderboard").to_pylist()}
+    for node in trained - own:
+        assert "no better than" in board[node]["reason"], "few days of winter: none of them beats what is above it"
     for node, who in answers.items():
         assert who == "itself" or who in own & set(lineage(node)), node
 

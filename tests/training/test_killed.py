@@ -73,7 +73,9 @@ def state(folder: Path) -> object:
     return registered(folder), decided, tables, archived
 
 
-@pytest.mark.parametrize("cities", [30, pytest.param(390, marks=pytest.mark.slow)])
+# That a killed line ends as a clean one is tested in every run (tests/line); this is about one training of many nodes.
+@pytest.mark.slow
+@pytest.mark.parametrize("cities", [30, 390])
 def test_a_killed_training_is_finished_by_the_next_as_if_nothing_had_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cities: int
 ) -> None:
