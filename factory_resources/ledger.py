@@ -142,11 +142,6 @@ class Ledger(Database):
         with self._open().connect() as connection:
             return dict(connection.execute(query).tuples().all())
 
-    def latest_version(self, line: str, segment: str, as_of: dt.date) -> VersionRecord | None:
-        """The version registered last for exactly this day; an earlier day's version is never the answer."""
-        query = _of(VERSIONS, line, segment).where(VERSIONS.c.as_of == as_of).order_by(VERSIONS.c.id.desc())
-        return next(iter(self._read(VersionRecord, query.limit(1))), None)
-
     def record_evaluation(self, evaluation: EvaluationRecord) -> None:
         """Record an evaluation; nothing is written if it repeats the last one of its version as of the same day.
 
@@ -161,11 +156,6 @@ class Ledger(Database):
             before = connection.execute(last.order_by(c.id.desc()).limit(1)).mappings().first()
             if before is None or any(before[name] != value for name, value in row.items()):
                 connection.execute(sa.insert(EVALUATIONS).values(row))
-
-    def evaluation(self, line: str, segment: str, version: str) -> EvaluationRecord | None:
-        """The last evaluation of a version."""
-        query = _of(EVALUATIONS, line, segment).where(EVALUATIONS.c.version == version)
-        return next(iter(self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id.desc()).limit(1))), None)
 
     def evaluations(self, line: str, as_of: dt.date | None = None) -> list[EvaluationRecord]:
         """Every evaluation of a line, or those of one day, oldest first."""

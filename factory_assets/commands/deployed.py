@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from factory_assets.automation.catchup import Deployment
     from factory_assets.declarations.catalogue import Catalogue
 
@@ -42,3 +44,14 @@ def deployed() -> Iterator["Deployment"]:
     held = resources()
     with dg.DagsterInstance.get() as instance:
         yield Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"])
+
+
+def observe(observation: "dg.AssetObservation") -> None:
+    """Show on an asset's page what was done to it outside of any run."""
+    import dagster as dg
+
+    from factory_assets.deployment import prepare_home
+
+    prepare_home()
+    with dg.DagsterInstance.get() as instance:
+        instance.report_runless_asset_event(observation)

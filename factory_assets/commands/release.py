@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from factory_assets.commands.deployed import observe
 from factory_assets.commands.names import unknown, you
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ def rollback(
     Days that were scored keep their predictions. The version taken back is not promoted again, the next challenger is
     judged against the one that answers now.
     """
-    import dagster as dg
-
-    from factory_assets.deployment import prepare_home, resources
+    from factory_assets.deployment import resources
     from factory_assets.release.jobs import observation
     from factory_assets.release.rollback import RollbackRefused, roll_back
     from factory_resources.decisions import ChampionChanged
@@ -82,9 +81,7 @@ def rollback(
     told = f"{line} {segment}: {last.champion or 'an ancestor'} answers instead of {last.version}"
     told += f" for the days after {made[0].as_of}, by {by}: {why}"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
-    prepare_home()
-    with dg.DagsterInstance.get() as instance:
-        instance.report_runless_asset_event(observation(made))
+    observe(observation(made))
 
 
 def _ledger_with(line: str) -> "Ledger":
