@@ -8,7 +8,7 @@ decided at that moment. Nothing is ever changed; what was wrong is decided anew.
 import datetime as dt
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -67,7 +67,11 @@ class VersionRecord:
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout."""
+    """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout.
+
+    certainty: how sure it is that the challenger is the better of the two, from 0 to 1, by metric; without a metric for
+    which the rows cannot say.
+    """
 
     line: str
     segment: str
@@ -80,17 +84,18 @@ class EvaluationRecord:
     incumbent: Metrics
     incumbent_version: str | None
     naive: Metrics
+    certainty: Metrics = field(default_factory=dict)
 
 
 Record = VersionRecord | EvaluationRecord | Decision
 R = TypeVar("R", VersionRecord, EvaluationRecord, Decision)
 #: What a version has that was recorded before there were columns for it.
-ADDED: dict[str, Any] = {"metrics": {}, "charts": {}}
+ADDED: dict[str, Any] = {"metrics": {}, "charts": {}, "certainty": {}}
 #: What may be absent: not every line has candidates to choose from, not every node an incumbent, and a holdout of one
 #: class gives no metrics.
 OPTIONAL: dict[type[Record], set[str]] = {
     VersionRecord: {"positives", "validation"},
-    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive"},
+    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive", "certainty"},
     Decision: {"version", "champion", "evidence"},
 }
 

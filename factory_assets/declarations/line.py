@@ -188,6 +188,13 @@ class Gate(Declared):
         "poisson_deviance, mae or rmse; quantile: pinball. First of each if absent.",
     )
     floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
+    certainty: float = Field(
+        0.95,
+        ge=0.5,
+        lt=1,
+        description="How sure it must be, by the days of the holdout, that whoever takes over is better than who answers now. 0.5 "
+        "asks for a better value and nothing more.",
+    )
 
 
 class Retrain(Declared):

@@ -143,7 +143,8 @@ def _require_measured(met: Recorded, held: Mapping[str, str], by_now: Mapping[st
 def _ruling(declared: DeclaredLine, met: Recorded, taken_back: Decision | None, why: str | None) -> Ruling:
     """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
     challenger = None if taken_back else met.challenger
-    ruling = rule(metric_of(declared), declared.line.gate.floor, recorded(met.own, challenger), met.above)
+    metric = metric_of(declared)
+    ruling = rule(metric, declared.line.gate, recorded(metric, met.own, challenger), met.above)
     if taken_back:
         return replace(ruling, reason=f"{ruling.reason}: {in_words(taken_back)}")
     return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
@@ -162,12 +163,14 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorde
     evidence: dict[str, Any] = {}
     measured = met.challenger or met.own
     if measured:
-        contest = recorded(met.own, met.challenger)
+        contest = recorded(metric_of(declared), met.own, met.challenger)
         evidence = {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
         sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
         evidence |= {
             side: metrics for side, metrics in {**sides, "naive": contest.naive}.items() if metrics is not None
         }
+        if contest.certainty:
+            evidence["certainty"] = dict(contest.certainty)
         if met.parent:
             evidence["above"] = {"node": met.above, "version": met.parent}
     after = {"promote": met.version, "keep": held, "fallback": None}[ruling.verdict]
