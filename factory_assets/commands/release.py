@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from factory_assets.commands.deployed import observe
 from factory_assets.commands.names import unknown, you
+from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_resources.ledger import Ledger
 
-console = Console()
 Line = Annotated[str, typer.Argument(help="Name of the line.")]
 Segment = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
 AnySegment = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
@@ -112,5 +111,5 @@ def _time(moment: dt.datetime) -> str:
 def _table(columns: Sequence[str]) -> Table:
     table = Table()
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in ("node", "answers", "as of", "verdict"))
+        table.add_column(name, overflow="fold", no_wrap=name != "why")
     return table

@@ -119,9 +119,11 @@ def judge(
         else f"the naive {naive.get(metric, float('nan')):.4g}"
     )
     told = f"{metric} {value:.4g}, better than {against}"
-    if metric in incumbent and not _sure_enough(gate, sure):
+    if metric not in incumbent:
+        return Ruling("promote", told)
+    if not _sure_enough(gate, sure):
         return Ruling("keep", f"{told}, {_how_sure(gate, sure)}")
-    return Ruling("promote", told)
+    return Ruling("promote", told if sure is None else f"{told} with a certainty of {sure:.2f}")
 
 
 def _sure_enough(gate: Gate, sure: float | None) -> bool:
