@@ -251,7 +251,7 @@ def timed_parts() -> Iterator[Counter[str]]:
         watch(released, "learn_design_effect", "design effects"),
         watch(Archive, "store", "archive"),
         watch(Ledger, "register", "ledger"),
-        watch(assets, "labelled", "read"),
+        watch(assets, "training_rows", "read"),
         watch(dg.DagsterInstance, "handle_new_event", "event log"),
     ]
     try:

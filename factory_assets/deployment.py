@@ -30,6 +30,15 @@ from factory_resources.trials import Trials
 PACKAGE = Path(__file__).parent
 #: Name under which declarations outside the package are known to Dagster.
 OUTSIDE = "factory_declarations"
+#: Of a Dagster that has no server: nothing is sent to anybody.
+SETTINGS = """\
+telemetry: {enabled: false}
+nux: {enabled: false}
+event_log_storage:
+  module: factory_resources.event_log
+  class: SqliteEventLog
+  config: {base_dir: {env: DAGSTER_HOME}}
+"""
 
 
 def home() -> Path:
@@ -42,7 +51,7 @@ def prepare_home() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
     if not settings.exists():
-        settings.write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+        settings.write_text(SETTINGS)
     return folder
 
 
