@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from factory_resources.decisions import (
     ANYONE,
+    BY_PEOPLE,
     Decision,
     champion_after,
     check_verdict,
@@ -178,10 +179,10 @@ class Ledger(Database):
         champion: running a day again is no new decision. Deciders of one node wait for each other.
 
         Raises ChampionChanged, saying who is champion now and why, if that is another than `against`, and for the
-        promotion of a version that was rolled back. Raises ValueError for an empty field, an unknown verdict, a
+        promotion or approval of a version that was rolled back. Raises ValueError for an empty field, an unknown verdict, a
         promotion whose version is not its champion, or a version that is not registered.
         """
-        check_verdict(decision, "promote", "keep", "fallback")
+        check_verdict(decision, "promote", "keep", "fallback", "approve")
         row, day, version = _row(decision), decision.as_of, decision.version
         with writing(self._open(), decision.line, decision.segment) as connection:
             made = _history(connection, decision.line, decision.segment)
@@ -191,7 +192,7 @@ class Ledger(Database):
             _require_registered(connection, decision.line, version, decision.champion)
             if against != ANYONE:
                 require_champion(against, newest([other for other in made if found_by(version, day, other)]), decision)
-            if decision.verdict == "promote":
+            if decision.verdict in ("promote", "approve"):
                 require_not_withdrawn(decision, [other for other in made if other.as_of <= day])
             _append(connection, [row], len(made))
         return True
@@ -283,7 +284,7 @@ class Ledger(Database):
 
     def trained_as_of(self, line: str) -> list[dt.date]:
         """The days as of which a training was decided on, ascending."""
-        return self._days(line, DECISIONS.c.verdict != "rollback")
+        return self._days(line, DECISIONS.c.verdict.not_in(BY_PEOPLE))
 
     def decided_as_of(self, line: str) -> list[dt.date]:
         """The days as of which anything was decided, rollbacks as well, ascending: champions change only after them."""

@@ -21,7 +21,7 @@ UNHEARD: dict[str, Any] = {"label": {"freshness"}}
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
     "segments": {"max_nodes", "max_failed"},
     "train": {"workers", "pool"},
-    "gate": {"floor", "certainty"},
+    "gate": {"floor", "certainty", "approval"},
     "monitor": {"false_alarm_rate"},
 }
 #: What a declaration has to say and the meaning does not depend on.

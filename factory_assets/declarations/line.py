@@ -195,6 +195,9 @@ class Gate(Declared):
         description="How sure it must be, by the days of the holdout, that whoever takes over is better than who answers now. 0.5 "
         "asks for a better value and nothing more.",
     )
+    approval: bool = Field(
+        False, description="Whether a challenger that passes becomes champion only once somebody approves it."
+    )
 
 
 class Retrain(Declared):

@@ -21,10 +21,14 @@ Verdict = Literal["promote", "keep", "fallback"]
 
 @dataclass(frozen=True)
 class Ruling:
-    """promote: the challenger becomes champion. keep: the node's champion goes on. fallback: the node above answers."""
+    """promote: the challenger becomes champion. keep: the node's champion goes on. fallback: the node above answers.
+
+    waits: the challenger passed, and waits for somebody to approve it.
+    """
 
     verdict: Verdict
     reason: str
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,11 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling
         incumbent, name = contest.champion, "the champion"
     sure = contest.certainty.get("challenger")
     ruling = judge(metric, gate, contest.challenger, incumbent or {}, contest.naive, name if incumbent else None, sure)
-    if ruling.verdict == "promote":
+    passed = ruling.verdict == "promote"
+    if passed and not gate.approval:
         return ruling
-    return Ruling(otherwise.verdict, "; ".join(filter(None, (ruling.reason, otherwise.reason))))
+    told = f"{ruling.reason}; waits for approval" if passed else ruling.reason
+    return Ruling(otherwise.verdict, "; ".join(filter(None, (told, otherwise.reason))), waits=passed)
 
 
 def judge(

@@ -17,6 +17,7 @@ from factory_assets.features.examples import keys_seen
 from factory_assets.features.segments import ROOT, answering, parent_of, preorder
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
+from factory_assets.release.approval import WAITS, waiting
 from factory_assets.release.resolver import SCHEMA, resolve
 from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
 from factory_resources.decisions import ChampionChanged, Decision, in_words
@@ -169,6 +170,8 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorde
         evidence |= {
             side: metrics for side, metrics in {**sides, "naive": contest.naive}.items() if metrics is not None
         }
+        if ruling.waits:
+            evidence[WAITS] = True
         if contest.certainty:
             evidence["certainty"] = dict(contest.certainty)
         if met.parent:
@@ -217,13 +220,14 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         )  # fmt: skip
         written = lake.replace(f"{line.name}/leaderboard", table, [day])
         return dg.MaterializeResult(
-            metadata=_shown(declared, table), data_version=dg.DataVersion(written.days[day].hash)
+            metadata=_shown(declared, table, len(waiting(ledger, line.name))),
+            data_version=dg.DataVersion(written.days[day].hash),
         )
 
     return leaderboard
 
 
-def _shown(declared: DeclaredLine, table: pa.Table) -> dict[str, Any]:
+def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any]:
     rows, metric = table.to_pylist(), metric_of(declared)
     answered = [row for row in rows if row["answers"]]
     own = [row for row in answered if row["answers"] == row["node"]]
@@ -238,6 +242,7 @@ def _shown(declared: DeclaredLine, table: pa.Table) -> dict[str, Any]:
         "nodes": len(rows),
         "with_a_model_of_their_own": len(own),
         "without_an_answer": len(rows) - len(answered),
+        "waiting_for_approval": waits,
         "stale": sum(row["stale"] is not None for row in rows),
         "resolver": dg.MetadataValue.table(_records(rows, resolver)),
         "league": dg.MetadataValue.table(_records(best, league)),

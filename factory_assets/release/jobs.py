@@ -1,4 +1,4 @@
-"""What can be launched of a release in Dagster's UI: taking a champion back, and making a released version again."""
+"""What can be launched of a release in Dagster's UI: approving a challenger, taking a champion back, making a version again."""
 
 import random
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
+from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import rebuild
 from factory_assets.release.rollback import RollbackRefused, roll_back
 from factory_resources.archive import Archive
@@ -33,7 +34,7 @@ class Rollback(dg.Config):
 
 
 def observation(made: Sequence[Decision]) -> dg.AssetObservation:
-    """A rollback as it shows on the page of the line's champions."""
+    """What a person decided as it shows on the page of the line's champions."""
     last = made[-1]
     return dg.AssetObservation(
         dg.AssetKey([last.line, "champion"]),
@@ -41,7 +42,7 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
         description=last.reason,
         metadata={
             "verdict": last.verdict,
-            "taken_back": last.version or "none",
+            "taken_back" if last.verdict == "rollback" else "approved": last.version or "none",
             "champion": last.champion or "an ancestor",
             "reason": last.reason,
             "decided_by": last.decided_by,
@@ -68,6 +69,38 @@ def roll_champion_back(context: dg.OpExecutionContext, config: Rollback, lake: L
 )
 def rollback_job() -> None:
     roll_champion_back()
+
+
+class Approval(dg.Config):
+    """A challenger to be approved."""
+
+    line: str = Field(description="Name of the line.")
+    segment: str = Field(description="The node, such as global or FR/Lyon.")
+    why: str = Field(description="The reason, for those who ask later.")
+    by: str = Field(description="Who approves it.")
+    version: str | None = Field(
+        default=None, description="The version that is meant, by the beginning of its id. Absent: whichever waits."
+    )
+
+
+@dg.op(
+    tags={"kind": "sql"}, description="Appends the approval to the ledger, and notes it on the page of the champions."
+)
+def approve_challenger(context: dg.OpExecutionContext, config: Approval, lake: Lake, ledger: Ledger) -> None:
+    try:
+        made = approve(ledger, lake, config.line, config.segment, config.why, config.by, config.version)
+    except (ApprovalRefused, ChampionChanged) as refused:
+        raise dg.Failure(str(refused), allow_retries=False) from None
+    context.log_event(observation([made]))
+
+
+@dg.job(
+    name="approve",
+    description="Lets a challenger that passed the gate and waits for approval answer for its node, for every day that is "
+    "still to be scored.",
+)
+def approve_job() -> None:
+    approve_challenger()
 
 
 class Rebuild(dg.Config):
@@ -144,4 +177,4 @@ def release_definitions() -> dg.Definitions:
         execution_timezone="UTC",
         description="Every week a random released version is made again and compared with its archive.",
     )
-    return dg.Definitions(jobs=[rollback_job, rebuild_a_release], schedules=[weekly])
+    return dg.Definitions(jobs=[approve_job, rollback_job, rebuild_a_release], schedules=[weekly])
