@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, decay, features, issue, plan, quarantine, rebuild, release, trials
+from factory_assets.commands import contract, decay, features, issue, mirror, plan, quarantine, rebuild, release, trials
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
@@ -27,6 +27,7 @@ app.command()(rebuild.rebuild)
 app.command()(rebuild.vacuum)
 app.command()(trials.trials)
 app.command()(decay.decay)
+app.command()(mirror.mirror)
 console = Console()
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 

@@ -13,7 +13,7 @@ import yaml
 from factory_assets.definitions import defs
 
 REPOSITORY = Path(__file__).parents[1]
-HEAVY = ("great_expectations", "evidently", "sklearn", "lightgbm", "matplotlib", "skops", "pandas", "optuna")
+HEAVY = ("great_expectations", "evidently", "sklearn", "lightgbm", "matplotlib", "skops", "pandas", "optuna", "mlflow")
 LINE = (
     "examples",
     "labels",

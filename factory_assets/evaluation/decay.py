@@ -283,7 +283,7 @@ def _cadence(ages: Sequence[Age], step: int, length: int, share: float) -> tuple
         told.append("no version was judged at a greater age")
     else:
         unsure = ", by too few days to tell that from nothing" if after[0].verdict == "open" else ""
-        told.append(f"at {after[0].first} to {after[0].last} days it loses {_lost(after[0])}{unsure}")
+        told.append(f"at {after[0].first} to {after[0].last} days {_lost(after[0])}{unsure}")
     if not held:
         told.append(f"versions are {step} days apart, so that nothing shorter can be judged")
     return cadence, "; ".join(told)
@@ -294,7 +294,8 @@ def _holds(age: Age, share: float) -> bool:
 
 
 def _lost(age: Age) -> str:
-    return f"{age.loss:.4g}" + (f", {age.loss / age.gain:.0%} of that gain" if age.gain > 0 else "")
+    part = f", {age.loss / age.gain:.0%} of the gain over a naive guess" if age.gain > 0 else ""
+    return f"it loses {age.loss:.4g} against a fresh one{part}"
 
 
 def _harmless(held: Sequence[Age]) -> str:
