@@ -101,7 +101,7 @@ class MlflowMirror(dg.ConfigurableResource):
         try:
             yield
         except MlflowException as error:
-            told = " ".join(str(error).replace(self.uri, self.address).split())
+            told = " ".join(str(_reason(error)).replace(self.uri, self.address).split())
             raise MirrorFailed(f"MLflow at {self.address} was not brought up to date: {told[:500]}") from error
 
 
@@ -234,8 +234,7 @@ def _models(client: "MlflowClient", line: str) -> dict[str, "RegisteredModel"]:
     token = None
     while True:
         page = client.search_registered_models(f"name LIKE '{line}.%'", PAGE, page_token=token)
-        # To LIKE an underscore is any character.
-        found |= {model.name: model for model in page if model.name.startswith(f"{line}.")}
+        found |= {model.name: model for model in page}
         if not (token := page.token):
             return found
 
@@ -246,6 +245,7 @@ def _numbers(client: "MlflowClient", line: str) -> dict[str, str]:
     token = None
     while True:
         page = client.search_model_versions(f"name LIKE '{line}.%'", PAGE, page_token=token)
+        # To LIKE an underscore is any character.
         own = [each for each in page if each.name.startswith(f"{line}.") and VERSION in each.tags]
         found |= {each.tags[VERSION]: str(each.version) for each in own}
         if not (token := page.token):
@@ -289,6 +289,13 @@ def _aliases(
         if models[name].tags.get("factory.decided") != decided:
             client.set_registered_model_tag(name, "factory.decided", decided)
     return moved
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What lies behind an error of the client: of a connection, why there is none."""
+    behind = error.__cause__ or error.__context__
+    retried = behind.args[0] if behind is not None and behind.args else None
+    return getattr(retried, "reason", None) or error
 
 
 def _ms(moment: dt.datetime) -> int:
