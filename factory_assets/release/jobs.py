@@ -158,6 +158,22 @@ def mirror_job() -> None:
     mirror_ledger()
 
 
+@dg.schedule(
+    name="mirror_often",
+    job=mirror_job,
+    cron_schedule=OFTEN,
+    execution_timezone="UTC",
+    description="Every quarter of an hour the MLflow server at FACTORY_MLFLOW is told what is new in the ledger.",
+)
+def mirror_often(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    unfinished = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    running = context.instance.get_run_records(dg.RunsFilter(job_name=mirror_job.name, statuses=unfinished), limit=1)
+    # The first one may take longer than that, and two at once would both write what neither finds there.
+    if running:
+        return dg.SkipReason(f"run {running[0].dagster_run.run_id} is mirroring the ledger now")
+    return dg.RunRequest()
+
+
 def release_definitions() -> dg.Definitions:
     """The jobs, and the schedules of rebuilds and of the mirror, which are off until somebody switches them on."""
     weekly = dg.ScheduleDefinition(
@@ -167,11 +183,4 @@ def release_definitions() -> dg.Definitions:
         execution_timezone="UTC",
         description="Every week a random released version is made again and compared with its archive.",
     )
-    often = dg.ScheduleDefinition(
-        name="mirror_often",
-        job=mirror_job,
-        cron_schedule=OFTEN,
-        execution_timezone="UTC",
-        description="Every quarter of an hour the MLflow server at FACTORY_MLFLOW is told what is new in the ledger.",
-    )
-    return dg.Definitions(jobs=[rollback_job, rebuild_a_release, mirror_job], schedules=[weekly, often])
+    return dg.Definitions(jobs=[rollback_job, rebuild_a_release, mirror_job], schedules=[weekly, mirror_often])

@@ -21,11 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
 from factory_assets.cli import app
-from factory_assets.release.jobs import mirror_job
+from factory_assets.release.jobs import mirror_job, mirror_often
 from factory_resources.ledger import Decision, Ledger
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror, model_name
 from tests.resources.test_ledger import DAY, LINE, NEXT_DAY, a_decision, a_version, an_evaluation
@@ -307,3 +308,11 @@ def test_no_two_nodes_share_a_registered_model() -> None:
     names = [model_name("eta", node) for node in nodes]
     assert len(set(names)) == len(nodes) and names[2] == "eta.FR.Lyon"
     assert not [name for name in names if "/" in name or ":" in name]
+
+
+def test_the_schedule_waits_for_a_mirror_that_is_not_done(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        context = dg.build_schedule_context(instance)
+        assert isinstance(mirror_often(context), dg.RunRequest)
+        run = instance.create_run_for_job(mirror_job, status=dg.DagsterRunStatus.STARTED)
+        assert run.run_id in str(mirror_often(context).skip_message)
