@@ -308,4 +308,4 @@ def _name(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return str(value) if isinstance(value, str | dt.date) else json.dumps(value, default=str)

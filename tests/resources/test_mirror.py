@@ -164,6 +164,7 @@ def test_a_version_is_a_run_and_a_model_version_with_all_that_its_record_says(se
     assert (run.info.status, run.info.run_name) == ("FINISHED", f"global {DAY}")
     assert run.info.start_time == 1527811800123 and run.info.end_time == record.ended_at.timestamp() * 1000
     expected = {"num_leaves": "31", "learning_rate": "0.05", "seed": "7", "estimator": "lightgbm", "rows": "268000"}
+    expected |= {"train_from": "2018-04-20", "features": '["TX_AMOUNT"]'}
     assert expected.items() <= run.data.params.items()
     assert run.data.metrics["validation.average_precision"] == 0.61 == run.data.metrics["holdout.average_precision"]
     assert (
