@@ -139,7 +139,7 @@ DECAY = pa.schema(
 class Replayed(dg.Config):
     """Whose past versions are replayed."""
 
-    nodes: list[str] = Field([ROOT], description="Nodes, such as global or FR/Lyon.")
+    nodes: list[str] = Field([ROOT], min_length=1, description="Nodes, such as global or FR/Lyon.")
     share: float = Field(SHARE, ge=0, description="Of the gain over a naive guess: a smaller loss does not count.")
 
 
