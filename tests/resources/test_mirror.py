@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,10 +126,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(running: Server) -> Server:
-    """A server that knows of nothing yet."""
-    if (running.folder / "used").exists():
-        running.wipe()
-    (running.folder / "used").touch()
+    """A server that knows of nothing yet. To start another takes half a minute, so what it knew of goes out of the way."""
+    client = running.client
+    for model in client.search_registered_models():
+        client.delete_registered_model(model.name)
+    if experiment := client.get_experiment_by_name(LINE):
+        client.rename_experiment(experiment.experiment_id, f"past {uuid.uuid4()}")
     return running
 
 
