@@ -90,7 +90,7 @@ class MlflowMirror(dg.ConfigurableResource):
             from mlflow import MlflowClient
         except ModuleNotFoundError:
             raise MirrorFailed(
-                "MLflow is not installed; install the extra: pip install 'model-factory[mlflow]'"
+                "MLflow's client is not installed; it is the extra `mlflow`, as in: pip install -e '.[mlflow]'"
             ) from None
         return MlflowClient(self.uri, self.uri)
 

@@ -304,7 +304,7 @@ def test_without_the_extra_or_an_address_one_line_says_what_is_missing(
     assert nowhere.exit_code == 1 and nowhere.stderr.count("\n") == 1 and "http://host:5000" in nowhere.stderr
     monkeypatch.setitem(sys.modules, "mlflow", None)
     without = CliRunner().invoke(app, ["mirror", "--to", "http://127.0.0.1:1"])
-    assert without.exit_code == 1 and without.stderr.count("\n") == 1 and "model-factory[mlflow]" in without.stderr
+    assert without.exit_code == 1 and without.stderr.count("\n") == 1 and "pip install -e '.[mlflow]'" in without.stderr
 
 
 def test_no_two_nodes_share_a_registered_model() -> None:
