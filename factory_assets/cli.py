@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, features, issue, plan, quarantine, rebuild, release, trials
+from factory_assets.commands import contract, decay, features, issue, mirror, plan, quarantine, rebuild, release, trials
 from factory_assets.commands.screen import console
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
@@ -27,6 +27,8 @@ app.command()(release.approve)
 app.command()(rebuild.rebuild)
 app.command()(rebuild.vacuum)
 app.command()(trials.trials)
+app.command()(decay.decay)
+app.command()(mirror.mirror)
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
 

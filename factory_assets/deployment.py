@@ -6,6 +6,7 @@ FACTORY_LAKE      URI of the tables           default: $FACTORY_HOME/lake
 FACTORY_LEDGER    SQLAlchemy URL              default: SQLite in $FACTORY_HOME
 FACTORY_ARCHIVE   URI of released models      default: $FACTORY_HOME/archive
 FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
+FACTORY_MLFLOW    address of an MLflow server to mirror the ledger to; none by default
 FACTORY_ENVIRONMENT  training, or serving, where columns of the contract that are `not_in: [serving]` are absent
 FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a core, 4GB
 """
@@ -24,6 +25,7 @@ from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.mlflow_mirror import MlflowMirror
 from factory_resources.reports import Reports
 from factory_resources.trials import Trials
 
@@ -87,6 +89,7 @@ def resources() -> dict[str, Any]:
         "issues": Issues(url=_ledger_url()),
         "certificates": Certificates(url=_ledger_url()),
         "trials": Trials(url=_ledger_url()),
+        "mirror": MlflowMirror(uri=os.environ.get("FACTORY_MLFLOW", "")),
         "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
     }
 
