@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from factory_assets.declarations import types
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Candidate, Line
-from factory_assets.declarations.tasks import BUILT_IN, METRICS, kind_of
+from factory_assets.declarations.tasks import BUILT_IN, METRICS, OPTION_TASKS, kind_of
 from factory_assets.declarations.types import Finding
 
 #: Reported, but nothing that models can be compared by.
@@ -38,11 +38,16 @@ def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Finding]
                 (*path, option),
                 f"{candidate.estimator!r} has no {option}; estimators that have it: {_having(option)}",
             )
-    for option in ("class_weight", "calibrate"):
-        if getattr(candidate, option) and kind != "binary":
-            yield (*path, option), f"{option} is for a binary task; this one is {line.task}"
+    for option, tasks in OPTION_TASKS.items():
+        if getattr(candidate, option) and kind not in tasks:
+            yield (*path, option), f"{option} is for a {' or '.join(tasks)} task; this one is {line.task}"
     if candidate.monotone and kind == "quantile":
         yield (*path, "monotone"), "trees of a quantile set their leaves after they are grown, and keep no direction"
+    if candidate.monotone and kind == "multiclass":
+        yield (
+            (*path, "monotone"),
+            "where the probability of one class never falls, those of others must: it has no direction",
+        )
 
 
 def _having(option: str) -> str:

@@ -15,6 +15,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.gate import Contest, rule, standing
 from factory_assets.features.segments import answering, lineage, parent_of, preorder
 from factory_assets.measures.metrics import score
+from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.training.released import ReleasedModel
 from factory_assets.training.timeline import Timeline
 from factory_resources.ledger import EvaluationRecord
@@ -26,7 +27,7 @@ class Met:
 
     above: the node whose champion answers above this one; None if nobody does.
     versions: challenger, champion and parent -> their version, without those that do not exist.
-    predictions: the same names, and naive, -> shape (n,); empty where there is nobody to measure.
+    predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     """
 
     node: str
@@ -113,9 +114,9 @@ def _meet(
     if own is None:
         return Met(node, above, versions, np.empty(0), {}, {})
     rows = rows_of(node)
-    y = rows["label"].to_numpy()
-    said = {side: models[version].predict(rows) for side, version in versions.items()}
-    said["naive"] = np.full(len(y), models[own].naive)
+    y = label_values(task, rows[LABEL])
+    said = {side: models[version].predict(rows, task) for side, version in versions.items()}
+    said["naive"] = models[own].naive(len(y), task)
     return Met(node, above, versions, y, said, {side: score(task, y, values) for side, values in said.items()})
 
 

@@ -137,7 +137,7 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
     ("view", "windows: [1d, 7d]", "windows: []", 8, "at least 1 item"),
     ("view", "entity: customer\n", "entity: customer\n  default: .inf\n", 6, "finite number; found inf"),
     ("line", "task: binary", "task: ranking", 6,
-     "'ranking' is not a task; allowed: 'binary', 'regression', 'count', and 'quantile(0.9)'"),
+     "'ranking' is not a task; allowed: 'binary', 'regression', 'count', 'quantile(0.9)'"),
     ("line", "task: binary", "task: quantile(1.5)", 6, "'quantile(1.5)' is not a task"),
     ("line", "estimator: logistic_regression", "estimator: xgboost", 15,
      "'xgboost' is not an estimator; allowed: constant, linear"),

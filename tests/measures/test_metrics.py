@@ -168,8 +168,8 @@ def test_equal_and_missing_values_are_not_better() -> None:
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'accuracy' is not one of average_precision, roc_auc"):
-        better("accuracy", 1.0, 0.0)
+    with pytest.raises(ValueError, match="'gini' is not one of average_precision, roc_auc"):
+        better("gini", 1.0, 0.0)
 
 
 def test_the_default_metric_of_a_task_belongs_to_it() -> None:

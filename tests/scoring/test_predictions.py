@@ -40,19 +40,22 @@ def examples() -> pa.Table:
 
 def test_the_nearest_node_with_a_champion_answers(examples: pa.Table) -> None:
     models = {"global": a_model("g", 1.0), "FR": a_model("f", 2.0), "FR/Paris": a_model("p", 3.0)}
-    answered = {row["example_id"]: row for row in predict(examples, models).to_pylist()}
+    answered = {row["example_id"]: row for row in predict(examples, models, "regression").to_pylist()}
     assert [answered[i]["node"] for i in range(5)] == ["FR/Paris", "FR", "global", "FR/Paris", "global"]
     assert [answered[i]["version"] for i in range(5)] == ["p", "f", "g", "p", "g"]
     assert [answered[i]["prediction"] for i in range(5)] == [3.0, 2.0, 1.0, 3.0, 1.0]
 
 
 def test_rows_that_nobody_can_answer_are_left_out(examples: pa.Table) -> None:
-    assert set(predict(examples, {"FR": a_model("f", 2.0)})["segment"].to_pylist()) == {"FR/Paris", "FR/Lyon"}
-    assert predict(examples, {}).num_rows == 0
+    assert set(predict(examples, {"FR": a_model("f", 2.0)}, "regression")["segment"].to_pylist()) == {
+        "FR/Paris",
+        "FR/Lyon",
+    }
+    assert predict(examples, {}, "regression").num_rows == 0
 
 
 def test_predictions_stand_in_order_of_observation(examples: pa.Table) -> None:
-    times = predict(examples, {"global": a_model("g", 1.0)})["observed_at"].to_pylist()
+    times = predict(examples, {"global": a_model("g", 1.0)}, "regression")["observed_at"].to_pylist()
     assert times == sorted(times)
 
 
