@@ -1,6 +1,7 @@
 """Is each row scored by its nearest node with a champion, and by the champion of that day?"""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +53,24 @@ def test_rows_that_nobody_can_answer_are_left_out(examples: pa.Table) -> None:
         "FR/Lyon",
     }
     assert predict(examples, {}, "regression").num_rows == 0
+
+
+def test_a_champion_of_other_classes_answers_for_those_that_it_knows(examples: pa.Table) -> None:
+    before, now = "multiclass(no, maybe, yes)", "multiclass(yes, no, never)"
+    y = np.array([0.0, 0, 0, 0, 0, 1, 1, 2, 2, 2])
+    fitted = estimators.fit("constant", np.zeros((10, 1)), y, task=before, categorical=[], params={}, seed=1)
+    manifest = {"encoding": {"features": ["x"], "categories": {}}, "estimator": "constant", "task": before}
+    model = ReleasedModel("v", manifest, fitted.parts())
+    told = predict(examples, {"global": model}, now).to_pylist()[0]
+    assert {name: told[name] for name in ("prediction", "p_yes", "p_no", "p_never")} == {
+        "prediction": "no",
+        "p_yes": pytest.approx(3 / 8),
+        "p_no": pytest.approx(5 / 8),
+        "p_never": 0,
+    }
+    assert model.predict_one({"x": 0.0}) == {"no": 0.5, "maybe": 0.2, "yes": 0.3}
+    with pytest.raises(ValueError, match=r"of task regression cannot answer for multiclass\(yes, no, never\)"):
+        predict(examples, {"global": replace(model, manifest=manifest | {"task": "regression"})}, now)
 
 
 def test_predictions_stand_in_order_of_observation(examples: pa.Table) -> None:
