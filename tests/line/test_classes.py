@@ -17,6 +17,9 @@ from factory_assets.declarations.tasks import METRICS as METRICS_OF
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import label_values, prediction_values
 from factory_assets.training.released import load
+from factory_assets.training.remake import remake
+from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.engine import Engine
 from tests.public_data.deployed import run_days, standing, table
 
 MARKETPLACE = Path(__file__).parents[2] / "factory_assets" / "defs" / "marketplace"
@@ -154,3 +157,9 @@ def test_the_predicted_class_and_the_probability_of_each_are_watched_for_drift(s
     assert {"prediction", "p_quick", "p_usual", "p_slow", "distance_km"} <= set(judged)
     assert all(np.isfinite(each["statistic"]) and each["rows"] > 200 for each in rows)
     assert judged["prediction"]["verdict"] == judged["p_slow"]["verdict"] == "stable"
+
+
+def test_a_version_of_classes_is_made_again_to_the_same_bytes(speed: Deployment, tmp_path: Path) -> None:
+    (known,) = speed.ledger.versions("speed", "FR")
+    made = remake(known, speed.lake, Engine(threads=1, memory_limit="1GB"), ArchiveFolder(str(tmp_path)))
+    assert made.version == known.version
