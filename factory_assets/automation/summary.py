@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.segments import answering, tree
 from factory_assets.measures.metrics import guessed, naive, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
@@ -67,9 +68,11 @@ def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
         except LookupError:
             return pa.table({"segment": pa.array([], pa.string())})
         said = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
+        # Labels that are refused since the task has other classes stand in the table as long as they are.
+        known = "".join(f" AND label IN {classes}" for classes in [classes_of(task)] if classes)
         return con.sql(
             f"""SELECT segment, version, {said}, label FROM predictions JOIN labels USING (ds, example_id)
-               WHERE labels.superseded_at IS NULL"""
+                WHERE labels.superseded_at IS NULL{known}"""
         ).to_arrow_table()
 
 

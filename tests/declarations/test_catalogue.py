@@ -303,6 +303,22 @@ def test_what_a_candidate_cannot_do_with_classes_is_found_at_its_line(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["case when large then 'big' else city end", "(case city when 'x' then 'Lyon' else if(large, 'big', 'Oslo') end)"],
+)
+def test_a_class_that_the_label_spells_out_and_the_task_does_not_have_is_found_at_its_line(
+    tmp_path: Path, text: str
+) -> None:
+    line = LINE.replace("expression: returned", f'expression: "{text}"').replace("- amount", "- hour")
+    classes = "multiclass(Lyon, Oslo, big)"
+    load(written(tmp_path, DOCUMENTS | {"line": line.replace("task: binary", f"task: {classes}")}))
+    small = line.replace("task: binary", "task: multiclass(Lyon, Oslo, small)")
+    assert problems(written(tmp_path, DOCUMENTS | {"line": small})) == [
+        f"{OFFSETS['line'] + 8}: returns: label.expression: gives 'big'; classes of the task: Lyon, Oslo, small"
+    ]
+
+
 def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(CONTRACT)
     assert problems(written(tmp_path, {"stream": STREAM}, contract=None)) == [
