@@ -128,14 +128,10 @@ class Catalogue:
         return candidates.check_monotone(declared, found)
 
     def _check_label(self, line: Line) -> list[Finding]:
-        if line.label.event and classes_of(line.task):
-            return [
-                (("label", "event"), f"says yes or no, and the task is {line.task}; take the class from an expression")
-            ]
         if line.label.event is None:
             if line.observe.entity:
                 return [(("label", "expression"), "an entity has no row to take it from; use event and within")]
-            return self._check_classes(line)
+            return []
         if line.label.event not in self.streams:
             return [(("label", "event"), _unknown(line.label.event, "stream", self.streams))]
         columns = list(self.streams[line.label.event].types)
@@ -148,18 +144,6 @@ class Catalogue:
         return self._check_entity(line, ("label", "event"), line.label.event, line.observe.entity) + types.unsuited(
             self.streams[line.label.event].types, [(("label", "where"), line.label.where, "true or false")]
         )
-
-    def _check_classes(self, line: Line) -> list[Finding]:
-        """Classes that the expression spells out must be those of the task; what it computes is known with the labels."""
-        classes = classes_of(line.task)
-        try:
-            given = expressions.literals(line.label.expression or "") if classes else frozenset()
-        except ValueError:
-            return []  # told as what is wrong with the expression
-        if strange := sorted(given - set(classes)):
-            told = f"gives {', '.join(map(repr, strange))}; classes of the task: {', '.join(classes)}"
-            return [(("label", "expression"), told)]
-        return []
 
     def _check_entity(self, line: Line, path: tuple[str, ...], stream: str, entity: str) -> list[Finding]:
         """An entity is found again in another stream by its value: both must be of one type."""

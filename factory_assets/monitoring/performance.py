@@ -51,7 +51,8 @@ def _by_day(
     columns = [predictions, labels, np.concatenate([predictions[:0], *naive.values()])[places]]
     days = joined["ds"].to_numpy()
     starts = np.flatnonzero(np.r_[True, days[1:] != days[:-1]]) if len(days) else np.empty(0, dtype=np.int64)
-    for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
+    ends = [*starts[1:], len(days)] if len(days) else []
+    for start, end in zip(starts, ends, strict=True):
         segments = joined["segment"].slice(start, end - start).to_pylist()
         yield (
             days[start].astype("datetime64[D]").item(),

@@ -401,7 +401,7 @@ class TestClasses:
     def test_a_category_is_a_number_that_tells_classes_apart_which_their_mean_place_does_not(self) -> None:
         """Levels 0 and 1 have the same mean place, 1: all of the second class, or half of the first and half of the third."""
         from factory_assets.training.estimators import Examples
-        from factory_assets.training.estimators.trees import learn_categories
+        from factory_assets.training.estimators.categories import learn_categories
 
         code = np.arange(4000) % 2
         y = np.where(code == 0, 1.0, np.where(np.arange(4000) % 4 == 1, 0.0, 2.0))
@@ -414,7 +414,7 @@ class TestTrees:
     @pytest.mark.parametrize("name", ["random_forest", "hist_gradient_boosting"])
     @pytest.mark.parametrize("task", ["binary", "regression", "count", CLASSES])
     def test_they_are_walked_as_scikit_learn_walks_them(self, name: str, task: str) -> None:
-        from factory_assets.training.estimators.trees import learn_categories
+        from factory_assets.training.estimators.categories import learn_categories
 
         kind, told = ESTIMATORS[name], estimator_checks.examples(task)
         categories, x = learn_categories(told, SEED)
@@ -453,7 +453,7 @@ class TestTrees:
     def test_a_number_of_a_category_does_not_know_the_label_of_the_row_it_stands_for(self) -> None:
         """Two rows a category, of labels that have nothing to do with it: read off their own labels, the codes would tell."""
         from factory_assets.training.estimators import Examples
-        from factory_assets.training.estimators.trees import learn_categories
+        from factory_assets.training.estimators.categories import learn_categories
 
         y = np.random.default_rng(0).normal(size=2000)
         codes = np.repeat(np.arange(1000.0), 2)[:, None]
