@@ -200,7 +200,7 @@ def test_labels_that_are_numbers_or_truths_become_numbers(con: duckdb.DuckDBPyCo
     ("text", "name"),
     [
         (
-            "case when items > 0 then 'more' when items = 0 then 'none' when items < 0 then 'less' end",
+            "lower(case when items > 0 then 'MORE' when items = 0 then 'NONE' when items < 0 then 'LESS' end)",
             lambda items: ("none", "more", "less")[(items > 0) - (items < 0)],
         ),
         ("sign(items)", lambda items: str((items > 0) - (items < 0))),
