@@ -117,7 +117,7 @@ def compare(deployed: "Deployment", folder: Path) -> Table:
     for column in ("who answers", "models", "rows by a segment's own", "mean absolute error, minutes"):
         table.add_column(column, justify="left" if column == "who answers" else "right")
     for name, versions in everyone.items():
-        said = predict(rows, models(deployed, folder, versions))
+        said = predict(rows, models(deployed, folder, versions), "regression")
         errors = np.abs(said["prediction"].to_numpy() - np.array([y[each] for each in said["example_id"].to_pylist()]))
         own = np.mean(np.array(said["node"].to_pylist()) != ROOT)
         table.add_row(name, str(len(versions)), f"{own:.0%}", f"{errors.mean():.3f}")

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.segments import answering, tree
-from factory_assets.measures.metrics import naive, score
+from factory_assets.measures.metrics import guessed, naive, score
+from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
 from factory_assets.training.assets import metric_of
 from factory_assets.training.fitting import rows_within
 from factory_assets.training.timeline import first_as_of
@@ -30,7 +32,8 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
     decided = ledger.trained_as_of(name)
     if not decided:
         return name, COLUMNS, [], f"not trained yet: the data allow it from {first_as_of(declared)} on"
-    scored = _labelled_predictions(lake, name)
+    task = declared.line.task
+    scored = _labelled_predictions(lake, name, task)
     drifted, day = _drift(lake, name)
     rows = []
     for node in tree({held.segment for held in ledger.decisions(name)}):
@@ -38,7 +41,7 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
         own = rows_within(scored, node)
         guess = _naive(ledger, name, champions, answers, metric, declared, own)
         value = (
-            score(declared.line.task, own["label"].to_numpy(), own["prediction"].to_numpy()).get(metric)
+            score(task, label_values(task, own[LABEL]), prediction_values(task, own)).get(metric)
             if own.num_rows
             else None
         )
@@ -57,16 +60,19 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
     return name, COLUMNS, rows, note
 
 
-def _labelled_predictions(lake: Lake, line: str) -> pa.Table:
+def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
     with duckdb.connect(":memory:") as con:
         try:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line}/{name}", empty_if_absent=True)
         except LookupError:
             return pa.table({"segment": pa.array([], pa.string())})
+        said = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
+        # Labels that are refused since the task has other classes stand in the table as long as they are.
+        known = "".join(f" AND label IN {classes}" for classes in [classes_of(task)] if classes)
         return con.sql(
-            """SELECT segment, version, prediction, label FROM predictions JOIN labels USING (ds, example_id)
-               WHERE labels.superseded_at IS NULL"""
+            f"""SELECT segment, version, {said}, label FROM predictions JOIN labels USING (ds, example_id)
+                WHERE labels.superseded_at IS NULL{known}"""
         ).to_arrow_table()
 
 
@@ -82,10 +88,9 @@ def _naive(
     """The metric of a constant guess on the node's rows: the naive guess of the performance table, pooled."""
     if answers is None or not own.num_rows:
         return None
-    import numpy as np
-
-    y = own["label"].to_numpy()
-    return score(declared.line.task, y, np.full(len(y), naive(declared.line.task, y))).get(metric)
+    task = declared.line.task
+    y = label_values(task, own[LABEL])
+    return score(task, y, guessed(naive(task, y), len(y))).get(metric)
 
 
 def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:

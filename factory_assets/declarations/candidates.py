@@ -1,11 +1,11 @@
-"""Do a line's candidates and its gate fit its task and its features?"""
+"""Do a line's candidates, its gate and its label fit its task and its features?"""
 
 from collections.abc import Iterator
 
-from factory_assets.declarations import types
+from factory_assets.declarations import expressions, types
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Candidate, Line
-from factory_assets.declarations.tasks import BUILT_IN, METRICS, kind_of
+from factory_assets.declarations.tasks import BUILT_IN, METRICS, OPTION_TASKS, classes_of, kind_of
 from factory_assets.declarations.types import Finding
 
 #: Reported, but nothing that models can be compared by.
@@ -13,8 +13,10 @@ NOT_COMPARED = ("coverage",)
 
 
 def check(line: Line) -> list[Finding]:
-    """What is wrong between a line's candidates, its gate and its task, as (path in the declaration, message) pairs."""
-    findings = [found for name, candidate in line.candidates.items() for found in _candidate(line, name, candidate)]
+    """What is wrong between a line's candidates, its gate, its label and its task, as (path in the declaration, message) pairs."""
+    findings = list(_label(line)) + [
+        found for name, candidate in line.candidates.items() for found in _candidate(line, name, candidate)
+    ]
     allowed = [name for name in METRICS[kind_of(line.task)] if name not in NOT_COMPARED]
     if line.gate.metric is not None and line.gate.metric not in allowed:
         message = f"{line.gate.metric!r} compares no models of task {line.task}; allowed: {', '.join(allowed)}"
@@ -26,6 +28,22 @@ def check(line: Line) -> list[Finding]:
         )
         findings.append((("gate", "certainty"), message))
     return findings
+
+
+def _label(line: Line) -> Iterator[Finding]:
+    """Classes that the label spells out must be those of the task; those that it computes are known with the labels."""
+    classes = classes_of(line.task)
+    if classes and line.label.event:
+        yield (("label", "event"), f"says yes or no, and the task is {line.task}; take the class from an expression")
+    if not classes or not line.label.expression:
+        return
+    try:
+        strange = sorted(expressions.literals(line.label.expression) - set(classes))
+    except ValueError:
+        return  # told as what is wrong with the expression
+    if strange:
+        told = f"gives {', '.join(map(repr, strange))}; classes of the task: {', '.join(classes)}"
+        yield ("label", "expression"), told
 
 
 def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Finding]:
@@ -44,11 +62,16 @@ def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Finding]
                 (*path, option),
                 f"{candidate.estimator!r} has no {option}; estimators that have it: {_having(option)}",
             )
-    for option in ("class_weight", "calibrate"):
-        if getattr(candidate, option) and kind != "binary":
-            yield (*path, option), f"{option} is for a binary task; this one is {line.task}"
+    for option, tasks in OPTION_TASKS.items():
+        if getattr(candidate, option) and kind not in tasks:
+            yield (*path, option), f"{option} is for a {' or '.join(tasks)} task; this one is {line.task}"
     if candidate.monotone and kind == "quantile":
         yield (*path, "monotone"), "trees of a quantile set their leaves after they are grown, and keep no direction"
+    if candidate.monotone and kind == "multiclass":
+        yield (
+            (*path, "monotone"),
+            "where the probability of one class never falls, those of others must: it has no direction",
+        )
 
 
 def _having(option: str) -> str:

@@ -14,6 +14,7 @@ from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
+from factory_assets.declarations.tasks import PROBABILITY, classes_of
 from factory_assets.declarations.types import Finding
 from factory_assets.declarations.view import View
 
@@ -91,12 +92,12 @@ class Catalogue:
                 findings.append((("snapshot",), _unknown(name, "view", self.views)))
         if findings:
             return findings
-        findings = self._check_names(line) + self._check_monotone(line)
+        findings, classes = self._check_names(line) + self._check_monotone(line), classes_of(line.task)
         return findings + types.unsuited(
             typed,
             [
                 (("observe", "where"), line.observe.where, "true or false"),
-                (("label", "expression"), line.label.expression, "a number"),
+                (("label", "expression"), line.label.expression, "a text or a whole number" if classes else "a number"),
             ],
         )
 
@@ -108,11 +109,12 @@ class Catalogue:
             ("observe", "entity"): [line.observe.entity],
             ("features",): [*declared.row_features, *(key for view in declared.views.values() for key in view.entity)],
         }
+        probabilities = {f"{PROBABILITY}{name}" for name in classes_of(line.task)}
         return [
             (path, f"{name!r} is a name that the line's tables use; give the column another one by derive")
             for path, names in places.items()
             for name in dict.fromkeys(names)
-            if name in RESERVED_OF_LINES
+            if name in RESERVED_OF_LINES or name in probabilities
         ]
 
     def _check_monotone(self, line: Line) -> list[Finding]:

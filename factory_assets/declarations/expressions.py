@@ -224,6 +224,21 @@ def columns(text: str) -> frozenset[str]:
     return frozenset(column.name for column in _parse(text).find_all(exp.Column))
 
 
+def literals(text: str) -> frozenset[str]:
+    """Texts and numbers that an expression gives as they stand: itself, or branches of its case."""
+    found, todo = set(), [_parse(text)]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, exp.Literal):
+            found.add(str(node.this))
+        elif isinstance(node, exp.Paren):
+            todo.append(node.this)
+        elif isinstance(node, (exp.Case, exp.If)):
+            todo += [branch.args["true"] for branch in node.args.get("ifs") or [node]]
+            todo += [node.args[name] for name in ("default", "false") if node.args.get(name)]
+    return frozenset(found)
+
+
 def sql(text: str, allowed: Collection[str] | None = None) -> str:
     """The expression as SQL for the engine, every column quoted.
 

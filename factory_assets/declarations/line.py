@@ -148,7 +148,8 @@ class Candidate(Grown):
     params: dict[str, Any] = Field({}, description="Parameters handed to the estimator.")
     class_weight: Literal["balanced"] | None = Field(
         None,
-        description="balanced: both classes of a binary task weigh the same. Probabilities are then too high for the rare one.",
+        description="balanced: all classes of a binary or multiclass task weigh the same. Probabilities are then too high for "
+        "the rare ones.",
     )
     monotone: dict[str, Literal["increasing", "decreasing"]] = Field(
         {}, description="Features, by canonical name, in which the prediction never falls, or never rises."
@@ -185,7 +186,8 @@ class Gate(Declared):
     metric: Name | None = Field(
         None,
         description="binary: average_precision, roc_auc, log_loss, brier or calibration_error; regression: mae, rmse or r2; count: "
-        "poisson_deviance, mae or rmse; quantile: pinball. First of each if absent.",
+        "poisson_deviance, mae or rmse; quantile: pinball; multiclass: log_loss, accuracy, macro_f1 or balanced_accuracy. "
+        "First of each if absent.",
     )
     floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
     certainty: float = Field(
@@ -245,7 +247,7 @@ class Line(Declared):
     description: str = Field(description="What is predicted, for whom, in which unit.")
     task: Task = Field(
         description="binary: the probability of a yes; regression: a number; count: how many, 0 or more; quantile(0.9): the number "
-        "that nine labels in ten stay below."
+        "that nine labels in ten stay below; multiclass(red, green, blue): the probability of each class."
     )
     observe: Observe = Field(description="What one example is.")
     label: Label = Field(description="The truth, and when it is known.")

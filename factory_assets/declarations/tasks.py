@@ -1,44 +1,71 @@
 """What can be predicted? The tasks, and what is declared of each estimator that the factory brings.
 
-A task is one word, so that a declaration, a manifest and a ledger say it alike: binary, regression, count, or
-quantile(0.9), which carries its level.
+A task is one word, so that a declaration, a manifest and a ledger say it alike: binary, regression, count,
+quantile(0.9), which carries its level, or multiclass(red, green, blue), which carries its classes.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-KINDS = ("binary", "regression", "count", "quantile")
+KINDS = ("binary", "regression", "count", "quantile", "multiclass")
 QUANTILE = re.compile(r"quantile\(\s*(0?\.[0-9]+)\s*\)")
+MULTICLASS = re.compile(r"multiclass\(([^()]*)\)")
+#: A class is the end of a column's name, which a table of the lake must be able to have.
+CLASS = re.compile(r"[A-Za-z0-9_-]+")
+#: Before a class's name, the column of its probability.
+PROBABILITY = "p_"
+#: Fewer classes than this are a binary task.
+FEWEST_CLASSES = 3
 #: Metrics by kind of task, the one that models are compared by first; `measures.metrics` says what they are.
 METRICS: dict[str, tuple[str, ...]] = {
     "binary": ("average_precision", "roc_auc", "log_loss", "brier", "calibration_error"),
     "regression": ("mae", "rmse", "r2"),
     "count": ("poisson_deviance", "mae", "rmse"),
     "quantile": ("pinball", "coverage"),
+    "multiclass": ("log_loss", "accuracy", "macro_f1", "balanced_accuracy"),
 }
+#: Options of a candidate that are for some tasks only.
+OPTION_TASKS: dict[str, tuple[str, ...]] = {"class_weight": ("binary", "multiclass"), "calibrate": ("binary",)}
 #: Entry points under which a package names estimators of its own.
 PLUG_INS = "model_factory.estimators"
 
 
 def parse_task(value: Any) -> str:
     """The task in its one spelling: quantile(.90) is quantile(0.9). Raises ValueError with what is allowed."""
-    level = QUANTILE.fullmatch(str(value))
+    level, classes = QUANTILE.fullmatch(str(value)), MULTICLASS.fullmatch(str(value))
     if level and float(level[1]) > 0:
         return f"quantile({float(level[1])})"
-    if value in KINDS and value != "quantile":
+    if classes:
+        return f"multiclass({', '.join(_checked_classes([name.strip() for name in classes[1].split(',')]))})"
+    if value in KINDS and value not in ("quantile", "multiclass"):
         return str(value)
     raise ValueError(
-        f"{value!r} is not a task; allowed: 'binary', 'regression', 'count', and 'quantile(0.9)' for any level between 0 and 1"
+        f"{value!r} is not a task; allowed: 'binary', 'regression', 'count', 'quantile(0.9)' for any level between 0 and 1, and "
+        "'multiclass(red, green, blue)' for any classes"
     )
 
 
+def _checked_classes(names: Sequence[str]) -> Sequence[str]:
+    if strange := [name for name in names if not CLASS.fullmatch(name)]:
+        raise ValueError(
+            f"{strange[0]!r} is no name of a class; allowed: letters, digits, _ and -. Let label.expression write others so"
+        )
+    # In a query p_Red and p_red are one column.
+    folded = [name.lower() for name in names]
+    if twice := [name for name in names if folded.count(name.lower()) > 1]:
+        raise ValueError(f"{' and '.join(twice)}: a class is named once, and not in capitals and small letters")
+    if len(names) < FEWEST_CLASSES:
+        raise ValueError(f"multiclass with {len(names)} classes; {FEWEST_CLASSES} at least, for two the task is binary")
+    return names
+
+
 def kind_of(task: str) -> str:
-    """The task without its level. Raises ValueError for an unknown one."""
+    """The task without its level or classes. Raises ValueError for an unknown one."""
     return parse_task(task).partition("(")[0]
 
 
@@ -46,6 +73,12 @@ def level_of(task: str) -> float | None:
     """The level of a quantile, between 0 and 1; None for another task."""
     level = QUANTILE.fullmatch(task)
     return float(level[1]) if level else None
+
+
+def classes_of(task: str) -> tuple[str, ...]:
+    """The classes of a multiclass task, as declared; () for another task."""
+    classes = MULTICLASS.fullmatch(task)
+    return tuple(name.strip() for name in classes[1].split(",")) if classes else ()
 
 
 Task = Annotated[
@@ -56,8 +89,9 @@ Task = Annotated[
             "anyOf": [
                 {"type": "string", "enum": ["binary", "regression", "count"]},
                 {"type": "string", "pattern": f"^{QUANTILE.pattern}$"},
+                {"type": "string", "pattern": f"^{MULTICLASS.pattern}$"},
             ],
-            "examples": ["binary", "quantile(0.9)"],
+            "examples": ["binary", "quantile(0.9)", "multiclass(red, green, blue)"],
         }
     ),
 ]
@@ -74,13 +108,13 @@ class Abilities:
 #: The same as the classes say, which cannot be imported from here; a test holds them equal.
 BUILT_IN: Mapping[str, Abilities] = {
     "constant": Abilities(KINDS),
-    "linear": Abilities(("binary", "regression"), ("class_weight",)),
-    "logistic_regression": Abilities(("binary",), ("class_weight",)),
+    "linear": Abilities(("binary", "regression", "multiclass"), ("class_weight",)),
+    "logistic_regression": Abilities(("binary", "multiclass"), ("class_weight",)),
     "ridge": Abilities(("regression",)),
-    "additive": Abilities(KINDS, ("class_weight",)),
+    "additive": Abilities(("binary", "regression", "count", "quantile"), ("class_weight",)),
     "lightgbm": Abilities(KINDS, ("class_weight", "monotone", "early_stopping")),
     "hist_gradient_boosting": Abilities(KINDS, ("class_weight", "monotone", "early_stopping")),
-    "random_forest": Abilities(("binary", "regression", "count"), ("class_weight", "monotone")),
+    "random_forest": Abilities(("binary", "regression", "count", "multiclass"), ("class_weight", "monotone")),
 }
 
 

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     import duckdb
 
 Finding = tuple[tuple[str, ...], str]
-Wanted = Literal["a number", "true or false"]
+Wanted = Literal["a number", "true or false", "a text or a whole number"]
 #: A yes or no counts as 1 or 0 wherever a number is wanted.
 ACCEPTED: dict[Wanted, re.Pattern[str]] = {
     "a number": re.compile(r"(TINY|SMALL|BIG|HUGE)INT|INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BOOLEAN"),
     "true or false": re.compile("BOOLEAN"),
+    "a text or a whole number": re.compile(r"VARCHAR|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER"),
 }
 
 

@@ -17,6 +17,7 @@ from factory_assets.evaluation.gate import Contest, rival, rule
 from factory_assets.features.segments import answering, lineage, parent_of, preorder
 from factory_assets.measures.certainty import certainty
 from factory_assets.measures.metrics import score
+from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.training.released import ReleasedModel
 from factory_assets.training.timeline import Timeline
 from factory_resources.ledger import EvaluationRecord
@@ -28,7 +29,7 @@ class Met:
 
     above: the node whose champion answers above this one; None if nobody does.
     versions: challenger, champion and parent -> their version, without those that do not exist.
-    predictions: the same names, and naive, -> shape (n,); empty where there is nobody to measure.
+    predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one; absent where there is none, or the
     rows cannot say.
@@ -120,9 +121,9 @@ def _meet(
     if own is None:
         return Met(node, above, versions, np.empty(0), {}, {}, {}, {})
     rows = rows_of(node)
-    y = rows["label"].to_numpy()
-    said = {side: models[version].predict(rows) for side, version in versions.items()}
-    said["naive"] = np.full(len(y), models[own].naive)
+    y = label_values(line.task, rows[LABEL])
+    said = {side: models[version].predict(rows, line.task) for side, version in versions.items()}
+    said["naive"] = models[own].naive(len(y), line.task)
     metrics = {side: score(line.task, y, values) for side, values in said.items()}
     met = Met(node, above, versions, y, said, metrics, {}, {})
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.measures.metrics import improvement, score
+from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.training.dataset import Subtrees, close_of, labelled
 from factory_assets.training.matrix import encode
 from factory_assets.training.released import ModelRefused, ReleasedModel
@@ -157,11 +158,11 @@ def _pairs(task: str, metric: str, past: Past, rows: pa.Table) -> Iterator[Pair]
         if not made or (day - made[-1]).days > past.step:
             continue
         own = rows.filter(pc.equal(rows["ds"], pa.scalar(day)))
-        y, fresh = own["label"].to_numpy(), past.models[made[-1]]
-        known = score(task, y, fresh.predict(own)).get(metric)
-        naive = score(task, y, np.full(len(y), fresh.naive)).get(metric)
+        y, fresh = label_values(task, own[LABEL]), past.models[made[-1]]
+        known = score(task, y, fresh.predict(own, task)).get(metric)
+        naive = score(task, y, fresh.naive(len(y), task)).get(metric)
         for as_of in _rivals(made, day, past.step):
-            old = score(task, y, past.models[as_of].predict(own)).get(metric)
+            old = score(task, y, past.models[as_of].predict(own, task)).get(metric)
             # Rows of one class, or too few, have no value of some metrics, whoever speaks.
             if old is not None and known is not None and naive is not None:
                 yield Pair(day, (day - as_of).days, past.models[as_of].version, fresh.version, old, known, naive)

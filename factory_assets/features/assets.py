@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 import duckdb
@@ -10,6 +10,7 @@ import duckdb
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine, DeclaredStream
 from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.declarations.view import View
 from factory_assets.events.assets import partitions, stream_version
 from factory_assets.features import catalogue, snapshots, tiles
@@ -50,10 +51,23 @@ def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataVa
 
 
 def replace_computed(
-    lake: Lake, con: duckdb.DuckDBPyConnection, table: str, query: str, days: Sequence[dt.date], order: Sequence[str]
+    lake: Lake,
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    query: str,
+    days: Sequence[dt.date],
+    order: Sequence[str],
+    require: Callable[[str], None] = lambda built: None,
 ) -> Written:
-    """Compute days as the table `built`, which spills where memory ends, and write it a stretch at a time."""
+    """Compute days as the table `built`, which spills where memory ends, and write it a stretch at a time.
+
+    require: called with its name before anything is written; a ValueError of it fails the asset.
+    """
     con.execute(f"CREATE OR REPLACE TEMP TABLE built AS {query}").fetchall()
+    try:
+        require("built")
+    except ValueError as refused:
+        raise dg.Failure(str(refused), allow_retries=False) from None
     return lake.replace_from(con, table, "built", days, ", ".join(["ds", *map(identifier, order)]))
 
 
@@ -193,11 +207,14 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version(
             line.observe.model_dump(mode="json"),
             line.label.model_dump(mode="json", exclude={"freshness", "told", "known"}),
+            # Labels of other tasks are numbers, whatever the task.
+            *([line.task] if classes_of(line.task) else []),
         ),
         description=f"The truth for the observations of the day, complete {line.horizon_days} days later. "
         "Filled again as more of it arrives.",
         metadata=column_schema(
-            {"example_id": "varchar", "label": "double", "known_at": "timestamp", "superseded_at": "timestamp"}
+            {"example_id": "varchar", "label": "varchar" if classes_of(line.task) else "double"}
+            | {"known_at": "timestamp", "superseded_at": "timestamp"}
         ),
     )
     def labels(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
@@ -207,7 +224,10 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, passed)
         with engine.connect() as con:
             query = label_rows.build(con, declared, days, through, loader(lake, con))
-            written = replace_computed(lake, con, f"{line.name}/labels", query, days, ["example_id"])
+            written = replace_computed(
+                lake, con, f"{line.name}/labels", query, days, ["example_id"],
+                lambda built: label_rows.require_classes(con, declared, built),
+            )  # fmt: skip
         yield from record_days(context, written, inputs, {"labels_known_through": str(through)})
 
     return labels

@@ -10,6 +10,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.examples import load_events, population
 from factory_assets.features.history import Load
 from factory_assets.features.windows import interval
@@ -60,7 +61,7 @@ def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Seque
 def build(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], through: dt.date, load: Load
 ) -> str:
-    """A query for labels known at the close of day `through`: example_id, label (number), known_at, superseded_at, ds.
+    """A query for labels known at the close of day `through`: example_id, label (number or class), known_at, superseded_at, ds.
 
     days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row; one whose label was
     corrected has a row for each that was known, of which the one that holds has no `superseded_at`.
@@ -74,6 +75,23 @@ def build(
     return f"SELECT example_id, label, known_at, superseded_at, ds FROM ({query}) WHERE {known}"
 
 
+def require_classes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, labels: str) -> None:
+    """Raise ValueError for labels, a relation, that hold what is no class of the line's task; of another task, do nothing."""
+    line, classes = declared.line, classes_of(declared.line.task)
+    if not classes:
+        return
+    listed = ", ".join(f"'{name}'" for name in classes)
+    found = con.execute(
+        f"SELECT label, count(*), min(ds) FROM {labels} WHERE label NOT IN ({listed}) GROUP BY label ORDER BY 2 DESC, 1 LIMIT 5"
+    ).fetchall()
+    if found:
+        told = ", ".join(f"{label!r} ({rows:,} rows, first on {day})" for label, rows, day in found)
+        raise ValueError(
+            f"{line.name}: label.expression gives {told}; classes of the task: {', '.join(classes)}. Add what is missing to the "
+            "task, or let the expression give one of these, or null where there is no label"
+        )
+
+
 def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
     """The expression over each version of each observed event, known with it but not before the label's delay has passed."""
     line, stream = declared.line, declared.observed.stream
@@ -85,7 +103,8 @@ def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
         # What is observed is the original, whatever was corrected later.
         seen = f"original AND {within} AND {expressions.sql(line.observe.where)}"
         observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM events_{stream.name} WHERE {seen})"
-    return f"""SELECT {key} AS example_id, CAST({expressions.sql(line.label.expression)} AS DOUBLE) AS label,
+    kind = "VARCHAR" if classes_of(line.task) else "DOUBLE"
+    return f"""SELECT {key} AS example_id, CAST({expressions.sql(line.label.expression)} AS {kind}) AS label,
                       {known_at} AS known_at, superseded_at, ds FROM events_{stream.name}
                WHERE {within} AND known_at IS NOT NULL AND {observed}"""
 

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from factory_assets.declarations import tasks
-from factory_assets.declarations.tasks import kind_of, level_of
+from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 
 Floats = npt.NDArray[np.float64]
+#: By how much probabilities of classes may miss 1.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Metric:
 
     greater_is_better: None where neither is, so that models cannot be compared by it.
     fn: takes labels and predictions, both of shape (n,), and returns the value, or NaN where these rows leave the
-        metric undefined; that of a quantile takes its level as well. It trusts its input; `score` is where input is checked.
+        metric undefined; that of a quantile takes its level as well, and predictions of k classes are of shape (n, k).
+        It trusts its input; `score` is where input is checked.
     source: where the definition comes from.
     """
 
@@ -60,6 +63,8 @@ def log_loss(y: Floats, p: Floats) -> float:
     if len(y) == 0:
         return np.nan
     epsilon = np.finfo(np.float64).eps
+    if p.ndim == 2:
+        return float(-np.mean(np.log(np.maximum(_of_what_happened(y, p), epsilon))))
     q = np.clip(p, epsilon, 1 - epsilon)
     return float(-np.mean(y * np.log(q) + (1 - y) * np.log1p(-q)))
 
@@ -117,6 +122,44 @@ def coverage(y: Floats, p: Floats, level: float) -> float:
     return float(np.mean(y <= p)) if len(y) else np.nan
 
 
+def accuracy(y: Floats, p: Floats) -> float:
+    """Share of rows whose most likely class is the one that happened."""
+    return float(np.mean(most_likely(p) == y)) if len(y) else np.nan
+
+
+def macro_f1(y: Floats, p: Floats) -> float:
+    """Mean of the classes' F1, 2 hits / (rows + times predicted), over classes that happened or were predicted."""
+    if len(y) == 0:
+        return np.nan
+    happened, predicted, hits = _tallies(y, p)
+    met = happened + predicted > 0
+    return float(np.mean(2 * hits[met] / (happened + predicted)[met]))
+
+
+def balanced_accuracy(y: Floats, p: Floats) -> float:
+    """Mean over the classes that happened of the share of their rows that were predicted so."""
+    if len(y) == 0:
+        return np.nan
+    happened, _, hits = _tallies(y, p)
+    return float(np.mean(hits[happened > 0] / happened[happened > 0]))
+
+
+def most_likely(p: Floats) -> npt.NDArray[np.intp]:
+    """Of probabilities, shape (n, k), the place of each row's largest, the first of equals; shape (n,)."""
+    return np.argmax(p, axis=1)
+
+
+def _of_what_happened(y: Floats, p: Floats) -> Floats:
+    return p[np.arange(len(y)), y.astype(np.intp)]
+
+
+def _tallies(y: Floats, p: Floats) -> tuple[Floats, Floats, Floats]:
+    """How often each class happened, was predicted, and both at once; shape (k,) each."""
+    said, classes = most_likely(p), p.shape[1]
+    count = [np.bincount(rows.astype(np.intp), minlength=classes) for rows in (y, said, y[said == y])]
+    return count[0].astype(np.float64), count[1].astype(np.float64), count[2].astype(np.float64)
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -131,11 +174,15 @@ METRICS: dict[str, Metric] = {
         Metric("poisson_deviance", False, poisson_deviance, "McCullagh & Nelder 1989"),
         Metric("pinball", False, pinball, "Koenker & Bassett 1978"),
         Metric("coverage", None, coverage, "Christoffersen 1998, unconditional"),
+        Metric("accuracy", True, accuracy, "Sokolova & Lapalme 2009"),
+        Metric("macro_f1", True, macro_f1, "Opitz & Burst 2019, averaged F1"),
+        Metric("balanced_accuracy", True, balanced_accuracy, "Brodersen et al. 2010"),
     )
 }
 
 # Average precision because labels are rare where models are watched most, and ROC AUC hides errors among the rare
-# positives (Saito & Rehmsmeier 2015); absolute error because one extreme label cannot decide a release.
+# positives (Saito & Rehmsmeier 2015); absolute error because one extreme label cannot decide a release; log loss of classes
+# because what is most likely says nothing of a rare one.
 DEFAULT: dict[str, str] = {kind: names[0] for kind, names in tasks.METRICS.items()}
 
 
@@ -147,12 +194,12 @@ def metrics_of(task: str) -> list[Metric]:
 def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     """Every metric of the task that these rows define.
 
-    y: labels, shape (n,); 0 and 1 (or booleans) for a binary task, 0 or more for a count.
-    p: predictions, shape (n,); probabilities of class 1 for a binary task.
+    y: labels, shape (n,); 0 and 1 (or booleans) for a binary task, 0 or more for a count, places of classes for multiclass.
+    p: predictions, shape (n,); probabilities of class 1 for a binary task. Of k classes (n, k), their probabilities.
     Returns values by name. A metric is absent where the rows leave it undefined: ranking metrics without both
     classes, r2 without two different labels, everything without rows.
-    Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1,
-    probabilities outside 0..1, or counts below 0.
+    Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1 or than
+    places of classes, probabilities outside 0..1 or of classes that do not sum to 1, or counts below 0.
     """
     metrics, level = metrics_of(task), level_of(task)
     labels, predictions = checked(task, y, p)
@@ -160,12 +207,24 @@ def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
-def naive(task: str, y: Floats) -> float:
-    """What one would predict from labels alone, shape (n,): base rate, median, mean count, or the quantile."""
+#: What one predicts without looking at features: a number, or a probability for each class.
+Guess = float | list[float]
+
+
+def naive(task: str, y: Floats) -> Guess:
+    """What one would predict from labels alone, shape (n,): base rate, median, mean count, the quantile, or class shares."""
     kind, level = kind_of(task), level_of(task)
+    if classes := classes_of(task):
+        counts: Floats = np.bincount(y.astype(np.intp), minlength=len(classes)) / len(y)
+        return [float(share) for share in counts]
     if level is not None:
         return float(np.quantile(y, level))
     return float(np.median(y) if kind == "regression" else y.mean())
+
+
+def guessed(guess: Guess, rows: int) -> Floats:
+    """The same guess for each row: shape (rows,), or (rows, k) for k classes."""
+    return np.full((rows, *np.shape(guess)), guess, dtype=np.float64)
 
 
 def better(metric: str, a: float, b: float) -> bool:
@@ -229,6 +288,8 @@ def checked(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floa
     """Labels and predictions as floats of shape (n,), or a ValueError that says which of them is unusable."""
     kind_of(task)
     labels, predictions = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    if classes := classes_of(task):
+        return _checked_classes(classes, labels, predictions)
     if labels.ndim != 1 or labels.shape != predictions.shape:
         raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must be one column each, as long")
     for name, values in (("labels", labels), ("predictions", predictions)):
@@ -245,6 +306,25 @@ def checked(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floa
         if task == "count" and len(values) and values.min() < 0:
             raise ValueError(f"{name} of a count must be 0 or more; found {values.min():g}")
     return labels, predictions
+
+
+def _checked_classes(classes: tuple[str, ...], y: Floats, p: Floats) -> tuple[Floats, Floats]:
+    if y.ndim != 1 or p.shape != (len(y), len(classes)):
+        raise ValueError(
+            f"labels {y.shape} and predictions {p.shape} must be one row each, with {len(classes)} probabilities"
+        )
+    for name, values in (("labels", y), ("predictions", p)):
+        if unusable := int(np.sum(~np.isfinite(values))):
+            raise ValueError(f"{unusable} of {values.size} {name} are missing or infinite: leave those rows out first")
+    strange = np.setdiff1d(y, range(len(classes)))
+    if len(strange):
+        raise ValueError(
+            f"labels must be places of {len(classes)} classes, 0 to {len(classes) - 1}; found {strange[:5].tolist()}"
+        )
+    if len(p) and (p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > ROUNDING):
+        row = int(np.argmax(np.maximum(-p.min(axis=1), np.abs(p.sum(axis=1) - 1))))
+        raise ValueError(f"probabilities of classes must be 0 or more and sum to 1; found {p[row].tolist()}")
+    return y, p
 
 
 def _one_class(y: Floats) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.measures.figures import ACCENT, GREY, GRID, INK, LIGHT
 from factory_assets.measures.figures import blank as _figure
 from factory_assets.measures.figures import legend as _legend
@@ -25,7 +26,15 @@ from factory_assets.measures.figures import png as _png
 from factory_assets.measures.figures import saying as _saying
 from factory_assets.measures.figures import short as _short
 from factory_assets.measures.figures import title as _title
-from factory_assets.measures.metrics import METRICS, average_precision, by_threshold, checked, roc_auc
+from factory_assets.measures.metrics import (
+    METRICS,
+    average_precision,
+    by_threshold,
+    checked,
+    log_loss,
+    most_likely,
+    roc_auc,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,8 +70,9 @@ class OverDays:
 def evaluation_plot(task: str, y: npt.ArrayLike, predictions: Mapping[str, npt.ArrayLike]) -> bytes:
     """Predictions of several models for the same rows, the first one (the challenger) as the subject.
 
-    Binary: ROC and precision against recall. Other tasks: predicted against observed for the subject (the density,
-    where rows are many), and the errors of all. y and each of the predictions: shape (n,).
+    Binary: ROC and precision against recall. Classes: what the subject took the rows of each class for, and the probability
+    that all gave to what happened. Other tasks: predicted against observed for the subject (the density, where rows are
+    many), and the errors of all. y and each of the predictions as `metrics.score` takes them.
     Raises ValueError as `metrics.score` does, and without predictions. Rows that allow no curve (none, or of one class)
     give a picture that says so.
     """
@@ -79,6 +89,9 @@ def evaluation_plot(task: str, y: npt.ArrayLike, predictions: Mapping[str, npt.A
     if task == "binary":
         _roc(left, labels, shown)
         _precision_recall(right, labels, shown)
+    elif classes := classes_of(task):
+        _confusion(left, classes, labels, shown)
+        _given_to_what_happened(right, classes, labels, shown)
     else:
         _predicted_and_observed(left, labels, shown)
         _errors(right, labels, shown)
@@ -302,6 +315,54 @@ def _errors(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
     outside = _outside(int(((every < low) | (every > high)).sum()), len(every))
     axes.set(xlim=(low, high), ylim=(0, None), xlabel=f"predicted - observed{outside}", ylabel="share of rows")
     _title(axes, "Errors", "mean absolute error")
+    _legend(axes, loc="best")
+
+
+def _confusion(axes: Axes, classes: Sequence[str], y: Floats, models: Mapping[str, Floats]) -> None:
+    """A row a class that happened, with the share of its rows that were predicted as each class."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    name, p = next(iter(models.items()))
+    of = len(classes)
+    counts = np.bincount(y.astype(int) * of + most_likely(p), minlength=of * of).reshape(of, of)
+    rows = counts.sum(axis=1)
+    shares = counts / np.maximum(rows, 1)[:, None]
+    colours = LinearSegmentedColormap.from_list("accent", ["white", "#b6d2fb", ACCENT])
+    axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
+    names = [_plain(_short(each, 14)) for each in classes]
+    axes.set_xticks(range(of), names, rotation=90 if of > LEVELS else 0)
+    axes.set_yticks(range(of), [f"{each}  {count:,}" for each, count in zip(names, rows, strict=True)])
+    axes.grid(visible=False)
+    for row, column in np.argwhere(counts) if of <= LEVELS else ():
+        share = shares[row, column]
+        axes.text(
+            column,
+            row,
+            f"{100 * share:.2g} %",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white" if share > 0.6 else INK,
+        )
+    axes.set(xlabel="most likely", ylabel="observed, rows")
+    _title(axes, "Predicted and observed", name)
+
+
+def _given_to_what_happened(axes: Axes, classes: Sequence[str], y: Floats, models: Mapping[str, Floats]) -> None:
+    """Of each class, how likely it was held on the rows where it happened: a bar a model."""
+    height = 0.8 / len(models)
+    for position, (name, p) in enumerate(models.items()):
+        given = p[np.arange(len(y)), y.astype(int)]
+        mean = [given[y == place].mean() if np.any(y == place) else 0.0 for place in range(len(classes))]
+        colour = _line(name, position)["color"]
+        label = f"{_plain(name)}  {log_loss(y, p):.4g}"
+        axes.barh(
+            np.arange(len(classes)) + height * (position + 0.5) - 0.4, mean, height, color=colour, label=label, zorder=2
+        )
+    axes.set_yticks(range(len(classes)), [_plain(_short(each, 14)) for each in classes])
+    axes.set(xlim=(0, 1), ylim=(len(classes) - 0.5, -0.5), xlabel="mean probability given to the class that happened")
+    axes.grid(visible=False, axis="y")
+    _title(axes, "Probability of what happened", "log loss")
     _legend(axes, loc="best")
 
 

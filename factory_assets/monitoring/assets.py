@@ -13,13 +13,14 @@ from factory_assets.events.assets import partitions
 from factory_assets.features.segments import ROOT, tree
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_assets.measures import plots
+from factory_assets.measures.tables import prediction_columns, with_columns
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.report import drift_report
 from factory_assets.scoring.assets import champions_of_days
 from factory_assets.training.assets import metric_of
 from factory_assets.training.fitting import rows_within
-from factory_assets.training.released import PREDICTION, ReleasedModel, load
+from factory_assets.training.released import ReleasedModel, load
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -74,7 +75,7 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
             versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
-            naive = {version: load(archive, line.name, version).naive for version in versions}
+            naive = {version: load(archive, line.name, version).naive(1, line.task) for version in versions}
             written = lake.replace(f"{line.name}/performance", performance_rows.measure(con, line.task, naive), days)
         history = lake.read(f"{line.name}/performance", last=days[-1])
         overall = _rows_of(history, ROOT)
@@ -177,8 +178,8 @@ def _verdicts(
             continue
         models[version] = models.get(version) or load(archive, declared.line.name, version)
         model = models[version]
-        said = pa.array(model.predict(rows), pa.float64())
-        judged = {name: rows[name] for name in model.features} | {PREDICTION: said}
+        said = prediction_columns(model.task, model.predict(rows))
+        judged = {name: rows[name] for name in model.features} | said
         verdicts = [
             drift(model.profiles[name], values, false_alarm_rate=rate, minimum_rows=MINIMUM_ROWS)
             for name, values in judged.items()
@@ -235,9 +236,11 @@ def _report(
     if not judged:
         return {}
     model, rows = models[champions[judged[0]]], rows_within(seen, judged[0])
-    rows = rows.append_column(PREDICTION, pa.array(model.predict(rows), pa.float64()))
+    said = prediction_columns(model.task, model.predict(rows))
+    rows = with_columns(rows, said)
     categorical = [name for name in model.features if name in model.encoding.categories]
-    numerical = [name for name in (*model.features, PREDICTION) if name not in categorical]
+    categorical += [name for name, values in said.items() if pa.types.is_string(values.type)]
+    numerical = [name for name in (*model.features, *said) if name not in categorical]
     title = f"{declared.line.name}, {judged[0]}, {declared.line.monitor.window.days} days to {day}"
     html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

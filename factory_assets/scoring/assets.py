@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.events.assets import partitions
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_assets.scoring.predictions import champion_periods, predict, schema
@@ -53,10 +54,10 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "deltalake"},
-        code_version=code_version("predictions"),
+        code_version=code_version("predictions", *([line.task] if classes_of(line.task) else [])),
         description=f"{line.description}\n\nOne row an observation: the prediction, and which node and version answered. A day is "
         "scored by the champions decided before it, also when it is computed again later.",
-        metadata=column_schema({field.name: str(field.type) for field in schema(pa.string())}),
+        metadata=column_schema({field.name: str(field.type) for field in schema(pa.string(), line.task)}),
     )
     def predictions(
         context: dg.AssetExecutionContext, lake: Lake, archive: Archive, ledger: Ledger
@@ -80,10 +81,10 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 answering = {node: models[version] for node, version in held.items()}
                 for day in period:
                     examples = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
-                    yield from predict(examples, answering).to_batches()
+                    yield from predict(examples, answering, line.task).to_batches()
 
         written = lake.replace(
-            f"{line.name}/predictions", pa.RecordBatchReader.from_batches(schema(example_id), scored()), days
+            f"{line.name}/predictions", pa.RecordBatchReader.from_batches(schema(example_id, line.task), scored()), days
         )
         unanswered = [day for day in days if not champions[day]]
         yield from record_days(

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory_assets.features.segments import answering
+from factory_assets.measures.tables import prediction_columns, prediction_fields
 from factory_assets.training.released import ReleasedModel
 
 
-def schema(example_id: pa.DataType) -> pa.Schema:
+def schema(example_id: pa.DataType, task: str) -> pa.Schema:
     """Columns of the predictions table; `node` is the segment node that answered, `version` its champion."""
     return pa.schema(
         [
@@ -20,7 +21,7 @@ def schema(example_id: pa.DataType) -> pa.Schema:
             ("segment", pa.string()),
             ("node", pa.string()),
             ("version", pa.string()),
-            ("prediction", pa.float64()),
+            *prediction_fields(task),
             ("ds", pa.date32()),
         ]
     )
@@ -40,10 +41,10 @@ def champion_periods(
         yield group, champions[group[-1]]
 
 
-def predict(examples: pa.Table, models: Mapping[str, ReleasedModel]) -> pa.Table:
+def predict(examples: pa.Table, models: Mapping[str, ReleasedModel], task: str) -> pa.Table:
     """Predictions for examples by the model of each row's nearest node that has one.
 
-    models: node -> champion. Rows for which not even the root has a model are left out.
+    models: node -> champion. task: that of the line. Rows for which not even the root has a model are left out.
     """
     segment = examples["segment"]
     leaves = pc.unique(segment).to_pylist()
@@ -52,8 +53,8 @@ def predict(examples: pa.Table, models: Mapping[str, ReleasedModel]) -> pa.Table
     for node in sorted({node for node in nodes.values() if node is not None}):
         answered = [leaf for leaf, answer in nodes.items() if answer == node]
         rows = examples.filter(pc.is_in(segment, pa.array(answered, segment.type)))
-        parts.append(_predicted(rows, node, models[node]))
-    wanted = schema(examples.schema.field("example_id").type)
+        parts.append(_predicted(rows, node, models[node], task))
+    wanted = schema(examples.schema.field("example_id").type, task)
     return (
         pa.concat_tables(parts).sort_by([("ds", "ascending"), ("observed_at", "ascending")])
         if parts
@@ -61,12 +62,12 @@ def predict(examples: pa.Table, models: Mapping[str, ReleasedModel]) -> pa.Table
     )
 
 
-def _predicted(rows: pa.Table, node: str, model: ReleasedModel) -> pa.Table:
+def _predicted(rows: pa.Table, node: str, model: ReleasedModel, task: str) -> pa.Table:
     columns = {name: rows[name] for name in ("example_id", "observed_at", "segment")}
     columns |= {
         "node": pa.array(np.full(rows.num_rows, node, dtype=object), pa.string()),
         "version": pa.array(np.full(rows.num_rows, model.version, dtype=object), pa.string()),
-        "prediction": pa.array(model.predict(rows), pa.float64()),
+        **prediction_columns(task, model.predict(rows, task)),
         "ds": rows["ds"],
     }
-    return pa.table(columns).cast(schema(rows.schema.field("example_id").type))
+    return pa.table(columns).cast(schema(rows.schema.field("example_id").type, task))

@@ -31,17 +31,22 @@ from typing import Any
 import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
-from factory_assets.measures.metrics import DEFAULT, naive, score
+from factory_assets.measures.metrics import DEFAULT, guessed, naive, score
 from factory_assets.training.estimators.base import Estimator, Examples
 
 CODES, AMOUNT, EMPTY = 0, 1, 2
 FEATURES, ROWS, SEED = 24, 1000, 7
+#: Tasks that are more than one word, as they are checked.
+CHECKED_AT = {"quantile": "quantile(0.9)", "multiclass": "multiclass(red, green, blue)"}
 #: The variables by which libraries are told how many threads to use.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
 
 
 def examples(task: str, rows: int = ROWS, seed: int = 0) -> Examples:
-    """Categories 1 and 3 of 5 and a large amount raise the label; a fifth of both is missing. The rest is noise."""
+    """Categories 1 and 3 of 5 and a large amount raise the label; a fifth of both is missing. The rest is noise.
+
+    Of the three classes the third is that of the lowest signal, so that places are no quantities.
+    """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows, FEATURES))
     x[:, CODES] = rng.integers(0, 5, rows)
@@ -49,6 +54,7 @@ def examples(task: str, rows: int = ROWS, seed: int = 0) -> Examples:
     x[:, :2][rng.random((rows, 2)) < 0.2] = np.nan
     x[:, EMPTY] = np.nan
     labels = {"binary": (signal > 1).astype(np.float64), "count": np.floor(np.exp(np.clip(signal, -3, 3)))}
+    labels[CHECKED_AT["multiclass"]] = np.array([2.0, 0.0, 1.0])[np.digitize(signal, (0.0, 1.5))]
     return Examples(x, labels.get(task, signal), task, (CODES,))
 
 
@@ -78,8 +84,8 @@ class Subject:
 
 
 def subjects(kind: type[Estimator], params: Mapping[str, Any] | None = None, learns: bool = True) -> list[Subject]:
-    """One for each task; a quantile is checked at 0.9."""
-    return [Subject(kind, "quantile(0.9)" if task == "quantile" else task, params or {}, learns) for task in kind.tasks]
+    """One for each task; a quantile is checked at 0.9, and three classes."""
+    return [Subject(kind, CHECKED_AT.get(task, task), params or {}, learns) for task in kind.tasks]
 
 
 def check_estimator(kind: type[Estimator], params: Mapping[str, Any] | None = None, learns: bool = True) -> None:
@@ -104,6 +110,7 @@ def declares_what_it_can_do(subject: Subject) -> None:
     _require(set(kind.options) <= known, f"options are {kind.options}; known: {sorted(known)}")
     _require(isinstance(kind.interpretable, bool), "interpretable is neither True nor False")
     _require(bool(kind.files), "files names no part")
+    _require("multiclass" not in kind.tasks or "binary" in kind.tasks, "rows of two classes only are a binary task")
 
 
 def loaded_predicts_bit_for_bit_what_trained_did(subject: Subject) -> None:
@@ -132,12 +139,15 @@ def side_by_side_equals_alone(subject: Subject) -> None:
 
 
 def one_prediction_a_row(subject: Subject) -> None:
-    x = examples(subject.task).x
-    said = subject.model.predict(x)
-    _require(said.shape == (len(x),) and said.dtype == np.float64, f"predictions are {said.shape} of {said.dtype}")
+    told = examples(subject.task)
+    x, said = told.x, subject.model.predict(told.x)
+    shape = (len(x), told.classes) if told.classes else (len(x),)
+    _require(said.shape == shape and said.dtype == np.float64, f"predictions are {said.shape} of {said.dtype}")
     _require(subject.model.predict(x[:0]).shape == (0,), "no rows give predictions")
     if subject.task == "binary":
         _require(bool(((said >= 0) & (said <= 1)).all()), "a probability lies outside 0..1")
+    if told.classes:
+        _require(bool((said >= 0).all()) and bool(np.allclose(said.sum(axis=1), 1)), "probabilities do not sum to 1")
     if subject.task == "count":
         _require(bool((said >= 0).all()), "a count lies below 0")
 
@@ -170,7 +180,7 @@ def it_beats_the_constant_on_rows_it_has_not_seen(subject: Subject) -> None:
         return
     new = examples(subject.task, seed=1)
     metric = "log_loss" if subject.task == "binary" else DEFAULT[new.kind]
-    guess = np.full(len(new.y), naive(subject.task, new.y))
+    guess = guessed(naive(subject.task, new.y), len(new.y))
     own, best = (score(subject.task, new.y, said)[metric] for said in (subject.model.predict(new.x), guess))
     _require(own < 0.85 * best, f"{metric} {own:.3f}, of a constant {best:.3f}")
 
@@ -222,7 +232,11 @@ def options_are_honoured(subject: Subject) -> None:
         heavier = replace(told, weights=np.where(told.y == 1, 1.8, 0.2))
         heard, unheard = subject.trained(heavier).predict(told.x), subject.model.predict(told.x)
         _require(heard.mean() > unheard.mean() + 0.05, "heavier positives do not raise predictions")
-    if "monotone" in kind.options and told.kind != "quantile":
+    if "class_weight" in kind.options and told.classes:
+        heavier = replace(told, weights=np.where(told.y == 1, 2.4, 0.3))
+        heard, unheard = subject.trained(heavier).predict(told.x), subject.model.predict(told.x)
+        _require(heard[:, 1].mean() > unheard[:, 1].mean() + 0.02, "a heavier class is not more likely")
+    if "monotone" in kind.options and told.kind not in ("quantile", "multiclass"):
         _check_monotone(subject, told)
     if "early_stopping" in kind.options:
         older = np.arange(len(told.y)) < 0.8 * len(told.y)

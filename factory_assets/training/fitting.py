@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from factory_assets.declarations.line import Candidate, Line
 from factory_assets.features.segments import ROOT
-from factory_assets.measures.metrics import better, improvement, naive, score
+from factory_assets.measures.metrics import Guess, better, improvement, naive, score
+from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.training import estimators
 from factory_assets.training.matrix import Encoding, encode, learn_encoding
 
@@ -58,7 +59,7 @@ class Fitted:
     encoding: Encoding
     rows: int
     positives: int | None
-    naive: float
+    naive: Guess
     tried: dict[str, Tried] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     rounds: int | None = None
@@ -103,7 +104,7 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
     """The best candidate for one node, or why there is none."""
     if rows.num_rows < line.segments.min_rows:
         return NotTrained(node, rows.num_rows, f"{rows.num_rows} training rows, {line.segments.min_rows} needed")
-    y = rows["label"].to_numpy()
+    y = label_values(line.task, rows[LABEL])
     positives, needed = int(y.sum()) if line.task == "binary" else None, line.segments.min_positives
     if positives is not None and positives < needed:
         return NotTrained(node, rows.num_rows, f"{positives} positives among {len(y)} rows, {needed} needed")

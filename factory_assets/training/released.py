@@ -20,9 +20,18 @@ import pyarrow.parquet as pq
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import declared_from, definitions
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.measures.charts import bars
-from factory_assets.measures.metrics import score
+from factory_assets.measures.metrics import Guess, guessed, score
 from factory_assets.measures.profiles import Profile, learn_design_effect, profile, profiles
+from factory_assets.measures.tables import (
+    LABEL,
+    aligned,
+    label_values,
+    prediction_columns,
+    prediction_values,
+    with_columns,
+)
 from factory_assets.training import estimators
 from factory_assets.training.fitting import Fitted
 from factory_assets.training.libraries import code, libraries
@@ -30,7 +39,6 @@ from factory_assets.training.matrix import Encoding, encode
 from factory_assets.training.timeline import DAY, Timeline
 from factory_resources.archive_folder import ArchiveFolder
 
-PREDICTION = "prediction"
 #: Rows kept of the training set to draw pictures from; verdicts use the profiles of all rows.
 SAMPLE_ROWS = 1000
 #: Two scores are the same up to the last bits, in which the exponential functions of two releases may differ.
@@ -63,9 +71,14 @@ class ReleasedModel:
         return {name: Profile.from_dict(kept) for name, kept in self.manifest["profiles"].items()}
 
     @property
-    def naive(self) -> float:
-        """What one would predict without a model: base rate, median, mean count or quantile."""
-        return float(self.manifest["naive"])
+    def task(self) -> str:
+        """What it predicts, as it was declared when the model was made."""
+        return str(self.manifest.get("task", ""))
+
+    def naive(self, rows: int, task: str) -> np.ndarray:
+        """What one would predict without a model: base rate, median, mean count, quantile or class shares; as `predict`."""
+        guess: Guess = self.manifest["naive"]
+        return aligned(self.task, guessed(guess, rows), task)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -103,17 +116,28 @@ class ReleasedModel:
             )
         return file.read()
 
-    def predict(self, rows: pa.Table) -> np.ndarray:
-        """Predictions for rows with the model's features, shape (n,)."""
-        return self._model.predict(encode(rows, self.encoding)) if rows.num_rows else np.empty(0)
+    def predict(self, rows: pa.Table, task: str | None = None) -> np.ndarray:
+        """Predictions for rows with the model's features, shape (n,); of k classes their probabilities, (n, k).
 
-    def predict_one(self, features: Mapping[str, Any]) -> float:
-        """The prediction for one observation: canonical name -> value, None where it is missing; further names are ignored."""
+        task: the line's task, whose classes may have changed since the model was made; if absent, the model's own.
+        """
+        if not rows.num_rows:
+            return np.empty((0, len(classes))) if (classes := classes_of(task or self.task)) else np.empty(0)
+        said = self._model.predict(encode(rows, self.encoding))
+        return said if task is None else aligned(self.task, said, task)
+
+    def predict_one(self, features: Mapping[str, Any]) -> float | dict[str, float]:
+        """The prediction for one observation, or class -> probability.
+
+        features: canonical name -> value, None where it is missing; further names are ignored.
+        """
         absent = [name for name in self.features if name not in features]
         if absent:
             raise KeyError(f"no value for {', '.join(absent)}")
         row = pa.table({name: pa.array([features[name]]) for name in self.features})
-        return float(self.predict(row)[0])
+        (said,) = self.predict(row).tolist()
+        classes = classes_of(self.task)
+        return dict(zip(classes, said, strict=True)) if classes else float(said)
 
     def require_usable(self) -> None:
         """Raise ModelRefused for a model that cannot be read here, or that scores otherwise than where it was made."""
@@ -134,8 +158,8 @@ class ReleasedModel:
             raise ModelRefused(f"version {self.version} cannot be read{_told(other)}: {error!r:.500}") from error
         if rows is None or scored is None:
             return
-        kept = rows[PREDICTION].to_numpy()
-        differ = ~np.isclose(scored, kept, rtol=SAME_SCORE, atol=SAME_SCORE)
+        kept = prediction_values(self.task, rows)
+        differ = ~np.isclose(scored, kept, rtol=SAME_SCORE, atol=SAME_SCORE).reshape(len(kept), -1).all(axis=1)
         if differ.any():
             raise ModelRefused(
                 f"version {self.version} scores {differ.sum()} of {len(kept)} archived rows otherwise than it did, by up to "
@@ -192,14 +216,14 @@ def release(
     """
     line = declared.line
     seen = recent if recent.num_rows else train
-    predictions = fitted.model.predict(encode(seen, fitted.encoding))
-    learnt = train.append_column(PREDICTION, pa.array(fitted.model.predict(encode(train, fitted.encoding))))
-    reference = profiles(train, fitted.encoding.features) | profiles(pa.table({PREDICTION: predictions}), [PREDICTION])
+    predictions, fit = (fitted.model.predict(encode(rows, fitted.encoding)) for rows in (seen, train))
+    said, learnt = prediction_columns(line.task, predictions), with_columns(train, prediction_columns(line.task, fit))
+    reference = profiles(train, fitted.encoding.features) | profiles(pa.table(said), said)
     stretches = _stretches(learnt, span, line.monitor.window)
     chance = {
         # Of features the reference is of these very rows already.
         name: learn_design_effect(
-            profile(learnt[name], name=name) if name == PREDICTION else kept, [part[name] for part in stretches]
+            profile(learnt[name], name=name) if name in said else kept, [part[name] for part in stretches]
         )
         for name, kept in reference.items()
     }
@@ -224,14 +248,14 @@ def release(
     parts = {
         **fitted.model.parts(),
         "definitions.json": _to_json(definitions(declared)),
-        "reference.parquet": _sample(seen, fitted, predictions),
+        "reference.parquet": _sample(with_columns(seen.select(list(fitted.encoding.features)), said)),
     }
-    charts = _charts(fitted, predictions)
+    charts = _charts(line.task, fitted, predictions)
     provenance = {"answered": dict(answered), "libraries": libraries(), "code": code(), "charts": sorted(charts)}
     attachments = {f"{name}.svg": chart for name, chart in charts.items()} | {"provenance.json": _to_json(provenance)}
     return Release(
         archive.store(line.name, manifest, parts, attachments),
-        score(line.task, train["label"].to_numpy(), learnt[PREDICTION].to_numpy()),
+        score(line.task, label_values(line.task, train[LABEL]), fit),
         {name: f"{name}.svg" for name in charts},
     )
 
@@ -240,14 +264,19 @@ def _to_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, indent=1).encode()
 
 
-def _charts(fitted: Fitted, predictions: np.ndarray) -> dict[str, bytes]:
+def _charts(task: str, fitted: Fitted, predictions: np.ndarray) -> dict[str, bytes]:
     shares = sorted(zip(fitted.encoding.features, fitted.model.importances(), strict=True), key=lambda item: -item[1])
+    importances = bars("Share of each feature in what the model does", {name: float(s) for name, s in shares})
+    return {"importances": importances, "predictions": _predictions_chart(task, predictions)}
+
+
+def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
+    if classes := classes_of(task):
+        mean = dict(zip(classes, predictions.mean(axis=0).tolist(), strict=True))
+        return bars("Mean probability of each class after the training window", mean)
     counts, edges = np.histogram(predictions, bins=20)
     between = {f"{low:.4g} to {high:.4g}": float(n) for low, high, n in zip(edges, edges[1:], counts, strict=False)}
-    return {
-        "importances": bars("Share of each feature in what the model does", {name: float(s) for name, s in shares}),
-        "predictions": bars("Predictions after the training window, in rows", between),
-    }
+    return bars("Predictions after the training window, in rows", between)
 
 
 def _stretches(rows: pa.Table, span: Timeline, length: dt.timedelta) -> list[pa.Table]:
@@ -261,11 +290,10 @@ def _stretches(rows: pa.Table, span: Timeline, length: dt.timedelta) -> list[pa.
     return parts
 
 
-def _sample(rows: pa.Table, fitted: Fitted, predictions: np.ndarray) -> bytes:
-    columns = rows.select(list(fitted.encoding.features)).append_column(PREDICTION, pa.array(predictions))
-    step = max(1, -(-columns.num_rows // SAMPLE_ROWS))
+def _sample(rows: pa.Table) -> bytes:
+    step = max(1, -(-rows.num_rows // SAMPLE_ROWS))
     target = io.BytesIO()
-    pq.write_table(columns.take(pa.array(range(0, columns.num_rows, step))), target)
+    pq.write_table(rows.take(pa.array(range(0, rows.num_rows, step))), target)
     return target.getvalue()
 
 

@@ -24,8 +24,10 @@ import pyarrow as pa
 
 from factory_assets.declarations.line import Candidate, Line
 from factory_assets.declarations.search import Fold, Parameter, Search, folds_of
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.declarations.types import Finding
-from factory_assets.measures.metrics import METRICS, better, score
+from factory_assets.measures.metrics import METRICS, better, guessed, naive, score
+from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.training import estimators
 from factory_assets.training.fitting import compared_days, options_of
 from factory_assets.training.matrix import Encoding, encode, learn_encoding
@@ -103,9 +105,9 @@ def check_space(line: Line) -> list[Finding]:
 
 def _refusal(line: Line, candidate: Candidate, params: Mapping[str, Any]) -> str:
     """Why the estimator does not take the parameters; empty if it does."""
-    x = np.arange(60.0).reshape(-1, 1)
+    x, labels = np.arange(60.0).reshape(-1, 1), max(2, len(classes_of(line.task)))
     try:
-        estimators.fit(candidate.estimator, x, x[:, 0] % 2, task=line.task, categorical=[], params=params, seed=1)
+        estimators.fit(candidate.estimator, x, x[:, 0] % labels, task=line.task, categorical=[], params=params, seed=1)
     except ValueError as error:
         return str(error)
     return ""
@@ -120,7 +122,7 @@ def prepare(line: Line, rows: pa.Table, features: Sequence[str], declared: Searc
     days = rows["ds"].to_numpy(zero_copy_only=False)
     last = days.max() - np.timedelta64(compared_days(line), "D")
     seen = rows.filter(pa.array(days <= last))
-    days, y = days[days <= last], seen["label"].to_numpy()
+    days, y = days[days <= last], label_values(line.task, seen[LABEL])
     encoding = learn_encoding(seen, features)
     folds = []
     for fold in folds_of(last.astype(dt.date), window_days(line), line.horizon_days, declared.folds):
@@ -136,7 +138,7 @@ def prepare(line: Line, rows: pa.Table, features: Sequence[str], declared: Searc
 def _usable(task: str, metric: str, learn: np.ndarray, judge: np.ndarray) -> bool:
     if not len(learn) or estimators.unlearnable(learn, task):
         return False
-    return metric in score(task, judge, np.full(len(judge), 0.5))
+    return metric in score(task, judge, guessed(naive(task, learn), len(judge)))
 
 
 def identity(configuration: str, node: str, data: Data) -> str:

@@ -137,7 +137,14 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
     ("view", "windows: [1d, 7d]", "windows: []", 8, "at least 1 item"),
     ("view", "entity: customer\n", "entity: customer\n  default: .inf\n", 6, "finite number; found inf"),
     ("line", "task: binary", "task: ranking", 6,
-     "'ranking' is not a task; allowed: 'binary', 'regression', 'count', and 'quantile(0.9)'"),
+     "'ranking' is not a task; allowed: 'binary', 'regression', 'count', 'quantile(0.9)'"),
+    ("line", "task: binary", "task: multiclass", 6, "and 'multiclass(red, green, blue)' for any classes"),
+    ("line", "task: binary", "task: multiclass(no, yes)", 6, "multiclass with 2 classes; 3 at least, for two the task is binary"),
+    ("line", "task: binary", "task: multiclass(a, b, very late)", 6, "'very late' is no name of a class; allowed: letters, digits"),
+    ("line", "task: binary", "task: multiclass(a, b, B)", 6, "b and B: a class is named once"),
+    ("line", "task: binary", "task: multiclass(a, b, c)", 8,
+     "returns: label.expression: 'returned' is of type BOOLEAN; allowed here: a text or a whole number"),
+    ("entity_line", "task: binary", "task: multiclass(a, b, c)", 8, "says yes or no, and the task is multiclass(a, b, c)"),
     ("line", "task: binary", "task: quantile(1.5)", 6, "'quantile(1.5)' is not a task"),
     ("line", "estimator: logistic_regression", "estimator: xgboost", 15,
      "'xgboost' is not an estimator; allowed: constant, linear"),
@@ -271,6 +278,45 @@ def test_a_fault_is_found_at_its_line_with_what_is_allowed(
     about = [one for one in found if message in one]
     assert about, found
     assert int(about[0].partition(":")[0]) == OFFSETS[document] + line, about
+
+
+def test_what_a_candidate_cannot_do_with_classes_is_found_at_its_line(tmp_path: Path) -> None:
+    line = LINE.replace("task: binary", "task: multiclass(Lyon, Oslo, Rome)").replace(
+        "expression: returned", "expression: city"
+    )
+    load(written(tmp_path, DOCUMENTS | {"line": line.replace("- amount", "- hour")}))
+    line += """\
+    curves: {estimator: additive}
+    sure: {estimator: lightgbm, calibrate: isotonic}
+    rising: {estimator: lightgbm, monotone: {amount: increasing}}
+  gate: {metric: roc_auc}
+"""
+    start = OFFSETS["line"]
+    assert problems(written(tmp_path, DOCUMENTS | {"line": line})) == [
+        f"{start + 16}: returns: candidates.curves.estimator: 'additive' cannot do task multiclass(Lyon, Oslo, Rome); estimators that "
+        "can: constant, linear, logistic_regression, lightgbm, hist_gradient_boosting, random_forest",
+        f"{start + 17}: returns: candidates.sure.calibrate: calibrate is for a binary task; this one is multiclass(Lyon, Oslo, Rome)",
+        f"{start + 18}: returns: candidates.rising.monotone: where the probability of one class never falls, those of others must: it "
+        "has no direction",
+        f"{start + 19}: returns: gate.metric: 'roc_auc' compares no models of task multiclass(Lyon, Oslo, Rome); allowed: log_loss, "
+        "accuracy, macro_f1, balanced_accuracy",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["case when large then 'big' else city end", "(case city when 'x' then 'Lyon' else if(large, 'big', 'Oslo') end)"],
+)
+def test_a_class_that_the_label_spells_out_and_the_task_does_not_have_is_found_at_its_line(
+    tmp_path: Path, text: str
+) -> None:
+    line = LINE.replace("expression: returned", f'expression: "{text}"').replace("- amount", "- hour")
+    classes = "multiclass(Lyon, Oslo, big)"
+    load(written(tmp_path, DOCUMENTS | {"line": line.replace("task: binary", f"task: {classes}")}))
+    small = line.replace("task: binary", "task: multiclass(Lyon, Oslo, small)")
+    assert problems(written(tmp_path, DOCUMENTS | {"line": small})) == [
+        f"{OFFSETS['line'] + 8}: returns: label.expression: gives 'big'; classes of the task: Lyon, Oslo, small"
+    ]
 
 
 def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.features import labels
 from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
 from tests.oracles import point_in_time as oracle
@@ -19,7 +20,7 @@ from tests.oracles.point_in_time import Event
 from tests.oracles.streams import MICROSECOND, loader, store
 
 Worlds = Mapping[str, Sequence[Event]]
-Rows = dict[tuple[dt.date, Any, dt.datetime | None], tuple[float, dt.datetime]]
+Rows = dict[tuple[dt.date, Any, dt.datetime | None], tuple[Any, dt.datetime]]
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,15 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
+
+
+def query(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Worlds, through: dt.date, days: Sequence[dt.date]
+) -> str:
+    tables: dict[str, str] = {}
+    for name, rows in events.items():
+        tables |= store(con, name, rows)
+    return labels.build(con, declared, days, through, loader(con, tables))
 
 
 def built(
@@ -37,12 +47,8 @@ def built(
     days: Sequence[dt.date] = DAYS,
 ) -> Rows:
     """(day, example, when it was superseded) -> label and when it was known."""
-    tables: dict[str, str] = {}
-    for name, rows in events.items():
-        tables |= store(con, name, rows)
-    load = loader(con, tables)
-    found = con.sql(labels.build(con, declared, days, through, load)).to_arrow_table()
-    assert found.schema.field("label").type == pa.float64()
+    found = con.sql(query(con, declared, events, through, days)).to_arrow_table()
+    assert found.schema.field("label").type == (pa.string() if classes_of(declared.line.task) else pa.float64())
     result = {
         (row["ds"], row["example_id"], row["superseded_at"]): (row["label"], row["known_at"])
         for row in found.to_pylist()
@@ -188,6 +194,36 @@ def test_labels_that_are_numbers_or_truths_become_numbers(con: duckdb.DuckDBPyCo
         assert all(
             label == float(value(versions[tuple(version)].values)) for (_, *version), (label, _) in found.items()
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "lower(case when items > 0 then 'MORE' when items = 0 then 'NONE' when items < 0 then 'LESS' end)",
+            lambda items: ("none", "more", "less")[(items > 0) - (items < 0)],
+        ),
+        ("sign(items)", lambda items: str((items > 0) - (items < 0))),
+    ],
+)
+def test_labels_of_classes_are_their_names_and_another_name_is_refused_with_its_rows(
+    con: duckdb.DuckDBPyConnection, text: str, name: Callable[[int], str]
+) -> None:
+    classes = sorted({name(items) for items in (-1, 0, 1)})
+    expected = {**OF_EVENTS, "label": {"expression": text}, "task": f"multiclass({', '.join(classes)})"}
+    declared, events = declared_line(**expected), worlds(0)
+    found = built(con, declared, events, DAYS[-1])
+    versions = {(event.event_id, event.superseded_at): event for event in events["orders"]}
+    assert {label for label, _ in found.values()} == set(classes)
+    assert all(label == name(versions[tuple(version)].values["items"]) for (_, *version), (label, _) in found.items())
+
+    con.execute(f"CREATE OR REPLACE TEMP TABLE given AS {query(con, declared, events, DAYS[-1], DAYS)}")
+    labels.require_classes(con, declared, "given")
+    fewer = declared_line(**expected | {"task": f"multiclass({', '.join(classes[:-1])}, else)"})
+    rows = sum(label == classes[-1] for label, _ in found.values())
+    told = rf"gives '{classes[-1]}' \({rows} rows, first on 20..-..-..\); classes of the task: {classes[0]}, {classes[1]}, else"
+    with pytest.raises(ValueError, match=told):
+        labels.require_classes(con, fewer, "given")
 
 
 def test_the_state_of_a_day_stands_still_once_its_horizon_has_passed() -> None:

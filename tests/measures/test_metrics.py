@@ -155,6 +155,47 @@ def test_unusable_input_is_refused_with_what_was_found(task: str, y: list, p: li
         score(task, y, p)
 
 
+CLASSES = "multiclass(red, green, blue, black)"
+
+
+def test_metrics_of_classes_are_those_of_scikit_learn() -> None:
+    from sklearn import metrics
+
+    rng = np.random.default_rng(3)
+    for known in (4, 3):  # the last class may neither happen nor be predicted
+        y, p = rng.integers(0, known, 500).astype(float), np.zeros((500, 4))
+        p[:, :known] = rng.dirichlet(np.ones(known), 500)
+        said = p.argmax(axis=1)
+        assert score(CLASSES, y, p) == pytest.approx(
+            {
+                "log_loss": metrics.log_loss(y, p, labels=range(4)),
+                "accuracy": metrics.accuracy_score(y, said),
+                "macro_f1": metrics.f1_score(y, said, average="macro"),
+                "balanced_accuracy": np.mean([np.mean(said[y == one] == one) for one in range(known)]),
+            }
+        )
+
+
+def test_a_class_that_was_held_impossible_costs_a_finite_log_loss() -> None:
+    assert 30 < score(CLASSES, [3], [[0.5, 0.5, 0, 0]])["log_loss"] < 40
+    assert score(CLASSES, [], np.empty((0, 4))) == {}
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "says"),
+    [
+        ([0, 4], [[0.25] * 4] * 2, r"places of 4 classes, 0 to 3; found \[4.0\]"),
+        ([0, 1], [[0.25] * 4, [0.5, 0.5, 0.5, 0]], r"sum to 1; found \[0.5, 0.5, 0.5, 0.0\]"),
+        ([0, 1], [[0.25] * 4, [1.5, -0.5, 0, 0]], r"0 or more and sum to 1; found \[1.5"),
+        ([0, 1], [[0.25] * 3] * 2, "with 4 probabilities"),
+        ([0, np.nan], [[0.25] * 4] * 2, "1 of 2 labels are missing"),
+    ],
+)
+def test_unusable_probabilities_of_classes_are_refused_with_what_was_found(y: list, p: list, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        score(CLASSES, y, p)
+
+
 def test_improvement_is_positive_in_the_direction_of_the_metric() -> None:
     assert improvement("roc_auc", 0.9, 0.8) == pytest.approx(0.1)
     assert improvement("mae", 80.0, 100.0) == pytest.approx(20.0)
@@ -168,8 +209,8 @@ def test_equal_and_missing_values_are_not_better() -> None:
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'accuracy' is not one of average_precision, roc_auc"):
-        better("accuracy", 1.0, 0.0)
+    with pytest.raises(ValueError, match="'gini' is not one of average_precision, roc_auc"):
+        better("gini", 1.0, 0.0)
 
 
 def test_the_default_metric_of_a_task_belongs_to_it() -> None:

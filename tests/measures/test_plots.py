@@ -124,10 +124,23 @@ def test_the_precision_of_a_rare_class_is_drawn_from_its_first_alarm_on() -> Non
         ("regression", [3.0], [4.0]),
         ("regression", [3.0, 3.0], [3.0, 3.0]),
         ("regression", [0.0, 1e300, -5.0], [0.0, 1.0, 1e9]),
+        ("multiclass(a, b, c)", [], np.empty((0, 3))),
+        ("multiclass(a, b, c)", [1.0], [[0.2, 0.5, 0.3]]),
+        (f"multiclass({', '.join(f'class_{place}' for place in range(12))})", [0.0, 11.0], np.full((2, 12), 1 / 12)),
     ],
 )
 def test_an_evaluation_of_awkward_rows_is_still_a_picture(task: str, y: list[float], p: list[float]) -> None:
     assert pixels(evaluation_plot(task, y, {"challenger": p})).size
+
+
+def test_a_class_that_is_never_the_most_likely_leaves_its_column_of_the_picture_empty() -> None:
+    y = np.repeat([0.0, 1.0, 2.0], 50)
+    right, never = np.full((150, 3), 0.1), np.tile([0.5, 0.3, 0.2], (150, 1))
+    right[np.arange(150), y.astype(int)] = 0.8
+    shown = [
+        accented(evaluation_plot("multiclass(a, b, c)", y, {"challenger": p}))[40:360, 350:470] for p in (right, never)
+    ]
+    assert shown[0].sum() > 5000 and shown[1].sum() == 0, "the third column, blue where the class was recognised"
 
 
 def test_one_outlier_does_not_shrink_the_rest_to_a_dot() -> None:

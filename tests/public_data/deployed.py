@@ -35,12 +35,19 @@ def deployed(
 
     environment: variables that its declarations read. replaced: what to write in them instead of what; each text must be there.
     """
-    declarations = folder / "defs"
-    declarations.mkdir(parents=True)
     texts = {file.name: file.read_text() for file in (REPOSITORY / "examples" / example).glob("*.yaml")}
     for found, replacement in replaced.items():
         assert any(found in text for text in texts.values()), found
         texts = {name: text.replace(found, replacement) for name, text in texts.items()}
+    with standing(folder, texts, environment) as deployment:
+        yield deployment
+
+
+@contextmanager
+def standing(folder: Path, texts: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[Deployment]:
+    """Declarations, file name -> text, deployed in an empty folder. environment: variables that they read."""
+    declarations = folder / "defs"
+    declarations.mkdir(parents=True)
     for name, text in texts.items():
         (declarations / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:

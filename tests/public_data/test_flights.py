@@ -12,7 +12,8 @@ import pytest
 from factory_assets.automation.catchup import Deployment
 from factory_assets.automation.summary import summarise
 from factory_assets.features.segments import lineage
-from factory_assets.measures.metrics import score
+from factory_assets.measures.metrics import guessed, naive, score
+from factory_assets.measures.tables import label_values, prediction_values
 from tests.public_data.deployed import DATA, bring_up, deployed, run_days, table, told_of_days
 
 FILE = DATA / "nycflights" / "flights_2013_v01.parquet"
@@ -29,6 +30,28 @@ SHORTER = {
     "num_boost_round: 150": "num_boost_round: 60",
 }
 UNTIL = dt.date(2013, 2, 5)
+#: A third line beside the example's two: how late, in classes.
+LAST_OF_THEM = "  gate: {metric: average_precision}\n  retrain: {every: 42d}"
+LATENESS = """
+---
+type: factory_assets.components.ModelLine
+attributes:
+  name: lateness
+  owner: team:operations
+  description: How late a flight will arrive, when it is due to leave.
+  task: multiclass(on_time, late, very_late)
+  observe: {stream: flights}
+  label:
+    expression: case when arr_delay <= 15 then 'on_time' when arr_delay <= 60 then 'late' when arr_delay > 60 then 'very_late' end
+    delay: 2d
+  features: [scheduled, day_of_week, distance, carrier, origin, dest, airport.*, airline.*, destination.*, aircraft.*, habit.*]
+  segments: {levels: [origin], min_rows: 1000}
+  train: {window: 14d, holdout: 5d}
+  candidates:
+    logistic: {estimator: logistic_regression}
+    boosted: {estimator: lightgbm, params: {num_leaves: 7, learning_rate: 0.05, num_boost_round: 60}}
+  retrain: {every: 42d}
+"""
 #: Known only after the flight has left, or landed.
 TOO_LATE = {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "hour", "minute", "departed", "landed_at"}
 
@@ -61,8 +84,9 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="module")
 def winter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Both lines from the first day to their first predictions."""
-    with deployed(tmp_path_factory.mktemp("winter"), "flight_delays", ENVIRONMENT, SHORTER) as deployment:
+    """Both lines, and one of classes, from the first day to their first predictions."""
+    replaced = SHORTER | {LAST_OF_THEM: LAST_OF_THEM + LATENESS}
+    with deployed(tmp_path_factory.mktemp("winter"), "flight_delays", ENVIRONMENT, replaced) as deployment:
         bring_up(deployment, UNTIL)
         yield deployment
 
@@ -144,7 +168,7 @@ def test_a_diverted_flight_is_predicted_and_never_labelled(winter, source):
 
 
 def test_hundreds_of_segments_are_considered_and_each_has_somebody_to_answer(winter):
-    (title, columns, rows, _), _ = summarise(winter.catalogue, winter.lake, winter.ledger)
+    (title, columns, rows, _), *_ = summarise(winter.catalogue, winter.lake, winter.ledger)
     assert title == "arrival_delay" and columns[:2] == ["segment", "answers"]
     answers = {row[0]: row[1] for row in rows}
     assert len(answers) >= 200
@@ -173,6 +197,22 @@ def test_the_champions_are_better_than_the_best_constant(winter, line, metric):
     rows = predictions.merge(table(winter, f"{line}/labels").to_pandas(), on="example_id", validate="1:1")
     y, task = rows.label.to_numpy(), winter.catalogue.lines[line].task
     constant = np.full(len(y), np.median(y) if task == "regression" else y.mean())
-    ours, naive = score(task, y, rows.prediction.to_numpy())[metric], score(task, y, constant)[metric]
+    ours, theirs = score(task, y, rows.prediction.to_numpy())[metric], score(task, y, constant)[metric]
     assert len(y) > 2_000
-    assert ours < 0.97 * naive if metric == "mae" else ours > 1.4 * naive
+    assert ours < 0.97 * theirs if metric == "mae" else ours > 1.4 * theirs
+
+
+def test_how_late_is_told_in_classes_better_than_by_their_shares(winter):
+    task, labels = winter.catalogue.lines["lateness"].task, table(winter, "lateness/labels")
+    minutes = {row["example_id"]: row["label"] for row in table(winter, "arrival_delay/labels").to_pylist()}
+    for row in labels.to_pylist():
+        late = minutes[row["example_id"]]
+        assert row["label"] == ("on_time" if late <= 15 else "late" if late <= 60 else "very_late")
+    rows = table(winter, "lateness/predictions").join(
+        labels.select(["example_id", "label"]), "example_id", join_type="inner"
+    )
+    y, said = label_values(task, rows["label"]), prediction_values(task, rows)
+    shares = guessed(naive(task, y), len(y))
+    assert len(y) > 2_000 and score(task, y, said)["log_loss"] < 0.98 * score(task, y, shares)["log_loss"]
+    watched = {row["column"] for row in table(winter, "lateness/drift").to_pylist()}
+    assert {"prediction", "p_on_time", "p_late", "p_very_late", "airport.delay_3h"} <= watched

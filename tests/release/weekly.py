@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
@@ -55,7 +56,10 @@ class World:
 
     def model(self, version: str) -> Any:
         """A model that is wrong by as much as the version is said to be."""
-        return SimpleNamespace(predict=lambda rows: rows["label"].to_numpy() + self.errors[version], naive=100.0)
+        return SimpleNamespace(
+            predict=lambda rows, task: rows["label"].to_numpy() + self.errors[version],
+            naive=lambda rows, task: np.full(rows, 100.0),
+        )
 
     def decide(self, week: int, nodes: Sequence[str] = ("global",)) -> dg.ExecuteInProcessResult:
         """Materialise the champions as of a week, as a training's last step does."""

@@ -1,6 +1,7 @@
 """Is each row scored by its nearest node with a champion, and by the champion of that day?"""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -40,19 +41,40 @@ def examples() -> pa.Table:
 
 def test_the_nearest_node_with_a_champion_answers(examples: pa.Table) -> None:
     models = {"global": a_model("g", 1.0), "FR": a_model("f", 2.0), "FR/Paris": a_model("p", 3.0)}
-    answered = {row["example_id"]: row for row in predict(examples, models).to_pylist()}
+    answered = {row["example_id"]: row for row in predict(examples, models, "regression").to_pylist()}
     assert [answered[i]["node"] for i in range(5)] == ["FR/Paris", "FR", "global", "FR/Paris", "global"]
     assert [answered[i]["version"] for i in range(5)] == ["p", "f", "g", "p", "g"]
     assert [answered[i]["prediction"] for i in range(5)] == [3.0, 2.0, 1.0, 3.0, 1.0]
 
 
 def test_rows_that_nobody_can_answer_are_left_out(examples: pa.Table) -> None:
-    assert set(predict(examples, {"FR": a_model("f", 2.0)})["segment"].to_pylist()) == {"FR/Paris", "FR/Lyon"}
-    assert predict(examples, {}).num_rows == 0
+    assert set(predict(examples, {"FR": a_model("f", 2.0)}, "regression")["segment"].to_pylist()) == {
+        "FR/Paris",
+        "FR/Lyon",
+    }
+    assert predict(examples, {}, "regression").num_rows == 0
+
+
+def test_a_champion_of_other_classes_answers_for_those_that_it_knows(examples: pa.Table) -> None:
+    before, now = "multiclass(no, maybe, yes)", "multiclass(yes, no, never)"
+    y = np.array([0.0, 0, 0, 0, 0, 1, 1, 2, 2, 2])
+    fitted = estimators.fit("constant", np.zeros((10, 1)), y, task=before, categorical=[], params={}, seed=1)
+    manifest = {"encoding": {"features": ["x"], "categories": {}}, "estimator": "constant", "task": before}
+    model = ReleasedModel("v", manifest, fitted.parts())
+    told = predict(examples, {"global": model}, now).to_pylist()[0]
+    assert {name: told[name] for name in ("prediction", "p_yes", "p_no", "p_never")} == {
+        "prediction": "no",
+        "p_yes": pytest.approx(3 / 8),
+        "p_no": pytest.approx(5 / 8),
+        "p_never": 0,
+    }
+    assert model.predict_one({"x": 0.0}) == {"no": 0.5, "maybe": 0.2, "yes": 0.3}
+    with pytest.raises(ValueError, match=r"of task regression cannot answer for multiclass\(yes, no, never\)"):
+        predict(examples, {"global": replace(model, manifest=manifest | {"task": "regression"})}, now)
 
 
 def test_predictions_stand_in_order_of_observation(examples: pa.Table) -> None:
-    times = predict(examples, {"global": a_model("g", 1.0)})["observed_at"].to_pylist()
+    times = predict(examples, {"global": a_model("g", 1.0)}, "regression")["observed_at"].to_pylist()
     assert times == sorted(times)
 
 

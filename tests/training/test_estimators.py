@@ -112,7 +112,7 @@ def test_labels_that_teach_nothing_are_refused_with_their_count(task: str) -> No
 @pytest.mark.parametrize(("name", "task"), IMPOSSIBLE)
 def test_a_task_that_an_estimator_cannot_do_is_refused_with_both_names(name: str, task: str) -> None:
     x, y = examples("binary")
-    task = "quantile(0.9)" if task == "quantile" else task
+    task = estimator_checks.CHECKED_AT.get(task, task)
     with pytest.raises(ValueError, match=f"'{name}' cannot do task '"):
         fit(name, x, y, task=task, categorical=[CODES], params={}, seed=SEED)
 
@@ -203,11 +203,12 @@ def test_a_plug_in_passes_the_suite_or_is_told_what_it_does_not_keep(installed: 
         ("regression", np.median),
         ("count", np.mean),
         ("quantile(0.9)", lambda y: np.quantile(y, 0.9)),
+        (estimator_checks.CHECKED_AT["multiclass"], lambda y: np.bincount(y.astype(int)) / len(y)),
     ],
 )
 def test_the_constant_is_what_labels_alone_would_predict(task: str, expected: Any) -> None:
     x, y = examples(task)
-    assert set(model("constant", task).predict(x)) == {expected(y)}
+    np.testing.assert_array_equal(np.unique(model("constant", task).predict(x), axis=0), [expected(y)])
 
 
 class TestOptions:
@@ -300,18 +301,128 @@ class TestOptions:
             self.trained(name, options, {}, task)
 
 
+CLASSES = estimator_checks.CHECKED_AT["multiclass"]
+
+
+class TestClasses:
+    """Of red, green and blue; the third has the lowest signal."""
+
+    def trained(self, name: str, x: np.ndarray, y: np.ndarray, task: str = CLASSES, **options: Any) -> Any:
+        settings = {"task": task, "categorical": [CODES], "params": PARAMS.get(name, {}), "seed": SEED}
+        days = np.repeat(np.arange("2026-01-01", "2026-01-21", dtype="datetime64[D]"), 100)
+        return trained(name, x, y, options=Options(**options), days=days[: len(y)], **settings)
+
+    @pytest.mark.parametrize("name", [name for name, kind in ESTIMATORS.items() if "multiclass" in kind.tasks])
+    @pytest.mark.parametrize("known", [(0, 2, 4), (1, 3)])
+    def test_a_class_that_training_did_not_see_has_probability_zero(self, name: str, known: tuple[int, ...]) -> None:
+        x, y = examples(CLASSES, rows=1200)
+        seen = y < len(known)
+        found = self.trained(name, x[seen], np.array(known)[y[seen].astype(int)], "multiclass(a, b, c, d, e)").model
+        said = found.predict(x)
+        assert said.shape == (1200, 5) and np.allclose(said.sum(axis=1), 1)
+        assert set(np.flatnonzero(said.any(axis=0))) == set(known)
+        np.testing.assert_array_equal(load(name, found.parts()).predict(x[:7]), said[:7])
+        of_its_own = fit(
+            name, x[seen], y[seen], task="binary" if len(known) == 2 else CLASSES, categorical=[CODES],
+            params=PARAMS.get(name, {}), seed=SEED,
+        ).predict(x)  # fmt: skip
+        alone = np.column_stack([1 - of_its_own, of_its_own]) if len(known) == 2 else of_its_own
+        np.testing.assert_array_equal(said[:, known], alone)
+        assert found.predict(x[:0]).shape == (0, 5)
+
+    def test_one_class_teaches_nothing_and_another_is_no_place(self) -> None:
+        x, y = examples(CLASSES, rows=50)
+        with pytest.raises(ValueError, match="needs two of them; all 50 labels are 'green'"):
+            self.trained("constant", x, np.ones(50))
+        with pytest.raises(ValueError, match=r"place of one of 3 classes; given are also 3\.0"):
+            self.trained("constant", x, y + 1)
+
+    def test_balanced_classes_weigh_the_same(self) -> None:
+        _, y = examples(CLASSES)
+        y = y[(y != 1) | (np.arange(len(y)) % 10 == 0)]
+        nothing = np.zeros((len(y), 2))
+        for weight, expected in ((None, np.bincount(y.astype(int)) / len(y)), ("balanced", [1 / 3] * 3)):
+            said = self.trained("logistic_regression", nothing, y, class_weight=weight).model.predict(nothing[:1])
+            np.testing.assert_allclose(said[0], expected, atol=0.005)
+
+    @pytest.mark.parametrize("name", ["lightgbm", "hist_gradient_boosting"])
+    def test_rounds_are_counted_on_later_rows_of_classes_that_came_before(self, name: str) -> None:
+        x, y = examples(CLASSES)
+        later = np.arange(2000) >= 1600
+        new = np.where(later & (y == 2), 3, y)  # the newest days have a class that none before had
+        task = "multiclass(red, green, blue, black)"
+        stopped = self.trained(name, x, new, task, early_stopping=5)
+        assert stopped.rounds >= 1 and stopped.model.known == ("red", "green", "blue", "black")
+        with pytest.raises(TooFewDays, match="0 of 4 classes on both sides"):
+            self.trained(name, x, np.where(later, 2 + y // 2, y // 2), task, early_stopping=5)
+
+    @pytest.mark.parametrize(
+        ("name", "params", "options", "says"),
+        [
+            ("lightgbm", {}, Options(calibrate="isotonic"), "calibrate is for a binary task; this one is multiclass"),
+            ("lightgbm", {}, Options(monotone={1: 1}), "cannot all have a direction"),
+            (
+                "lightgbm",
+                {"objective": "multiclass"},
+                Options(),
+                "objective of a multiclass task is set by the factory",
+            ),
+            ("lightgbm", {"num_class": 3}, Options(), "num_class is set by the factory"),
+            ("additive", {}, Options(), "'additive' cannot do task"),
+        ],
+    )
+    def test_what_makes_no_sense_of_classes_is_refused(
+        self, name: str, params: dict[str, Any], options: Options, says: str
+    ) -> None:
+        x, y = examples(CLASSES)
+        with pytest.raises(ValueError, match=says):
+            trained(name, x, y, task=CLASSES, categorical=[CODES], params=params, seed=SEED, options=options)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"", b"\x80\x04K\x01.", b"{}", b"[" * 100_000,
+            b'{"declared": ["red", "green", "blue"], "known": ["red", "pink", "blue"]}',
+            b'{"declared": ["red", "green", "blue"], "known": ["red", "red", "red"]}',
+            b'{"declared": ["red", "green"], "known": ["red", "green"]}',
+        ],
+    )  # fmt: skip
+    def test_classes_that_are_none_are_refused(self, content: bytes) -> None:
+        with pytest.raises(ValueError, match=r"classes\.json does not hold classes"):
+            load("constant", model("constant", CLASSES).parts() | {"classes.json": content})
+
+    def test_a_model_of_another_number_of_classes_is_refused_when_it_is_asked(self) -> None:
+        two = b'{"declared": ["red", "green", "blue"], "known": ["red", "blue"]}'
+        with pytest.raises(ValueError, match="names 2 classes, of a model that knows 3"):
+            load("constant", model("constant", CLASSES).parts() | {"classes.json": two}).predict(
+                np.zeros((1, FEATURES))
+            )
+
+    def test_a_category_is_a_number_that_tells_classes_apart_which_their_mean_place_does_not(self) -> None:
+        """Levels 0 and 1 have the same mean place, 1: all of the second class, or half of the first and half of the third."""
+        from factory_assets.training.estimators import Examples
+        from factory_assets.training.estimators.categories import learn_categories
+
+        code = np.arange(4000) % 2
+        y = np.where(code == 0, 1.0, np.where(np.arange(4000) % 4 == 1, 0.0, 2.0))
+        categories, _ = learn_categories(Examples(code[:, None].astype(float), y, CLASSES, (0,)), SEED)
+        _, (first, second) = categories.levels[0]
+        assert abs(first - second) > 0.5
+
+
 class TestTrees:
     @pytest.mark.parametrize("name", ["random_forest", "hist_gradient_boosting"])
-    @pytest.mark.parametrize("task", ["binary", "regression", "count"])
+    @pytest.mark.parametrize("task", ["binary", "regression", "count", CLASSES])
     def test_they_are_walked_as_scikit_learn_walks_them(self, name: str, task: str) -> None:
-        from factory_assets.training.estimators.trees import learn_categories
+        from factory_assets.training.estimators.categories import learn_categories
 
         kind, told = ESTIMATORS[name], estimator_checks.examples(task)
         categories, x = learn_categories(told, SEED)
         grown = kind._grown(told, x, PARAMS[name], SEED)
         new = estimator_checks.examples(task, seed=1).x
         seen = np.where(np.arange(FEATURES) == estimator_checks.EMPTY, 0, categories.encode(new))
-        expected = grown.predict_proba(seen)[:, 1] if task == "binary" else grown.predict(seen)
+        expected = grown.predict_proba(seen) if task in ("binary", CLASSES) else grown.predict(seen)
+        expected = expected[:, 1] if task == "binary" else expected
         np.testing.assert_allclose(SUBJECTS[f"{name} {task}"].model.predict(new), expected, rtol=1e-12)
 
     @pytest.mark.parametrize(
@@ -325,6 +436,8 @@ class TestTrees:
             ("level_feature", lambda nodes: nodes + 1, "not those of its categories"),
             ("category_feature", lambda nodes: nodes - 9, "of no feature"),
             ("base_divisor", lambda nodes: 0 * nodes, "is no number"),
+            ("base_divisor", lambda nodes: np.append(nodes, (1, 1)), "differ in length"),
+            ("link", lambda nodes: nodes + 3, "takes probabilities of several"),
         ],
     )
     def test_a_tree_that_leads_out_of_its_arrays_or_in_a_circle_is_refused(
@@ -340,7 +453,7 @@ class TestTrees:
     def test_a_number_of_a_category_does_not_know_the_label_of_the_row_it_stands_for(self) -> None:
         """Two rows a category, of labels that have nothing to do with it: read off their own labels, the codes would tell."""
         from factory_assets.training.estimators import Examples
-        from factory_assets.training.estimators.trees import learn_categories
+        from factory_assets.training.estimators.categories import learn_categories
 
         y = np.random.default_rng(0).normal(size=2000)
         codes = np.repeat(np.arange(1000.0), 2)[:, None]

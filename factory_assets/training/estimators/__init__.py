@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from factory_assets.declarations.tasks import PLUG_INS, kind_of
-from factory_assets.training.estimators import calibration
+from factory_assets.declarations.tasks import OPTION_TASKS, PLUG_INS, classes_of, kind_of
+from factory_assets.training.estimators import calibration, classes
 from factory_assets.training.estimators.additive import Additive
 from factory_assets.training.estimators.base import Estimator, Examples, Model
 from factory_assets.training.estimators.constant import Constant
@@ -80,7 +80,8 @@ def fit(
     """Train an estimator of the registry.
 
     x: shape (n, p), as `matrix.encode` makes it: NaN is a missing value.
-    y: shape (n,): 0 and 1, both present, for "binary"; whole numbers from 0 on, not all 0, for "count"; else finite numbers.
+    y: shape (n,): 0 and 1, both present, for "binary"; whole numbers from 0 on, not all 0, for "count"; places of classes, two
+        of them or more, for "multiclass(...)"; else finite numbers.
     categorical: column numbers whose values are codes of categories.
     params: the estimator's own parameters; what they leave open has the estimator's default.
     Raises ValueError for an unknown estimator, task or parameter, an estimator that cannot do the task, and labels
@@ -114,20 +115,28 @@ def train(
     _refuse_options(estimator, kind, task, options)
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     _refuse_unlearnable(x, y, task)
-    weights = _balanced(y) if options.class_weight else None
+    weights = _balanced(y, task) if options.class_weight else None
     examples = Examples(x, y, task, tuple(categorical), weights, dict(options.monotone) or None)
     if not options.early_stopping and not options.calibrate:
-        return Trained(kind(kind.train(examples, params, seed)))
+        return Trained(_trained(kind, examples, params, seed))
     later = _later(y, task, days)
     earlier, held = examples.where(~later), examples.where(later)
     rounds = None
     if options.early_stopping:
-        params, rounds = kind.stopped(earlier, held, params, seed, options.early_stopping)
-    model: Model = kind(kind.train(examples, params, seed))
+        told = classes.shared(earlier, held) if examples.classes else (earlier, held)
+        params, rounds = kind.stopped(*told, params, seed, options.early_stopping)
+    model = _trained(kind, examples, params, seed)
     if options.calibrate:
         said = kind(kind.train(earlier, params, seed)).predict(held.x)
         model = calibration.Calibrated(model, calibration.calibration(options.calibrate, said, held.y))
     return Trained(model, rounds)
+
+
+def _trained(kind: type[Estimator], examples: Examples, params: Mapping[str, Any], seed: int) -> Model:
+    if not examples.classes:
+        return kind(kind.train(examples, params, seed))
+    own, content = classes.reduced(examples)
+    return classes.OfClasses(kind(kind.train(own, params, seed)), content)
 
 
 def load(estimator: str, parts: Mapping[str, bytes]) -> Model:
@@ -136,7 +145,8 @@ def load(estimator: str, parts: Mapping[str, bytes]) -> Model:
     Raises ValueError for an unknown estimator, an absent part, and a part that is not what it should be. Nothing in a
     part is executed.
     """
-    return calibration.load(registered(estimator)(parts), parts)
+    model = registered(estimator)(parts)
+    return classes.OfClasses(model, parts[classes.PART]) if classes.PART in parts else calibration.load(model, parts)
 
 
 def registered(estimator: str) -> type[Estimator]:
@@ -160,9 +170,11 @@ def _refuse_options(estimator: str, kind: type[Estimator], task: str, options: O
     for option in ("class_weight", "monotone", "early_stopping"):
         if getattr(options, option) and option not in kind.options:
             raise ValueError(f"estimator {estimator!r} has no {option}; it has: {', '.join(kind.options) or 'none'}")
-    for option in ("class_weight", "calibrate"):
-        if getattr(options, option) and task != "binary":
-            raise ValueError(f"{option} is for a binary task; this one is {task}")
+    for option, tasks in OPTION_TASKS.items():
+        if getattr(options, option) and kind_of(task) not in tasks:
+            raise ValueError(f"{option} is for a {' or '.join(tasks)} task; this one is {task}")
+    if options.monotone and classes_of(task):
+        raise ValueError(f"monotone: the probabilities of {task} sum to 1 and cannot all have a direction")
 
 
 def _refuse_unlearnable(x: np.ndarray, y: np.ndarray, task: str) -> None:
@@ -174,6 +186,11 @@ def _refuse_unlearnable(x: np.ndarray, y: np.ndarray, task: str) -> None:
         strange = np.setdiff1d(y, (0, 1))
         if len(strange):
             raise ValueError(f"a binary label is 0 or 1; given are also {', '.join(map(str, strange[:5]))}")
+    if names := classes_of(task):
+        strange = np.setdiff1d(y, range(len(names)))
+        if len(strange):
+            told = ", ".join(map(str, strange[:5]))
+            raise ValueError(f"a label is the place of one of {len(names)} classes; given are also {told}")
     if not len(y):
         raise ValueError("there are no examples to learn from: 0 rows")
     if task == "count":
@@ -191,11 +208,18 @@ def unlearnable(y: np.ndarray, task: str) -> str:
         return f"a binary task needs both classes; {positive} of {len(y)} labels are 1"
     if task == "count" and not positive:
         return f"a count needs something to count; all {len(y)} labels are 0"
+    if names := classes_of(task):
+        seen = np.unique(y)
+        if len(seen) < 2:
+            return f"a task of classes needs two of them; all {len(y)} labels are {names[int(seen[0])]!r}"
     return ""
 
 
-def _balanced(y: np.ndarray) -> np.ndarray:
-    """Weights of mean 1 with which both classes weigh the same."""
+def _balanced(y: np.ndarray, task: str) -> np.ndarray:
+    """Weights of mean 1 with which all classes weigh the same."""
+    if classes_of(task):
+        _, place, rows = np.unique(y, return_inverse=True, return_counts=True)
+        return len(y) / (len(rows) * rows[place])
     positive = y.mean()
     return np.where(y == 1, 0.5 / positive, 0.5 / (1 - positive))
 
@@ -206,10 +230,13 @@ def _later(y: np.ndarray, task: str, days: np.ndarray | None) -> np.ndarray:
         raise ValueError("early_stopping and calibrate need the day of each row")
     distinct = np.unique(days)
     later = days >= distinct[-max(1, round(LATER_SHARE * len(distinct)))]
-    for rows in (y[later], y[~later]):
-        if not len(rows) or unlearnable(rows, task):
-            raise TooFewDays(
-                f"early_stopping and calibrate need earlier and later rows to learn from: of {len(distinct)} days the newest "
-                f"{len(np.unique(days[later]))} hold {later.sum()} of {len(y)} rows, {y[later].sum():g} of {y.sum():g} positives"
-            )
+    judged, told = y[later], f"{y[later].sum():g} of {y.sum():g} positives"
+    if names := classes_of(task):
+        judged = judged[np.isin(judged, y[~later])]
+        told = f"{len(np.unique(judged))} of {len(names)} classes on both sides"
+    if any(not len(rows) or unlearnable(rows, task) for rows in (judged, y[~later])):
+        raise TooFewDays(
+            f"early_stopping and calibrate need earlier and later rows to learn from: of {len(distinct)} days the newest "
+            f"{len(np.unique(days[later]))} hold {later.sum()} of {len(y)} rows, {told}"
+        )
     return later

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from factory_assets.declarations.tasks import KINDS
 from factory_assets.training import arrays
 from factory_assets.training.estimators.base import Estimator, Examples, finite, refuse_unknown, shares
 from factory_assets.training.one_thread import ONE_BLAS_THREAD
@@ -48,7 +47,7 @@ class Additive(Estimator):
     A level that training did not see adds nothing.
     """
 
-    tasks = KINDS
+    tasks = ("binary", "regression", "count", "quantile")
     options = ("class_weight",)
     interpretable = True
     files = ("curves.npz",)

@@ -9,14 +9,17 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from factory_assets.declarations.tasks import kind_of, level_of
+from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 
 
 class Model(Protocol):
     """What scoring, evaluation and the archive need of a trained model."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Shape (n, p) -> (n,): the probability of the positive class, the value, the count, or the quantile."""
+        """Shape (n, p) -> (n,): the probability of the positive class, the value, the count, or the quantile.
+
+        Of k classes shape (n, k): the probability of each.
+        """
         ...
 
     def parts(self) -> dict[str, bytes]:
@@ -32,6 +35,7 @@ class Model(Protocol):
 class Examples:
     """What is learned from, checked: x (n, p) and y (n,) float64, and the columns of x that are codes of categories.
 
+    Of a multiclass task y holds places of its classes, 0 to k - 1; each of them is there, and k is 3 or more.
     weights: shape (n,), of mean 1; None if all weigh the same. monotone: a column -> 1 where predictions must not fall with
     it, -1 where they must not rise.
     """
@@ -45,7 +49,7 @@ class Examples:
 
     @property
     def kind(self) -> str:
-        """The task without the level of a quantile."""
+        """The task without its level or classes."""
         return kind_of(self.task)
 
     @property
@@ -55,6 +59,11 @@ class Examples:
         if level is None:
             raise ValueError(f"task {self.task!r} has no level")
         return level
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are; 0 for a task without."""
+        return len(classes_of(self.task))
 
     @property
     def directions(self) -> list[int]:
@@ -73,7 +82,8 @@ class Estimator(ABC):
     An estimator of your own is a subclass, named by an entry point of the group `model_factory.estimators`;
     `estimator_checks.check_estimator` tells whether it keeps the contract. `examples` hold only what is declared here.
 
-    tasks: kinds of task that it can do: binary, regression, count, quantile.
+    tasks: kinds of task that it can do: binary, regression, count, quantile, multiclass. Who does multiclass does binary: rows of
+        two classes only are learnt as that.
     options: of class_weight (`examples.weights`), monotone (`examples.monotone`) and early_stopping (`stopped`) those that
         it honours.
     interpretable: whether a person can read off the model how a prediction comes about.
@@ -117,7 +127,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        """Predictions for one row or more, of the right width."""
+        """Predictions for one row or more, of the right width; of k classes their probabilities, shape (n, k)."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """See Model. Raises ValueError for a matrix of another width; no rows give no predictions."""
@@ -147,6 +157,12 @@ def shares(weights: np.ndarray) -> np.ndarray:
     """Shape (p,), non-negative: each one's share of the sum; zeros where that is zero."""
     total = weights.sum()
     return weights / total if total > 0 else np.zeros(len(weights))
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Shape (n, k): probabilities in proportion to exp(scores), each row for itself."""
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return odds / np.ascontiguousarray(odds).sum(axis=1, keepdims=True)
 
 
 def finite(x: np.ndarray) -> np.ndarray:

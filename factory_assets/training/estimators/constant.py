@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
-from factory_assets.measures.metrics import naive
+from factory_assets.measures.metrics import guessed, naive
 from factory_assets.training.estimators.base import Estimator, Examples, refuse_unknown
 
 
 class Constant(Estimator):
-    """The naive baseline: everybody gets the base rate, the median, the mean count or the quantile.
+    """The naive baseline: everybody gets the base rate, the median, the mean count, the quantile or the class shares.
 
     What cannot beat it has learned nothing.
     """
@@ -27,7 +27,8 @@ class Constant(Estimator):
         super().__init__(parts)
         try:
             content = json.loads(self._parts["constant.json"])
-            self._value, self.width = float(content["value"]), int(content["features"])
+            self.width, value = int(content["features"]), content["value"]
+            self._value = [float(share) for share in value] if isinstance(value, list) else float(value)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"constant.json does not hold a value and a number of features: {error}") from error
 
@@ -41,4 +42,4 @@ class Constant(Estimator):
         return np.zeros(self.width)
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        return np.full(len(x), self._value)
+        return guessed(self._value, len(x))

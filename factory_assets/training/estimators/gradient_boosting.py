@@ -16,6 +16,7 @@ OBJECTIVES = {
     "regression": ("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"),
     "count": ("poisson", "tweedie"),
     "quantile": ("quantile",),
+    "multiclass": ("multiclass",),
 }
 #: The promise of identical bytes hangs on these, so no declaration can change them.
 FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "device_type": "cpu"}
@@ -94,6 +95,11 @@ def _settings(examples: Examples, params: Mapping[str, Any], seed: int) -> tuple
     goal, rounds = settings["objective"], settings.pop("num_iterations", 200)
     if goal not in allowed:
         raise ValueError(f"lightgbm objective {goal!r} cannot do {examples.task!r}; allowed: {', '.join(allowed)}")
+    if examples.classes and "objective" in given:
+        # A node with rows of two classes only learns a binary task.
+        raise ValueError("lightgbm objective of a multiclass task is set by the factory; leave it out")
+    if examples.classes:
+        settings["num_class"] = examples.classes
     if examples.kind == "quantile":
         settings["alpha"] = examples.level
     if examples.monotone and goal in LEAVES_SET_AFTERWARDS:
@@ -117,7 +123,7 @@ def _by_main_name(params: Mapping[str, Any]) -> dict[str, Any]:
         name = main[alias]
         if name in given:
             raise ValueError(f"lightgbm parameter {name} is given twice, once as {alias}")
-        if name in {*FIXED, "seed", "verbosity", "force_col_wise", "categorical_feature"}:
+        if name in {*FIXED, "seed", "verbosity", "force_col_wise", "categorical_feature", "num_class"}:
             raise ValueError(f"lightgbm parameter {alias} is set by the factory; leave it out")
         if name in DECLARED_ELSEWHERE:
             raise ValueError(f"lightgbm parameter {alias} is not for params: declare {DECLARED_ELSEWHERE[name]}")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from factory_assets.training import skops_files
-from factory_assets.training.estimators.base import Estimator, Examples, finite, refuse_unknown, shares
+from factory_assets.training.estimators.base import Estimator, Examples, finite, refuse_unknown, shares, softmax
 from factory_assets.training.one_thread import ONE_BLAS_THREAD
 
 
@@ -21,7 +21,7 @@ class Linear(Estimator):
     Its bytes are the same on machines whose processors BLAS has the same kernels for; OPENBLAS_CORETYPE pins these.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("binary", "regression")
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "regression", "multiclass")
     options: ClassVar[tuple[str, ...]] = ("class_weight",)
     interpretable = True
     files = ("model.skops", "model.importances.json")
@@ -33,7 +33,8 @@ class Linear(Estimator):
             (_, self._columns), (_, self._linear) = pipeline.steps
             self._shares = np.array(json.loads(self._parts["model.importances.json"]), dtype=np.float64)
             self.width = int(self._columns.n_features_in_)
-            self._weights, self._intercept = self._linear.coef_.ravel(), self._linear.intercept_
+            # A row for each class, of which a binary one has the second's only, and a number none of its own.
+            self._weights, self._intercept = np.atleast_2d(self._linear.coef_), np.atleast_1d(self._linear.intercept_)
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"the parts are not those of a linear model: {error}") from error
         if type(self._linear) not in [_final(task) for task in self.tasks]:
@@ -44,14 +45,14 @@ class Linear(Estimator):
         import skops.io
         from sklearn.pipeline import Pipeline
 
-        final, binary = _final(examples.task), examples.task == "binary"
+        final, classes = _final(examples.kind), examples.kind != "regression"
         refuse_unknown(final.__name__, params, allowed=set(final().get_params()) - {"random_state"})
-        linear = final(**({"max_iter": 1000} if binary else {}) | dict(params), random_state=seed)
+        linear = final(**({"max_iter": 1000} if classes else {}) | dict(params), random_state=seed)
         columns = _linear_columns(examples)
         with ONE_BLAS_THREAD:
             inputs = columns.fit_transform(finite(examples.x))
-            linear.fit(inputs, examples.y.astype(np.int64) if binary else examples.y, sample_weight=examples.weights)
-        weights = np.abs(linear.coef_.ravel()) * _deviations(inputs)
+            linear.fit(inputs, examples.y.astype(np.int64) if classes else examples.y, sample_weight=examples.weights)
+        weights = np.abs(np.atleast_2d(linear.coef_)).sum(axis=0) * _deviations(inputs)
         found = shares(np.bincount(_origins(columns), weights, minlength=examples.x.shape[1]))
         return {
             "model.skops": skops_files.canonical(skops.io.dumps(Pipeline([("columns", columns), ("linear", linear)]))),
@@ -59,27 +60,23 @@ class Linear(Estimator):
         }
 
     def importances(self) -> np.ndarray:
-        """Share of each feature in the sum of |coefficient| x standard deviation of the column it multiplies."""
+        """Share of each feature in the sum of |coefficient| x standard deviation of the column it multiplies, over classes."""
         return self._shares.copy()
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        from scipy.sparse import issparse
         from scipy.special import expit
 
         inputs = self._columns.transform(finite(x))
-        # Not the pipeline's own predict: BLAS adds up a row in an order that depends on how many rows there are, so a
-        # day scored alone and within a month would differ in the last bits. These two sum every row for itself.
-        if issparse(inputs):
-            score = inputs @ self._weights + self._intercept
-        else:
-            score = np.ascontiguousarray(inputs * self._weights).sum(axis=1) + self._intercept
-        return expit(score) if isinstance(self._linear, _final("binary")) else score
+        scores = [_score(inputs, *of_class) for of_class in zip(self._weights, self._intercept, strict=True)]
+        if len(scores) > 1:
+            return softmax(np.column_stack(scores))
+        return expit(scores[0]) if isinstance(self._linear, _final("binary")) else scores[0]
 
 
 class LogisticRegression(Linear):
-    """Linear, for a binary label."""
+    """Linear, for a yes or no, or for classes."""
 
-    tasks = ("binary",)
+    tasks = ("binary", "multiclass")
 
 
 class Ridge(Linear):
@@ -90,10 +87,23 @@ class Ridge(Linear):
 
 
 def _final(task: str) -> Any:
-    """scikit-learn's class for the task."""
+    """scikit-learn's class for the kind of task."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    return LogisticRegression if task == "binary" else Ridge
+    return Ridge if task == "regression" else LogisticRegression
+
+
+def _score(inputs: Any, weights: np.ndarray, intercept: float) -> np.ndarray:
+    """Shape (n,): what the columns, dense or sparse, come to with these weights.
+
+    Not the pipeline's own predict: BLAS adds up a row in an order that depends on how many rows there are, so a day scored
+    alone and within a month would differ in the last bits. These two sum every row for itself.
+    """
+    from scipy.sparse import issparse
+
+    if issparse(inputs):
+        return np.asarray(inputs @ weights + intercept)
+    return np.ascontiguousarray(inputs * weights).sum(axis=1) + intercept
 
 
 def _linear_columns(examples: Examples) -> Any:

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
 from factory_assets.training import arrays
-from factory_assets.training.estimators.base import Estimator, Examples, best_round, finite, refuse_unknown, shares
+from factory_assets.training.estimators.base import Estimator, Examples, best_round, refuse_unknown, shares, softmax
+from factory_assets.training.estimators.categories import Categories, learn_categories
 
-#: What a number that the trees add up to becomes: itself, a probability, or a positive number.
-IDENTITY, LOGISTIC, EXPONENTIAL = 0, 1, 2
+#: What a number that the trees add up to becomes: itself, a probability, a positive number; of classes, probabilities.
+IDENTITY, LOGISTIC, EXPONENTIAL, SOFTMAX = 0, 1, 2, 3
 #: Rows times trees that are walked at once: 16 MB for each of a few arrays.
 BLOCK = 2**21
-#: Folds by which a row's own label is kept out of the number that stands for its category.
-FOLDS = 5
-#: Weight of the mean of all rows against those of a level: half of what a level of ten rows says is its own.
-ROWS_OF_ALL = 10
 #: Not for params: the factory sets these, or a field of the candidate does.
 NOT_PARAMS = {
     *("random_state", "n_jobs", "verbose", "warm_start", "class_weight", "monotonic_cst", "interaction_cst"),
@@ -53,52 +49,12 @@ KEPT = NODES | {
 }
 
 
-@dataclass(frozen=True)
-class Categories:
-    """The number that stands for each level of each categorical column: its mean label, drawn to that of all rows.
-
-    Trees split numbers; levels in the order of their mean label are split as well as by any set of them (Fisher, 1958).
-    levels: column -> codes, ascending with NaN last, and the number of each. unseen: column -> that of any other code.
-    """
-
-    levels: Mapping[int, tuple[np.ndarray, np.ndarray]]
-    unseen: Mapping[int, float]
-
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        """A copy of x, shape (n, p), with numbers for codes."""
-        x = finite(x)
-        for column, (codes, values) in self.levels.items():
-            place = np.minimum(np.searchsorted(codes, x[:, column]), len(codes) - 1)
-            same = (codes[place] == x[:, column]) | (np.isnan(codes[place]) & np.isnan(x[:, column]))
-            x[:, column] = np.where(same, values[place], self.unseen[column])
-        return x
-
-
-def learn_categories(examples: Examples, seed: int) -> tuple[Categories, np.ndarray]:
-    """The numbers of the categories, and the encoded examples, in which no row's number knows the row's own label."""
-    x, y = finite(examples.x), examples.y
-    # scikit-learn cannot cut a column without a value into bins; no tree splits one that is the same in every row.
-    x[:, np.isnan(x).all(axis=0)] = 0
-    fold = np.random.default_rng(seed).permutation(len(x)) % FOLDS
-    levels = {}
-    for column in examples.categorical:
-        codes, place = np.unique(x[:, column], return_inverse=True)
-        levels[column] = (codes, _drawn_means(place, y, len(codes)))
-        for one in range(FOLDS):
-            others = fold != one
-            if others.any():
-                x[~others, column] = _drawn_means(place[others], y[others], len(codes))[place[~others]]
-    return Categories(levels, dict.fromkeys(levels, float(y.mean()))), x
-
-
-def _drawn_means(place: np.ndarray, y: np.ndarray, levels: int) -> np.ndarray:
-    """Mean label of each level, as if it had ROWS_OF_ALL more rows with the mean of all (Micci-Barreca, 2001)."""
-    rows, total = np.bincount(place, minlength=levels), np.bincount(place, y, minlength=levels)
-    return (total + ROWS_OF_ALL * y.mean()) / (rows + ROWS_OF_ALL)
-
-
 class Trees(Estimator):
-    """A sum, or a mean, over trees."""
+    """A sum, or a mean, over trees.
+
+    Of k classes there are k sums: a leaf holds a number for each of them, or every k trees stand side by side, one a class.
+    `base_divisor` holds the base of each sum, then the divisor.
+    """
 
     files = ("trees.npz",)
 
@@ -111,7 +67,11 @@ class Trees(Estimator):
             raise ValueError(f"trees.npz is refused: {error}") from error
         self._nodes, self._roots = {name: kept[name] for name in NODES}, kept["roots"]
         self._importances, self.width = kept["importances"], len(kept["importances"])
-        (self._base, self._divisor), self._link = kept["base_divisor"], int(kept["link"][0])
+        self._base, self._divisor, self._link = (
+            kept["base_divisor"][:-1],
+            kept["base_divisor"][-1],
+            int(kept["link"][0]),
+        )
         own = {column: kept["level_feature"] == column for column in kept["category_feature"].tolist()}
         levels = {column: (kept["level_code"][rows], kept["level_value"][rows]) for column, rows in own.items()}
         self._categories = Categories(levels, dict(zip(own, kept["category_unseen"].tolist(), strict=True)))
@@ -127,6 +87,8 @@ class Trees(Estimator):
         step = max(1, BLOCK // len(self._roots))
         said = np.concatenate([self._said(x[start : start + step]) for start in range(0, len(x), step)])
         total = said / self._divisor + self._base
+        if self._link == SOFTMAX:
+            return softmax(total)
         return expit(total) if self._link == LOGISTIC else np.exp(total) if self._link == EXPONENTIAL else total
 
     def _seen(self, x: np.ndarray) -> np.ndarray:
@@ -134,7 +96,7 @@ class Trees(Estimator):
         return x
 
     def _said(self, x: np.ndarray) -> np.ndarray:
-        """Sum over trees of the leaf that each row falls into; shape (n,)."""
+        """Sum over trees of the leaf that each row falls into; shape (n,), or (n, k) for k classes."""
         nodes, width = self._nodes, x.shape[1]
         at = np.tile(self._roots, len(x))
         row = np.repeat(np.arange(len(x)) * width, len(self._roots))
@@ -148,7 +110,12 @@ class Trees(Estimator):
             after = np.where(left, nodes["left"][here], nodes["right"][here])
             at[walking] = after
             walking = walking[nodes["feature"][after] >= 0]
-        return nodes["value"][at].reshape(len(x), -1).sum(axis=1)
+        classes = len(self._base)
+        if classes == 1:
+            return nodes["value"][at].reshape(len(x), -1).sum(axis=1)
+        of_leaves = nodes["value"].reshape(len(nodes["feature"]), -1)[at].reshape(len(x), -1, classes)
+        # The trees side by side in memory: so each row is added up for itself, in the same order alone as in a batch.
+        return np.ascontiguousarray(np.moveaxis(of_leaves, 1, 2)).sum(axis=2)
 
     @classmethod
     @abstractmethod
@@ -160,7 +127,7 @@ class Trees(Estimator):
         trees: Sequence[dict[str, np.ndarray]],
         categories: Categories,
         importances: np.ndarray,
-        base: float,
+        base: Sequence[float],
         divisor: float,
         link: int,
     ) -> dict[str, bytes]:
@@ -170,6 +137,7 @@ class Trees(Estimator):
         for side in ("left", "right"):
             joined[side] = np.where(joined["feature"] < 0, 0, joined[side] + np.repeat(roots, sizes))
         levels = categories.levels.items()
+        joined["value"] = joined["value"].ravel()
         kept = joined | {
             "roots": roots,
             "category_feature": np.array(list(categories.levels)),
@@ -178,7 +146,7 @@ class Trees(Estimator):
             "level_code": np.concatenate([[], *(codes for _, (codes, _) in levels)]),
             "level_value": np.concatenate([[], *(values for _, (_, values) in levels)]),
             "importances": importances,
-            "base_divisor": np.array([base, divisor]),
+            "base_divisor": np.array([*base, divisor]),
             "link": np.array([link]),
         }
         return {"trees.npz": arrays.dump({name: kept[name].astype(kind) for name, kind in KEPT.items()})}
@@ -187,7 +155,7 @@ class Trees(Estimator):
 class RandomForest(Trees):
     """Trees on samples of the rows, averaged; scikit-learn's, 100 of them with leaves of 20 rows or more."""
 
-    tasks = ("binary", "regression", "count")
+    tasks = ("binary", "regression", "count", "multiclass")
     options = ("class_weight", "monotone")
 
     @classmethod
@@ -197,26 +165,27 @@ class RandomForest(Trees):
         trees = []
         for grown in forest.estimators_:
             state = grown.tree_.__getstate__()
-            nodes, value = state["nodes"], state["values"][:, 0, -1]
+            nodes, value = state["nodes"], state["values"][:, 0, :]
+            value = value if examples.classes else value[:, -1:]
             leaf = nodes["left_child"] < 0
             sides = {"left": nodes["left_child"], "right": nodes["right_child"]}
             tree = {"feature": np.where(leaf, -1, nodes["feature"]), "threshold": np.where(leaf, 0, nodes["threshold"])}
-            trees.append(tree | sides | {"missing_left": nodes["missing_go_to_left"], "value": value * leaf})
+            trees.append(tree | sides | {"missing_left": nodes["missing_go_to_left"], "value": value * leaf[:, None]})
         found = shares(forest.feature_importances_)
-        return cls._part(trees, categories, found, 0.0, len(trees), IDENTITY)
+        return cls._part(trees, categories, found, [0.0] * max(1, examples.classes), len(trees), IDENTITY)
 
     @classmethod
     def _grown(cls, examples: Examples, x: np.ndarray, params: Mapping[str, Any], seed: int) -> Any:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-        binary = examples.kind == "binary"
-        kind = RandomForestClassifier if binary else RandomForestRegressor
+        classes = examples.kind in ("binary", "multiclass")
+        kind = RandomForestClassifier if classes else RandomForestRegressor
         refuse_unknown("random_forest", params, set(kind().get_params()) - NOT_PARAMS)
         settings: dict[str, Any] = {"n_estimators": 100, "min_samples_leaf": 20}
         settings |= {"criterion": "poisson"} if examples.kind == "count" else {}
         settings |= dict(params) | {"random_state": seed, "n_jobs": 1}
         settings["monotonic_cst"] = examples.directions if examples.monotone else None
-        y = examples.y.astype(np.int64) if binary else examples.y
+        y = examples.y.astype(np.int64) if classes else examples.y
         return kind(**settings).fit(_single(x), y, sample_weight=examples.weights)
 
     def _seen(self, x: np.ndarray) -> np.ndarray:
@@ -234,7 +203,7 @@ class HistGradientBoosting(Trees):
         categories, x = learn_categories(examples, seed)
         boosted = cls._grown(examples, x, params, seed)
         trees, gains = [], np.zeros(x.shape[1])
-        for (predictor,) in boosted._predictors:
+        for predictor in (each for together in boosted._predictors for each in together):
             nodes = predictor.nodes
             leaf = nodes["is_leaf"] != 0
             np.add.at(gains, nodes["feature_idx"][~leaf], nodes["gain"][~leaf])
@@ -242,7 +211,8 @@ class HistGradientBoosting(Trees):
             tree |= {"left": nodes["left"], "right": nodes["right"], "missing_left": nodes["missing_go_to_left"]}
             trees.append(tree | {"value": nodes["value"] * leaf})
         link = {"log_loss": LOGISTIC, "poisson": EXPONENTIAL, "gamma": EXPONENTIAL}.get(boosted.loss, IDENTITY)
-        base = float(np.ravel(boosted._baseline_prediction)[0])
+        link = SOFTMAX if examples.classes else link
+        base = np.ravel(boosted._baseline_prediction).tolist()
         return cls._part(trees, categories, shares(np.maximum(gains, 0)), base, 1.0, link)
 
     @classmethod
@@ -251,7 +221,7 @@ class HistGradientBoosting(Trees):
     ) -> tuple[dict[str, Any], int]:
         categories, x = learn_categories(examples, seed)
         boosted = cls._grown(examples, x, params, seed)
-        staged = boosted.staged_predict_proba if examples.kind == "binary" else boosted.staged_predict
+        staged = boosted.staged_predict_proba if boosted.loss == "log_loss" else boosted.staged_predict
         weights = np.ones(len(later.y)) if later.weights is None else later.weights
         losses = [
             np.average(_loss(boosted.loss, later, said), weights=weights) for said in staged(categories.encode(later.x))
@@ -264,8 +234,8 @@ class HistGradientBoosting(Trees):
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
         from threadpoolctl import threadpool_limits
 
-        binary = examples.kind == "binary"
-        kind = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
+        classes = examples.kind in ("binary", "multiclass")
+        kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
         refuse_unknown("hist_gradient_boosting", params, set(kind().get_params()) - NOT_PARAMS)
         allowed = LOSSES[examples.kind]
         settings = {"loss": allowed[0]} | dict(params) | {"random_state": seed, "early_stopping": False}
@@ -281,7 +251,7 @@ class HistGradientBoosting(Trees):
         settings |= {"quantile": examples.level} if examples.kind == "quantile" else {}
         settings["monotonic_cst"] = examples.directions if examples.monotone else None
         settings["categorical_features"] = None
-        y = examples.y.astype(np.int64) if binary else examples.y
+        y = examples.y.astype(np.int64) if classes else examples.y
         # OpenMP's limit is each thread's own, so models side by side do not disturb each other.
         with threadpool_limits(limits=1, user_api="openmp"):
             return kind(**settings).fit(x, y, sample_weight=examples.weights)
@@ -292,6 +262,7 @@ LOSSES = {
     "regression": ("squared_error", "absolute_error", "gamma", "poisson"),
     "count": ("poisson",),
     "quantile": ("quantile",),
+    "multiclass": ("log_loss",),
 }
 
 
@@ -299,7 +270,7 @@ def _loss(loss: str, later: Examples, said: np.ndarray) -> np.ndarray:
     """What boosting minimises, row by row, up to a constant; shape (n,)."""
     y = later.y
     if loss == "log_loss":
-        return -np.log(np.maximum(np.where(y == 1, said[:, -1], said[:, 0]), np.finfo(np.float64).eps))
+        return -np.log(np.maximum(said[np.arange(len(y)), y.astype(np.int64)], np.finfo(np.float64).eps))
     if loss == "quantile":
         return np.maximum(later.level * (y - said), (later.level - 1) * (y - said))
     if loss == "absolute_error":
@@ -318,10 +289,16 @@ def _single(x: np.ndarray) -> np.ndarray:
 def _check(kept: Mapping[str, np.ndarray]) -> None:
     """Raise ValueError unless every walk stays within the arrays and comes to an end."""
     count, width, inner = len(kept["feature"]), len(kept["importances"]), kept["feature"] >= 0
-    if any(len(kept[name]) != count for name in NODES):
-        raise ValueError("its nodes' arrays differ in length")
-    if len(kept["base_divisor"]) != 2 or len(kept["link"]) != 1 or not len(kept["roots"]):
+    sums = len(kept["base_divisor"]) - 1
+    if sums < 1 or len(kept["link"]) != 1 or not len(kept["roots"]):
         raise ValueError("it lacks its base, its divisor, its link or its trees")
+    side_by_side = len(kept["value"]) == count and len(kept["roots"]) % sums == 0
+    if any(len(kept[name]) != count for name in NODES if name != "value") or not (
+        side_by_side or len(kept["value"]) == count * sums
+    ):
+        raise ValueError("its nodes' arrays differ in length")
+    if sums == 1 and int(kept["link"][0]) == SOFTMAX:
+        raise ValueError("it has one sum, and takes probabilities of several")
     if kept["roots"].min() < 0 or kept["roots"].max() >= count or kept["feature"].max() >= width:
         raise ValueError(f"it points beyond its {count} nodes or {width} features")
     place = np.arange(count)
@@ -336,5 +313,5 @@ def _check(kept: Mapping[str, np.ndarray]) -> None:
         raise ValueError("its levels' arrays differ in length")
     if np.setxor1d(kept["level_feature"], categorical).size:
         raise ValueError("its levels are not those of its categories")
-    if not np.isfinite(kept["base_divisor"]).all() or kept["base_divisor"][1] <= 0:
+    if not np.isfinite(kept["base_divisor"]).all() or kept["base_divisor"][-1] <= 0:
         raise ValueError("its base or divisor is no number")
