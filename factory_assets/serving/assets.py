@@ -33,8 +33,8 @@ def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         owners=[view.owner],
         kinds={serve.kind},
         code_version=code_version(serve.place, view.entity, view.names),
-        description=f"{view.description}\n\nThe newest values of each {view.entity[0]}, where servers look them up. An older snapshot "
-        "is never written over a newer one; entities that are not in the newest are removed.",
+        description=f"{view.description}\n\nThe newest values of each {' and '.join(view.entity)}, where servers look them up. "
+        "An older snapshot is never written over a newer one; entities that are not in the newest are removed.",
         metadata=column_schema(
             {key: declared.types[key] for key in view.entity}
             | dict.fromkeys(view.names, "double")

@@ -32,8 +32,8 @@ VIEWS = [
     view("risk", entity=["shop", "country"], windows=["2d"], delay="1d", default=0.5, where="items > 0", flag="new",
          features={"n": "count()", "rate": "mean(flag)", "spread": "deviation(items)", "newest": "last(items)"}),
     view("visits", stream="visits", windows=["3d"], features={"n": "count()", "usual": "top(city)", "most": "max(items)"}),
-    view("closed", entity="shop", windows=["2d", "ever"], features={"n": "count()", "mean": "mean(items)"}, default=-1, flag="fresh",
-         derive={"per": "mean_2d / n_ever"}),
+    view("closed", entity=["shop", "flag"], windows=["2d", "ever"], features={"n": "count()", "mean": "mean(items)"}, default=-1,
+         flag="fresh", derive={"per": "mean_2d / n_ever"}),
 ]  # fmt: skip
 
 

@@ -93,6 +93,19 @@ def test_catching_up_exports_the_newest_day_once_and_again_when_it_changes(stati
         assert store.read("habit", ["app"])["app"]["n_2d"] == 8
 
 
+def test_a_view_by_several_keys_is_exported_and_compared(station, serve):
+    file = station.folder / "defs" / "defs.yaml"
+    file.write_text(file.read_text().replace("entity: channel", "entity: [channel, city]"))
+    station.load()
+    caught_up(station)
+    assert not station.deployment.failures
+    with store_of(serve) as store:
+        assert {
+            keys: row["n_2d"] for keys, row in store.read("habit", [("app", "Paris"), ("app", "Lyon")]).items()
+        } == {("app", "Paris"): 6}
+    assert evaluation(station).passed and evaluation(station).metadata["compared"].value == 1
+
+
 def test_a_day_of_the_past_that_is_made_again_does_not_reach_the_store(station, serve):
     caught_up(station, DAYS[1])
     with store_of(serve) as store:
