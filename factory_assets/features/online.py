@@ -19,7 +19,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
-from factory_assets.features import history
+from factory_assets.features import history, on_demand
 from factory_assets.features.aggregates import ROUNDING, SEEN, Feature, columns_read, features, value_columns, value_of
 from factory_assets.features.examples import fresh_views, lookback
 from factory_assets.features.history import Load
@@ -286,6 +286,11 @@ class Online:
             view.name: self._snapshot(view, load) for view in declared.views.values() if view.name not in self._recent
         }
         self._formulas: dict[tuple[Any, ...], str] = {}
+        if declared.derived:
+            self._given = on_demand.read(declared)
+            given = ", ".join(f"CAST(? AS {declared.types[name]}) AS {identifier(name)}" for name in self._given)
+            derived = on_demand.added(f"SELECT {given}", declared.derived)
+            self._derived = f"SELECT {', '.join(map(identifier, declared.derived))} FROM ({derived})"
 
     def _snapshot(self, view: View, load: Load) -> dict[Any, dict[str, Any]]:
         before = self.day - dt.timedelta(days=1)
@@ -321,6 +326,9 @@ class Online:
                 own = view.stream == self._declared.line.observe.stream and view.include_current
                 results = recent.at(entity, moment, self._values(view, event) if own else None)
             found |= {f"{view.name}.{name}": value for name, value in self._completed(view, results).items()}
+        if self._declared.derived:
+            numbers = self._con.execute(self._derived, [found[name] for name in self._given]).fetchall()[0]
+            found |= zip(self._declared.derived, numbers, strict=True)
         return {name: found[name] for name in self._declared.features}
 
     def learn(self, stream: str, event: Mapping[str, Any]) -> None:
