@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from factory_assets.automation.new_data import new_data_sensor
 from factory_assets.automation.schedules import stream_schedules
 from factory_assets.automation.sensors import retrain_sensor
-from factory_assets.components.scaffold import LineScaffolder, StreamScaffolder, ViewScaffolder
+from factory_assets.components.scaffold import LineScaffolder, OnDemandScaffolder, StreamScaffolder, ViewScaffolder
 from factory_assets.declarations import catalogue as catalogues
 from factory_assets.declarations import on_demand
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
@@ -124,6 +124,7 @@ class FeatureView(Declaration):
         return dg.Definitions(assets=[*assets, serving_asset(view, stream)], asset_checks=[equal_check(view)])
 
 
+@dg.scaffold_with(OnDemandScaffolder)
 class OnDemandView(Declaration):
     """Features computed from those of other views, where a line asks for them.
 
