@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_a_store_that_is_gone_fails_the_run_by_name_and_the_lines_go_on(station,
 def test_that_a_view_is_served_computes_nothing_again():
     served = VIEWS[1].model_copy(update={"serve": PostgresServing(kind="postgres", url="postgresql://h/x")})
     line = declared_line(**OF_EVENTS)
-    with_it = type(line)(line.line, line.observed, line.views | {served.name: served}, line.streams)
+    with_it = replace(line, views=line.views | {served.name: served})
     assert examples_version(line) == examples_version(with_it)
     versions = {
         next(iter(view_asset(view, line.observed, [{"feature": "x"}]).specs)).code_version
