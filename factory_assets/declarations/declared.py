@@ -65,7 +65,7 @@ def feature_types(view: View, declared: DeclaredStream) -> dict[str, str]:
     aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}
     # A default is a number, and so is then what it stands beside.
     valued = {name: one for name, one in aggregates.items() if one.function in VALUED and view.default is None}
-    own = types.of(declared.types, {name: str(one.text) for name, one in valued.items()})
+    own = types.of(declared.types, {name: str(one.text) for name, one in valued.items()}) if valued else {}
     own |= {name: "BIGINT" for name, one in aggregates.items() if one.function in COUNTS}
     found = dict(
         zip(view.aggregated, (own.get(name, "DOUBLE") for name in view.features for _ in view.windows), strict=True)
