@@ -56,7 +56,7 @@ ON_DEMAND = [
         "away": "case when habit.city_1h = 'Lyon' then habit.n_3d - risk.n_2d end",
     }, **OWNED),
     OnDemandView(name="calm", derive={"load": "pace.mean_2d * pace.n_2d"}, **OWNED),
-    OnDemandView(name="recent", derive={"share": "events.n_1d / nullif(events.n_2d, 0)"}, **OWNED),
+    OnDemandView(name="recent", derive={"share": "events.n_1d / events.n_2d"}, **OWNED),
 ]  # fmt: skip
 
 
