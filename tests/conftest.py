@@ -1,4 +1,4 @@
-"""What more than one room's tests need: a real PostgreSQL and an object store, each started once a session from pip packages."""
+"""What more than one room's tests need: a real PostgreSQL and object stores, each started once a session from pip packages."""
 
 import contextlib
 import os
@@ -47,19 +47,34 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
     """Endpoint of an S3 server on this machine, with a bucket `lake`."""
+    with _served(["moto.server", "-H", "127.0.0.1", "-p"], "lake", "PUT") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def google_store() -> Iterator[str]:
+    """Endpoint of a Google Cloud Storage emulator on this machine, with a bucket `lake`."""
+    pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator brings the server")
+    pytest.importorskip("gcsfs", reason="the extra gcs reads gs://")
+    arguments = ["gcp_storage_emulator", "start", "-q", "-M", "-H", "127.0.0.1", "--default-bucket", "lake", "--port"]
+    with _served(arguments, "storage/v1/b/lake", "GET") as endpoint:
+        yield endpoint
+
+
+@contextlib.contextmanager
+def _served(module: list[str], path: str, method: str) -> Iterator[str]:
+    """Endpoint of a server that a Python module runs on the port that is its last argument, once it answers for a path."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", *module, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     endpoint = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT"))
+                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{path}", method=method))
                 break
             time.sleep(0.1)
         yield endpoint

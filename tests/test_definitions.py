@@ -120,7 +120,9 @@ def test_workspace_and_project_settings_name_the_same_location() -> None:
     assert deployed["location_name"] == project["code_location_name"]
 
 
-@pytest.mark.parametrize(("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("ModelLine", 15)])
+@pytest.mark.parametrize(
+    ("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("OnDemandView", 5), ("ModelLine", 15)]
+)
 def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_package(
     component: str, assets: int, tmp_path: Path
 ) -> None:
@@ -150,9 +152,9 @@ def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_pa
 def test_every_field_of_every_declaration_is_described() -> None:
     from pydantic import BaseModel
 
-    from factory_assets.declarations import contract, line, serving, stream, view
+    from factory_assets.declarations import contract, line, on_demand, serving, stream, view
 
-    for module in (contract, line, serving, stream, view):
+    for module in (contract, line, on_demand, serving, stream, view):
         for model in vars(module).values():
             if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == module.__name__:
                 for name, field in model.model_fields.items():

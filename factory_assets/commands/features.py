@@ -15,6 +15,7 @@ from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
+    from factory_assets.declarations.on_demand import OnDemandView
     from factory_assets.declarations.view import View
     from factory_assets.features.catalogue import Entry
 
@@ -45,8 +46,8 @@ def features(
         _show_line(catalogue, line)
     elif duplicates:
         _show_duplicates(catalogue)
-    elif search and search in catalogue.views:
-        _show_view(catalogue, catalogue.views[search])
+    elif search and search in catalogue.every_view:
+        _show_view(catalogue, catalogue.every_view[search])
     else:
         _show_found(catalogue, search)
 
@@ -61,10 +62,8 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
         return
     found = [entry for entry in every.values() if search is None or entry.mentions(search)]
     if not found and search is not None:
-        view = search.partition(".")[0]
-        known = (
-            catalogue.views[view].canonical if view in catalogue.views else [f"{name}.*" for name in catalogue.views]
-        )
+        view, views = search.partition(".")[0], catalogue.every_view
+        known = views[view].canonical if view in views else [f"{name}.*" for name in views]
         unknown(search, "feature, nor in any's description, owner or columns", known, "features")
     if not found:
         console.print("no view declares a feature; see FeatureView")
@@ -81,8 +80,9 @@ def _show_entries(found: "list[Entry]") -> None:
     for view in views.values():
         for entry in found:
             if entry.view == view:
-                told = [_of_view(view)["fresh within"], ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)]
-                _row(table, entry.name, " and ".join(view.entity), view.owner, *told[: None if twins else -1])
+                of_view = _of_view(view)
+                told = [of_view.get("fresh within", ""), ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)]
+                _row(table, entry.name, of_view.get("entity", ""), view.owner, *told[: None if twins else -1])
         table.add_section()
     console.print(table)
     # Beside every feature they would leave no room for names.
@@ -90,48 +90,63 @@ def _show_entries(found: "list[Entry]") -> None:
 
 
 def _show_feature(entry: "Entry") -> None:
-    from factory_assets.declarations.base import format_duration
-
-    view, definition = entry.view, entry.definition
     _show_fields(
         entry.name,
         {
-            "definition": definition.text,
-            "window": format_duration(definition.window) if definition.window else "none: of other features",
-            "where": view.where or "every event",
-            **{f"{name} is": text for name, text in entry.steps.items()},
-            "delay": format_duration(view.delay) if view.delay else "none",
-            "without events": definition.without_events,
-            "observed event": "included" if view.include_current else "left out",
-            "view": view.name,
-            **_of_view(view),
+            "definition": entry.definition.text,
+            **_events_of(entry),
+            "view": entry.view.name,
+            **_of_view(entry.view),
             "used by": ", ".join(entry.lines) or "nobody",
             "same as": ", ".join(entry.same_as) or "none",
         },
     )
     table = _table("Comes from", "column", "enters by")
-    for column, places in entry.sources.items():
-        _row(table, f"{view.stream}.{column}", ", ".join(places))
+    for column, places in entry.columns.items():
+        _row(table, column, ", ".join(places))
     console.print(table)
 
 
-def _show_view(catalogue: "Catalogue", view: "View") -> None:
-    from factory_assets.features.catalogue import entries, of_view
+def _events_of(entry: "Entry") -> dict[str, str]:
+    """Which events a feature looks at, and what it is without one."""
+    from factory_assets.declarations.base import format_duration
+    from factory_assets.declarations.on_demand import OnDemandView
+
+    view, definition = entry.view, entry.definition
+    steps = {f"{name} is": text for name, text in entry.steps.items()}
+    if isinstance(view, OnDemandView):
+        return steps
+    return {
+        "window": format_duration(definition.window) if definition.window else "none: of other features",
+        "where": view.where or "every event",
+        **steps,
+        "delay": format_duration(view.delay) if view.delay else "none",
+        "without events": definition.without_events,
+        "observed event": "included" if view.include_current else "left out",
+    }
+
+
+def _show_view(catalogue: "Catalogue", view: "View | OnDemandView") -> None:
+    from factory_assets.declarations.on_demand import OnDemandView
+    from factory_assets.features.catalogue import entries, of_on_demand, of_view
 
     every = entries(catalogue)
     _show_fields(view.name, _of_view(view))
+    records = of_on_demand(catalogue, view) if isinstance(view, OnDemandView) else of_view(catalogue, view)
     _show_records(
         f"{len(view.canonical)} features",
-        [one | {"same as": ", ".join(every[one["feature"]].same_as)} for one in of_view(catalogue, view)],
+        [one | {"same as": ", ".join(every[one["feature"]].same_as)} for one in records],
     )
 
 
-def _of_view(view: "View") -> dict[str, str]:
+def _of_view(view: "View | OnDemandView") -> dict[str, str]:
     from factory_assets.declarations.base import format_duration
+    from factory_assets.declarations.on_demand import OnDemandView
 
-    return {
-        "description": view.description,
-        "owner": view.owner,
+    owned = {"description": view.description, "owner": view.owner}
+    if isinstance(view, OnDemandView):
+        return owned
+    return owned | {
         "entity": " and ".join(view.entity),
         "stream": view.stream,
         "fresh within": format_duration(view.freshness),

@@ -89,5 +89,6 @@ def _problems(after: Catalogue, names: Sequence[str]) -> list[str]:
     found = {name: after.streams[name].check() for name in names}
     if not any(found.values()):
         views = {name: after.check_view(view) for name, view in after.views.items() if view.stream in names}
+        views |= {name: after.check_on_demand(view) for name, view in after.on_demand.items()}
         found |= views if any(views.values()) else {name: after.check_line(line) for name, line in after.lines.items()}
     return [f"{name}: {'.'.join(path)}: {message}" for name, findings in found.items() for path, message in findings]

@@ -1,5 +1,5 @@
-"""The three declarations as Dagster components: `EventStream`, `FeatureView`, `ModelLine`."""
+"""The declarations as Dagster components: `EventStream`, `FeatureView`, `OnDemandView`, `ModelLine`."""
 
-from factory_assets.components.components import EventStream, FeatureView, ModelLine
+from factory_assets.components.components import EventStream, FeatureView, ModelLine, OnDemandView
 
-__all__ = ["EventStream", "FeatureView", "ModelLine"]
+__all__ = ["EventStream", "FeatureView", "ModelLine", "OnDemandView"]

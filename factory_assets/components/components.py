@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from factory_assets.automation.new_data import new_data_sensor
 from factory_assets.automation.schedules import decay_schedule, stream_schedules
 from factory_assets.automation.sensors import retrain_sensor
-from factory_assets.components.scaffold import LineScaffolder, StreamScaffolder, ViewScaffolder
+from factory_assets.components.scaffold import LineScaffolder, OnDemandScaffolder, StreamScaffolder, ViewScaffolder
 from factory_assets.declarations import catalogue as catalogues
+from factory_assets.declarations import on_demand
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
@@ -123,6 +124,29 @@ class FeatureView(Declaration):
         return dg.Definitions(assets=[*assets, serving_asset(view, stream)], asset_checks=[equal_check(view)])
 
 
+@dg.scaffold_with(OnDemandScaffolder)
+class OnDemandView(Declaration):
+    """Features computed from those of other views, where a line asks for them.
+
+    Yields no asset: they are columns of the lines' examples.
+    """
+
+    declaration: on_demand.OnDemandView
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        return dg.ComponentTypeSpec(tags=["ml", "features"])
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return on_demand.OnDemandView
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        findings = deployed(context).check_on_demand(self.declaration)
+        catalogues.require(findings, self.folder, self.declaration.name)
+        return dg.Definitions()
+
+
 @dg.scaffold_with(LineScaffolder)
 class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
@@ -176,4 +200,7 @@ def deployed(context: dg.ComponentLoadContext) -> Catalogue:
     lines = {
         component.declaration.name: component.declaration for component in tree.get_all_components(of_type=ModelLine)
     }
-    return Catalogue(streams, views, lines)
+    computed = {
+        component.declaration.name: component.declaration for component in tree.get_all_components(of_type=OnDemandView)
+    }
+    return Catalogue(streams, views, lines, computed)

@@ -27,5 +27,9 @@ class ViewScaffolder(ExampleScaffolder):
     documents = ("stream", "view")
 
 
+class OnDemandScaffolder(ExampleScaffolder):
+    documents = ("stream", "view", "on_demand")
+
+
 class LineScaffolder(ExampleScaffolder):
     documents = ("stream", "view", "line")

@@ -8,17 +8,23 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from factory_assets.declarations import candidates, expressions, types
+from factory_assets.declarations import candidates, expressions, on_demand, types
 from factory_assets.declarations.contract import Contract, Environment
-from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
+from factory_assets.declarations.declared import VALUED, DeclaredLine, DeclaredStream, feature_types, written_out
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.tasks import PROBABILITY, classes_of
 from factory_assets.declarations.types import Finding
 from factory_assets.declarations.view import View
 
-KINDS: dict[str, type[BaseModel]] = {"EventStream": Stream, "FeatureView": View, "ModelLine": Line}
+KINDS: dict[str, type[BaseModel]] = {
+    "EventStream": Stream,
+    "FeatureView": View,
+    "OnDemandView": OnDemandView,
+    "ModelLine": Line,
+}
 #: What may stand beside `type` and `attributes` is Dagster's own.
 TOP_FIELDS = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
 #: Columns that the factory itself adds to a line's tables.
@@ -34,20 +40,23 @@ class Catalogue:
     streams: Mapping[str, DeclaredStream] = field(default_factory=dict)
     views: Mapping[str, View] = field(default_factory=dict)
     lines: Mapping[str, Line] = field(default_factory=dict)
+    on_demand: Mapping[str, OnDemandView] = field(default_factory=dict)
+
+    @property
+    def every_view(self) -> dict[str, View | OnDemandView]:
+        return {**self.views, **self.on_demand}
 
     def check_view(self, view: View) -> list[Finding]:
         if view.stream not in self.streams:
             return [(("stream",), _unknown(view.stream, "stream", self.streams))]
         columns = self.streams[view.stream].types
         findings = view.check(list(columns))
-        findings += [
-            (("serve",), told) for told in (view.serve.check([*view.entity, *view.names]) if view.serve else [])
-        ]
+        findings += [(("serve",), told) for told in (view.serve.check(view.entity, view.names) if view.serve else [])]
         if findings:
             return findings
         aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}
         numeric = {"sum", "mean", "deviation", "min", "max"}
-        numeric |= {"first", "last", "nth_last", "top"} if view.default is not None else set()
+        numeric |= set(VALUED) if view.default is not None else set()
         texts: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [(("where",), view.where, "true or false")]
         texts += [
             (("features", name), aggregate.text, "a number")
@@ -57,20 +66,39 @@ class Catalogue:
         texts += [(("features", name), aggregate.condition, "true or false") for name, aggregate in aggregates.items()]
         if findings := types.unsuited(columns, texts):
             return findings
-        found = self.feature_types(view)
-        return types.unsuited(found, [(("derive", name), text, "a number") for name, text in view.derive.items()])
+        found = feature_types(view, self.streams[view.stream])
+        windowed = {name: found[name] for name in view.aggregated}
+        return types.unsuited(windowed, [(("derive", name), text, "a number") for name, text in view.derive.items()])
 
-    def feature_types(self, view: View) -> dict[str, str]:
-        """DuckDB's type of each feature over a window, by name."""
-        columns = self.streams[view.stream].types
-        arguments = {
-            name: aggregate.text
-            for name, aggregate in ((name, expressions.aggregate(text)) for name, text in view.features.items())
-            if aggregate.text and aggregate.function in ("first", "last", "nth_last", "top") and view.default is None
-        }
-        valued = types.of(columns, arguments)
-        spans = len(view.windows)
-        return {name: valued.get(list(view.features)[at // spans], "DOUBLE") for at, name in enumerate(view.aggregated)}
+    def check_on_demand(self, view: OnDemandView) -> list[Finding]:
+        """What is wrong between a view and those that it computes from."""
+        findings: list[Finding] = []
+        texts = on_demand.texts({**self.on_demand, view.name: view})
+        several = self.every_view
+        for name, text in view.derive.items():
+            path = ("derive", name)
+            for feature in expressions.features(text):
+                own = feature.partition(".")[0]
+                if own not in several:
+                    findings.append((path, _unknown(own, "view", several)))
+                elif feature not in several[own].canonical:
+                    findings.append((path, _unknown(feature, "feature", several[own].canonical)))
+            if way := on_demand.circle(f"{view.name}.{name}", texts):
+                findings.append((path, f"is computed from itself: {' reads '.join(way)}; one of them must not"))
+        if findings:
+            return findings
+        names = {one.partition(".")[0] for text in view.derive.values() for one in expressions.features(text)}
+        sources = [self.views[name] for name in names if name in self.views]
+        if any(self.check_view(source) for source in sources):
+            return []  # it has problems of its own
+        found = dict.fromkeys(texts, "DOUBLE")
+        for source in sources:
+            kinds = feature_types(source, self.streams[source.stream])
+            found |= {f"{source.name}.{name}": kind for name, kind in kinds.items()}
+        asked: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [
+            (("derive", name), text, "a number") for name, text in view.derive.items()
+        ]
+        return types.unsuited(found, asked, expressions.over_features)
 
     def check_line(self, line: Line) -> list[Finding]:
         """What is wrong between a line and what it stands on, as (path in the declaration, message) pairs."""
@@ -88,7 +116,11 @@ class Catalogue:
         for index, name in enumerate(line.features):
             findings += self._check_feature(line, ("features", str(index)), name, columns)
         for name in line.snapshot:
-            if name not in self.views:
+            if name in self.on_demand:
+                findings.append(
+                    (("snapshot",), f"{name!r} is computed on demand: name the views that it is computed from")
+                )
+            elif name not in self.views:
                 findings.append((("snapshot",), _unknown(name, "view", self.views)))
         if findings:
             return findings
@@ -122,10 +154,7 @@ class Catalogue:
             return []
         declared = self.resolve(line)
         found = {name: declared.observed.types[name] for name in declared.row_features}
-        for view in declared.views.values():
-            kinds = self.feature_types(view)
-            found |= {f"{view.name}.{name}": kinds.get(name, "DOUBLE") for name in view.names}
-        return candidates.check_monotone(declared, found)
+        return candidates.check_monotone(declared, found | declared.types)
 
     def _check_label(self, line: Line) -> list[Finding]:
         if line.label.event is None:
@@ -160,8 +189,10 @@ class Catalogue:
             if line.observe.entity:
                 return [(path, f"{name!r}: an entity has no row of its own; use features of views")]
             return _columns(path, [name], columns)
+        if view_name in self.on_demand:
+            return self._check_derived(line, path, name, columns)
         if view_name not in self.views:
-            return [(path, _unknown(view_name, "view", self.views))]
+            return [(path, _unknown(view_name, "view", self.every_view))]
         view = self.views[view_name]
         if name != f"{view_name}.*" and name not in view.canonical:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view_name}.*"]))]
@@ -178,11 +209,39 @@ class Catalogue:
             return []
         return [found for key in view.entity for found in self._check_entity(line, path, view.stream, key)]
 
+    def _check_derived(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Finding]:
+        """What keeps a line from computing a feature on demand: what it reads must be there, and of one moment."""
+        view = self.on_demand[name.partition(".")[0]]
+        if name != f"{view.name}.*" and name not in view.canonical:
+            return [(path, _unknown(name, "feature", [*view.canonical, f"{view.name}.*"]))]
+        if self.check_on_demand(view):
+            return []  # it has problems of its own
+        texts, findings = on_demand.texts(self.on_demand), list[Finding]()
+        for feature in written_out([name], self.on_demand):
+            read = on_demand.sources(feature, texts)
+            views = list(dict.fromkeys(source.partition(".")[0] for source in read))
+            findings += [
+                (path, f"{feature} reads {source}: {message}")
+                for source in read
+                for _, message in self._check_feature(line, path, source, columns)
+            ]
+            closed = [one for one in views if one in line.snapshot]
+            if closed and closed != views:
+                findings.append(
+                    (path, f"{feature} reads {', '.join(views)} at one moment: name all of them in snapshot, or none")
+                )
+        return findings
+
     def resolve(self, line: Line) -> DeclaredLine:
         """The line with what it stands on; call after `check_line` found nothing."""
-        names = {name.partition(".")[0] for name in line.features if "." in name}
+        texts = on_demand.texts(self.on_demand)
+        asked = written_out(line.features, self.on_demand)
+        derived = on_demand.in_order(asked, texts)
+        read = [*asked, *derived, *(source for name in derived for source in expressions.features(texts[name]))]
+        names = {name.partition(".")[0] for name in read if "." in name}
         views = {name: view for name, view in self.views.items() if name in names}
-        return DeclaredLine(line, self.streams[line.observe.stream], views, dict(self.streams))
+        computed = {name: view for name, view in self.on_demand.items() if name in names}
+        return DeclaredLine(line, self.streams[line.observe.stream], views, dict(self.streams), computed)
 
 
 def load(folder: Path, render: Callable[[Any], Any] = lambda value: value) -> Catalogue:
@@ -322,6 +381,7 @@ def _assemble(entries: list[tuple[Document, BaseModel]], broken: set[str], probl
         streams,
         {entry.name: entry for _, entry in own if isinstance(entry, View)},
         {entry.name: entry for _, entry in own if isinstance(entry, Line)},
+        {entry.name: entry for _, entry in own if isinstance(entry, OnDemandView)},
     )
     # A declaration that has problems of its own is not missing as well.
     known = tuple(f"{name!r} is not a " for name in broken)
@@ -329,6 +389,8 @@ def _assemble(entries: list[tuple[Document, BaseModel]], broken: set[str], probl
         findings: list[Finding] = []
         if isinstance(entry, View):
             findings = catalogue.check_view(entry)
+        elif isinstance(entry, OnDemandView):
+            findings = catalogue.check_on_demand(entry)
         elif isinstance(entry, Line):
             findings = catalogue.check_line(entry)
         problems += _located([one for one in findings if not one[1].startswith(known)], document, _name(document))

@@ -1,18 +1,22 @@
-"""What does a declaration stand on? A stream with its contract and the types of its columns; a line with its views."""
+"""What does a declaration stand on? A stream with its contract, a view with the types of its features, a line with its views."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from factory_assets.declarations import types
+from factory_assets.declarations import expressions, on_demand, types
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.contract import SQL_TYPES, Contract
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.types import Finding
 from factory_assets.declarations.view import View
 
 TIMES = ("event_time", "known_at")
+#: Aggregates that are whole numbers, and those that give back values as the events have them.
+COUNTS = ("count", "distinct", "approx_distinct")
+VALUED = ("first", "last", "nth_last", "top")
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,20 @@ class DeclaredStream:
         ]
 
 
-def written_out(features: Iterable[str], views: Mapping[str, View]) -> list[str]:
+def feature_types(view: View, declared: DeclaredStream) -> dict[str, str]:
+    """DuckDB's type of each feature of a view by name, as snapshots and examples hold it."""
+    aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}
+    # A default is a number, and so is then what it stands beside.
+    valued = {name: one for name, one in aggregates.items() if one.function in VALUED and view.default is None}
+    own = types.of(declared.types, {name: str(one.text) for name, one in valued.items()}) if valued else {}
+    own |= {name: "BIGINT" for name, one in aggregates.items() if one.function in COUNTS}
+    found = dict(
+        zip(view.aggregated, (own.get(name, "DOUBLE") for name in view.features for _ in view.windows), strict=True)
+    )
+    return found | dict.fromkeys(view.derive, "DOUBLE") | ({view.flag: "INTEGER"} if view.flag else {})
+
+
+def written_out(features: Iterable[str], views: Mapping[str, View | OnDemandView]) -> list[str]:
     """Canonical names with `view.*` of these views written out, in order, each once; other names stay as they are."""
     names: list[str] = []
     for name in features:
@@ -73,11 +90,32 @@ class DeclaredLine:
     observed: DeclaredStream
     views: dict[str, View]
     streams: dict[str, DeclaredStream] = field(repr=False)
+    on_demand: dict[str, OnDemandView] = field(default_factory=dict)
 
     @cached_property
     def features(self) -> list[str]:
         """Canonical names with every `view.*` written out, in order, each once."""
-        return written_out(self.line.features, self.views)
+        return written_out(self.line.features, self.every_view)
+
+    @cached_property
+    def every_view(self) -> dict[str, View | OnDemandView]:
+        return {**self.views, **self.on_demand}
+
+    @cached_property
+    def derived(self) -> dict[str, str]:
+        """Features that the line computes on demand and their expressions, those first that others read. Not all are its own."""
+        texts = on_demand.texts(self.on_demand)
+        return {name: texts[name] for name in on_demand.in_order(self.features, texts)}
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """DuckDB's type of each feature of the line's views, by canonical name."""
+        found = {
+            f"{view.name}.{name}": kind
+            for view in self.views.values()
+            for name, kind in feature_types(view, self.streams[view.stream]).items()
+        }
+        return found | dict.fromkeys(self.derived, "DOUBLE")
 
     @property
     def stands_on(self) -> list[str]:

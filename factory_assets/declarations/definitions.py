@@ -11,6 +11,7 @@ from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 
@@ -36,7 +37,8 @@ def definitions(declared: DeclaredLine) -> dict[str, Any]:
     """The line's observation, label and features by canonical name, and the views and streams that they are made of."""
     line = declared.line.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=MEANING, exclude=UNHEARD)
     levels = {"segments": {"levels": declared.line.segments.levels}} if declared.line.segments.levels else {}
-    return {
+    derived = {"on_demand": declared.derived} if declared.derived else {}
+    return derived | {
         "line": line | levels | {"features": declared.features},
         "views": {
             name: view.model_dump(
@@ -81,9 +83,17 @@ def declared_from(definitions: Mapping[str, Any], recipe: Mapping[str, Any] | No
         )
         streams[name] = DeclaredStream(Stream.model_validate(stream | OWNED | NOWHERE), contract)
     views = {name: View.model_validate(dict(view) | OWNED) for name, view in definitions["views"].items()}
-    catalogue = Catalogue(streams, views, {line.name: line})
+    derived: dict[str, dict[str, str]] = {}
+    for name, text in definitions.get("on_demand", {}).items():
+        view, _, feature = name.partition(".")
+        derived.setdefault(view, {})[feature] = text
+    on_demand = {
+        name: OnDemandView.model_validate({"name": name, "derive": own} | OWNED) for name, own in derived.items()
+    }
+    catalogue = Catalogue(streams, views, {line.name: line}, on_demand)
     findings = [found for stream in streams.values() for found in stream.check()]
     findings += [found for view in views.values() for found in catalogue.check_view(view)]
+    findings += [found for computed in on_demand.values() for found in catalogue.check_on_demand(computed)]
     if problems := findings or catalogue.check_line(line):
         raise ValueError("; ".join(f"{'.'.join(map(str, path))}: {message}" for path, message in problems))
     return catalogue.resolve(line)

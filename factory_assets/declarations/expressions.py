@@ -173,7 +173,7 @@ def _names(node: exp.Func) -> set[str]:
 
 
 @cache
-def _parse(text: str) -> exp.Expr:
+def _parse(text: str, canonical: bool = False) -> exp.Expr:
     try:
         statements = sqlglot.parse(f"SELECT {text}", dialect="duckdb")
     except sqlglot.errors.SqlglotError as error:
@@ -189,13 +189,16 @@ def _parse(text: str) -> exp.Expr:
     if isinstance(node, exp.Alias):
         raise ValueError(f"{text!r} must not name its result: the declaration's key is the name")
     for part in node.walk():
-        _check(text, part)
+        _check(text, part, canonical)
     return node
 
 
-def _check(text: str, part: exp.Expr) -> None:
+def _check(text: str, part: exp.Expr, canonical: bool) -> None:
     """Raise ValueError unless this node of the tree is one that only computes."""
-    if isinstance(part, exp.Column) and part.table:
+    if isinstance(part, exp.Column) and canonical:
+        if len(part.parts) != 2:
+            raise ValueError(f"{text!r} reads {_name(part)}; write features by canonical name, such as habit.spent_7d")
+    elif isinstance(part, exp.Column) and part.table:
         raise ValueError(f"{text!r} names a table ({part.table}); write the column alone")
     if isinstance(part, exp.In) and not part.expressions:
         raise ValueError(
@@ -219,6 +222,10 @@ def _shortened(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}...")
 
 
+def _name(column: exp.Column) -> str:
+    return ".".join(part.name for part in column.parts)
+
+
 def columns(text: str) -> frozenset[str]:
     """The columns that an expression reads."""
     return frozenset(column.name for column in _parse(text).find_all(exp.Column))
@@ -237,6 +244,21 @@ def literals(text: str) -> frozenset[str]:
             todo += [branch.args["true"] for branch in node.args.get("ifs") or [node]]
             todo += [node.args[name] for name in ("default", "false") if node.args.get(name)]
     return frozenset(found)
+
+
+def features(text: str) -> list[str]:
+    """The features that an expression over canonical names reads, in order, each once. Raises ValueError as `sql` does."""
+    return list(dict.fromkeys(_name(column) for column in _parse(text, canonical=True).find_all(exp.Column, bfs=False)))
+
+
+def over_features(text: str) -> str:
+    """The expression over canonical names as SQL, over columns that are called `view.feature_7d`."""
+    node = _parse(text, canonical=True).copy()
+    for column in node.find_all(exp.Column):
+        identifier(_name(column))
+        column.set("this", exp.to_identifier(_name(column), quoted=True))
+        column.set("table", None)
+    return f"({node.sql(dialect='duckdb', comments=False)})"
 
 
 def sql(text: str, allowed: Collection[str] | None = None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from factory_assets.declarations import expressions
+from factory_assets.declarations import expressions, on_demand
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
@@ -58,9 +58,29 @@ def readers(catalogue: Catalogue, stream: str, contract: Contract, column: str) 
     views = {name: told(places(view), names) for name, view in catalogue.views.items() if view.stream == stream}
     for name, found_in in views.items():
         found += [Reader("view", name, place) for place in found_in]
+    for feature, ways in on_demand_from(catalogue, _touched(catalogue.views.values(), stream, names)).items():
+        view, _, feature_name = feature.partition(".")
+        found += [Reader("view", view, f"derive.{feature_name} {way}") for way in ways]
     for line in catalogue.lines.values():
         found += [Reader("line", line.name, place) for place in _of_line(catalogue, line.name, stream, names)]
     return found
+
+
+def _touched(views: Iterable[View], stream: str, names: Mapping[str, str]) -> list[str]:
+    """Features of these views that come from a stream's columns of these names."""
+    of_stream = [view for view in views if view.stream == stream]
+    return [name for view in of_stream for name, read in places_of(view).items() if told(read, names)]
+
+
+def on_demand_from(catalogue: Catalogue, features: Collection[str]) -> dict[str, list[str]]:
+    """Features computed on demand that come from one of these features, and through which."""
+    expressed = on_demand.texts(catalogue.on_demand)
+    found = {name: [one for one in on_demand.sources(name, expressed) if one in features] for name in expressed}
+    return {name: [through(read)] for name, read in found.items() if read}
+
+
+def through(features: Iterable[str]) -> str:
+    return f"through {', '.join(features)}"
 
 
 def _reading(texts: Mapping[str, str | None], names: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -126,9 +146,10 @@ def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[s
     if line.label.event == stream:
         found += [_via(where, text, names) for where, text in _reading({"label.where": line.label.where}, names)]
         found += ["label.within"] if "event_time" in names else []
-    for view in declared.views.values():
-        if view.stream == stream:
-            touched = {name for name, read in places_of(view).items() if told(read, names)} & set(declared.features)
-            whole = touched == set(view.canonical)
-            found += [f"{view.name}.*" if whole else ", ".join(sorted(touched))] if touched else []
+    touched = set(_touched(declared.views.values(), stream, names))
+    touched |= {name for name in declared.derived if touched & set(on_demand.sources(name, declared.derived))}
+    for view in declared.every_view.values():
+        of_view = touched & set(view.canonical) & set(declared.features)
+        whole = of_view == set(view.canonical)
+        found += [f"{view.name}.*" if whole else ", ".join(sorted(of_view))] if of_view else []
     return found

@@ -18,7 +18,7 @@ POSTGRES_OWN = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 
 class PostgresServing(Declared):
-    """A table <schema>.<view> of a PostgreSQL database: a row an entity, a column a feature."""
+    """A table <schema>.<view> of a PostgreSQL database: a row an entity, a column a feature, and one for each key of an entity."""
 
     kind: Literal["postgres"]
     url: str = Field(
@@ -45,8 +45,9 @@ class PostgresServing(Declared):
         """Where the rows go, without the password: what a new one of is a new declaration."""
         return f"{masked(self.url)} {self.schema_}"
 
-    def check(self, columns: Sequence[str]) -> list[str]:
+    def check(self, entity: Sequence[str], features: Sequence[str]) -> list[str]:
         """What a table cannot hold of an entity's and features' names."""
+        columns = [*entity, *features]
         problems = [
             f"{name!r} is a column that the table has already; name the entity otherwise by derive"
             for name in columns
@@ -60,7 +61,7 @@ class PostgresServing(Declared):
 
 
 class RedisServing(Declared):
-    """A hash <prefix>:<view>:<entity> an entity in a Redis server, a field a feature."""
+    """A hash <prefix>:<view>:<entity> an entity in a Redis server, a field a feature; of several keys <entity> is key:key."""
 
     kind: Literal["redis"]
     url: str = Field(
@@ -99,9 +100,9 @@ class RedisServing(Declared):
         """Where the rows go, without the password: what a new one of is a new declaration."""
         return f"{masked(self.url)} {self.prefix}"
 
-    def check(self, columns: Sequence[str]) -> list[str]:
-        """What a hash cannot hold of an entity's and features' names."""
-        return [f"{name!r} is a field that every row has; name it otherwise" for name in columns[1:] if name in OURS]
+    def check(self, entity: Sequence[str], features: Sequence[str]) -> list[str]:
+        """What a hash cannot hold of features' names; an entity's are in no hash."""
+        return [f"{name!r} is a field that every row has; name it otherwise" for name in features if name in OURS]
 
 
 Serving = Annotated[PostgresServing | RedisServing, Field(discriminator="kind")]

@@ -1,7 +1,7 @@
 """Which type does a row expression have, and may a value of that type stand where it does? DuckDB knows: it is asked."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from factory_assets.declarations import expressions
@@ -39,8 +39,15 @@ def added(columns: Mapping[str, str], texts: Mapping[tuple[str, ...], str]) -> t
     return types, findings
 
 
-def unsuited(columns: Mapping[str, str], texts: Iterable[tuple[tuple[str, ...], str | None, Wanted]]) -> list[Finding]:
-    """Expressions (path, text, what is wanted) over these columns that give something else; None is no expression."""
+def unsuited(
+    columns: Mapping[str, str],
+    texts: Iterable[tuple[tuple[str, ...], str | None, Wanted]],
+    sql: Callable[[str], str] = expressions.sql,
+) -> list[Finding]:
+    """Expressions (path, text, what is wanted) over these columns that give something else; None is no expression.
+
+    sql: how an expression is read.
+    """
     import duckdb
 
     findings = []
@@ -50,7 +57,7 @@ def unsuited(columns: Mapping[str, str], texts: Iterable[tuple[tuple[str, ...], 
             if text is None:
                 continue
             try:
-                found = _type(con, text)
+                found = _type(con, text, sql)
             except ValueError as error:
                 findings.append((path, str(error)))
                 continue
@@ -74,10 +81,10 @@ def _create(con: "duckdb.DuckDBPyConnection", columns: Mapping[str, str]) -> Non
     ).fetchall()
 
 
-def _type(con: "duckdb.DuckDBPyConnection", text: str) -> str:
+def _type(con: "duckdb.DuckDBPyConnection", text: str, sql: Callable[[str], str] = expressions.sql) -> str:
     import duckdb
 
     try:
-        return str(con.execute(f"DESCRIBE SELECT {expressions.sql(text)} AS value FROM typed").fetchall()[0][1])
+        return str(con.execute(f"DESCRIBE SELECT {sql(text)} AS value FROM typed").fetchall()[0][1])
     except duckdb.Error as error:
         raise ValueError(f"{text!r} cannot be computed: {str(error).splitlines()[0]}") from None

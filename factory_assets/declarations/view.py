@@ -131,11 +131,6 @@ class View(Declared):
             if name in taken:
                 problems.append((path, f"{name!r} is a feature already; features here: {', '.join(taken)}"))
             taken = [*taken, name]
-        if self.serve and len(self.entity) > 1:
-            several = ", ".join(self.entity)
-            problems.append(
-                (("serve",), f"a store looks up one value, not {several} together: derive one column of them")
-            )
         if self.include_current and self.delay:
             problems.append(
                 (("include_current",), "a view with a delay cannot know the current event; remove one of the two")

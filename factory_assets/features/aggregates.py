@@ -167,11 +167,16 @@ def filled(view: View, columns: Mapping[str, str]) -> dict[str, str]:
             value = f"coalesce(CAST({value} AS DOUBLE), CAST({view.default!r} AS DOUBLE))"
         found[feature.name] = value
     for name, text in view.derive.items():
-        number = f"TRY_CAST({expressions.over(text, found)} AS DOUBLE)"
-        found[name] = f"CASE WHEN isfinite({number}) THEN {number} END"
+        found[name] = finite(expressions.over(text, found))
     if view.flag:
         found[view.flag] = f"CAST(coalesce({columns[view.flag]}, 0) = 0 AS INTEGER)"
     return found
+
+
+def finite(value: str) -> str:
+    """SQL of a value as a finite number, or null."""
+    number = f"TRY_CAST({value} AS DOUBLE)"
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
 
 
 def named(values: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import duckdb
 
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine, DeclaredStream
+from factory_assets.declarations.declared import feature_types
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.declarations.view import View
@@ -87,7 +88,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         description=f"{view.description}\n\nValues of each {' and '.join(view.entity)} at the close of the day (UTC), for those "
         f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(
-            {key: declared.types[key] for key in view.entity} | dict.fromkeys(view.names, "double"),
+            {key: declared.types[key] for key in view.entity} | feature_types(view, declared),
             {record["feature"].partition(".")[2]: record.get("definition", "") for record in records},
         )
         | listed(records),
@@ -122,6 +123,7 @@ def examples_version(declared: DeclaredLine) -> str:
         line.snapshot,
         line.segments.levels,
         [_definition(view) for view in declared.views.values()],
+        *([declared.derived] if declared.derived else []),
     )
 
 
@@ -153,7 +155,8 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         "what was known at that moment. The same rows are scored, trained on and watched for drift.",
         metadata=column_schema(
             {"example_id": "varchar", "segment": "varchar", "observed_at": "timestamp"}
-            | {name: declared.observed.types.get(name, "double") for name in [*declared.carried, *declared.features]}
+            | {name: declared.observed.types[name] for name in [*declared.carried, *declared.row_features]}
+            | {name: declared.types[name] for name in declared.features if name in declared.types}
         )
         | listed(catalogue.of_line(declared)),
     )

@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from factory_assets.declarations import expressions
+from factory_assets.declarations import expressions, on_demand
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.catalogue import Catalogue
-from factory_assets.declarations.declared import DeclaredLine, DeclaredStream, written_out
-from factory_assets.declarations.readers import derived_from, places_of, told
+from factory_assets.declarations.declared import COUNTS, DeclaredLine, DeclaredStream, written_out
+from factory_assets.declarations.on_demand import OnDemandView
+from factory_assets.declarations.readers import derived_from, on_demand_from, places_of, through, told
 from factory_assets.declarations.shapes import shape
 from factory_assets.declarations.view import View
 
-#: Aggregates that are 0 where no event is in the window, whatever the view's default.
-COUNTS = ("count", "distinct", "approx_distinct")
 #: Fields of a view that its features' values do not depend on, or that a feature has as its own.
 NOT_COMPARED = frozenset(
     {"name", "owner", "description", "freshness", "windows", "features", "derive", "flag", "where", "default", "serve"}
@@ -29,7 +28,7 @@ NOT_COMPARED = frozenset(
 class Definition:
     """How a feature of a view is computed: one aggregate over one window, or from others, which has no window."""
 
-    view: View
+    view: View | OnDemandView
     feature: str
     text: str
     window: dt.timedelta | None
@@ -37,16 +36,16 @@ class Definition:
     @property
     def without_events(self) -> str:
         """The value where no event is in the window: 0, the view's default, or empty."""
+        if isinstance(self.view, OnDemandView) or not self.window:
+            return "what it is derived from gives"
         if self.feature == self.view.flag:
             return "1"
-        if self.window and expressions.aggregate(self.text).function in COUNTS:
+        if expressions.aggregate(self.text).function in COUNTS:
             return "0"
-        if not self.window:
-            return "what it is derived from gives"
         return "empty" if self.view.default is None else f"{self.view.default:g}"
 
     def __str__(self) -> str:
-        if not self.window:
+        if isinstance(self.view, OnDemandView) or not self.window:
             return self.text
         parts = [f"{self.text} over {format_duration(self.window)}"]
         parts += [f"where {self.view.where}"] if self.view.where else []
@@ -59,8 +58,10 @@ class Definition:
 class Entry:
     """A feature of the catalogue.
 
-    sources: column of the contract -> where it enters, such as `where via first_hand`.
-    steps: derived columns and rules of the stream on the way from them, with their expressions.
+    sources: column of the contract -> where it enters, such as `where via first_hand`; of a feature computed on demand
+        `stream.column` -> the features through which it does.
+    steps: derived columns and rules of the stream on the way from them, and features, with their expressions.
+    lines: those that ask for it, and those that compute from it what they ask for: `returns through ratio.spent`.
     """
 
     name: str
@@ -71,8 +72,15 @@ class Entry:
     same_as: list[str]
 
     @property
-    def view(self) -> View:
+    def view(self) -> View | OnDemandView:
         return self.definition.view
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """`stream.column` of everything that it comes from -> where that enters."""
+        if isinstance(self.view, OnDemandView):
+            return dict(self.sources)
+        return {f"{self.view.stream}.{column}": places for column, places in self.sources.items()}
 
     def mentions(self, text: str) -> bool:
         """Whether the name, the description, the owner or a column on the way to the feature holds the text."""
@@ -80,8 +88,10 @@ class Entry:
         return any(text.lower() in one.lower() for one in texts)
 
 
-def definitions(view: View) -> dict[str, Definition]:
+def definitions(view: View | OnDemandView) -> dict[str, Definition]:
     """Canonical name -> definition, in the view's order."""
+    if isinstance(view, OnDemandView):
+        return {f"{view.name}.{name}": Definition(view, name, text, None) for name, text in view.derive.items()}
     pairs = product(view.features.items(), view.windows)
     found = [Definition(view, feature, text, window) for (feature, text), window in pairs]
     found += [Definition(view, name, text, None) for name, text in view.derive.items()]
@@ -92,13 +102,27 @@ def definitions(view: View) -> dict[str, Definition]:
 def entries(catalogue: Catalogue) -> dict[str, Entry]:
     """Canonical name -> entry, for all features of the deployment."""
     used, same = lines_by_feature(catalogue, catalogue.views), _same(catalogue)
-    found = {}
+    found: dict[str, Entry] = {}
     for view in catalogue.views.values():
         declared = catalogue.streams[view.stream]
         sources, steps = sources_of(declared, view), _steps_of(declared, view)
         for name, definition in definitions(view).items():
             found[name] = Entry(name, definition, sources[name], steps[name], used.get(name, []), same.get(name, []))
+    expressed = on_demand.texts(catalogue.on_demand)
+    for computed in catalogue.on_demand.values():
+        for name, definition in definitions(computed).items():
+            read = {source: found[source] for source in on_demand.sources(name, expressed) if source in found}
+            more = {step: expressed[step] for step in on_demand.in_order([name], expressed) if step != name}
+            more |= {step: text for entry in read.values() for step, text in entry.steps.items()}
+            columns = _merged({source: list(entry.columns) for source, entry in read.items()})
+            found[name] = Entry(name, definition, columns, more, used.get(name, []), [])
     return found
+
+
+def _merged(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Column -> `through` the features that come from it. columns: feature -> those that it comes from."""
+    every = dict.fromkeys(column for several in columns.values() for column in several)
+    return {column: [through(name for name, several in columns.items() if column in several)] for column in every}
 
 
 def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list[str]]]:
@@ -130,13 +154,28 @@ def _steps_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, str]]
 def from_column(catalogue: Catalogue, stream: str, column: str) -> dict[str, list[str]]:
     """Features that come from a column of a stream, delivered or derived, and where it enters each."""
     names = derived_from(catalogue.streams[stream].stream, column)
-    return {
+    found = {
         feature: places
         for view in catalogue.views.values()
         if view.stream == stream
         for feature, read in places_of(view).items()
         if (places := told(read, names))
     }
+    return found | on_demand_from(catalogue, found)
+
+
+def of_on_demand(catalogue: Catalogue, view: OnDemandView) -> list[dict[str, str]]:
+    """As `of_view`, of features computed on demand."""
+    every = entries(catalogue)
+    return [
+        {
+            "feature": name,
+            "definition": str(every[name].definition),
+            "comes from": ", ".join(every[name].columns),
+            "used by": ", ".join(every[name].lines),
+        }
+        for name in view.canonical
+    ]
 
 
 def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
@@ -145,7 +184,7 @@ def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
     A column of the observed event has no view; the stream's owner answers for it.
     """
     records = []
-    known = {name: one for view in declared.views.values() for name, one in definitions(view).items()}
+    known = {name: one for view in declared.every_view.values() for name, one in definitions(view).items()}
     for name, columns in _line_sources(declared).items():
         if name in known:
             view, text = known[name].view, str(known[name])
@@ -179,7 +218,7 @@ def _shortened(declared: DeclaredLine, features: list[str]) -> list[str]:
     """The features with `view.*` in place of all features of a view."""
     whole = {
         name: f"{view.name}.*"
-        for view in declared.views.values()
+        for view in declared.every_view.values()
         if set(view.canonical) <= set(features)
         for name in view.canonical
     }
@@ -197,6 +236,9 @@ def _line_sources(declared: DeclaredLine) -> dict[str, list[str]]:
     for view in declared.views.values():
         for name, columns in sources_of(declared.streams[view.stream], view).items():
             found[name] = [f"{view.stream}.{column}" for column in columns]
+    for name in declared.derived:
+        read = on_demand.sources(name, declared.derived)
+        found[name] = list(dict.fromkeys(column for source in read for column in found[source]))
     return {name: found[name] for name in declared.features}
 
 
@@ -256,8 +298,9 @@ def notes(catalogue: Catalogue) -> list[str]:
         windows.setdefault(named, []).append(next(iter(group.values())))
     return [
         f"{' and '.join(names)} are the same feature over {', '.join(format_duration(one.window) for one in same if one.window)}: "
-        f"{same[0].text} of each {' and '.join(same[0].view.entity)} in {same[0].view.stream}"
+        f"{same[0].text} of each {' and '.join(view.entity)} in {view.stream}"
         for names, same in windows.items()
+        for view in [catalogue.views[same[0].view.name]]
     ]
 
 
@@ -275,10 +318,23 @@ def _same(catalogue: Catalogue) -> dict[str, list[str]]:
 
 
 def lines_by_feature(catalogue: Catalogue, views: Mapping[str, View]) -> dict[str, list[str]]:
-    """Canonical feature of these views -> lines that ask for it."""
+    """Canonical feature of these views, and computed on demand -> lines that ask for it, or compute others from it."""
+    expressed = on_demand.texts(catalogue.on_demand)
     found: dict[str, list[str]] = {}
     for line in catalogue.lines.values():
         # A line may still be wrong when its views are built: what it names that is not there is its own problem.
-        for name in written_out(line.features, views):
+        asked = written_out(line.features, {**views, **catalogue.on_demand})
+        for name in asked:
             found.setdefault(name, []).append(line.name)
+        leading: dict[str, list[str]] = {}
+        for name in asked:
+            for read in (
+                [*on_demand.in_order([name], expressed), *on_demand.sources(name, expressed)]
+                if name in expressed
+                else []
+            ):
+                leading.setdefault(read, []).append(name)
+        for read, names in leading.items():
+            if read not in asked:
+                found.setdefault(read, []).append(f"{line.name} {through(names)}")
     return found

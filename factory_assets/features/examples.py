@@ -14,7 +14,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.view import View
-from factory_assets.features import history, segments
+from factory_assets.features import history, on_demand, segments
 from factory_assets.features.aggregates import columns_read, entity_of, filled
 from factory_assets.features.history import Load
 from factory_assets.features.windows import Along, active_entities, along, compute, passed
@@ -56,18 +56,21 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
     joins: list[str] = []
     of_views: dict[str, str] = {}
     for view in declared.views.values():
-        values = passing[view.name].values if view.name in passing else _joined(view)
+        values = passing[view.name].values if view.name in passing else joined(view, f"view_{view.name}")
         of_views |= {f"{view.name}.{name}": value for name, value in values.items()}
         if view.name not in passing:
             joins.append(_join(con, declared, view, days, load))
-    columns = [
-        f"observations.{identifier(name)}" for name in ("example_id", "segment", "observed_at", *_kept(declared))
-    ]
-    columns += [f"{of_views[name]} AS {identifier(name)}" for name in declared.features if name in of_views]
+    own = ["example_id", "segment", "observed_at", *_kept(declared)]
+    columns = [f"observations.{identifier(name)}" for name in own]
+    columns += [f"{of_views[name]} AS {identifier(name)}" for name in on_demand.read(declared)]
     observations = "observations"
     if passing:
         observations = f"({_observations(declared, _events(declared, days, list(passing.values())))}) AS observations"
-    return f"SELECT {', '.join(columns)}, observations.ds FROM {observations} {' '.join(joins)}"
+    query = f"SELECT {', '.join(columns)}, observations.ds FROM {observations} {' '.join(joins)}"
+    if not declared.derived:
+        return query
+    chosen = [*own, *(name for name in declared.features if "." in name), "ds"]
+    return f"SELECT {', '.join(map(identifier, chosen))} FROM ({on_demand.added(query, declared.derived)})"
 
 
 def _along(con: duckdb.DuckDBPyConnection, declared: DeclaredLine) -> dict[str, Along]:
@@ -77,9 +80,9 @@ def _along(con: duckdb.DuckDBPyConnection, declared: DeclaredLine) -> dict[str, 
     return {name: view for name, view in found.items() if view is not None}
 
 
-def _joined(view: View) -> dict[str, str]:
-    """SQL of the view's features by name, at an observation that may have found no row of the view."""
-    columns = {name: f"view_{view.name}.{identifier(name)}" for name in view.names}
+def joined(view: View, rows: str) -> dict[str, str]:
+    """SQL of the view's features by name, at an observation that may have found none of the view's rows."""
+    columns = {name: f"{rows}.{identifier(name)}" for name in view.names}
     if view.flag:
         columns[view.flag] = f"1 - {columns[view.flag]}"
     return filled(view, columns)

@@ -16,9 +16,9 @@ from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
-from factory_assets.features import history
-from factory_assets.features.aggregates import columns_read
-from factory_assets.features.examples import fresh_views, snapshot_offset
+from factory_assets.features import history, on_demand
+from factory_assets.features.aggregates import columns_read, named
+from factory_assets.features.examples import fresh_views, joined, snapshot_offset
 from factory_assets.features.history import Load
 from factory_assets.features.windows import compute, interval
 
@@ -64,7 +64,27 @@ def leaks(
             own, _, feature = name.partition(".")
             if own == view.name:
                 found += _differing(con, name, f"SELECT _obs, {identifier(feature)} AS {identifier(name)} FROM {again}")
-    return size, found
+        if declared.derived:
+            con.execute(f"CREATE OR REPLACE TEMP TABLE again_{view.name} AS SELECT * FROM {again}").fetchall()
+    derived = _derived_again(declared) if declared.derived else ""
+    return size, found + [
+        leak
+        for name in declared.features
+        if name in declared.derived
+        for leak in _differing(con, name, f"SELECT _obs, {identifier(name)} FROM ({derived})")
+    ]
+
+
+def _derived_again(declared: DeclaredLine) -> str:
+    """Query for _obs and the features computed on demand, from the tables of the views computed again."""
+    values = {
+        f"{view.name}.{name}": value
+        for view in declared.views.values()
+        for name, value in joined(view, f"again_{view.name}").items()
+    }
+    joins = " ".join(f"LEFT JOIN again_{name} ON again_{name}._obs = sample._obs" for name in declared.views)
+    chosen = named({name: values[name] for name in on_demand.read(declared)})
+    return on_demand.added(f"SELECT sample._obs, {chosen} FROM sample {joins}", declared.derived)
 
 
 def told_by_label(declared: DeclaredLine) -> set[str]:

@@ -10,19 +10,21 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any
 
 import duckdb
 
 from factory_assets.declarations import expressions
-from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.declared import DeclaredLine, DeclaredStream, feature_types
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
-from factory_assets.features import history
+from factory_assets.features import history, on_demand, rows
 from factory_assets.features.aggregates import ROUNDING, SEEN, Feature, columns_read, features, value_columns, value_of
 from factory_assets.features.examples import fresh_views, lookback
 from factory_assets.features.history import Load
+from factory_assets.features.rows import Beyond, Value
 from factory_assets.features.windows import placed
 
 Values = list[Any]
@@ -125,9 +127,10 @@ class Compiled:
     """A view as requests need it, read from its declaration once.
 
     columns: names of the values that aggregates look at. results: each feature and the place of its column.
+    formulas: functions that compute what is derived; none where the engine has to be asked for one of them.
     """
 
-    def __init__(self, view: View):
+    def __init__(self, view: View, declared: DeclaredStream):
         self.view = view
         texts = value_columns(view)
         self.columns = list(texts.values())
@@ -140,7 +143,10 @@ class Compiled:
         whole = all(text in plain or text == "1" for text in texts)
         self.plain = [plain.get(text) for text in texts] if whole else None
         names = {feature.name: identifier(feature.name) for feature, _ in self.results}
-        self.derived = [f"TRY_CAST({expressions.over(text, names)} AS DOUBLE)" for text in view.derive.values()]
+        derived = [expressions.over(text, names) for text in view.derive.values()]
+        self.derived = [f"TRY_CAST({text} AS DOUBLE)" for text in derived]
+        kinds = feature_types(view, declared)
+        self.formulas = _all([rows.compiled(text, kinds) for text in derived])
 
 
 class Recent:
@@ -272,7 +278,7 @@ class Online:
                 f"{declared.line.name} observes {declared.line.observe.entity} at the close of a day, no event"
             )
         self._con, self._declared, self.day = con, declared, day
-        self._compiled = {name: Compiled(view) for name, view in declared.views.items()}
+        self._compiled = {name: Compiled(view, declared.streams[view.stream]) for name, view in declared.views.items()}
         self._recent: dict[str, Recent] = {}
         for stream, back in lookback(declared).items():
             views = [view for view in fresh_views(declared) if view.stream == stream]
@@ -286,6 +292,13 @@ class Online:
             view.name: self._snapshot(view, load) for view in declared.views.values() if view.name not in self._recent
         }
         self._formulas: dict[tuple[Any, ...], str] = {}
+        if declared.derived:
+            self._given = on_demand.read(declared)
+            given = ", ".join(f"CAST(? AS {declared.types[name]}) AS {identifier(name)}" for name in self._given)
+            derived = on_demand.added(f"SELECT {given}", declared.derived)
+            self._derived = f"SELECT {', '.join(map(identifier, declared.derived))} FROM ({derived})"
+            texts = map(expressions.over_features, declared.derived.values())
+            self._formulas_on_demand = _all([rows.compiled(text, declared.types) for text in texts])
 
     def _snapshot(self, view: View, load: Load) -> dict[Any, dict[str, Any]]:
         before = self.day - dt.timedelta(days=1)
@@ -321,6 +334,8 @@ class Online:
                 own = view.stream == self._declared.line.observe.stream and view.include_current
                 results = recent.at(entity, moment, self._values(view, event) if own else None)
             found |= {f"{view.name}.{name}": value for name, value in self._completed(view, results).items()}
+        if self._declared.derived:
+            found |= self._on_demand(found)
         return {name: found[name] for name in self._declared.features}
 
     def learn(self, stream: str, event: Mapping[str, Any]) -> None:
@@ -356,14 +371,29 @@ class Online:
                 value = float(view.default if value is None else value)
             found[feature.name] = value
         if view.derive:
-            numbers = self._computed(compiled.derived, found)
-            found |= {
-                name: number if number is not None and math.isfinite(number) else None
-                for name, number in zip(view.derive, numbers, strict=True)
-            }
+            found |= zip(view.derive, self._derived_of(compiled, found), strict=True)
         if view.flag:
             found[view.flag] = int(not results.get(view.flag))
         return found
+
+    def _derived_of(self, compiled: Compiled, found: Mapping[str, Any]) -> list[float | None]:
+        """What a view derives from its features."""
+        if compiled.formulas:
+            with suppress(Beyond):  # then the engine says what it says to batches
+                return [formula(found) for formula in compiled.formulas]
+        numbers = self._computed(compiled.derived, found)
+        return [number if number is not None and math.isfinite(number) else None for number in numbers]
+
+    def _on_demand(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Features computed from those of other views."""
+        if self._formulas_on_demand:
+            with suppress(Beyond):
+                row = dict(found)
+                for name, formula in zip(self._declared.derived, self._formulas_on_demand, strict=True):
+                    row[name] = formula(row)
+                return row
+        numbers = self._con.execute(self._derived, [found[name] for name in self._given]).fetchall()[0]
+        return dict(zip(self._declared.derived, numbers, strict=True))
 
     def _computed(self, texts: Sequence[str], given: Mapping[str, Any]) -> list[Any]:
         """Values of SQL expressions over one row."""
@@ -377,6 +407,12 @@ class Online:
             self._formulas[key] = f"SELECT {', '.join(texts)} FROM (SELECT {columns})"
         asked = [value for value in given.values() if value is not None]
         return list(self._con.execute(self._formulas[key], asked).fetchall()[0])
+
+
+def _all(formulas: Sequence[Value | None]) -> list[Value]:
+    """The functions if all are there, else none."""
+    known = [formula for formula in formulas if formula is not None]
+    return known if len(known) == len(formulas) else []
 
 
 def _key(values: Sequence[Any]) -> Any:

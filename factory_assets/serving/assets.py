@@ -5,7 +5,7 @@ import time
 
 import dagster as dg
 
-from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.declared import DeclaredStream, feature_types
 from factory_assets.declarations.view import View
 from factory_assets.materialization import INPUTS, code_version, column_schema, data_versions
 from factory_assets.serving import export
@@ -33,12 +33,10 @@ def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         owners=[view.owner],
         kinds={serve.kind},
         code_version=code_version(serve.place, view.entity, view.names),
-        description=f"{view.description}\n\nThe newest values of each {view.entity[0]}, where servers look them up. An older snapshot "
-        "is never written over a newer one; entities that are not in the newest are removed.",
+        description=f"{view.description}\n\nThe newest values of each {' and '.join(view.entity)}, where servers look them up. "
+        "An older snapshot is never written over a newer one; entities that are not in the newest are removed.",
         metadata=column_schema(
-            {key: declared.types[key] for key in view.entity}
-            | dict.fromkeys(view.names, "double")
-            | {AS_OF: "timestamptz"},
+            {key: declared.types[key] for key in view.entity} | feature_types(view, declared) | {AS_OF: "timestamptz"},
             view.features,
         ),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=view.freshness)

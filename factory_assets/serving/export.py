@@ -66,7 +66,7 @@ def at(lake: Lake, con: duckdb.DuckDBPyConnection, view: View, day: dt.date, ver
         for name, kind in columns.items()
     )
     con.execute(f"CREATE OR REPLACE TEMP TABLE served AS SELECT {chosen} FROM snapshots").fetchall()
-    return Snapshot(con, view.name, columns, _close(day), int(read or 0), _content(con, columns))
+    return Snapshot(con, view.name, view.entity, columns, _close(day), int(read or 0), _content(con, columns))
 
 
 def _close(day: dt.date) -> dt.datetime:
@@ -86,11 +86,15 @@ def _content(con: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> DayCont
 
 def compare(store: Store[Any], snapshot: Snapshot) -> Comparison:
     """Read rows back from a store, all or SAMPLE of them, and hold them against the snapshot: floats exactly."""
-    given = {row.pop(snapshot.entity): row | {AS_OF: snapshot.as_of} for row in snapshot.sample(SAMPLE)}
+    given = {}
+    for row in snapshot.sample(SAMPLE):
+        keys = tuple(row.pop(key) for key in snapshot.entity)
+        given[keys if len(keys) > 1 else keys[0]] = row | {AS_OF: snapshot.as_of}
     held = store.read(snapshot.view, list(given))
     told = {entity: _differences(row, held.get(entity)) for entity, row in given.items()}
     different = {entity: found for entity, found in told.items() if found}
-    examples = [f"{snapshot.entity} {entity!r}: {found}" for entity, found in list(different.items())[:SHOWN]]
+    named = ", ".join(snapshot.entity)
+    examples = [f"{named} {entity!r}: {found}" for entity, found in list(different.items())[:SHOWN]]
     surplus = store.count(snapshot.view) - snapshot.content.rows
     return Comparison(len(given), len(different), surplus, examples)
 

@@ -27,6 +27,19 @@ def test_what_is_read_back_says_the_same(line: str) -> None:
 
 
 @pytest.mark.parametrize("more", [OF_EVENTS, OF_ENTITIES])
+def test_features_computed_on_demand_are_read_back_without_those_that_nobody_asks_for(more: dict[str, object]) -> None:
+    declared = declared_line(**more)
+    kept = json.loads(json.dumps(definitions(declared)))
+    again = declared_from(kept)
+    assert (again.derived, again.features, definitions(again)) == (declared.derived, declared.features, kept)
+    assert set(kept["on_demand"]) == {
+        name for name in declared.features if name.partition(".")[0] in declared.on_demand
+    }
+    plain = declared_line(**more | {"features": [name for name in declared.features if name not in declared.derived]})
+    assert "on_demand" not in definitions(plain)
+
+
+@pytest.mark.parametrize("more", [OF_EVENTS, OF_ENTITIES])
 def test_owners_sources_and_passwords_stay_at_home(more: dict[str, object]) -> None:
     told = json.dumps(definitions(declared_line(**more)))
     assert '"habit"' in told or '"events"' in told
@@ -46,6 +59,7 @@ def test_the_gate_s_floor_is_no_part_of_how_a_model_is_made_and_its_metric_is() 
         lambda kept: kept["views"]["habit"].update(where="read_text('/etc/passwd') > ''"),
         lambda kept: kept["line"].update(features=["habit.unheard_of"]),
         lambda kept: kept["streams"]["orders"].update(derive={"x": "getenv('HOME')"}),
+        lambda kept: kept["on_demand"].update({"ratio.spent": "getenv(habit.city_1h)"}),
     ],
 )
 def test_definitions_that_no_declaration_could_hold_are_refused(forged: object) -> None:

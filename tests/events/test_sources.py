@@ -106,7 +106,7 @@ class TableFeed(WritableFeed):
 
 
 KINDS = ["parquet", "parquet folder", "csv", "csv.gz", "memory parquet", "memory csv", "s3 parquet", "s3 csv.gz",
-         "s3 folder", "postgres table", "postgres query"]  # fmt: skip
+         "s3 folder", "gs csv.gz", "gs folder", "postgres table", "postgres query"]  # fmt: skip
 names = (f"orders_{number}" for number in itertools.count())
 
 
@@ -126,6 +126,15 @@ def store(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return "s3://lake"
 
 
+@pytest.fixture
+def google(google_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", google_store)
+    # It would ask Google which kind of bucket this is, and an emulator has no credentials to ask with.
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+    return "gs://lake"
+
+
 @pytest.fixture(params=KINDS)
 def feed(request: pytest.FixtureRequest, tmp_path: Path) -> WritableFeed:
     kind, name = request.param, next(names)
@@ -136,10 +145,15 @@ def feed(request: pytest.FixtureRequest, tmp_path: Path) -> WritableFeed:
             url, name, f"SELECT * FROM {name} WHERE city IS DISTINCT FROM 'a%'" if ending == "query" else None
         )
     else:
-        root = {"memory": "memory://", "s3": "s3://lake"}.get(where, str(tmp_path))
-        if where == "s3":
-            request.getfixturevalue("store")
-        form = ending if where in ("memory", "s3") and ending != "folder" else "parquet" if "folder" in kind else where
+        stores = {"s3": "store", "gs": "google"}
+        root = (
+            request.getfixturevalue(stores[where])
+            if where in stores
+            else {"memory": "memory://"}.get(where, str(tmp_path))
+        )
+        form = (
+            ending if where in ("memory", *stores) and ending != "folder" else "parquet" if "folder" in kind else where
+        )
         encode = {"parquet": parquet, "csv": text, "csv.gz": packed}[form]
         made = FileFeed(f"{root}/{name}", form, encode, a_day="folder" not in kind)
         made.system.mkdirs(made.root, exist_ok=True)

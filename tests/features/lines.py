@@ -10,6 +10,7 @@ from typing import Any
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 from tests.oracles.point_in_time import Event
@@ -47,6 +48,16 @@ VIEWS = [
          where="items > 0"),
     view("pace", entity="shop", windows=["1h", "2d"], features={"n": "count()", "mean": "mean(items)"}, default=-1),
 ]  # fmt: skip
+ON_DEMAND = [
+    OnDemandView(name="ratio", derive={
+        # Before what it reads, and of views of two entities: a customer and a shop.
+        "most": "coalesce(events.most_1d, -1) * ratio.spent",
+        "spent": "habit.spent_3d / nullif(risk.rate_2d, 0)",
+        "away": "case when habit.city_1h = 'Lyon' then habit.n_3d - risk.n_2d end",
+    }, **OWNED),
+    OnDemandView(name="calm", derive={"load": "pace.mean_2d * pace.n_2d"}, **OWNED),
+    OnDemandView(name="recent", derive={"share": "events.n_1d / events.n_2d"}, **OWNED),
+]  # fmt: skip
 
 
 def declared_line(**more: Any) -> DeclaredLine:
@@ -60,8 +71,9 @@ def declared_line(**more: Any) -> DeclaredLine:
             **more,
         }
     )
-    catalogue = Catalogue({name: stream(name) for name in ("orders", "visits")}, {one.name: one for one in VIEWS}, {})
-    assert catalogue.check_line(line) == []
+    streams, derived = {name: stream(name) for name in ("orders", "visits")}, {one.name: one for one in ON_DEMAND}
+    catalogue = Catalogue(streams, {one.name: one for one in VIEWS}, {}, derived)
+    assert [found for one in ON_DEMAND for found in catalogue.check_on_demand(one)] + catalogue.check_line(line) == []
     return catalogue.resolve(line)
 
 
@@ -78,6 +90,8 @@ OF_EVENTS: dict[str, Any] = {
         "risk.*",
         "events.most_1d",
         "pace.n_1h",
+        "ratio.*",
+        "calm.load",
     ],
     "segments": {"levels": ["country", "city"]},
     "snapshot": ["pace"],
@@ -92,7 +106,7 @@ OF_ENTITIES: dict[str, Any] = {
         "carry": ["amount", "flag"],
     },
     "label": {"event": "visits", "within": "2d", "where": "flag", "delay": "6h"},
-    "features": ["events.*"],
+    "features": ["recent.share", "events.*"],
     "segments": {"levels": ["country", "who"]},
 }
 

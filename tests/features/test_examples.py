@@ -64,6 +64,21 @@ def of_view(one: View, events: Worlds, entity: Any, t: dt.datetime, current: Eve
     return {f"{one.name}.{name}": value for name, value in values.items()}
 
 
+def divided(one: Any, other: Any) -> Any:
+    return one / other if one is not None and other else None
+
+
+def on_demand(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `ratio` and `calm` make of the values of the views."""
+    spent, most = divided(values["habit.spent_3d"], values["risk.rate_2d"]), values["events.most_1d"]
+    return {
+        "ratio.spent": spent,
+        "ratio.most": None if spent is None else (-1 if most is None else most) * spent,
+        "ratio.away": values["habit.n_3d"] - values["risk.n_2d"] if values["habit.city_1h"] == "Lyon" else None,
+        "calm.load": values["pace.mean_2d"] * values["pace.n_2d"],
+    }
+
+
 def entity_of(one: View, event: Event) -> Any:
     found = tuple(event.entity if key == "who" else event.values[key] for key in one.entity)
     if len(found) == 1:
@@ -107,11 +122,13 @@ def test_an_observed_event_has_what_was_known_when_it_happened(con: duckdb.DuckD
             name: event.values[name] for name in ("amount", "flag", "shop", "country", "city")
         }
         expected["segment"] = segment(event.values["country"], event.values["city"])
+        values: dict[str, Any] = {}
         for one in VIEWS:
             # `pace` is read at the close of the day before, the others at the observation.
             moment = (oracle.close(day - DAY), None) if one.name == "pace" else (t, event)
-            values = of_view(one, events, entity_of(one, event), *moment)
-            expected |= {name: value for name, value in values.items() if name in declared.features}
+            values |= of_view(one, events, entity_of(one, event), *moment)
+        values |= on_demand(values)
+        expected |= {name: value for name, value in values.items() if name in declared.features}
         assert set(rows[event.number]) == {"example_id", *expected}
         assert differences(rows[event.number], expected) == {}, event
 
@@ -134,7 +151,8 @@ def test_an_observed_entity_has_what_was_known_at_the_close_of_the_day(
             name: oracle.latest_value(orders, entity, name, t, active, counts) for name in ("amount", "flag", "country")
         }
         expected["segment"] = segment(expected["country"], entity)
-        expected |= of_view(VIEWS[2], events, entity, t, None)
+        values = of_view(VIEWS[2], events, entity, t, None)
+        expected |= values | {"recent.share": divided(values["events.n_1d"], values["events.n_2d"])}
         row = rows[f"{entity}@{day}"]
         assert set(row) == {"example_id", *expected}
         assert differences(row, expected) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from factory_assets.cli import app
 from factory_assets.declarations.catalogue import Catalogue, load
+from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.readers import readers
 from factory_assets.definitions import defs
 from factory_assets.features.catalogue import entries, fed_by, from_column, notes, of_line, of_view, twins
@@ -104,6 +106,40 @@ def test_a_feature_is_used_by_the_lines_that_ask_for_it_and_no_others(tmp_path: 
     assert {name: entry.lines for name, entry in every.items()} == {
         "habit.spent_1d": [], "habit.spent_7d": ["returns"], "habit.n_1d": [], "habit.n_7d": []
     }  # fmt: skip
+
+
+def test_a_feature_of_features_leads_to_their_columns_and_they_to_its_lines(tmp_path: Path, wide: None) -> None:
+    catalogue = declared(tmp_path, {"name": "town", "entity": "city", "features": {"spent": "sum(net)"}})
+    ratio = OnDemandView(
+        name="ratio", owner="team:ratios", description="A person against the city.",
+        derive={"spent": "habit.spent_7d / nullif(town.spent_7d, 0)", "more": "ratio.spent * 2"},
+    )  # fmt: skip
+    asking = catalogue.lines["returns"].model_copy(update={"features": ["habit.n_1d", "ratio.more"]})
+    catalogue = replace(catalogue, lines={"returns": asking}, on_demand={"ratio": ratio})
+    entry = entries(catalogue)["ratio.more"]
+    assert entry.sources["sales.net"] == ["through habit.spent_7d, town.spent_7d"]
+    assert entry.sources["sales.who"] == ["through habit.spent_7d"]
+    assert entry.steps == {"ratio.spent": ratio.derive["spent"]} | STREAM["derive"] | STREAM["rules"]
+    assert from_column(catalogue, "sales", "gross")["ratio.more"] == ["through habit.spent_7d"]
+    used = {name: entry.lines for name, entry in entries(catalogue).items() if entry.lines}
+    through = ["returns through ratio.more"]
+    assert used == {
+        "habit.n_1d": ["returns"], "habit.spent_7d": through, "town.spent_7d": through, "ratio.spent": through,
+        "ratio.more": ["returns"],
+    }  # fmt: skip
+    assert of_view(catalogue, catalogue.views["town"])[1]["used by"] == "returns through ratio.more"
+    line = catalogue.resolve(asking)
+    assert of_line(line)[1] | {"comes from": ""} == {
+        "feature": "ratio.more", "view": "ratio", "owner": "team:ratios", "definition": "ratio.spent * 2", "comes from": ""
+    }  # fmt: skip
+    assert fed_by(line)["sales.net"] == ["ratio.more"]
+    file = tmp_path / "defs.yaml"
+    told = {"type": "factory_assets.components.OnDemandView", "attributes": ratio.model_dump()}
+    file.write_text(file.read_text() + "---\n" + yaml.safe_dump(told))
+    shown = invoked("features", "ratio.more", "--declarations", str(tmp_path))
+    assert "ratio.spent is habit.spent_7d / nullif(town.spent_7d, 0)" in shown
+    assert "sales.net through habit.spent_7d, town.spent_7d" in shown
+    assert "2 features" in invoked("features", "ratio", "--declarations", str(tmp_path))
 
 
 def test_a_column_and_a_feature_agree_on_whether_one_comes_from_the_other(demo: Catalogue, tmp_path: Path) -> None:
@@ -292,6 +328,10 @@ def test_asset_pages_list_features_with_what_they_come_from_and_who_uses_them(de
         "delivery_time",
     )
     assert pace["comes from"].startswith("delivery_minutes, restaurant_id")
+    for table, column in [("features/restaurant_pace", "{}_7d"), ("delivery_time/examples", "restaurant_pace.{}_7d")]:
+        schema = specs[table].metadata["dagster/column_schema"]
+        kinds = {each.name: each.type for each in schema.columns}
+        assert (kinds[column.format("orders")], kinds[column.format("minutes")]) == ("bigint", "double")
     habit = specs["repeat_order/examples"].metadata["features"].records[0].data
     assert (habit["feature"], habit["view"], habit["owner"]) == (
         "customer_habit.orders_3d", "customer_habit", "team:growth"

@@ -52,7 +52,7 @@ def test_examples_that_are_right_have_no_leak(con: duckdb.DuckDBPyConnection, ki
 def test_a_window_that_reads_the_label_before_it_is_known_leaks(con: duckdb.DuckDBPyConnection) -> None:
     # `habit` sums amounts up to the observed order itself; whether one is above 0 is told a day later.
     _, found = found_in(con, declared_line(**OF_EVENTS), worlds(0))
-    assert set(found) == {"amount", "habit.spent_1h", "habit.spent_3d"}
+    assert set(found) == {"amount", "habit.spent_1h", "habit.spent_3d", "ratio.spent", "ratio.most"}
     assert found["amount"].count > 50
     assert "but what was known gives" in found["habit.spent_3d"].told
 
@@ -93,6 +93,8 @@ def test_a_label_of_a_derived_column_is_told_by_what_that_is_derived_from() -> N
         ("habit.n_3d", 'UPDATE lake_examples SET "habit.n_3d" = "habit.n_3d" + 1'),
         ("risk.rate_2d", 'UPDATE lake_examples SET "risk.rate_2d" = "risk.rate_2d" + 1e-12'),
         ("pace.mean_2d", 'UPDATE lake_examples SET "pace.mean_2d" = NULL'),
+        ("ratio.spent", 'UPDATE lake_examples SET "ratio.spent" = coalesce("ratio.spent", 0) + 1e-12'),
+        ("calm.load", 'UPDATE lake_examples SET "calm.load" = "calm.load" + 1'),
     ],
 )
 def test_a_value_that_is_not_what_was_known_is_found_to_the_last_bit(

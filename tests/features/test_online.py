@@ -10,7 +10,9 @@ import duckdb
 import pytest
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
+from factory_assets.declarations.declared import feature_types
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.features import examples
 from factory_assets.features.online import Online
 from factory_assets.features.snapshots import snapshot
@@ -32,8 +34,17 @@ VIEWS = [
     view("risk", entity=["shop", "country"], windows=["2d"], delay="1d", default=0.5, where="items > 0", flag="new",
          features={"n": "count()", "rate": "mean(flag)", "spread": "deviation(items)", "newest": "last(items)"}),
     view("visits", stream="visits", windows=["3d"], features={"n": "count()", "usual": "top(city)", "most": "max(items)"}),
-    view("closed", entity="shop", windows=["2d", "ever"], features={"n": "count()", "mean": "mean(items)"}, default=-1, flag="fresh",
-         derive={"per": "mean_2d / n_ever"}),
+    view("closed", entity=["shop", "flag"], windows=["2d", "ever"], features={"n": "count()", "mean": "mean(items)"}, default=-1,
+         flag="fresh", derive={"per": "mean_2d / n_ever"}),
+]  # fmt: skip
+ON_DEMAND = [
+    OnDemandView(name="mixed", derive={
+        "sum": "mixed.share + mixed.whole", "share": "habit.mean_1d / nullif(risk.spread_2d, 0)",
+        "whole": "habit.n_ever // nullif(visits.n_3d, 0)", "unknown": "habit.unseen + risk.new * 2",
+        "text": "length(habit.usual_ever) + case when habit.first_1h = visits.usual_3d then 1 else 0 end",
+        "flag": "case when habit.paid_ago_1d < 9000 and not contains(habit.newest_1h::text, '5') then 1 else risk.n_2d end",
+    }, **OWNED),
+    OnDemandView(name="shut", derive={"one": "closed.mean_2d / closed.n_ever + closed.fresh"}, **OWNED),
 ]  # fmt: skip
 
 
@@ -53,14 +64,16 @@ def line(**more: Any) -> DeclaredLine:
             "candidates": {"constant": {"estimator": "constant"}},
             "observe": {"stream": "orders", "where": "items >= -1"},
             "label": {"expression": "amount > 0", "delay": "1d"},
-            "features": ["amount", "habit.*", "risk.*", "visits.*", "closed.*"],
+            "features": ["amount", "habit.*", "risk.*", "visits.*", "closed.*", "mixed.*", "shut.one"],
             "snapshot": ["closed"],
             **OWNED,
             **more,
         }
     )
-    catalogue = Catalogue({name: stream(name) for name in ("orders", "visits")}, {one.name: one for one in VIEWS}, {})
+    streams, derived = {name: stream(name) for name in ("orders", "visits")}, {one.name: one for one in ON_DEMAND}
+    catalogue = Catalogue(streams, {one.name: one for one in VIEWS}, {}, derived)
     assert [found for one in VIEWS for found in catalogue.check_view(one)] + catalogue.check_line(declared) == []
+    assert [found for one in ON_DEMAND for found in catalogue.check_on_demand(one)] == []
     return catalogue.resolve(declared)
 
 
@@ -76,6 +89,8 @@ def test_one_row_at_a_time_has_the_features_of_the_batch(con: duckdb.DuckDBPyCon
     batch = con.sql(examples.build(con, declared, DAYS, load)).to_arrow_table().to_pylist()
     expected = {each["example_id"]: {name: each[name] for name in declared.features} for each in batch}
     assert len(expected) > 80
+    # Where most events come late, little is known, and some features are empty throughout.
+    assert seed or all(any(row[name] is not None for row in expected.values()) for name in declared.features)
     compared = 0
     for day in DAYS:
         online = Online(con, declared, day, load)
@@ -87,6 +102,19 @@ def test_one_row_at_a_time_has_the_features_of_the_batch(con: duckdb.DuckDBPyCon
                 }
                 compared += 1
     assert compared == len(expected)
+
+
+def test_types_are_those_that_the_declarations_tell(con: duckdb.DuckDBPyConnection) -> None:
+    declared = line()
+    load = loader(con, stored(con, declared, worlds(0)))
+    rows = con.sql(examples.build(con, declared, DAYS, load))
+    assert {name: str(kind) for name, kind in zip(rows.columns, rows.types, strict=True) if name in declared.types} == {
+        name: declared.types[name] for name in rows.columns if "." in name
+    }
+    for one in declared.views.values():
+        closes = con.sql(f"FROM lake_view_{one.name}")
+        kinds = feature_types(one, declared.streams[one.stream])
+        assert {name: str(closes.types[closes.columns.index(name)]) for name in one.names} == kinds
 
 
 def test_a_history_that_learns_event_by_event_is_the_one_that_is_read(con: duckdb.DuckDBPyConnection) -> None:

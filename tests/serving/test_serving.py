@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,19 @@ def test_catching_up_exports_the_newest_day_once_and_again_when_it_changes(stati
         assert store.read("habit", ["app"])["app"]["n_2d"] == 8
 
 
+def test_a_view_by_several_keys_is_exported_and_compared(station, serve):
+    file = station.folder / "defs" / "defs.yaml"
+    file.write_text(file.read_text().replace("entity: channel", "entity: [channel, city]"))
+    station.load()
+    caught_up(station)
+    assert not station.deployment.failures
+    with store_of(serve) as store:
+        assert {
+            keys: row["n_2d"] for keys, row in store.read("habit", [("app", "Paris"), ("app", "Lyon")]).items()
+        } == {("app", "Paris"): 6}
+    assert evaluation(station).passed and evaluation(station).metadata["compared"].value == 1
+
+
 def test_a_day_of_the_past_that_is_made_again_does_not_reach_the_store(station, serve):
     caught_up(station, DAYS[1])
     with store_of(serve) as store:
@@ -153,7 +167,7 @@ def test_a_store_that_is_gone_fails_the_run_by_name_and_the_lines_go_on(station,
 def test_that_a_view_is_served_computes_nothing_again():
     served = VIEWS[1].model_copy(update={"serve": PostgresServing(kind="postgres", url="postgresql://h/x")})
     line = declared_line(**OF_EVENTS)
-    with_it = type(line)(line.line, line.observed, line.views | {served.name: served}, line.streams)
+    with_it = replace(line, views=line.views | {served.name: served})
     assert examples_version(line) == examples_version(with_it)
     versions = {
         next(iter(view_asset(view, line.observed, [{"feature": "x"}]).specs)).code_version

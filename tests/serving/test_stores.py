@@ -193,6 +193,78 @@ def test_another_entity_of_the_view_replaces_all_rows(con, lake, serve):
         assert store.count("habit") == 1
 
 
+def leg(**features: str) -> View:
+    return view(entity=["carrier", "stop"], features=features or {"n": "count()"})
+
+
+def legs(day: dt.date, values: dict[tuple[Any, Any], tuple[Any, ...]], names: tuple[str, ...] = ("n_1d",)) -> pa.Table:
+    columns = {name: [value[place] for value in values.values()] for place, name in enumerate(names)}
+    carriers, stops = [carrier for carrier, _ in values], [stop for _, stop in values]
+    return pa.table({"carrier": carriers, "stop": stops, **columns, "ds": [day] * len(values)})
+
+
+def test_an_entity_of_several_keys_is_looked_up_by_all_of_them(con, lake, serve):
+    first = {("AA", 1): (1,), ("AA", 2): (2,), ("B", 1): (3,)}
+    lake.replace("features/habit", legs(DAY, first), [DAY])
+    assert exported(con, lake, serve, leg()) == Exported(rows=3, written=3, changed=3, removed=0)
+    assert exported(con, lake, serve, leg()) == Exported(rows=3, written=0, changed=0, removed=0)
+    assert held(serve, *first, ("B", 2)) == {keys: {"n_1d": count} for keys, (count,) in first.items()}
+    lake.replace("features/habit", legs(NEXT, {("AA", 1): (1,), ("B", 2): (5,)}), [NEXT])
+    assert exported(con, lake, serve, leg()) == Exported(rows=2, written=2, changed=1, removed=2)
+    assert held(serve, *first, ("B", 2)) == {("AA", 1): {"n_1d": 1}, ("B", 2): {"n_1d": 5}}
+    assert compared(con, lake, serve, leg()).equal
+    with store_of(serve) as store:
+        assert store.count("habit") == 2
+
+
+def test_a_wrong_value_of_an_entity_of_several_keys_is_found(con, lake, serve):
+    lake.replace("features/habit", legs(DAY, {("A:A", 1): (1,), ("B", 1): (3,)}), [DAY])
+    exported(con, lake, serve, leg())
+    with tampered(serve) as store:
+        if isinstance(serve, PostgresServing):
+            store.execute("UPDATE features.habit SET n_1d = 7 WHERE (carrier, stop) = ('A:A', 1)")
+        else:
+            assert not store.hset("features:habit:A%3AA:1", "n_1d", 7)
+    found = compared(con, lake, serve, leg())
+    assert (found.equal, found.compared, found.differing) == (False, 2, 1)
+    assert found.examples == ["carrier, stop ('A:A', 1): n_1d is 7, in the snapshot 1"]
+
+
+def test_no_two_entities_of_several_keys_are_written_alike(con, lake, serve):
+    signs = ["", ":", "%", "a", "a:", ":a", "%3A", "%253A", "None", "null", "1", ",", '"', "_watermark", "é\n"]
+    several = {(one, other): (place * 100 + at,) for place, one in enumerate(signs) for at, other in enumerate(signs)}
+    lake.replace("features/habit", legs(DAY, several), [DAY])
+    exported(con, lake, serve, leg())
+    assert held(serve, *several) == {keys: {"n_1d": count} for keys, (count,) in several.items()}
+    assert compared(con, lake, serve, leg()).equal
+
+
+def test_an_entity_without_a_key_is_nobody_and_one_of_other_types_is_refused(con, lake, serve):
+    lake.replace("features/habit", legs(DAY, {("1", 1): (1,), ("None", 2): (2,)}), [DAY])
+    exported(con, lake, serve, leg())
+    assert held(serve, (None, 2), ("1", None)) == {}
+    for wrong in [(1, "1"), ("1", "1"), ("1", True), ("1", 1.0), ("1",), ("1", 1, 1), "1:1"]:
+        with pytest.raises(
+            StoreError, match=r"habit is asked for by tuples of carrier \(string\), stop \(integer\)"
+        ) as raised:
+            held(serve, ("1", 1), wrong)
+        assert f"found {wrong!r}" in str(raised.value) and SECRET not in str(raised.value)
+
+
+def test_a_view_may_get_a_second_key_and_lose_it_again(con, lake, serve):
+    put(lake, DAY, {"AA": (1, 1.0), "AA:1": (2, 1.0)})
+    exported(con, lake, serve)
+    lake.replace("features/habit", legs(NEXT, {("AA", 1): (3,)}), [DAY, NEXT])
+    assert exported(con, lake, serve, leg()).rows == 1
+    assert held(serve, ("AA", 1)) == {("AA", 1): {"n_1d": 3}}
+    assert compared(con, lake, serve, leg()).equal
+    table = rows(NEXT, {"AA:1": (4, 1.0)})
+    lake.replace("features/habit", table, [NEXT])
+    exported(con, lake, serve)
+    assert held(serve, "AA:1") == {"AA:1": {"n_1d": 4, "spent_1d": 1.0}}
+    assert compared(con, lake, serve).equal
+
+
 ODD = [
     "", " ", "a:b", "_watermark", "'; DROP TABLE features.habit; --", 'quote " and \\ back', "\\N", "\\.", "tab\there",
     "line\nend\r\n\\.\nx", "東京 🚲", "naïve", "nan", "NULL", "%s %(x)s", "{}", "\\t", "a\x7fb",

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
@@ -27,24 +27,27 @@ class StoreError(Exception):
 class Snapshot:
     """The values of every entity at one moment, as a table `served` of a DuckDB connection.
 
-    columns: the entity's first, then the features': to boolean, integer, double, string, date, timestamp, timestamptz.
+    entity: its columns, one or several. columns: the entity's first, then the features': to boolean, integer, double,
+        string, date, timestamp, timestamptz.
     as_of: the close of the day. table_version: of the lake's table that it was read from.
     """
 
     con: duckdb.DuckDBPyConnection
     view: str
+    entity: tuple[str, ...]
     columns: dict[str, str]
     as_of: dt.datetime
     table_version: int
     content: DayContent
 
     @property
-    def entity(self) -> str:
-        return next(iter(self.columns))
+    def keys(self) -> dict[str, str]:
+        """Columns of the entity, with their kinds."""
+        return {name: self.columns[name] for name in self.entity}
 
     @property
     def features(self) -> list[str]:
-        return list(self.columns)[1:]
+        return list(self.columns)[len(self.entity) :]
 
     def batches(self, select: str, rows: int) -> Iterator[pa.RecordBatch]:
         """All rows, some expressions over them, at most so many at a time."""
@@ -52,7 +55,8 @@ class Snapshot:
 
     def sample(self, rows: int) -> list[dict[str, Any]]:
         """All rows, or so many: of one snapshot always the same, of the next one others."""
-        chosen = f"ORDER BY hash({identifier(self.entity)}, {self.table_version})" if rows < self.content.rows else ""
+        hashed = ", ".join(map(identifier, self.entity))
+        chosen = f"ORDER BY hash({hashed}, {self.table_version})" if rows < self.content.rows else ""
         table: pa.Table = self.con.sql(f"SELECT * FROM served {chosen} LIMIT {rows}").to_arrow_table()
         return table.to_pylist()
 
@@ -99,7 +103,11 @@ class Store(ABC, Generic[Kind]):
 
     @abstractmethod
     def read(self, view: str, entities: Sequence[Any]) -> dict[Any, dict[str, Any]]:
-        """Of each entity that the store knows its features by name, and `as_of`. Raises StoreError."""
+        """Of each entity that the store knows its features by name, and `as_of`.
+
+        entities: values; of a view with several keys tuples of them, in the order of the declaration. An entity without one
+            of its keys is nobody. Raises StoreError, also for tuples that are none of the view's.
+        """
 
     @abstractmethod
     def count(self, view: str) -> int:
@@ -108,6 +116,40 @@ class Store(ABC, Generic[Kind]):
     @abstractmethod
     def watermark(self, view: str) -> Watermark | None:
         """The last snapshot that was written in full, None where there is none. Raises StoreError."""
+
+
+#: What the keys of an entity are in Python.
+PYTHON: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "integer": (int,),
+    "double": (float,),
+    "string": (str,),
+    "date": (dt.date,),
+    "timestamp": (dt.datetime,),
+    "timestamptz": (dt.datetime,),
+}
+
+
+def together(view: str, keys: Mapping[str, str], entities: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The entities of a view with several keys that somebody may be. keys: column -> kind.
+
+    Raises StoreError for what is no tuple of such values: '1' is not 1, and a store that holds both as text must not take
+    one for the other.
+    """
+    asked = []
+    for entity in entities:
+        fits = isinstance(entity, tuple) and len(entity) == len(keys)
+        if not fits or not all(map(_is, entity, keys.values())):
+            wanted = ", ".join(f"{name} ({kind})" for name, kind in keys.items())
+            raise StoreError(f"{view} is asked for by tuples of {wanted}, in this order; found {entity!r}")
+        asked += [entity] if None not in entity else []
+    return asked
+
+
+def _is(value: Any, kind: str) -> bool:
+    if isinstance(value, bool | dt.datetime) and type(value) not in PYTHON[kind]:
+        return False  # to Python a yes is a number, and a moment is a date
+    return value is None or isinstance(value, PYTHON[kind])
 
 
 def refuse_older(snapshot: Snapshot, as_of: dt.datetime, table_version: int, remedy: str) -> None:

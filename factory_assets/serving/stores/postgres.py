@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 from factory_assets.declarations.base import masked
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.serving import PostgresServing
-from factory_assets.serving.stores.base import AS_OF, Exported, Snapshot, Store, StoreError, Watermark, refuse_older
+from factory_assets.serving.stores.base import (
+    AS_OF,
+    Exported,
+    Snapshot,
+    Store,
+    StoreError,
+    Watermark,
+    refuse_older,
+    together,
+)
 from factory_resources.lake import BATCH_ROWS
 from factory_resources.postgres import connected
 
@@ -72,19 +81,29 @@ class Postgres(Store[PostgresServing]):
     def read(self, view: str, entities: Sequence[Any]) -> dict[Any, dict[str, Any]]:
         table, found = self._table(view), {}
         with self._transaction() as cursor:
-            # The entity's column is the table's first: a table with another one is made anew.
-            entity = next(iter(self._columns(cursor, view)), None)
-            if entity is None:
+            keys = self._keys(cursor, view)
+            if not keys:
                 raise StoreError(f"{_place(self.declared)} has no table {table}: materialise serving/{view} first")
-            for start in range(0, len(entities), ASKED):
-                asked = list(entities[start : start + ASKED])
-                cursor.execute(f"SELECT * FROM {table} WHERE {identifier(entity)} = ANY(%s)", (asked,))
+            several = len(keys) > 1
+            wanted = self._together(view, keys, entities) if several else list(entities)
+            for start in range(0, len(wanted), ASKED):
+                asked = wanted[start : start + ASKED]
+                given = [list(column) for column in zip(*asked, strict=True)] if several else [asked]
+                cursor.execute(f"SELECT * FROM {table} WHERE {_among(keys)}", given)
                 names = [column.name for column in cursor.description or ()]
                 for row in cursor.fetchall():
                     values = dict(zip(names, row, strict=True))
                     del values["table_version"]
-                    found[values.pop(entity)] = values
+                    entity = tuple(values.pop(key) for key in keys)
+                    found[entity if several else entity[0]] = values
         return found
+
+    def _together(self, view: str, keys: dict[str, str], entities: Sequence[Any]) -> list[tuple[Any, ...]]:
+        kinds = {own: kind for kind, own in TYPES.items()}
+        try:
+            return together(view, {key: kinds[own] for key, own in keys.items()}, entities)
+        except StoreError as refused:
+            raise StoreError(f"{_place(self.declared)} {refused}") from None
 
     def count(self, view: str) -> int:
         with self._transaction() as cursor:
@@ -129,6 +148,17 @@ class Postgres(Store[PostgresServing]):
         )
         return dict(cursor.fetchall())
 
+    def _keys(self, cursor: "Cursor", view: str) -> dict[str, str]:
+        """Column -> type of the primary key of the view's table, in its order; {} where there is no table."""
+        cursor.execute(
+            """SELECT attname, format_type(atttypid, atttypmod) FROM pg_index
+               CROSS JOIN unnest(indkey) WITH ORDINALITY AS key (attnum, place)
+               JOIN pg_attribute ON attrelid = indrelid AND pg_attribute.attnum = key.attnum
+               WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place""",
+            (self._table(view),),
+        )
+        return dict(cursor.fetchall())
+
     def _lock(self, cursor: "Cursor", snapshot: Snapshot) -> None:
         """Wait for other exports of the view, and refuse to write over what is newer or not ours."""
         marks, schema, table = self._table("_watermark"), self.declared.schema_, self._table(snapshot.view)
@@ -159,15 +189,15 @@ class Postgres(Store[PostgresServing]):
 
     def _shape(self, cursor: "Cursor", snapshot: Snapshot) -> None:
         """Give the table the snapshot's columns. Those of another type begin empty: every row is about to be written."""
-        table, entity = self._table(snapshot.view), snapshot.entity
+        table = self._table(snapshot.view)
         wanted = {name: TYPES[kind] for name, kind in snapshot.columns.items()} | OURS
         held = self._columns(cursor, snapshot.view)
-        if held and next(iter(held.items())) != (entity, wanted[entity]):
+        if held and list(self._keys(cursor, snapshot.view).items()) != [(key, wanted[key]) for key in snapshot.entity]:
             cursor.execute(f"DROP TABLE {table}")
             held = {}
         if not held:
             columns = ", ".join(f"{identifier(name)} {kind}" for name, kind in wanted.items())
-            cursor.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({identifier(entity)}))")
+            cursor.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({_listed(snapshot.entity)}))")
             return
         changes = [f"DROP COLUMN {_quoted(name)}" for name, kind in held.items() if wanted.get(name) != kind]
         changes += [f"ADD COLUMN {identifier(name)} {kind}" for name, kind in wanted.items() if held.get(name) != kind]
@@ -175,7 +205,7 @@ class Postgres(Store[PostgresServing]):
             cursor.execute(f"ALTER TABLE {table} {', '.join(changes)}")
 
     def _take_over(self, cursor: "Cursor", snapshot: Snapshot) -> Exported:
-        table, entity = self._table(snapshot.view), identifier(snapshot.entity)
+        table, entity = self._table(snapshot.view), _listed(snapshot.entity)
         names, features = ", ".join(map(identifier, snapshot.columns)), list(map(identifier, snapshot.features))
 
         def differ(other: str) -> str:
@@ -196,9 +226,10 @@ class Postgres(Store[PostgresServing]):
             (snapshot.as_of, snapshot.table_version),
         )
         written = cursor.rowcount
+        alike = " AND ".join(f"given.{key} = held.{key}" for key in map(identifier, snapshot.entity))
         cursor.execute(
             f"""DELETE FROM {table} AS held
-                WHERE NOT EXISTS (SELECT FROM pg_temp._incoming AS given WHERE given.{entity} = held.{entity})"""
+                WHERE NOT EXISTS (SELECT FROM pg_temp._incoming AS given WHERE {alike})"""
         )
         removed = cursor.rowcount
         cursor.execute(
@@ -240,6 +271,18 @@ def _as_text(name: str, kind: str) -> str:
         for sign, escaped in (("chr(92)", "\\\\"), ("chr(9)", "\\t"), ("chr(10)", "\\n"), ("chr(13)", "\\r")):
             text = f"replace({text}, {sign}, '{escaped}')"
     return f"coalesce({text}, '\\N')"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(identifier, names))
+
+
+def _among(keys: dict[str, str]) -> str:
+    """SQL of whether a row's entity is among those asked for, which come as an array a key."""
+    if len(keys) == 1:
+        return f"{_listed(list(keys))} = ANY(%s)"
+    arrays = ", ".join(f"%s::{kind}[]" for kind in keys.values())
+    return f"({_listed(list(keys))}) IN (SELECT * FROM unnest({arrays}))"
 
 
 def _quoted(name: str) -> str:

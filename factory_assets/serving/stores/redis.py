@@ -8,6 +8,9 @@ members of a view are a sorted set by the number of the export that wrote them l
     <prefix>:_members:<view>      sorted set of the entities
     <prefix>:_watermark:<view>    hash: what was written in full, the claim, and the type of each column as JSON
 
+An entity of several keys is written `AA:JFK`, with %3A for a colon in a key and %25 for a per cent sign: so no two
+entities are written alike. The watermark then holds the keys' types too, for an integer 1 and a text '1' look the same.
+
 A view's name begins with a letter, so no entity can take the place of the last two. Scripts reach keys that they do not
 name beforehand: it is one server and its replicas, not a cluster.
 """
@@ -21,7 +24,16 @@ from typing import TYPE_CHECKING, Any, Self
 from factory_assets.declarations.base import masked
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.serving import RedisServing
-from factory_assets.serving.stores.base import AS_OF, Exported, Snapshot, Store, StoreError, Watermark, refuse_older
+from factory_assets.serving.stores.base import (
+    AS_OF,
+    Exported,
+    Snapshot,
+    Store,
+    StoreError,
+    Watermark,
+    refuse_older,
+    together,
+)
 
 if TYPE_CHECKING:
     import redis
@@ -136,15 +148,17 @@ class Redis(Store[RedisServing]):
         for start in range(0, len(entities), BATCH):
             asked = entities[start : start + BATCH]
             with self._speaking(), self.connection.pipeline(transaction=False) as pipe:
-                pipe.hget(self._key("_watermark", view), "columns")
+                pipe.hmget(self._key("_watermark", view), ["columns", "entity"])
                 for entity in asked:
                     pipe.hgetall(self._key(view, _text(entity)))
-                columns, *rows = pipe.execute()
+                (columns, keys), *rows = pipe.execute()
             if columns is None:
                 raise StoreError(f"{masked(self.declared.url)} holds no {view}: materialise serving/{view} first")
             kinds = json.loads(columns)
+            with self._speaking():
+                somebody = set(together(view, dict(json.loads(keys)), asked)) if keys else asked
             for entity, row in zip(asked, rows, strict=True):
-                if row:
+                if row and entity in somebody:
                     found[entity] = {name: self._value(view, entity, kind, row.get(name)) for name, kind in kinds}
                     found[entity][AS_OF] = self._value(view, entity, "timestamptz", row.get(AS_OF))
         return found
@@ -181,7 +195,7 @@ class Redis(Store[RedisServing]):
     def _claim(self, snapshot: Snapshot) -> int:
         """The number of this export, larger than all before. Raises StoreError where a newer one was begun."""
         key = self._key("_watermark", snapshot.view)
-        columns = [[name, kind] for name, kind in snapshot.columns.items() if name != snapshot.entity]
+        columns = [[name, snapshot.columns[name]] for name in snapshot.features]
 
         def claim(pipe: Any) -> int:
             held, (seconds, microseconds) = pipe.hgetall(key), pipe.time()
@@ -197,6 +211,9 @@ class Redis(Store[RedisServing]):
                 "claimed_version": snapshot.table_version,
                 "columns": json.dumps(columns),
             }
+            pipe.hdel(key, "entity")
+            if len(snapshot.entity) > 1:
+                given["entity"] = json.dumps(list(snapshot.keys.items()))
             pipe.hset(key, mapping=given)
             return number
 
@@ -225,13 +242,18 @@ PARSED: dict[str, Any] = {
 
 def _rows(snapshot: Snapshot) -> Iterator[str]:
     """Batches of rows as JSON: [[entity, [value, ...]], ...], values as text, which reads back to the same value."""
+    keys = ", ".join(map(identifier, snapshot.entity))
     texts = ", ".join(f"CAST({identifier(name)} AS VARCHAR)" for name in snapshot.features)
-    for batch in snapshot.batches(f"{identifier(snapshot.entity)}, {texts}", BATCH):
-        entities, *columns = (column.to_pylist() for column in batch.columns)
-        rows = zip(map(_text, entities), zip(*columns, strict=True), strict=True)
+    several = len(snapshot.entity)
+    for batch in snapshot.batches(f"{keys}, {texts}", BATCH):
+        columns = [column.to_pylist() for column in batch.columns]
+        entities = zip(*columns[:several], strict=True) if several > 1 else columns[0]
+        rows = zip(map(_text, entities), zip(*columns[several:], strict=True), strict=True)
         yield json.dumps(list(rows), ensure_ascii=False)
 
 
 def _text(entity: Any) -> str:
     """An entity as part of a key: what a server asks for must be written as what was exported."""
+    if isinstance(entity, tuple):
+        return ":".join(_text(key).replace("%", "%25").replace(":", "%3A") for key in entity)
     return str(entity).lower() if isinstance(entity, bool) else str(entity)
