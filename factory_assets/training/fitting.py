@@ -23,8 +23,6 @@ from factory_assets.training.matrix import Encoding, encode, learn_encoding
 
 #: Share of the training days, the newest, on which candidates are compared.
 VALIDATION_SHARE = 0.25
-#: Rows whose prediction is timed: enough to tell microseconds, few enough to cost nothing beside a fit.
-TIMED_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,8 @@ class Fitted:
     params: Mapping[str, Any]
     model: estimators.Model
     encoding: Encoding
+    #: What the model says of the rows that it was fitted on, in their order: nobody has to ask it again.
+    fit: np.ndarray = field(repr=False, compare=False)
     rows: int
     positives: int | None
     naive: Guess
@@ -115,7 +115,7 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
     tried = _validate(line, encoding, x, y, days)
     chosen, choice = _best(line, tried, metric)
     try:
-        model, alone = _fit(line, chosen, encoding, x, y, days)
+        model, alone, fit = _fit(line, chosen, encoding, x, y, days, x)
     except estimators.TooFewDays as error:
         return NotTrained(node, rows.num_rows, f"{chosen}: {error}")
     candidate = line.candidates[chosen]
@@ -126,6 +126,7 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
         params=candidate.params,
         model=model.model,
         encoding=encoding,
+        fit=fit,
         rows=rows.num_rows,
         positives=positives,
         naive=naive(line.task, y),
@@ -137,9 +138,9 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
 
 
 def _fit(
-    line: Line, name: str, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray
-) -> tuple[estimators.Trained, Tried]:
-    """A candidate fitted on these rows, and what that took. Raises estimators.TooFewDays."""
+    line: Line, name: str, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray, asked: np.ndarray
+) -> tuple[estimators.Trained, Tried, np.ndarray]:
+    """A candidate fitted on these rows, what that took, and what it says of the rows `asked`. Raises estimators.TooFewDays."""
     candidate = line.candidates[name]
     began = time.perf_counter()
     trained = estimators.train(
@@ -154,16 +155,16 @@ def _fit(
         days=days,
     )
     fitted = time.perf_counter()
-    some = x[:TIMED_ROWS]
-    trained.model.predict(some)
+    said = trained.model.predict(asked)
     predicted = time.perf_counter()
-    return trained, Tried(
+    tried = Tried(
         metrics={},
         interpretable=estimators.registered(candidate.estimator).interpretable,
         seconds=fitted - began,
-        microseconds=1e6 * (predicted - fitted) / len(some),
+        microseconds=1e6 * (predicted - fitted) / len(asked),
         bytes=sum(map(len, trained.model.parts().values())),
     )
+    return trained, tried, said
 
 
 def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:
@@ -188,12 +189,12 @@ def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days
     found = {}
     for name, candidate in line.candidates.items():
         try:
-            trained, tried = _fit(line, name, encoding, x[older], y[older], days[older])
+            _, tried, said = _fit(line, name, encoding, x[older], y[older], days[older], x[newer])
         except estimators.TooFewDays as error:
             readable = estimators.registered(candidate.estimator).interpretable
             found[name] = Tried({}, readable, reason=str(error))
             continue
-        found[name] = replace(tried, metrics=score(line.task, y[newer], trained.model.predict(x[newer])))
+        found[name] = replace(tried, metrics=score(line.task, y[newer], said))
     return found
 
 

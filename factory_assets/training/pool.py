@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
 import pyarrow as pa
@@ -48,7 +48,8 @@ class Job:
             if not isinstance(outcome, Fitted):
                 return outcome, None
             archive = ArchiveFolder(self.archive)
-            return outcome, release(archive, declared, self.span, outcome, rows, recent, task.answered)
+            released = release(archive, declared, self.span, outcome, rows, recent, task.answered)
+            return replace(outcome, fit=outcome.fit[:0]), released
         except (OSError, MemoryError):
             raise
         except Exception as error:

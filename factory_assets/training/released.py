@@ -216,7 +216,8 @@ def release(
     """
     line = declared.line
     seen = recent if recent.num_rows else train
-    predictions, fit = (fitted.model.predict(encode(rows, fitted.encoding)) for rows in (seen, train))
+    fit = fitted.fit
+    predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is recent else fit
     said, learnt = prediction_columns(line.task, predictions), with_columns(train, prediction_columns(line.task, fit))
     reference = profiles(train, fitted.encoding.features) | profiles(pa.table(said), said)
     stretches = _stretches(learnt, span, line.monitor.window)
