@@ -185,7 +185,9 @@ def training(home: Path, place: str, workers: int, url: str | None) -> Turn:
     warnings.filterwarnings("ignore")
     (home / place).mkdir(parents=True)
     declare(home, workers)
-    settings = "telemetry: {enabled: false}\n"
+    from factory_assets.deployment import SETTINGS
+
+    settings, os.environ["DAGSTER_HOME"] = SETTINGS, str(home / place)
     if url:
         import sqlalchemy as sa
 
@@ -194,7 +196,7 @@ def training(home: Path, place: str, workers: int, url: str | None) -> Turn:
             connection.execute(sa.text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
             connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
         url = sa.make_url(url).update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(False)
-        settings += f"storage: {{postgres: {{postgres_url: '{url}'}}}}\n"
+        settings = f"telemetry: {{enabled: false}}\nstorage: {{postgres: {{postgres_url: '{url}'}}}}\n"
         os.environ["DAGSTER_EVENT_BATCH_SIZE"] = "100"
     (home / place / "dagster.yaml").write_text(settings)
     with dg.DagsterInstance.from_config(str(home / place)) as instance:
@@ -251,7 +253,7 @@ def timed_parts() -> Iterator[Counter[str]]:
         watch(released, "learn_design_effect", "design effects"),
         watch(Archive, "store", "archive"),
         watch(Ledger, "register", "ledger"),
-        watch(assets, "labelled", "read"),
+        watch(assets, "training_rows", "read"),
         watch(dg.DagsterInstance, "handle_new_event", "event log"),
     ]
     try:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, features, issue, plan, quarantine, rebuild, release, trials
+from factory_assets.commands import contract, decay, features, issue, mirror, plan, quarantine, rebuild, release, trials
+from factory_assets.commands.screen import console
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
@@ -23,10 +23,12 @@ app.command()(features.features)
 app.command()(release.champion)
 app.command()(release.history)
 app.command()(release.rollback)
+app.command()(release.approve)
 app.command()(rebuild.rebuild)
 app.command()(rebuild.vacuum)
 app.command()(trials.trials)
-console = Console()
+app.command()(decay.decay)
+app.command()(mirror.mirror)
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
 

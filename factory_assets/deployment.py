@@ -6,6 +6,7 @@ FACTORY_LAKE      URI of the tables           default: $FACTORY_HOME/lake
 FACTORY_LEDGER    SQLAlchemy URL              default: SQLite in $FACTORY_HOME
 FACTORY_ARCHIVE   URI of released models      default: $FACTORY_HOME/archive
 FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
+FACTORY_MLFLOW    address of an MLflow server to mirror the ledger to; none by default
 FACTORY_ENVIRONMENT  training, or serving, where columns of the contract that are `not_in: [serving]` are absent
 FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a core, 4GB
 """
@@ -24,12 +25,22 @@ from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.mlflow_mirror import MlflowMirror
 from factory_resources.reports import Reports
 from factory_resources.trials import Trials
 
 PACKAGE = Path(__file__).parent
 #: Name under which declarations outside the package are known to Dagster.
 OUTSIDE = "factory_declarations"
+#: Of a Dagster that has no server: nothing is sent to anybody.
+SETTINGS = """\
+telemetry: {enabled: false}
+nux: {enabled: false}
+event_log_storage:
+  module: factory_resources.event_log
+  class: SqliteEventLog
+  config: {base_dir: {env: DAGSTER_HOME}}
+"""
 
 
 def home() -> Path:
@@ -42,7 +53,7 @@ def prepare_home() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "dagster.yaml"
     if not settings.exists():
-        settings.write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+        settings.write_text(SETTINGS)
     return folder
 
 
@@ -78,6 +89,7 @@ def resources() -> dict[str, Any]:
         "issues": Issues(url=_ledger_url()),
         "certificates": Certificates(url=_ledger_url()),
         "trials": Trials(url=_ledger_url()),
+        "mirror": MlflowMirror(uri=os.environ.get("FACTORY_MLFLOW", "")),
         "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
     }
 

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 
 from factory_resources.ledger_tables import DECISIONS
 
-Verdict = Literal["promote", "keep", "fallback", "rollback"]
+Verdict = Literal["promote", "keep", "fallback", "rollback", "approve"]
+#: What people decide, on days of their own: a training decides the rest.
+BY_PEOPLE: tuple[Verdict, ...] = ("rollback", "approve")
 #: In place of a champion: the decision was judged against nobody in particular.
 ANYONE = "*"
 
@@ -45,6 +47,7 @@ def in_words(decision: Decision) -> str:
         "promote": f"{decision.version} was promoted",
         "keep": f"{decision.champion or 'nobody'} was kept",
         "fallback": f"{decision.champion or 'an ancestor'} was left to answer",
+        "approve": f"{decision.version} was approved",
         "rollback": f"{decision.version} was rolled back to {decision.champion or 'an ancestor'}",
     }
     when = f"{decision.decided_at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -56,8 +59,8 @@ def check_verdict(decision: Decision, *allowed: Verdict) -> None:
     verdict, version, champion = decision.verdict, decision.version, decision.champion
     if verdict not in allowed:
         raise ValueError(f"Decision.verdict is {verdict!r}, not one of {', '.join(allowed)}")
-    if verdict == "promote" and (version is None or champion != version):
-        raise ValueError(f"Decision promotes {version!r} but names {champion!r} champion: make them one")
+    if verdict in ("promote", "approve") and (version is None or champion != version):
+        raise ValueError(f"Decision is to {verdict} {version!r} but names {champion!r} champion: make them one")
     if verdict == "rollback" and champion == version:
         raise ValueError(f"{champion or 'an ancestor'} answers for {decision.segment!r} already")
 
@@ -73,10 +76,10 @@ def known(decisions: sa.Select[Any], before: dt.date | None, at: dt.datetime | N
 def found_by(challenger: str | None, as_of: dt.date, decision: Decision) -> bool:
     """Whether a challenger of this day finds the decision made: one of earlier days, or of its own day on others.
 
-    Of what was decided on itself only that it was rolled back counts.
+    Of what was decided on itself only what people decided counts.
     """
     if decision.as_of == as_of:
-        return decision.verdict == "rollback" or decision.version != challenger
+        return decision.verdict in BY_PEOPLE or decision.version != challenger
     return decision.as_of < as_of
 
 

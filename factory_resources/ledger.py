@@ -8,13 +8,14 @@ decided at that moment. Nothing is ever changed; what was wrong is decided anew.
 import datetime as dt
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from factory_resources.decisions import (
     ANYONE,
+    BY_PEOPLE,
     Decision,
     champion_after,
     check_verdict,
@@ -67,7 +68,11 @@ class VersionRecord:
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout."""
+    """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout.
+
+    certainty: how sure it is that the challenger is the better of the two, from 0 to 1, by metric; without a metric for
+    which the rows cannot say.
+    """
 
     line: str
     segment: str
@@ -80,17 +85,18 @@ class EvaluationRecord:
     incumbent: Metrics
     incumbent_version: str | None
     naive: Metrics
+    certainty: Metrics = field(default_factory=dict)
 
 
 Record = VersionRecord | EvaluationRecord | Decision
 R = TypeVar("R", VersionRecord, EvaluationRecord, Decision)
 #: What a version has that was recorded before there were columns for it.
-ADDED: dict[str, Any] = {"metrics": {}, "charts": {}}
+ADDED: dict[str, Any] = {"metrics": {}, "charts": {}, "certainty": {}}
 #: What may be absent: not every line has candidates to choose from, not every node an incumbent, and a holdout of one
 #: class gives no metrics.
 OPTIONAL: dict[type[Record], set[str]] = {
     VersionRecord: {"positives", "validation"},
-    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive"},
+    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive", "certainty"},
     Decision: {"version", "champion", "evidence"},
 }
 
@@ -173,10 +179,10 @@ class Ledger(Database):
         champion: running a day again is no new decision. Deciders of one node wait for each other.
 
         Raises ChampionChanged, saying who is champion now and why, if that is another than `against`, and for the
-        promotion of a version that was rolled back. Raises ValueError for an empty field, an unknown verdict, a
+        promotion or approval of a version that was rolled back. Raises ValueError for an empty field, an unknown verdict, a
         promotion whose version is not its champion, or a version that is not registered.
         """
-        check_verdict(decision, "promote", "keep", "fallback")
+        check_verdict(decision, "promote", "keep", "fallback", "approve")
         row, day, version = _row(decision), decision.as_of, decision.version
         with writing(self._open(), decision.line, decision.segment) as connection:
             made = _history(connection, decision.line, decision.segment)
@@ -186,7 +192,7 @@ class Ledger(Database):
             _require_registered(connection, decision.line, version, decision.champion)
             if against != ANYONE:
                 require_champion(against, newest([other for other in made if found_by(version, day, other)]), decision)
-            if decision.verdict == "promote":
+            if decision.verdict in ("promote", "approve"):
                 require_not_withdrawn(decision, [other for other in made if other.as_of <= day])
             _append(connection, [row], len(made))
         return True
@@ -278,7 +284,7 @@ class Ledger(Database):
 
     def trained_as_of(self, line: str) -> list[dt.date]:
         """The days as of which a training was decided on, ascending."""
-        return self._days(line, DECISIONS.c.verdict != "rollback")
+        return self._days(line, DECISIONS.c.verdict.not_in(BY_PEOPLE))
 
     def decided_as_of(self, line: str) -> list[dt.date]:
         """The days as of which anything was decided, rollbacks as well, ascending: champions change only after them."""

@@ -107,6 +107,7 @@ EVALUATIONS = sa.Table(
     *_dates("as_of", "holdout_from", "holdout_to"),
     sa.Column("rows", sa.BigInteger, nullable=False),
     *_jsons("challenger", "incumbent", "naive"),
+    sa.Column("certainty", sa.JSON),
     _of_a_registered_version("version"),
     _of_a_registered_version("incumbent_version"),
     sa.Index("ledger_evaluations_of_version", "line", "segment", "version"),

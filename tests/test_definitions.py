@@ -13,8 +13,19 @@ import yaml
 from factory_assets.definitions import defs
 
 REPOSITORY = Path(__file__).parents[1]
-HEAVY = ("great_expectations", "evidently", "sklearn", "lightgbm", "matplotlib", "skops", "pandas", "optuna")
-LINE = ("examples", "labels", "model", "evaluation", "champion", "leaderboard", "predictions", "performance", "drift")
+HEAVY = ("great_expectations", "evidently", "sklearn", "lightgbm", "matplotlib", "skops", "pandas", "optuna", "mlflow")
+LINE = (
+    "examples",
+    "labels",
+    "model",
+    "evaluation",
+    "champion",
+    "leaderboard",
+    "decay",
+    "predictions",
+    "performance",
+    "drift",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +69,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
         assert spec.kinds, name
         assert spec.description and len(spec.description) > 60, name
         assert spec.code_version, name
-        assert spec.partitions_def or key.path[-1] == "leaderboard", name
+        assert spec.partitions_def or key.path[-1] in ("leaderboard", "decay"), name
         reference = spec.metadata["dagster/code_references"]
         assert any("defs.yaml" in str(code) for code in reference.code_references), name
         if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition):
@@ -109,7 +120,7 @@ def test_workspace_and_project_settings_name_the_same_location() -> None:
     assert deployed["location_name"] == project["code_location_name"]
 
 
-@pytest.mark.parametrize(("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("ModelLine", 14)])
+@pytest.mark.parametrize(("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("ModelLine", 15)])
 def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_package(
     component: str, assets: int, tmp_path: Path
 ) -> None:

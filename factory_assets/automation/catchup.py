@@ -37,6 +37,7 @@ from factory_assets.materialization import stale_days
 from factory_assets.scoring.assets import champion_state, champions_of_days
 from factory_assets.serving.assets import export_due, serving_key
 from factory_assets.training.assets import contract_hash
+from factory_resources.decisions import BY_PEOPLE
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -163,7 +164,7 @@ def train_due(
 def undecided(ledger: Ledger, line: str, as_of: dt.date, nodes: list[str]) -> list[str]:
     """Nodes that the last training was for and has no decision about: it was killed, or they came since."""
     made = [decision for decision in ledger.decisions(line) if decision.as_of == as_of]
-    decided = {decision.segment for decision in made if decision.verdict != "rollback"}
+    decided = {decision.segment for decision in made if decision.verdict not in BY_PEOPLE}
     return [node for node in nodes if node not in decided]
 
 

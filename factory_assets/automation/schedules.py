@@ -1,4 +1,4 @@
-"""The daily schedules of a stream: first everything that yesterday's events feed, then the labels that came of age."""
+"""The schedules: each day what yesterday's events feed, then labels that came of age; each month what age does to a line's models."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from factory_assets.declarations.view import View
 #: UTC. A day is taken up half an hour after its close; labels wait until its events are in.
 DAY_AT = "30 0 * * *"
 LABELS_AT = "30 2 * * *"
+#: A month has brought versions and days enough to change the picture.
+DECAY_AT = "15 5 1 * *"
 REASON = "factory/reason"
 
 
@@ -86,3 +88,14 @@ def _in_stream(declared: DeclaredStream, day: dt.date) -> bool:
 
 def _outside(declared: DeclaredStream, day: dt.date) -> str:
     return f"{day} is outside the stream, which runs from {declared.stream.start} to {declared.stream.end or 'now'}"
+
+
+def decay_schedule(declared: DeclaredLine) -> dg.ScheduleDefinition:
+    name = declared.line.name
+    return dg.ScheduleDefinition(
+        name=f"{name}_decay",
+        cron_schedule=DECAY_AT,
+        target=dg.AssetSelection.assets(dg.AssetKey([name, "decay"])),
+        execution_timezone="UTC",
+        description=f"Every month: what past versions of {name} lose with age, and how often to train.",
+    )

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from factory_assets.commands.deployed import catalogue_of
+from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from factory_assets.declarations.stream import Stream
 
 app = typer.Typer(no_args_is_help=True, help="Propose contracts, and see what a change of one means.")
-console = Console()
 Declarations = Annotated[
     Path | None, typer.Option(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")
 ]

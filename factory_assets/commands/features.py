@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
+from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
     from factory_assets.declarations.view import View
     from factory_assets.features.catalogue import Entry
-
-console = Console()
 
 
 def features(

@@ -3,13 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from factory_assets.commands.names import you
+from factory_assets.commands.screen import console
 
 app = typer.Typer(no_args_is_help=True, help="Data issues: rules that days break; open, accepted or fixed.")
-console = Console()
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 Rule = Annotated[str, typer.Argument(help="Name of the rule, as `factory issue list` gives it.")]
 Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from factory_assets.commands.screen import console
 
 STYLES = {"delivered": "green", "awaited": "yellow", "overdue": "red", "unknown": "dim"}
 
@@ -21,7 +22,6 @@ def plan(
     from factory_assets.events.assets import today
     from factory_assets.events.plan import gaps, newest_columns
 
-    console = Console()
     catalogue = catalogue_of(folder)
     lake = resources()["lake"]
     table = Table(title="Collection plan", title_justify="left", title_style="bold")

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from factory_assets.commands.screen import console
 
 app = typer.Typer(no_args_is_help=True, help="Rows that broke a rule: look at them, put them back.")
-console = Console()
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 First = Annotated[dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")]
 Last = Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")]

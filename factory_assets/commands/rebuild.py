@@ -5,13 +5,13 @@ import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_resources.certificates import Certificate
 
-console = Console()
 EXIT = {"equal": 0, "different": 1, "not comparable": 2}
 STYLES = {"equal": "green", "different": "red", "not comparable": "yellow"}
 #: A file that was replaced a moment ago may be read by a run at this moment.

@@ -1,20 +1,19 @@
-"""`factory champion`, `factory history`, `factory rollback`: who answers for each node, since when and why; and a way back."""
+"""`factory champion`, `history`, `approve`, `rollback`: who answers for each node, since when and why; and what people say."""
 
 import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from factory_assets.commands.deployed import observe
 from factory_assets.commands.names import unknown, you
+from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_resources.ledger import Ledger
 
-console = Console()
 Line = Annotated[str, typer.Argument(help="Name of the line.")]
 Segment = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
 AnySegment = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
@@ -49,6 +48,40 @@ def history(line: Line, segment: AnySegment = None) -> None:
         named = (made.verdict, made.version or "-", made.champion or "an ancestor")
         table.add_row(_time(made.decided_at), made.segment, str(made.as_of), *named, made.decided_by, made.reason)
     console.print(table if table.row_count else f"nothing was decided about {segment!r} of {line}")
+
+
+def approve(
+    line: Line,
+    segment: AnySegment = None,
+    why: Annotated[str, typer.Option(help="The reason, for those who ask later.")] = "",
+    by: Annotated[str, typer.Option(help="Who approves.", show_default="$FACTORY_USER, or you")] = "",
+    version: Annotated[
+        str | None, typer.Option(help="The version that is meant, by the beginning of its id; whichever waits.")
+    ] = None,
+) -> None:
+    """Let a challenger that passed the gate answer, for every day that is still to be scored; without a node: what waits."""
+    from factory_assets.deployment import resources
+    from factory_assets.release.approval import ApprovalRefused, waiting
+    from factory_assets.release.approval import approve as let_answer
+    from factory_assets.release.jobs import observation
+    from factory_resources.decisions import ChampionChanged
+
+    ledger = _ledger_with(line)
+    if segment is None:
+        table = _table(("node", "version", "as of", "waits since", "champion now", "why"))
+        for node, made in waiting(ledger, line).items():
+            now = made.champion or "an ancestor"
+            table.add_row(node, made.version, str(made.as_of), _time(made.decided_at), now, made.reason)
+        console.print(table if table.row_count else f"no challenger of {line} waits for approval")
+        return
+    try:
+        made = let_answer(ledger, resources()["lake"], line, segment, why, by or you(), version)
+    except (ApprovalRefused, ChampionChanged) as refused:
+        console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    told = f"{line} {segment}: {made.champion} answers for the days after {made.as_of}, approved by {made.decided_by}: {why}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    observe(observation([made]))
 
 
 def rollback(
@@ -112,5 +145,5 @@ def _time(moment: dt.datetime) -> str:
 def _table(columns: Sequence[str]) -> Table:
     table = Table()
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in ("node", "answers", "as of", "verdict"))
+        table.add_column(name, overflow="fold", no_wrap=name != "why")
     return table

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
+from factory_assets.commands.screen import console, screen
 
 if TYPE_CHECKING:
     from factory_resources.trials import Trial
-
-console = Console()
 
 
 def trials(
@@ -50,7 +48,7 @@ def _trial(held: Any, line: str, number: int) -> "Trial":
         found: Trial = held.trial(line, number)
         return found
     except LookupError as error:
-        Console(stderr=True).print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
+        screen(stderr=True).print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from factory_assets.automation.new_data import new_data_sensor
-from factory_assets.automation.schedules import stream_schedules
+from factory_assets.automation.schedules import decay_schedule, stream_schedules
 from factory_assets.automation.sensors import retrain_sensor
 from factory_assets.components.scaffold import LineScaffolder, StreamScaffolder, ViewScaffolder
 from factory_assets.declarations import catalogue as catalogues
@@ -16,7 +16,7 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, Decla
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
-from factory_assets.evaluation.assets import evaluation_asset
+from factory_assets.evaluation.assets import decay_asset, evaluation_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
@@ -127,7 +127,8 @@ class FeatureView(Declaration):
 class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
-    Yields the line: examples, labels, model, evaluation, champion, leaderboard, predictions, performance, drift, and its sensor.
+    Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, drift, its
+    sensor, and the schedule of decay.
     """
 
     declaration: Line
@@ -147,7 +148,7 @@ class ModelLine(Declaration):
         declared: DeclaredLine = known.resolve(self.declaration)
         daily = [examples_asset(declared), labels_asset(declared), predictions_asset(declared)]
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
-        trained.append(leaderboard_asset(declared))
+        trained += [leaderboard_asset(declared), decay_asset(declared)]
         watched = [performance_asset(declared), drift_asset(declared)]
         return dg.Definitions(
             assets=[*daily, *trained, *watched],
@@ -159,6 +160,7 @@ class ModelLine(Declaration):
                 *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
             sensors=[retrain_sensor(declared)],
+            schedules=[decay_schedule(declared)],
         )
 
 

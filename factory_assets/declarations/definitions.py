@@ -21,12 +21,14 @@ UNHEARD: dict[str, Any] = {"label": {"freshness"}}
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
     "segments": {"max_nodes", "max_failed"},
     "train": {"workers", "pool"},
-    "gate": {"floor"},
+    "gate": {"floor", "certainty", "approval"},
     "monitor": {"false_alarm_rate"},
 }
 #: What a declaration has to say and the meaning does not depend on.
 OWNED = {"owner": "team:archived", "description": "Read from an archive."}
 UNTRAINED = {"train": {"window": "1d", "holdout": "1d"}, "candidates": {"none": {"estimator": "constant"}}}
+#: A model that is made again, or asked for its features, is up for no gate: any holdout will do.
+UNJUDGED = {"certainty": 0.5}
 NOWHERE = {"source": {"kind": "parquet", "uri": "archived"}, "start": "1970-01-01"}
 
 
@@ -67,6 +69,7 @@ def declared_from(definitions: Mapping[str, Any], recipe: Mapping[str, Any] | No
     Raises ValueError for definitions that do not fit together, or hold an expression that no declaration may.
     """
     made = dict(recipe or UNTRAINED)
+    made["gate"] = made.get("gate", {}) | UNJUDGED
     if levels := definitions["line"].get("segments"):
         made["segments"] = made.get("segments", {}) | levels
     line = Line.model_validate(dict(definitions["line"]) | made | OWNED)

@@ -190,6 +190,16 @@ class Gate(Declared):
         "First of each if absent.",
     )
     floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
+    certainty: float = Field(
+        0.95,
+        ge=0.5,
+        lt=1,
+        description="How sure it must be, by the days of the holdout, that whoever takes over is better than who answers now. 0.5 "
+        "asks for a better value and nothing more.",
+    )
+    approval: bool = Field(
+        False, description="Whether a challenger that passes becomes champion only once somebody approves it."
+    )
 
 
 class Retrain(Declared):

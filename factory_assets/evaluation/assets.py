@@ -1,18 +1,22 @@
-"""The asset `<line>/evaluation`: challenger, champion, the parent's champion and a naive guess on the same rows of the holdout."""
+"""The assets `<line>/evaluation` and `<line>/decay`: who is better on the holdout, and what a model loses as it grows older."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
+from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.contest import Met, walk
+from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.features.assets import segment_partitions
 from factory_assets.features.segments import ROOT
-from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
+from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
+from factory_assets.measures.decay_plot import decay_plot
 from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
 from factory_assets.training.dataset import Subtrees, close_of, labelled
 from factory_assets.training.released import load
@@ -117,3 +121,102 @@ def _picture(declared: DeclaredLine, scored: Met) -> dict[str, dg.MetadataValue]
         return {}
     png = plots.evaluation_plot(declared.line.task, scored.y, dict(scored.predictions))
     return {"plot": dg.MetadataValue.md(plots.markdown(png, f"{declared.line.name} on the holdout"))}
+
+
+#: A row a node and age; the columns are those of `decay.Age`.
+DECAY = pa.schema(
+    [
+        ("node", pa.string()),
+        *((name, pa.int64()) for name in ("first", "last", "days", "stretches", "versions")),
+        *((name, pa.float64()) for name in ("old", "fresh", "loss", "lower", "upper", "gain")),
+        *((name, pa.string()) for name in ("verdict", "metric")),
+        ("cadence", pa.int64()),
+        ("ds", pa.date32()),
+    ]
+)
+
+
+class Replayed(dg.Config):
+    """Whose past versions are replayed."""
+
+    nodes: list[str] = Field([ROOT], min_length=1, description="Nodes, such as global or FR/Lyon.")
+    share: float = Field(SHARE, ge=0, description="Of the gain over a naive guess: a smaller loss does not count.")
+
+
+def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line, metric = declared.line, metric_of(declared)
+
+    @dg.asset(
+        key=dg.AssetKey([line.name, "decay"]),
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
+            for name in ("model", "labels")
+        ],
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version("decay", metric),
+        description=f"{line.description}\n\nWhat a model loses against a fresh one as it grows older, by {metric}: past versions "
+        "replayed on the days after their training. How often to train follows from it.",
+        metadata=column_schema({field.name: str(field.type) for field in DECAY}),
+    )
+    def decay(
+        context: dg.AssetExecutionContext,
+        config: Replayed,
+        lake: Lake,
+        engine: Engine,
+        archive: Archive,
+        ledger: Ledger,
+    ) -> dg.MaterializeResult:
+        day = as_of(context, lake, line.name)
+        columns = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
+        nodes = {
+            node: comparable(
+                ledger.versions(line.name, node), day, lambda version: load(archive, line.name, version), columns
+            )
+            for node in config.nodes
+        }
+        with engine.connect() as con:
+            pairs = replay(con, lake, declared, metric, nodes, day)
+        curves = {node: curve(pairs[node], nodes[node].step, metric, config.share) for node in nodes}
+        rows = _ages(curves, metric, day)
+        written = lake.replace(f"{line.name}/decay", pa.Table.from_pylist(rows, schema=DECAY), [day])
+        first = config.nodes[0]
+        told = _told(declared, first, nodes[first], curves[first], config.share)
+        return dg.MaterializeResult(
+            metadata=told | {"ages": dg.MetadataValue.table([_record(row) for row in rows])},
+            data_version=dg.DataVersion(written.days[day].hash),
+        )
+
+    return decay
+
+
+def _ages(curves: Mapping[str, Curve], metric: str, day: dt.date) -> list[dict[str, Any]]:
+    common = {"metric": metric, "ds": day}
+    return [
+        {"node": node, **vars(age), "cadence": found.cadence, **common}
+        for node, found in curves.items()
+        for age in found.ages
+    ]
+
+
+def _record(row: Mapping[str, Any]) -> dg.TableRecord:
+    shown = {name: value for name, value in row.items() if name not in ("metric", "cadence", "ds")}
+    return dg.TableRecord({name: _short(x) if isinstance(x, float | None) else x for name, x in shown.items()})
+
+
+def _told(declared: DeclaredLine, node: str, past: Past, found: Curve, share: float) -> dict[str, Any]:
+    every, metric = declared.line.retrain.every.days, metric_of(declared)
+    title = f"{declared.line.name} {node}: loss of {metric} against a fresh model"
+    limits = [None if age.lower is None or age.upper is None else (age.lower, age.upper) for age in found.ages]
+    png = decay_plot(
+        [(age.first, age.last) for age in found.ages], [age.loss for age in found.ages], limits,
+        [share * age.gain for age in found.ages], found.cadence, every, metric, title,
+    )  # fmt: skip
+    return {
+        "advice": advice(found, every),
+        "node": node,
+        "versions": len(past.models),
+        "left_out": dg.MetadataValue.json(dict(past.left_out)),
+        "curve": dg.MetadataValue.md(plots.markdown(png, title)),
+    }

@@ -6,14 +6,16 @@ against the parent, and the challenger against the better of the two.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.gate import Contest, rule, standing
+from factory_assets.declarations.line import Line
+from factory_assets.evaluation.gate import Contest, rival, rule
 from factory_assets.features.segments import answering, lineage, parent_of, preorder
+from factory_assets.measures.certainty import certainty
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.training.released import ReleasedModel
@@ -28,6 +30,9 @@ class Met:
     above: the node whose champion answers above this one; None if nobody does.
     versions: challenger, champion and parent -> their version, without those that do not exist.
     predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
+    rivals: champion, challenger -> the name of whom it is measured against.
+    certainty: champion, challenger -> how sure it is that it is better than that one; absent where there is none, or the
+    rows cannot say.
     """
 
     node: str
@@ -36,16 +41,16 @@ class Met:
     y: np.ndarray
     predictions: Mapping[str, np.ndarray]
     metrics: Mapping[str, Mapping[str, float]]
+    rivals: Mapping[str, str]
+    certainty: Mapping[str, float]
 
     @property
     def contest(self) -> Contest:
-        sides = {side: self.metrics.get(side, None) for side in ("parent", *OWN)}
-        return Contest(naive=self.metrics.get("naive", {}), **sides)
+        sides = {side: self.metrics.get(side) for side in ("parent", *OWN)}
+        return Contest(naive=self.metrics.get("naive", {}), **sides, certainty=self.certainty)
 
     def records(self, line: str, span: Timeline, metric: str) -> list[EvaluationRecord]:
         """One for the champion, one for the challenger, as far as they exist."""
-        left = "champion" if standing(metric, self.contest, self.above).verdict == "keep" else "parent"
-        rivals = {"champion": "parent", "challenger": left}
         return [
             EvaluationRecord(
                 line=line,
@@ -56,9 +61,10 @@ class Met:
                 holdout_to=span.holdout_to,
                 rows=len(self.y),
                 challenger=dict(self.metrics[side]),
-                incumbent=dict(self.metrics.get(rivals[side], {})),
-                incumbent_version=self.versions.get(rivals[side]),
+                incumbent=dict(self.metrics.get(self.rivals[side], {})),
+                incumbent_version=self.versions.get(self.rivals[side]),
                 naive=dict(self.metrics["naive"]),
+                certainty={metric: self.certainty[side]} if side in self.certainty else {},
             )
             for side in OWN
             if side in self.metrics
@@ -93,8 +99,8 @@ def walk(
         models = {version: model for version, model in models.items() if version in needed}
         if any(side in versions for side in OWN):
             models |= {version: load(version) for version in set(versions.values()) - set(models)}
-        met = _meet(declared.line.task, node, above, versions, rows_of, models)
-        ruling = rule(metric, declared.line.gate.floor, met.contest, above)
+        met = _meet(declared.line, metric, node, above, versions, rows_of, models)
+        ruling = rule(metric, declared.line.gate, met.contest, above)
         if ruling.verdict == "promote":
             after[node] = versions["challenger"]
         elif ruling.verdict == "fallback":
@@ -103,7 +109,8 @@ def walk(
 
 
 def _meet(
-    task: str,
+    line: Line,
+    metric: str,
     node: str,
     above: str | None,
     versions: Mapping[str, str],
@@ -112,16 +119,25 @@ def _meet(
 ) -> Met:
     own = next((versions[side] for side in reversed(OWN) if side in versions), None)
     if own is None:
-        return Met(node, above, versions, np.empty(0), {}, {})
+        return Met(node, above, versions, np.empty(0), {}, {}, {}, {})
     rows = rows_of(node)
-    y = label_values(task, rows[LABEL])
-    said = {side: models[version].predict(rows, task) for side, version in versions.items()}
-    said["naive"] = models[own].naive(len(y), task)
-    return Met(node, above, versions, y, said, {side: score(task, y, values) for side, values in said.items()})
+    y = label_values(line.task, rows[LABEL])
+    said = {side: models[version].predict(rows, line.task) for side, version in versions.items()}
+    said["naive"] = models[own].naive(len(y), line.task)
+    metrics = {side: score(line.task, y, values) for side, values in said.items()}
+    met = Met(node, above, versions, y, said, metrics, {}, {})
+    rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
+    sure = {
+        side: certainty(line.task, metric, y, said[side], said[other], rows["ds"].to_numpy())
+        for side, other in rivals.items()
+        if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
+    }
+    known = {side: value for side, value in sure.items() if value is not None}
+    return replace(met, rivals=rivals, certainty=known)
 
 
-def recorded(own: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:
-    """The contest that these records of a node are of: its champion's evaluation, and its challenger's."""
+def recorded(metric: str, own: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:
+    """The contest by a metric that these records of a node are of: its champion's evaluation, and its challenger's."""
     first = own or challenger
     if first is None:
         return Contest({}, None, None, None)
@@ -132,4 +148,9 @@ def recorded(own: EvaluationRecord | None, challenger: EvaluationRecord | None) 
         parent=parent,
         champion=own.challenger if own else None,
         challenger=challenger.challenger if challenger else None,
+        certainty={
+            side: record.certainty[metric]
+            for side, record in (("champion", own), ("challenger", challenger))
+            if record and metric in record.certainty
+        },
     )

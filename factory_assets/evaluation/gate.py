@@ -1,26 +1,34 @@
-"""Who answers for a node? A floor, and strict improvement over who would answer otherwise, on the same rows.
+"""Who answers for a node? A floor, and improvement beyond chance over who would answer otherwise, on the same rows.
 
 A node has a model of its own only while that is better than what its parent offers. So its present champion is judged
 first, against whoever answers for the parent by now, and steps down where that one is better; then the challenger,
-against the one of the two that is left. Whoever is in place stays unless something is strictly better: equal values
-change nothing, and what cannot be measured on the rows is no reason to step down.
+against the better of the two. Whoever is in place stays unless something is better as surely as the gate
+asks: luck changes nothing, and what cannot be measured on the rows is no reason to step down.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from factory_assets.declarations.line import Gate
 from factory_assets.measures.metrics import METRICS, better
+
+#: The certainty with which any better value is better.
+ANY = 0.5
 
 Verdict = Literal["promote", "keep", "fallback"]
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """promote: the challenger becomes champion. keep: the node's champion goes on. fallback: the node above answers."""
+    """promote: the challenger becomes champion. keep: the node's champion goes on. fallback: the node above answers.
+
+    waits: the challenger passed, and waits for somebody to approve it.
+    """
 
     verdict: Verdict
     reason: str
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,15 +38,29 @@ class Contest:
     parent: the champion that answers for the node above after that one's own ruling.
     champion: the version that the node holds now. challenger: the version trained for it.
     An absent metric could not be measured on the rows.
+    certainty: champion -> how sure it is, from 0 to 1, that it is better than the parent; challenger -> better than
+    its rival. Absent where the rows cannot say.
     """
 
     naive: Mapping[str, float]
     parent: Mapping[str, float] | None
     champion: Mapping[str, float] | None
     challenger: Mapping[str, float] | None
+    certainty: Mapping[str, float] = field(default_factory=dict)
 
 
-def standing(metric: str, contest: Contest, above: str | None) -> Ruling:
+def rival(metric: str, contest: Contest) -> Literal["champion", "parent"]:
+    """Whom a challenger has to beat: the parent where that is better than the champion, or there is no champion."""
+    own, parent = contest.champion, contest.parent
+    if own is None:
+        return "parent"
+    overtaken = (
+        parent is not None and metric in own and metric in parent and better(metric, parent[metric], own[metric])
+    )
+    return "parent" if overtaken else "champion"
+
+
+def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
     """keep where the node's champion goes on as far as its parent is concerned, else fallback; challenger or not.
 
     above: the node whose champion is the parent. The reason is empty where there is nothing to say.
@@ -46,44 +68,53 @@ def standing(metric: str, contest: Contest, above: str | None) -> Ruling:
     own, parent = contest.champion, contest.parent
     if own is None:
         return Ruling("fallback", "")
-    if parent is None or metric not in own or metric not in parent or not better(metric, parent[metric], own[metric]):
+    if parent is None or rival(metric, contest) == "champion":
         return Ruling("keep", "")
     told = f"{metric} {own[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
+    champion = contest.certainty.get("champion")
+    sure = None if champion is None else 1 - champion
+    if not _sure_enough(gate, sure):
+        return Ruling("keep", f"the champion stays: {told}, {_how_sure(gate, sure)}")
     return Ruling("fallback", f"the champion steps down: {told}")
 
 
-def rule(metric: str, floor: float | None, contest: Contest, above: str | None) -> Ruling:
+def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
     """What becomes of a node; `above` as in standing."""
-    otherwise = standing(metric, contest, above)
+    otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
     incumbent, name = contest.parent, f"the champion of {above}"
-    if otherwise.verdict == "keep":
+    if rival(metric, contest) == "champion":
         incumbent, name = contest.champion, "the champion"
-    ruling = judge(metric, floor, contest.challenger, incumbent or {}, contest.naive, name if incumbent else None)
-    if ruling.verdict == "promote":
+    sure = contest.certainty.get("challenger")
+    ruling = judge(metric, gate, contest.challenger, incumbent or {}, contest.naive, name if incumbent else None, sure)
+    passed = ruling.verdict == "promote"
+    if passed and not gate.approval:
         return ruling
-    return Ruling(otherwise.verdict, "; ".join(filter(None, (ruling.reason, otherwise.reason))))
+    told = f"{ruling.reason}; waits for approval" if passed else ruling.reason
+    return Ruling(otherwise.verdict, "; ".join(filter(None, (told, otherwise.reason))), waits=passed)
 
 
 def judge(
     metric: str,
-    floor: float | None,
+    gate: Gate,
     challenger: Mapping[str, float],
     incumbent: Mapping[str, float],
     naive: Mapping[str, float],
     incumbent_name: str | None,
+    sure: float | None = None,
 ) -> Ruling:
     """Judge metrics that were measured on one set of rows. An absent metric could not be measured on them.
 
     incumbent_name: who answers for these rows today, in words; None if nobody does.
+    sure: how sure it is that the challenger is better than that one; None if the rows cannot say.
     """
     if metric not in challenger:
         return Ruling("keep", f"{metric} cannot be measured on the holdout: too few rows, or only one class")
     value = challenger[metric]
     bound = "at least" if METRICS[metric].greater_is_better else "at most"
-    if floor is not None and value != floor and not better(metric, value, floor):
-        return Ruling("keep", f"{metric} {value:.4g}, {bound} {floor:.4g} needed")
+    if gate.floor is not None and value != gate.floor and not better(metric, value, gate.floor):
+        return Ruling("keep", f"{metric} {value:.4g}, {bound} {gate.floor:.4g} needed")
     if metric in naive and not better(metric, value, naive[metric]):
         return Ruling("keep", f"{metric} {value:.4g}, no better than the naive {naive[metric]:.4g}")
     if metric in incumbent and not better(metric, value, incumbent[metric]):
@@ -93,4 +124,19 @@ def judge(
         if metric in incumbent
         else f"the naive {naive.get(metric, float('nan')):.4g}"
     )
-    return Ruling("promote", f"{metric} {value:.4g}, better than {against}")
+    told = f"{metric} {value:.4g}, better than {against}"
+    if metric not in incumbent:
+        return Ruling("promote", told)
+    if not _sure_enough(gate, sure):
+        return Ruling("keep", f"{told}, {_how_sure(gate, sure)}")
+    return Ruling("promote", told if sure is None else f"{told} with a certainty of {sure:.2f}")
+
+
+def _sure_enough(gate: Gate, sure: float | None) -> bool:
+    return gate.certainty <= ANY or (sure is not None and sure >= gate.certainty)
+
+
+def _how_sure(gate: Gate, sure: float | None) -> str:
+    if sure is None:
+        return "but its days are too few to tell that from luck"
+    return f"but with a certainty of {sure:.2f} only, {gate.certainty:g} needed"

@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from factory_assets.declarations.tasks import classes_of
+from factory_assets.measures.figures import ACCENT, GREY, GRID, INK, LIGHT
+from factory_assets.measures.figures import blank as _figure
+from factory_assets.measures.figures import legend as _legend
+from factory_assets.measures.figures import line as _line
+from factory_assets.measures.figures import plain as _plain
+from factory_assets.measures.figures import png as _png
+from factory_assets.measures.figures import saying as _saying
+from factory_assets.measures.figures import short as _short
+from factory_assets.measures.figures import title as _title
 from factory_assets.measures.metrics import (
     METRICS,
     average_precision,
@@ -30,33 +38,21 @@ from factory_assets.measures.metrics import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Floats = npt.NDArray[np.float64]
 Distribution = tuple[Sequence[float], Sequence[float]] | Mapping[str, int]
 Series = Sequence[float | None]
 
-ACCENT = "#1f6feb"
-INK, GREY, LIGHT, GRID = "#24292f", "#6e7781", "#afb8c1", "#eaeef2"
-NAIVE: dict[str, Any] = {"color": GREY, "linewidth": 1.1, "linestyle": (0, (4, 2)), "zorder": 2}
-LINES: tuple[dict[str, Any], ...] = (
-    {"color": ACCENT, "linewidth": 1.8, "zorder": 4},
-    {"color": INK, "linewidth": 1.1, "zorder": 3},
-    {"color": GREY, "linewidth": 1.1, "zorder": 3},
-    {"color": LIGHT, "linewidth": 1.3, "zorder": 2},
-)
 CURVE_POINTS = 400  # a curve 380 pixels wide shows no more
 COLUMNS, LEVELS = 12, 8  # as many as fit in a picture, and in a panel
 UNIT = (-0.01, 1.02)
 FEW_ROWS = 500  # dots that a person can still tell apart
 FEW_DAYS = 12  # each has its own date on the axis
 CHARACTER = 0.0063  # width of a mark's letter, of the axes' width
-DPI = 110
 SHADES = (ACCENT, "#79aaf7", "#b6d2fb", INK, GREY, LIGHT)  # of levels stacked, the most frequent first
 REST = "#dfe4e9"
 READABLE = 0.11  # share of a panel's height that holds a name
 BARS = 40  # names that are still legible below each other
-PALETTE = 96  # colours: a few hues, each with the steps that smooth its edges
 
 
 @dataclass(frozen=True)
@@ -501,66 +497,3 @@ def _dates(axes: Axes, days: npt.NDArray[np.datetime64]) -> None:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.xaxis.get_offset_text().set(fontsize=7, color=GREY)
-
-
-def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.07, wspace=0.03, hspace=0.03)
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
-    axes = figure.subplots(rows, columns)
-    for one in np.ravel(axes):
-        one.set_axisbelow(True)
-        one.grid(visible=True, color=GRID, linewidth=0.8)
-        one.tick_params(length=0, labelsize=7, labelcolor=GREY)
-        for axis in (one.xaxis, one.yaxis):
-            axis.label.set(color=GREY, fontsize=8)
-        for side, spine in one.spines.items():
-            spine.set(visible=side in ("left", "bottom"), color=LIGHT, linewidth=0.8)
-    return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    """PNG with a palette: a third of the bytes, and an event log keeps every one of them."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    buffer = io.BytesIO()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    picture.quantize(PALETTE).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _line(name: str, position: int) -> dict[str, Any]:
-    return NAIVE if name == "naive" else LINES[min(position, len(LINES) - 1)]
-
-
-def _title(axes: Axes, title: str, note: str = "", size: float = 9) -> None:
-    axes.set_title(_plain(title), loc="left", fontsize=size, color=INK, fontweight="bold")
-    if note:
-        axes.set_title(_plain(note), loc="right", fontsize=7, color=GREY)
-
-
-def _legend(axes: Axes, loc: Literal["best", "lower right"]) -> None:
-    legend = axes.legend(loc=loc, fontsize=7, labelcolor=INK, frameon=True, framealpha=0.9, edgecolor="none")
-    legend.set_zorder(5)
-
-
-def _saying(text: str) -> bytes:
-    figure, axes = _figure(4.2, 0.6, 1, 1)
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY, fontsize=9)
-    return _png(figure)
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # matplotlib reads what stands between dollars as a formula
-
-
-def _short(text: str, longest: int) -> str:
-    """At most `longest` characters, the middle left out: names that begin alike differ at the end."""
-    half = longest // 2
-    return text if len(text) <= longest else f"{text[: half - 1]}…{text[-half:]}"

@@ -17,6 +17,7 @@ from factory_assets.features.examples import keys_seen
 from factory_assets.features.segments import ROOT, answering, parent_of, preorder
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
+from factory_assets.release.approval import WAITS, waiting
 from factory_assets.release.resolver import SCHEMA, resolve
 from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
 from factory_resources.decisions import ChampionChanged, Decision, in_words
@@ -143,7 +144,8 @@ def _require_measured(met: Recorded, held: Mapping[str, str], by_now: Mapping[st
 def _ruling(declared: DeclaredLine, met: Recorded, taken_back: Decision | None, why: str | None) -> Ruling:
     """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
     challenger = None if taken_back else met.challenger
-    ruling = rule(metric_of(declared), declared.line.gate.floor, recorded(met.own, challenger), met.above)
+    metric = metric_of(declared)
+    ruling = rule(metric, declared.line.gate, recorded(metric, met.own, challenger), met.above)
     if taken_back:
         return replace(ruling, reason=f"{ruling.reason}: {in_words(taken_back)}")
     return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
@@ -162,12 +164,16 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorde
     evidence: dict[str, Any] = {}
     measured = met.challenger or met.own
     if measured:
-        contest = recorded(met.own, met.challenger)
+        contest = recorded(metric_of(declared), met.own, met.challenger)
         evidence = {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
         sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
         evidence |= {
             side: metrics for side, metrics in {**sides, "naive": contest.naive}.items() if metrics is not None
         }
+        if ruling.waits:
+            evidence[WAITS] = True
+        if contest.certainty:
+            evidence["certainty"] = dict(contest.certainty)
         if met.parent:
             evidence["above"] = {"node": met.above, "version": met.parent}
     after = {"promote": met.version, "keep": held, "fallback": None}[ruling.verdict]
@@ -214,13 +220,14 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         )  # fmt: skip
         written = lake.replace(f"{line.name}/leaderboard", table, [day])
         return dg.MaterializeResult(
-            metadata=_shown(declared, table), data_version=dg.DataVersion(written.days[day].hash)
+            metadata=_shown(declared, table, len(waiting(ledger, line.name))),
+            data_version=dg.DataVersion(written.days[day].hash),
         )
 
     return leaderboard
 
 
-def _shown(declared: DeclaredLine, table: pa.Table) -> dict[str, Any]:
+def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any]:
     rows, metric = table.to_pylist(), metric_of(declared)
     answered = [row for row in rows if row["answers"]]
     own = [row for row in answered if row["answers"] == row["node"]]
@@ -235,6 +242,7 @@ def _shown(declared: DeclaredLine, table: pa.Table) -> dict[str, Any]:
         "nodes": len(rows),
         "with_a_model_of_their_own": len(own),
         "without_an_answer": len(rows) - len(answered),
+        "waiting_for_approval": waits,
         "stale": sum(row["stale"] is not None for row in rows),
         "resolver": dg.MetadataValue.table(_records(rows, resolver)),
         "league": dg.MetadataValue.table(_records(best, league)),

@@ -1,4 +1,4 @@
-"""What can be launched of a release in Dagster's UI: taking a champion back, and making a released version again."""
+"""What can be launched of a release in Dagster's UI: approvals, champions taken back, versions made again, the ledger mirrored."""
 
 import random
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
+from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import rebuild
 from factory_assets.release.rollback import RollbackRefused, roll_back
 from factory_resources.archive import Archive
@@ -14,9 +15,12 @@ from factory_resources.decisions import ChampionChanged
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
+from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
 
 #: UTC, on Mondays: when people are about to look, and no day is being taken up.
 WEEKLY = "15 4 * * 1"
+#: A tracking server is for people to look at: a quarter of an hour late is early enough.
+OFTEN = "*/15 * * * *"
 
 
 class Rollback(dg.Config):
@@ -33,7 +37,7 @@ class Rollback(dg.Config):
 
 
 def observation(made: Sequence[Decision]) -> dg.AssetObservation:
-    """A rollback as it shows on the page of the line's champions."""
+    """What a person decided as it shows on the page of the line's champions."""
     last = made[-1]
     return dg.AssetObservation(
         dg.AssetKey([last.line, "champion"]),
@@ -41,7 +45,7 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
         description=last.reason,
         metadata={
             "verdict": last.verdict,
-            "taken_back": last.version or "none",
+            "taken_back" if last.verdict == "rollback" else "approved": last.version or "none",
             "champion": last.champion or "an ancestor",
             "reason": last.reason,
             "decided_by": last.decided_by,
@@ -68,6 +72,38 @@ def roll_champion_back(context: dg.OpExecutionContext, config: Rollback, lake: L
 )
 def rollback_job() -> None:
     roll_champion_back()
+
+
+class Approval(dg.Config):
+    """A challenger to be approved."""
+
+    line: str = Field(description="Name of the line.")
+    segment: str = Field(description="The node, such as global or FR/Lyon.")
+    why: str = Field(description="The reason, for those who ask later.")
+    by: str = Field(description="Who approves it.")
+    version: str | None = Field(
+        default=None, description="The version that is meant, by the beginning of its id. Absent: whichever waits."
+    )
+
+
+@dg.op(
+    tags={"kind": "sql"}, description="Appends the approval to the ledger, and notes it on the page of the champions."
+)
+def approve_challenger(context: dg.OpExecutionContext, config: Approval, lake: Lake, ledger: Ledger) -> None:
+    try:
+        made = approve(ledger, lake, config.line, config.segment, config.why, config.by, config.version)
+    except (ApprovalRefused, ChampionChanged) as refused:
+        raise dg.Failure(str(refused), allow_retries=False) from None
+    context.log_event(observation([made]))
+
+
+@dg.job(
+    name="approve",
+    description="Lets a challenger that passed the gate and waits for approval answer for its node, for every day that is "
+    "still to be scored.",
+)
+def approve_job() -> None:
+    approve_challenger()
 
 
 class Rebuild(dg.Config):
@@ -135,8 +171,44 @@ def rebuild_a_release() -> None:
     rebuild_released()
 
 
+@dg.op(description="Tells the MLflow server at FACTORY_MLFLOW what it does not know yet of the ledger.")
+def mirror_ledger(context: dg.OpExecutionContext, ledger: Ledger, mirror: MlflowMirror) -> None:
+    try:
+        for told in mirror.bring_up_to_date(ledger):
+            context.log.info(
+                f"{told.line}: {told.runs} runs, {told.versions} versions, {told.aliases} aliases written to {mirror.address}"
+            )
+    except MirrorFailed as failed:
+        raise dg.Failure(str(failed), allow_retries=False) from None
+
+
+@dg.job(
+    name="mirror",
+    description="Copies the ledger to an MLflow tracking server: versions, parameters, metrics, and who is champion. "
+    "No line waits for it.",
+)
+def mirror_job() -> None:
+    mirror_ledger()
+
+
+@dg.schedule(
+    name="mirror_often",
+    job=mirror_job,
+    cron_schedule=OFTEN,
+    execution_timezone="UTC",
+    description="Every quarter of an hour the MLflow server at FACTORY_MLFLOW is told what is new in the ledger.",
+)
+def mirror_often(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    unfinished = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    running = context.instance.get_run_records(dg.RunsFilter(job_name=mirror_job.name, statuses=unfinished), limit=1)
+    # The first one may take longer than that, and two at once would both write what neither finds there.
+    if running:
+        return dg.SkipReason(f"run {running[0].dagster_run.run_id} is mirroring the ledger now")
+    return dg.RunRequest()
+
+
 def release_definitions() -> dg.Definitions:
-    """The jobs, and the schedule of rebuilds, which is off until somebody switches it on."""
+    """The jobs, and the schedules of rebuilds and of the mirror, which are off until somebody switches them on."""
     weekly = dg.ScheduleDefinition(
         name="rebuild_weekly",
         job=rebuild_a_release,
@@ -144,4 +216,5 @@ def release_definitions() -> dg.Definitions:
         execution_timezone="UTC",
         description="Every week a random released version is made again and compared with its archive.",
     )
-    return dg.Definitions(jobs=[rollback_job, rebuild_a_release], schedules=[weekly])
+    jobs = [approve_job, rollback_job, rebuild_a_release, mirror_job]
+    return dg.Definitions(jobs=jobs, schedules=[weekly, mirror_often])

@@ -85,7 +85,9 @@ def _measured(metric: str, decision: Decision | None) -> dict[str, Any]:
     evidence = decision.evidence
     found = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
     own = found["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
-    side = {"promote": "challenger", "keep": "champion", "fallback": "parent"}.get(decision.verdict, "")
+    side = {"promote": "challenger", "approve": "challenger", "keep": "champion", "fallback": "parent"}.get(
+        decision.verdict, ""
+    )
     gain = None if own is None or found["parent"] is None else improvement(metric, own, found["parent"])
     return {
         "rows": evidence.get("rows"),

@@ -35,7 +35,7 @@ def test_owners_sources_and_passwords_stay_at_home(more: dict[str, object]) -> N
 
 
 def test_the_gate_s_floor_is_no_part_of_how_a_model_is_made_and_its_metric_is() -> None:
-    plain, floored = declared_line(**OF_EVENTS), declared_line(**OF_EVENTS, gate={"floor": 0.5})
+    plain, floored = declared_line(**OF_EVENTS), declared_line(**OF_EVENTS, gate={"floor": 0.5, "certainty": 0.8})
     assert recipe(plain.line) == recipe(floored.line)
     assert recipe(declared_line(**OF_EVENTS, gate={"metric": "brier"}).line) != recipe(plain.line)
 

@@ -2,15 +2,18 @@
 
 import pytest
 
+from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.gate import Contest, judge, rule
 
+#: Any better value will do: what these tests are about is which values meet.
+ANY = Gate(certainty=0.5)
 NAIVE = {"mae": 10.0, "average_precision": 0.1}
 
 
 def verdict(metric: str, challenger: float | None, incumbent: float | None = None, floor: float | None = None) -> str:
     own = {} if challenger is None else {metric: challenger}
     held = {} if incumbent is None else {metric: incumbent}
-    return judge(metric, floor, own, held, NAIVE, "the champion" if held else None).verdict
+    return judge(metric, Gate(floor=floor, certainty=0.5), own, held, NAIVE, "the champion" if held else None).verdict
 
 
 def test_the_first_challenger_is_promoted_when_it_beats_the_naive_guess() -> None:
@@ -40,7 +43,12 @@ def test_a_floor_for_a_metric_where_more_is_better_is_a_lower_bound() -> None:
 
 def test_below_the_floor_no_improvement_helps() -> None:
     ruling = judge(
-        "average_precision", 0.5, {"average_precision": 0.4}, {"average_precision": 0.2}, NAIVE, "the champion"
+        "average_precision",
+        Gate(floor=0.5, certainty=0.5),
+        {"average_precision": 0.4},
+        {"average_precision": 0.2},
+        NAIVE,
+        "the champion",
     )
     assert ruling.verdict == "keep" and "at least 0.5 needed" in ruling.reason
 
@@ -50,14 +58,14 @@ def test_a_metric_that_the_holdout_cannot_give_keeps_things_as_they_are() -> Non
 
 
 def test_the_reason_names_both_values_and_whose_they_are() -> None:
-    reason = judge("mae", None, {"mae": 6.0}, {"mae": 5.0}, NAIVE, "the champion of FR").reason
+    reason = judge("mae", ANY, {"mae": 6.0}, {"mae": 5.0}, NAIVE, "the champion of FR").reason
     assert "6" in reason and "5" in reason and "the champion of FR" in reason
 
 
 def ruled(parent: float | None, champion: float | None, challenger: float | None) -> tuple[str, str]:
     """Verdict and reason by mean absolute error; None who does not exist."""
     sides = [None if value is None else {"mae": value} for value in (parent, champion, challenger)]
-    ruling = rule("mae", None, Contest({"mae": 10.0}, *sides), "FR")
+    ruling = rule("mae", ANY, Contest({"mae": 10.0}, *sides), "FR")
     return ruling.verdict, ruling.reason
 
 
@@ -88,5 +96,44 @@ def test_a_champion_that_steps_down_says_for_whom() -> None:
 
 
 def test_what_cannot_be_measured_is_no_reason_to_step_down() -> None:
-    ruling = rule("average_precision", None, Contest({}, {"mae": 1.0}, {"mae": 2.0}, None), "FR")
+    ruling = rule("average_precision", ANY, Contest({}, {"mae": 1.0}, {"mae": 2.0}, None), "FR")
     assert ruling.verdict == "keep"
+
+
+def surely(
+    parent: float | None, champion: float | None, challenger: float | None, /, **certainty: float
+) -> tuple[str, str]:
+    """As ruled, where the gate asks for a certainty of 0.9."""
+    sides = [None if value is None else {"mae": value} for value in (parent, champion, challenger)]
+    ruling = rule("mae", Gate(certainty=0.9), Contest({"mae": 10.0}, *sides, certainty), "FR")
+    return ruling.verdict, ruling.reason
+
+
+@pytest.mark.parametrize(("sure", "expected"), [(0.9, "promote"), (0.89, "fallback")])
+def test_a_challenger_takes_over_when_it_is_better_as_surely_as_asked(sure: float, expected: str) -> None:
+    assert surely(5.0, None, 4.0, challenger=sure)[0] == expected
+
+
+def test_who_is_not_sure_enough_is_told_how_sure_and_how_sure_is_needed() -> None:
+    reason = surely(5.0, None, 4.0, challenger=0.89)[1]
+    assert reason == "mae 4, better than 5 of the champion of FR, but with a certainty of 0.89 only, 0.9 needed"
+
+
+def test_days_that_cannot_tell_change_nothing_and_say_so() -> None:
+    verdict, reason = surely(None, 5.0, 4.0)
+    assert verdict == "keep" and "too few to tell that from luck" in reason
+
+
+def test_nobody_to_take_over_from_leaves_nothing_to_be_sure_of() -> None:
+    assert surely(None, None, 9.0)[0] == "promote"
+
+
+@pytest.mark.parametrize(("sure", "expected"), [(0.2, "keep"), (0.05, "fallback")])
+def test_a_champion_steps_down_when_its_parent_is_better_as_surely_as_asked(sure: float, expected: str) -> None:
+    verdict, reason = surely(5.0, 5.2, None, champion=sure)
+    assert verdict == expected and ("champion stays" in reason) == (expected == "keep")
+
+
+def test_a_challenger_has_to_beat_a_parent_that_is_better_than_the_champion_it_has_not_overtaken_surely() -> None:
+    verdict, reason = surely(5.0, 5.2, 5.1, champion=0.2, challenger=0.99)
+    assert verdict == "keep" and "no better than 5 of the champion of FR" in reason

@@ -54,7 +54,7 @@ def declared_line(**more: Any) -> DeclaredLine:
         **{
             "name": "question",
             "task": "binary",
-            "train": {"window": "7d", "holdout": "1d"},
+            "train": {"window": "7d", "holdout": "2d"},
             "candidates": {"constant": {"estimator": "constant"}},
             **OWNED,
             **more,

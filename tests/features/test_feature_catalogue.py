@@ -46,7 +46,7 @@ HABIT: dict[str, Any] = {
 }  # fmt: skip
 LINE: dict[str, Any] = {
     "name": "returns", "owner": "team:growth", "description": "-", "task": "regression", "observe": {"stream": "sales"},
-    "label": {"expression": "net"}, "features": ["gross", "habit.spent_7d"], "train": {"window": "7d", "holdout": "1d"},
+    "label": {"expression": "net"}, "features": ["gross", "habit.spent_7d"], "train": {"window": "7d", "holdout": "2d"},
     "candidates": {"one": {"estimator": "constant"}},
 }  # fmt: skip
 

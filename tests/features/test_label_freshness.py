@@ -21,7 +21,7 @@ attributes:
   observe: {stream: orders}
   label: {expression: "note = 'hi'", delay: 1d, freshness: 1d}
   features: [amount]
-  train: {window: 7d, holdout: 1d}
+  train: {window: 7d, holdout: 2d}
   candidates: {constant: {estimator: constant}}
 """
 

@@ -49,7 +49,7 @@ def line(**more: Any) -> DeclaredLine:
         **{
             "name": "question",
             "task": "binary",
-            "train": {"window": "7d", "holdout": "1d"},
+            "train": {"window": "7d", "holdout": "2d"},
             "candidates": {"constant": {"estimator": "constant"}},
             "observe": {"stream": "orders", "where": "items >= -1"},
             "label": {"expression": "amount > 0", "delay": "1d"},

@@ -49,7 +49,7 @@ attributes:
   label: {expression: "note = 'hi'", delay: 1d}
   features: [habit.*, yesterday.*]
   snapshot: [yesterday]
-  train: {window: 7d, holdout: 1d}
+  train: {window: 7d, holdout: 2d}
   candidates: {constant: {estimator: constant}}
 """
 ASSETS = ["raw", "events", "features/habit", "features/yesterday", "greeted/examples", "greeted/labels"]

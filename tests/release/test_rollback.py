@@ -3,107 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import dagster as dg
-import numpy as np
-import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from factory_assets.cli import app
 from factory_assets.declarations.catalogue import DeclaredLine, load
-from factory_assets.evaluation.assets import held_before
-from factory_assets.evaluation.contest import walk
-from factory_assets.release.assets import champion_asset
 from factory_assets.release.jobs import rollback_job
-from factory_assets.release.rollback import ANCESTOR, RollbackRefused, roll_back
+from factory_assets.release.rollback import ANCESTOR, RollbackRefused
 from factory_assets.release.standing import standing
-from factory_assets.training.assets import AS_OF
-from factory_assets.training.timeline import timeline
-from factory_resources.lake import Lake
-from factory_resources.ledger import Decision, Ledger
 from tests.line.world import declare
-from tests.resources.test_ledger import a_version
-
-LINE = "delivery_time"
-FIRST = dt.date(2026, 3, 1)
-WEEK = dt.timedelta(days=7)
+from tests.release.weekly import FIRST, LINE, WEEK, World
 
 
 @pytest.fixture(scope="module")
 def declared(tmp_path_factory: pytest.TempPathFactory) -> DeclaredLine:
     catalogue = load(declare(tmp_path_factory.mktemp("declarations")))
     return catalogue.resolve(catalogue.lines[LINE])
-
-
-class World:
-    """A line with a ledger and a lake, trained week by week by what a test says of each challenger's error."""
-
-    def __init__(self, folder: Path, declared: DeclaredLine):
-        self.folder, self.declared = folder, declared
-        self.ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
-        self.lake = Lake(root=str(folder / "lake"))
-        self.instance = dg.DagsterInstance.ephemeral()
-        self.errors: dict[str, float] = {}
-        self.instance.add_dynamic_partitions(f"{LINE}_segments", ["global", "FR", "FR/Lyon"])
-
-    def evaluate(self, week: int, errors: Mapping[str, float], name: str = "") -> None:
-        """Register challengers of a week, by node with their mean error, and measure them as the evaluation does.
-
-        name: of the version, instead of node-week.
-        """
-        day, span = FIRST + week * WEEK, timeline(self.declared, FIRST + week * WEEK)
-        for node, error in errors.items():
-            version = name or f"{node}-{week}"
-            self.errors[version] = error
-            self.ledger.register(a_version(version, line=LINE, segment=node, as_of=day, task="regression"))
-        held = held_before(self.ledger, LINE, day, errors)
-        challengers = {made.segment: made.version for made in self.ledger.versions(LINE, as_of=day)}
-        rows = pa.table({"label": [1.0, 2.0]})
-        for met in walk(self.declared, "mae", list(errors), held, challengers, lambda _: rows, self.model):
-            for record in met.records(LINE, span, "mae"):
-                self.ledger.record_evaluation(record)
-
-    def model(self, version: str) -> Any:
-        """A model that is wrong by as much as the version is said to be."""
-        return SimpleNamespace(
-            predict=lambda rows, task: rows["label"].to_numpy() + self.errors[version],
-            naive=lambda rows, task: np.full(rows, 100.0),
-        )
-
-    def decide(self, week: int, nodes: Sequence[str] = ("global",)) -> dg.ExecuteInProcessResult:
-        """Materialise the champions as of a week, as a training's last step does."""
-        return dg.materialize(
-            [champion_asset(self.declared)],
-            instance=self.instance,
-            resources={"ledger": self.ledger, "lake": self.lake},
-            tags={AS_OF: str(FIRST + week * WEEK), **_keys(nodes)},
-            partition_key=nodes[0] if len(nodes) == 1 else None,
-            raise_on_error=False,
-        )
-
-    def train(self, node: str, week: int, error: float) -> None:
-        self.evaluate(week, {node: error})
-        assert self.decide(week, [node]).success
-
-    def score(self, until: dt.date) -> None:
-        self.lake.replace(f"{LINE}/predictions", pa.table({"ds": pa.array([until]), "version": ["global-1"]}), [until])
-
-    def back(self, node: str = "global", to: str | None = None) -> list[Decision]:
-        return roll_back(self.ledger, self.lake, LINE, node, "complaints", "ana", to)
-
-    def champion(self, node: str = "global", before: dt.date | None = None) -> str | None:
-        held = self.ledger.champion(LINE, node, before=before)
-        return held.champion if held else None
-
-
-def _keys(nodes: Sequence[str]) -> dict[str, str]:
-    ends = {"dagster/asset_partition_range_start": nodes[0], "dagster/asset_partition_range_end": nodes[-1]}
-    return ends if len(nodes) > 1 else {}
 
 
 @pytest.fixture
@@ -265,7 +183,9 @@ def factory(world: World, *arguments: str) -> str:
     return ran.output + ("FAILED" if ran.exit_code else "")
 
 
-def test_the_commands_show_champions_go_back_and_tell_the_history(world: World) -> None:
+def test_the_commands_show_champions_go_back_and_tell_the_history(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.train("global", 0, 9.0)
     world.train("global", 1, 8.0)
     told = factory(world, "rollback", LINE, "global", "--why", "complaints")
@@ -281,6 +201,7 @@ def test_the_commands_show_champions_go_back_and_tell_the_history(world: World) 
     refused = factory(world, "rollback", LINE, "global", "--why", "again")
     assert "nobody would answer" in refused and refused.endswith("FAILED")
     assert "lines with decisions here: delivery_time" in factory(world, "champion", "deliveries")
-    with dg.DagsterInstance.from_config(str(world.folder / "dagster")) as instance:
+    monkeypatch.setenv("DAGSTER_HOME", str(world.folder / "dagster"))
+    with dg.DagsterInstance.get() as instance:
         (record,) = instance.fetch_observations(dg.AssetKey([LINE, "champion"]), limit=9).records
     assert record.asset_observation is not None and record.asset_observation.description == "complaints"

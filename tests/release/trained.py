@@ -43,7 +43,7 @@ attributes:
   candidates:
     boosted: {estimator: lightgbm, params: {num_boost_round: 8, min_data_in_leaf: 5}}
     logistic: {estimator: logistic_regression}
-  gate: {metric: average_precision}
+  gate: {metric: average_precision, certainty: 0.5}
 """
 TABLES = ["raw", "events", "features/habit", "greeted/examples", "greeted/labels"]
 

@@ -347,8 +347,8 @@ def test_deciding_the_same_again_writes_nothing(ledger: Ledger) -> None:
     ("changed", "message"),
     [
         ({"verdict": "win"}, "verdict.*'win'.*promote, keep, fallback"),
-        ({"champion": "v2"}, "promotes 'v1' but names 'v2'"),
-        ({"version": None, "champion": None}, "promotes None"),
+        ({"champion": "v2"}, "promote 'v1' but names 'v2'"),
+        ({"version": None, "champion": None}, "promote None"),
         ({"reason": ""}, r"Decision\.reason"),
         ({"decided_by": ""}, r"Decision\.decided_by"),
     ],

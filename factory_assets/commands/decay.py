@@ -1,0 +1,70 @@
+"""`factory decay`: what does a line's model lose as it grows older, and how often is it worth training?"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from factory_assets.commands.deployed import catalogue_of
+from factory_assets.commands.names import unknown
+from factory_assets.commands.screen import console
+
+if TYPE_CHECKING:
+    from factory_assets.evaluation.decay import Curve
+
+#: Versions that cannot be compared are told one by one up to so many.
+NAMED = 5
+
+
+def decay(
+    line: Annotated[str, typer.Argument(help="Name of the line.")],
+    segment: Annotated[str, typer.Argument(help="The node, such as FR/Lyon.")] = "global",
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the gain over a naive guess: a smaller loss does not count.")
+    ] = 0.05,
+) -> None:
+    """Replay a node's past versions on later days, beside the one that was fresh, and say how often to train."""
+    from factory_assets.deployment import resources
+    from factory_assets.evaluation.decay import advice, comparable, curve, replay
+    from factory_assets.training.assets import metric_of
+    from factory_assets.training.released import load
+
+    known, held = catalogue_of(None), resources()
+    if line not in known.lines:
+        unknown(line, "line", known.lines)
+    declared, lake = known.resolve(known.lines[line]), held["lake"]
+    records = held["ledger"].versions(line, segment)
+    if not records:
+        nodes = sorted({record.segment for record in held["ledger"].versions(line)})
+        unknown(segment, "node with versions", nodes, several="nodes with versions")
+    table, metric = f"{line}/examples", metric_of(declared)
+    day = lake.days(table)[-1]
+    past = comparable(records, day, lambda version: load(held["archive"], line, version), lake.read(table, day, day))
+    with held["engine"].connect() as con:
+        pairs = replay(con, lake, declared, metric, {segment: past}, day)[segment]
+    found = curve(pairs, past.step, metric, share)
+    _show(f"{line} {segment}: {len(past.models)} versions, {metric} by age", found)
+    for version, why in list(past.left_out.items())[:NAMED]:
+        _say(f"left out: {version}, {why}")
+    if len(past.left_out) > NAMED:
+        _say(f"and {len(past.left_out) - NAMED} more")
+    _say(advice(found, declared.line.retrain.every.days))
+
+
+def _show(title: str, found: "Curve") -> None:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in ("age, days", "days", "stretches", "old", "fresh", "loss", "limits", "of the gain", ""):
+        table.add_column(column, justify="left" if column in ("age, days", "") else "right")
+    for age in found.ages:
+        limits = "-" if age.lower is None else f"{age.lower:.4g} .. {age.upper:.4g}"
+        part = f"{age.loss / age.gain:.0%}" if age.gain > 0 else "-"
+        told = (f"{age.old:.4g}", f"{age.fresh:.4g}", f"{age.loss:.4g}", limits, part, age.verdict)
+        table.add_row(f"{age.first} .. {age.last}", str(age.days), str(age.stretches), *told)
+    if found.ages:
+        console.print(table)
+    else:
+        _say(f"{title}: no version was old enough beside a fresh one")
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

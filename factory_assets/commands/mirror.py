@@ -1,0 +1,37 @@
+"""`factory mirror`: the ledger, copied to an MLflow tracking server."""
+
+from typing import Annotated
+
+import typer
+
+from factory_assets.commands.screen import console, screen
+
+
+def mirror(
+    line: Annotated[str | None, typer.Argument(help="Name of the line; all of them if absent.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Address of the server, such as http://host:5000; $FACTORY_MLFLOW if absent.")
+    ] = None,
+) -> None:
+    """Bring an MLflow server up to date with the ledger: versions, parameters, metrics, and who is champion.
+
+    Ends with 1 where the server does not answer. Nothing else changes then; the next mirror makes up for it.
+    """
+    from factory_assets.commands.names import unknown
+    from factory_assets.deployment import resources
+    from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
+
+    held = resources()
+    known = held["ledger"].lines()
+    if line is not None and line not in known:
+        unknown(line, "line with decisions", known, several="lines with decisions")
+    server = held["mirror"] if to is None else MlflowMirror(uri=to)
+    try:
+        for told in server.bring_up_to_date(held["ledger"], [line] if line else known):
+            new = f"{told.runs} runs, {told.versions} versions, {told.aliases} aliases"
+            console.print(f"{told.line}: {new} written to {server.address}", highlight=False, soft_wrap=True)
+    except MirrorFailed as failed:
+        screen(stderr=True).print(str(failed), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    if not known:
+        console.print("nothing was decided about any line yet: there is nothing to mirror")

@@ -1,0 +1,317 @@
+"""What does a model lose as it grows older, and how often is it worth training a new one? Past versions, replayed on later days.
+
+On each day a version is measured on the same rows as the version that was fresh then, so that a hard day counts for neither.
+A version meets only days after the one as of which it was made: it has neither learnt from them nor been judged on them.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.measures.metrics import improvement, score
+from factory_assets.measures.tables import LABEL, label_values
+from factory_assets.training.dataset import Subtrees, close_of, labelled
+from factory_assets.training.matrix import encode
+from factory_assets.training.released import ModelRefused, ReleasedModel
+from factory_assets.training.timeline import DAY, timeline
+from factory_resources.archive_folder import ArchiveDamaged
+from factory_resources.lake import Lake
+from factory_resources.ledger import VersionRecord
+
+Verdict = Literal["as good", "worse", "open", "too few"]
+#: Of what a fresh model gains over a naive guess: a loss below it is not worth a training, unless somebody says otherwise.
+SHARE = 0.05
+#: Chance that an age, of all of them, is called worse while nothing is lost; and likewise of "as good".
+CHANCE = 0.05
+#: Stretches without which no age is judged: of fewer, the spread is itself a guess.
+FEWEST = 4
+#: Days of a stretch at least. Errors of neighbouring days come from the same two models and are no independent witnesses.
+WEEK = 7
+#: Days of examples in memory at a time.
+READ = 28
+
+
+@dataclass(frozen=True)
+class Past:
+    """The versions of a node that can be compared: made from one declaration, and usable on the examples as they are now.
+
+    models: day as of which a version was made -> the version, ascending. left_out: version -> why it is not among them.
+    """
+
+    models: Mapping[dt.date, ReleasedModel]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """Days from one version to the next, as a rule; 0 of fewer than two versions. A model of this age is still fresh."""
+        gaps = sorted((later - earlier).days for earlier, later in pairwise(self.models))
+        return gaps[len(gaps) // 2] if gaps else 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A version beside the one fresh on the day, on its rows: the metric of both and of a naive guess. age: in days, from 1 on."""
+
+    day: dt.date
+    age: int
+    version: str
+    beside: str
+    old: float
+    fresh: float
+    naive: float
+
+
+@dataclass(frozen=True)
+class Age:
+    """Versions of an age beside fresh ones; ages in days, inclusive, the rest in the metric's unit.
+
+    loss: by how much the old is worse, lower and upper its limits, which hold for all ages together; None of too few
+    stretches. gain: by how much the fresh is better than the naive guess on these days.
+    """
+
+    first: int
+    last: int
+    days: int
+    stretches: int
+    versions: int
+    old: float
+    fresh: float
+    loss: float
+    lower: float | None
+    upper: float | None
+    gain: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss by age. cadence: days after which to train again, None where too little is known; told: why, in words."""
+
+    step: int
+    ages: Sequence[Age]
+    cadence: int | None
+    told: str
+
+
+def comparable(
+    records: Sequence[VersionRecord], day: dt.date, load: Callable[[str], ReleasedModel], examples: pa.Table
+) -> Past:
+    """The versions of a node as of a day or earlier that can be replayed beside each other.
+
+    records: of one node, in the order of registration. examples: a table with the columns of the line's examples.
+    An edited declaration makes another model: what it is better or worse by is not age, so only those of the newest count.
+    """
+    known = sorted((record for record in records if record.as_of <= day), key=lambda record: record.as_of)
+    models: dict[dt.date, ReleasedModel] = {}
+    left_out: dict[str, str] = {}
+    for place, record in enumerate(known):
+        if any(later.as_of == record.as_of for later in known[place + 1 :]):
+            left_out[record.version] = f"trained again as of {record.as_of}"
+        elif record.configuration.get("id") != known[-1].configuration.get("id"):
+            left_out[record.version] = "made from another declaration than the newest"
+        else:
+            try:
+                model = load(record.version)
+                encode(examples.slice(0, 0), model.encoding)
+                models[record.as_of] = model
+            except (FileNotFoundError, ArchiveDamaged, ModelRefused, KeyError, ValueError) as error:
+                left_out[record.version] = str(error.args[0] if error.args else error)
+    return Past(models, left_out)
+
+
+def replay(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    declared: DeclaredLine,
+    metric: str,
+    nodes: Mapping[str, Past],
+    day: dt.date,
+) -> dict[str, list[Pair]]:
+    """Node -> its pairs, on every day up to `day` whose labels are all in; the examples are read once for all of them."""
+    found: dict[str, list[Pair]] = {node: [] for node in nodes}
+    made = [as_of for past in nodes.values() for as_of in past.models]
+    last, tables = timeline(declared, day).holdout_to, None
+    start = min(made, default=last) + DAY
+    while start <= last:
+        end = min(start + (READ - 1) * DAY, last)
+        rows, tables = labelled(con, lake, declared.line.name, start, end, close_of(day), tables)
+        of = Subtrees(rows) if rows.num_rows else None
+        for node, past in nodes.items() if of else ():
+            found[node] += _pairs(declared.line.task, metric, past, of.rows(node)) if of else ()
+        start = end + DAY
+    return found
+
+
+def _pairs(task: str, metric: str, past: Past, rows: pa.Table) -> Iterator[Pair]:
+    """Of each day of the rows, which are a node's, each age's oldest version beside the fresh one."""
+    for day in sorted(pc.unique(rows["ds"]).to_pylist()):
+        made = [as_of for as_of in past.models if as_of < day]
+        # Once trainings stop, nothing is fresh any more to compare with.
+        if not made or (day - made[-1]).days > past.step:
+            continue
+        own = rows.filter(pc.equal(rows["ds"], pa.scalar(day)))
+        y, fresh = label_values(task, own[LABEL]), past.models[made[-1]]
+        known = score(task, y, fresh.predict(own, task)).get(metric)
+        naive = score(task, y, fresh.naive(len(y), task)).get(metric)
+        for as_of in _rivals(made, day, past.step):
+            old = score(task, y, past.models[as_of].predict(own, task)).get(metric)
+            # Rows of one class, or too few, have no value of some metrics, whoever speaks.
+            if old is not None and known is not None and naive is not None:
+                yield Pair(day, (day - as_of).days, past.models[as_of].version, fresh.version, old, known, naive)
+
+
+def _rivals(made: Sequence[dt.date], day: dt.date, step: int) -> list[dt.date]:
+    """Of the days as of which versions were made, ascending: for each age the oldest, the fresh ones left out."""
+    oldest: dict[tuple[int, int], dt.date] = {}
+    for as_of in made:
+        if (day - as_of).days > step:
+            oldest.setdefault(age_of((day - as_of).days, step), as_of)
+    return list(oldest.values())
+
+
+def age_of(days: int, step: int) -> tuple[int, int]:
+    """First and last day of the age that a version of so many days is counted to; the older, the wider.
+
+    In steps the ages end with 1, 2, 3, 4, 6, 8, 12, 16, 24 ...: what is young is told apart, and few are judged at once.
+    """
+    edges = [0, 1, 2, 3, 4]
+    while edges[-1] * step < days:
+        edges.append(2 * edges[-2])
+    low = max(edge for edge in edges if edge * step < days)
+    return low * step + 1, edges[edges.index(low) + 1] * step
+
+
+def curve(pairs: Sequence[Pair], step: int, metric: str, share: float = SHARE) -> Curve:
+    """What is lost by age, and the cadence that follows.
+
+    step: as in Past. share: of the gain over a naive guess; what is lost below it does not count.
+    The limits are those of Student's t over stretches of days, one training or a week long.
+    """
+    by_age: dict[tuple[int, int], list[Pair]] = {}
+    for pair in pairs:
+        by_age.setdefault(age_of(pair.age, step), []).append(pair)
+    origin = min((pair.day for pair in pairs), default=dt.date.min)
+    length = max(step, WEEK)
+    spread = {age: ([_stretch(pair, origin, length) for pair in by_age[age]], by_age[age]) for age in sorted(by_age)}
+    judged = sum(len(set(stretches)) >= FEWEST for stretches, _ in spread.values())
+    ages = [_age(*age, *of, metric, share, CHANCE / max(judged, 1)) for age, of in spread.items()]
+    return Curve(step, ages, *_cadence(ages, step, length, share))
+
+
+def _stretch(pair: Pair, origin: dt.date, length: int) -> int:
+    return (pair.day - origin).days // length
+
+
+def _age(
+    first: int,
+    last: int,
+    stretches: Sequence[int],
+    pairs: Sequence[Pair],
+    metric: str,
+    share: float,
+    chance: float,
+) -> Age:
+    values = {
+        "loss": [improvement(metric, pair.fresh, pair.old) for pair in pairs],
+        "gain": [improvement(metric, pair.fresh, pair.naive) for pair in pairs],
+        "old": [pair.old for pair in pairs],
+        "fresh": [pair.fresh for pair in pairs],
+    }
+    by_stretch = {name: _means(stretches, column) for name, column in values.items()}
+    mean = {name: float(column.mean()) for name, column in by_stretch.items()}
+    lower, upper = _limits(by_stretch["loss"], chance)
+    return Age(
+        first=first,
+        last=last,
+        days=len({pair.day for pair in pairs}),
+        stretches=len(by_stretch["loss"]),
+        versions=len({pair.version for pair in pairs}),
+        lower=lower,
+        upper=upper,
+        verdict=_verdict(lower, upper, share * mean["gain"]),
+        **mean,
+    )
+
+
+def _means(stretches: Sequence[int], values: Sequence[float]) -> np.ndarray:
+    """The mean of each stretch, so that one with more days does not count for more witnesses."""
+    places = np.unique(np.asarray(stretches), return_inverse=True)[1]
+    return np.asarray(np.bincount(places, np.asarray(values)) / np.bincount(places))
+
+
+def _limits(losses: np.ndarray, chance: float) -> tuple[float, float] | tuple[None, None]:
+    """Below and above which the true mean lies with this chance each; losses: shape (n,), a stretch each."""
+    if len(losses) < FEWEST:
+        return None, None
+    from scipy.stats import t
+
+    half = float(t.ppf(1 - chance, len(losses) - 1) * losses.std(ddof=1) / np.sqrt(len(losses)))
+    return float(losses.mean()) - half, float(losses.mean()) + half
+
+
+def _verdict(lower: float | None, upper: float | None, tolerated: float) -> Verdict:
+    if lower is None or upper is None:
+        return "too few"
+    if tolerated > 0 and upper <= tolerated:
+        return "as good"
+    return "worse" if lower > 0 else "open"
+
+
+def _cadence(ages: Sequence[Age], step: int, length: int, share: float) -> tuple[int | None, str]:
+    """The last day of the ages that hold, before the first that does not, and why.
+
+    An age holds if it is as good, or if what it seems to lose is no more than the share and might be nothing.
+    """
+    judged = [age for age in ages if age.verdict != "too few"]
+    if not judged:
+        return None, (
+            f"an age is judged from {FEWEST} stretches of {length} days on, and there are "
+            f"{max((age.stretches for age in ages), default=0)}"
+        )
+    ends = next((place for place, age in enumerate(judged) if not _holds(age, share)), len(judged))
+    held, after = judged[:ends], judged[ends:]
+    cadence = held[-1].last if held else step
+    told = [f"up to an age of {cadence} days {_harmless(held)}"] if held else []
+    if not after:
+        told.append("no version was judged at a greater age")
+    else:
+        unsure = ", by too few days to tell that from nothing" if after[0].verdict == "open" else ""
+        told.append(f"at {after[0].first} to {after[0].last} days {_lost(after[0])}{unsure}")
+    if not held:
+        told.append(f"versions are {step} days apart, so that nothing shorter can be judged")
+    return cadence, "; ".join(told)
+
+
+def _holds(age: Age, share: float) -> bool:
+    return age.verdict == "as good" or (age.verdict == "open" and age.loss <= max(share * age.gain, 0))
+
+
+def _lost(age: Age) -> str:
+    part = f", {age.loss / age.gain:.0%} of the gain over a naive guess" if age.gain > 0 else ""
+    return f"it loses {age.loss:.4g} against a fresh one{part}"
+
+
+def _harmless(held: Sequence[Age]) -> str:
+    gaining = [age for age in held if age.gain > 0]
+    if not gaining:
+        return "a model is no worse than a fresh one, which is no better than a naive guess"
+    most = max(0.0, *(age.loss / age.gain for age in gaining))
+    told = f"a model loses {most:.0%} or less of what a fresh one gains over a naive guess"
+    bounds = [age.upper / age.gain for age in gaining if age.verdict == "open" and age.upper is not None]
+    return told + (f" ({max(bounds):.0%} cannot be ruled out)" if bounds else "")
+
+
+def advice(curve: Curve, declared: int) -> str:
+    """What follows for a line that is declared to be trained every so many days: a sentence."""
+    if curve.cadence is None:
+        return f"retrain.every is {declared}d, and nothing can be said of it: {curve.told}"
+    suits = "as declared" if curve.cadence == declared else f"where retrain.every is {declared}d"
+    return f"train every {curve.cadence}d, {suits}: {curve.told}"

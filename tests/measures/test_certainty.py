@@ -1,0 +1,87 @@
+"""Is a certainty what it says: the share of times that the other days agree, whatever the metric?"""
+
+import numpy as np
+import pytest
+
+from factory_assets.measures.certainty import certainty
+
+DAYS, A_DAY = 14, 40
+
+
+def rows(seed: int, gain: float, shared: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, two models' predictions, days. The first errs less by `gain`; `shared` is the part of luck that a day has."""
+    rng = np.random.default_rng(seed)
+    day = np.repeat(np.arange(DAYS), A_DAY)
+    luck = rng.normal(0, shared, DAYS)[day] + rng.normal(0, 1, len(day))
+    y = rng.normal(0, 1, len(day))
+    # Errors of one sign, so that the mean absolute errors differ by the mean of gain + luck.
+    return y, y + 10 - gain - luck, y + 10.0, day
+
+
+def share_called_better(gain: float, limit: float, shared: float) -> float:
+    calls = [certainty("regression", "mae", *rows(seed, gain, shared)) for seed in range(600)]
+    return float(np.mean([call is not None and call >= limit for call in calls]))
+
+
+@pytest.mark.parametrize("shared", [0.0, 1.0])
+def test_of_models_that_are_alike_one_is_called_better_as_often_as_the_certainty_leaves_to_chance(
+    shared: float,
+) -> None:
+    assert 0.02 < share_called_better(0.0, 0.95, shared) < 0.085
+    assert 0.07 < share_called_better(0.0, 0.90, shared) < 0.14
+
+
+def test_a_model_that_is_better_is_found_out() -> None:
+    assert share_called_better(0.3, 0.95, shared=0.2) > 0.9
+
+
+def test_for_a_mean_over_equal_days_it_is_the_paired_t_test_over_days() -> None:
+    from scipy import stats
+
+    y, ours, theirs, day = rows(3, 0.1, 0.5)
+    gains = [np.mean(np.abs(theirs - y)[day == each] - np.abs(ours - y)[day == each]) for each in range(DAYS)]
+    expected = 1 - stats.ttest_1samp(gains, 0, alternative="greater").pvalue
+    assert certainty("regression", "mae", y, ours, theirs, day) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_metric_that_is_no_mean_is_judged_as_a_bootstrap_over_days_would() -> None:
+    from factory_assets.measures.metrics import roc_auc
+
+    rng = np.random.default_rng(5)
+    day = np.repeat(np.arange(28), 60)
+    signal = rng.normal(0, 1, len(day))
+    y = (signal + rng.normal(0, 1, len(day)) > 0.5).astype(float)
+    ours, theirs = signal + rng.normal(0, 0.8, len(day)), signal + rng.normal(0, 0.9, len(day))
+    drawn = [np.concatenate([np.flatnonzero(day == each) for each in rng.integers(0, 28, 28)]) for _ in range(800)]
+    gains = np.array([roc_auc(y[kept], ours[kept]) - roc_auc(y[kept], theirs[kept]) for kept in drawn])
+    assert certainty("binary", "roc_auc", y, ours, theirs, day) == pytest.approx(np.mean(gains > 0), abs=0.03)
+
+
+def test_it_is_turned_round_with_the_models_and_does_not_depend_on_the_order_of_rows() -> None:
+    y, ours, theirs, day = rows(1, 0.05, 0.5)
+    forth, back = (certainty("regression", "rmse", y, *pair, day) for pair in ((ours, theirs), (theirs, ours)))
+    assert forth is not None and back is not None and forth + back == pytest.approx(1)
+    order = np.random.default_rng(0).permutation(len(y))
+    assert certainty("regression", "rmse", y[order], ours[order], theirs[order], day[order]) == pytest.approx(forth)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.5, 1.0), (0.0, 0.5), (-0.5, 0.0)])
+def test_a_difference_that_every_day_has_alike_is_certain(gain: float, expected: float) -> None:
+    y, day = np.zeros(8), np.repeat(np.arange(4), 2)
+    assert certainty("regression", "mae", y, np.full(8, 1.0 - gain), np.full(8, 1.0), day) == expected
+
+
+def test_rows_of_one_day_or_a_metric_that_a_day_alone_defines_cannot_say() -> None:
+    y, p = np.array([0.0, 1, 0, 0]), np.array([0.1, 0.9, 0.2, 0.3])
+    assert certainty("binary", "roc_auc", y, p, 1 - p, np.zeros(4)) is None
+    assert certainty("binary", "roc_auc", y, p, 1 - p, np.array([0, 0, 1, 1])) is None
+    assert certainty("binary", "roc_auc", y[:0], p[:0], p[:0], np.zeros(0)) is None
+
+
+def test_many_days_are_taken_in_stretches() -> None:
+    rng = np.random.default_rng(2)
+    y, day = np.zeros(365 * 3), np.repeat(np.arange(np.datetime64("2025-01-01"), np.datetime64("2026-01-01")), 3)
+    ours, theirs = rng.exponential(1.0, len(y)), rng.exponential(1.1, len(y))
+    whole = certainty("regression", "mae", y, ours, theirs, day)
+    thirds = certainty("regression", "mae", y, ours, theirs, np.arange(len(y)) * 30 // len(y))
+    assert whole == pytest.approx(thirds, abs=0.01)

@@ -1,0 +1,92 @@
+"""A line whose trainings are what a test says of each challenger: who is trained in which week, and how wrong it is."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.evaluation.assets import held_before
+from factory_assets.evaluation.contest import walk
+from factory_assets.release.assets import champion_asset
+from factory_assets.release.rollback import roll_back
+from factory_assets.training.assets import AS_OF
+from factory_assets.training.timeline import timeline
+from factory_resources.lake import Lake
+from factory_resources.ledger import Decision, Ledger
+from tests.resources.test_ledger import a_version
+
+LINE = "delivery_time"
+FIRST = dt.date(2026, 3, 1)
+WEEK = dt.timedelta(days=7)
+
+
+class World:
+    """A line with a ledger and a lake, trained week by week by what a test says of each challenger's error."""
+
+    def __init__(self, folder: Path, declared: DeclaredLine):
+        self.folder, self.declared = folder, declared
+        self.ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
+        self.lake = Lake(root=str(folder / "lake"))
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.errors: dict[str, float] = {}
+        self.instance.add_dynamic_partitions(f"{LINE}_segments", ["global", "FR", "FR/Lyon"])
+
+    def evaluate(self, week: int, errors: Mapping[str, float], name: str = "") -> None:
+        """Register challengers of a week, by node with their mean error, and measure them as the evaluation does.
+
+        name: of the version, instead of node-week.
+        """
+        day, span = FIRST + week * WEEK, timeline(self.declared, FIRST + week * WEEK)
+        for node, error in errors.items():
+            version = name or f"{node}-{week}"
+            self.errors[version] = error
+            self.ledger.register(a_version(version, line=LINE, segment=node, as_of=day, task="regression"))
+        held = held_before(self.ledger, LINE, day, errors)
+        challengers = {made.segment: made.version for made in self.ledger.versions(LINE, as_of=day)}
+        rows = pa.table({"label": [1.0, 2.0], "ds": [day - 2 * WEEK, day - WEEK]})
+        for met in walk(self.declared, "mae", list(errors), held, challengers, lambda _: rows, self.model):
+            for record in met.records(LINE, span, "mae"):
+                self.ledger.record_evaluation(record)
+
+    def model(self, version: str) -> Any:
+        """A model that is wrong by as much as the version is said to be."""
+        return SimpleNamespace(
+            predict=lambda rows, task: rows["label"].to_numpy() + self.errors[version],
+            naive=lambda rows, task: np.full(rows, 100.0),
+        )
+
+    def decide(self, week: int, nodes: Sequence[str] = ("global",)) -> dg.ExecuteInProcessResult:
+        """Materialise the champions as of a week, as a training's last step does."""
+        return dg.materialize(
+            [champion_asset(self.declared)],
+            instance=self.instance,
+            resources={"ledger": self.ledger, "lake": self.lake},
+            tags={AS_OF: str(FIRST + week * WEEK), **keys(nodes)},
+            partition_key=nodes[0] if len(nodes) == 1 else None,
+            raise_on_error=False,
+        )
+
+    def train(self, node: str, week: int, error: float) -> None:
+        self.evaluate(week, {node: error})
+        assert self.decide(week, [node]).success
+
+    def score(self, until: dt.date) -> None:
+        self.lake.replace(f"{LINE}/predictions", pa.table({"ds": pa.array([until]), "version": ["global-1"]}), [until])
+
+    def back(self, node: str = "global", to: str | None = None) -> list[Decision]:
+        return roll_back(self.ledger, self.lake, LINE, node, "complaints", "ana", to)
+
+    def champion(self, node: str = "global", before: dt.date | None = None) -> str | None:
+        held = self.ledger.champion(LINE, node, before=before)
+        return held.champion if held else None
+
+
+def keys(nodes: Sequence[str]) -> dict[str, str]:
+    ends = {"dagster/asset_partition_range_start": nodes[0], "dagster/asset_partition_range_end": nodes[-1]}
+    return ends if len(nodes) > 1 else {}
