@@ -68,6 +68,7 @@ attributes:
       params: {learning_rate: 0.1, num_leaves: 7}
       early_stopping: 5
       search: {space: {min_data_in_leaf: {int: [5, 60]}}, trials: 2, folds: 1}
+  gate: {certainty: 0.5}
   monitor: {window: 1d}
 """
 FIRST, TRAINED, SCORED = dt.date(2026, 1, 5), dt.date(2026, 1, 14), dt.date(2026, 1, 15)

@@ -50,6 +50,7 @@ attributes:
   candidates:
     logistic: {estimator: logistic_regression}
     boosted: {estimator: lightgbm, params: {num_leaves: 7, learning_rate: 0.05, num_boost_round: 60}}
+  gate: {certainty: 0.5}
   retrain: {every: 42d}
 """
 #: Known only after the flight has left, or landed.
