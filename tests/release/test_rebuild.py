@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from factory_assets.release.jobs import release_definitions
+from factory_assets.release.jobs import rebuild_a_release
 from factory_assets.release.rebuild import compared, in_a_fresh_process, rebuild, tables_named
 from factory_assets.training.remake import NotRebuildable, remake
 from factory_resources.archive import Archive
@@ -149,14 +149,13 @@ def test_a_lost_archive_is_put_back_from_the_record(
 
 
 def test_the_weekly_job_certifies_a_random_release_where_people_look(station: Station) -> None:
-    definitions, ledger = release_definitions(), station.deployment.ledger
+    ledger = station.deployment.ledger
     certificates = Certificates(url=ledger.url)
     before = len(certificates.certificates())
     resources = {
         "lake": station.lake, "engine": ENGINE, "archive": archive_of(station), "ledger": ledger, "certificates": certificates,
     }  # fmt: skip
-    job = dg.Definitions.merge(definitions, dg.Definitions(resources=resources)).resolve_job_def("rebuild_a_release")
-    result = job.execute_in_process(instance=station.instance)
+    result = rebuild_a_release.execute_in_process(instance=station.instance, resources=resources)
     assert result.success
     (certificate,) = certificates.certificates()[before:]
     assert certificate.verdict == "equal" and certificate.by == f"run {result.run_id}"
