@@ -12,7 +12,7 @@ import duckdb
 DEMO = Path(__file__).parents[2] / "factory_assets" / "defs" / "marketplace"
 SMALLER = {
     "orders_per_day: 1500": "orders_per_day: 300",
-    "end: 2026-04-12": "end: 2026-04-05",
+    "end: 2026-04-12": "end: 2026-03-27",
     "min_rows: 1000": "min_rows: 400",
     "min_rows: 5000": "min_rows: 2000",
 }
