@@ -20,17 +20,18 @@ pytestmark = pytest.mark.skipif(
 
 PARQUET = 'source: {kind: parquet, uri: "{{ env.BIKE_SHARING }}/hour.parquet"}'
 DATE = "dteday: {type: date, "
-#: One month of winter and the day on which clocks go forward.
-FIRST, LAST = dt.date(2011, 1, 1), dt.date(2011, 3, 14)
+#: Weeks of winter, and the days around the one on which clocks go forward.
+STRETCHES = ((dt.date(2011, 1, 1), dt.date(2011, 1, 20)), (dt.date(2011, 3, 11), dt.date(2011, 3, 14)))
 #: Number of the record whose number begins with a control character in the copy with ISO dates.
 MANGLED = 160
 
 
 def events(folder: Path, replaced: dict[str, str]) -> tuple[pa.Table, list[dict[str, object]], Deployment]:
-    """The example's events of the first weeks, what was told of each day, and the deployment."""
+    """The example's events of the stretches, what was told of each day, and the deployment."""
     environment = {"BIKE_SHARING": str(FOLDER)}
     with deployed(folder, "bike_demand", environment, replaced) as deployment:
-        assert run_days(deployment, ["rentals/raw", "rentals/events"], FIRST, LAST) == []
+        for first, last in STRETCHES:
+            assert run_days(deployment, ["rentals/raw", "rentals/events"], first, last) == []
         rows = table(deployment, "rentals/events").sort_by("instant")
         return rows, told_of_days(deployment, "rentals/events"), deployment
 
