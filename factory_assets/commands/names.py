@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
-console = Console(stderr=True)
+from factory_assets.commands.screen import screen
+
+console = screen(stderr=True)
 
 
 def unknown(name: str, kind: str, known: Iterable[str], several: str = "") -> NoReturn:
