@@ -315,8 +315,11 @@ def test_no_two_nodes_share_a_registered_model() -> None:
 
 
 def test_the_schedule_waits_for_a_mirror_that_is_not_done(tmp_path: Path) -> None:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        context = dg.build_schedule_context(instance)
+    # The context opens an instance of its own. Left open, it would become the current one of a later test, and be gone.
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        dg.build_schedule_context(instance) as context,
+    ):
         assert isinstance(mirror_often(context), dg.RunRequest)
         run = instance.create_run_for_job(mirror_job, status=dg.DagsterRunStatus.STARTED)
         assert run.run_id in str(mirror_often(context).skip_message)
