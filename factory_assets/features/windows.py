@@ -15,7 +15,7 @@ in tests/oracles holds both to the rule, value for value.
 
 import datetime as dt
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -24,6 +24,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
+from factory_assets.features import packed
 from factory_assets.features.aggregates import entity_of, filled, named, results, value_columns
 from factory_assets.features.parts import Plain
 
@@ -87,7 +88,7 @@ def along(con: duckdb.DuckDBPyConnection, view: View, events: str) -> Along | No
     survey = _survey(con, view, f"(SELECT {', '.join(['*', *given])} FROM {events})", own)
     if survey.surprises or not survey.whole:
         return None
-    asked = _Asked("*", survey.full, f"{view.name}.")
+    asked = _Asked("*", survey, f"{view.name}.")
     made = results(view, lambda feature: own[feature.column], "event_time", "observations.event_time", asked)
     return Along(
         given=given,
@@ -133,15 +134,26 @@ def _given(view: View) -> dict[str, str]:
 
 
 class _Asked:
-    """Aggregates over windows, each asked for once; of what is there in every event, to count it is to count events."""
+    """Aggregates over windows, each asked for once, a sum and the count of the same values as one.
 
-    def __init__(self, event: str, full: Collection[str], prefix: str = ""):
+    Of what is there in every event, to count it is to count events.
+    """
+
+    def __init__(self, event: str, survey: "_Survey", prefix: str = ""):
         """event: what to count for the number of events. prefix: of the columns' names."""
-        self._event, self._full, self._prefix = event, full, prefix
+        self._event, self._survey, self._prefix = event, survey, prefix
         self.columns: dict[tuple[str, dt.timedelta], str] = {}
 
     def __call__(self, plain: Plain, window: dt.timedelta) -> str:
-        text = f"count({self._event})" if plain.sql in self._full else plain.sql
+        survey = self._survey
+        events = plain.function == "count" and plain.value in survey.full
+        value = survey.counting if events and survey.counting else plain.value
+        if value in survey.packed and plain.function in ("sum", "count"):
+            column = self._column(packed.packed(value), window)
+            return packed.total(column) if plain.function == "sum" else packed.number(column)
+        return self._column(f"count({self._event})" if events else plain.sql, window)
+
+    def _column(self, text: str, window: dt.timedelta) -> str:
         return self.columns.setdefault((text, window), identifier(f"{self._prefix}p{len(self.columns)}"))
 
     def over(self, name: Callable[[dt.timedelta], str]) -> dict[str, str]:
@@ -151,28 +163,50 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Survey:
-    """surprises: whether an event was known late, or holds no longer. whole: whether each has an entity. full: counts that
-    are the number of events.
+    """surprises: whether an event was known late, or holds no longer. whole: whether each has an entity. full: values that
+    every event has, so that to count them is to count events. packed: values that are summed and counted as one.
+    counting: one of these that is full; empty where there is none.
     """
 
     surprises: bool
     whole: bool
     full: frozenset[str]
+    packed: frozenset[str]
+    counting: str
 
 
 def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, own: Mapping[str, str]) -> _Survey:
     """Look once at all events before they are sorted. own: SQL of each column of `_given` in the relation."""
-    asked = _Asked("*", ())
-    results(view, lambda feature: own[feature.column], own["u"], own["u"], asked)
-    texts = dict.fromkeys(text for text, _ in asked.columns)
-    counts = [text for text in texts if text.startswith("count(") and not text.startswith("count(DISTINCT")]
+    asked = _asked(view, own)
+    counted = [plain.value for plain in asked if plain.function == "count"]
+    # Where nothing is counted, there is nothing that a sum could be taken together with.
+    sums = [plain.value for plain in asked if plain.function == "sum" and counted]
+    values = list(dict.fromkeys([*counted, *sums]))
     surprise = f"{own['known_at']} > {own['u']} OR {own['superseded_at']} < TIMESTAMP 'infinity'"
     looked = [
         f"coalesce(bool_or({surprise}), false)",
-        *(f"{text} = count(*)" for text in [f"count({own['entity']})", *counts]),
+        f"count({own['entity']}) = count(*)",
+        *(f"count({value}) = count(*)" for value in values),
+        *(packed.fits(value) for value in sums),
     ]
-    surprises, whole, *full = con.execute(f"SELECT {', '.join(looked)} FROM {relation}").fetchall()[0]
-    return _Survey(surprises, whole, frozenset(text for text, same in zip(counts, full, strict=True) if same))
+    surprises, whole, *found = con.execute(f"SELECT {', '.join(looked)} FROM {relation}").fetchall()[0]
+    full = [value for value, same in zip(values, found[: len(values)], strict=True) if same]
+    fitting = [value for value, fits in zip(sums, found[len(values) :], strict=True) if fits]
+    counting = next((value for value in fitting if value in full), "")
+    together = [value for value in fitting if value in counted or value == counting]
+    return _Survey(surprises, whole, frozenset(full), frozenset(together), counting)
+
+
+def _asked(view: View, own: Mapping[str, str]) -> list[Plain]:
+    """The plain aggregates that a view is made of, each once."""
+    asked: dict[Plain, None] = {}
+
+    def note(plain: Plain, window: dt.timedelta) -> str:
+        asked[plain] = None
+        return "noted"
+
+    results(view, lambda feature: own[feature.column], own["u"], own["u"], note)
+    return list(asked)
 
 
 def _frame(view: View, window: dt.timedelta, same_stream: bool) -> str:
@@ -200,7 +234,7 @@ def _by_windows(view: View, observations: str, same_stream: bool, survey: _Surve
         timeline = f"""SELECT NULL::BIGINT AS obs, entity, u AS moment, {", ".join(columns)} FROM placed
                        UNION ALL BY NAME
                        SELECT obs, entity, t AS moment, {empty} FROM {observations} WHERE entity IS NOT NULL"""
-    asked, frames = _Asked("number", survey.full), _frames(view, same_stream)
+    asked, frames = _Asked("number", survey), _frames(view, same_stream)
     made = results(view, lambda feature: feature.column, "moment", "moment", asked)
     chosen, too_much = asked.over(_over), ""
     if survey.surprises:
