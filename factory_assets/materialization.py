@@ -154,26 +154,43 @@ def record_partitions(
     context: dg.AssetExecutionContext, metadata: Mapping[str, Mapping[str, Any]], tags: Mapping[str, Mapping[str, str]]
 ) -> Iterator[dg.MaterializeResult]:
     """Report partitions as materialised, each with its own data version, tags and metadata."""
-    keys = sorted(metadata)
-    if len(keys) == 1 and len(context.partition_keys) == 1:
-        (key,) = keys
-        own = {name: value for name, value in tags[key].items() if name != DATA_VERSION}
-        yield dg.MaterializeResult(
-            metadata=metadata[key], data_version=dg.DataVersion(tags[key][DATA_VERSION]), tags=own
+    recorder = Recorder(context, len(metadata))
+    for key in sorted(metadata):
+        recorder.add(key, metadata[key], tags[key])
+    yield recorder.result()
+
+
+class Recorder:
+    """Reports partitions as materialised, one after the other as they are there."""
+
+    def __init__(self, context: dg.AssetExecutionContext, partitions: int):
+        """partitions: how many will be added."""
+        self._key, self._step = context.asset_key, context.get_step_execution_context()
+        self._alone = partitions == 1 and len(context.partition_keys) == 1
+        self._left, self._batch = partitions, generate_event_batch_id()
+        self._inputs = _get_input_provenance_data(self._key, self._step)
+        # An output says that there is something for the steps after this one; the events about it are our own.
+        self._result: dg.MaterializeResult = dg.MaterializeResult(
+            metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
         )
-        return
-    # An output says that there is something for the steps after this one; the events about it are our own.
-    yield dg.MaterializeResult(metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
-    step, batch = context.get_step_execution_context(), generate_event_batch_id()
-    inputs = _get_input_provenance_data(context.asset_key, step)
-    for key in keys:
-        made = dg.DataVersion(tags[key][DATA_VERSION])
-        provenance = _build_data_version_tags(made, _get_code_version(context.asset_key, step), inputs, True)
-        event = dg.AssetMaterialization(
-            context.asset_key, partition=key, metadata=metadata[key], tags={**provenance, **tags[key]}
-        )
+
+    def add(self, key: str, metadata: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Of tags, that of the data version is needed."""
+        made, self._left = dg.DataVersion(tags[DATA_VERSION]), self._left - 1
+        if self._alone:
+            own = {name: value for name, value in tags.items() if name != DATA_VERSION}
+            self._result = dg.MaterializeResult(metadata=metadata, data_version=made, tags=own)
+            return
+        provenance = _build_data_version_tags(made, _get_code_version(self._key, self._step), self._inputs, True)
+        event = dg.AssetMaterialization(self._key, partition=key, metadata=metadata, tags={**provenance, **tags})
         # Together: a database that takes many at a time gets them so, where DAGSTER_EVENT_BATCH_SIZE says how many.
-        DagsterEvent.asset_materialization(step, event, DagsterEventBatchMetadata(batch, key == keys[-1]))
+        DagsterEvent.asset_materialization(
+            self._step, event, DagsterEventBatchMetadata(self._batch, is_end=not self._left)
+        )
+
+    def result(self) -> dg.MaterializeResult:
+        """What the asset gives in the end."""
+        return self._result
 
 
 def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ beyond its range, levels it has not seen. Rows are compared by the population st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -64,10 +64,17 @@ class Profile:
 
         Raises TypeError where the column is text and the profile one of numbers, or the reverse.
         """
+        return np.bincount(self.places(column), minlength=len(self.counts) + 1)
+
+    def places(self, column: pa.Array | pa.ChunkedArray) -> Numbers:
+        """Shape (n,): the bin of each row of another column, as `count` counts them, and raises."""
         kind, values = _values(column, self.column)
-        if len(values) and self.kind not in ("empty", kind):
+        absent = np.isnan(values) if kind == "number" else pc.is_null(values).to_numpy(zero_copy_only=False)
+        if absent.all():
+            return np.full(len(column), len(self.counts))
+        if self.kind not in ("empty", kind):
             raise TypeError(f"column {self.column!r} was {self.kind} in the reference and is {kind} now")
-        return np.append(self._count(values), len(column) - len(values))
+        return np.where(absent, len(self.counts), self._places(values))
 
     def bins(self) -> list[str]:
         """What a person calls each bin, in the order that `count` returns them."""
@@ -94,20 +101,17 @@ class Profile:
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         return cls(**plain)
 
-    def _count(self, values: Any) -> Numbers:
-        if len(values) == 0:
-            return np.zeros(len(self.counts), dtype=np.int64)
+    def _places(self, values: Any) -> Numbers | int:
+        """Bins of values, as `_values` gives them; those of nulls do not matter."""
         if self.kind == "empty":
-            return np.array([len(values)])
+            return 0
         if self.kind == "number":
-            bins = np.searchsorted(np.array(self.edges), values, side="right")
-            return np.bincount(bins, minlength=len(self.edges) + 1)
-        own, known = len(self.levels), len(self.levels) + len(self.others)
+            return np.searchsorted(np.array(self.edges), values, side="right")
+        own, others = len(self.levels), len(self.others)
+        ranges = np.searchsorted(np.array(self.starts, dtype=np.int64), np.arange(others), side="right") - 1
+        unknown = own + len(self.starts) + (not self.counts[-2])
         index = pc.index_in(values, value_set=pa.array([*self.levels, *self.others], values.type))
-        rows = np.bincount(pc.fill_null(index, known).to_numpy(zero_copy_only=False), minlength=known + 1)
-        ranges: Numbers = np.add.reduceat(rows[own:known], self.starts) if self.starts else np.empty(0, dtype=np.int64)
-        forgotten = bool(self.counts[-2])
-        return np.array([*rows[:own], *ranges, rows[known] * forgotten, rows[known] * (not forgotten)])
+        return np.array([*range(own), *(own + ranges), unknown])[pc.fill_null(index, own + others).to_numpy()]
 
 
 def profile(column: pa.Array | pa.ChunkedArray, bins: int = 10, name: str = "") -> Profile:
@@ -120,14 +124,18 @@ def profile(column: pa.Array | pa.ChunkedArray, bins: int = 10, name: str = "") 
     """
     if bins < 2:
         raise ValueError(f"a profile needs at least 2 bins; got {bins}")
-    kind, values = _values(column, name)
+    kind, every = _values(column, name)
+    values = every[~np.isnan(every)] if kind == "number" else every.drop_null()
     nulls = len(column) - len(values)
     if len(values) == 0:
         return Profile(name, "empty", counts=(0,), nulls=nulls)
     if kind == "text":
         return _text_profile(name, values, nulls)
-    edges = Profile(name, kind, edges=tuple(_edges(np.sort(values), bins).tolist()), nulls=nulls)
-    return replace(edges, counts=tuple(edges._count(values).tolist()))
+    values = np.sort(values)
+    edges = _edges(values, bins)
+    # Sorted as they are, the rows of a bin lie between the places of two edges; none is outside.
+    counts = np.diff(np.searchsorted(values, edges))
+    return Profile(name, kind, edges=tuple(edges.tolist()), counts=(0, *counts.tolist(), 0), nulls=nulls)
 
 
 def profiles(table: pa.Table, columns: Iterable[str]) -> dict[str, Profile]:
@@ -135,46 +143,48 @@ def profiles(table: pa.Table, columns: Iterable[str]) -> dict[str, Profile]:
     return {column: profile(table.column(column), name=column) for column in columns}
 
 
-def learn_design_effect(reference: Profile, stretches: Sequence[pa.Array | pa.ChunkedArray]) -> Profile:
-    """The profile with what its own stretches of time say about chance.
+def learn_design_effect(reference: Profile, column: pa.Array | pa.ChunkedArray, stretch: Numbers) -> Profile:
+    """The profile with what stretches of time of its own rows say about chance.
 
     Rows of one restaurant or customer resemble each other, and so do rows of one week: their counts scatter more than
     those of independent rows. Each stretch of the reference is compared with the rest; the mean of chi-square over
     its degrees of freedom is the factor by which limits have to be wider (Rao and Scott, The analysis of categorical
     data from complex sample surveys, JASA 76, 1981, first-order correction).
 
-    stretches: the reference's rows cut by time, each as long as what will be compared; fewer than two teach nothing.
+    column: the rows that the profile is of, n of them. stretch: shape (n,), the number of each row's stretch of time, from 0 on,
+        each as long as what will be compared, and -1 for rows of none; fewer than two stretches teach nothing.
     """
-    whole = np.array([*reference.counts, reference.nulls])
+    whole, inside = np.array([*reference.counts, reference.nulls]), stretch >= 0
+    number = int(stretch.max(initial=-1)) + 1
+    places = reference.places(column)[inside] + len(whole) * stretch[inside]
     ratios = []
-    for stretch in stretches:
-        own = reference.count(stretch)
+    for own in np.bincount(places, minlength=len(whole) * number).reshape(number, len(whole)):
         before, now = np.maximum(whole - own, 0), own
         if reference.kind == "text":
             before, now = without_rare_levels(before, now)
         shift, freedom, weight = psi(before, now)
-        if freedom and len(stretch) < reference.rows:
+        if freedom and own.sum() < reference.rows:
             ratios.append(float(shift.sum()) * weight / freedom)
     return replace(reference, design_effect=max(1.0, float(np.mean(ratios)))) if len(ratios) > 1 else reference
 
 
 def _values(column: pa.Array | pa.ChunkedArray, name: str) -> tuple[str, Any]:
-    """The kind of a column and its values without nulls: an array of floats, or an Arrow array of strings."""
+    """The kind of a column and its values: an array of floats with NaN for a null, or an Arrow array of strings."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_null(column.type):
-        return "empty", np.empty(0)
+        return "empty", column
     if pa.types.is_string_view(column.type):
         column = column.cast(pa.large_string())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return "text", column.drop_null()
+        return "text", column
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     if not any(is_kind(column.type) for is_kind in kinds):
         raise TypeError(f"column {name!r} is {column.type}; a profile takes numbers, booleans and text")
-    numbers = pc.cast(column.drop_null(), pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return "number", np.clip(numbers[~np.isnan(numbers)], -LARGEST, LARGEST)
+    numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return "number", np.clip(numbers, -LARGEST, LARGEST)
 
 
 def _edges(values: Numbers, bins: int) -> Numbers:
@@ -182,9 +192,10 @@ def _edges(values: Numbers, bins: int) -> Numbers:
 
     values: ascending, shape (n,), n >= 1.
     """
-    distinct, rows = np.unique(values, return_counts=True)
-    heavy = distinct[rows * bins > len(values)]
-    light = values[~np.isin(values, heavy)]
+    first = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    rows = np.diff(np.append(first, len(values)))
+    heavy = values[first[rows * bins > len(values)]]
+    light = values[~np.isin(values, heavy)] if len(heavy) else values
     edges = [values[:1], np.nextafter(values[-1:], np.inf), heavy, np.nextafter(heavy, np.inf)]
     for stretch in np.split(light, np.searchsorted(light, heavy)):
         parts = max(1, round(bins * len(stretch) / len(values)))

@@ -15,7 +15,7 @@ from factory_assets.declarations.tasks import kind_of
 from factory_assets.events.assets import stream_version
 from factory_assets.features.assets import segment_partitions, without_room
 from factory_assets.features.segments import ROOT, lineage, tree
-from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, record_partitions
+from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder, code_version
 from factory_assets.measures import plots
 from factory_assets.measures.metrics import DEFAULT, METRICS
 from factory_assets.training.dataset import Subtrees, training_rows
@@ -141,10 +141,20 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         )
         held = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
         tasks = (Task(node, tuned.of(node), {up: held[up] for up in lineage(node) if up in held}) for node in due)
-        job, pace, costs = Job(declared, metric_of(declared), span, archive.root), Pace(len(due)), {}
+        recorder = Recorder(context, len(nodes))
+
+        def tell(node: str, **more: Any) -> None:
+            metadata = _metadata(told[node], span, context.run.run_id) | more | _searches(tuned, node)
+            recorder.add(node, metadata, _tags(told[node], day))
+
+        for node in told:
+            tell(node)
+        job, pace = Job(declared, metric_of(declared), span, archive.root), Pace(len(due))
         for outcome, released in train_nodes(job, rows, later, tasks):
-            told[outcome.node] = outcome  # type: ignore[assignment]
-            if isinstance(outcome, Fitted) and released:
+            if not isinstance(outcome, Fitted):
+                told[outcome.node] = outcome
+                tell(outcome.node)
+            elif released:
                 record = _record(
                     declared,
                     span,
@@ -159,15 +169,11 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 )
                 ledger.register(record)
                 told[outcome.node] = record
-                costs[outcome.node] = {"candidates": _candidates(outcome, job.metric)}
+                tell(outcome.node, candidates=_candidates(outcome, job.metric))
             if word := pace.one_more():
                 context.log.info(f"{line.name}: {word}")
         _keep(lake, line.name, day, told)
-        metadata = {
-            node: _metadata(told[node], span, context.run.run_id) | costs.get(node, {}) | _searches(tuned, node)
-            for node in nodes
-        }
-        yield from record_partitions(context, metadata, {node: _tags(told[node], day) for node in nodes})
+        yield recorder.result()
         _refuse_failures(line, [outcome for outcome in told.values() if isinstance(outcome, Failed)], len(nodes))
 
     return model

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from factory_assets.declarations.declared import DeclaredLine
@@ -220,15 +219,15 @@ def release(
     predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is recent else fit
     said, learnt = prediction_columns(line.task, predictions), with_columns(train, prediction_columns(line.task, fit))
     reference = profiles(train, fitted.encoding.features) | profiles(pa.table(said), said)
-    stretches = _stretches(learnt, span, line.monitor.window)
+    stretch = _stretch(train["ds"].to_numpy(), span, line.monitor.window)
     chance = {
         # Of features the reference is of these very rows already.
         name: learn_design_effect(
-            profile(learnt[name], name=name) if name in said else kept, [part[name] for part in stretches]
-        )
+            profile(learnt[name], name=name) if name in said else kept, learnt[name], stretch
+        ).design_effect
         for name, kept in reference.items()
     }
-    reference = {name: replace(kept, design_effect=chance[name].design_effect) for name, kept in reference.items()}
+    reference = {name: replace(kept, design_effect=chance[name]) for name, kept in reference.items()}
     manifest = {
         "line": line.name,
         "segment": fitted.node,
@@ -280,15 +279,13 @@ def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
     return bars("Predictions after the training window, in rows", between)
 
 
-def _stretches(rows: pa.Table, span: Timeline, length: dt.timedelta) -> list[pa.Table]:
-    """Training rows cut into stretches as long as what drift is judged on, back from the newest day."""
-    last, parts = span.train_to, []
-    while last - length + DAY >= span.train_from:
-        first = last - length + DAY
-        inside = pc.and_(pc.greater_equal(rows["ds"], pa.scalar(first)), pc.less_equal(rows["ds"], pa.scalar(last)))
-        parts.append(rows.filter(inside))
-        last -= length
-    return parts
+def _stretch(days: np.ndarray, span: Timeline, length: dt.timedelta) -> np.ndarray:
+    """Of each training row the number of its stretch of time, as long as what drift is judged on, back from the newest day.
+
+    days: shape (n,). -1 for the oldest days, where they do not fill a stretch.
+    """
+    back = (np.datetime64(span.train_to) - days.astype("datetime64[D]")).astype(np.int64) // length.days
+    return np.where(back < (span.train_to - span.train_from + DAY) // length, back, -1)
 
 
 def _sample(rows: pa.Table) -> bytes:

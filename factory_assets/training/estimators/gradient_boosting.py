@@ -59,7 +59,9 @@ class LightGBM(Estimator):
             params=settings,
         )
         try:
-            return {"model.txt": lgb.train(settings, data, num_boost_round=rounds).model_to_string().encode()}
+            # Kept as it is: otherwise LightGBM writes it as text and reads that, only to be asked for the text.
+            booster = lgb.train(settings, data, num_boost_round=rounds, keep_training_booster=True)
+            return {"model.txt": booster.model_to_string().encode()}
         except lgb.basic.LightGBMError as error:
             raise ValueError(f"lightgbm refuses its parameters or data: {error}") from error
 
