@@ -122,7 +122,7 @@ def rollback(
     told += f" for the days after {made[0].as_of}, by {by}: {why}"
     _say(told)
     if still := [f"@{each.tag}" for each in ledger.tags(line, segment) if each.version == last.version]:
-        _say(f"{', '.join(still)} of {segment} still on {last.version}: `factory tag` moves it")
+        _say(f"{last.version} is still {', '.join(still)} of {segment}: `factory tag` moves a tag")
     observe(observation(made))
 
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from factory_assets.training.references import find
+from factory_assets.references import find
 from factory_resources.decisions import Decision, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger

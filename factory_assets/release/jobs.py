@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
+from factory_assets.references import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import rebuild
 from factory_assets.release.rollback import RollbackRefused, roll_back
-from factory_assets.training.references import find
 from factory_resources.archive import Archive
 from factory_resources.certificates import Certificate, Certificates
 from factory_resources.decisions import ChampionChanged

@@ -1,8 +1,8 @@
 """How does a node go back to an earlier champion, in one action, with who and why?"""
 
 from factory_assets.features.segments import answering
+from factory_assets.references import find
 from factory_assets.release.standing import succession
-from factory_assets.training.references import find
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
 

@@ -321,7 +321,7 @@ def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | No
 
 def _found(url: str, line: str, named: str) -> str:
     # A program that names versions by their ids needs neither.
-    from factory_assets.training.references import find
+    from factory_assets.references import find
     from factory_resources.ledger import Ledger
 
     ledger = Ledger(url=url)
