@@ -26,7 +26,8 @@ from factory_resources.decisions import (
     require_not_withdrawn,
     withdrawn,
 )
-from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, VERSIONS, Database, to_json, writing
+from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, VERSIONS, to_json, writing
+from factory_resources.tags import Tags, tagged, uuid_of
 
 Metrics = dict[str, float]
 
@@ -65,6 +66,11 @@ class VersionRecord:
     started_at: dt.datetime
     ended_at: dt.datetime
 
+    @property
+    def uuid(self) -> str:
+        """The same wherever the same version is trained."""
+        return uuid_of(self.line, self.segment, self.version)
+
 
 @dataclass(frozen=True)
 class EvaluationRecord:
@@ -101,8 +107,8 @@ OPTIONAL: dict[type[Record], set[str]] = {
 }
 
 
-class Ledger(Database):
-    """Model versions, evaluations and decisions in SQLite or PostgreSQL. Safe in threads and across processes."""
+class Ledger(Tags):
+    """Model versions, their tags, evaluations and decisions in SQLite or PostgreSQL. Safe in threads and across processes."""
 
     def register(self, version: VersionRecord) -> None:
         """Record a trained model. A version id that its line already has is left as it is.
@@ -126,21 +132,24 @@ class Ledger(Database):
         query = _of(VERSIONS, line, segment).order_by(VERSIONS.c.id)
         return self._read(VersionRecord, query if as_of is None else query.where(VERSIONS.c.as_of == as_of))
 
-    def find(self, version_id: str) -> VersionRecord:
-        """The version of any line whose id is, or begins with, this one. Raises LookupError for none and for several."""
-        query = sa.select(VERSIONS).where(VERSIONS.c.version.startswith(version_id, autoescape=True))
-        found = self._read(VersionRecord, query.order_by(VERSIONS.c.id))
-        if len(found) != 1:
-            told = ", ".join(f"{one.version} of {one.line}" for one in found[:5]) or "none"
-            raise LookupError(f"{version_id!r} is not the id, or its beginning, of one version; found: {told}")
-        return found[0]
+    def identities(self, line: str | None = None, segment: str | None = None) -> list[tuple[str, str, str]]:
+        """Line, node and id of every version, of a line or of its node, in the order of registration."""
+        c = VERSIONS.c
+        query = sa.select(c.line, c.segment, c.version).order_by(c.id)
+        query = query if line is None else query.where(c.line == line)
+        with self._open().connect() as connection:
+            found = connection.execute(query if segment is None else query.where(c.segment == segment))
+            return [(row.line, row.segment, row.version) for row in found]
 
     def released(self, line: str | None = None) -> list[VersionRecord]:
         """Versions that were champion once, of a line or of all, in the order of registration."""
-        c = VERSIONS.c
-        champion = sa.exists().where(DECISIONS.c.line == c.line, DECISIONS.c.champion == c.version)
-        query = sa.select(VERSIONS).where(champion).order_by(c.id)
-        return self._read(VersionRecord, query if line is None else query.where(c.line == line))
+        query = sa.select(VERSIONS).where(_was_champion()).order_by(VERSIONS.c.id)
+        return self._read(VersionRecord, query if line is None else query.where(VERSIONS.c.line == line))
+
+    def relied_on(self) -> list[VersionRecord]:
+        """Versions that were champion once or are tagged now: those that somebody may want made again."""
+        query = sa.select(VERSIONS).where(_was_champion() | tagged())
+        return self._read(VersionRecord, query.order_by(VERSIONS.c.id))
 
     def candidates(self, line: str) -> dict[str, str]:
         """Version -> the candidate that it is, of all versions of a line."""
@@ -363,6 +372,11 @@ def _row(record: Record) -> dict[str, Any]:
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{type(record).__name__}.{name} is no JSON: {error}") from error
     return row
+
+
+def _was_champion() -> sa.ColumnElement[bool]:
+    c = VERSIONS.c
+    return sa.exists().where(DECISIONS.c.line == c.line, DECISIONS.c.champion == c.version)
 
 
 def _registered(connection: sa.Connection, line: str, ids: set[str]) -> set[str]:

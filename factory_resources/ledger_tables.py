@@ -173,6 +173,21 @@ TRIALS = sa.Table(
     sa.Index("ledger_trials_of_search", "line", "segment", "candidate", "as_of", "search"),
 )
 
+TAGS = sa.Table(
+    "ledger_tags",
+    METADATA,
+    _id(),
+    *map(_text, ("line", "segment", "tag")),
+    # 1, 2, 3 ... within a tag of a node.
+    sa.Column("sequence", sa.Integer, nullable=False),
+    # None: it was taken off.
+    _text("version", nullable=True),
+    *map(_text, ("why", "by")),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("line", "segment", "tag", "sequence"),
+    _of_a_registered_version("version"),
+)
+
 
 class Database(dg.ConfigurableResource):
     """What is recorded in one database, SQLite or PostgreSQL. Safe in threads and across processes."""

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from factory_resources.decisions import in_words
 from factory_resources.ledger import EvaluationRecord, Ledger, VersionRecord
+from factory_resources.tags import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
 
 VERSION, MEASURED = "factory.version", "factory.measured"
-CHAMPION = "champion"
 #: Read by the client when it is imported, and at each request. Unasked it would wait for minutes for a server that is down.
 SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -68,7 +68,7 @@ class MlflowMirror(dg.ConfigurableResource):
         """Tell the server what it does not know yet of these lines, or of all; what was new, line by line.
 
         A line is an experiment, a version a run, a node a registered model `line.node`, whose alias `champion` is at the
-        node's own champion, and nowhere while an ancestor answers.
+        node's own champion, and nowhere while an ancestor answers. Tags are aliases too; those that the ledger never knew stay.
 
         Raises MirrorFailed where the server does not answer or refuses, and where the extra `mlflow` is not installed.
         """
@@ -189,6 +189,7 @@ def _tags(record: VersionRecord) -> dict[str, str]:
     held = record.configuration
     told = {
         VERSION: record.version,
+        "factory.uuid": record.uuid,
         "factory.line": record.line,
         "factory.segment": record.segment,
         "factory.as_of": str(record.as_of),
@@ -272,21 +273,25 @@ def _aliases(
     models: Mapping[str, "RegisteredModel"],
     numbers: Mapping[str, str],
 ) -> int:
-    """Put the alias where the ledger has the champion; how many were moved."""
-    moved = 0
-    for segment, last in ledger.last_decisions(line).items():
+    """Put the aliases where the ledger has the champions and the tags; how many were moved."""
+    decisions, moved = ledger.last_decisions(line), 0
+    wanted: dict[str, dict[str, str | None]] = {node: {CHAMPION: last.champion} for node, last in decisions.items()}
+    for each in ledger.last_taggings(line):
+        wanted.setdefault(each.segment, {})[each.tag] = each.version
+    for segment, aliases in wanted.items():
         name = model_name(line, segment)
         if name not in models:
             continue
-        wanted = numbers[last.champion] if last.champion else None
-        if models[name].aliases.get(CHAMPION) != wanted:
-            moved += 1
-            if wanted is None:
-                client.delete_registered_model_alias(name, CHAMPION)
-            else:
-                client.set_registered_model_alias(name, CHAMPION, wanted)
-        decided = in_words(last)
-        if models[name].tags.get("factory.decided") != decided:
+        for alias, version in aliases.items():
+            number = numbers[version] if version else None
+            if models[name].aliases.get(alias) != number:
+                moved += 1
+                if number is None:
+                    client.delete_registered_model_alias(name, alias)
+                else:
+                    client.set_registered_model_alias(name, alias, number)
+        decided = in_words(decisions[segment]) if segment in decisions else None
+        if decided and models[name].tags.get("factory.decided") != decided:
             client.set_registered_model_tag(name, "factory.decided", decided)
     return moved
 

@@ -20,7 +20,10 @@ SOONEST = dt.timedelta(days=1)
 
 def rebuild(
     version: Annotated[
-        str | None, typer.Argument(help="Id of a version, or its beginning; absent, a random released one.")
+        str | None,
+        typer.Argument(
+            help="Its id or the beginning of it, its UUID, or LINE[/NODE]@TAG; absent, a random released one."
+        ),
     ] = None,
     restore: Annotated[bool, typer.Option(help="Put back what the archive lacks, if it comes out equal.")] = False,
 ) -> None:
@@ -74,7 +77,7 @@ def vacuum(
     older_than: Annotated[str, typer.Option(help="Keep what was replaced within this time, such as 7d.")] = "7d",
     delete: Annotated[bool, typer.Option(help="Remove the files; without it they are only counted.")] = False,
 ) -> None:
-    """Remove files of past table versions; those that a released version names stay readable for good."""
+    """Remove files of past table versions; those that a released or tagged version names stay readable."""
     from factory_assets.declarations.base import parse_duration
     from factory_assets.deployment import resources
     from factory_assets.release.rebuild import tables_named
@@ -87,10 +90,12 @@ def vacuum(
         console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     held = resources()
-    lake, named = held["lake"], tables_named(held["ledger"].released())
+    lake, named = held["lake"], tables_named(held["ledger"].relied_on())
     for name in lake.tables():
         files = lake.vacuum(name, span, named.get(name, set()), dry_run=not delete)
-        kept = f", {len(named[name])} versions kept for released models" if name in named else ""
+        kept = (
+            f", {len(named[name])} versions kept for models that were released or are tagged" if name in named else ""
+        )
         console.print(f"{len(files):>7} files  {name}{kept}", highlight=False, soft_wrap=True)
     if not delete:
         console.print("nothing was removed; --delete removes them")

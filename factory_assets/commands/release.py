@@ -1,4 +1,6 @@
-"""`factory champion`, `history`, `approve`, `rollback`: who answers for each node, since when and why; and what people say."""
+"""`factory champion`, `history`, `approve`, `rollback`, `tag`, `tags`: who answers for each node, since when and why; and
+what people say and call it.
+"""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -16,22 +18,22 @@ if TYPE_CHECKING:
 
 Line = Annotated[str, typer.Argument(help="Name of the line.")]
 Segment = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
+At = Annotated[
+    str | None, typer.Option(help="As it was at this time, such as 2026-04-18T09:30+02:00; UTC if it does not say.")
+]
+By = Annotated[str, typer.Option(help="Who decides.", default_factory=you, show_default="$FACTORY_USER, or you")]
+Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
 AnySegment = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
 
 
-def champion(
-    line: Line,
-    segment: AnySegment = None,
-    at: Annotated[
-        str | None, typer.Option(help="As it was at this time, such as 2026-04-18T09:30+02:00; UTC if it does not say.")
-    ] = None,
-) -> None:
-    """Who answers for each node, since when, and who decided that and why."""
+def champion(line: Line, segment: AnySegment = None, at: At = None) -> None:
+    """Who answers for each node, since when, and who decided that and why; of one node also its UUID and tags."""
     from factory_assets.release.standing import standing
 
-    moment = _moment(at) if at else None
+    ledger, moment = _ledger_with(line), _moment(at) if at else None
     table = _table(("node", "answers", "version", "since", "verdict", "decided by", "why"))
-    for each in standing(_ledger_with(line), line, moment, segment):
+    standings = standing(ledger, line, moment, segment)
+    for each in standings:
         if each.by is None:
             table.add_row(each.node, "nobody", "-", "-", "-", "-", "no champion had been decided")
             continue
@@ -39,6 +41,8 @@ def champion(
         told = (each.node, answers, str(each.version), _time(each.by.decided_at), each.by.verdict)
         table.add_row(*told, each.by.decided_by, each.by.reason)
     console.print(table)
+    if segment and standings[0].version:
+        _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))
 
 
 def history(line: Line, segment: AnySegment = None) -> None:
@@ -56,7 +60,8 @@ def approve(
     why: Annotated[str, typer.Option(help="The reason, for those who ask later.")] = "",
     by: Annotated[str, typer.Option(help="Who approves.", show_default="$FACTORY_USER, or you")] = "",
     version: Annotated[
-        str | None, typer.Option(help="The version that is meant, by the beginning of its id; whichever waits.")
+        str | None,
+        typer.Option(help="The version that is meant: the beginning of its id, its UUID or @TAG; whichever waits."),
     ] = None,
 ) -> None:
     """Let a challenger that passed the gate answer, for every day that is still to be scored; without a node: what waits."""
@@ -87,11 +92,13 @@ def approve(
 def rollback(
     line: Line,
     segment: Segment,
-    why: Annotated[str, typer.Option(help="The reason, for those who ask later.")],
-    by: Annotated[str, typer.Option(help="Who decides.", default_factory=you, show_default="$FACTORY_USER, or you")],
+    why: Why,
+    by: By,
     to: Annotated[
         str | None,
-        typer.Option(help="Version to answer instead, by the beginning of its id, or `ancestor`; who answered before."),
+        typer.Option(
+            help="Version to answer instead: the beginning of its id, its UUID, @TAG, or `ancestor`; who answered before."
+        ),
     ] = None,
 ) -> None:
     """Take a champion back: who answered before it answers again, for every day that is still to be scored.
@@ -113,8 +120,73 @@ def rollback(
     last = made[-1]
     told = f"{line} {segment}: {last.champion or 'an ancestor'} answers instead of {last.version}"
     told += f" for the days after {made[0].as_of}, by {by}: {why}"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    _say(told)
+    if still := [f"@{each.tag}" for each in ledger.tags(line, segment) if each.version == last.version]:
+        _say(f"{last.version} is still {', '.join(still)} of {segment}: `factory tag` moves a tag")
     observe(observation(made))
+
+
+def tag(
+    line: Line,
+    tag: Annotated[str, typer.Argument(help="Name of the tag, such as stable or audit-2026.")],
+    why: Why,
+    by: By,
+    segment: Segment = "global",
+    version: Annotated[
+        str | None,
+        typer.Option(help="Version to put it on: the beginning of its id, its UUID or @TAG; the champion if absent."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it off.")] = False,
+) -> None:
+    """Put a tag on a version of a node, and off the one that it was on: who asks for `@TAG` gets the new one from now on."""
+    from factory_assets.release.jobs import tag_observation
+    from factory_assets.release.tagging import TagRefused, put_tag, take_off
+    from factory_resources.tags import TagMoved
+
+    if remove and version:
+        raise typer.BadParameter("a tag is taken off whichever version it is on: give --remove without --version")
+    ledger = _ledger_with(line)
+    try:
+        made, before = (
+            take_off(ledger, line, tag, segment, why, by)
+            if remove
+            else put_tag(ledger, line, tag, segment, why, by, version)
+        )
+    except (TagRefused, TagMoved) as refused:
+        console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    named = f"{line}/{segment}@{tag}"
+    if made.version == before:
+        _say(f"{named} is {made.version} already, {made}")
+        return
+    instead = f" instead of {before}" if before else ""
+    told = f"{named} is {made.version}{instead}" if made.version else f"{named} is off {before}"
+    _say(f"{told}, by {made.by}: {made.why}")
+    observe(tag_observation(made, before))
+
+
+def tags(line: Line, segment: AnySegment = None, at: At = None) -> None:
+    """What each tag names, since when, by whom and why. `@champion` is not listed: `factory champion` tells."""
+    from factory_resources.tags import uuid_of
+
+    table = _table(("node", "tag", "version", "uuid", "since", "by", "why"))
+    for each in _ledger_with(line).tags(line, segment, _moment(at) if at else None):
+        version = str(each.version)
+        told = (each.segment, each.tag, version, uuid_of(line, each.segment, version), _time(each.at))
+        table.add_row(*told, each.by, each.why)
+    console.print(table if table.row_count else f"no version of {segment or line} is tagged")
+
+
+def _names(ledger: "Ledger", line: str, node: str, version: str, at: dt.datetime | None) -> str:
+    """The names of a version beside its id."""
+    from factory_resources.tags import uuid_of
+
+    on = [f"@{each.tag}" for each in ledger.tags(line, node, at) if each.version == version]
+    return f"{version} of {node}: UUID {uuid_of(line, node, version)}, tags {', '.join(on) or 'none'}"
+
+
+def _say(told: str) -> None:
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def _ledger_with(line: str) -> "Ledger":

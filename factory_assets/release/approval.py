@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from factory_assets.references import find
 from factory_resources.decisions import Decision, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -28,7 +29,7 @@ def approve(
 ) -> Decision:
     """Let the challenger that waits answer for the node, for every day that is still to be scored.
 
-    version: the one that is meant, by the beginning of its id; None: whichever waits.
+    version: the one that is meant, by the beginning of its id, its UUID or a tag; None: whichever waits.
 
     Raises ApprovalRefused, saying what waits, and ChampionChanged if something else was decided meanwhile.
     """
@@ -42,7 +43,7 @@ def approve(
         raise ApprovalRefused(f"no challenger of {node!r} waits for approval{told}. Waiting in {line}: {others}")
     found = waits[node]
     challenger = str(found.version)
-    if version is not None and not challenger.startswith(version):
+    if version is not None and not _means(ledger, line, node, version, challenger):
         raise ApprovalRefused(f"{version!r} does not wait for approval at {node!r}; {challenger} does")
     scored = lake.days(f"{line}/predictions")
     # Days that were scored keep who scored them.
@@ -51,3 +52,12 @@ def approve(
     approval = Decision(line, node, as_of, "approve", challenger, challenger, why, by, evidence)
     ledger.decide(approval, against=found.champion)
     return approval
+
+
+def _means(ledger: Ledger, line: str, node: str, version: str, challenger: str) -> bool:
+    if challenger.startswith(version):
+        return True
+    try:
+        return find(ledger, version, line, node).version == challenger
+    except LookupError:
+        return False

@@ -24,6 +24,7 @@ from factory_resources.decisions import ChampionChanged, Decision, in_words
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
+from factory_resources.tags import Tagging, uuid_of
 
 GROUP = "release"
 #: Who a decision is by when the gate made it.
@@ -71,7 +72,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             else:
                 by_now[node] = decision.champion
         after = {node: str(kept.champion) for node, kept in ledger.champions(line.name).items()}
-        metadata, tags = {}, {}
+        metadata, tags, tagged = {}, {}, _tagged(ledger.tags(line.name))
         for node, decision in decisions.items():
             answers = answering(node, after)
             metadata[node] = {
@@ -80,7 +81,9 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 "reason": decision.reason,
                 "answering_node": answers or "none",
                 "champion": after[answers] if answers else "none",
+                "uuid": uuid_of(line.name, answers, after[answers]) if answers else "none",
                 "considered": decision.version or "none",
+                "tags": ", ".join(f"{tag} on {version}" for tag, version in tagged.get(node, {}).items()) or "none",
             }
             tags[node] = {DATA_VERSION: after[answers] if answers else "none", INPUTS: str(day)}
         if decisions:
@@ -90,6 +93,14 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             raise dg.Failure(f"{line.name}: {'; '.join(late)}; {again}", allow_retries=False)
 
     return champion
+
+
+def _tagged(tags: Sequence[Tagging]) -> dict[str, dict[str, str]]:
+    """Node -> tag -> version."""
+    found: dict[str, dict[str, str]] = {}
+    for each in tags:
+        found.setdefault(each.segment, {})[each.tag] = str(each.version)
+    return found
 
 
 @dataclass(frozen=True)
@@ -220,7 +231,7 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         )  # fmt: skip
         written = lake.replace(f"{line.name}/leaderboard", table, [day])
         return dg.MaterializeResult(
-            metadata=_shown(declared, table, len(waiting(ledger, line.name))),
+            metadata=_shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(ledger.tags(line.name)),
             data_version=dg.DataVersion(written.days[day].hash),
         )
 
@@ -248,6 +259,13 @@ def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any
         "league": dg.MetadataValue.table(_records(best, league)),
         "gains": dg.MetadataValue.md(plots.markdown(png, title)),
     }
+
+
+def _tags_shown(tags: Sequence[Tagging]) -> dict[str, Any]:
+    """A row a tag; nothing where nobody has put any."""
+    rows = [{"node": each.segment, **vars(each), "since": each.at} for each in tags]
+    columns = ("node", "tag", "version", "since", "by", "why")
+    return {"tags": dg.MetadataValue.table(_records(rows, columns))} if rows else {}
 
 
 def _records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dg.TableRecord]:

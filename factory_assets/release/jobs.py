@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
+from factory_assets.references import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import rebuild
 from factory_assets.release.rollback import RollbackRefused, roll_back
@@ -16,6 +17,7 @@ from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
+from factory_resources.tags import Tagging, uuid_of
 
 #: UTC, on Mondays: when people are about to look, and no day is being taken up.
 WEEKLY = "15 4 * * 1"
@@ -32,7 +34,8 @@ class Rollback(dg.Config):
     by: str = Field(description="Who decides it.")
     to: str | None = Field(
         default=None,
-        description="Version to answer instead, by the beginning of its id, or `ancestor`. Absent: whoever answered before.",
+        description="Version to answer instead, by the beginning of its id, its UUID or a tag such as `@stable`; or "
+        "`ancestor`. Absent: whoever answered before.",
     )
 
 
@@ -50,6 +53,24 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
             "reason": last.reason,
             "decided_by": last.decided_by,
             "from_the_day_after": str(made[0].as_of),
+        },
+    )
+
+
+def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
+    """A tag that was put on a version, or taken off, as it shows on the page of the line's champions."""
+    version = made.version or str(before)
+    return dg.AssetObservation(
+        dg.AssetKey([made.line, "champion"]),
+        partition=made.segment,
+        description=made.why,
+        metadata={
+            "tag" if made.version else "tag_taken_off": made.tag,
+            "version": version,
+            "uuid": uuid_of(made.line, made.segment, version),
+            "was_on": before or "none",
+            "reason": made.why,
+            "decided_by": made.by,
         },
     )
 
@@ -82,7 +103,8 @@ class Approval(dg.Config):
     why: str = Field(description="The reason, for those who ask later.")
     by: str = Field(description="Who approves it.")
     version: str | None = Field(
-        default=None, description="The version that is meant, by the beginning of its id. Absent: whichever waits."
+        default=None,
+        description="The version that is meant, by the beginning of its id, its UUID or a tag. Absent: whichever waits.",
     )
 
 
@@ -109,7 +131,7 @@ def approve_job() -> None:
 class Rebuild(dg.Config):
     """A version to be made again; one at random if none is named."""
 
-    version: str = ""
+    version: str = Field(default="", description="Its id or the beginning of it, its UUID, or LINE[/NODE]@TAG.")
 
 
 @dg.op(
@@ -143,7 +165,7 @@ def rebuild_released(
 def chosen(ledger: Ledger, version: str, seed: str) -> VersionRecord | None:
     """The version named, or one at random of those that were champion once; None where there is none."""
     if version:
-        return ledger.find(version)
+        return find(ledger, version)
     released = ledger.released()
     return random.Random(seed).choice(released) if released else None
 

@@ -1,14 +1,13 @@
 """How does a node go back to an earlier champion, in one action, with who and why?"""
 
 from factory_assets.features.segments import answering
+from factory_assets.references import find
 from factory_assets.release.standing import succession
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
 
 #: In place of a version: nobody of the node's own, so that an ancestor answers.
 ANCESTOR = "ancestor"
-#: Of how many versions a refusal gives the ids.
-NAMED = 5
 
 
 class RollbackRefused(ValueError):
@@ -20,7 +19,7 @@ def roll_back(
 ) -> list[Decision]:
     """Take the node's champion back, for every day that is still to be scored; what was appended to the ledger.
 
-    to: the version to answer instead, by the beginning of its id, or ANCESTOR; None: whoever answered before it.
+    to: the version to answer instead, named as in `references.find`, or ANCESTOR; None: whoever answered before it.
 
     Raises RollbackRefused, saying what there is, and ChampionChanged if somebody else was faster.
     """
@@ -52,13 +51,10 @@ def _target(ledger: Ledger, line: str, node: str, line_of_champions: list[str | 
     if to == ANCESTOR:
         target = None
     else:
-        own = [version.version for version in ledger.versions(line, node)]
-        found = [version for version in own if version.startswith(to)]
-        if len(found) != 1:
-            newest = ", ".join(reversed(own[-NAMED:])) or "none"
-            what = "more than one version" if found else "no version"
-            raise RollbackRefused(f"{node!r} has {what} {to!r}; its newest: {newest}")
-        target = found[0]
+        try:
+            target = find(ledger, to, line, node).version
+        except LookupError as error:
+            raise RollbackRefused(str(error)) from None
     if target == present:
         raise RollbackRefused(f"{target or 'an ancestor'} answers for {node!r} already")
     return target

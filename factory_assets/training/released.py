@@ -36,7 +36,7 @@ from factory_assets.training.fitting import Fitted
 from factory_assets.training.libraries import code, libraries
 from factory_assets.training.matrix import Encoding, encode
 from factory_assets.training.timeline import DAY, Timeline
-from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.archive_folder import VERSION, ArchiveFolder
 
 #: Rows kept of the training set to draw pictures from; verdicts use the profiles of all rows.
 SAMPLE_ROWS = 1000
@@ -295,17 +295,37 @@ def _sample(rows: pa.Table) -> bytes:
     return target.getvalue()
 
 
-def load(archive: ArchiveFolder | str, line: str, version: str) -> ReleasedModel:
+def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | None = None) -> ReleasedModel:
     """A model from the archive, every part checked against its hash before any is parsed.
 
     archive: the archive, or its root: a local path or an fsspec URI. Needs no Dagster, no ledger and no lake.
-    Raises FileNotFoundError where there is no such version, ArchiveDamaged for one that is not as it was stored, and
-    ModelRefused for one that cannot be used with the libraries that are installed here.
+    version: its id; with a ledger also the beginning of it, its UUID, or a tag: `@stable`, `FR/Lyon@champion`.
+    ledger: SQLAlchemy URL of the ledger, asked at each call.
+    Raises FileNotFoundError where there is no such version, LookupError where the ledger has none, ArchiveDamaged for one
+    that is not as it was stored, and ModelRefused for one that cannot be used with the libraries that are installed here.
     """
     folder = ArchiveFolder(archive) if isinstance(archive, str) else archive
+    if ledger is not None:
+        version = _found(ledger, line, version)
+    elif not VERSION.fullmatch(version):
+        raise ValueError(
+            f"version {version!r} is no id of 16 hex digits; what a tag or UUID names is told by the ledger=…"
+        )
     model = ReleasedModel(version, *folder.load(line, version))
     model.require_usable()
     return model
+
+
+def _found(url: str, line: str, named: str) -> str:
+    # A program that names versions by their ids needs neither.
+    from factory_assets.references import find
+    from factory_resources.ledger import Ledger
+
+    ledger = Ledger(url=url)
+    try:
+        return find(ledger, named, line).version
+    finally:
+        ledger.close()
 
 
 def load_all(archive: ArchiveFolder | str, line: str, versions: Mapping[str, str]) -> dict[str, ReleasedModel]:

@@ -51,7 +51,7 @@ def test_a_champion_goes_on_until_its_challenger_is_approved(world: World) -> No
     world.train("global", 1, 8.0)
     assert world.champion() == "global-0"
     assert "better than 9 of the champion" in waiting(world.ledger, LINE)["global"].reason
-    say_yes(world, version="global-1")
+    say_yes(world, version=world.ledger.version(LINE, "global-1").uuid)
     assert world.champion() == "global-1"
 
 
@@ -72,7 +72,9 @@ def test_only_what_waits_can_be_approved_and_the_refusal_says_what_does(world: W
         say_yes(world, version="global-9")
     with pytest.raises(ApprovalRefused, match="a reason"):
         approve(world.ledger, world.lake, LINE, "global", " ", "ana")
-    say_yes(world)
+    with pytest.raises(ApprovalRefused, match="'@champion' does not wait"):
+        say_yes(world, version="@champion")
+    say_yes(world, version="global-")
     world.train("global", 1, 9.5)
     with pytest.raises(ApprovalRefused, match="no better than 9 of the champion"):
         say_yes(world)

@@ -13,6 +13,7 @@ from factory_assets.features.assets import loader
 from factory_assets.features.online import Online
 from factory_assets.training.released import ModelRefused, load
 from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.tags import Tagging
 from tests.release.trained import LINE, TRAINED
 from tests.stations import Station, day
 
@@ -91,3 +92,22 @@ def test_a_model_that_scores_otherwise_under_another_library_is_refused_and_one_
         ModelRefused, match=r"scores \d+ of \d+ archived rows otherwise .* scikit-learn 0\.9\.1 \(1\.\d+\.\d+ here\)"
     ):
         load(elsewhere, LINE, forged)
+
+
+def test_a_program_that_loads_by_a_tag_gets_the_model_that_the_tag_was_moved_to(trained_line: Station) -> None:
+    ledger, root = trained_line.deployment.ledger, str(trained_line.folder / "archive")
+    first, second = (ledger.versions(LINE, "Lyon", as_of)[0] for as_of in TRAINED[:2])
+
+    def loaded(named: str) -> str:
+        return load(root, LINE, named, ledger=ledger.url).version
+
+    ledger.tag(Tagging(LINE, "Lyon", "stable", first.version, "works", "ana"))
+    assert loaded("Lyon@stable") == loaded(first.uuid) == loaded(first.version[:12]) == first.version
+    ledger.tag(Tagging(LINE, "Lyon", "stable", second.version, "better", "ana"))
+    assert loaded("Lyon@stable") == second.version
+    champions = ledger.champions(LINE)
+    assert loaded("Lyon@champion") == (champions.get("Lyon") or champions["global"]).champion
+    with pytest.raises(LookupError, match="no version of 'global' of line 'greeted' is tagged 'stable'"):
+        loaded("@stable")
+    with pytest.raises(ValueError, match=r"'Lyon@stable' is no id of 16 hex digits; what a tag .* names"):
+        load(root, LINE, "Lyon@stable")

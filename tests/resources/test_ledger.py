@@ -185,15 +185,6 @@ def test_a_configuration_without_parameters_is_refused(ledger_file: Ledger) -> N
     ledger_file.register(a_version(configuration={"params": {}}))
 
 
-def test_a_version_is_found_by_the_beginning_of_its_id_whatever_its_line(ledger: Ledger) -> None:
-    for version, line in (("abc1", LINE), ("abd2", "another"), ("abd3", LINE)):
-        ledger.register(a_version(version, line=line))
-    assert ledger.find("abc").line == LINE and ledger.find("abd2").line == "another"
-    for unclear in ("abd", "ab%", "zzz", ""):
-        with pytest.raises(LookupError, match=r"one version; found: (none|ab)"):
-            ledger.find(unclear)
-
-
 def test_released_is_what_was_champion_once(ledger: Ledger) -> None:
     for version in ("v1", "v2", "v3"):
         ledger.register(a_version(version))

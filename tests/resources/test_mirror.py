@@ -30,6 +30,7 @@ from factory_assets.cli import app
 from factory_assets.release.jobs import mirror_job, mirror_often
 from factory_resources.ledger import Decision, Ledger
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror, model_name
+from factory_resources.tags import Tagging
 from tests.resources.test_ledger import DAY, LINE, NEXT_DAY, a_decision, a_version, an_evaluation
 
 if TYPE_CHECKING:
@@ -203,6 +204,26 @@ def test_the_alias_follows_promotions_rollbacks_and_those_who_step_down(server: 
     ledger.register(a_version("v3", as_of=third))
     ledger.decide(a_decision("promote", "v3", "v3", as_of=third))
     assert mirror(server, ledger) == (1, 1, 1) and server.champion("global") == "v3"
+
+
+@pytest.mark.slow
+def test_tags_are_aliases_and_those_that_others_put_stay(server: Server, ledger: Ledger) -> None:
+    def aliases() -> dict[str, str]:
+        model = server.client.get_registered_model("card_fraud.global")
+        return {alias: numbers[number] for alias, number in model.aliases.items()}
+
+    ledger.tag(Tagging(LINE, "global", "stable", "v1", "works", "ana"))
+    assert mirror(server, ledger) == (3, 3, 3)
+    held = server.client.search_model_versions("name = 'card_fraud.global'")
+    numbers = {each.version: each.tags["factory.version"] for each in held}
+    (ours,) = (number for number, version in numbers.items() if version == "v1")
+    server.client.set_registered_model_alias("card_fraud.global", "theirs", ours)
+    assert aliases() == {"champion": "v2", "stable": "v1", "theirs": "v1"}
+    ledger.tag(Tagging(LINE, "global", "stable", "v2", "better", "ana"))
+    assert mirror(server, ledger) == (0, 0, 1) and aliases()["stable"] == "v2"
+    ledger.tag(Tagging(LINE, "global", "stable", None, "gone", "ana"))
+    assert mirror(server, ledger) == (0, 0, 1) and aliases() == {"champion": "v2", "theirs": "v1"}
+    assert mirror(server, ledger) == (0, 0, 0)
 
 
 @pytest.mark.slow

@@ -1,0 +1,65 @@
+"""How does a person put a tag on a version, move it to another, or take it off?"""
+
+from factory_assets.features.segments import answering
+from factory_assets.references import find
+from factory_resources.ledger import Ledger
+from factory_resources.tags import Tagging, check_tag
+
+
+class TagRefused(ValueError):
+    """There is no such version to tag, or no such tag to take off."""
+
+
+def put_tag(
+    ledger: Ledger, line: str, tag: str, node: str, why: str, by: str, version: str | None = None
+) -> tuple[Tagging, str | None]:
+    """Put a tag on a version of a node; how it was put there, and the version that it was on before.
+
+    version: named as in `references.find`; None: the node's own champion.
+    A tag that is on the version already stays as it was put. Raises TagRefused, saying what there is, and TagMoved if
+    somebody else was faster.
+    """
+    before = _held(ledger, line, tag, node)
+    wanted = _wanted(ledger, line, node, version)
+    if before is not None and before.version == wanted:
+        return before, wanted
+    made = Tagging(line, node, tag, wanted, why, by)
+    _append(ledger, made, before)
+    return made, before.version if before else None
+
+
+def take_off(ledger: Ledger, line: str, tag: str, node: str, why: str, by: str) -> tuple[Tagging, str | None]:
+    """Take a tag off whichever version of the node it is on; as `put_tag`."""
+    before = _held(ledger, line, tag, node)
+    made = Tagging(line, node, tag, None, why, by)
+    _append(ledger, made, before)
+    return made, before.version if before else None
+
+
+def _held(ledger: Ledger, line: str, tag: str, node: str) -> Tagging | None:
+    try:
+        check_tag(tag)
+    except ValueError as error:
+        raise TagRefused(str(error)) from None
+    return next((each for each in ledger.tags(line, node) if each.tag == tag), None)
+
+
+def _append(ledger: Ledger, made: Tagging, before: Tagging | None) -> None:
+    try:
+        ledger.tag(made, against=before.version if before else None)
+    except (LookupError, ValueError) as error:
+        raise TagRefused(str(error)) from None
+
+
+def _wanted(ledger: Ledger, line: str, node: str, version: str | None) -> str:
+    if version is None:
+        champions = {segment: str(by.champion) for segment, by in ledger.champions(line).items()}
+        if node not in champions:
+            above = answering(node, champions)
+            told = f"{above} answers for it: tag that one" if above else "nobody answers for it"
+            raise TagRefused(f"{node!r} has no champion of its own; {told}, or say which --version")
+        return champions[node]
+    try:
+        return find(ledger, version, line, node).version
+    except LookupError as error:
+        raise TagRefused(str(error)) from None
