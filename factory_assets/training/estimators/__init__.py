@@ -25,7 +25,7 @@ from factory_assets.training.estimators.trees import HistGradientBoosting, Rando
 
 __all__ = [
     *("ESTIMATORS", "CannotContinue", "Estimator", "Examples", "Model", "Options", "Start", "TooFewDays", "Trained"),
-    *("fit", "load", "registered", "train", "unlearnable"),
+    *("fit", "later_days", "load", "registered", "train", "unlearnable"),
 ]
 
 ESTIMATORS: dict[str, type[Estimator]] = {
@@ -254,12 +254,17 @@ def _balanced(y: np.ndarray, task: str) -> np.ndarray:
     return np.where(y == 1, 0.5 / positive, 0.5 / (1 - positive))
 
 
+def later_days(days: int) -> int:
+    """Of so many days, how many are the newest fifth; one at least."""
+    return max(1, round(LATER_SHARE * days))
+
+
 def _later(y: np.ndarray, task: str, days: np.ndarray | None) -> np.ndarray:
     """A mask of the rows of the newest fifth of the days, at least one."""
     if days is None:
         raise ValueError("early_stopping and calibrate need the day of each row")
     distinct = np.unique(days)
-    later = days >= distinct[-max(1, round(LATER_SHARE * len(distinct)))]
+    later = days >= distinct[-later_days(len(distinct))]
     judged, told = y[later], f"{y[later].sum():g} of {y.sum():g} positives"
     if names := classes_of(task):
         judged = judged[np.isin(judged, y[~later])]
