@@ -16,6 +16,6 @@ class WarmStart(Declared):
         "days of the training window.",
     )
     rounds: float = Field(
-        0.25, gt=0, le=1, description="Boosting rounds that are added, as a share of those of a cold fit."
+        0.1, gt=0, le=1, description="Boosting rounds that are added, as a share of those of a cold fit."
     )
     max_chain: int = Field(4, ge=1, le=50, description="How often in a row a model is continued before a cold fit.")

@@ -12,7 +12,7 @@ import dagster as dg
 
 from factory_assets.automation.catchup import execute
 from factory_assets.automation.sensors import training_tags
-from tests.stations import CONTRACT, CSV_A_DAY, Station, day, row
+from tests.stations import Station, day, row
 
 #: Declared without candidates, which a test adds. As of day n it learns from days n-11 to n-4, is judged on n-2 and n-1.
 LINE = """
@@ -25,7 +25,7 @@ attributes:
   task: binary
   observe: {stream: orders}
   label: {expression: "note = 'hi'", delay: 1d}
-  features: FEATURES
+  features: [amount, channel]
   segments: {levels: [city], min_rows: 50}
   train: {window: 8d, holdout: 2d}
   candidates:
@@ -33,18 +33,10 @@ attributes:
 NODES = ("global", "Lyon", "Paris")
 
 
-def delivered(
-    folder: Path, candidates: str, days: int, scrambled_from: int = 1000, columns: Sequence[str] = ()
-) -> Station:
-    """A station with labelled examples of the first days. From a day on, what is delivered is other and means nothing.
-
-    columns: features that are there beside amount and channel, and mean nothing either.
-    """
+def delivered(folder: Path, candidates: str, days: int, scrambled_from: int = 1000) -> Station:
+    """A station with labelled examples of the first days. From a day on, what is delivered is other and means nothing."""
     folder.mkdir()
-    line = LINE.replace("FEATURES", f"[{', '.join(['amount', 'channel', *columns])}]")
-    station = Station(
-        folder, CSV_A_DAY, line + candidates, CONTRACT + "".join(f"  {c}: {{type: double}}\n" for c in columns)
-    )
+    station = Station(folder, more=LINE + candidates)
     rng, noise = random.Random(5), random.Random(6)
     for offset in range(days):
         rows = []
@@ -55,8 +47,7 @@ def delivered(
                 amount, says = round(noise.uniform(0, 1000), 2), noise.random() < 0.5
             city = rng.choice(["Paris", "Lyon"])
             note = "hi" if says else "no"
-            others = {name: round(noise.gauss(0, 1), 3) for name in columns}
-            rows.append(row(30 * offset + number, day(offset), amount=amount, note=note, city=city, **others))
+            rows.append(row(30 * offset + number, day(offset), amount=amount, note=note, city=city))
         station.deliver(day(offset), rows)
     assert station.run(day(0), day(days - 1)).success
     assert station.run(day(0), day(days - 1), ["greeted/examples", "greeted/labels"]).success

@@ -30,15 +30,13 @@ CANDIDATES = """
       params: {num_boost_round: 12, min_data_in_leaf: 5}
       warm_start: {tolerance: 0.5, max_chain: 1}
 """
-#: Of fewer features beginning anew is cheaper.
-COLUMNS = [f"x{place}" for place in range(12)]
 FIRST, SECOND = day(11), day(15)
 
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
     """Trained twice, four days apart; in between Paris drifted."""
-    trained = delivered(tmp_path_factory.mktemp("warm") / "station", CANDIDATES, 16, columns=COLUMNS)
+    trained = delivered(tmp_path_factory.mktemp("warm") / "station", CANDIDATES, 16)
     train(trained, FIRST)
     verdicts: list[dict[str, Any]] = [
         {"node": node, "column": "amount", "verdict": verdict, "ds": day(13)}

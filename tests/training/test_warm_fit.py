@@ -13,14 +13,14 @@ import pytest
 
 from factory_assets.declarations import candidates
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.warm_start import WarmStart
 from factory_assets.training import estimators
 from factory_assets.training.estimators import calibration
 from factory_assets.training.fitting import Fitted, fit_node
 from factory_assets.training.matrix import encode
-from factory_assets.training.warm_fit import Parent
+from factory_assets.training.warm_fit import Parent, Window, work
 
-NOISE = [f"n{place}" for place in range(17)]
-FEATURES = ["x", "z", "city", *NOISE]
+FEATURES = ["x", "z", "city"]
 START = dt.date(2026, 1, 1)
 ROUNDS = 40
 METRICS = {"regression": "mae", "binary": "log_loss", "multiclass(a, b, c)": "log_loss"}
@@ -60,18 +60,14 @@ def rows_of(first: int, turned: int = 1000, task: str = "regression") -> pa.Tabl
     labels = {"binary": (signal > 0).astype(float), "regression": signal}
     classes = np.array(["a", "b", "c"])[np.digitize(signal, (-2, 2))]
     days = [START + dt.timedelta(days=int(day)) for day in offset]
-    table = pa.table(
-        {"ds": days, "x": x, "z": z, "city": rng.choice(["Paris", "Lyon"], n), "label": labels.get(task, classes)}
-        | {name: rng.normal(size=n) for name in NOISE}
-    )
+    city = rng.choice(["Paris", "Lyon"], n)
+    table = pa.table({"ds": days, "x": x, "z": z, "city": city, "label": labels.get(task, classes)})
     return table.filter(pa.array((offset >= first) & (offset < first + 28)))
 
 
-def fitted(
-    rows: pa.Table, parent: Parent | str | None = None, task: str = "regression", features: Any = None, **boosted: Any
-) -> Fitted:
+def fitted(rows: pa.Table, parent: Parent | str | None = None, task: str = "regression", **boosted: Any) -> Fitted:
     parents = {} if parent is None else {"boosted": parent}
-    outcome = fit_node(a_line(task, **boosted), rows, features or FEATURES, "global", METRICS[task], parents)
+    outcome = fit_node(a_line(task, **boosted), rows, FEATURES, "global", METRICS[task], parents)
     assert isinstance(outcome, Fitted) and outcome.candidate == "boosted"
     return outcome
 
@@ -102,7 +98,7 @@ def test_a_model_continues_on_rows_that_its_parent_had_not_seen_at_less_work(par
     rows = rows_of(14)
     warm, cold = fitted(rows, parent), fitted(rows)
     assert warm.warm and warm.start == str(warm.warm) and (cold.warm, cold.start) == (None, "")
-    assert (trees(warm.model.parts()), trees(cold.model.parts())) == (ROUNDS + ROUNDS // 4, ROUNDS)
+    assert (trees(warm.model.parts()), trees(cold.model.parts())) == (ROUNDS + ROUNDS // 10, ROUNDS)
     assert warm.warm.rows == sum(day > parent.train_to for day in rows["ds"].to_pylist())
     assert 0.25 < warm.warm.work < 0.7, (
         "a quarter of the rounds on three quarters of the rows, and what predicting takes"
@@ -155,11 +151,23 @@ def test_what_speaks_against_continuing_is_said(
     assert outcome.warm is None and told in outcome.start
 
 
-def test_of_few_features_a_tree_is_learnt_sooner_than_a_row_is_led_through_those_before() -> None:
-    few = ["x", "z", "city", *NOISE[:4]]
-    before = rows_of(0)
-    outcome = fitted(rows_of(14), parent_of(before, fitted(before, features=few)), features=few)
-    assert outcome.warm is None and "beginning anew is cheaper" in outcome.start and "of 7 features" in outcome.start
+@pytest.mark.parametrize(
+    ("rows", "features", "chain", "share", "cheaper"),
+    [
+        (20_000, 30, 0, 0.1, True),
+        (20_000, 30, 20, 0.1, False),
+        (200_000, 3, 0, 0.1, False),
+        (200_000, 60, 0, 0.1, True),
+        (1_000, 3, 0, 0.5, False),
+    ],
+)
+def test_continuing_is_cheaper_where_trees_are_dear_to_grow_and_few_to_predict_with(
+    parent: Parent, rows: int, features: int, chain: int, share: float, cheaper: bool
+) -> None:
+    place = np.arange(rows) / rows
+    x, none = np.broadcast_to(0.0, (rows, features)), np.empty(0)
+    window = Window("regression", parent.encoding, x, none, none, place >= 0.75)
+    assert (work(replace(parent, chain=chain), WarmStart(rounds=share), place >= 0.5, window) < 1) is cheaper
 
 
 def test_a_reason_found_before_is_kept_and_the_fit_is_cold() -> None:
@@ -173,7 +181,7 @@ def test_rounds_are_counted_by_the_cold_fit_alone_and_a_share_of_those_is_added(
     warm, parent, _ = continued(**stopping)
     found = warm.tried["boosted"].rounds
     assert warm.warm and warm.rounds is None and found and found < 100
-    assert trees(warm.model.parts()) - trees(parent.parts) == round(found / 4)
+    assert trees(warm.model.parts()) - trees(parent.parts) == round(found / 10)
 
 
 def test_probabilities_are_corrected_by_the_same_days_as_ever() -> None:
@@ -181,7 +189,7 @@ def test_probabilities_are_corrected_by_the_same_days_as_ever() -> None:
     assert warm.warm
     days, x, y = np.array(rows["ds"].to_pylist()), encode(rows, warm.encoding), rows["label"].to_numpy()
     later = days >= np.unique(days)[-6]
-    before = estimators.Start(parent.parts, (days > parent.train_to)[~later], 0.25)
+    before = estimators.Start(parent.parts, (days > parent.train_to)[~later], 0.1)
     settings: dict[str, Any] = {"task": "binary", "categorical": [2], "params": {"num_boost_round": ROUNDS}, "seed": 7}
     earlier = estimators.train("lightgbm", x[~later], y[~later], start=before, **settings).model
     wanted = calibration.calibration("sigmoid", earlier.predict(x[later]), y[later])
@@ -204,7 +212,7 @@ def test_what_is_added_keeps_directions_too() -> None:
 def test_a_model_of_classes_continues_one_of_the_same_classes_with_weights_of_the_whole_window() -> None:
     task = "multiclass(a, b, c)"
     warm, parent, rows = continued(task, class_weight="balanced")
-    assert warm.warm and trees(warm.model.parts()) == 3 * (ROUNDS + ROUNDS // 4)
+    assert warm.warm and trees(warm.model.parts()) == 3 * (ROUNDS + ROUNDS // 10)
     # New rows without a class can be learnt from; a window without it asks for another model.
     new = np.array(rows["ds"].to_pylist()) > parent.train_to
     label = np.array(rows["label"].to_pylist())
