@@ -81,6 +81,7 @@ def vacuum(
     from factory_assets.declarations.base import parse_duration
     from factory_assets.deployment import resources
     from factory_assets.release.rebuild import tables_named
+    from factory_assets.training.warm import continued_by
 
     try:
         span = parse_duration(older_than)
@@ -90,7 +91,8 @@ def vacuum(
         console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     held = resources()
-    lake, named = held["lake"], tables_named(held["ledger"].relied_on())
+    lake, ledger = held["lake"], held["ledger"]
+    named = tables_named(continued_by(ledger, ledger.relied_on()))
     for name in lake.tables():
         files = lake.vacuum(name, span, named.get(name, set()), dry_run=not delete)
         kept = (

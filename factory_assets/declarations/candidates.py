@@ -56,12 +56,17 @@ def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Finding]
             (*path, "estimator"),
             f"{candidate.estimator!r} cannot do task {line.task}; estimators that can: {', '.join(able)}",
         )
-    for option in ("class_weight", "monotone", "early_stopping"):
+    for option in ("class_weight", "monotone", "early_stopping", "warm_start"):
         if abilities and getattr(candidate, option) and option not in abilities.options:
             yield (
                 (*path, option),
                 f"{candidate.estimator!r} has no {option}; estimators that have it: {_having(option)}",
             )
+    if candidate.warm_start and len(line.candidates) == 1:
+        yield (
+            (*path, "warm_start"),
+            "needs a second candidate, such as {estimator: constant}: a cold fit to measure by is made where two are compared",
+        )
     for option, tasks in OPTION_TASKS.items():
         if getattr(candidate, option) and kind not in tasks:
             yield (*path, option), f"{option} is for a {' or '.join(tasks)} task; this one is {line.task}"

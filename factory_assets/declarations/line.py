@@ -9,6 +9,7 @@ from factory_assets.declarations.base import ColumnName, Declared, Duration, Gro
 from factory_assets.declarations.search import Search
 from factory_assets.declarations.stream import check_owner
 from factory_assets.declarations.tasks import Task, check_estimator_name
+from factory_assets.declarations.warm_start import WarmStart
 
 Trigger = Literal["new_data", "schema"]
 
@@ -139,7 +140,7 @@ class Train(Grown):
 class Candidate(Grown):
     """An estimator, its parameters, and how it is trained."""
 
-    later: ClassVar = frozenset({"class_weight", "monotone", "early_stopping", "calibrate", "search"})
+    later: ClassVar = frozenset({"class_weight", "monotone", "early_stopping", "calibrate", "search", "warm_start"})
 
     estimator: Name = Field(
         description="lightgbm, hist_gradient_boosting, random_forest, additive, linear (logistic_regression or ridge, by task), "
@@ -166,6 +167,9 @@ class Candidate(Grown):
     )
 
     search: Search | None = Field(None, description="Parameters to be found by trials.")
+    warm_start: WarmStart | None = Field(
+        None, description="Go on from the version before, where that is as good as beginning anew, and cheaper."
+    )
 
     @field_validator("estimator")
     @classmethod

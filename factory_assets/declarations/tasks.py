@@ -112,7 +112,7 @@ BUILT_IN: Mapping[str, Abilities] = {
     "logistic_regression": Abilities(("binary", "multiclass"), ("class_weight",)),
     "ridge": Abilities(("regression",)),
     "additive": Abilities(("binary", "regression", "count", "quantile"), ("class_weight",)),
-    "lightgbm": Abilities(KINDS, ("class_weight", "monotone", "early_stopping")),
+    "lightgbm": Abilities(KINDS, ("class_weight", "monotone", "early_stopping", "warm_start")),
     "hist_gradient_boosting": Abilities(KINDS, ("class_weight", "monotone", "early_stopping")),
     "random_forest": Abilities(("binary", "regression", "count", "multiclass"), ("class_weight", "monotone")),
 }

@@ -35,14 +35,14 @@ def rebuild(
     """
     with tempfile.TemporaryDirectory(prefix="factory-rebuild-") as folder:
         scratch = ArchiveFolder(folder)
-        made = in_a_fresh_process(record, lake, engine, ledger, scratch)
+        made = in_a_fresh_process(record, lake, engine, ledger, archive, scratch)
         if restore and made.version == record.version:
             archive.store(record.line, *scratch.load(record.line, made.version))
         return compared(record, made, archive, scratch, by)
 
 
 def in_a_fresh_process(
-    record: VersionRecord, lake: Lake, engine: Engine, ledger: Ledger, into: ArchiveFolder
+    record: VersionRecord, lake: Lake, engine: Engine, ledger: Ledger, archive: ArchiveFolder, into: ArchiveFolder
 ) -> Remade:
     """What `training.remake` makes of the version. Nothing of this process is known to it but where things are."""
     asked = {
@@ -51,6 +51,7 @@ def in_a_fresh_process(
         "ledger": ledger.url,
         "lake": {"root": lake.root, "storage_options": lake.storage_options},
         "engine": {"threads": engine.threads, "memory_limit": engine.memory_limit},
+        "archive": archive.root,
         "into": into.root,
     }
     # By standard input: an address may hold a password, and arguments are seen by everyone on the machine.

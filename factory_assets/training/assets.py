@@ -26,6 +26,7 @@ from factory_assets.training.released import Release
 from factory_assets.training.search import importances
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_assets.training.tuned import Found, Tuned, Tuning
+from factory_assets.training.warm import may_continue, versions_of
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -132,7 +133,10 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         nodes, rows, later = config.of(context), Subtrees(train), Subtrees(recent)
         _refuse_unknown_segments(context.instance, declared, rows.leaves)
         tuned = _tuned(context, declared, trials, train, nodes, day)
-        made = made_from(declared, span, rows, later, nodes, tuned.of)
+        now = {"id": model_version(declared), "contract": contract_hash(declared)}
+        continued = may_continue(line, span, now, nodes, tuned.of, lake, archive, ledger)
+        continues = {node: versions_of(found) for node, found in continued.items()}
+        made = made_from(declared, span, rows, later, nodes, tuned.of, continues)
         told: dict[str, Told] = dict(made_before(ledger, archive, line.name, span.as_of, made))
         due = [node for node in nodes if node not in told]
         context.log.info(
@@ -140,7 +144,10 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             f"{len(told)} trained before from the same"
         )
         held = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
-        tasks = (Task(node, tuned.of(node), {up: held[up] for up in lineage(node) if up in held}) for node in due)
+        tasks = (
+            Task(node, tuned.of(node), {up: held[up] for up in lineage(node) if up in held}, continued.get(node, {}))
+            for node in due
+        )
         recorder = Recorder(context, len(nodes))
 
         def tell(node: str, **more: Any) -> None:
@@ -257,6 +264,8 @@ def _record(
             "features": declared.features,
             "seed": line.seed,
             "choice": fitted.choice,
+            **({"start": fitted.start} if fitted.start else {}),
+            **({"warm_from": fitted.warm.record()} if fitted.warm else {}),
             **({"options": fitted.options} if fitted.options else {}),
             **({"rounds": fitted.rounds} if fitted.rounds else {}),
             **({"search": found.record()} if found else {}),
@@ -311,6 +320,7 @@ def _metadata(outcome: Told, span: Timeline, run_id: str) -> dict[str, Any]:
     if not isinstance(outcome, VersionRecord):
         status = "failed" if isinstance(outcome, Failed) else "an ancestor answers"
         return {**common, "status": status, "reason": outcome.reason}
+    start = outcome.configuration.get("start")
     importances = sorted(outcome.importances.items(), key=lambda item: -item[1])
     table = dg.MetadataValue.table(
         [dg.TableRecord({"feature": name, "importance": round(float(share), 4)}) for name, share in importances[:15]]
@@ -321,6 +331,7 @@ def _metadata(outcome: Told, span: Timeline, run_id: str) -> dict[str, Any]:
         "version": outcome.version,
         "candidate": outcome.candidate,
         "choice": outcome.configuration.get("choice", ""),
+        **({"start": start} if start else {}),
         "validation": dg.MetadataValue.json(outcome.validation),
         "importances": table,
     }

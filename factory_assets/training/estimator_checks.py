@@ -32,7 +32,7 @@ import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
 from factory_assets.measures.metrics import DEFAULT, guessed, naive, score
-from factory_assets.training.estimators.base import Estimator, Examples
+from factory_assets.training.estimators.base import Estimator, Examples, Start
 
 CODES, AMOUNT, EMPTY = 0, 1, 2
 FEATURES, ROWS, SEED = 24, 1000, 7
@@ -106,7 +106,7 @@ def check_estimator(kind: type[Estimator], params: Mapping[str, Any] | None = No
 def declares_what_it_can_do(subject: Subject) -> None:
     kind = subject.kind
     _require(bool(kind.tasks) and set(kind.tasks) <= set(KINDS), f"tasks are {kind.tasks}; known: {KINDS}")
-    known = {"class_weight", "monotone", "early_stopping"}
+    known = {"class_weight", "monotone", "early_stopping", "warm_start"}
     _require(set(kind.options) <= known, f"options are {kind.options}; known: {sorted(known)}")
     _require(isinstance(kind.interpretable, bool), "interpretable is neither True nor False")
     _require(bool(kind.files), "files names no part")
@@ -244,6 +244,21 @@ def options_are_honoured(subject: Subject) -> None:
         _require(rounds >= 1, f"{rounds} rounds were found")
         again = subject.trained(told, params)
         _require(subject.trained(told, params).parts() == again.parts(), "its parameters do not train the same again")
+    if "warm_start" in kind.options:
+        _check_continued(subject, told)
+
+
+def _check_continued(subject: Subject, told: Examples) -> None:
+    """Going on towards other labels moves predictions, a little with few rounds, and by the same bytes again."""
+    x, before = told.x, subject.model.predict(told.x)
+    other = replace(told, y=np.roll(told.y, len(told.y) // 2))
+    start = Start(subject.model.parts(), np.ones(len(told.y), dtype=bool), share=0.05)
+    few, again, many = (
+        subject.kind.continued(other, replace(start, share=share), subject.params, SEED) for share in (0.05, 0.05, 1.0)
+    )
+    _require(few == again, "it goes on to other bytes the second time")
+    moved, far = (float(np.abs(subject.kind(parts).predict(x) - before).mean()) for parts in (few, many))
+    _require(0 < moved < far, f"few rounds that are added move predictions by {moved:.3g}, many by {far:.3g}")
 
 
 def _check_monotone(subject: Subject, told: Examples) -> None:

@@ -8,6 +8,7 @@ the choice.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from factory_assets.measures.metrics import Guess, better, improvement, naive, s
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.training import estimators
 from factory_assets.training.matrix import Encoding, encode, learn_encoding
+from factory_assets.training.warm_fit import Parent, Parents, Warm, Window, continued
 
 #: Share of the training days, the newest, on which candidates are compared.
 VALIDATION_SHARE = 0.25
@@ -30,7 +32,7 @@ class Tried:
     """A candidate as it was compared, or for the only one as it was fitted; times are of a machine that does other things too.
 
     metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: a row, to predict. bytes: of
-    its parts. reason: why it could not be fitted on this node's rows, else "".
+    its parts. rounds: what early stopping found. reason: why it could not be fitted on this node's rows, else "".
     """
 
     metrics: dict[str, float]
@@ -38,6 +40,7 @@ class Tried:
     seconds: float = 0.0
     microseconds: float = 0.0
     bytes: int = 0
+    rounds: int | None = None
     reason: str = ""
 
 
@@ -46,7 +49,7 @@ class Fitted:
     """A node's challenger.
 
     options: what the candidate declares beside its parameters. rounds: what early stopping found. choice: why it was this
-    candidate, in words.
+    candidate, in words. warm: what the model continues. start: that in words, or why it begins anew where it need not.
     """
 
     node: str
@@ -64,6 +67,8 @@ class Fitted:
     options: dict[str, Any] = field(default_factory=dict)
     rounds: int | None = None
     choice: str = ""
+    warm: Warm | None = None
+    start: str = ""
 
     @property
     def validation(self) -> dict[str, dict[str, float]]:
@@ -90,6 +95,8 @@ class Failed:
 
 
 Outcome = Fitted | NotTrained | Failed
+#: A candidate's model, what it took to fit, and what it says of the rows that it was asked for.
+Made = tuple[estimators.Trained, Tried, np.ndarray]
 
 
 def rows_within(table: pa.Table, node: str) -> pa.Table:
@@ -100,8 +107,10 @@ def rows_within(table: pa.Table, node: str) -> pa.Table:
     return table.filter(pc.or_(pc.equal(segment, node), pc.starts_with(segment, f"{node}/")))
 
 
-def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, metric: str) -> Fitted | NotTrained:
-    """The best candidate for one node, or why there is none."""
+def fit_node(
+    line: Line, rows: pa.Table, features: Sequence[str], node: str, metric: str, parents: Parents = MappingProxyType({})
+) -> Fitted | NotTrained:
+    """The best candidate for one node, or why there is none. parents: what candidates with a warm start may continue."""
     if rows.num_rows < line.segments.min_rows:
         return NotTrained(node, rows.num_rows, f"{rows.num_rows} training rows, {line.segments.min_rows} needed")
     y = label_values(line.task, rows[LABEL])
@@ -114,8 +123,9 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
     x, days = encode(rows, encoding), rows["ds"].to_numpy(zero_copy_only=False)
     tried = _validate(line, encoding, x, y, days)
     chosen, choice = _best(line, tried, metric)
+    window = Window(line.task, encoding, x, y, days, _newer(line, days))
     try:
-        model, alone, fit = _fit(line, chosen, encoding, x, y, days, x)
+        (model, alone, fit), warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
     except estimators.TooFewDays as error:
         return NotTrained(node, rows.num_rows, f"{chosen}: {error}")
     candidate = line.candidates[chosen]
@@ -134,13 +144,45 @@ def fit_node(line: Line, rows: pa.Table, features: Sequence[str], node: str, met
         options=candidate.model_dump(mode="json", exclude={"estimator", "params"}),
         rounds=model.rounds,
         choice=choice,
+        warm=warm,
+        start=start,
     )
 
 
+def _started(
+    line: Line, name: str, window: Window, tried: Mapping[str, Tried], metric: str, parent: Parent | str | None
+) -> tuple[Made, Warm | None, str]:
+    """The candidate fitted on all days of the window, what it continues, and that in words or why it begins anew."""
+    declared, encoding, x, y, days = line.candidates[name].warm_start, window.encoding, window.x, window.y, window.days
+
+    def fit(learn: np.ndarray, asked: np.ndarray, start: estimators.Start) -> np.ndarray:
+        return _fit(line, name, encoding, x[learn], y[learn], days[learn], x[asked], start)[2]
+
+    reason = f"cold: {parent}" if isinstance(parent, str) else ""
+    if declared and isinstance(parent, Parent):
+        cold = tried.get(name, Tried({}, False))
+        try:
+            start, warm = continued(parent, declared, window, metric, cold.metrics.get(metric), cold.rounds, fit)
+            return _fit(line, name, encoding, x, y, days, x, start), warm, str(warm)
+        except estimators.CannotContinue as why:
+            reason = f"cold: {why}"
+    return _fit(line, name, encoding, x, y, days, x), None, reason
+
+
 def _fit(
-    line: Line, name: str, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray, asked: np.ndarray
-) -> tuple[estimators.Trained, Tried, np.ndarray]:
-    """A candidate fitted on these rows, what that took, and what it says of the rows `asked`. Raises estimators.TooFewDays."""
+    line: Line,
+    name: str,
+    encoding: Encoding,
+    x: np.ndarray,
+    y: np.ndarray,
+    days: np.ndarray,
+    asked: np.ndarray,
+    start: estimators.Start | None = None,
+) -> Made:
+    """A candidate fitted on these rows, what that took, and what it says of the rows `asked`.
+
+    Raises estimators.TooFewDays and, of a start, estimators.CannotContinue.
+    """
     candidate = line.candidates[name]
     began = time.perf_counter()
     trained = estimators.train(
@@ -153,6 +195,7 @@ def _fit(
         seed=line.seed,
         options=options_of(candidate, encoding),
         days=days,
+        start=start,
     )
     fitted = time.perf_counter()
     said = trained.model.predict(asked)
@@ -163,6 +206,7 @@ def _fit(
         seconds=fitted - began,
         microseconds=1e6 * (predicted - fitted) / len(asked),
         bytes=sum(map(len, trained.model.parts().values())),
+        rounds=trained.rounds,
     )
     return trained, tried, said
 
@@ -182,8 +226,8 @@ def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days
     """Every candidate, fitted on the older and measured on the newest days of the training window; {} if nothing compares."""
     if len(line.candidates) == 1:
         return {}
-    last = days.max() - np.timedelta64(compared_days(line), "D")
-    older, newer = days <= last, days > last
+    newer = _newer(line, days)
+    older = ~newer
     if not older.any() or not newer.any() or estimators.unlearnable(y[older], line.task):
         return {}
     found = {}
@@ -196,6 +240,11 @@ def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days
             continue
         found[name] = replace(tried, metrics=score(line.task, y[newer], said))
     return found
+
+
+def _newer(line: Line, days: np.ndarray) -> np.ndarray:
+    """Which rows are of the days on which candidates are compared."""
+    return np.asarray(days > days.max() - np.timedelta64(compared_days(line), "D"))
 
 
 def compared_days(line: Line) -> int:

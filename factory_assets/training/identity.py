@@ -4,7 +4,8 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,10 @@ from factory_resources.ledger import Ledger, VersionRecord
 
 @dataclass(frozen=True)
 class Made:
-    """What a node's model is made from. data: hash of the rows read, by what they were read for."""
+    """What a node's model is made from. data: hash of the rows read, by what they were read for.
+
+    continues: candidate -> version that it may continue.
+    """
 
     definitions: dict[str, Any]
     recipe: dict[str, Any]
@@ -32,11 +36,14 @@ class Made:
     data: dict[str, str]
     code: str
     libraries: dict[str, str]
+    continues: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
         """64 hex digits; equal for two models that must come out equal."""
-        return hashlib.sha256(json.dumps(vars(self), sort_keys=True).encode()).hexdigest()
+        # Without what it continues where there is nothing, as it was before anything could be.
+        told = {name: value for name, value in vars(self).items() if name != "continues" or value}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def configuration(self) -> dict[str, Any]:
         """What the ledger keeps of it, beside the days that have columns of their own."""
@@ -51,11 +58,12 @@ def made_from(
     recent: Subtrees,
     nodes: Iterable[str],
     line_of: Callable[[str], Line],
+    continues: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> dict[str, Made]:
     """Of each node what its model is made from.
 
     train, recent: rows in the order in which they are learnt from. line_of: the line of a node, with the parameters that were
-        found for it.
+        found for it. continues: node -> candidate -> version that it may continue.
     """
     meaning, learnt = definitions(declared), [*declared.features, "label", "ds"]
     data = {
@@ -66,7 +74,16 @@ def made_from(
         for node in nodes
     }
     return {
-        node: Made(meaning, recipe(line_of(node)), node, span.to_dict(), hashes, code(), libraries())
+        node: Made(
+            meaning,
+            recipe(line_of(node)),
+            node,
+            span.to_dict(),
+            hashes,
+            code(),
+            libraries(),
+            dict(continues.get(node, {})),
+        )
         for node, hashes in data.items()
     }
 

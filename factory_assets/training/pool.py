@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from factory_assets.training.dataset import Subtrees
 from factory_assets.training.fitting import Failed, Fitted, Outcome, fit_node
 from factory_assets.training.released import Release, release
 from factory_assets.training.timeline import Timeline
+from factory_assets.training.warm import Continued, read_all
 from factory_resources.archive_folder import ArchiveFolder
 
 #: Nodes handed out to each worker, the one that it is at included: what bounds the rows and models held at a time.
@@ -44,10 +45,11 @@ class Job:
         """
         declared, node = self.declared, task.node
         try:
-            outcome = fit_node(task.line, rows, declared.features, node, self.metric)
+            archive = ArchiveFolder(self.archive)
+            parents = read_all(archive, task.continued)
+            outcome = fit_node(task.line, rows, declared.features, node, self.metric, parents)
             if not isinstance(outcome, Fitted):
                 return outcome, None
-            archive = ArchiveFolder(self.archive)
             released = release(archive, declared, self.span, outcome, rows, recent, task.answered)
             return replace(outcome, fit=outcome.fit[:0]), released
         except (OSError, MemoryError):
@@ -58,11 +60,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """A node to train. line: with the parameters that were found for it. answered: who answered for it and above it before."""
+    """A node to train. line: with the parameters that were found for it. answered: who answered for it and above it before.
+
+    continued: what its candidates may continue.
+    """
 
     node: str
     line: Line
     answered: Mapping[str, str]
+    continued: Continued = field(default_factory=dict)
 
 
 def train_nodes(

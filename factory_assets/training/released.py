@@ -245,6 +245,7 @@ def release(
     # Only where there are any, so that the id of a model without them stays what it was.
     manifest |= {"options": fitted.options} if fitted.options else {}
     manifest |= {"rounds": fitted.rounds} if fitted.rounds else {}
+    manifest |= {"warm_from": fitted.warm.version} if fitted.warm else {}
     parts = {
         **fitted.model.parts(),
         "definitions.json": _to_json(definitions(declared)),

@@ -7,6 +7,7 @@ ledger are, which version is meant, and a folder in which to archive what comes 
 import json
 import sys
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -17,9 +18,11 @@ from factory_assets.training.assets import metric_of
 from factory_assets.training.dataset import Subtrees, training_rows
 from factory_assets.training.fitting import NotTrained, fit_node
 from factory_assets.training.identity import made_from
-from factory_assets.training.released import release
+from factory_assets.training.released import ModelRefused, release
 from factory_assets.training.timeline import Timeline
-from factory_resources.archive_folder import ArchiveFolder
+from factory_assets.training.warm import read
+from factory_assets.training.warm_fit import Parent, Parents
+from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
@@ -39,8 +42,13 @@ class Remade:
     libraries: dict[str, str]
 
 
-def remake(record: VersionRecord, lake: Lake, engine: Engine, into: ArchiveFolder) -> Remade:
-    """Train from the tables and the configuration of the record, and archive the model. Raises NotRebuildable."""
+def remake(
+    record: VersionRecord, lake: Lake, engine: Engine, into: ArchiveFolder, parents: Parents = MappingProxyType({})
+) -> Remade:
+    """Train from the tables and the configuration of the record, and archive the model. Raises NotRebuildable.
+
+    parents: what it continues, see `parent_of`.
+    """
     held, node = record.configuration, record.segment
     if not held.get("definitions"):
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
@@ -55,11 +63,22 @@ def remake(record: VersionRecord, lake: Lake, engine: Engine, into: ArchiveFolde
     of_train, of_recent = Subtrees(train), Subtrees(recent)
     made = made_from(declared, span, of_train, of_recent, [node], lambda _: declared.line)[node]
     rows, after = of_train.rows(node), of_recent.rows(node)
-    outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared))
+    outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared), parents)
     if isinstance(outcome, NotTrained):
         raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
     version = release(into, declared, span, outcome, rows, after, {}).version
     return Remade(version, made.data, made.code, made.libraries)
+
+
+def parent_of(record: VersionRecord, ledger: Ledger, archive: ArchiveFolder) -> dict[str, Parent | str]:
+    """The version that this one continues, by candidate; {} where it does not. Raises NotRebuildable where it cannot be read."""
+    if "warm_from" not in record.configuration:
+        return {}
+    version = record.configuration["warm_from"]["version"]
+    try:
+        return {record.candidate: read(archive, ledger.version(record.line, version))}
+    except (FileNotFoundError, ArchiveDamaged, ModelRefused) as error:
+        raise NotRebuildable(f"it continues {version}; restore that first: {error}") from error
 
 
 def main() -> None:
@@ -67,12 +86,12 @@ def main() -> None:
     ledger = Ledger(url=asked["ledger"])
     try:
         record = ledger.version(asked["line"], asked["version"])
-    finally:
-        ledger.close()
-    try:
-        made = remake(record, Lake(**asked["lake"]), Engine(**asked["engine"]), ArchiveFolder(asked["into"]))
+        parents = parent_of(record, ledger, ArchiveFolder(asked["archive"]))
+        made = remake(record, Lake(**asked["lake"]), Engine(**asked["engine"]), ArchiveFolder(asked["into"]), parents)
     except NotRebuildable as error:
         sys.exit(str(error))
+    finally:
+        ledger.close()
     sys.stdout.write(json.dumps(asdict(made)))
 
 

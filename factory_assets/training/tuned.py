@@ -161,7 +161,7 @@ class Tuning:
         """16 hex digits that change with all of a declaration that makes an earlier search's answer another question's."""
         line, candidate = self.declared.line, self.declared.line.candidates[name]
         declared = line.model_dump(mode="json", include={"task", "observe", "label", "seed"})
-        asked = candidate.model_dump(mode="json") | {
+        asked = candidate.model_dump(mode="json", exclude={"warm_start"}) | {
             "search": self._declared(name).model_dump(mode="json", include={"space", "folds", "nodes"})
         }
         described = [declared, asked, self.declared.features, self.metric, search.window_days(line)]

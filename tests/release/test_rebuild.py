@@ -111,11 +111,13 @@ def test_what_no_version_protects_is_gone_and_the_rebuild_says_so(
     station: Station, versions: list[VersionRecord], tmp_path: Path
 ) -> None:
     shutil.copytree(station.folder / "lake", tmp_path / "lake")
-    lake, named = Lake(root=str(tmp_path / "lake")), tables_named(versions)
+    lake, named, ledger = Lake(root=str(tmp_path / "lake")), tables_named(versions), station.deployment.ledger
     assert lake.vacuum(f"{LINE}/examples", NOW, named[f"{LINE}/examples"]) == []
     assert lake.vacuum(f"{LINE}/examples", NOW)
     with pytest.raises(NotRebuildable, match=r"greeted/labels at version \d+ cannot be read any more: IO Error"):
-        in_a_fresh_process(versions[0], lake, ENGINE, station.deployment.ledger, ArchiveFolder(str(tmp_path / "into")))
+        in_a_fresh_process(
+            versions[0], lake, ENGINE, ledger, archive_of(station), ArchiveFolder(str(tmp_path / "into"))
+        )
     with pytest.raises(LookupError, match="no version 9999; its newest is"):
         lake.vacuum(f"{LINE}/labels", NOW, [9999])
 

@@ -21,10 +21,10 @@ def main(folder: Path, as_of: dt.date) -> None:
     os.environ["FACTORY_DEFS"] = str(folder / "defs")
     fit, lock = pool.fit_node, threading.Lock()
 
-    def noted(line: Any, rows: Any, features: Any, node: str, metric: str) -> Any:
+    def noted(line: Any, rows: Any, features: Any, node: str, metric: str, parents: Any) -> Any:
         with lock, (folder / "fitted").open("a") as file:
             file.write(f"{node}\n")
-        return fit(line, rows, features, node, metric)
+        return fit(line, rows, features, node, metric, parents)
 
     pool.fit_node = noted
     (folder / "dagster").mkdir(exist_ok=True)

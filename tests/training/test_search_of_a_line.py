@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from factory_assets.automation.catchup import execute
-from factory_assets.automation.sensors import training_tags
 from factory_assets.cli import app
 from factory_resources.trials import Trial, Trials
-from tests.stations import Station, day, row
+from tests.stations import Station, day
+from tests.training.greetings import delivered, told, train
 
-LINE = """
----
-type: factory_assets.components.ModelLine
-attributes:
-  name: greeted
-  owner: team:marketplace
-  description: Does an order say hi?
-  task: binary
-  observe: {stream: orders}
-  label: {expression: "note = 'hi'", delay: 1d}
-  features: [amount, channel]
-  segments: {levels: [city], min_rows: 50}
-  train: {window: 8d, holdout: 2d}
-  candidates:
+CANDIDATES = """
     logistic: {estimator: logistic_regression}
     boosted:
       estimator: lightgbm
@@ -40,45 +24,15 @@ attributes:
 AS_OF, HOLDOUT = day(11), 9
 
 
-def trained(folder: Path, scrambled: bool = False) -> Station:
-    """A station after a training as of day 11. scrambled: notes from the first day of the holdout on are others."""
-    folder.mkdir()
-    station = Station(folder, more=LINE)
-    rng, noise = random.Random(5), random.Random(6)
-    for offset in range(12):
-        rows = []
-        for number in range(30):
-            amount = round(rng.uniform(0, 100), 2)
-            says = 20 < amount < 60 if rng.random() < 0.85 else rng.random() < 0.5
-            if scrambled and offset >= HOLDOUT:
-                amount, says = round(noise.uniform(0, 1000), 2), noise.random() < 0.5
-            city = rng.choice(["Paris", "Lyon"])
-            rows.append(row(30 * offset + number, day(offset), amount=amount, note="hi" if says else "no", city=city))
-        station.deliver(day(offset), rows)
-    assert station.run(day(0), AS_OF).success
-    assert station.run(day(0), AS_OF, ["greeted/examples", "greeted/labels"]).success
-    train(station, ["global", "Lyon", "Paris"])
+def trained(folder: Path, scrambled_from: int = 1000) -> Station:
+    """A station after a training as of day 11."""
+    station = delivered(folder, CANDIDATES, 12, scrambled_from)
+    train(station, AS_OF)
     return station
-
-
-def train(station: Station, nodes: list[str]) -> None:
-    deployment = station.deployment
-    declared = deployment.catalogue.resolve(deployment.catalogue.lines["greeted"])
-    tags = training_tags(declared, nodes, str(AS_OF), "test", "a test")
-    execute(deployment, [dg.AssetKey(["greeted", "model"])], tags)
-    assert deployment.failures == []
 
 
 def book(station: Station) -> Trials:
     return Trials(url=station.deployment.ledger.url)
-
-
-def told(station: Station, node: str) -> dict[str, Any]:
-    event = station.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey(["greeted", "model"]), asset_partitions=[node]), limit=1
-    ).records[0]
-    assert event.asset_materialization is not None
-    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
 def timeless(trials: list[Trial]) -> list[Any]:
@@ -91,7 +45,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
 
 
 def test_what_happens_in_the_holdout_changes_no_trial(station: Station, tmp_path: Path) -> None:
-    other = trained(tmp_path / "scrambled", scrambled=True)
+    other = trained(tmp_path / "scrambled", HOLDOUT)
     theirs, ours = (one.lake.read("greeted/labels", day(HOLDOUT)) for one in (other, station))
     assert not theirs.equals(ours)
     assert len(book(other).trials("greeted")) == 11
@@ -122,8 +76,8 @@ def test_the_page_of_a_node_says_why_this_one_won(station: Station) -> None:
 
 def test_training_again_searches_no_more_and_gives_the_same_versions(station: Station) -> None:
     before = told(station, "Lyon")["version"]
-    train(station, ["Lyon"])
-    train(station, ["global", "Lyon", "Paris"])
+    train(station, AS_OF, ["Lyon"])
+    train(station, AS_OF)
     assert len(book(station).trials("greeted")) == 11
     assert told(station, "Lyon")["version"] == before
 

@@ -8,7 +8,7 @@ give the same bytes on any number of threads, and a prediction does not depend o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -17,15 +17,15 @@ import numpy as np
 from factory_assets.declarations.tasks import OPTION_TASKS, PLUG_INS, classes_of, kind_of
 from factory_assets.training.estimators import calibration, classes
 from factory_assets.training.estimators.additive import Additive
-from factory_assets.training.estimators.base import Estimator, Examples, Model
+from factory_assets.training.estimators.base import CannotContinue, Estimator, Examples, Model, Start
 from factory_assets.training.estimators.constant import Constant
 from factory_assets.training.estimators.gradient_boosting import LightGBM
 from factory_assets.training.estimators.linear import Linear, LogisticRegression, Ridge
 from factory_assets.training.estimators.trees import HistGradientBoosting, RandomForest
 
 __all__ = [
-    *("ESTIMATORS", "Estimator", "Examples", "Model", "Options", "TooFewDays", "Trained"),
-    *("fit", "load", "registered", "train", "unlearnable"),
+    *("ESTIMATORS", "CannotContinue", "Estimator", "Examples", "Model", "Options", "Start", "TooFewDays", "Trained"),
+    *("fit", "later_days", "load", "registered", "train", "unlearnable"),
 ]
 
 ESTIMATORS: dict[str, type[Estimator]] = {
@@ -101,42 +101,67 @@ def train(
     seed: int,
     options: Options = Options(),
     days: np.ndarray | None = None,
+    start: Start | None = None,
 ) -> Trained:
     """Train an estimator of the registry with a candidate's options; see `fit`.
 
     days: shape (n,), the day of each row; where options ask for later rows, those are the newest fifth of the days. Rounds are
         counted and a calibration is learnt from what is fitted on the earlier rows; the model itself is fitted on all.
+    start: go on from this model, fitted on those of the rows that it has not seen. No rounds are counted then; a calibration is
+        learnt from the same later rows, as predicted by what goes on without them.
     Raises ValueError also for an option that the estimator or the task does not have, TooFewDays where there are too few
-    days, or too few of both classes, to tell earlier from later rows.
+    days, or too few of both classes, to tell earlier from later rows, CannotContinue where the model must begin anew.
     """
     kind = registered(estimator)
     if kind_of(task) not in kind.tasks:
         raise ValueError(f"estimator {estimator!r} cannot do task {task!r}; it does: {', '.join(kind.tasks)}")
-    _refuse_options(estimator, kind, task, options)
+    _refuse_options(estimator, kind, task, options, start)
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     _refuse_unlearnable(x, y, task)
     weights = _balanced(y, task) if options.class_weight else None
     examples = Examples(x, y, task, tuple(categorical), weights, dict(options.monotone) or None)
-    if not options.early_stopping and not options.calibrate:
-        return Trained(_trained(kind, examples, params, seed))
+    counted = options.early_stopping if not start else None
+    if not counted and not options.calibrate:
+        return Trained(_trained(kind, examples, params, seed, start))
     later = _later(y, task, days)
     earlier, held = examples.where(~later), examples.where(later)
     rounds = None
-    if options.early_stopping:
+    if counted:
         told = classes.shared(earlier, held) if examples.classes else (earlier, held)
-        params, rounds = kind.stopped(*told, params, seed, options.early_stopping)
-    model = _trained(kind, examples, params, seed)
+        params, rounds = kind.stopped(*told, params, seed, counted)
+    model = _trained(kind, examples, params, seed, start)
     if options.calibrate:
-        said = kind(kind.train(earlier, params, seed)).predict(held.x)
+        before = None
+        if start:
+            if not start.rows[later].all():
+                raise CannotContinue("days by which its probabilities are to be corrected were seen before")
+            before = replace(start, rows=start.rows[~later])
+        said = kind(_parts(kind, earlier, params, seed, before)).predict(held.x)
         model = calibration.Calibrated(model, calibration.calibration(options.calibrate, said, held.y))
     return Trained(model, rounds)
 
 
-def _trained(kind: type[Estimator], examples: Examples, params: Mapping[str, Any], seed: int) -> Model:
+def _trained(
+    kind: type[Estimator], examples: Examples, params: Mapping[str, Any], seed: int, start: Start | None
+) -> Model:
     if not examples.classes:
-        return kind(kind.train(examples, params, seed))
+        return kind(_parts(kind, examples, params, seed, start))
     own, content = classes.reduced(examples)
-    return classes.OfClasses(kind(kind.train(own, params, seed)), content)
+    if start and start.parts.get(classes.PART) != content:
+        raise CannotContinue("its rows are of other classes than those that were known before")
+    return classes.OfClasses(kind(_parts(kind, own, params, seed, start)), content)
+
+
+def _parts(
+    kind: type[Estimator], examples: Examples, params: Mapping[str, Any], seed: int, start: Start | None
+) -> dict[str, bytes]:
+    if start is None:
+        return kind.train(examples, params, seed)
+    new = examples.where(start.rows)
+    reason = "there are none" if not len(new.y) else unlearnable(new.y, examples.task)
+    if reason:
+        raise CannotContinue(f"rows that were not seen before teach nothing: {reason}")
+    return kind.continued(new, start, params, seed)
 
 
 def load(estimator: str, parts: Mapping[str, bytes]) -> Model:
@@ -166,9 +191,14 @@ def registered(estimator: str) -> type[Estimator]:
     return kind
 
 
-def _refuse_options(estimator: str, kind: type[Estimator], task: str, options: Options) -> None:
-    for option in ("class_weight", "monotone", "early_stopping"):
-        if getattr(options, option) and option not in kind.options:
+def _refuse_options(
+    estimator: str, kind: type[Estimator], task: str, options: Options, start: Start | None = None
+) -> None:
+    asked = {"warm_start": start} | {
+        name: getattr(options, name) for name in ("class_weight", "monotone", "early_stopping")
+    }
+    for option, value in asked.items():
+        if value and option not in kind.options:
             raise ValueError(f"estimator {estimator!r} has no {option}; it has: {', '.join(kind.options) or 'none'}")
     for option, tasks in OPTION_TASKS.items():
         if getattr(options, option) and kind_of(task) not in tasks:
@@ -224,12 +254,17 @@ def _balanced(y: np.ndarray, task: str) -> np.ndarray:
     return np.where(y == 1, 0.5 / positive, 0.5 / (1 - positive))
 
 
+def later_days(days: int) -> int:
+    """Of so many days, how many are the newest fifth; one at least."""
+    return max(1, round(LATER_SHARE * days))
+
+
 def _later(y: np.ndarray, task: str, days: np.ndarray | None) -> np.ndarray:
     """A mask of the rows of the newest fifth of the days, at least one."""
     if days is None:
         raise ValueError("early_stopping and calibrate need the day of each row")
     distinct = np.unique(days)
-    later = days >= distinct[-max(1, round(LATER_SHARE * len(distinct)))]
+    later = days >= distinct[-later_days(len(distinct))]
     judged, told = y[later], f"{y[later].sum():g} of {y.sum():g} positives"
     if names := classes_of(task):
         judged = judged[np.isin(judged, y[~later])]

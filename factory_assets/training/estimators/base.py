@@ -76,6 +76,24 @@ class Examples:
         return replace(self, x=self.x[rows], y=self.y[rows], weights=weights)
 
 
+@dataclass(frozen=True)
+class Start:
+    """A model to go on from instead of beginning anew.
+
+    parts: of the model. rows: mask of shape (n,), of the examples that it has not seen. share: rounds to add, as a share of those
+    of a cold fit. rounds: how many these are, where early stopping found them.
+    """
+
+    parts: Mapping[str, bytes]
+    rows: np.ndarray
+    share: float
+    rounds: int | None = None
+
+
+class CannotContinue(ValueError):
+    """A model has to begin anew; the message says why."""
+
+
 class Estimator(ABC):
     """A way to train; its instances are the trained models.
 
@@ -84,8 +102,8 @@ class Estimator(ABC):
 
     tasks: kinds of task that it can do: binary, regression, count, quantile, multiclass. Who does multiclass does binary: rows of
         two classes only are learnt as that.
-    options: of class_weight (`examples.weights`), monotone (`examples.monotone`) and early_stopping (`stopped`) those that
-        it honours.
+    options: of class_weight (`examples.weights`), monotone (`examples.monotone`), early_stopping (`stopped`) and warm_start
+        (`continued`) those that it honours.
     interpretable: whether a person can read off the model how a prediction comes about.
     files: the parts that make a model of it. width: the number of features of a model.
     """
@@ -120,6 +138,14 @@ class Estimator(ABC):
         patience: rounds without improvement after which no better one is looked for.
         """
         raise ValueError(f"{cls.__name__} is not trained in rounds: it has no early_stopping")
+
+    @classmethod
+    def continued(cls, examples: Examples, start: Start, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
+        """The parts of a model that says what another says, corrected by rounds that are learnt from all of these examples.
+
+        Raises CannotContinue where the parameters allow none; otherwise as `train`.
+        """
+        raise ValueError(f"{cls.__name__} does not go on from a model: it has no warm_start")
 
     @abstractmethod
     def importances(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
-from factory_assets.training.estimators.base import Estimator, Examples, refuse_unknown, shares
+from factory_assets.training.estimators.base import CannotContinue, Estimator, Examples, Start, refuse_unknown, shares
 
 #: What LightGBM can minimise and still predict what the task asks for; the first is the default.
 OBJECTIVES = {
@@ -22,6 +22,8 @@ OBJECTIVES = {
 FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "device_type": "cpu"}
 #: These set the leaves of a tree after it was grown, without regard to directions: measured, they are not kept.
 LEAVES_SET_AFTERWARDS = ("regression_l1", "quantile", "mape")
+#: What LightGBM calls boosting whose trees are averaged instead of added up.
+AVERAGED = ("rf", "random_forest")
 #: Said by the task or the candidate's own fields.
 DECLARED_ELSEWHERE = {
     "early_stopping_round": "early_stopping of the candidate",
@@ -33,7 +35,7 @@ class LightGBM(Estimator):
     """Gradient boosted trees, on one thread: many models train side by side instead (LightGBM releases the GIL)."""
 
     tasks = KINDS
-    options = ("class_weight", "monotone", "early_stopping")
+    options = ("class_weight", "monotone", "early_stopping", "warm_start")
     files = ("model.txt",)
 
     def __init__(self, parts: Mapping[str, bytes]) -> None:
@@ -48,19 +50,32 @@ class LightGBM(Estimator):
 
     @classmethod
     def train(cls, examples: Examples, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
+        return cls._grown(examples, *_settings(examples, params, seed))
+
+    @classmethod
+    def continued(cls, examples: Examples, start: Start, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
+        settings, rounds = _settings(examples, params, seed)
+        if settings.get("boosting") in AVERAGED:
+            raise CannotContinue("lightgbm averages the trees of a random forest, and adds none to them")
+        added = max(1, round(start.share * (start.rounds or rounds)))
+        return cls._grown(examples, settings, added, cls(start.parts)._booster)
+
+    @staticmethod
+    def _grown(examples: Examples, settings: Mapping[str, Any], rounds: int, before: Any = None) -> dict[str, bytes]:
         import lightgbm as lgb
 
-        settings, rounds = _settings(examples, params, seed)
         data = lgb.Dataset(
             examples.x,
             label=examples.y,
             weight=examples.weights,
             categorical_feature=list(examples.categorical),
-            params=settings,
+            params=dict(settings),
         )
         try:
             # Kept as it is: otherwise LightGBM writes it as text and reads that, only to be asked for the text.
-            booster = lgb.train(settings, data, num_boost_round=rounds, keep_training_booster=True)
+            booster = lgb.train(
+                dict(settings), data, num_boost_round=rounds, init_model=before, keep_training_booster=True
+            )
             return {"model.txt": booster.model_to_string().encode()}
         except lgb.basic.LightGBMError as error:
             raise ValueError(f"lightgbm refuses its parameters or data: {error}") from error
