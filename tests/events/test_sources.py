@@ -221,3 +221,11 @@ def test_a_file_that_must_not_be_read_is_named(tmp_path: Path) -> None:
     stream = declare(FileFeed(str(tmp_path), "csv", text)).stream
     with pytest.raises(SourceError, match=r"2024-03-08\.csv cannot be read: Is a directory"):
         sources.fingerprint(stream, DAYS)
+
+
+def test_a_store_that_is_not_there_is_an_error_that_names_it(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with pytest.raises(SourceError, match=r"^s3://lake/\*\.csv cannot be reached: .*127\.0\.0\.1:1"):
+        files.listed(f"{store}/*.csv")

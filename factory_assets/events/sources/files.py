@@ -6,6 +6,7 @@ counts. Of all other files the bytes are hashed, by each process once as long as
 gigabyte takes 0.8 s (two cores, a warm cache).
 """
 
+import contextlib
 import datetime as dt
 import glob
 import hashlib
@@ -42,7 +43,8 @@ class Files(Source[FileKind]):
             import fsspec
 
             # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
-            con.register_filesystem(fsspec.filesystem(scheme))
+            with _reached(uri):
+                con.register_filesystem(fsspec.filesystem(scheme))
         if DAY in uri:
             bringing = sorted({day + dt.timedelta(days=ago) for day in days for ago in self._late})
             for day in bringing:
@@ -79,9 +81,20 @@ def listed(uri: str) -> list[str]:
         return sorted(glob.glob(uri, recursive=True))
     import fsspec
 
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    filesystem.invalidate_cache()  # a process may live for weeks, and files arrive
-    return sorted(filesystem.unstrip_protocol(file) for file in filesystem.glob(path))
+    with _reached(uri):
+        filesystem, path = fsspec.core.url_to_fs(uri)
+        filesystem.invalidate_cache()  # a process may live for weeks, and files arrive
+        return sorted(filesystem.unstrip_protocol(file) for file in filesystem.glob(path))
+
+
+@contextlib.contextmanager
+def _reached(uri: str) -> Iterator[None]:
+    """Whatever goes wrong with an object store is a SourceError: each store's client has exceptions of its own."""
+    try:
+        yield
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise SourceError(f"{uri} cannot be reached: {type(error).__name__}: {said}") from error
 
 
 def _stamp(files: Sequence[str]) -> str:
@@ -93,8 +106,11 @@ def _stamp(files: Sequence[str]) -> str:
 
 def content(file: str) -> str:
     """A text that tells the file's content from any other. Raises SourceError."""
+    if "://" in file:
+        with _reached(file):
+            return _remote(file)
     try:
-        return _remote(file) if "://" in file else _local(file)
+        return _local(file)
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror or error}") from None
 
