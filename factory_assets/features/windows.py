@@ -177,7 +177,7 @@ class _Survey:
 
 def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, own: Mapping[str, str]) -> _Survey:
     """Look once at all events before they are sorted. own: SQL of each column of `_given` in the relation."""
-    asked = _asked(view, own)
+    asked = _aggregates(view, own)
     counted = [plain.value for plain in asked if plain.function == "count"]
     # Where nothing is counted, there is nothing that a sum could be taken together with.
     sums = [plain.value for plain in asked if plain.function == "sum" and counted]
@@ -197,7 +197,7 @@ def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, own: Mapp
     return _Survey(surprises, whole, frozenset(full), frozenset(together), counting)
 
 
-def _asked(view: View, own: Mapping[str, str]) -> list[Plain]:
+def _aggregates(view: View, own: Mapping[str, str]) -> list[Plain]:
     """The plain aggregates that a view is made of, each once."""
     asked: dict[Plain, None] = {}
 
