@@ -28,4 +28,11 @@ class Engine(dg.ConfigurableResource):
             }
             with duckdb.connect(":memory:", config=config) as con:
                 con.execute("SET TimeZone = 'UTC'")
+                # Each query on a view of hundreds of days opens all of their files, which are never rewritten.
+                con.execute("SET parquet_metadata_cache = true")
                 yield con
+
+
+def memory_of(con: duckdb.DuckDBPyConnection) -> int:
+    """Bytes that a query of the connection may use before it spills."""
+    return int(con.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0][0])

@@ -128,6 +128,19 @@ class Lake(dg.ConfigurableResource):
             found[day].append(file.rpartition("/")[2])
         return {day: sorted(names) for day, names in found.items()}
 
+    def rows(self, table: str) -> dict[dt.date, int]:
+        """Day -> how many rows the table has of it, by its log alone; {} while it does not exist."""
+        opened, found = self._open(table), defaultdict[dt.date, int](int)
+        if opened:
+            actions = _actions(opened)
+            for day, rows in zip(actions[f"partition.{DAY}"], actions["num_records"], strict=True):
+                found[day.as_py()] += rows.as_py()
+        return dict(found)
+
+    def retyped(self, table: str, schema: pa.Schema) -> bool:
+        """Whether the table has a column of the schema as another type."""
+        return bool(_retyped(self._open(table), schema))
+
     def tables(self) -> list[str]:
         """Names of the tables below the root: two levels, such as orders/events."""
         from fsspec.core import url_to_fs
@@ -187,7 +200,7 @@ class Lake(dg.ConfigurableResource):
                 f"{min(_days(opened))} to {max(_days(opened))} in one run"
             )
         content = {day: DayContent() for day in days}
-        with _Prefetched(_counted(reader, content)) as batches:
+        with _Prefetched(reader, content) as batches:
             try:
                 write_deltalake(
                     opened or self.uri(table),
@@ -211,11 +224,12 @@ class Lake(dg.ConfigurableResource):
         return Written(table, self.uri(table), version, content)
 
     def replace_from(
-        self, con: duckdb.DuckDBPyConnection, table: str, relation: str, days: Sequence[dt.date], order: str = "ds"
+        self, con: duckdb.DuckDBPyConnection, table: str, relation: str, days: Sequence[dt.date], order: str = ""
     ) -> Written:
         """Replace these days of a table by the rows of a relation, a stretch of days a commit: memory stays flat.
 
-        relation: a table, or a view that is cheap to read more than once, with a column `ds`. order: columns to sort by.
+        relation: a table, or a view that is cheap to read more than once, with a column `ds`. order: columns to sort by; without
+            them a day's rows are written as they come, which costs less than to sort them even where days are mixed.
         As in `replace`, a column that changes its type makes it one commit.
         """
         if not days:
@@ -224,11 +238,10 @@ class Lake(dg.ConfigurableResource):
         if outside := sorted(set(rows) - set(days)):
             raise ValueError(f"a row of {outside[0]} among those that replace {min(days)} to {max(days)}")
         schema = con.sql(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema
-        whole = bool(_retyped(self._open(table), schema))
         written = []
-        for stretch in [sorted(days)] if whole else _stretches(sorted(days), rows):
+        for stretch in [sorted(days)] if self.retyped(table, schema) else _stretches(sorted(days), rows):
             within = f"ds BETWEEN DATE '{stretch[0]}' AND DATE '{stretch[-1]}'"
-            query = con.sql(f"SELECT * FROM {relation} WHERE {within} ORDER BY {order}")
+            query = con.sql(f"SELECT * FROM {relation} WHERE {within}{f' ORDER BY {order}' if order else ''}")
             written.append(self.replace(table, query.to_arrow_reader(BATCH_ROWS), stretch))
         return functools.reduce(operator.add, written)
 
@@ -253,7 +266,7 @@ class Lake(dg.ConfigurableResource):
             raise LookupError(f"table {table} does not exist in {self.root}: materialise it first")
         files = [
             file
-            for day, file in self._files(table, opened)
+            for day, file in sorted(self._files(table, opened))
             if (not first or day >= first) and (not last or day <= last)
         ]
         if not files and not empty_if_absent:
@@ -287,7 +300,7 @@ class Lake(dg.ConfigurableResource):
             return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()
 
     def _files(self, table: str, opened: DeltaTable) -> Iterator[tuple[dt.date, str]]:
-        actions: Any = pa.table(opened.get_add_actions(flatten=True))
+        actions = _actions(opened)
         base = self.uri(table).removeprefix("file://")
         for path, day in zip(actions["path"].to_pylist(), actions[f"partition.{DAY}"].to_pylist(), strict=True):
             yield day, f"{base}/{path}"
@@ -309,15 +322,15 @@ class Lake(dg.ConfigurableResource):
 
 
 def _stretches(days: Sequence[dt.date], rows: Mapping[dt.date, int]) -> Iterator[list[dt.date]]:
-    """The days in order, as many together as a commit holds; a day by itself may be larger."""
+    """The days in order, as many together as a commit holds; a day by itself may be larger, and without rows takes no room."""
     stretch: list[dt.date] = []
-    held = 0
+    held = files = 0
     for day in days:
-        held += rows.get(day, 0)
-        if stretch and (held > STRETCH_ROWS or len(stretch) == STRETCH_DAYS):
+        if stretch and day in rows and (held + rows[day] > STRETCH_ROWS or files == STRETCH_DAYS):
             yield stretch
-            stretch, held = [], rows.get(day, 0)
+            stretch, held, files = [], 0, 0
         stretch.append(day)
+        held, files = held + rows.get(day, 0), files + (day in rows)
     yield stretch
 
 
@@ -362,6 +375,12 @@ def _retyped(opened: DeltaTable | None, schema: pa.Schema) -> Mapping[str, tuple
     return {name: (old[name], kind) for name, kind in new.items() if kind not in ("void", old.get(name, kind))}
 
 
+def _actions(opened: DeltaTable) -> pa.Table:
+    """What the log tells of each file that the table consists of."""
+    # `pa.table` would import pandas, which takes longer than to read the log, to see whether this is one of its frames.
+    return pa.RecordBatchReader.from_stream(opened.get_add_actions(flatten=True)).read_all()
+
+
 def _in_table(path: str) -> str:
     """A data file's path below its table: ds=2026-01-31/part-00000.parquet."""
     return "/".join(path.split("/")[-2:])
@@ -379,26 +398,24 @@ def _days_predicate(days: Sequence[dt.date]) -> str:
     return f"{DAY} IN ({listed})"
 
 
-def _counted(reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]) -> Iterator[pa.RecordBatch]:
-    """Pass batches through, adding up rows and hashes of each day on the way: one pass, whatever the size."""
+def _count(reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]) -> None:
+    """Add up rows and hashes of each day of the batches: one pass, whatever the size."""
     columns = ", ".join(_quoted(name) for name in sorted(reader.schema.names))
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
-        for batch in reader:
-            con.register("batch", pa.Table.from_batches([batch]))
-            # The two 32-bit halves are summed apart because a sum of 64-bit hashes would become a slow 128-bit one.
-            sums = con.execute(
-                f"""SELECT ds, count(*), sum((h >> 32)::BIGINT)::BIGINT, sum((h & 4294967295)::BIGINT)::BIGINT
-                    FROM (SELECT ds, hash({columns}) AS h FROM batch) GROUP BY ds"""
-            ).fetchall()
-            for day, rows, high, low in sums:
-                if day not in content:
-                    raise ValueError(f"a row of {day} among those that replace {min(content)} to {max(content)}")
-                content[day] += DayContent(rows, ((int(high) << 32) + int(low)) % 2**64)
-            yield batch
+        con.register("batches", reader)
+        # The two 32-bit halves are summed apart because a sum of 64-bit hashes would become a slow 128-bit one.
+        sums = con.execute(
+            f"""SELECT ds, count(*), sum((h >> 32)::BIGINT), sum((h & 4294967295)::BIGINT)
+                FROM (SELECT ds, hash({columns}) AS h FROM batches) GROUP BY ds"""
+        ).fetchall()
+    for day, rows, high, low in sums:
+        if day not in content:
+            raise ValueError(f"a row of {day} among those that replace {min(content)} to {max(content)}")
+        content[day] += DayContent(rows, ((int(high) << 32) + int(low)) % 2**64)
 
 
 class _Prefetched(Iterator[pa.RecordBatch]):
-    """Batches made in a thread of their own, a few ahead of the writer.
+    """Batches made and counted in a thread of their own, a few ahead of the writer.
 
     The writer asks for them from inside its own runtime, where nothing may use that runtime again: rows that are
     themselves read from the lake would panic there.
@@ -406,8 +423,9 @@ class _Prefetched(Iterator[pa.RecordBatch]):
 
     AHEAD = 3
 
-    def __init__(self, batches: Iterator[pa.RecordBatch]):
-        self._batches = batches
+    def __init__(self, reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]):
+        self._reader = reader
+        self._content = content
         self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(self.AHEAD)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._make, name="lake-rows", daemon=True)
@@ -426,13 +444,23 @@ class _Prefetched(Iterator[pa.RecordBatch]):
 
     def _make(self) -> None:
         try:
-            for batch in self._batches:
-                self._queue.put(batch)
-                if self._stopped.is_set():
-                    break
+            _count(pa.RecordBatchReader.from_batches(self._reader.schema, self._passing()), self._content)
         except BaseException as error:
-            self.error = error
+            # Of an error in the rows, DuckDB tells the text alone.
+            self.error = self.error or error
         self._queue.put(None)
+
+    def _passing(self) -> Iterator[pa.RecordBatch]:
+        while not self._stopped.is_set():
+            try:
+                batch = self._reader.read_next_batch()
+            except StopIteration:
+                return
+            except BaseException as error:
+                self.error = error
+                raise
+            self._queue.put(batch)
+            yield batch
 
     def __next__(self) -> pa.RecordBatch:
         batch = self._queue.get()

@@ -49,7 +49,7 @@ columns:
   order_id: {type: integer}
   placed_at: {type: timestamp}
   city: {type: string, allowed: [Paris, Lyon]}
-  amount: {type: double, min: 0}
+  amount: {type: double, min: 0, unit: EUR}
   note: {type: string, nullable: true, required: false}
   channel: {type: string, required: false}
   ref: {type: string, nullable: true, required: false}

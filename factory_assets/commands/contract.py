@@ -103,6 +103,7 @@ def diff(
 
     from factory_assets.commands.impact import streams_under
     from factory_assets.declarations.changes import compare
+    from factory_assets.declarations.contract import MEANING
 
     old, new = _contract(before), _contract(after)
     changes = compare(old, new)
@@ -116,7 +117,7 @@ def diff(
         console.print("the two contracts are the same")
         return
     console.print(table)
-    if old.version == new.version and any(change.field != "description" for change in changes):
+    if old.version == new.version and any(change.field not in MEANING for change in changes):
         console.print("[yellow]the version is the same: raise it by one[/]")
     catalogue = catalogue_of(declarations)
     unknown = [name for name in stream or [] if name not in catalogue.streams]
@@ -224,8 +225,9 @@ def _shown(value: Any) -> str:
     from pydantic import BaseModel
     from rich.markup import escape
 
+    from factory_assets.declarations.contract import MEANING
     from factory_assets.declarations.edits import flow
 
     if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json", exclude_defaults=True, exclude={"description"})
+        value = value.model_dump(mode="json", exclude_defaults=True, exclude=MEANING)
     return "" if value is None else escape(flow(value))

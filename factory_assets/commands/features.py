@@ -64,7 +64,7 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
     if not found and search is not None:
         view, views = search.partition(".")[0], catalogue.every_view
         known = views[view].canonical if view in views else [f"{name}.*" for name in views]
-        unknown(search, "feature, nor in any's description, owner or columns", known, "features")
+        unknown(search, "feature, nor in any's unit, description, owner or columns", known, "features")
     if not found:
         console.print("no view declares a feature; see FeatureView")
         return
@@ -74,7 +74,14 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
 def _show_entries(found: "list[Entry]") -> None:
     twins = any(entry.same_as for entry in found)
     table = _table(
-        f"{len(found)} features", "feature", "entity", "owner", "fresh", "used by", *(["same as"] if twins else [])
+        f"{len(found)} features",
+        "feature",
+        "unit",
+        "entity",
+        "owner",
+        "fresh",
+        "used by",
+        *(["same as"] if twins else []),
     )
     views = {entry.view.name: entry.view for entry in found}
     for view in views.values():
@@ -82,7 +89,9 @@ def _show_entries(found: "list[Entry]") -> None:
             if entry.view == view:
                 of_view = _of_view(view)
                 told = [of_view.get("fresh within", ""), ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)]
-                _row(table, entry.name, of_view.get("entity", ""), view.owner, *told[: None if twins else -1])
+                _row(
+                    table, entry.name, entry.unit, of_view.get("entity", ""), view.owner, *told[: None if twins else -1]
+                )
         table.add_section()
     console.print(table)
     # Beside every feature they would leave no room for names.
@@ -94,6 +103,7 @@ def _show_feature(entry: "Entry") -> None:
         entry.name,
         {
             "definition": entry.definition.text,
+            "unit": entry.unit,
             **_events_of(entry),
             "view": entry.view.name,
             **_of_view(entry.view),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.changes import compare
-from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.contract import MEANING, Contract
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.readers import Reader, readers
 from factory_assets.training.assets import contract_hash
@@ -51,7 +51,7 @@ def streams_under(catalogue: Catalogue, *contracts: Contract) -> list[str]:
 def impact(catalogue: Catalogue, names: Sequence[str], old: Contract, new: Contract) -> Impact:
     """What replacing one contract by another means for the streams of these names and all that stands on them."""
     changed = dict.fromkeys(
-        change.column for change in compare(old, new) if change.column and change.field != "description"
+        change.column for change in compare(old, new) if change.column and change.field not in MEANING
     )
     touched = [
         Touched(column, name, reader)

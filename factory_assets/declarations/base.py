@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     SerializerFunctionWrapHandler,
     StringConstraints,
@@ -34,6 +35,8 @@ Name = Annotated[
     str,
     StringConstraints(pattern=f"^{NAME.pattern}$", max_length=60),
 ]
+#: What something is measured in. `1` is one too, and in YAML a number.
+Unit = Annotated[str, Field(min_length=1, max_length=40, coerce_numbers_to_str=True)]
 ColumnName = Annotated[str, StringConstraints(pattern=f"^{COLUMN.pattern}$", max_length=120)]
 
 

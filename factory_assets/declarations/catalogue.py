@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from factory_assets.declarations import candidates, expressions, on_demand, types
+from factory_assets.declarations import candidates, expressions, on_demand, types, units
 from factory_assets.declarations.contract import Contract, Environment
 from factory_assets.declarations.declared import VALUED, DeclaredLine, DeclaredStream, feature_types, written_out
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
@@ -95,8 +95,9 @@ class Catalogue:
         for source in sources:
             kinds = feature_types(source, self.streams[source.stream])
             found |= {f"{source.name}.{name}": kind for name, kind in kinds.items()}
+        # What a column of the observed event is, the line knows that observes it.
         asked: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [
-            (("derive", name), text, "a number") for name, text in view.derive.items()
+            (("derive", name), text, "a number") for name, text in view.derive.items() if not expressions.observed(text)
         ]
         return types.unsuited(found, asked, expressions.over_features)
 
@@ -125,6 +126,7 @@ class Catalogue:
         if findings:
             return findings
         findings, classes = self._check_names(line) + self._check_monotone(line), classes_of(line.task)
+        findings += self._check_types_on_demand(line)
         return findings + types.unsuited(
             typed,
             [
@@ -139,7 +141,11 @@ class Catalogue:
             ("segments", "levels"): [*line.segments.levels],
             ("observe", "carry"): [*line.observe.carry],
             ("observe", "entity"): [line.observe.entity],
-            ("features",): [*declared.row_features, *(key for view in declared.views.values() for key in view.entity)],
+            ("features",): [
+                *declared.row_features,
+                *on_demand.observed(declared.features, declared.derived),
+                *(key for view in declared.views.values() for key in view.entity),
+            ],
         }
         probabilities = {f"{PROBABILITY}{name}" for name in classes_of(line.task)}
         return [
@@ -148,6 +154,17 @@ class Catalogue:
             for name in dict.fromkeys(names)
             if name in RESERVED_OF_LINES or name in probabilities
         ]
+
+    def _check_types_on_demand(self, line: Line) -> list[Finding]:
+        """What is no number of that which features computed on demand make of the observed event."""
+        declared = self.resolve(line)
+        texts = [text for text in declared.derived.values() if expressions.observed(text)]
+        if not texts:
+            return []
+        asked: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [
+            (("features",), text, "a number") for text in texts
+        ]
+        return types.unsuited(declared.observed.types | declared.types, asked, expressions.over_features)
 
     def _check_monotone(self, line: Line) -> list[Finding]:
         if not any(candidate.monotone for candidate in line.candidates.values()):
@@ -218,11 +235,11 @@ class Catalogue:
             return []  # it has problems of its own
         texts, findings = on_demand.texts(self.on_demand), list[Finding]()
         for feature in written_out([name], self.on_demand):
-            read = on_demand.sources(feature, texts)
+            read, along = on_demand.sources(feature, texts), on_demand.observed([feature], texts)
             views = list(dict.fromkeys(source.partition(".")[0] for source in read))
             findings += [
                 (path, f"{feature} reads {source}: {message}")
-                for source in read
+                for source in [*read, *along]
                 for _, message in self._check_feature(line, path, source, columns)
             ]
             closed = [one for one in views if one in line.snapshot]
@@ -388,9 +405,9 @@ def _assemble(entries: list[tuple[Document, BaseModel]], broken: set[str], probl
     for document, entry in own:
         findings: list[Finding] = []
         if isinstance(entry, View):
-            findings = catalogue.check_view(entry)
+            findings = catalogue.check_view(entry) or units.check_view(entry, streams[entry.stream])
         elif isinstance(entry, OnDemandView):
-            findings = catalogue.check_on_demand(entry)
+            findings = catalogue.check_on_demand(entry) or units.check_on_demand(entry)
         elif isinstance(entry, Line):
             findings = catalogue.check_line(entry)
         problems += _located([one for one in findings if not one[1].startswith(known)], document, _name(document))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared, Duration, Name
+from factory_assets.declarations.base import ColumnName, Declared, Duration, Name, Unit
 
 ColumnType = Literal["integer", "double", "boolean", "string", "timestamp", "date", "integers", "doubles", "strings"]
 #: Where rows are read: for training, which needs labels, or for serving, which does not have them yet.
@@ -25,6 +25,10 @@ SQL_TYPES: dict[str, str] = {
     "strings": "VARCHAR[]",
 }
 LISTS = ("integers", "doubles", "strings")
+
+
+#: Fields of a column that say what it means, and let no row pass or fail.
+MEANING = {"description", "unit"}
 
 
 class Presence(Declared):
@@ -69,7 +73,10 @@ class Column(Declared):
     """One column of a stream."""
 
     type: ColumnType = Field(description="Type of the values; text that does not parse as it is quarantined.")
-    description: str = Field("", description="What the column means, with its unit.")
+    description: str = Field("", description="What the column means.")
+    unit: Unit | None = Field(
+        None, description="What its values are measured in, such as EUR, minutes or 1; features have it too."
+    )
     required: bool = Field(
         True, description="Whether every delivery must have the column; if one has not, its days are blocked."
     )

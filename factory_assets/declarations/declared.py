@@ -129,8 +129,10 @@ class DeclaredLine:
 
     @cached_property
     def carried(self) -> list[str]:
-        """Columns of the observed event that examples hold beside features: segment levels and those asked for."""
-        return list(dict.fromkeys([*self.line.segments.levels, *self.line.observe.carry]))
+        """Columns of the observed event that examples hold beside features: segment levels, those asked for, and those that
+        features computed on demand read."""
+        read = on_demand.observed(self.features, self.derived)
+        return list(dict.fromkeys([*self.line.segments.levels, *self.line.observe.carry, *read]))
 
     @cached_property
     def reach_days(self) -> int:

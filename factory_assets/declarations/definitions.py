@@ -42,7 +42,7 @@ def definitions(declared: DeclaredLine) -> dict[str, Any]:
         "line": line | levels | {"features": declared.features},
         "views": {
             name: view.model_dump(
-                mode="json", exclude_defaults=True, exclude={"owner", "description", "freshness", "serve"}
+                mode="json", exclude_defaults=True, exclude={"owner", "description", "freshness", "units", "serve"}
             )
             for name, view in sorted(declared.views.items())
         },

@@ -196,8 +196,11 @@ def _parse(text: str, canonical: bool = False) -> exp.Expr:
 def _check(text: str, part: exp.Expr, canonical: bool) -> None:
     """Raise ValueError unless this node of the tree is one that only computes."""
     if isinstance(part, exp.Column) and canonical:
-        if len(part.parts) != 2:
-            raise ValueError(f"{text!r} reads {_name(part)}; write features by canonical name, such as habit.spent_7d")
+        if len(part.parts) > 2:
+            raise ValueError(
+                f"{text!r} reads {_name(part)}; write features by canonical name, such as habit.spent_7d, and columns of the "
+                "observed event alone"
+            )
     elif isinstance(part, exp.Column) and part.table:
         raise ValueError(f"{text!r} names a table ({part.table}); write the column alone")
     if isinstance(part, exp.In) and not part.expressions:
@@ -248,11 +251,20 @@ def literals(text: str) -> frozenset[str]:
 
 def features(text: str) -> list[str]:
     """The features that an expression over canonical names reads, in order, each once. Raises ValueError as `sql` does."""
+    return [name for name in _canonical(text) if "." in name]
+
+
+def observed(text: str) -> list[str]:
+    """The columns of the observed event that an expression over canonical names reads beside features, likewise."""
+    return [name for name in _canonical(text) if "." not in name]
+
+
+def _canonical(text: str) -> list[str]:
     return list(dict.fromkeys(_name(column) for column in _parse(text, canonical=True).find_all(exp.Column, bfs=False)))
 
 
 def over_features(text: str) -> str:
-    """The expression over canonical names as SQL, over columns that are called `view.feature_7d`."""
+    """The expression over canonical names as SQL, over columns that are called `view.feature_7d`, or as in the event."""
     node = _parse(text, canonical=True).copy()
     for column in node.find_all(exp.Column):
         identifier(_name(column))

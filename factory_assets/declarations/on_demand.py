@@ -1,4 +1,4 @@
-"""Which features are computed from those of other views, where they are asked for? The `OnDemandView` declaration."""
+"""Which features are computed from those of other views and the observed event? The `OnDemandView` declaration."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator
 
 from factory_assets.declarations import expressions
-from factory_assets.declarations.base import Declared, Name
+from factory_assets.declarations.base import Declared, Name, Unit
 from factory_assets.declarations.stream import check_owner
 
 
@@ -18,16 +18,18 @@ def _reads_features(text: str) -> str:
 
 
 class OnDemandView(Declared):
-    """Numbers computed at an observation from features of other views, whatever entities and streams these have."""
+    """Numbers computed at an observation from features of other views, whatever their entities and streams, and its event."""
 
     name: Name = Field(description="Name of the view; its features are called <view>.<feature>.")
     owner: str = Field(description="Who answers for the features: team:<name> or an e-mail address.")
     description: str = Field(description="What the features say, with units.")
     derive: dict[Name, Annotated[str, AfterValidator(_reads_features)]] = Field(
         min_length=1,
-        description="Feature name to an expression over features of other views, by canonical name: "
-        "ratio: card.mean_7d / nullif(terminal.mean_7d, 0).",
+        description="Feature name to an expression over features of other views, by canonical name, and columns of the "
+        "observed event: ratio: amount / nullif(terminal.mean_7d, 0).",
     )
+
+    units: dict[Name, Unit] = Field({}, description="Feature name to what it is measured in, such as ratio: 1.")
 
     @field_validator("owner")
     @classmethod
@@ -75,6 +77,11 @@ def sources(name: str, texts: Mapping[str, str]) -> list[str]:
     """The features of views over streams that one computed on demand comes from, through however many others."""
     read = [one for step in in_order([name], texts) for one in expressions.features(texts[step])]
     return [one for one in dict.fromkeys(read) if one not in texts]
+
+
+def observed(names: Collection[str], texts: Mapping[str, str]) -> list[str]:
+    """The columns of the observed event that features computed on demand come from, through however many others."""
+    return list(dict.fromkeys(one for step in in_order(names, texts) for one in expressions.observed(texts[step])))
 
 
 def circle(name: str, texts: Mapping[str, str]) -> list[str]:

@@ -147,7 +147,13 @@ def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[s
         found += [_via(where, text, names) for where, text in _reading({"label.where": line.label.where}, names)]
         found += ["label.within"] if "event_time" in names else []
     touched = set(_touched(declared.views.values(), stream, names))
-    touched |= {name for name in declared.derived if touched & set(on_demand.sources(name, declared.derived))}
+    observed = set(names) if line.observe.stream == stream else set()
+    touched |= {
+        name
+        for name in declared.derived
+        if touched & set(on_demand.sources(name, declared.derived))
+        or observed & set(on_demand.observed([name], declared.derived))
+    }
     for view in declared.every_view.values():
         of_view = touched & set(view.canonical) & set(declared.features)
         whole = of_view == set(view.canonical)

@@ -5,7 +5,7 @@ import datetime as dt
 from pydantic import ConfigDict, Field, field_validator
 
 from factory_assets.declarations import expressions
-from factory_assets.declarations.base import EVER, Declared, Duration, Keys, Name, Window, format_duration
+from factory_assets.declarations.base import EVER, Declared, Duration, Keys, Name, Unit, Window, format_duration
 from factory_assets.declarations.serving import Serving
 from factory_assets.declarations.stream import check_owner
 
@@ -37,6 +37,11 @@ class View(Declared):
         {},
         description="Numbers computed from the features of an entity, by their names with the window: "
         "share: spent_7d / nullif(spent_28d, 0).",
+    )
+    units: dict[Name, Unit] = Field(
+        {},
+        description="Feature name to what it is measured in, where that is not the unit of the column that it aggregates: "
+        "share: 1, pace: minutes an order.",
     )
     flag: Name | None = Field(
         None, description="Name of a feature that is 1 where the longest window holds no event, and 0 where it does."

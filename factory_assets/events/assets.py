@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.declarations.contract import SQL_TYPES
+from factory_assets.declarations.contract import MEANING, SQL_TYPES
 from factory_assets.events import landing, pictures, sources, stations, statistics, validation
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
@@ -42,9 +42,7 @@ def stream_version(declared: DeclaredStream) -> str:
     if declared.stream.start > landing.EPOCH:
         left_out["start"] = True
     stream = declared.stream.model_dump(mode="json", exclude=left_out)
-    contract = declared.contract.model_dump(
-        mode="json", exclude={"version": True, "columns": {"__all__": {"description"}}}
-    )
+    contract = declared.contract.model_dump(mode="json", exclude={"version": True, "columns": {"__all__": MEANING}})
     return code_version(stream, contract)
 
 

@@ -100,7 +100,7 @@ def measure(
     unfit: Collection[dt.date],
     informing: Collection[str],
 ) -> list[Measured]:
-    """Measure the table `judged` day by day, and the view `past` before it where days are held against each other.
+    """Measure the view `judged` day by day, and the view `past` before it where days are held against each other.
 
     lacking: columns, and the sources that came without them; their rows are not asked for a value.
     unfit: days that are blocked for other reasons: none of them is part of another day's past.
@@ -108,8 +108,9 @@ def measure(
     """
     if not applies(declared):
         return []
+    _hold(con, declared, lacking)
     found = list(_presences(con, declared, lacking))
-    summaries = _summaries(con, declared, "judged WHERE _excluded IS NULL", repeated=True)
+    summaries = _summaries(con, declared, "measured", repeated=True)
     past = _summaries(con, declared, "past", repeated=False) if looks_back(declared) else {}
     failing = {one.day for one in found if not one.holds and one.rule.name not in informing}
     for day in sorted(days):
@@ -122,6 +123,20 @@ def measure(
         elif own.rows:
             past[day] = own
     return found
+
+
+def _hold(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, lacking: Mapping[str, Sequence[str]]) -> None:
+    """Hold what there is to measure, the rows that are not left out, as the table `measured`: it is read for each rule."""
+    names = {"ds", "event_time", "_repeated", *(["_source"] if lacking else [])}
+    for name, column in declared.contract.columns.items():
+        if column.presence or column.distinct or column.max_shift is not None:
+            names.add(name)
+        if column.presence and column.presence.by:
+            names.add(column.presence.by)
+    chosen = ", ".join(map(identifier, sorted(names)))
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE measured AS SELECT {chosen} FROM judged WHERE _excluded IS NULL"
+    ).fetchall()
 
 
 def _reach(declared: DeclaredStream) -> range:
@@ -137,17 +152,17 @@ def _presences(
             continue
         rule, place = _presence_rule(name, wanted), _place(wanted)
         absent = ", ".join("'" + source.replace("'", "''") + "'" for source in lacking.get(name, ()))
-        came = f"AND _source NOT IN ({absent})" if absent else ""
+        came = f"WHERE _source NOT IN ({absent})" if absent else ""
         for day, where, rows, given in con.execute(
-            f"""SELECT ds, {place}, count(*), count({identifier(name)}) FROM judged
-                WHERE _excluded IS NULL {came} GROUP BY ALL ORDER BY ALL"""
+            f"""SELECT ds, {place}, count(*), count({identifier(name)}) FROM measured
+                {came} GROUP BY ALL ORDER BY ALL"""
         ).fetchall():
             if not where or rows >= MIN_ROWS:
                 yield Measured(day, rule, where, given / rows, wanted.min_fraction, None)
         if wanted.min_count:
             counted = Rule("completeness", "presence", name, f"values of {name}", "")
             for day, given in con.execute(
-                f"SELECT ds, count({identifier(name)}) FROM judged WHERE _excluded IS NULL {came} GROUP BY ds ORDER BY ds"
+                f"SELECT ds, count({identifier(name)}) FROM measured {came} GROUP BY ds ORDER BY ds"
             ).fetchall():
                 yield Measured(day, counted, "", given, wanted.min_count, None)
 

@@ -20,6 +20,7 @@ from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources import NOTHING, Delivery, told
+from factory_assets.events.sources.base import quoted
 
 Role = Literal["event_time", "known_at"]
 
@@ -60,7 +61,7 @@ def land(
     days: Sequence[dt.date],
     today: dt.date,
 ) -> None:
-    """Create the temporary tables `landed` (raw rows of these days) and `deliveries` (what came, per day and source).
+    """Create the temporary view `landed` (raw rows of these days) and table `deliveries` (what came, per day and source).
 
     landed: the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`, `_source`, `ds`, and in a zone
         other than UTC the instants of delivered times (`instants`).
@@ -87,7 +88,15 @@ def _create(
     none = Delivery(NOTHING, {}, (), days[0])
     placed = [_placed(con, declared, delivery, days, today) for delivery in delivered or [none]]
     queries = " UNION ALL BY NAME ".join(query for query, _ in placed)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {queries}").fetchall()
+    # A path takes as much room as all else of a row: there it is a number.
+    known = dict.fromkeys(source for delivery in delivered for source in delivery.sources) or [""]
+    sources = f"_source::ENUM({', '.join(map(quoted, known))})"
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE rows_landed AS SELECT * REPLACE ({sources} AS _source) FROM ({queries})"
+    ).fetchall()
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW landed AS SELECT * REPLACE (_source::VARCHAR AS _source) FROM rows_landed"
+    ).fetchall()
     return {source: problem for _, problems in placed for source, problem in problems.items()}
 
 

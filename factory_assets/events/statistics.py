@@ -76,6 +76,8 @@ def describe(
     A day without rows has no sketch. Rows are read once, and about two million are in memory at a time.
     """
     columns = [tallies.Column(at, name, type_) for at, (name, type_) in enumerate(types.items())]
+    # Nothing here depends on the order of rows, and to hold them in theirs takes half as long again.
+    con.execute("SET preserve_insertion_order = false").fetchall()
     found = [_described(con, events, columns, slices, correlations, days) for days in _batches(con, events)]
     return pa.concat_tables([SCHEMA.empty_table(), *found])
 

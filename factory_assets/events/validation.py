@@ -60,17 +60,44 @@ def judge(
     """
     came = read_arrivals(con)
     rules = row_rules(declared, lacking(declared, came))
-    strict = [rule for rule in rules if rule.name not in declared.contract.warn]
-    broken = " ".join(f"WHEN {rule.broken} THEN '{rule.name}'" for rule in strict)
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE judged AS
-            SELECT *, CASE WHEN _excluded IS NOT NULL THEN NULL {broken} END AS _rule FROM ({judged_rows(declared)})"""
-    ).fetchall()
+    _judge_rows(con, declared, [rule for rule in rules if rule.name not in declared.contract.warn])
     _mark_repeated(con, declared)
     informing = {*declared.contract.warn, *accepted}
     verdicts = _verdicts(con, declared, rules, came, days, informing)
     _split(con, declared, [verdict.day for verdict in verdicts if verdict.blocked])
     return verdicts
+
+
+def _judge_rows(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, strict: Sequence[Rule]) -> None:
+    """Create the view `judged`: all rows with `_rule`, the first that each breaks, `_excluded` and `_repeated`, or null.
+
+    Most rows are in order. To hold them costs more than to read and judge them again when they are asked for, so the table
+    `doubtful` holds the others alone: what breaks a rule, is left out, or seems to have another row's id (`_again`).
+    """
+    key = identifier(declared.stream.id)
+    broken = " ".join(f"WHEN {rule.broken} THEN '{rule.name}'" for rule in strict)
+    rule = f"CASE WHEN _excluded IS NOT NULL THEN NULL {broken} END"
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW rows_with_rule AS SELECT *, {rule} AS _rule FROM ({judged_rows(declared)})"
+    ).fetchall()
+    # Sorted hashes take half the time of groups. Two ids with one hash are found to be different later on.
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE repeated_ids AS SELECT DISTINCT ds, h FROM (
+                SELECT ds, hash({key}) AS h FROM rows_with_rule WHERE _excluded IS NULL AND {key} IS NOT NULL
+                QUALIFY h = lag(h) OVER (PARTITION BY ds ORDER BY h))"""
+    ).fetchall()
+    same = f"known.ds = seen.ds AND hash({key}) = seen.h"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE doubtful AS SELECT known.*, NULL::VARCHAR AS _repeated, seen.ds IS NOT NULL AS _again
+            FROM rows_with_rule AS known LEFT JOIN repeated_ids AS seen ON {same}
+            WHERE _rule IS NOT NULL OR _excluded IS NOT NULL OR _again"""
+    ).fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW judged AS
+            SELECT * REPLACE (NULL::VARCHAR AS _rule, NULL::VARCHAR AS _excluded), NULL::VARCHAR AS _repeated
+            FROM rows_with_rule AS known ANTI JOIN repeated_ids AS seen ON {same} WHERE _rule IS NULL AND _excluded IS NULL
+            UNION ALL SELECT * EXCLUDE (_again) FROM doubtful"""
+    ).fetchall()
 
 
 def judged_rows(declared: DeclaredStream) -> str:
@@ -106,13 +133,9 @@ def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> 
     order = "known_at DESC" if stream.known_at else "known_at"
     corrected = "known_at < max(known_at) OVER (PARTITION BY ds, id)" if stream.known_at else "false"
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE repeated_ids AS SELECT ds, {key} FROM judged
-            WHERE _excluded IS NULL AND {key} IS NOT NULL GROUP BY ALL HAVING count(*) > 1"""
-    ).fetchall()
-    con.execute(
         f"""CREATE OR REPLACE TEMP TABLE repeated AS
-            WITH those AS (SELECT judged.rowid AS row, ds, {key} AS id, known_at, {content} AS content
-                           FROM judged JOIN repeated_ids USING (ds, {key}) WHERE _rule IS NULL AND _excluded IS NULL)
+            WITH those AS (SELECT doubtful.rowid AS row, ds, {key} AS id, known_at, {content} AS content
+                           FROM doubtful WHERE _again AND _rule IS NULL AND _excluded IS NULL)
             SELECT row, CASE WHEN row_number() OVER (PARTITION BY ds, id, content ORDER BY row) > 1 THEN 'duplicate'
                              WHEN {corrected} THEN 'superseded' ELSE 'contradiction' END AS kind,
                    min(known_at) OVER (PARTITION BY ds, id ORDER BY known_at RANGE BETWEEN INTERVAL 1 MICROSECOND FOLLOWING
@@ -120,13 +143,12 @@ def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> 
                    row_number() OVER (PARTITION BY ds, id, known_at ORDER BY content, row) = 1 AS held
             FROM those QUALIFY row_number() OVER (PARTITION BY ds, id ORDER BY {order}, content, row) > 1"""
     ).fetchall()
-    con.execute("ALTER TABLE judged ADD COLUMN _repeated VARCHAR").fetchall()
     con.execute(
-        "UPDATE judged SET _repeated = kind FROM repeated WHERE judged.rowid = row AND kind <> 'contradiction'"
+        "UPDATE doubtful SET _repeated = kind FROM repeated WHERE doubtful.rowid = row AND kind <> 'contradiction'"
     ).fetchall()
     con.execute(
-        f"""UPDATE judged SET _rule = '{unique_rule(stream)}'
-            FROM repeated WHERE judged.rowid = row AND kind = 'contradiction'"""
+        f"""UPDATE doubtful SET _rule = '{unique_rule(stream)}'
+            FROM repeated WHERE doubtful.rowid = row AND kind = 'contradiction'"""
     ).fetchall()
 
 
@@ -147,9 +169,12 @@ def _verdicts(
     table = {
         row[0]: row[1:]
         for row in con.execute(
-            """SELECT ds, count(*), count(*) FILTER (_rule IS NULL AND _excluded IS NULL AND _repeated IS NULL),
-                   count(*) FILTER (_repeated = 'duplicate'), count(*) FILTER (_repeated = 'superseded')
-               FROM judged GROUP BY ds"""
+            """SELECT ds, delivered, delivered - coalesce(set_aside, 0), coalesce(duplicates, 0), coalesce(superseded, 0)
+               FROM (SELECT ds, count(*) AS delivered FROM raw GROUP BY ds) LEFT JOIN (
+                   SELECT ds, count(*) FILTER (_rule IS NOT NULL OR _excluded IS NOT NULL OR _repeated IS NOT NULL) AS set_aside,
+                       count(*) FILTER (_repeated = 'duplicate') AS duplicates,
+                       count(*) FILTER (_repeated = 'superseded') AS superseded
+                   FROM doubtful GROUP BY ds) USING (ds)"""
         ).fetchall()
     }
     breaking = _breaking(con, declared, rules)
@@ -213,7 +238,7 @@ def _conflicts(declared: DeclaredStream) -> str:
     version = "known_at" if declared.stream.known_at else "NULL"
     return f"""SELECT ds, sum(different - 1)::BIGINT FROM (
                    SELECT ds, {key}, {version}, count(DISTINCT {row_content(declared)}) AS different
-                   FROM judged JOIN repeated_ids USING (ds, {key}) WHERE _excluded IS NULL GROUP BY ALL)
+                   FROM doubtful WHERE _again AND _excluded IS NULL GROUP BY ALL)
                GROUP BY ds HAVING sum(different - 1) > 0"""
 
 
@@ -235,7 +260,7 @@ def _breaking(
 def _counted(con: duckdb.DuckDBPyConnection, name: str) -> dict[dt.date, dict[str, int]]:
     found: dict[dt.date, dict[str, int]] = {}
     for day, value, count in con.execute(
-        f"SELECT ds, {name}, count(*) FROM judged WHERE {name} IS NOT NULL GROUP BY ALL ORDER BY ALL"
+        f"SELECT ds, {name}, count(*) FROM doubtful WHERE {name} IS NOT NULL GROUP BY ALL ORDER BY ALL"
     ).fetchall():
         found.setdefault(day, {})[value] = count
     return found
@@ -264,12 +289,12 @@ def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, blocked: Se
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW superseded AS SELECT {columns}, ds, superseded_at
-            FROM judged JOIN repeated ON judged.rowid = row
+            FROM doubtful JOIN repeated ON doubtful.rowid = row
             WHERE kind = 'superseded' AND held AND NOT coalesce(ds IN ({closed}), false)"""
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW quarantined AS
             SELECT ds, _rule AS rule, _source AS source, _unparsed AS unparsed, _line AS line,
                    {row}::VARCHAR AS raw_row
-            FROM judged WHERE _rule IS NOT NULL"""
+            FROM doubtful WHERE _rule IS NOT NULL"""
     ).fetchall()

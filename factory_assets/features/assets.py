@@ -1,6 +1,8 @@
 """The assets of features: a snapshot of each view, and for each line its examples and their labels, a partition a day."""
 
 import datetime as dt
+import functools
+import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -40,8 +42,11 @@ def window_of(stream: str, before: int, after: int = 0) -> dg.AssetDep:
 
 
 def loader(lake: Lake, con: duckdb.DuckDBPyConnection) -> Load:
+    """However often a table is read through it, it is read as of one version: that of the first time."""
+    versions: dict[str, int | None] = {}
+
     def load(name: str, table: str, first: dt.date, last: dt.date) -> None:
-        lake.view(con, name, table, first, last, empty_if_absent=True)
+        versions[table] = lake.view(con, name, table, first, last, versions.get(table), empty_if_absent=True)
 
     return load
 
@@ -49,6 +54,30 @@ def loader(lake: Lake, con: duckdb.DuckDBPyConnection) -> Load:
 def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataValue]:
     """Definition metadata that shows features as a table on the asset page."""
     return {"features": dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])}
+
+
+def computed(
+    lake: Lake,
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    build: Callable[[Sequence[dt.date]], str],
+    stretches: Iterable[Sequence[dt.date]],
+    order: Sequence[str],
+) -> Iterator[Written]:
+    """Compute and write one stretch of days after another; after each, `built` holds its rows.
+
+    build: gives the query for some days. A column that changes its type makes all days one stretch, since it changes for
+        all of them at once.
+    """
+    waiting = [list(days) for days in stretches]
+    while waiting:
+        query = build(waiting[0])
+        if len(waiting) > 1 and lake.retyped(
+            table, con.sql(f"SELECT * FROM ({query}) LIMIT 0").to_arrow_table().schema
+        ):
+            waiting = [[day for days in waiting for day in days]]
+            query = build(waiting[0])
+        yield replace_computed(lake, con, table, query, waiting.pop(0), order)
 
 
 def replace_computed(
@@ -89,7 +118,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(
             {key: declared.types[key] for key in view.entity} | feature_types(view, declared),
-            {record["feature"].partition(".")[2]: record.get("definition", "") for record in records},
+            {record["feature"].partition(".")[2]: f"{record['definition']} [{record['unit']}]" for record in records},
         )
         | listed(records),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=view.freshness)
@@ -99,19 +128,25 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
     def snapshot(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        table = f"features/{view.name}"
         with engine.connect() as con:
             if tiles.fit(view, days):
                 query, read = tiles.Tiles(con, lake, view, declared).snapshot(days)
+                written = replace_computed(lake, con, table, query, days, view.entity)
             else:
-                query, read = snapshots.snapshot(con, view, declared, days, loader(lake, con)), {}
-            written = replace_computed(lake, con, f"features/{view.name}", query, days, view.entity)
+                stretches, load = snapshots.in_stretches(con, lake, view, declared, days), loader(lake, con)
+                build = functools.partial(snapshots.snapshot, con, view, declared, load=load)
+                written = functools.reduce(operator.add, computed(lake, con, table, build, stretches, view.entity))
+                read = {}
         yield from record_days(context, written, inputs, {f"{what}_read": rows for what, rows in read.items()})
 
     return snapshot
 
 
 def _definition(view: View) -> dict:
-    return view.model_dump(mode="json", exclude={"owner", "description", "freshness", "serve"}, exclude_defaults=True)
+    return view.model_dump(
+        mode="json", exclude={"owner", "description", "freshness", "units", "serve"}, exclude_defaults=True
+    )
 
 
 def examples_version(declared: DeclaredLine) -> str:
@@ -163,14 +198,22 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     def examples(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        written, nodes, cold = list[Written](), set[str](), dict[dt.date, dict[str, float]]()
         with engine.connect() as con:
-            query = example_rows.build(con, declared, days, loader(lake, con))
-            written = replace_computed(lake, con, f"{line.name}/examples", query, days, ["observed_at", "example_id"])
-            nodes = list(example_rows.nodes_seen(con, "built"))
-            cold = example_rows.cold_starts(con, declared, "built")
+            stretches = example_rows.in_stretches(con, lake, declared, days)
+            build = functools.partial(example_rows.build, con, declared, load=loader(lake, con))
+            order = ["observed_at", "example_id"]
+            for part in computed(lake, con, f"{line.name}/examples", build, stretches, order):
+                written.append(part)
+                nodes |= set(example_rows.nodes_seen(con, "built"))
+                cold |= example_rows.cold_starts(con, declared, "built")
+                if len(part.days) < len(days):
+                    context.log.info(f"{max(part.days)}: {sum(len(done.days) for done in written)} of {len(days)} days")
         add_nodes(context.instance, declared, nodes)
         by_day = {day: {"cold_starts": dg.MetadataValue.json(shares)} for day, shares in cold.items()}
-        yield from record_days(context, written, inputs, {"segment_nodes": len(nodes)}, by_day)
+        yield from record_days(
+            context, functools.reduce(operator.add, written), inputs, {"segment_nodes": len(nodes)}, by_day
+        )
 
     return examples
 

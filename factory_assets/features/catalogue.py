@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from factory_assets.declarations import expressions, on_demand
+from factory_assets.declarations import expressions, on_demand, units
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import COUNTS, DeclaredLine, DeclaredStream, written_out
@@ -20,7 +20,8 @@ from factory_assets.declarations.view import View
 
 #: Fields of a view that its features' values do not depend on, or that a feature has as its own.
 NOT_COMPARED = frozenset(
-    {"name", "owner", "description", "freshness", "windows", "features", "derive", "flag", "where", "default", "serve"}
+    {"name", "owner", "description", "units", "freshness", "windows", "features", "derive", "flag", "where", "default"}
+    | {"serve"}
 )
 
 
@@ -66,6 +67,7 @@ class Entry:
 
     name: str
     definition: Definition
+    unit: str
     sources: Mapping[str, list[str]]
     steps: Mapping[str, str]
     lines: list[str]
@@ -83,8 +85,8 @@ class Entry:
         return {f"{self.view.stream}.{column}": places for column, places in self.sources.items()}
 
     def mentions(self, text: str) -> bool:
-        """Whether the name, the description, the owner or a column on the way to the feature holds the text."""
-        texts = [self.name, self.view.description, self.view.owner, *self.sources, *self.steps]
+        """Whether the name, the unit, the description, the owner or a column on the way to the feature holds the text."""
+        texts = [self.name, self.unit, self.view.description, self.view.owner, *self.sources, *self.steps]
         return any(text.lower() in one.lower() for one in texts)
 
 
@@ -105,17 +107,28 @@ def entries(catalogue: Catalogue) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for view in catalogue.views.values():
         declared = catalogue.streams[view.stream]
-        sources, steps = sources_of(declared, view), _steps_of(declared, view)
-        for name, definition in definitions(view).items():
-            found[name] = Entry(name, definition, sources[name], steps[name], used.get(name, []), same.get(name, []))
+        sources, steps, measured = sources_of(declared, view), _steps_of(declared, view), units.of_view(view, declared)
+        for (name, definition), unit in zip(definitions(view).items(), measured.values(), strict=True):
+            found[name] = Entry(
+                name, definition, unit, sources[name], steps[name], used.get(name, []), same.get(name, [])
+            )
     expressed = on_demand.texts(catalogue.on_demand)
+    of_events = {
+        f"{stream}.{column}": _from_observed(catalogue, stream, column)
+        for stream, declared in (catalogue.streams.items() if expressed else ())
+        for column in declared.contract.columns
+    }
     for computed in catalogue.on_demand.values():
         for name, definition in definitions(computed).items():
             read = {source: found[source] for source in on_demand.sources(name, expressed) if source in found}
             more = {step: expressed[step] for step in on_demand.in_order([name], expressed) if step != name}
             more |= {step: text for entry in read.values() for step, text in entry.steps.items()}
             columns = _merged({source: list(entry.columns) for source, entry in read.items()})
-            found[name] = Entry(name, definition, columns, more, used.get(name, []), [])
+            for column, features in of_events.items():
+                columns.setdefault(column, []).extend(features.get(name, []))
+            columns = {column: places for column, places in columns.items() if places}
+            unit = computed.units.get(definition.feature, "")
+            found[name] = Entry(name, definition, unit, columns, more, used.get(name, []), [])
     return found
 
 
@@ -161,7 +174,22 @@ def from_column(catalogue: Catalogue, stream: str, column: str) -> dict[str, lis
         for feature, read in places_of(view).items()
         if (places := told(read, names))
     }
-    return found | on_demand_from(catalogue, found)
+    computed = on_demand_from(catalogue, found)
+    for feature, places in _from_observed(catalogue, stream, column).items():
+        computed[feature] = [*computed.get(feature, []), *places]
+    return found | computed
+
+
+def _from_observed(catalogue: Catalogue, stream: str, column: str) -> dict[str, list[str]]:
+    """Features computed on demand that read the column in the event that a line observes, and which lines these are."""
+    names, texts = set(derived_from(catalogue.streams[stream].stream, column)), on_demand.texts(catalogue.on_demand)
+    found: dict[str, list[str]] = {}
+    for line in catalogue.lines.values():
+        asked = written_out(line.features, catalogue.on_demand) if line.observe.stream == stream else []
+        for feature in on_demand.in_order(asked, texts):
+            if names & set(on_demand.observed([feature], texts)):
+                found.setdefault(feature, []).append(f"in what {line.name} observes")
+    return found
 
 
 def of_on_demand(catalogue: Catalogue, view: OnDemandView) -> list[dict[str, str]]:
@@ -171,6 +199,7 @@ def of_on_demand(catalogue: Catalogue, view: OnDemandView) -> list[dict[str, str
         {
             "feature": name,
             "definition": str(every[name].definition),
+            "unit": every[name].unit,
             "comes from": ", ".join(every[name].columns),
             "used by": ", ".join(every[name].lines),
         }
@@ -183,7 +212,7 @@ def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
 
     A column of the observed event has no view; the stream's owner answers for it.
     """
-    records = []
+    records, measured = [], units.of_line(declared)
     known = {name: one for view in declared.every_view.values() for name, one in definitions(view).items()}
     for name, columns in _line_sources(declared).items():
         if name in known:
@@ -199,6 +228,7 @@ def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
                 "view": name_of_view,
                 "owner": owner,
                 "definition": text,
+                "unit": measured[name],
                 "comes from": ", ".join(columns),
             }
         )
@@ -238,7 +268,9 @@ def _line_sources(declared: DeclaredLine) -> dict[str, list[str]]:
             found[name] = [f"{view.stream}.{column}" for column in columns]
     for name in declared.derived:
         read = on_demand.sources(name, declared.derived)
-        found[name] = list(dict.fromkeys(column for source in read for column in found[source]))
+        along = set(on_demand.observed([name], declared.derived))
+        own = [f"{observed.stream.name}.{column}" for column in steps if along & set(steps[column])]
+        found[name] = list(dict.fromkeys([*own, *(column for source in read for column in found[source])]))
     return {name: found[name] for name in declared.features}
 
 
@@ -249,10 +281,12 @@ def of_view(catalogue: Catalogue, view: View) -> list[dict[str, str]]:
     """
     sources = sources_of(catalogue.streams[view.stream], view)
     used = lines_by_feature(catalogue, {view.name: view})
+    measured = units.of_view(view, catalogue.streams[view.stream])
     return [
         {
             "feature": name,
             "definition": str(definition),
+            "unit": measured[name.partition(".")[2]],
             "comes from": ", ".join(sources[name]),
             "used by": ", ".join(used.get(name, [])),
         }

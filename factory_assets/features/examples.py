@@ -17,7 +17,9 @@ from factory_assets.declarations.view import View
 from factory_assets.features import history, on_demand, segments
 from factory_assets.features.aggregates import columns_read, entity_of, filled
 from factory_assets.features.history import Load
+from factory_assets.features.stretches import VALUE_BYTES, Read, cut
 from factory_assets.features.windows import Along, active_entities, along, compute, passed
+from factory_resources.engine import memory_of
 from factory_resources.lake import Lake
 
 
@@ -41,6 +43,15 @@ def lookback(declared: DeclaredLine) -> dict[str, int]:
     for view in fresh_views(declared):
         needed[view.stream] = max(needed.get(view.stream, 0), whole_days(view.reach))
     return needed
+
+
+def in_stretches(
+    con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine, days: Sequence[dt.date]
+) -> list[list[dt.date]]:
+    """The days in order, as many together as the connection computes in memory."""
+    reads = [Read(lake.rows(f"{stream}/events"), back) for stream, back in lookback(declared).items()]
+    columns = len(declared.features) + sum(len(_columns_read(declared, stream)) for stream in lookback(declared))
+    return list(cut(days, reads, memory_of(con) // (VALUE_BYTES * columns)))
 
 
 def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], load: Load) -> str:

@@ -5,7 +5,7 @@ the label tells before it is known. The same views are computed from these; what
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.on_demand import observed
 from factory_assets.declarations.view import View
 from factory_assets.features import history, on_demand
 from factory_assets.features.aggregates import columns_read, named
@@ -66,7 +67,7 @@ def leaks(
                 found += _differing(con, name, f"SELECT _obs, {identifier(feature)} AS {identifier(name)} FROM {again}")
         if declared.derived:
             con.execute(f"CREATE OR REPLACE TEMP TABLE again_{view.name} AS SELECT * FROM {again}").fetchall()
-    derived = _derived_again(declared) if declared.derived else ""
+    derived = _derived_again(declared, untold) if declared.derived else ""
     return size, found + [
         leak
         for name in declared.features
@@ -75,16 +76,21 @@ def leaks(
     ]
 
 
-def _derived_again(declared: DeclaredLine) -> str:
-    """Query for _obs and the features computed on demand, from the tables of the views computed again."""
+def _derived_again(declared: DeclaredLine, untold: Collection[str]) -> str:
+    """Query for _obs and the features computed on demand, from the tables of the views computed again.
+
+    untold: columns of the observed event that are not known yet, and so are empty.
+    """
     values = {
         f"{view.name}.{name}": value
         for view in declared.views.values()
         for name, value in joined(view, f"again_{view.name}").items()
     }
     joins = " ".join(f"LEFT JOIN again_{name} ON again_{name}._obs = sample._obs" for name in declared.views)
-    chosen = named({name: values[name] for name in on_demand.read(declared)})
-    return on_demand.added(f"SELECT sample._obs, {chosen} FROM sample {joins}", declared.derived)
+    chosen = {name: values[name] for name in on_demand.read(declared)}
+    for name in observed(declared.features, declared.derived):
+        chosen[name] = f"NULL::{declared.observed.types[name]}" if name in untold else f"sample.{identifier(name)}"
+    return on_demand.added(f"SELECT sample._obs, {named(chosen)} FROM sample {joins}", declared.derived)
 
 
 def told_by_label(declared: DeclaredLine) -> set[str]:

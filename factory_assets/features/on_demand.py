@@ -1,4 +1,4 @@
-"""What do features come to that are computed from those of other views? Columns added to a query that holds these."""
+"""What do features come to that are computed from those of other views and the event? Columns added to a query of these."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,8 @@ def read(declared: DeclaredLine) -> list[str]:
 def added(query: str, derived: Mapping[str, str]) -> str:
     """The query's columns, and a finite number or null for each feature computed on demand, called by canonical name.
 
-    query: has a column for each feature that they read. derived: name -> expression, those first that others read.
+    query: has a column for each feature, and each column of the observed event, that they read. derived: name -> expression,
+        those first that others read.
     """
     todo = dict(derived)
     while todo:

@@ -19,6 +19,7 @@ import duckdb
 from factory_assets.declarations import expressions
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream, feature_types
 from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.on_demand import observed
 from factory_assets.declarations.view import View
 from factory_assets.features import history, on_demand, rows
 from factory_assets.features.aggregates import ROUNDING, SEEN, Feature, columns_read, features, value_columns, value_of
@@ -293,12 +294,14 @@ class Online:
         }
         self._formulas: dict[tuple[Any, ...], str] = {}
         if declared.derived:
-            self._given = on_demand.read(declared)
-            given = ", ".join(f"CAST(? AS {declared.types[name]}) AS {identifier(name)}" for name in self._given)
+            self._along = observed(declared.features, declared.derived)
+            self._given = [*on_demand.read(declared), *self._along]
+            types = declared.observed.types | declared.types
+            given = ", ".join(f"CAST(? AS {types[name]}) AS {identifier(name)}" for name in self._given)
             derived = on_demand.added(f"SELECT {given}", declared.derived)
             self._derived = f"SELECT {', '.join(map(identifier, declared.derived))} FROM ({derived})"
             texts = map(expressions.over_features, declared.derived.values())
-            self._formulas_on_demand = _all([rows.compiled(text, declared.types) for text in texts])
+            self._formulas_on_demand = _all([rows.compiled(text, types) for text in texts])
 
     def _snapshot(self, view: View, load: Load) -> dict[Any, dict[str, Any]]:
         before = self.day - dt.timedelta(days=1)
@@ -335,7 +338,7 @@ class Online:
                 results = recent.at(entity, moment, self._values(view, event) if own else None)
             found |= {f"{view.name}.{name}": value for name, value in self._completed(view, results).items()}
         if self._declared.derived:
-            found |= self._on_demand(found)
+            found |= self._on_demand({name: event[name] for name in self._along} | found)
         return {name: found[name] for name in self._declared.features}
 
     def learn(self, stream: str, event: Mapping[str, Any]) -> None:
@@ -385,7 +388,7 @@ class Online:
         return [number if number is not None and math.isfinite(number) else None for number in numbers]
 
     def _on_demand(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Features computed from those of other views."""
+        """Features computed from those of other views and columns of the event."""
         if self._formulas_on_demand:
             with suppress(Beyond):
                 row = dict(found)

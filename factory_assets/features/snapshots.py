@@ -12,7 +12,19 @@ from factory_assets.declarations.view import View
 from factory_assets.features import history
 from factory_assets.features.aggregates import columns_read, keys_of
 from factory_assets.features.history import Load
+from factory_assets.features.stretches import VALUE_BYTES, Read, cut
 from factory_assets.features.windows import active_entities, compute
+from factory_resources.engine import memory_of
+from factory_resources.lake import Lake
+
+
+def in_stretches(
+    con: duckdb.DuckDBPyConnection, lake: Lake, view: View, declared: DeclaredStream, days: Sequence[dt.date]
+) -> list[list[dt.date]]:
+    """The days in order, as many together as the connection computes in memory."""
+    events = Read(lake.rows(f"{declared.stream.name}/events"), whole_days(view.reach))
+    columns = len(columns_read(view)) + len(view.names)
+    return list(cut(days, [events], memory_of(con) // (VALUE_BYTES * columns)))
 
 
 def snapshot(

@@ -23,7 +23,7 @@ columns:
   customer: {type: integer}
   city: {type: string, allowed: [Lyon, Oslo]}
   placed: {type: timestamp}
-  amount: {type: double, min: 0}
+  amount: {type: double, min: 0, unit: EUR}
   returned: {type: boolean, nullable: true}
 """
 STREAM = """\
@@ -333,7 +333,7 @@ def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp
          "columns.amount.type: Input should be 'integer', 'double', 'boolean', 'string', 'timestamp', 'date', 'integers', 'doubles' "
          "or 'strings'; found 'float'"),
         ("min: 0", "minimum: 0", 6,
-         "columns.amount.minimum: unknown field 'minimum'; allowed: type, description, required, nullable, min, max, allowed, format"),
+         "columns.amount.minimum: unknown field 'minimum'; allowed: type, description, unit, required, nullable, min, max"),
         ("Oslo]", "NO]", 4,
          "columns.city: allowed holds False, which is no string; YAML reads NO, off and 12 as something else than text: quote them"),
         ("order_id: {type: integer}", "order_id: {type: integer, allowed: [1.5]}", 2, "allowed holds 1.5, which is no integer"),
@@ -447,9 +447,7 @@ def line(**more: Any) -> Line:
 
 @pytest.mark.parametrize("name", ["label", "segment", "observed_at", "example_id"])
 def test_a_column_with_a_name_of_the_lines_own_tables_is_refused_where_it_is_used(tmp_path: Path, name: str) -> None:
-    contract = CONTRACT.replace(
-        "amount: {type: double, min: 0}", f"amount: {{type: double}}\n  {name}: {{type: string}}"
-    )
+    contract = CONTRACT.replace("  amount: {", f"  {name}: {{type: string}}\n  amount: {{")
     view = VIEW.replace("entity: customer", f"entity: {name}")
     known = load(written(tmp_path, {"stream": STREAM, "view": view}, contract))
     for path, declared in {

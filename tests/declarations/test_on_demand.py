@@ -23,6 +23,7 @@ attributes:
   derive:
     spent: habit.spent_7d / nullif(town.spent_7d, 0)
     more: 2 * ratio.spent + other.twice
+  units: {spent: 1, more: 1}
 """
 OTHER = """\
 type: factory_assets.components.OnDemandView
@@ -32,6 +33,7 @@ attributes:
   description: Twice as many.
   derive:
     twice: town.n_1d * 2
+  units: {twice: orders}
 """
 ASKING = LINE.replace("    - habit.*", "    - ratio.*")
 DOCUMENTS = {"ratio": RATIO, "other": OTHER, "line": ASKING, "view": VIEW, "town": TOWN, "stream": STREAM}
@@ -67,23 +69,26 @@ def test_only_what_a_feature_reads_is_computed(known: Catalogue) -> None:
          "'habits' is not a view; views here: habit, town, ratio, other"),
         ("ratio", "habit.spent_7d /", "habit.spent_9d /", "7: ratio: derive.spent",
          "'habit.spent_9d' is not a feature; features here: habit.n_1d, habit.n_7d, habit.spent_1d, habit.spent_7d"),
-        ("ratio", "habit.spent_7d /", "spent_7d /", "7: attributes.derive.spent",
-         "reads spent_7d; write features by canonical name, such as habit.spent_7d"),
+        ("ratio", "habit.spent_7d /", "spent_7d /", "30: returns: features.1",
+         "ratio.spent reads spent_7d: 'spent_7d' is not a column; columns here: order_id, customer"),
+        ("ratio", "habit.spent_7d /", "city /", "28: returns: features", "cannot be computed: Binder Error"),
+        ("ratio", "2 * ratio.spent + other.twice", "case when other.twice > 1 then city end", "28: returns: features",
+         "'case when other.twice > 1 then city end' is of type VARCHAR; allowed here: a number"),
         ("ratio", "habit.spent_7d /", "a.habit.spent_7d /", "7: attributes.derive.spent", "reads a.habit.spent_7d; write features"),
         ("ratio", "habit.spent_7d / nullif(town.spent_7d, 0)", "1 + 1", "7: attributes.derive.spent", "'1 + 1' reads no feature"),
         ("ratio", "2 * ratio.spent", "read_text(habit.n_1d)", "8: attributes.derive.more", "calls read_text, which is not allowed"),
         ("ratio", "2 * ratio.spent", "(select 1) + habit.n_1d", "8: attributes.derive.more", "an expression over one row may hold"),
         ("ratio", "2 * ratio.spent + other.twice", "other.twice || 'x'", "8: ratio: derive.more",
          "\"other.twice || 'x'\" is of type VARCHAR; allowed here: a number"),
-        ("other", "town.n_1d * 2", "town.n_1d + ratio.more", "16: other: derive.twice",
+        ("other", "town.n_1d * 2", "town.n_1d + ratio.more", "17: other: derive.twice",
          "is computed from itself: other.twice reads ratio.more reads other.twice; one of them must not"),
-        ("other", "town.n_1d * 2", "other.twice + 1", "16: other: derive.twice",
+        ("other", "town.n_1d * 2", "other.twice + 1", "17: other: derive.twice",
          "is computed from itself: other.twice reads other.twice; one of them must not"),
-        ("line", "    - ratio.*", "    - ratio.least", "28: returns: features.1",
+        ("line", "    - ratio.*", "    - ratio.least", "30: returns: features.1",
          "'ratio.least' is not a feature; features here: ratio.spent, ratio.more, ratio.*"),
-        ("line", "  train:", "  snapshot: [town]\n  train:", "28: returns: features.1",
+        ("line", "  train:", "  snapshot: [town]\n  train:", "30: returns: features.1",
          "ratio.spent reads habit, town at one moment: name all of them in snapshot, or none"),
-        ("line", "  train:", "  snapshot: [ratio]\n  train:", "30: returns: snapshot",
+        ("line", "  train:", "  snapshot: [ratio]\n  train:", "32: returns: snapshot",
          "'ratio' is computed on demand: name the views that it is computed from"),
     ],
 )  # fmt: skip
@@ -106,7 +111,11 @@ def test_a_line_that_observes_entities_asks_for_what_describes_them(tmp_path: Pa
     asking = ENTITY_LINE.replace("habit.n_7d", "ratio.spent")
     found = problems(written(tmp_path, DOCUMENTS | {"line": asking}))
     assert found == [
-        "26: again: features.0: ratio.spent reads town.spent_7d: town describes 'city', the line observes 'customer'"
+        "28: again: features.0: ratio.spent reads town.spent_7d: town describes 'city', the line observes 'customer'"
+    ]
+    of_event = RATIO.replace("town.spent_7d", "amount").replace("ratio.spent + other.twice", "ratio.spent")
+    assert problems(written(tmp_path, DOCUMENTS | {"line": asking, "ratio": of_event})) == [
+        "28: again: features.0: ratio.spent reads amount: 'amount': an entity has no row of its own; use features of views"
     ]
 
 
@@ -130,7 +139,7 @@ def test_the_line_must_have_every_key(tmp_path: Path) -> None:
     )
     found = problems(written(tmp_path, DOCUMENTS | {"town": town, "visits": visits}))
     assert found[0] == (
-        "28: returns: features.1: ratio.spent reads town.spent_7d: town describes 'door', which orders does not have"
+        "30: returns: features.1: ratio.spent reads town.spent_7d: town describes 'door', which orders does not have"
     )
 
 

@@ -207,3 +207,11 @@ def test_the_divergence_is_the_square_of_scipys_distance(counts):
     expected = jensenshannon([one[v] for v in values], [other[v] for v in values], base=2) ** 2
     assert divergence(one, other) == pytest.approx(expected, rel=1e-12)
     assert divergence(one, one) == 0 and divergence(Counter(a=3), Counter(b=4)) == 1
+
+
+def test_rows_left_out_on_purpose_are_no_part_of_a_days_volume(monkeypatch):
+    monkeypatch.setitem(STREAM, "exclude", {"trials": "city = 'Nowhere'"})
+    day = usual(STRANGE)
+    trials = day.assign(id=day["id"] + ROWS, city="Nowhere")
+    verdicts, _ = judged({}, {"volume": {"max": ROWS}}, {STRANGE: pd.concat([day, trials], ignore_index=True)})
+    assert verdicts[STRANGE].excluded == {"trials": ROWS} and not verdicts[STRANGE].blocked

@@ -53,6 +53,7 @@ ON_DEMAND = [
         # Before what it reads, and of views of two entities: a customer and a shop.
         "most": "coalesce(events.most_1d, -1) * ratio.spent",
         "spent": "habit.spent_3d / nullif(risk.rate_2d, 0)",
+        "again": "abs(amount - events.most_1d) + items",
         "away": "case when habit.city_1h = 'Lyon' then habit.n_3d - risk.n_2d end",
     }, **OWNED),
     OnDemandView(name="calm", derive={"load": "pace.mean_2d * pace.n_2d"}, **OWNED),

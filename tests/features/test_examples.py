@@ -68,12 +68,14 @@ def divided(one: Any, other: Any) -> Any:
     return one / other if one is not None and other else None
 
 
-def on_demand(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What `ratio` and `calm` make of the values of the views."""
+def on_demand(values: Mapping[str, Any], event: Event) -> dict[str, Any]:
+    """What `ratio` and `calm` make of the values of the views and of the observed event."""
+    amount, items = event.values["amount"], event.values["items"]
     spent, most = divided(values["habit.spent_3d"], values["risk.rate_2d"]), values["events.most_1d"]
     return {
         "ratio.spent": spent,
         "ratio.most": None if spent is None else (-1 if most is None else most) * spent,
+        "ratio.again": None if amount is None or most is None else abs(amount - most) + items,
         "ratio.away": values["habit.n_3d"] - values["risk.n_2d"] if values["habit.city_1h"] == "Lyon" else None,
         "calm.load": values["pace.mean_2d"] * values["pace.n_2d"],
     }
@@ -119,7 +121,7 @@ def test_an_observed_event_has_what_was_known_when_it_happened(con: duckdb.DuckD
     for event in observed:
         t, day = event.event_time, event.event_time.date()
         expected = {"observed_at": t, "ds": day, "who": event.entity, "known_at": event.known_at} | {
-            name: event.values[name] for name in ("amount", "flag", "shop", "country", "city")
+            name: event.values[name] for name in ("amount", "items", "flag", "shop", "country", "city")
         }
         expected["segment"] = segment(event.values["country"], event.values["city"])
         values: dict[str, Any] = {}
@@ -127,7 +129,7 @@ def test_an_observed_event_has_what_was_known_when_it_happened(con: duckdb.DuckD
             # `pace` is read at the close of the day before, the others at the observation.
             moment = (oracle.close(day - DAY), None) if one.name == "pace" else (t, event)
             values |= of_view(one, events, entity_of(one, event), *moment)
-        values |= on_demand(values)
+        values |= on_demand(values, event)
         expected |= {name: value for name, value in values.items() if name in declared.features}
         assert set(rows[event.number]) == {"example_id", *expected}
         assert differences(rows[event.number], expected) == {}, event

@@ -31,7 +31,7 @@ columns:
   id: {type: integer}
   who: {type: integer}
   at: {type: timestamp}
-  net: {type: double}
+  net: {type: double, unit: EUR}
   rate: {type: double}
   city: {type: string}
   town: {type: string}
@@ -43,7 +43,7 @@ STREAM: dict[str, Any] = {
     "derive": {"gross": "net * (1 + rate)", "doubled": "gross * 2"}, "rules": {"local": "city = 'Lyon'"},
 }  # fmt: skip
 HABIT: dict[str, Any] = {
-    "name": "habit", "stream": "sales", "entity": "who", "owner": "team:growth", "description": "What one spends, in euro.",
+    "name": "habit", "stream": "sales", "entity": "who", "owner": "team:growth", "description": "What one spends.",
     "windows": ["1d", "7d"], "features": {"spent": "sum(doubled)", "n": "count()"}, "where": "local",
 }  # fmt: skip
 LINE: dict[str, Any] = {
@@ -55,7 +55,9 @@ LINE: dict[str, Any] = {
 
 def declared(folder: Path, *views: dict[str, Any]) -> Catalogue:
     """The stream, the line, the view `habit` and others that differ from it by what is given."""
-    kinds = {"EventStream": [STREAM], "FeatureView": [HABIT, *(HABIT | view for view in views)], "ModelLine": [LINE]}
+    every = [HABIT | view for view in ({}, *views)]
+    measured = [view | {"units": dict.fromkeys(view["features"], "EUR")} for view in every]
+    kinds = {"EventStream": [STREAM], "FeatureView": measured, "ModelLine": [LINE]}
     documents = [
         {"type": f"factory_assets.components.{kind}", "attributes": attributes}
         for kind, several in kinds.items()
@@ -112,7 +114,7 @@ def test_a_feature_of_features_leads_to_their_columns_and_they_to_its_lines(tmp_
     catalogue = declared(tmp_path, {"name": "town", "entity": "city", "features": {"spent": "sum(net)"}})
     ratio = OnDemandView(
         name="ratio", owner="team:ratios", description="A person against the city.",
-        derive={"spent": "habit.spent_7d / nullif(town.spent_7d, 0)", "more": "ratio.spent * 2"},
+        derive={"spent": "habit.spent_7d / nullif(town.spent_7d, 0)", "more": "ratio.spent * 2"}, units={"spent": "1", "more": "1"},
     )  # fmt: skip
     asking = catalogue.lines["returns"].model_copy(update={"features": ["habit.n_1d", "ratio.more"]})
     catalogue = replace(catalogue, lines={"returns": asking}, on_demand={"ratio": ratio})
@@ -130,7 +132,8 @@ def test_a_feature_of_features_leads_to_their_columns_and_they_to_its_lines(tmp_
     assert of_view(catalogue, catalogue.views["town"])[1]["used by"] == "returns through ratio.more"
     line = catalogue.resolve(asking)
     assert of_line(line)[1] | {"comes from": ""} == {
-        "feature": "ratio.more", "view": "ratio", "owner": "team:ratios", "definition": "ratio.spent * 2", "comes from": ""
+        "feature": "ratio.more", "view": "ratio", "owner": "team:ratios", "definition": "ratio.spent * 2", "comes from": "",
+        "unit": "1",
     }  # fmt: skip
     assert fed_by(line)["sales.net"] == ["ratio.more"]
     file = tmp_path / "defs.yaml"
@@ -140,6 +143,25 @@ def test_a_feature_of_features_leads_to_their_columns_and_they_to_its_lines(tmp_
     assert "ratio.spent is habit.spent_7d / nullif(town.spent_7d, 0)" in shown
     assert "sales.net through habit.spent_7d, town.spent_7d" in shown
     assert "2 features" in invoked("features", "ratio", "--declarations", str(tmp_path))
+
+
+def test_a_feature_of_the_observed_event_leads_to_its_columns_and_they_to_it(tmp_path: Path, wide: None) -> None:
+    catalogue = declared(tmp_path)
+    ratio = OnDemandView(
+        name="ratio", owner="team:ratios", description="A sale against how many there were.",
+        derive={"usual": "gross / nullif(habit.n_7d, 0)", "more": "ratio.usual * 2", "unasked": "gross + habit.n_1d"},
+    )  # fmt: skip
+    asking = catalogue.lines["returns"].model_copy(update={"features": ["ratio.more"]})
+    catalogue = replace(catalogue, lines={"returns": asking}, on_demand={"ratio": ratio})
+    every = entries(catalogue)
+    assert every["ratio.more"].columns["sales.rate"] == ["in what returns observes"]
+    assert from_column(catalogue, "sales", "gross")["ratio.more"] == ["in what returns observes"]
+    # Of no line does anybody know what `unasked` is computed in.
+    assert "sales.rate" not in every["ratio.unasked"].columns
+    line = catalogue.resolve(asking)
+    assert (fed_by(line)["sales.rate"], line.carried) == (["ratio.more"], ["gross"])
+    told = readers(catalogue, "sales", catalogue.streams["sales"].contract, "rate")
+    assert "line returns ratio.more" in [f"{one.kind} {one.name} {one.where}" for one in told]
 
 
 def test_a_column_and_a_feature_agree_on_whether_one_comes_from_the_other(demo: Catalogue, tmp_path: Path) -> None:
@@ -216,7 +238,7 @@ def test_of_twins_that_differ_where_there_is_no_event_that_is_said(tmp_path: Pat
 def test_the_check_of_declarations_notes_twins_and_stays_green(tmp_path: Path, wide: None) -> None:
     declared(tmp_path, {"name": "spending", "features": {"total": "sum(doubled)"}})
     listed = invoked("features", "--declarations", str(tmp_path))
-    assert "habit.spent_1d who team:growth 2d nobody spending.total_1d" in listed
+    assert "habit.spent_1d EUR who team:growth 2d nobody spending.total_1d" in listed
     (line,) = [line for line in invoked("check", str(tmp_path)) if line.startswith("note")]
     assert (
         line
@@ -228,8 +250,8 @@ def test_the_check_of_declarations_notes_twins_and_stays_green(tmp_path: Path, w
 def test_features_without_a_word_are_all_listed_with_owner_freshness_and_users(wide: None) -> None:
     lines = invoked("features")
     assert lines[0] == "22 features"
-    assert "city_load.orders_1d city team:marketplace 2d delivery_time" in lines
-    assert any(line.startswith("city_load How busy a city is right now, in orders") for line in lines)
+    assert "city_load.orders_1d orders city team:marketplace 2d delivery_time" in lines
+    assert any(line.startswith("city_load How busy a city is right now, and how far") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +259,7 @@ def test_features_without_a_word_are_all_listed_with_owner_freshness_and_users(w
     [
         ("SPENT", {"customer_habit.spent_3d", "customer_habit.spent_7d", "customer_habit.spent_28d"}),
         (
-            "kilometres",
+            "how far",
             {"city_load.orders_1h", "city_load.orders_1d", "city_load.distance_1h", "city_load.distance_1d"},
         ),
         ("delivery_min", {f"restaurant_pace.minutes_{window}" for window in ("1d", "7d", "28d")}),
@@ -277,7 +299,7 @@ def test_one_feature_is_shown_with_all_that_makes_it(wide: None) -> None:
 def test_a_view_is_shown_with_its_features(wide: None) -> None:
     lines = invoked("features", "city_load")
     assert "fresh within 2d" in lines
-    assert "city_load.orders_1h count() over 1h city, placed_at, received_at delivery_time" in lines
+    assert "city_load.orders_1h count() over 1h orders city, placed_at, received_at delivery_time" in lines
 
 
 def test_a_column_is_answered_with_features_and_readers(wide: None) -> None:

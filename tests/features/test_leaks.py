@@ -52,7 +52,7 @@ def test_examples_that_are_right_have_no_leak(con: duckdb.DuckDBPyConnection, ki
 def test_a_window_that_reads_the_label_before_it_is_known_leaks(con: duckdb.DuckDBPyConnection) -> None:
     # `habit` sums amounts up to the observed order itself; whether one is above 0 is told a day later.
     _, found = found_in(con, declared_line(**OF_EVENTS), worlds(0))
-    assert set(found) == {"amount", "habit.spent_1h", "habit.spent_3d", "ratio.spent", "ratio.most"}
+    assert set(found) == {"amount", "habit.spent_1h", "habit.spent_3d", "ratio.spent", "ratio.most", "ratio.again"}
     assert found["amount"].count > 50
     assert "but what was known gives" in found["habit.spent_3d"].told
 

@@ -41,6 +41,8 @@ ON_DEMAND = [
     OnDemandView(name="mixed", derive={
         "sum": "mixed.share + mixed.whole", "share": "habit.mean_1d / nullif(risk.spread_2d, 0)",
         "whole": "habit.n_ever // nullif(visits.n_3d, 0)", "unknown": "habit.unseen + risk.new * 2",
+        "own": "habit.mean_1d - mixed.second", "second": "items + habit.n_ever * amount",
+        "told": "case when city = habit.usual_ever then 1 end + habit.n_1h",
         "text": "length(habit.usual_ever) + case when habit.first_1h = visits.usual_3d then 1 else 0 end",
         "flag": "case when habit.paid_ago_1d < 9000 and not contains(habit.newest_1h::text, '5') then 1 else risk.n_2d end",
     }, **OWNED),

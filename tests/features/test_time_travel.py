@@ -9,7 +9,8 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 
-from factory_assets.training.dataset import close_of, labelled
+from factory_assets.features.segments import ROOT
+from factory_assets.training.dataset import close_of, labelled_by_node
 from tests.stations import CONTRACT, CSV_A_DAY, Station, day, row
 
 DAYS = 10
@@ -27,6 +28,7 @@ attributes:
   windows: [1d, 3d, ever]
   features: {n: count(), spent: sum(amount), spread: deviation(amount), newest: last(amount), usual: top(channel)}
   derive: {share: 'spent_1d / nullif(spent_ever, 0)'}
+  units: {share: 1}
   flag: unseen
 ---
 type: factory_assets.components.FeatureView
@@ -69,7 +71,7 @@ def order(rng: random.Random, number: int, on: dt.date, told: dt.datetime | None
 
 def training_set(station: Station, as_of: dt.date) -> pa.Table:
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
-        return labelled(con, station.lake, "greeted", day(0), as_of, close_of(as_of))[0]
+        return labelled_by_node(con, station.lake, "greeted", day(0), as_of, close_of(as_of))[0].rows(ROOT)
 
 
 def test_a_training_set_of_the_past_does_not_change_with_what_arrives_later(tmp_path: Path) -> None:

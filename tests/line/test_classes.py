@@ -43,7 +43,7 @@ attributes:
   stream: orders
   entity: restaurant_id
   owner: team:marketplace
-  description: How long deliveries of a restaurant took, in minutes.
+  description: How long deliveries of a restaurant took.
   delay: 1d
   windows: [1d]
   features: {minutes: mean(delivery_minutes)}

@@ -32,7 +32,7 @@ attributes:
   stream: orders
   entity: channel
   owner: team:growth
-  description: How often a customer orders, and for how much, in euro.
+  description: How often a customer orders, and for how much.
   windows: [1d, 2d]
   features: {n: count(), spent: sum(amount)}
   serve: %s
@@ -170,7 +170,9 @@ def test_that_a_view_is_served_computes_nothing_again():
     with_it = replace(line, views=line.views | {served.name: served})
     assert examples_version(line) == examples_version(with_it)
     versions = {
-        next(iter(view_asset(view, line.observed, [{"feature": "x"}]).specs)).code_version
+        next(
+            iter(view_asset(view, line.observed, [{"feature": "x", "definition": "count()", "unit": "orders"}]).specs)
+        ).code_version
         for view in (VIEWS[1], served)
     }
     assert len(versions) == 1 and None not in versions
