@@ -11,3 +11,5 @@ for _switch, _off in {
     os.environ.setdefault(_switch, _off)
 # A thread that waits by spinning takes the core from the model that is fitted beside it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Events about the partitions of a run are written together. Dagster's own default is one by one.
+os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "100")

@@ -157,17 +157,18 @@ def record_partitions(
     recorder = Recorder(context, len(metadata))
     for key in sorted(metadata):
         recorder.add(key, metadata[key], tags[key])
+    recorder.write()
     yield recorder.result()
 
 
 class Recorder:
-    """Reports partitions as materialised, one after the other as they are there."""
+    """Reports partitions as materialised. The event log takes them together, at most DAGSTER_EVENT_BATCH_SIZE at a time."""
 
     def __init__(self, context: dg.AssetExecutionContext, partitions: int):
-        """partitions: how many will be added."""
+        """partitions: how many will be added in all."""
         self._key, self._step = context.asset_key, context.get_step_execution_context()
         self._alone = partitions == 1 and len(context.partition_keys) == 1
-        self._left, self._batch = partitions, generate_event_batch_id()
+        self._added = list[dg.AssetMaterialization]()
         self._inputs = _get_input_provenance_data(self._key, self._step)
         # An output says that there is something for the steps after this one; the events about it are our own.
         self._result: dg.MaterializeResult = dg.MaterializeResult(
@@ -176,17 +177,22 @@ class Recorder:
 
     def add(self, key: str, metadata: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Of tags, that of the data version is needed."""
-        made, self._left = dg.DataVersion(tags[DATA_VERSION]), self._left - 1
+        made = dg.DataVersion(tags[DATA_VERSION])
         if self._alone:
             own = {name: value for name, value in tags.items() if name != DATA_VERSION}
             self._result = dg.MaterializeResult(metadata=metadata, data_version=made, tags=own)
             return
         provenance = _build_data_version_tags(made, _get_code_version(self._key, self._step), self._inputs, True)
         event = dg.AssetMaterialization(self._key, partition=key, metadata=metadata, tags={**provenance, **tags})
-        # Together: a database that takes many at a time gets them so, where DAGSTER_EVENT_BATCH_SIZE says how many.
-        DagsterEvent.asset_materialization(
-            self._step, event, DagsterEventBatchMetadata(self._batch, is_end=not self._left)
-        )
+        self._added.append(event)
+
+    def write(self) -> None:
+        """Report what was added since the last time."""
+        batch, count = generate_event_batch_id(), len(self._added)
+        for number, event in enumerate(self._added, 1):
+            place = DagsterEventBatchMetadata(batch, is_end=number == count)
+            DagsterEvent.asset_materialization(self._step, event, place)
+        self._added = []
 
     def result(self) -> dg.MaterializeResult:
         """What the asset gives in the end."""

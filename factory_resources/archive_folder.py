@@ -11,7 +11,9 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,8 @@ PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 #: A file beyond these is refused unread: no model of ours comes near, and memory is not the archive's to fill.
 LARGEST_MANIFEST, LARGEST_PART = 64 * 2**20, 2**30
+#: Files are synced side by side: a disk that is asked for several at once takes hardly longer than for one.
+SYNCING = ThreadPoolExecutor(8, "archive-sync")
 
 
 class ArchiveDamaged(Exception):
@@ -80,9 +84,10 @@ class ArchiveFolder:
         if attached:
             content["attachments"] = _listing(attached)
         written = json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False).encode()
-        for name, data in (*parts.items(), *attached.items(), (MANIFEST, written)):
-            if self._current(line, version, name) != data:
-                self._write(line, version, name, data)
+        files = {**parts, **attached, MANIFEST: written}
+        absent = {name: data for name, data in files.items() if self._current(line, version, name) != data}
+        if absent:
+            self._write(line, version, absent)
         return version
 
     def load(self, line: str, version: str) -> Archived:
@@ -194,29 +199,45 @@ class ArchiveFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _write(self, line: str, version: str, name: str, data: bytes) -> None:
-        """Write a file so that a reader sees all of it or none."""
-        files, path = self._locate(line, version, name)
+    def _write(self, line: str, version: str, contents: Mapping[str, bytes]) -> None:
+        """Write files, in their order, so that a reader sees all of each or none of it."""
+        files, folder = url_to_fs(self.uri(line, version), use_listings_cache=False)
         if isinstance(files, LocalFileSystem):
-            _replace(Path(path), data)
+            _replace(Path(folder), contents)
         else:
             # An object store shows an object once it is complete.
-            files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            files.pipe_file(path, data)
+            files.makedirs(folder, exist_ok=True)
+            for name, data in contents.items():
+                files.pipe_file(f"{folder}/{name}", data)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}")
+def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = {name: folder / f".{uuid.uuid4().hex}" for name in contents}
     try:
-        with unfinished.open("xb") as file:
-            file.write(data)
-            file.flush()
+        with ExitStack() as opened:
+            written = [opened.enter_context(unfinished[name].open("xb")) for name in contents]
+            for file, data in zip(written, contents.values(), strict=True):
+                file.write(data)
+                file.flush()
             # The ledger will name this version: it must outlive a power cut as the ledger's row does.
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+            list(SYNCING.map(os.fsync, [file.fileno() for file in written]))
+        for name, path in unfinished.items():
+            path.replace(folder / name)
+        with _opened(folder) as directory:
+            os.fsync(directory)
     finally:
-        unfinished.unlink(missing_ok=True)
+        for path in unfinished.values():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def _require(pattern: re.Pattern[str], what: str, value: str) -> None:

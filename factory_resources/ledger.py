@@ -110,15 +110,19 @@ OPTIONAL: dict[type[Record], set[str]] = {
 class Ledger(Tags):
     """Model versions, their tags, evaluations and decisions in SQLite or PostgreSQL. Safe in threads and across processes."""
 
-    def register(self, version: VersionRecord) -> None:
-        """Record a trained model. A version id that its line already has is left as it is.
+    def register(self, *versions: VersionRecord) -> None:
+        """Record trained models, all or none. A version id that its line already has is left as it is.
 
         Raises ValueError naming the field if one is empty, holds NaN or a time without time zone.
         """
-        row = _row(version)
-        with writing(self._open(), version.line, version.version) as connection:
-            if not _registered(connection, version.line, {version.version}):
-                connection.execute(sa.insert(VERSIONS).values(row))
+        rows = dict[tuple[str, str], dict[str, Any]]()
+        for version in versions:
+            rows.setdefault((version.line, version.version), _row(version))
+        identity = sa.tuple_(VERSIONS.c.line, VERSIONS.c.version)
+        with writing(self._open(), "versions") as connection:
+            known = connection.execute(sa.select(*identity).where(identity.in_(rows))).tuples().all()
+            if new := [row for key, row in rows.items() if key not in known]:
+                connection.execute(sa.insert(VERSIONS), new)
 
     def version(self, line: str, version_id: str) -> VersionRecord:
         """Raises LookupError for a version that the line does not have."""

@@ -24,7 +24,7 @@ attributes:
   stream: orders
   entity: city
   owner: team:marketplace
-  description: How busy a city was, in orders.
+  description: How busy a city was.
   windows: [1d, 3d]
   features: {orders: count(), amount: sum(amount)}
 """

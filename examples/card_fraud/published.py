@@ -84,11 +84,12 @@ def published_split(deployed: "Deployment") -> Split:
     """
     import duckdb
 
-    from factory_assets.training.dataset import close_of, labelled
+    from factory_assets.features.segments import ROOT
+    from factory_assets.training.dataset import close_of, labelled_by_node
 
     with duckdb.connect(":memory:") as con:
-        rows, _ = labelled(con, deployed.lake, LINE, TRAIN[0], TEST[1], close_of(AS_OF))
-        con.register("examples_with_labels", rows)
+        rows, _ = labelled_by_node(con, deployed.lake, LINE, TRAIN[0], TEST[1], close_of(AS_OF))
+        con.register("examples_with_labels", rows.rows(ROOT))
         delay = deployed.catalogue.lines[LINE].horizon_days
         test = con.sql(
             f"""SELECT * FROM examples_with_labels AS tx WHERE ds BETWEEN DATE '{TEST[0]}' AND DATE '{TEST[1]}' AND NOT EXISTS (

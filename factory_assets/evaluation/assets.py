@@ -18,7 +18,7 @@ from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, c
 from factory_assets.measures import plots
 from factory_assets.measures.decay_plot import decay_plot
 from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
-from factory_assets.training.dataset import Subtrees, close_of, labelled
+from factory_assets.training.dataset import close_of, labelled_by_node
 from factory_assets.training.released import load
 from factory_assets.training.timeline import Timeline, timeline
 from factory_resources.archive import Archive
@@ -56,7 +56,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day, nodes = as_of(context, lake, line.name), config.of(context)
         span = timeline(declared, day)
         with engine.connect() as con:
-            holdout, _ = labelled(con, lake, line.name, span.holdout_from, span.holdout_to, close_of(day))
+            holdout, _ = labelled_by_node(con, lake, line.name, span.holdout_from, span.holdout_to, close_of(day))
         withdrawn = ledger.withdrawn(line.name, day)
         newest = {version.segment: version.version for version in ledger.versions(line.name, as_of=day)}
         challengers = {node: version for node, version in newest.items() if (node, version) not in withdrawn}
@@ -67,7 +67,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             nodes,
             held_before(ledger, line.name, day, nodes),
             challengers,
-            Subtrees(holdout).rows,
+            holdout.rows,
             lambda version: load(archive, line.name, version),
         ):
             records = met.records(line.name, span, metric)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.measures.metrics import improvement, score
 from factory_assets.measures.tables import LABEL, label_values
-from factory_assets.training.dataset import Subtrees, close_of, labelled
+from factory_assets.training.dataset import close_of, labelled_by_node
 from factory_assets.training.matrix import encode
 from factory_assets.training.released import ModelRefused, ReleasedModel
 from factory_assets.training.timeline import DAY, timeline
@@ -142,10 +142,9 @@ def replay(
     start = min(made, default=last) + DAY
     while start <= last:
         end = min(start + (READ - 1) * DAY, last)
-        rows, tables = labelled(con, lake, declared.line.name, start, end, close_of(day), tables)
-        of = Subtrees(rows) if rows.num_rows else None
-        for node, past in nodes.items() if of else ():
-            found[node] += _pairs(declared.line.task, metric, past, of.rows(node)) if of else ()
+        rows, tables = labelled_by_node(con, lake, declared.line.name, start, end, close_of(day), tables)
+        for node, past in nodes.items():
+            found[node] += _pairs(declared.line.task, metric, past, rows.rows(node))
         start = end + DAY
     return found
 

@@ -68,10 +68,13 @@ class Profile:
 
     def places(self, column: pa.Array | pa.ChunkedArray) -> Numbers:
         """Shape (n,): the bin of each row of another column, as `count` counts them, and raises."""
-        kind, values = _values(column, self.column)
+        return self._places_of(*_values(column, self.column))
+
+    def _places_of(self, kind: str, values: Any) -> Numbers:
+        """The bin of each value, as `_values` gives them with their kind."""
         absent = np.isnan(values) if kind == "number" else pc.is_null(values).to_numpy(zero_copy_only=False)
         if absent.all():
-            return np.full(len(column), len(self.counts))
+            return np.full(len(values), len(self.counts))
         if self.kind not in ("empty", kind):
             raise TypeError(f"column {self.column!r} was {self.kind} in the reference and is {kind} now")
         return np.where(absent, len(self.counts), self._places(values))
@@ -114,12 +117,16 @@ class Profile:
         return np.array([*range(own), *(own + ranges), unknown])[pc.fill_null(index, own + others).to_numpy()]
 
 
-def profile(column: pa.Array | pa.ChunkedArray, bins: int = 10, name: str = "") -> Profile:
+def profile(
+    column: pa.Array | pa.ChunkedArray, bins: int = 10, name: str = "", stretch: Numbers | None = None
+) -> Profile:
     """The reference distribution of one column.
 
     column: numbers, booleans, decimals or text (dictionary-encoded or not). Infinite values count as the largest
         finite ones.
     bins: how many bins of equal share a number is cut into; a value with more than that share has a bin of its own.
+    stretch: shape (n,), the number of each row's stretch of time, from 0 on, each as long as what will be compared, and -1
+        for rows of none. The design effect is what they say of chance; fewer than two say nothing.
     Raises TypeError for other types: a timestamp always moves on, so it has no distribution to stay in.
     """
     if bins < 2:
@@ -130,42 +137,45 @@ def profile(column: pa.Array | pa.ChunkedArray, bins: int = 10, name: str = "") 
     if len(values) == 0:
         return Profile(name, "empty", counts=(0,), nulls=nulls)
     if kind == "text":
-        return _text_profile(name, values, nulls)
-    values = np.sort(values)
-    edges = _edges(values, bins)
-    # Sorted as they are, the rows of a bin lie between the places of two edges; none is outside.
-    counts = np.diff(np.searchsorted(values, edges))
-    return Profile(name, kind, edges=tuple(edges.tolist()), counts=(0, *counts.tolist(), 0), nulls=nulls)
+        made = _text_profile(name, values, nulls)
+    else:
+        values = np.sort(values)
+        edges = _edges(values, bins)
+        # Sorted as they are, the rows of a bin lie between the places of two edges; none is outside.
+        counts = np.diff(np.searchsorted(values, edges))
+        made = Profile(name, kind, edges=tuple(edges.tolist()), counts=(0, *counts.tolist(), 0), nulls=nulls)
+    if stretch is None or stretch.max(initial=-1) < 1:
+        return made
+    return replace(made, design_effect=_design_effect(made, made._places_of(kind, every), stretch))
 
 
-def profiles(table: pa.Table, columns: Iterable[str]) -> dict[str, Profile]:
-    """A profile of each named column; KeyError for one that the table lacks."""
-    return {column: profile(table.column(column), name=column) for column in columns}
+def profiles(table: pa.Table, columns: Iterable[str], stretch: Numbers | None = None) -> dict[str, Profile]:
+    """A profile of each named column; KeyError for one that the table lacks. stretch: as of one profile."""
+    return {column: profile(table.column(column), name=column, stretch=stretch) for column in columns}
 
 
-def learn_design_effect(reference: Profile, column: pa.Array | pa.ChunkedArray, stretch: Numbers) -> Profile:
-    """The profile with what stretches of time of its own rows say about chance.
+def _design_effect(reference: Profile, places: Numbers, stretch: Numbers) -> float:
+    """How much more the counts of stretches of time scatter than those of independent rows.
 
-    Rows of one restaurant or customer resemble each other, and so do rows of one week: their counts scatter more than
-    those of independent rows. Each stretch of the reference is compared with the rest; the mean of chi-square over
-    its degrees of freedom is the factor by which limits have to be wider (Rao and Scott, The analysis of categorical
-    data from complex sample surveys, JASA 76, 1981, first-order correction).
+    Rows of one restaurant or customer resemble each other, and so do rows of one week. Each stretch of the reference is
+    compared with the rest; the mean of chi-square over its degrees of freedom is the factor by which limits have to be wider
+    (Rao and Scott, The analysis of categorical data from complex sample surveys, JASA 76, 1981, first-order correction).
 
-    column: the rows that the profile is of, n of them. stretch: shape (n,), the number of each row's stretch of time, from 0 on,
-        each as long as what will be compared, and -1 for rows of none; fewer than two stretches teach nothing.
+    places: shape (n,), the bin of each row that the profile is of. stretch: shape (n,), as of `profile`.
     """
-    whole, inside = np.array([*reference.counts, reference.nulls]), stretch >= 0
-    number = int(stretch.max(initial=-1)) + 1
-    places = reference.places(column)[inside] + len(whole) * stretch[inside]
-    ratios = []
-    for own in np.bincount(places, minlength=len(whole) * number).reshape(number, len(whole)):
-        before, now = np.maximum(whole - own, 0), own
-        if reference.kind == "text":
-            before, now = without_rare_levels(before, now)
-        shift, freedom, weight = psi(before, now)
-        if freedom and own.sum() < reference.rows:
-            ratios.append(float(shift.sum()) * weight / freedom)
-    return replace(reference, design_effect=max(1.0, float(np.mean(ratios)))) if len(ratios) > 1 else reference
+    # Not the counts of the reference: those take levels seen once for what a later sample has of new ones.
+    whole, inside = np.bincount(places, minlength=len(reference.counts) + 1), stretch >= 0
+    shape = int(stretch.max()) + 1, len(whole)
+    cells = places[inside] + shape[1] * stretch[inside]
+    now = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+    before, rows = whole - now, now.sum(axis=1)
+    if reference.kind == "text":
+        before, now = without_rare_levels(before, now)
+    shift, freedom, weight = psi(before, now)
+    judged = (freedom > 0) & (rows < reference.rows)
+    if np.count_nonzero(judged) < 2:
+        return 1.0
+    return max(1.0, float(np.mean(shift.sum(axis=1)[judged] * weight[judged] / freedom[judged])))
 
 
 def _values(column: pa.Array | pa.ChunkedArray, name: str) -> tuple[str, Any]:
@@ -236,30 +246,32 @@ def _text_profile(name: str, values: pa.Array, nulls: int) -> Profile:
 
 
 def without_rare_levels(before: Numbers, now: Numbers) -> tuple[Numbers, Numbers]:
-    """The same counts with the rows of levels too rare for these samples judged together.
+    """The same counts, shape (..., bins), with the rows of levels too rare for these samples judged together.
 
     Both samples say which: levels that only the reference called frequent would be so by chance, and fall back.
     """
-    together = len(before) - 3
-    smaller = min(before.sum(), now.sum()) / max(before.sum() + now.sum(), 1)
-    rare = np.flatnonzero((before + now)[:together] * smaller < EXPECTED_ROWS)
+    together = before.shape[-1] - 3
+    m, n = before.sum(axis=-1, keepdims=True), now.sum(axis=-1, keepdims=True)
+    rare = (before + now)[..., :together] * (np.minimum(m, n) / np.maximum(m + n, 1)) < EXPECTED_ROWS
     before, now = before.copy(), now.copy()
     for counts in (before, now):
-        counts[together] += counts[rare].sum()
-        counts[rare] = 0
+        counts[..., together] += np.where(rare, counts[..., :together], 0).sum(axis=-1)
+        counts[..., :together][rare] = 0
     return before, now
 
 
-def psi(before: Numbers, now: Numbers) -> tuple[Numbers, int, float]:
+def psi(before: Numbers, now: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """PSI of each bin, degrees of freedom, and the weight that makes their sum chi-square: n m / (n + m).
+
+    Counts of shape (..., bins) give shapes (..., bins), (...) and (...); samples without rows no degree of freedom.
 
     Half a row of the effective sample is added to both shares inside the logarithm. It is the same share on both
     sides, so a bin that is empty on one side is finite and a bin that is rare on both adds nothing.
     """
-    m, n = float(before.sum()), float(now.sum())
-    if min(m, n) == 0:
-        return np.zeros(len(before)), 0, 0.0
-    weight = n * m / (n + m)
-    p, q, half_a_row = before / m, now / n, 0.5 / weight
-    filled = int(np.count_nonzero(before + now))
-    return (q - p) * np.log((q + half_a_row) / (p + half_a_row)), filled - 1, weight
+    m, n = before.sum(axis=-1, dtype=float), now.sum(axis=-1, dtype=float)
+    some = np.minimum(m, n) > 0
+    weight = n * m / np.maximum(n + m, 1)
+    p, q = before / np.maximum(m, 1)[..., None], now / np.maximum(n, 1)[..., None]
+    half_a_row = (0.5 / np.where(some, weight, 1))[..., None]
+    shift = np.where(some[..., None], (q - p) * np.log((q + half_a_row) / (p + half_a_row)), 0)
+    return shift, np.where(some, np.count_nonzero(before + now, axis=-1) - 1, 0), weight

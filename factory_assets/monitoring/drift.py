@@ -69,8 +69,8 @@ def drift(
     nulls = int(now[-1])
     if reference.kind == "text":
         before, now = without_rare_levels(before, now)
-    shift, freedom, weight = psi(before, now)
-    statistic = float(shift.sum())
+    shift, degrees, weights = psi(before, now)
+    statistic, freedom, weight = float(shift.sum()), int(degrees), float(weights)
     free, scale = _scattered(freedom, reference.design_effect)
     chance = scale * _chi_square_limit(false_alarm_rate, free) / weight if freedom else 0.0
     limit = max(minimum_effect, chance)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,19 +14,20 @@ from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import kind_of
 from factory_assets.events.assets import stream_version
 from factory_assets.features.assets import segment_partitions, without_room
-from factory_assets.features.segments import ROOT, lineage, tree
+from factory_assets.features.segments import ROOT, lineage, preorder, tree
 from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder, code_version
 from factory_assets.measures import plots
 from factory_assets.measures.metrics import DEFAULT, METRICS
-from factory_assets.training.dataset import Subtrees, training_rows
-from factory_assets.training.fitting import Failed, Fitted, NotTrained
-from factory_assets.training.identity import Made, made_before, made_from
-from factory_assets.training.pool import Job, Pace, Task, train_nodes
+from factory_assets.training.dataset import training_rows
+from factory_assets.training.fitting import Failed, Fitted, NotTrained, Outcome
+from factory_assets.training.identity import Made, made_before
+from factory_assets.training.pool import Done, Job, Pace, Task, together, train_nodes
 from factory_assets.training.released import Release
 from factory_assets.training.search import importances
+from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_assets.training.tuned import Found, Tuned, Tuning
-from factory_assets.training.warm import may_continue, versions_of
+from factory_assets.training.warm import may_continue
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -129,59 +130,60 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         except TrainingRefused as refused:
             raise dg.Failure(str(refused), allow_retries=False) from None
         with engine.connect() as con:
-            train, recent, tables = training_rows(con, lake, line.name, span)
-        nodes, rows, later = config.of(context), Subtrees(train), Subtrees(recent)
+            rows, later, tables = training_rows(con, lake, line.name, span)
+        nodes = config.of(context)
         _refuse_unknown_segments(context.instance, declared, rows.leaves)
-        tuned = _tuned(context, declared, trials, train, nodes, day)
+        tuned = _tuned(context, declared, trials, rows, nodes, day)
         now = {"id": model_version(declared), "contract": contract_hash(declared)}
         continued = may_continue(line, span, now, nodes, tuned.of, lake, archive, ledger)
-        continues = {node: versions_of(found) for node, found in continued.items()}
-        made = made_from(declared, span, rows, later, nodes, tuned.of, continues)
-        told: dict[str, Told] = dict(made_before(ledger, archive, line.name, span.as_of, made))
-        due = [node for node in nodes if node not in told]
-        context.log.info(
-            f"{line.name}: {train.num_rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
-            f"{len(told)} trained before from the same"
-        )
         held = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
-        tasks = (
-            Task(node, tuned.of(node), {up: held[up] for up in lineage(node) if up in held}, continued.get(node, {}))
-            for node in due
+        job = Job(declared, metric_of(declared), span, archive.root)
+
+        def task_of(node: str) -> Task:
+            answered = {up: held[up] for up in lineage(node) if up in held}
+            return Task(node, tuned.of(node), answered, continued.get(node, {}))
+
+        def made_now(node: str) -> Made:
+            return job.made(task_of(node), rows.rows(node), later.rows(node))
+
+        before = made_before(ledger, archive, line.name, span.as_of, made_now, nodes)
+        due = preorder([node for node in nodes if node not in before])
+        context.log.info(
+            f"{line.name}: {rows.num_rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
+            f"{len(before)} trained before from the same"
         )
-        recorder = Recorder(context, len(nodes))
+        recorder, kept, failed = Recorder(context, len(nodes)), dict[str, dict[str, Any]](), list[Failed]()
 
-        def tell(node: str, **more: Any) -> None:
-            metadata = _metadata(told[node], span, context.run.run_id) | more | _searches(tuned, node)
-            recorder.add(node, metadata, _tags(told[node], day))
+        def tell(node: str, outcome: Told, **more: Any) -> None:
+            metadata = _metadata(outcome, span, context.run.run_id) | more | _searches(tuned, node)
+            recorder.add(node, metadata, _tags(outcome, day))
+            kept[node] = _row(node, outcome, day)
 
-        for node in told:
-            tell(node)
-        job, pace = Job(declared, metric_of(declared), span, archive.root), Pace(len(due))
-        for outcome, released in train_nodes(job, rows, later, tasks):
+        def told_of(done: Done) -> tuple[Outcome, Told]:
+            outcome, released, made = done
             if not isinstance(outcome, Fitted):
-                told[outcome.node] = outcome
-                tell(outcome.node)
-            elif released:
-                record = _record(
-                    declared,
-                    span,
-                    outcome,
-                    released,
-                    made[outcome.node],
-                    tables,
-                    archive,
-                    context.run.run_id,
-                    started,
-                    tuned,
-                )
-                ledger.register(record)
-                told[outcome.node] = record
-                tell(outcome.node, candidates=_candidates(outcome, job.metric))
-            if word := pace.one_more():
-                context.log.info(f"{line.name}: {word}")
-        _keep(lake, line.name, day, told)
+                return outcome, outcome
+            assert released and made
+            run_id = context.run.run_id
+            return outcome, _record(declared, span, outcome, released, made, tables, archive, run_id, started, tuned)
+
+        for node, record in before.items():
+            tell(node, record)
+        recorder.write()
+        pace = Pace(len(due))
+        # A transaction each for many: that costs more than what is written in it.
+        for group in together(map(told_of, train_nodes(job, rows, later, map(task_of, due)))):
+            ledger.register(*(told for _, told in group if isinstance(told, VersionRecord)))
+            for outcome, told in group:
+                candidates = {"candidates": _candidates(outcome, job.metric)} if isinstance(outcome, Fitted) else {}
+                failed += [outcome] if isinstance(outcome, Failed) else []
+                tell(outcome.node, told, **candidates)
+                if word := pace.one_more():
+                    context.log.info(f"{line.name}: {word}")
+            recorder.write()
+        _keep(lake, line.name, day, kept)
         yield recorder.result()
-        _refuse_failures(line, [outcome for outcome in told.values() if isinstance(outcome, Failed)], len(nodes))
+        _refuse_failures(line, failed, len(nodes))
 
     return model
 
@@ -197,7 +199,7 @@ def _tuned(
     context: dg.AssetExecutionContext,
     declared: DeclaredLine,
     trials: Trials,
-    train: pa.Table,
+    train: Subtrees,
     nodes: Sequence[str],
     day: dt.date,
 ) -> Tuned:
@@ -208,9 +210,9 @@ def _tuned(
         raise dg.Failure(str(refused), allow_retries=False) from None
 
 
-def _keep(lake: Lake, line: str, day: dt.date, told: dict[str, Told]) -> None:
-    """The outcomes as rows of the lake; those of the day's other nodes stay."""
-    table, rows = f"{line}/model", [_row(node, outcome, day) for node, outcome in sorted(told.items())]
+def _keep(lake: Lake, line: str, day: dt.date, told: Mapping[str, dict[str, Any]]) -> None:
+    """The outcomes, rows by node, in the lake; those of the day's other nodes stay."""
+    table, rows = f"{line}/model", [row for _, row in sorted(told.items())]
     if lake.version(table) is not None:
         others = lake.read(table, day, day, OUTCOMES.names, empty_if_absent=True).to_pylist()
         rows += [row for row in others if row["node"] not in told]

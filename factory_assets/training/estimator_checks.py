@@ -123,6 +123,14 @@ def loaded_predicts_bit_for_bit_what_trained_did(subject: Subject) -> None:
     _require(all(isinstance(data, bytes) for data in parts.values()), "a part is not bytes")
 
 
+def what_training_says_of_its_rows_is_what_the_model_predicts(subject: Subject) -> None:
+    learnt = examples(subject.task)
+    parts, said = subject.kind.trained(learnt, subject.params, SEED)
+    _require(parts == subject.model.parts(), "`trained` gives another model than `train`")
+    if said is not None:
+        _same(said, subject.kind(parts).predict(learnt.x), "predictions of the training rows")
+
+
 def training_twice_gives_the_same_bytes(subject: Subject) -> None:
     again = subject.trained(examples(subject.task)).parts()
     _require(again == subject.model.parts(), "the same examples, parameters and seed give other bytes")
@@ -278,6 +286,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     loaded_predicts_bit_for_bit_what_trained_did,
     training_twice_gives_the_same_bytes,
     side_by_side_equals_alone,
+    what_training_says_of_its_rows_is_what_the_model_predicts,
     a_row_alone_gets_the_bits_that_it_gets_in_a_batch,
     missing_infinite_and_unknown_values_are_scored,
     importances_are_shares,

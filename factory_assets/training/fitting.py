@@ -25,6 +25,8 @@ from factory_assets.training.warm_fit import Parent, Parents, Warm, Window, cont
 
 #: Share of the training days, the newest, on which candidates are compared.
 VALIDATION_SHARE = 0.25
+#: Rows that a model is asked for where what it says of them is known: to see how long it takes, and that it is so.
+TIMED = 100
 
 
 @dataclass(frozen=True)
@@ -198,17 +200,28 @@ def _fit(
         start=start,
     )
     fitted = time.perf_counter()
-    said = trained.model.predict(asked)
-    predicted = time.perf_counter()
+    said, microseconds = _said(trained, asked, asked is x)
     tried = Tried(
         metrics={},
         interpretable=estimators.registered(candidate.estimator).interpretable,
         seconds=fitted - began,
-        microseconds=1e6 * (predicted - fitted) / len(asked),
+        microseconds=microseconds,
         bytes=sum(map(len, trained.model.parts().values())),
         rounds=trained.rounds,
     )
     return trained, tried, said
+
+
+def _said(trained: estimators.Trained, asked: np.ndarray, learnt: bool) -> tuple[np.ndarray, float]:
+    """What a model says of the rows `asked`, and the microseconds that a row takes. learnt: they are what it was trained on."""
+    known = trained.said if learnt else None
+    few = asked if known is None else asked[:TIMED]
+    began = time.perf_counter()
+    said = trained.model.predict(few)
+    microseconds = 1e6 * (time.perf_counter() - began) / len(few)
+    if known is None:
+        return said, microseconds
+    return known if np.array_equal(known[:TIMED], said) else trained.model.predict(asked), microseconds
 
 
 def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:

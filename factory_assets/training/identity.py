@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions, recipe
 from factory_assets.declarations.line import Line
-from factory_assets.training.dataset import Subtrees
 from factory_assets.training.libraries import code, libraries
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
@@ -51,58 +50,43 @@ class Made:
         return {"made_from": self.id} | {name: getattr(self, name) for name in kept}
 
 
-def made_from(
+def made_of(
     declared: DeclaredLine,
     span: Timeline,
-    train: Subtrees,
-    recent: Subtrees,
-    nodes: Iterable[str],
-    line_of: Callable[[str], Line],
-    continues: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
-) -> dict[str, Made]:
-    """Of each node what its model is made from.
+    node: str,
+    line: Line,
+    train: pa.Table,
+    recent: pa.Table,
+    continues: Mapping[str, str] = MappingProxyType({}),
+) -> Made:
+    """What a node's model is made from.
 
-    train, recent: rows in the order in which they are learnt from. line_of: the line of a node, with the parameters that were
-        found for it. continues: node -> candidate -> version that it may continue.
+    line: with the parameters that were found for the node. train, recent: the node's rows, in the order in which they are learnt
+        from. continues: candidate -> version that it may continue.
     """
-    meaning, learnt = definitions(declared), [*declared.features, "label", "ds"]
     data = {
-        node: {
-            "train": content(train.rows(node), learnt),
-            "recent": content(recent.rows(node), declared.features),
-        }
-        for node in nodes
+        "train": content(train, [*declared.features, "label", "ds"]),
+        "recent": content(recent, declared.features),
     }
-    return {
-        node: Made(
-            meaning,
-            recipe(line_of(node)),
-            node,
-            span.to_dict(),
-            hashes,
-            code(),
-            libraries(),
-            dict(continues.get(node, {})),
-        )
-        for node, hashes in data.items()
-    }
+    days = span.to_dict()
+    return Made(definitions(declared), recipe(line), node, days, data, code(), libraries(), dict(continues))
 
 
 def made_before(
-    ledger: Ledger, archive: ArchiveFolder, line: str, as_of: dt.date, made: Mapping[str, Made]
+    ledger: Ledger, archive: ArchiveFolder, line: str, as_of: dt.date, made: Callable[[str], Made], nodes: Iterable[str]
 ) -> dict[str, VersionRecord]:
     """Node -> its newest version of this day, where that was made from the same and is in the archive still.
 
-    made: node -> what it would be made from now.
+    made: what a node would be made from now; asked only of nodes that have a version of this day.
     """
     newest = {known.segment: known for known in ledger.versions(line, as_of=as_of)}
     return {
         node: known
-        for node, known in newest.items()
-        if node in made
-        and known.configuration.get("made_from") == made[node].id
+        for node in nodes
+        if (known := newest.get(node))
         and known.archive_uri == archive.uri(line, known.version)
         and archive.exists(line, known.version)
+        and known.configuration.get("made_from") == made(node).id
     }
 
 

@@ -10,22 +10,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Line
-from factory_assets.training.dataset import Subtrees
 from factory_assets.training.fitting import Failed, Fitted, Outcome, fit_node
+from factory_assets.training.identity import Made, made_of
 from factory_assets.training.released import Release, release
+from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
-from factory_assets.training.warm import Continued, read_all
+from factory_assets.training.warm import Continued, read_all, versions_of
 from factory_resources.archive_folder import ArchiveFolder
 
 #: Nodes handed out to each worker, the one that it is at included: what bounds the rows and models held at a time.
 AHEAD = 2
+#: Seconds of training of which what became of the nodes is written down at once.
+TOGETHER = 2.0
 #: Seconds between two words on how far it got.
 TELL_EVERY = 10.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,13 @@ class Job:
     span: Timeline
     archive: str
 
-    def train(self, task: "Task", rows: pa.Table, recent: pa.Table) -> tuple[Outcome, Release | None]:
-        """The node's outcome and, where it is a model, what became of it in the archive.
+    def made(self, task: "Task", rows: pa.Table, recent: pa.Table) -> Made:
+        """What the node's model is made from; the rows as in `train`."""
+        continues = versions_of(task.continued)
+        return made_of(self.declared, self.span, task.node, task.line, rows, recent, continues)
+
+    def train(self, task: "Task", rows: pa.Table, recent: pa.Table) -> "Done":
+        """What became of a node.
 
         rows: the node's training rows. recent: its rows after the training window.
         An error is the node's outcome, except where the next node would meet it too: no room on the disk, no memory.
@@ -49,13 +59,22 @@ class Job:
             parents = read_all(archive, task.continued)
             outcome = fit_node(task.line, rows, declared.features, node, self.metric, parents)
             if not isinstance(outcome, Fitted):
-                return outcome, None
+                return Done(outcome)
+            made = self.made(task, rows, recent)
             released = release(archive, declared, self.span, outcome, rows, recent, task.answered)
-            return replace(outcome, fit=outcome.fit[:0]), released
+            return Done(replace(outcome, fit=outcome.fit[:0].copy()), released, made)
         except (OSError, MemoryError):
             raise
         except Exception as error:
-            return Failed(node, rows.num_rows, f"{type(error).__name__}: {error}"), None
+            return Done(Failed(node, rows.num_rows, f"{type(error).__name__}: {error}"))
+
+
+class Done(NamedTuple):
+    """A node's outcome and, where it is a model, what became of it in the archive and what it was made from."""
+
+    outcome: Outcome
+    released: Release | None = None
+    made: Made | None = None
 
 
 @dataclass(frozen=True)
@@ -71,13 +90,11 @@ class Task:
     continued: Continued = field(default_factory=dict)
 
 
-def train_nodes(
-    job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task]
-) -> Iterator[tuple[Outcome, Release | None]]:
-    """The nodes' outcomes, each as soon as it is there; what is held at a time does not grow with the nodes."""
+def train_nodes(job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task]) -> Iterator[Done]:
+    """What became of the nodes, each as soon as it is there; what is held at a time does not grow with the nodes."""
     train = job.declared.line.train
     workers = train.workers or os.cpu_count() or 1
-    left, running = iter(tasks), set[Future[tuple[Outcome, Release | None]]]()
+    left, running = iter(tasks), set[Future[Done]]()
     pool: Executor
     if train.pool == "processes":
         pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
@@ -99,11 +116,11 @@ def train_nodes(
         pool.shutdown(cancel_futures=True)
 
 
-HandOut = Callable[[Task], "Future[tuple[Outcome, Release | None]]"]
+HandOut = Callable[[Task], "Future[Done]"]
 
 
 def _to_thread(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
-    def train(task: Task) -> tuple[Outcome, Release | None]:
+    def train(task: Task) -> Done:
         return job.train(task, rows.rows(task.node), recent.rows(task.node))
 
     return lambda task: pool.submit(train, task)
@@ -113,7 +130,7 @@ def _to_process(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> H
     return lambda task: pool.submit(_apart, job, task, _packed(rows.rows(task.node)), _packed(recent.rows(task.node)))
 
 
-def _apart(job: Job, task: Task, rows: pa.Buffer, recent: pa.Buffer) -> tuple[Outcome, Release | None]:
+def _apart(job: Job, task: Task, rows: pa.Buffer, recent: pa.Buffer) -> Done:
     """In a worker process: the rows of one node come as Arrow's own bytes."""
     return job.train(task, *(pa.ipc.open_stream(packed).read_all() for packed in (rows, recent)))
 
@@ -123,6 +140,23 @@ def _packed(table: pa.Table) -> pa.Buffer:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
+
+
+def together(items: Iterable[T], clock: Callable[[], float] = time.monotonic) -> Iterator[list[T]]:
+    """What came within a short time, in lists that are never empty. An error comes after what came before it."""
+    group, began = list[T](), clock()
+    try:
+        for item in items:
+            group.append(item)
+            if clock() - began >= TOGETHER:
+                yield group
+                group, began = [], clock()
+    except Exception:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
 
 
 class Pace:

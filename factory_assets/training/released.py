@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from factory_assets.declarations.definitions import declared_from, definitions
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.measures.charts import bars
 from factory_assets.measures.metrics import Guess, guessed, score
-from factory_assets.measures.profiles import Profile, learn_design_effect, profile, profiles
+from factory_assets.measures.profiles import Profile, profile, profiles
 from factory_assets.measures.tables import (
     LABEL,
     aligned,
@@ -217,17 +218,12 @@ def release(
     seen = recent if recent.num_rows else train
     fit = fitted.fit
     predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is recent else fit
-    said, learnt = prediction_columns(line.task, predictions), with_columns(train, prediction_columns(line.task, fit))
-    reference = profiles(train, fitted.encoding.features) | profiles(pa.table(said), said)
+    said, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
     stretch = _stretch(train["ds"].to_numpy(), span, line.monitor.window)
-    chance = {
-        # Of features the reference is of these very rows already.
-        name: learn_design_effect(
-            profile(learnt[name], name=name) if name in said else kept, learnt[name], stretch
-        ).design_effect
-        for name, kept in reference.items()
-    }
-    reference = {name: replace(kept, design_effect=chance[name]) for name, kept in reference.items()}
+    reference = profiles(train, fitted.encoding.features, stretch)
+    for name, values in said.items():
+        chance = profile(learnt[name], stretch=stretch).design_effect
+        reference[name] = replace(profile(values, name=name), design_effect=chance)
     manifest = {
         "line": line.name,
         "segment": fitted.node,
@@ -302,8 +298,9 @@ def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | No
     archive: the archive, or its root: a local path or an fsspec URI. Needs no Dagster, no ledger and no lake.
     version: its id; with a ledger also the beginning of it, its UUID, or a tag: `@stable`, `FR/Lyon@champion`.
     ledger: SQLAlchemy URL of the ledger, asked at each call.
-    Raises FileNotFoundError where there is no such version, LookupError where the ledger has none, ArchiveDamaged for one
-    that is not as it was stored, and ModelRefused for one that cannot be used with the libraries that are installed here.
+    Raises FileNotFoundError where there is no such version, or no such file of a ledger, LookupError where the ledger has
+    none, ArchiveDamaged for one that is not as it was stored, and ModelRefused for one that cannot be used with the
+    libraries that are installed here.
     """
     folder = ArchiveFolder(archive) if isinstance(archive, str) else archive
     if ledger is not None:
@@ -318,10 +315,16 @@ def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | No
 
 
 def _found(url: str, line: str, named: str) -> str:
-    # A program that names versions by their ids needs neither.
+    # A program that names versions by their ids needs none of these.
+    from sqlalchemy import make_url
+
     from factory_assets.references import find
     from factory_resources.ledger import Ledger
 
+    file = make_url(url).database
+    if url.startswith("sqlite") and not Path(file or "").is_file():
+        # SQLite would make the file that is not there, and answer from it.
+        raise FileNotFoundError(f"the ledger {file} is no file")
     ledger = Ledger(url=url)
     try:
         return find(ledger, named, line).version

@@ -15,9 +15,9 @@ from deltalake.exceptions import DeltaError
 
 from factory_assets.declarations.definitions import declared_from
 from factory_assets.training.assets import metric_of
-from factory_assets.training.dataset import Subtrees, training_rows
+from factory_assets.training.dataset import training_rows
 from factory_assets.training.fitting import NotTrained, fit_node
-from factory_assets.training.identity import made_from
+from factory_assets.training.identity import made_of
 from factory_assets.training.released import ModelRefused, release
 from factory_assets.training.timeline import Timeline
 from factory_assets.training.warm import read
@@ -60,9 +60,8 @@ def remake(
     except (LookupError, duckdb.Error, DeltaError) as error:
         named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
         raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
-    of_train, of_recent = Subtrees(train), Subtrees(recent)
-    made = made_from(declared, span, of_train, of_recent, [node], lambda _: declared.line)[node]
-    rows, after = of_train.rows(node), of_recent.rows(node)
+    rows, after = train.rows(node), recent.rows(node)
+    made = made_of(declared, span, node, declared.line, rows, after)
     outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared), parents)
     if isinstance(outcome, NotTrained):
         raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")

@@ -13,14 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import pyarrow as pa
-
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.search import Search
 from factory_assets.features.segments import ROOT, lineage
 from factory_assets.training import search
-from factory_assets.training.fitting import rows_within
+from factory_assets.training.subtrees import Subtrees
 from factory_resources.trials import SearchKey, Trial, Trials
 
 
@@ -75,7 +73,7 @@ class Tuning:
 
     declared: DeclaredLine
     trials: Trials
-    train: pa.Table
+    train: Subtrees
     nodes: Sequence[str]
     metric: str
     as_of: dt.date
@@ -112,7 +110,7 @@ class Tuning:
 
     def _search(self, name: str, node: str) -> SearchKey | None:
         """Search at a node, or say why its rows allow none."""
-        line, rows = self.declared.line, rows_within(self.train, node)
+        line, rows = self.declared.line, self.train.rows(node)
         if rows.num_rows < line.segments.min_rows:
             return None
         try:

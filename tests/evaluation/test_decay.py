@@ -53,7 +53,8 @@ def make(line: Segmented, as_of: dt.date, declaration: str = "as it is") -> str:
     """A version as a training makes it, without the run around it."""
     declared, span = line.declared, timeline(line.declared, as_of)
     with Engine(threads=1).connect() as con:
-        train, recent, tables = training_rows(con, line.lake, LINE, span)
+        rows, later, tables = training_rows(con, line.lake, LINE, span)
+    train, recent = rows.rows("global"), later.rows("global")
     fitted = fit_node(declared.line, train, declared.features, "global", "mae")
     assert isinstance(fitted, Fitted)
     version = release(line.archive, declared, span, fitted, train, recent, {}).version

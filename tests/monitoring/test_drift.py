@@ -78,6 +78,55 @@ def test_the_limit_of_a_small_sample_is_what_chance_explains_and_of_a_large_one_
     assert drift(reference, normal(rng, 20_000), minimum_effect=0.25).limit == 0.25
 
 
+def weeks(rng: np.random.Generator, number: int, own: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weeks of 500 rows, whose means differ by chance, own standard deviations; the values and each one's week."""
+    week = np.repeat(np.arange(number), 500)
+    return rng.normal(size=len(week)) + rng.normal(0, own, number)[week], week
+
+
+@pytest.mark.parametrize("coded", [False, True], ids=["numbers", "text"])
+def test_limits_are_wider_where_the_weeks_of_the_reference_differ_by_themselves(coded: bool) -> None:
+    rng = np.random.default_rng(3)
+    alarms = {"independent": 0, "told of weeks": 0}
+    for _ in range(100):
+        values, week = weeks(rng, 9, own=0.15)
+        column = pa.array([f"level {value:.0f}" for value in values]) if coded else pa.array(values)
+        before, now = column.slice(0, 4000), column.slice(4000)
+        for name, stretch in (("independent", None), ("told of weeks", week[:4000])):
+            found = drift(profile(before, stretch=stretch), now, false_alarm_rate=0.01, minimum_effect=0)
+            alarms[name] += found.verdict == "drifted"
+    assert alarms["independent"] > 20 and alarms["told of weeks"] < 10
+
+
+def test_the_design_effect_is_the_mean_of_chi_square_over_its_degrees_of_freedom() -> None:
+    from scipy.stats import chi2_contingency
+
+    values, week = weeks(np.random.default_rng(4), 8, own=0.5)
+    made = profile(pa.array(values), stretch=week)
+    bins = [np.bincount(made.places(pa.array(values[week == own])), minlength=13)[1:11] for own in range(8)]
+    tables = [np.array([own, np.sum(bins, axis=0) - own]) for own in bins]
+    expected = np.mean([chi2_contingency(table).statistic / 9 for table in tables])
+    assert expected > 3 and made.design_effect == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("column", [normal, long_tailed_text], ids=lambda sample: sample.__name__)
+def test_weeks_that_differ_by_nothing_but_chance_widen_no_limit(column: Sample) -> None:
+    found = profile(column(np.random.default_rng(6), 8000), stretch=np.repeat(np.arange(8), 1000))
+    assert 1 <= found.design_effect < 1.3
+
+
+def test_rows_of_no_stretch_say_nothing_of_chance_and_neither_does_a_single_stretch() -> None:
+    values, week = weeks(np.random.default_rng(7), 4, own=2.0)
+    column = pa.array(values)
+    assert profile(column, stretch=week).design_effect > 2
+    # Of two weeks, each is compared with the rows of all the others.
+    assert profile(column, stretch=np.where(week < 2, week, -1)).design_effect > 2
+    assert profile(column, stretch=np.where(week == 2, 0, -1)).design_effect == 1
+    assert profile(column, stretch=np.full(2000, -1)).design_effect == 1
+    assert profile(column, stretch=np.zeros(2000, dtype=int)).design_effect == 1
+    assert profile(column) == profile(column, stretch=np.zeros(2000, dtype=int))
+
+
 def test_half_a_standard_deviation_is_seen_in_a_thousand_rows() -> None:
     rng = np.random.default_rng(1)
     reference = profile(normal(rng, 20_000), name="amount")

@@ -111,3 +111,7 @@ def test_a_program_that_loads_by_a_tag_gets_the_model_that_the_tag_was_moved_to(
         loaded("@stable")
     with pytest.raises(ValueError, match=r"'Lyon@stable' is no id of 16 hex digits; what a tag .* names"):
         load(root, LINE, "Lyon@stable")
+    mistyped = trained_line.folder / "leger.db"
+    with pytest.raises(FileNotFoundError, match=r"the ledger .*leger\.db is no file"):
+        load(root, LINE, "Lyon@stable", ledger=f"sqlite:///{mistyped}")
+    assert not mistyped.exists()

@@ -156,6 +156,18 @@ def test_two_lines_may_use_the_same_version_id(ledger: Ledger) -> None:
     assert [v.line for v in ledger.versions("card_churn")] == ["card_churn"]
 
 
+def test_versions_are_registered_together_each_once_or_not_at_all(ledger: Ledger) -> None:
+    ledger.register()
+    ledger.register(a_version("v1"))
+    first = [a_version("v3"), a_version("v2"), a_version("v1", line="card_churn")]
+    ledger.register(*first, a_version("v1", owner="team:fraud"), a_version("v2", owner="team:fraud"))
+    assert ledger.versions(LINE) == [a_version(version) for version in ("v1", "v3", "v2")]
+    assert ledger.versions("card_churn") == [a_version("v1", line="card_churn")]
+    with pytest.raises(ValueError, match=r"VersionRecord\.owner is"):
+        ledger.register(a_version("v4"), a_version("v5", owner=" "))
+    assert len(ledger.versions(LINE)) == 3
+
+
 @pytest.mark.parametrize("name", sorted({f.name for f in fields(VersionRecord)} - OPTIONAL[VersionRecord]))
 def test_a_version_without_one_of_its_fields_is_refused_by_that_name(ledger_file: Ledger, name: str) -> None:
     blank: dict[type, Any] = {dict: {}, str: " "}

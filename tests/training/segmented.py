@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from factory_assets.automation.sensors import training_assets, training_config, 
 from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
 from factory_assets.features.assets import add_nodes
+from factory_assets.training.subtrees import Subtrees
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -69,11 +71,22 @@ def declare(folder: Path, features: Sequence[str] = ("x0", "x1"), **line: Any) -
     return folder
 
 
+def by_node(rows: pa.Table, kind: type[Subtrees] = Subtrees) -> Subtrees:
+    """The rows, as they come from a query that keeps no order."""
+    shuffled = rows.take(np.random.default_rng(1).permutation(rows.num_rows)).to_reader(max_chunksize=100)
+    return kind(shuffled, Counter(rows["segment"].to_pylist()))
+
+
 class Segmented:
     """A deployment of the line in a folder. instance: where its runs are recorded; FACTORY_DEFS must name `folder / "defs"`."""
 
     def __init__(
-        self, folder: Path, instance: dg.DagsterInstance, ledger: str | None = None, archive: str | None = None
+        self,
+        folder: Path,
+        instance: dg.DagsterInstance,
+        ledger: str | None = None,
+        archive: str | None = None,
+        engine: Engine | None = None,
     ):
         self.lake, self.archive = Lake(root=str(folder / "lake")), Archive(root=archive or str(folder / "archive"))
         self.ledger = Ledger(url=ledger or f"sqlite:///{folder / 'ledger.db'}")
@@ -82,7 +95,7 @@ class Segmented:
             "ledger": self.ledger,
             "archive": self.archive,
             "issues": Issues(url=self.ledger.url),
-            "engine": Engine(threads=1, memory_limit="2GB"),
+            "engine": engine or Engine(threads=1, memory_limit="2GB"),
             "trials": Trials(url=self.ledger.url),
             "reports": Reports(root=str(folder / "reports")),
         }

@@ -30,6 +30,7 @@ from factory_assets.training.estimator_checks import (
 from factory_assets.training.estimators import ESTIMATORS, Model, Options, TooFewDays, fit, load
 from factory_assets.training.estimators import train as trained
 from factory_assets.training.estimators.base import best_round
+from factory_assets.training.estimators.gradient_boosting import OBJECTIVES
 
 #: Small, so that checks are fast.
 PARAMS: dict[str, dict[str, Any]] = {
@@ -491,6 +492,29 @@ class TestAdditive:
 
 
 class TestLightGBM:
+    @pytest.mark.parametrize(
+        ("task", "objective"), [(task, goal) for task, goals in OBJECTIVES.items() for goal in goals]
+    )
+    def test_what_training_knows_of_its_rows_is_bit_for_bit_what_the_model_predicts(
+        self, task: str, objective: str
+    ) -> None:
+        task = estimator_checks.CHECKED_AT.get(task, task)
+        x, y = examples(task)
+        x, y = x[:1200], np.abs(y[:1200]) if objective in ("poisson", "tweedie", "gamma") else y[:1200]
+        sampled = {"num_boost_round": 30, "bagging_fraction": 0.5, "bagging_freq": 1, "feature_fraction": 0.5}
+        goal = {} if "multiclass" in task else {"objective": objective}
+        options = Options(class_weight="balanced") if task == "binary" else Options()
+        settings = {"task": task, "categorical": [CODES], "params": sampled | goal, "seed": SEED}
+        found = trained("lightgbm", x, y, options=options, **settings)
+        assert found.said is not None
+        np.testing.assert_array_equal(found.said, found.model.predict(x), strict=True)
+
+    @pytest.mark.parametrize("other", [{"boosting": "dart"}, {"linear_tree": True}, {"bin_construct_sample_cnt": 100}])
+    def test_nothing_is_taken_from_training_that_may_be_another_number(self, other: Mapping[str, Any]) -> None:
+        x, y = examples("regression")
+        settings = {"task": "regression", "categorical": [CODES], "params": {"num_boost_round": 5} | other, "seed": 1}
+        assert trained("lightgbm", x, y, **settings).said is None
+
     def test_every_name_that_lightgbm_has_for_a_parameter_trains_the_same_model(self) -> None:
         one = train("lightgbm", "binary", {"num_boost_round": 5, "min_data_in_leaf": 50})
         other = train("lightgbm", "binary", {"n_estimators": 5, "min_child_samples": 50})

@@ -1,7 +1,7 @@
 """Are hundreds of nodes trained together as each would be alone, and does one that fails stay alone with it?"""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,13 @@ from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
-from factory_assets.training import estimators
-from factory_assets.training.dataset import Subtrees
+from factory_assets.training import estimators, subtrees
 from factory_assets.training.estimators import gradient_boosting
 from factory_assets.training.fitting import Failed, NotTrained, rows_within
-from factory_assets.training.pool import AHEAD, TELL_EVERY, Job, Pace, Task, train_nodes
+from factory_assets.training.pool import AHEAD, TELL_EVERY, TOGETHER, Job, Pace, Task, together, train_nodes
+from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
+from tests.training.segmented import by_node
 from tests.training.test_fitting import FEATURES, a_line
 
 LEAVES = ("FR/Paris", "FR/Lyon", "FR/Lyons", "FR-2/Lyon", "DE/Berlin", "global")
@@ -34,7 +35,9 @@ def examples(rows: int, seed: int = 7) -> pa.Table:
     x, z = rng.normal(size=rows), rng.normal(size=rows)
     days = [START + dt.timedelta(days=int(day)) for day in np.sort(rng.integers(0, 28, rows))]
     leaves = rng.choice(LEAVES, rows, p=[0.4, 0.25, 0.15, 0.1, 0.05, 0.05])
-    return pa.table({"ds": days, "segment": leaves, "x": x, "z": z, "label": 3 * x * z + rng.normal(size=rows)})
+    columns = {"ds": days, "segment": leaves, "x": x, "z": z, "label": 3 * x * z + rng.normal(size=rows)}
+    at = pa.array(days, pa.date32()).cast(pa.timestamp("us"))
+    return pa.table(columns | {"observed_at": at, "example_id": np.arange(rows)})
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +63,20 @@ def tasks(job: Job, nodes: Sequence[str] = NODES) -> list[Task]:
 def versions(archive: Path, rows: pa.Table, **train: object) -> Mapping[str, str | None]:
     """Node -> version, trained with these settings of `train`."""
     job = a_job(a_line(train={"window": "28d", "holdout": "7d", **train}), archive)
-    found = train_nodes(job, Subtrees(rows), Subtrees(rows.slice(0, 300)), tasks(job))
-    return {outcome.node: released.version if released else None for outcome, released in found}
+    found = train_nodes(job, by_node(rows), by_node(rows.slice(0, 300)), tasks(job))
+    return {done.outcome.node: done.released.version if done.released else None for done in found}
 
 
-def test_a_nodes_rows_are_those_that_a_look_through_the_whole_table_finds(rows: pa.Table) -> None:
-    subtrees = Subtrees(rows)
-    for node in (*NODES, *LEAVES, "FR/L", "FR/Lyonss", "IT", "FR-2"):
-        assert subtrees.rows(node).equals(rows_within(rows, node)), node
-    assert Subtrees(rows.slice(0, 0)).rows("FR").num_rows == 0
+@pytest.mark.parametrize("file_rows", [1, 700, 50_000])
+def test_a_nodes_rows_are_those_that_a_look_through_the_whole_table_finds(
+    rows: pa.Table, file_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subtrees, "FILE_ROWS", file_rows)
+    for each in (rows, rows.slice(0, 0)):
+        found = by_node(each)
+        assert found.num_rows == each.num_rows and set(found.leaves) == set(each["segment"].to_pylist())
+        for node in (*NODES, *LEAVES, "FR/L", "FR/Lyonss", "IT", "FR-2"):
+            assert found.rows(node).equals(rows_within(each, node)), node
 
 
 def test_versions_do_not_depend_on_workers_or_on_what_they_are(tmp_path: Path, rows: pa.Table) -> None:
@@ -102,8 +110,8 @@ def test_a_node_that_fails_is_told_and_the_others_are_trained(
 
     monkeypatch.setattr(estimators, "train", train_unless_lyon)
     job = a_job(a_line(), tmp_path)
-    found = train_nodes(job, Subtrees(rows), Subtrees(rows), tasks(job))
-    outcomes = {outcome.node: (outcome, released) for outcome, released in found}
+    found = train_nodes(job, by_node(rows), by_node(rows), tasks(job))
+    outcomes = {done.outcome.node: (done.outcome, done.released) for done in found}
     failed, version = outcomes.pop("FR/Lyon")
     assert isinstance(failed, Failed) and failed.reason == "FloatingPointError: no convergence" and version is None
     assert all(version for outcome, version in outcomes.values() if not isinstance(outcome, NotTrained))
@@ -114,7 +122,7 @@ def test_what_every_node_would_meet_ends_the_training(tmp_path: Path, rows: pa.T
     full.write_text("a file, where a folder is needed")
     job = a_job(a_line(), full)
     with pytest.raises(OSError, match="archive"):
-        list(train_nodes(job, Subtrees(rows), Subtrees(rows), tasks(job)))
+        list(train_nodes(job, by_node(rows), by_node(rows), tasks(job)))
 
 
 def test_rows_and_models_held_at_a_time_do_not_grow_with_the_nodes(tmp_path: Path, rows: pa.Table) -> None:
@@ -132,8 +140,8 @@ def test_rows_and_models_held_at_a_time_do_not_grow_with_the_nodes(tmp_path: Pat
     )
     many = [f"FR/Lyon/{number}" for number in range(40)]
     job = a_job(line, tmp_path)
-    for outcome, _ in train_nodes(job, Counted(rows), Subtrees(rows), tasks(job, many)):
-        held.remove(outcome.node)
+    for done in train_nodes(job, by_node(rows, Counted), by_node(rows), tasks(job, many)):
+        held.remove(done.outcome.node)
     assert 1 <= most <= AHEAD + 1
 
 
@@ -146,3 +154,21 @@ def test_the_pace_tells_rate_and_time_left_and_not_too_often() -> None:
         told.append(pace.one_more())
     assert told[9] == "10 of 400 nodes, 60 a minute, 6 min 30 s left"
     assert sum(word is not None for word in told) == 4
+
+
+def test_what_comes_within_a_short_time_comes_together_and_before_the_error_after_it() -> None:
+    now, found = [0.0], list[list[int]]()
+
+    def came(*after: float) -> Iterator[int]:
+        for number, seconds in enumerate(after):
+            now[0] += seconds * TOGETHER
+            yield number
+        raise OSError("no room on the disk")
+
+    with pytest.raises(OSError, match="no room"):
+        for group in together(came(0.3, 0.3, 0.5, 5, 0.1, 0.1), clock=lambda: now[0]):
+            found.append(group)
+            now[0] += TOGETHER
+    assert found == [[0, 1, 2], [3], [4, 5]]
+    assert list(together(iter([]))) == []
+    assert list(together([1, 2])) == [[1, 2]]

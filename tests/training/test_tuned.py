@@ -16,6 +16,7 @@ from factory_assets.declarations.line import Line
 from factory_assets.training.tuned import Tuned, Tuning
 from factory_resources.trials import Trials
 from tests.features.lines import OF_EVENTS, declared_line
+from tests.training.segmented import by_node
 
 DAY = dt.timedelta(days=1)
 TODAY = dt.date(2026, 2, 10)
@@ -46,7 +47,9 @@ def rows() -> pa.Table:
     amount = rng.normal(size=n)
     days = [TODAY - 30 * DAY + int(day) * DAY for day in np.sort(rng.integers(0, 28, n))]
     node = rng.choice(["FR/Paris", "FR/Lyon", "DE/Berlin"], n, p=[0.5, 0.05, 0.45])
-    return pa.table({"ds": days, "segment": node, "amount": amount, "label": np.sin(3 * amount) + rng.normal(size=n)})
+    columns = {"ds": days, "segment": node, "amount": amount, "label": np.sin(3 * amount) + rng.normal(size=n)}
+    at = pa.array(days, pa.date32()).cast(pa.timestamp("us"))
+    return pa.table(columns | {"observed_at": at, "example_id": np.arange(n)})
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def tune(
     line: DeclaredLine, book: Trials, rows: pa.Table, nodes: list[str], as_of: dt.date = TODAY, run: str = "r"
 ) -> tuple[Tuned, list[str]]:
     said: list[str] = []
-    return Tuning(line, book, rows, nodes, "mae", as_of, run, said.append).tune(), said
+    return Tuning(line, book, by_node(rows), nodes, "mae", as_of, run, said.append).tune(), said
 
 
 def params(tuned: Tuned, node: str) -> dict[str, Any]:

@@ -57,10 +57,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and the number of rounds that early stopping found for it."""
+    """A model, and the number of rounds that early stopping found for it.
+
+    said: what it predicts for the rows that it was trained on, where that is known without asking it.
+    """
 
     model: Model
     rounds: int | None = None
+    said: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 class TooFewDays(ValueError):
@@ -122,46 +126,51 @@ def train(
     examples = Examples(x, y, task, tuple(categorical), weights, dict(options.monotone) or None)
     counted = options.early_stopping if not start else None
     if not counted and not options.calibrate:
-        return Trained(_trained(kind, examples, params, seed, start))
+        model, said = _trained(kind, examples, params, seed, start)
+        return Trained(model, said=said)
     later = _later(y, task, days)
     earlier, held = examples.where(~later), examples.where(later)
     rounds = None
     if counted:
         told = classes.shared(earlier, held) if examples.classes else (earlier, held)
         params, rounds = kind.stopped(*told, params, seed, counted)
-    model = _trained(kind, examples, params, seed, start)
+    model, known = _trained(kind, examples, params, seed, start)
     if options.calibrate:
         before = None
         if start:
             if not start.rows[later].all():
                 raise CannotContinue("days by which its probabilities are to be corrected were seen before")
             before = replace(start, rows=start.rows[~later])
-        said = kind(_parts(kind, earlier, params, seed, before)).predict(held.x)
-        model = calibration.Calibrated(model, calibration.calibration(options.calibrate, said, held.y))
-    return Trained(model, rounds)
+        said = kind(_parts(kind, earlier, params, seed, before)[0]).predict(held.x)
+        model, known = calibration.Calibrated(model, calibration.calibration(options.calibrate, said, held.y)), None
+    return Trained(model, rounds, known)
 
 
 def _trained(
     kind: type[Estimator], examples: Examples, params: Mapping[str, Any], seed: int, start: Start | None
-) -> Model:
+) -> tuple[Model, np.ndarray | None]:
+    """The model, and what it says of the examples where that is known."""
     if not examples.classes:
-        return kind(_parts(kind, examples, params, seed, start))
+        parts, said = _parts(kind, examples, params, seed, start)
+        return kind(parts), said
     own, content = classes.reduced(examples)
     if start and start.parts.get(classes.PART) != content:
         raise CannotContinue("its rows are of other classes than those that were known before")
-    return classes.OfClasses(kind(_parts(kind, own, params, seed, start)), content)
+    parts, said = _parts(kind, own, params, seed, start)
+    model = classes.OfClasses(kind(parts), content)
+    return model, None if said is None else model.spread(said)
 
 
 def _parts(
     kind: type[Estimator], examples: Examples, params: Mapping[str, Any], seed: int, start: Start | None
-) -> dict[str, bytes]:
+) -> tuple[dict[str, bytes], np.ndarray | None]:
     if start is None:
-        return kind.train(examples, params, seed)
+        return kind.trained(examples, params, seed)
     new = examples.where(start.rows)
     reason = "there are none" if not len(new.y) else unlearnable(new.y, examples.task)
     if reason:
         raise CannotContinue(f"rows that were not seen before teach nothing: {reason}")
-    return kind.continued(new, start, params, seed)
+    return kind.continued(new, start, params, seed), None
 
 
 def load(estimator: str, parts: Mapping[str, bytes]) -> Model:

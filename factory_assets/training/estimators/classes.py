@@ -35,9 +35,12 @@ class OfClasses:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """See Model."""
-        said = self._model.predict(x)
-        found = np.zeros((len(x), len(self.declared)))
-        if len(x):
+        return self.spread(self._model.predict(x))
+
+    def spread(self, said: np.ndarray) -> np.ndarray:
+        """What the model of the known classes says, over all that are declared: shape (n, k)."""
+        found = np.zeros((len(said), len(self.declared)))
+        if len(said):
             said = np.column_stack([1 - said, said]) if said.ndim == 1 else said
             if said.shape[1] != len(self.known):
                 raise ValueError(f"{PART} names {len(self.known)} classes, of a model that knows {said.shape[1]}")

@@ -24,6 +24,17 @@ FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "devic
 LEAVES_SET_AFTERWARDS = ("regression_l1", "quantile", "mape")
 #: What LightGBM calls boosting whose trees are averaged instead of added up.
 AVERAGED = ("rf", "random_forest")
+#: Beside what a task sets, what training may be told so that its scores of the rows are bit for bit what the model predicts for
+#: them. Not so where trees are weighted anew (dart), averaged, or linear, or where bins are made from a few of the rows.
+SCORES_KEPT = frozenset(
+    (
+        *("objective", "num_class", "alpha", "seed", "verbosity", "monotone_constraints", *FIXED),
+        *("num_leaves", "learning_rate", "max_depth", "max_bin", "min_data_in_leaf", "min_sum_hessian_in_leaf"),
+        *("lambda_l1", "lambda_l2", "min_gain_to_split", "bagging_fraction", "bagging_freq", "feature_fraction"),
+    )
+)
+#: From so many rows on LightGBM may put two sparse features into one that have a row in common, and train on one of its values.
+BUNDLED_FROM = 10_000
 #: Said by the task or the candidate's own fields.
 DECLARED_ELSEWHERE = {
     "early_stopping_round": "early_stopping of the candidate",
@@ -50,7 +61,16 @@ class LightGBM(Estimator):
 
     @classmethod
     def train(cls, examples: Examples, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
-        return cls._grown(examples, *_settings(examples, params, seed))
+        return cls.trained(examples, params, seed)[0]
+
+    @classmethod
+    def trained(
+        cls, examples: Examples, params: Mapping[str, Any], seed: int
+    ) -> tuple[dict[str, bytes], np.ndarray | None]:
+        settings, rounds = _settings(examples, params, seed)
+        booster = cls._grown(examples, settings, rounds)
+        known = settings.keys() <= SCORES_KEPT and len(examples.y) < BUNDLED_FROM
+        return _text(booster), _scores(booster) if known else None
 
     @classmethod
     def continued(cls, examples: Examples, start: Start, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
@@ -58,10 +78,10 @@ class LightGBM(Estimator):
         if settings.get("boosting") in AVERAGED:
             raise CannotContinue("lightgbm averages the trees of a random forest, and adds none to them")
         added = max(1, round(start.share * (start.rounds or rounds)))
-        return cls._grown(examples, settings, added, cls(start.parts)._booster)
+        return _text(cls._grown(examples, settings, added, cls(start.parts)._booster))
 
     @staticmethod
-    def _grown(examples: Examples, settings: Mapping[str, Any], rounds: int, before: Any = None) -> dict[str, bytes]:
+    def _grown(examples: Examples, settings: Mapping[str, Any], rounds: int, before: Any = None) -> Any:
         import lightgbm as lgb
 
         data = lgb.Dataset(
@@ -73,10 +93,9 @@ class LightGBM(Estimator):
         )
         try:
             # Kept as it is: otherwise LightGBM writes it as text and reads that, only to be asked for the text.
-            booster = lgb.train(
+            return lgb.train(
                 dict(settings), data, num_boost_round=rounds, init_model=before, keep_training_booster=True
             )
-            return {"model.txt": booster.model_to_string().encode()}
         except lgb.basic.LightGBMError as error:
             raise ValueError(f"lightgbm refuses its parameters or data: {error}") from error
 
@@ -102,6 +121,22 @@ class LightGBM(Estimator):
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._booster.predict(x, num_threads=1))
+
+
+def _text(booster: Any) -> dict[str, bytes]:
+    return {"model.txt": booster.model_to_string().encode()}
+
+
+def _scores(booster: Any) -> np.ndarray:
+    """What a booster that is still at its training says of the rows that it is trained on."""
+    told: list[np.ndarray] = []
+
+    def listen(scores: np.ndarray, _: Any) -> tuple[str, float, bool]:
+        told.append(np.array(scores, order="C"))
+        return "listened", 0.0, False
+
+    booster.eval_train(listen)
+    return told[0]
 
 
 def _settings(examples: Examples, params: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], int]:

@@ -1,0 +1,128 @@
+"""Which rows are a node's, when there are more than memory holds? They are dealt out to files, from which a node's are read.
+
+A file has the rows of some leaves side by side in the tree. It has no name, so it is gone with the process however that
+ends, and it is mapped only while one of its rows is in use: what is held at a time are the rows of the nodes at work.
+"""
+
+import mmap
+import tempfile
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory_assets.features.segments import path_of, preorder
+
+#: Rows of a file, about; of a leaf with more, all the same.
+FILE_ROWS = 50_000
+#: A process may have some hundreds of files open, and others want some too.
+MOST_FILES = 64
+#: What a node's rows are ordered by: row order is part of what a model is made from, and files are read in any order.
+ORDER = [("observed_at", "ascending"), ("example_id", "ascending")]
+#: Of each row in a file the place of its leaf.
+RANK = "leaf rank"
+
+
+class Subtrees:
+    """Rows by node. A node's rows are those of its subtree, in order of observation, then id. Safe in threads.
+
+    rows: with the columns segment, observed_at and example_id, in any order; read to its end, once.
+    sizes: every leaf that rows may be of -> about how many they are.
+    """
+
+    def __init__(self, rows: pa.RecordBatchReader, sizes: Mapping[str, int]):
+        keys = preorder(sizes)
+        self._paths = [path_of(key) for key in keys]
+        self._file_of = _dealt([sizes[key] for key in keys])
+        self._schema, self._lock, self._sorted = rows.schema, threading.Lock(), set[int]()
+        files = int(self._file_of.max(initial=-1)) + 1
+        with_rank = rows.schema.append(pa.field(RANK, pa.int32()))
+        self._files, counts = [_File(with_rank) for _ in range(files)], np.zeros(len(keys), dtype=np.int64)
+        leaves = pa.array(keys, pa.string())
+        for batch in rows:
+            rank = pc.index_in(batch["segment"].cast(pa.string()), value_set=leaves).to_numpy()
+            counts += np.bincount(rank, minlength=len(keys))
+            self._deal(batch.append_column(RANK, pa.array(rank, pa.int32())), self._file_of[rank])
+        for file in self._files:
+            file.close()
+        self._starts = np.append(0, np.cumsum(counts))
+        #: The nodes that rows belong to themselves, every node before its subtree.
+        self.leaves = [key for key, count in zip(keys, counts, strict=True) if count]
+
+    @property
+    def num_rows(self) -> int:
+        return int(self._starts[-1])
+
+    def rows(self, node: str) -> pa.Table:
+        """The rows of a node's subtree; none for a node that has none."""
+        path = path_of(node)
+        first = bisect_left(self._paths, path)
+        last = bisect_right(self._paths, path, key=lambda found: found[: len(path)])
+        low, high = self._starts[first], self._starts[last]
+        parts = []
+        for number in np.unique(self._file_of[first:last]):
+            begins = self._starts[np.searchsorted(self._file_of, number)]
+            table = self._in_order(number)
+            start = max(low - begins, 0)
+            parts.append(table.slice(start, min(high - begins, table.num_rows) - start))
+        if not parts:
+            return self._schema.empty_table()
+        table = pa.concat_tables(parts)
+        if np.count_nonzero(np.diff(self._starts[first : last + 1])) < 2:
+            return table
+        table = table.combine_chunks()
+        return table.take(pc.sort_indices(table, sort_keys=ORDER))
+
+    def _deal(self, batch: pa.RecordBatch, file_of: np.ndarray) -> None:
+        """file_of: shape (n,), the file of each row."""
+        order = np.argsort(file_of, kind="stable")
+        dealt, bounds = batch.take(pa.array(order)), np.searchsorted(file_of[order], np.arange(len(self._files) + 1))
+        for number in np.flatnonzero(np.diff(bounds)):
+            self._files[number].write(dealt.slice(bounds[number], bounds[number + 1] - bounds[number]))
+
+    def _in_order(self, number: int) -> pa.Table:
+        """A file's rows, one leaf after the other. Sorted when they are first asked for: that can wait until models are fitted."""
+        with self._lock:
+            if number not in self._sorted:
+                rows = self._files[number].read().combine_chunks()
+                order = pc.sort_indices(rows, sort_keys=[(RANK, "ascending"), *ORDER])
+                file = _File(self._schema)
+                file.write(rows.drop_columns([RANK]).take(order))
+                file.close()
+                self._files[number] = file
+                self._sorted.add(number)
+        return self._files[number].read()
+
+
+def _dealt(sizes: list[int]) -> np.ndarray:
+    """Shape (n,): of each leaf the number of its file, ascending and without gaps. sizes: its rows."""
+    rows = np.array(sizes, dtype=np.int64)
+    total = int(rows.sum())
+    files = min(MOST_FILES, -(-total // FILE_ROWS))
+    numbers = (np.cumsum(rows) - rows) * files // max(total, 1)
+    return np.unique(numbers, return_inverse=True)[1]
+
+
+class _File:
+    """Rows in a file without a name."""
+
+    def __init__(self, schema: pa.Schema):
+        # Whoever reads holds the mapping, and this the file.
+        self._file = tempfile.TemporaryFile(prefix="factory-rows-")  # noqa: SIM115
+        self._writer = pa.ipc.new_stream(self._file, schema)
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        self._writer.write(rows)
+
+    def close(self) -> None:
+        """After this it can be read."""
+        self._writer.close()
+        self._file.flush()
+
+    def read(self) -> pa.Table:
+        """All of it, mapped for as long as a row of it is held: what is not looked at takes no memory."""
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
