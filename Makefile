@@ -5,10 +5,13 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 export FACTORY_HOME ?= $(CURDIR)/.factory
 export DAGSTER_HOME ?= $(FACTORY_HOME)/dagster
 # Models are fitted side by side, one thread each; threads that wait by spinning would take each other's core.
 export OMP_WAIT_POLICY ?= passive
+# Events about the partitions of a run are written together; Dagster's own default is one by one.
+export DAGSTER_EVENT_BATCH_SIZE ?= 100
 export DAGSTER_DISABLE_TELEMETRY := 1
 PORT ?= 3000
 
@@ -39,16 +42,20 @@ lint: .venv/test
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-.venv/run: pyproject.toml constraints.txt
+.venv/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
 	@echo "Setting up .venv (once, about a minute) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-.venv/test: .venv/run
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+.venv/run: .venv/made pyproject.toml constraints.txt
+	@$(INSTALL) -e .
 	@touch $@
+
+# What it installs holds what .venv/run would.
+.venv/test: .venv/made pyproject.toml constraints.txt
+	@$(INSTALL) -e ".[dev]"
+	@touch .venv/run $@
 
 clean:
 	rm -rf .factory build *.egg-info

@@ -60,7 +60,7 @@ def asked(day: dt.date) -> int:
         events = con.sql("SELECT * FROM today").to_arrow_table().to_pylist()
         by_id = {event[declared.observed.stream.id]: event for event in events}
         # An entity's running sums are made when it is first asked for; afterwards its history is warm.
-        cold, warm, differing = [], [], 0
+        cold, warm, differing = list[float](), list[float](), 0
         for row in batch[:REQUESTS]:
             event = by_id[row["example_id"]]
             for times in (cold, warm):

@@ -71,7 +71,7 @@ attributes:
   stream: payments
   entity: customer_id
   owner: team:payments
-  description: What a customer pays, in euro.
+  description: What a customer pays.
   windows: [{windows}]
   features: {{mean: mean(amount), max: max(amount)}}
 ---
@@ -95,7 +95,7 @@ columns:
   payment_id: {type: integer}
   customer_id: {type: integer}
   paid_at: {type: timestamp}
-  amount: {type: double}
+  amount: {type: double, unit: EUR}
 """
 
 

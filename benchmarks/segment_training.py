@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/segment_training.py [--segments 400] [--workers 1 --workers 2] [--storage sqlite --storage postgresql]
 
 Examples and labels of so many segments, 2,000 training rows and 500 later rows of 30 features each, are written once. The
-peer is a bare loop of LightGBM over the same arrays, one model after the other on one thread. Ours is the run that a
+peer is a bare loop of LightGBM over the same arrays, one model after the other on one thread; the loop on as many threads as
+ours has workers says what the cores can give. Ours is the run that a
 sensor would launch: the step `model` reads the tables, fits, profiles, archives and registers a version for each segment
 and tells Dagster of each partition; `evaluation`, `champion` and `leaderboard` follow. Peer and ours take turns, each in
 a process of its own. The root, which learns from everybody's rows, is left out of both.
@@ -19,9 +20,9 @@ import tempfile
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,10 +42,14 @@ STATIONS = ("evaluation", "champion", "leaderboard")
 
 @dataclass
 class Turn:
-    """Costs of one run: of the step `model`, of the steps after it, and the wall seconds of parts of the first."""
+    """Costs of one run: of the step `model`, of the steps after it, and the wall seconds of parts of the first.
+
+    own: bytes at the peak of the step `model` that are the process's own, and not pages of files that it can do without.
+    """
 
     model: Cost
     rest: Cost
+    own: int
     parts: dict[str, float] = field(default_factory=dict)
 
 
@@ -68,12 +73,13 @@ def run(
             home = Path(folder) / str(size)
             status.update(f"{size} segments: examples")
             pool.submit(prepare, home, size, rows).result()
-            bare: list[Cost] = []
+            bare: dict[int, list[Cost]] = {count: [] for count in sorted({1, *workers})}
             ours: dict[tuple[str, int], list[Turn]] = {(kind, count): [] for kind in storage for count in workers}
             for turn in range(repeat):
-                status.update(f"{size} segments: bare loop, turn {turn + 1} of {repeat}")
-                bare.append(pool.submit(peer, home).result())
-                say("bare loop", bare[-1])
+                for count, costs in bare.items():
+                    status.update(f"{size} segments: bare loop, {count} threads, turn {turn + 1} of {repeat}")
+                    costs.append(pool.submit(peer, home, count).result())
+                    say(f"bare loop, {count} threads", costs[-1])
                 for (kind, count), turns in ours.items():
                     status.update(f"{size} segments: {kind}, {count} workers, turn {turn + 1} of {repeat}")
                     base = url if kind == "postgresql" else None
@@ -104,9 +110,11 @@ def server(wanted: bool) -> Iterator[str | None]:
 
 
 def deployment(home: Path, instance: Any, place: str, ledger: str | None) -> Any:
+    from factory_resources.engine import Engine
     from tests.training.segmented import Segmented
 
-    return Segmented(home, instance, ledger or f"sqlite:///{home / place / 'ledger.db'}", str(home / place / "archive"))
+    ledger = ledger or f"sqlite:///{home / place / 'ledger.db'}"
+    return Segmented(home, instance, ledger, str(home / place / "archive"), Engine())
 
 
 def declare(home: Path, workers: int | None) -> None:
@@ -149,8 +157,8 @@ def day_of() -> dt.date:
     return day(TRAIN_DAYS + HOLDOUT_DAYS - 1)
 
 
-def peer(home: Path) -> Cost:
-    """The same rows, sliced by segment before the clock starts, fitted one after the other."""
+def peer(home: Path, threads: int) -> Cost:
+    """The same rows, sliced by segment before the clock starts, as many models at a time as there are threads."""
     import lightgbm as lgb
     import pyarrow.compute as pc
 
@@ -171,10 +179,14 @@ def peer(home: Path) -> Cost:
     arrays = list(zip(np.split(x, np.cumsum(sizes)[:-1]), np.split(y, np.cumsum(sizes)[:-1]), strict=True))
     settings = {"objective": "regression", "num_leaves": 31, "learning_rate": 0.05, "seed": 7, "verbosity": -1}
     settings |= {"num_threads": 1, "deterministic": True, "force_row_wise": True}
-    with costing() as cost:
-        for features, label in arrays:
-            data = lgb.Dataset(features, label=label, params=settings)
-            lgb.train(settings, data, num_boost_round=PARAMS["num_boost_round"]).model_to_string()
+
+    def fit(of: tuple[np.ndarray, np.ndarray]) -> None:
+        data = lgb.Dataset(of[0], label=of[1], params=settings)
+        lgb.train(settings, data, num_boost_round=PARAMS["num_boost_round"]).model_to_string()
+
+    with costing() as cost, ThreadPoolExecutor(threads) as several:
+        for _ in map(fit, arrays) if threads == 1 else several.map(fit, arrays):
+            pass
     return cost
 
 
@@ -196,8 +208,8 @@ def training(home: Path, place: str, workers: int, url: str | None) -> Turn:
             connection.execute(sa.text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
             connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
         url = sa.make_url(url).update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(False)
-        settings = f"telemetry: {{enabled: false}}\nstorage: {{postgres: {{postgres_url: '{url}'}}}}\n"
-        os.environ["DAGSTER_EVENT_BATCH_SIZE"] = "100"
+        storage = f"{{module: factory_resources.postgres_event_log, class: PostgresStorage, config: {{postgres_url: '{url}'}}}}"
+        settings = f"telemetry: {{enabled: false}}\nstorage: {{custom: {storage}}}\n"
     (home / place / "dagster.yaml").write_text(settings)
     with dg.DagsterInstance.from_config(str(home / place)) as instance:
         line = deployment(home, instance, place, url)
@@ -211,17 +223,37 @@ def training(home: Path, place: str, workers: int, url: str | None) -> Turn:
         leaves = sorted(seen)
         import lightgbm  # noqa: F401  # as in the peer, not on the clock
 
-        with timed_parts() as parts, costing() as model:
+        with timed_parts() as parts, own_memory() as own, costing() as model:
             failed = line.train(day_of(), leaves, ["model"])
         with costing() as rest:
             failed += line.train(day_of(), leaves, STATIONS)
         if failed or len(line.ledger.versions("score")) != len(leaves):
             raise RuntimeError(f"{len(line.ledger.versions('score'))} of {len(leaves)} trained: {failed}")
-    return Turn(model, rest, dict(parts))
+    return Turn(model, rest, max(own), dict(parts))
 
 
 @contextmanager
-def timed_parts() -> Iterator[Counter[str]]:
+def own_memory() -> Iterator[list[int]]:
+    """Bytes of this process that are no file's, time and again; 0 where the system does not tell."""
+    seen, done = [0], threading.Event()
+
+    def watch() -> None:
+        status = Path("/proc/self/status")
+        while status.exists() and not done.wait(0.05):
+            told = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon:"))
+            seen.append(int(told.split()[1]) * 1024)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+@contextmanager
+def timed_parts() -> Iterator[dict[str, float]]:
     """Wall seconds spent in parts of a run, over all threads."""
     import dagster as dg
 
@@ -229,7 +261,7 @@ def timed_parts() -> Iterator[Counter[str]]:
     from factory_resources.archive import Archive
     from factory_resources.ledger import Ledger
 
-    spent, lock = Counter[str](), threading.Lock()
+    spent, lock = defaultdict[str, float](float), threading.Lock()
 
     def watch(owner: Any, name: str, part: str) -> Callable[[], None]:
         original = getattr(owner, name)
@@ -250,7 +282,6 @@ def timed_parts() -> Iterator[Counter[str]]:
         watch(pool, "fit_node", "fit"),
         watch(pool, "release", "release"),
         watch(released, "profiles", "profiles"),
-        watch(released, "learn_design_effect", "design effects"),
         watch(Archive, "store", "archive"),
         watch(Ledger, "register", "ledger"),
         watch(assets, "training_rows", "read"),
@@ -263,32 +294,38 @@ def timed_parts() -> Iterator[Counter[str]]:
             each()
 
 
-def show(size: int, rows: int, bare: list[Cost], ours: dict[tuple[str, int], list[Turn]]) -> None:
-    loop, cpu = (statistics.median(getattr(cost, name) for cost in bare) for name in ("seconds", "cpu"))
+def show(size: int, rows: int, bare: dict[int, list[Cost]], ours: dict[tuple[str, int], list[Turn]]) -> None:
+    loop, cpu = (statistics.median(getattr(cost, name) for cost in bare[1]) for name in ("seconds", "cpu"))
     table = Table(
         title=f"{size} segments x {rows} rows x {FEATURES} features, {PARAMS['num_boost_round']} rounds",
         title_justify="left",
     )
-    for column in ("", "seconds", "models/min", "x loop", "CPU s", "x loop CPU", "peak MB", "the steps after"):
-        table.add_column(column, justify="left" if not column else "right")
-    table.add_row(
-        "bare loop",
-        f"{loop:.1f}",
-        f"{60 * size / loop:.0f}",
-        "1.00",
-        f"{cpu:.1f}",
-        "1.00",
-        f"{bare[0].peak / 1e6:,.0f}",
+    for column in (
         "",
-    )
+        "seconds",
+        "models/min",
+        "x loop",
+        "CPU s",
+        "x loop CPU",
+        "peak MB",
+        "own MB",
+        "the steps after",
+    ):
+        table.add_column(column, justify="left" if not column else "right")
+    for count, costs in bare.items():
+        seconds, used = (statistics.median(getattr(cost, name) for cost in costs) for name in ("seconds", "cpu"))
+        table.add_row(
+            f"bare loop, {count} threads", f"{seconds:.1f}", f"{60 * size / seconds:.0f}", f"{loop / seconds:.2f}",
+            f"{used:.1f}", f"{cpu / used:.2f}", f"{max(cost.peak for cost in costs) / 1e6:,.0f}", "", "",
+        )  # fmt: skip
     for (kind, count), turns in ours.items():
         seconds = statistics.median(turn.model.seconds for turn in turns)
-        ratio = statistics.median(cost.seconds / turn.model.seconds for cost, turn in zip(bare, turns, strict=True))
+        ratio = statistics.median(cost.seconds / turn.model.seconds for cost, turn in zip(bare[1], turns, strict=True))
         used = statistics.median(turn.model.cpu for turn in turns)
         table.add_row(
             f"{kind}, {count} workers", f"{seconds:.1f}", f"{60 * size / seconds:.0f}", f"{ratio:.2f}", f"{used:.1f}",
             f"{cpu / used:.2f}", f"{max(turn.model.peak for turn in turns) / 1e6:,.0f}",
-            f"{statistics.median(turn.rest.seconds for turn in turns):.1f}",
+            f"{max(turn.own for turn in turns) / 1e6:,.0f}", f"{statistics.median(turn.rest.seconds for turn in turns):.1f}",
         )  # fmt: skip
     console.print(table)
     for (kind, count), turns in ours.items():

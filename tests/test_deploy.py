@@ -21,8 +21,8 @@ def test_dagster_accepts_the_instance_settings(tmp_path: Path, monkeypatch: pyte
     shutil.copy(DEPLOY / "dagster.yaml", tmp_path)
     instance = InstanceRef.from_dir(str(tmp_path))
     assert instance.settings["telemetry"] == {"enabled": False}
-    assert instance.event_storage_data.class_name == "PostgresEventLogStorage"
-    assert "postgresql+psycopg2" in instance.event_storage_data.config_yaml
+    assert instance.storage_data.class_name == "PostgresStorage"
+    assert "postgresql+psycopg2" in instance.storage_data.config_yaml
 
 
 def test_every_service_has_a_health_check_and_waits_for_what_it_needs(compose: dict) -> None:
