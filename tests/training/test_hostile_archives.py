@@ -185,6 +185,16 @@ def _nulls(rows: int) -> bytes:
     return file.getvalue()
 
 
+def test_a_tree_whose_first_split_is_its_own_child_is_refused_and_not_walked(archive: ArchiveFolder) -> None:
+    manifest, parts, attachments = SOUND["lightgbm"]
+    forged = re.sub(rb"left_child=\S+", b"left_child=0", parts["model.txt"], count=1)
+    lengths = b" ".join(b"%d" % len(tree) for tree in re.findall(rb"Tree=.*?\n\n\n", forged, re.DOTALL))
+    forged = re.sub(rb"tree_sizes=.*", b"tree_sizes=" + lengths, forged)
+    version = archive.store(LINE, manifest, parts | {"model.txt": forged}, attachments)
+    with pytest.raises(ModelRefused, match=r"model\.txt .* tree 0: left_child and right_child do not hold every leaf"):
+        use(archive, version)
+
+
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "..", "a/b", MANIFEST])
 def test_a_part_cannot_be_named_outside_its_folder(name: str, archive: ArchiveFolder) -> None:
     for kind in ("parts", "attachments"):

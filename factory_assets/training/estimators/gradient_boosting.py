@@ -9,6 +9,7 @@ import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
 from factory_assets.training.estimators.base import CannotContinue, Estimator, Examples, Start, refuse_unknown, shares
+from factory_assets.training.estimators.booster_text import checked
 
 #: What LightGBM can minimise and still predict what the task asks for; the first is the default.
 OBJECTIVES = {
@@ -53,9 +54,10 @@ class LightGBM(Estimator):
         import lightgbm as lgb
 
         super().__init__(parts)
+        text = self._parts["model.txt"]
         try:
-            self._booster = lgb.Booster(model_str=self._parts["model.txt"].decode())
-        except (UnicodeDecodeError, lgb.basic.LightGBMError) as error:
+            self._booster = lgb.Booster(model_str=text.decode() if isinstance(text, _Own) else checked(text.decode()))
+        except (ValueError, lgb.basic.LightGBMError) as error:
             raise ValueError(f"model.txt is not the text of a LightGBM model: {error}") from error
         self.width = self._booster.num_feature()
 
@@ -123,8 +125,12 @@ class LightGBM(Estimator):
         return np.asarray(self._booster.predict(x, num_threads=1))
 
 
+class _Own(bytes):
+    """Text that LightGBM has just written in this run, and so can read."""
+
+
 def _text(booster: Any) -> dict[str, bytes]:
-    return {"model.txt": booster.model_to_string().encode()}
+    return {"model.txt": _Own(booster.model_to_string().encode())}
 
 
 def _scores(booster: Any) -> np.ndarray:
