@@ -114,32 +114,33 @@ def swapped(values: str) -> str:
 @pytest.mark.parametrize(
     ("forge", "because"),
     [
-        (replaced("left_child", first("0")), "left_child and right_child do not hold every leaf and every split once"),
+        (replaced("left_child", first("0")), "left_child is neither a later split nor a leaf"),
         (replaced("left_child", lambda _: ""), "left_child holds 0 values and not 6"),
-        (replaced("left_child", swapped), "left_child or right_child leads back"),
-        (replaced("right_child", first("-8")), "do not hold every leaf"),
+        (replaced("left_child", swapped), "tree 0: left_child is neither a later split nor a leaf"),
+        (replaced("right_child", first("-8")), "right_child is neither a later split nor a leaf"),
+        (replaced("right_child", first("-3")), "left_child, right_child lead twice to the same"),
         (replaced("split_feature", first("4")), "split_feature is not below 4"),
         (
             replaced("threshold", lambda values: re.sub(r"(?<![.\w-])0(?![.\w])", "nan", values)),
-            "threshold is none of 1 sets",
+            "threshold is no set of categories that it has",
         ),
         (
             replaced("threshold", lambda values: re.sub(r"(?<![.\w-])0(?![.\w])", "1", values)),
-            "threshold is none of 1 sets",
+            "threshold is no set of categories that it has",
         ),
-        (replaced("decision_type", first("12")), "decision_type is not below 12"),
+        (replaced("decision_type", first("12")), "decision_type knows no such missing value"),
         (replaced("cat_boundaries", first("1")), "cat_boundaries do not rise from 0"),
         (replaced("cat_boundaries", lambda values: values + "00"), "cat_threshold holds"),
-        (replaced("cat_threshold", first("4294967296")), "cat_threshold is not below 4294967296"),
-        (replaced("num_cat", lambda _: "0"), "threshold is none of 0 sets"),
+        (replaced("cat_threshold", first("4294967296")), "cat_threshold: Failed to parse string: '4294967296'"),
+        (replaced("num_cat", lambda _: "0"), "threshold is no set of categories that it has"),
         (replaced("num_cat", lambda _: "9"), "cat_boundaries holds 2 values and not 10"),
-        (replaced("num_leaves", lambda _: "999999999"), "values and not 999999998"),
+        (replaced("num_leaves", lambda _: "999999999"), "values and not 999999999"),
         (replaced("num_leaves", lambda _: "0"), "num_leaves is 0"),
         (replaced("leaf_value", first("1e400")), "leaf_value holds 1e400, which is beyond a double"),
         (replaced("leaf_value", first("1e-320")), "leaf_value holds 1e-320, which is beyond a double"),
-        (replaced("leaf_value", first("1e1e1")), "leaf_value: could not convert"),
+        (replaced("leaf_value", first("1e1e1")), "leaf_value: Failed to parse string: '1e1e1'"),
         (replaced("internal_count", lambda values: values + " 1"), "internal_count holds 7 values and not 6"),
-        (replaced("Tree", lambda _: "1"), "is called 1"),
+        (replaced("Tree", lambda _: "1"), "tree 0: Tree is the number of another one"),
         (replaced("shrinkage", lambda _: "1\nshrinkage=2"), "tree 0 is not laid out"),
         (replaced("max_feature_idx", lambda _: "4"), "feature_names holds 4 values for 5 features"),
         (replaced("num_class", lambda _: "3"), "num_class is 3 where the objective is binary sigmoid:1"),
@@ -161,7 +162,7 @@ def test_what_leads_its_reader_astray_is_refused_by_tree_and_field(forge: Callab
 
 
 def test_categories_are_there_if_they_are_counted() -> None:
-    with pytest.raises(ValueError, match="tree 0: num_cat is 1"):
+    with pytest.raises(ValueError, match="tree 0: num_cat is not that of"):
         checked(replaced("num_cat", lambda _: "1")(grown("monotone").model_to_string()))
 
 

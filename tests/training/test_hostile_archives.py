@@ -191,7 +191,7 @@ def test_a_tree_whose_first_split_is_its_own_child_is_refused_and_not_walked(arc
     lengths = b" ".join(b"%d" % len(tree) for tree in re.findall(rb"Tree=.*?\n\n\n", forged, re.DOTALL))
     forged = re.sub(rb"tree_sizes=.*", b"tree_sizes=" + lengths, forged)
     version = archive.store(LINE, manifest, parts | {"model.txt": forged}, attachments)
-    with pytest.raises(ModelRefused, match=r"model\.txt .* tree 0: left_child and right_child do not hold every leaf"):
+    with pytest.raises(ModelRefused, match=r"model\.txt .* tree 0: left_child is neither a later split nor a leaf"):
         use(archive, version)
 
 

@@ -5,13 +5,13 @@ followed for ever, a category beyond the table is looked up in foreign memory. H
 LightGBM 4 does it, every list is as long as its tree needs, and every number points to something that is there.
 """
 
-import math
 import re
-import sys
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
 
-Number = TypeVar("Number", int, float)
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 #: What numbers are written with. Whether they are some is seen when they are read: a tree has hundreds.
 FLOATS, COUNTS, INTEGERS = "[-+.0-9aefin ]*", "[0-9 ]*", "[-0-9 ]*"
 COUNT = r"\d{1,9}"
@@ -49,6 +49,10 @@ TREE = re.compile(
 END = "end of trees\n"
 #: The bit of a decision that is by category, and what the bits from the third on say of missing values: none, zero or NaN.
 BY_CATEGORY, MISSING_SHIFT, MISSING_KINDS = 1, 2, 3
+#: Fields in which the values of a leaf are set apart by two spaces from those of the next one.
+APART = ("leaf_features", "leaf_coeff")
+#: C++ ends on a number too large or too small for a double, but not on these.
+TINY, ODD = np.finfo(np.float64).tiny, re.compile(r"-?(?:inf|nan|[0.]+(?:e.*)?)")
 
 
 def checked(text: str) -> str:
@@ -69,92 +73,124 @@ def checked(text: str) -> str:
     sizes = head["tree_sizes"].split()
     if not sizes or not classes or len(sizes) % classes:
         raise ValueError(f"{len(sizes)} trees are not as many for each of {classes} classes")
-    place = head.end()
+    place, trees = head.end(), []
     for number, size in enumerate(map(int, sizes)):
-        lines = TREE.fullmatch(text, place, place + size)
-        if not lines:
+        tree = TREE.fullmatch(text, place, place + size)
+        if not tree:
             raise ValueError(f"tree {number} is not laid out as LightGBM does it")
-        _Tree(number, lines).check(features)
+        trees.append(tree)
         place += size
     if not text.startswith(END, place):
         raise ValueError(f"{len(sizes)} trees are not followed by {END.strip()!r}")
+    _Trees(trees).check(features)
     return text[: place + len(END)]
 
 
-@dataclass(frozen=True)
-class _Tree:
-    number: int
-    lines: re.Match[str]
+class _Trees:
+    """The numbers of all trees, read a field at a time: tree by tree that takes several times as long as LightGBM's own reading."""
+
+    def __init__(self, trees: Sequence[re.Match[str]]):
+        self._trees, self._once = trees, np.ones(len(trees), dtype=np.int64)
+        self._leaves = self._read("num_leaves", self._once, pa.int64())
+        self._require("num_leaves", self._leaves >= 1, "is 0")
+        self._splits = self._leaves - 1
 
     def check(self, features: int) -> None:
-        """Raises ValueError for what leads its reader astray."""
-        leaves, categories = int(self.lines["num_leaves"]), int(self.lines["num_cat"])
-        self._require(int(self.lines["Tree"]) == self.number, f"is called {self.lines['Tree']}")
-        self._require(leaves >= 1, "num_leaves is 0")
-        splits = leaves - 1
+        """Raise ValueError for what leads its reader astray."""
+        splits, leaves = self._splits, self._leaves
+        own = self._read("Tree", self._once, pa.int64()) == np.arange(len(self._trees))
+        self._require("Tree", own, "is the number of another one")
+        self._read("shrinkage", self._once, pa.float64())
+        self._read("leaf_value", leaves, pa.float64())
+        # Of a tree that is one leaf LightGBM may not have counted the rows.
+        counted = np.where(self._given("leaf_weight") | (splits > 0), leaves, 0)
+        self._read("leaf_weight", counted, pa.float64())
+        self._read("leaf_count", np.where(self._given("leaf_count") | (splits > 0), leaves, 0), pa.int32())
         for name in ("split_gain", "internal_value", "internal_weight"):
-            self._numbers(name, splits, float)
-        self._numbers("internal_count", splits, int)
-        self._numbers("leaf_value", leaves, float)
-        # LightGBM leaves out what it has not counted of a tree without splits.
-        for name, kind in (("leaf_weight", float), ("leaf_count", int)):
-            self._numbers(name, leaves if splits or self.lines[name] else 0, kind)
-        self._numbers("shrinkage", 1, float)
-        self._below(features, "split_feature", self._numbers("split_feature", splits, int))
-        self._check_ways(leaves)
-        self._check_decisions(splits, categories)
-        if self.lines["leaf_const"] is not None:
-            self._numbers("leaf_const", leaves, float)
-            terms = sum(self._numbers("num_features", leaves, int))
-            # Set apart by two spaces from those of the next leaf.
-            self._below(features, "leaf_features", self._numbers("leaf_features", terms, int, None))
-            self._numbers("leaf_coeff", terms, float, None)
+            self._read(name, splits, pa.float64())
+        self._read("internal_count", splits, pa.int32())
+        used = self._read("split_feature", splits, pa.int32())
+        self._require("split_feature", used < features, f"is not below {features}", splits)
+        self._check_ways()
+        self._check_decisions()
+        self._check_linear(features)
 
-    def _check_ways(self, leaves: int) -> None:
-        left, right = (self._numbers(name, leaves - 1, int) for name in ("left_child", "right_child"))
-        # Splits are numbered as they were made, from the root on; leaves from -1 down.
-        every = [*range(-leaves, 0), *range(1, leaves - 1)] if leaves > 1 else []
-        whole = sorted(left + right) == every
-        self._require(whole, "left_child and right_child do not hold every leaf and every split once")
-        onward = all(child < 0 or child > split for one in (left, right) for split, child in enumerate(one))
-        self._require(onward, "left_child or right_child leads back")
+    def _check_ways(self) -> None:
+        """Whichever way it takes, a walk goes on to later splits until it is at a leaf, each of which has one way to it."""
+        splits, leaves = self._splits, self._leaves
+        of, first_leaf = np.repeat(_starts(splits), splits), np.repeat(_starts(leaves), splits)
+        place, reached = np.arange(len(of)) - of, []
+        for name in ("left_child", "right_child"):
+            child = self._read(name, splits, pa.int64())
+            split = (child > place) & (child < np.repeat(splits, splits))
+            leaf = (child < 0) & (child >= -np.repeat(leaves, splits))
+            self._require(name, split | leaf, "is neither a later split nor a leaf", splits)
+            reached.append(np.where(split, child + of, child - first_leaf))
+        single = np.zeros(2 * len(of), dtype=bool)
+        single[np.unique(np.concatenate(reached), return_index=True)[1]] = True
+        self._require("left_child, right_child", single, "lead twice to the same", np.tile(splits, 2))
 
-    def _check_decisions(self, splits: int, categories: int) -> None:
-        decisions, thresholds = self._numbers("decision_type", splits, int), self._numbers("threshold", splits, float)
-        self._below(MISSING_KINDS << MISSING_SHIFT, "decision_type", decisions)
-        chosen = [value for value, how in zip(thresholds, decisions, strict=True) if how & BY_CATEGORY]
-        self._require(
-            all(value.is_integer() and 0 <= value < categories for value in chosen),
-            f"threshold is none of {categories} sets",
-        )
-        self._require((self.lines["cat_boundaries"] is None) == (not categories), f"num_cat is {categories}")
-        if categories:
-            bounds = self._numbers("cat_boundaries", categories + 1, int)
-            self._require(bounds[0] == 0 and bounds == sorted(bounds), "cat_boundaries do not rise from 0")
-            self._below(2**32, "cat_threshold", self._numbers("cat_threshold", bounds[-1], int))
+    def _check_decisions(self) -> None:
+        splits = self._splits
+        decision = self._read("decision_type", splits, pa.int32())
+        self._require("decision_type", decision < MISSING_KINDS << MISSING_SHIFT, "knows no such missing value", splits)
+        threshold, sets = self._read("threshold", splits, pa.float64()), self._read("num_cat", self._once, pa.int64())
+        named = (threshold >= 0) & (threshold < np.repeat(sets, splits)) & (threshold == np.floor(threshold))
+        self._require("threshold", named | (decision & BY_CATEGORY == 0), "is no set of categories that it has", splits)
+        self._require("num_cat", self._given("cat_boundaries") == (sets > 0), "is not that of its sets of categories")
+        sizes = np.where(sets > 0, sets + 1, 0)
+        bounds = self._read("cat_boundaries", sizes, pa.int32())
+        rising = np.diff(bounds, prepend=0) >= 0
+        rising[_starts(sizes)[sets > 0]] = bounds[_starts(sizes)[sets > 0]] == 0
+        self._require("cat_boundaries", rising, "do not rise from 0", sizes)
+        words = np.zeros_like(sizes)
+        words[sets > 0] = bounds[np.cumsum(sizes)[sets > 0] - 1]
+        self._read("cat_threshold", words, pa.uint32())
 
-    def _numbers(self, name: str, length: int, kind: type[Number], apart: str | None = " ") -> list[Number]:
-        texts: list[str] = self.lines[name].split(apart) if self.lines[name] else []
-        self._require(len(texts) == length, f"{name} holds {len(texts)} values and not {length}")
+    def _check_linear(self, features: int) -> None:
+        leaves = np.where(self._given("leaf_const"), self._leaves, 0)
+        self._read("leaf_const", leaves, pa.float64())
+        terms = self._read("num_features", leaves, pa.int32())
+        of = np.repeat(np.arange(len(leaves)), leaves)
+        added = np.bincount(of, weights=terms, minlength=len(leaves)).astype(np.int64)
+        used = self._read("leaf_features", added, pa.int32())
+        self._require("leaf_features", used < features, f"is not below {features}", added)
+        self._read("leaf_coeff", added, pa.float64())
+
+    def _given(self, name: str) -> np.ndarray:
+        """Shape (trees,): which of them have something in the field."""
+        return np.array([bool(tree[name]) for tree in self._trees])
+
+    def _read(self, name: str, lengths: np.ndarray, kind: pa.DataType) -> np.ndarray:
+        """The values of all trees, one tree after the other; lengths: how many each has to have."""
+        lines = [tree[name] or "" for tree in self._trees]
+        if name in APART:
+            lines = [" ".join(line.split()) for line in lines]
+        found = np.array([line.count(" ") + 1 if line else 0 for line in lines])
+        for number in np.flatnonzero(found != lengths):
+            raise ValueError(f"tree {number}: {name} holds {found[number]} values and not {lengths[number]}")
+        if not found.any():
+            return np.empty(0, kind.to_pandas_dtype())
+        texts = pc.split_pattern(pa.array([" ".join(filter(None, lines))]), " ").values
         try:
-            values: list[Number] = list(map(kind, texts))
-        except ValueError as error:
-            raise ValueError(f"tree {self.number}: {name}: {error}") from error
-        # Almost never: to look at each costs as much as to read it.
-        if math.inf in values or -math.inf in values or "e-3" in self.lines[name]:
-            unread = [text for text, value in zip(texts, values, strict=True) if not _representable(text, value)]
-            self._require(not unread, f"{name} holds {', '.join(unread)[:100]}, which is beyond a double")
+            values = texts.cast(kind).to_numpy()
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{name}: {error}") from error
+        if pa.types.is_floating(kind):
+            strange = texts.filter(pa.array(~(np.abs(values) >= TINY) | np.isinf(values))).unique().to_pylist()
+            beyond = [text for text in strange if not ODD.fullmatch(text)]
+            if beyond:
+                raise ValueError(f"{name} holds {beyond[0]}, which is beyond a double")
         return values
 
-    def _below(self, limit: int, name: str, values: list[int]) -> None:
-        self._require(max(values, default=0) < limit, f"{name} is not below {limit}")
+    def _require(self, name: str, holds: np.ndarray, what: str, lengths: np.ndarray | None = None) -> None:
+        """holds: for each tree, or for each value of trees of these lengths."""
+        if not holds.all():
+            place = np.argmin(holds)
+            tree = place if lengths is None else np.searchsorted(np.cumsum(lengths), place, "right") % len(self._trees)
+            raise ValueError(f"tree {tree}: {name} {what}")
 
-    def _require(self, holds: bool, what: str) -> None:
-        if not holds:
-            raise ValueError(f"tree {self.number}: {what}")
 
-
-def _representable(text: str, value: float) -> bool:
-    """Whether C++ reads the text as the value; it ends on numbers too large or too small, but not on infinity by name."""
-    zero = not text.partition("e")[0].strip("-0.")
-    return zero or text.lstrip("-") in ("inf", "nan") or sys.float_info.min <= abs(value) <= sys.float_info.max
+def _starts(lengths: np.ndarray) -> np.ndarray:
+    """Where the values of each begin."""
+    return np.cumsum(lengths) - lengths
