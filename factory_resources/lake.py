@@ -30,6 +30,8 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 from pydantic import Field
 
+from factory_resources.scratch import scratch
+
 DAY = "ds"
 #: Delta's type -> DuckDB's, where the names differ.
 DUCKDB_TYPES = {
@@ -401,7 +403,7 @@ def _days_predicate(days: Sequence[dt.date]) -> str:
 def _count(reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]) -> None:
     """Add up rows and hashes of each day of the batches: one pass, whatever the size."""
     columns = ", ".join(_quoted(name) for name in sorted(reader.schema.names))
-    with duckdb.connect(":memory:", config={"threads": 1}) as con:
+    with scratch() as con:
         con.register("batches", reader)
         # The two 32-bit halves are summed apart because a sum of 64-bit hashes would become a slow 128-bit one.
         sums = con.execute(

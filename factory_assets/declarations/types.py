@@ -1,7 +1,8 @@
 """Which type does a row expression have, and may a value of that type stand where it does? DuckDB knows: it is asked."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from factory_assets.declarations import expressions
@@ -24,11 +25,8 @@ def added(columns: Mapping[str, str], texts: Mapping[tuple[str, ...], str]) -> t
 
     texts: path in the declaration, which ends in the new column's name, to the expression.
     """
-    import duckdb
-
     types, findings = dict(columns), []
-    with duckdb.connect(":memory:") as con:
-        _create(con, columns)
+    with _typed(columns) as con:
         for path, text in texts.items():
             try:
                 types[path[-1]] = _type(con, text)
@@ -48,11 +46,8 @@ def unsuited(
 
     sql: how an expression is read.
     """
-    import duckdb
-
     findings = []
-    with duckdb.connect(":memory:") as con:
-        _create(con, columns)
+    with _typed(columns) as con:
         for path, text, wanted in texts:
             if text is None:
                 continue
@@ -68,17 +63,19 @@ def unsuited(
 
 def of(columns: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, str]:
     """DuckDB's type of each SQL expression over these columns. Raises ValueError for one that cannot be computed."""
-    import duckdb
-
-    with duckdb.connect(":memory:") as con:
-        _create(con, columns)
+    with _typed(columns) as con:
         return {name: _type(con, text) for name, text in texts.items()}
 
 
-def _create(con: "duckdb.DuckDBPyConnection", columns: Mapping[str, str]) -> None:
-    con.execute(
-        f"CREATE TABLE typed ({', '.join(f'{expressions.identifier(name)} {kind}' for name, kind in columns.items())})"
-    ).fetchall()
+@contextmanager
+def _typed(columns: Mapping[str, str]) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """A connection with an empty table `typed` of these columns."""
+    from factory_resources.scratch import scratch
+
+    listed = ", ".join(f"{expressions.identifier(name)} {kind}" for name, kind in columns.items())
+    with scratch() as con:
+        con.execute(f"CREATE TEMP TABLE typed ({listed})").fetchall()
+        yield con
 
 
 def _type(con: "duckdb.DuckDBPyConnection", text: str, sql: Callable[[str], str] = expressions.sql) -> str:

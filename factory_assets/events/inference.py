@@ -21,6 +21,7 @@ from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.landing import WHOLE, typed_rows, with_event_day
 from factory_assets.events.sources import Delivery
+from factory_resources.scratch import scratch
 
 #: Share of a day's rows that may break one rule, in a proposal.
 TOLERANCE = 0.05
@@ -162,8 +163,8 @@ def _column_type(kind: str) -> str | None:
 
 def guess_texts(texts: Sequence[str]) -> Guess:
     """The type that all of these texts have."""
-    with duckdb.connect(":memory:") as con:
-        con.execute("CREATE TABLE given (value VARCHAR)").fetchall()
+    with scratch() as con:
+        con.execute("CREATE TEMP TABLE given (value VARCHAR)").fetchall()
         if texts:
             con.executemany("INSERT INTO given VALUES (?)", [[text] for text in texts])
         return _guess_text(con, "SELECT value FROM given")
