@@ -37,6 +37,7 @@ def blank(width: float, height: float, rows: int, columns: int) -> tuple[Figure,
         one.tick_params(length=0, labelsize=7, labelcolor=GREY)
         for axis in (one.xaxis, one.yaxis):
             axis.label.set(color=GREY, fontsize=8)
+            axis.offsetText.set(color=GREY, fontsize=7)
         for side, spine in one.spines.items():
             spine.set(visible=side in ("left", "bottom"), color=LIGHT, linewidth=0.8)
     return figure, axes
