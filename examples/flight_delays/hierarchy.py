@@ -135,13 +135,19 @@ def compare(deployed: "Deployment", folder: Path) -> Table:
 def main() -> int:
     import dagster as dg
 
+    from factory_assets.declarations.documents import DeclarationError
+
     warnings.filterwarnings("ignore")
     console = Console()
     with tempfile.TemporaryDirectory() as name, dg.DagsterInstance.ephemeral() as instance:
         folder = Path(name)
         declare(folder)
-        with console.status("training the tree"):
-            deployed = train(folder, instance)
+        try:
+            with console.status("training the tree"):
+                deployed = train(folder, instance)
+        except (DeclarationError, LookupError) as error:
+            console.print(str(error), style="red", soft_wrap=True, markup=False)
+            return 1
         console.print(compare(deployed, folder))
     return 0
 
