@@ -13,14 +13,11 @@ import numpy as np
 import pytest
 
 from factory_assets.training.estimators.booster_text import checked
+from factory_assets.training.estimators.gradient_boosting import OBJECTIVES
 
 KINDS: dict[str, dict[str, Any]] = {
-    "binary": {"objective": "binary"},
-    "cross entropy": {"objective": "cross_entropy"},
+    **{name: {"objective": name} for names in OBJECTIVES.values() for name in names},
     "multiclass": {"objective": "multiclass", "num_class": 3},
-    "count": {"objective": "poisson"},
-    "quantile": {"objective": "quantile", "alpha": 0.3},
-    "tweedie": {"objective": "tweedie"},
     "root": {"objective": "regression", "reg_sqrt": True},
     "forest": {"objective": "binary", "boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1},
     "dart": {"objective": "regression", "boosting": "dart"},
@@ -68,7 +65,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 def grown(kind: str) -> lgb.Booster:
     x, y = data()
     params = {"verbosity": -1, "num_leaves": 7, "num_threads": 1, "deterministic": True} | KINDS[kind]
-    y = y if kind in ("multiclass", "count") else (y > 0).astype(float) if kind != "root" else y + 1
+    y = y if kind == "multiclass" else y + 1 if kind in ("root", "gamma") else (y > 0).astype(float)
     codes = [3] if kind not in ("linear", "monotone") else []
     return lgb.train(params, lgb.Dataset(x, y, categorical_feature=codes, params=params), 3)
 
