@@ -100,6 +100,10 @@ def rollback(
             help="Version to answer instead: the beginning of its id, its UUID, @TAG, or `ancestor`; who answered before."
         ),
     ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="The version that is meant, named alike: refused where another one answers by now."),
+    ] = None,
 ) -> None:
     """Take a champion back: who answered before it answers again, for every day that is still to be scored.
 
@@ -113,7 +117,7 @@ def rollback(
 
     ledger = _ledger_with(line)
     try:
-        made = roll_back(ledger, resources()["lake"], line, segment, why, by, to)
+        made = roll_back(ledger, resources()["lake"], line, segment, why, by, to, version)
     except (RollbackRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -37,6 +37,9 @@ class Rollback(dg.Config):
         description="Version to answer instead, by the beginning of its id, its UUID or a tag such as `@stable`; or "
         "`ancestor`. Absent: whoever answered before.",
     )
+    version: str | None = Field(
+        default=None, description="The version that is to be taken back, named alike. Absent: whoever answers."
+    )
 
 
 def observation(made: Sequence[Decision]) -> dg.AssetObservation:
@@ -80,7 +83,7 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
 )
 def roll_champion_back(context: dg.OpExecutionContext, config: Rollback, lake: Lake, ledger: Ledger) -> None:
     try:
-        made = roll_back(ledger, lake, config.line, config.segment, config.why, config.by, config.to)
+        made = roll_back(ledger, lake, config.line, config.segment, config.why, config.by, config.to, config.version)
     except (RollbackRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation(made))

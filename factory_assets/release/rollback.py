@@ -3,6 +3,7 @@
 from factory_assets.features.segments import answering
 from factory_assets.references import find
 from factory_assets.release.standing import succession
+from factory_resources.decisions import ChampionChanged, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
 
@@ -15,11 +16,20 @@ class RollbackRefused(ValueError):
 
 
 def roll_back(
-    ledger: Ledger, lake: Lake, line: str, node: str, why: str, by: str, to: str | None = None
+    ledger: Ledger,
+    lake: Lake,
+    line: str,
+    node: str,
+    why: str,
+    by: str,
+    to: str | None = None,
+    version: str | None = None,
 ) -> list[Decision]:
     """Take the node's champion back, for every day that is still to be scored; what was appended to the ledger.
 
     to: the version to answer instead, named as in `references.find`, or ANCESTOR; None: whoever answered before it.
+    version: the one that is to be taken back, named alike, so that two people who see the same do not go back twice; None:
+        whoever answers.
 
     Raises RollbackRefused, saying what there is, and ChampionChanged if somebody else was faster.
     """
@@ -30,7 +40,12 @@ def roll_back(
         known = sorted({decision.segment for decision in ledger.decisions(line)})
         raise RollbackRefused(f"nothing was decided about node {node!r} of line {line!r}; nodes: {', '.join(known)}")
     line_of_champions = succession(made)
-    present, target = line_of_champions[-1], _target(ledger, line, node, line_of_champions, to)
+    present, held = line_of_champions[-1], newest(made)
+    if version is not None and held and (meant := _found(ledger, line, node, version)) != present:
+        raise ChampionChanged(
+            f"{meant} is not what answers for {node!r}, but {present or 'an ancestor'}: {in_words(held)}"
+        )
+    target = _target(ledger, line, node, line_of_champions, to)
     others = {segment for segment in ledger.champions(line) if segment != node}
     if target is None and answering(node, others) is None:
         raise RollbackRefused(
@@ -48,13 +63,14 @@ def _target(ledger: Ledger, line: str, node: str, line_of_champions: list[str | 
             raise RollbackRefused(f"{node!r} has no champion of its own: roll back the ancestor that answers for it")
         return line_of_champions[-2]
     present = line_of_champions[-1]
-    if to == ANCESTOR:
-        target = None
-    else:
-        try:
-            target = find(ledger, to, line, node).version
-        except LookupError as error:
-            raise RollbackRefused(str(error)) from None
+    target = None if to == ANCESTOR else _found(ledger, line, node, to)
     if target == present:
         raise RollbackRefused(f"{target or 'an ancestor'} answers for {node!r} already")
     return target
+
+
+def _found(ledger: Ledger, line: str, node: str, named: str) -> str:
+    try:
+        return find(ledger, named, line, node).version
+    except LookupError as error:
+        raise RollbackRefused(str(error)) from None

@@ -87,6 +87,23 @@ def test_a_version_is_named_by_the_beginning_of_its_id_and_must_be_the_nodes_own
     assert world.champion() == "odd"
 
 
+def test_of_two_who_see_the_same_bad_champion_the_second_is_told_and_goes_back_no_further(world: World) -> None:
+    for week, error in enumerate([9.0, 8.0, 7.0]):
+        world.train("global", week, error)
+    assert factory(world, "rollback", LINE, "global", "--why", "complaints", "--version", "global-2").startswith(LINE)
+    second = factory(world, "rollback", LINE, "global", "--why", "complaints too", "--version", "global-2")
+    assert second.startswith(
+        "global-2 is not what answers for 'global', but global-1: global-2 was rolled back to global-1"
+    )
+    assert "by ben at" in second and second.endswith("FAILED")
+    (refused,) = launch(world, segment="global", why="complaints too", version="global-2").get_step_failure_events()
+    assert "global-2 is not what answers for 'global'" in str(refused.step_failure_data.user_failure_data)
+    assert world.champion() == "global-1"
+    unknown = factory(world, "rollback", LINE, "global", "--why", "complaints", "--version", "global-9")
+    assert "'global' has no version 'global-9'" in unknown and unknown.endswith("FAILED")
+    assert world.champion() == "global-1"
+
+
 def test_running_the_day_of_a_version_taken_back_again_keeps_the_one_before_and_says_why(world: World) -> None:
     world.train("global", 0, 9.0)
     world.train("global", 1, 8.0)
