@@ -23,7 +23,7 @@ from dagster._core.execution.plan.execute_step import (
     _get_input_provenance_data,
 )
 
-from factory_resources.lake import Written
+from factory_resources.lake import DAY, Written
 
 DATA_VERSION = "dagster/data_version"
 INPUTS = "factory/inputs"
@@ -201,7 +201,7 @@ class Recorder:
 
 def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Definition metadata that shows columns, types and meanings on the asset page."""
-    described = descriptions or {}
+    described = {DAY: "The day of the partition."} | dict(descriptions or {})
     return {
         "dagster/column_schema": dg.TableSchema(
             [

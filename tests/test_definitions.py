@@ -73,7 +73,10 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
         reference = spec.metadata["dagster/code_references"]
         assert any("defs.yaml" in str(code) for code in reference.code_references), name
         if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition):
-            assert spec.metadata["dagster/column_schema"].columns, name
+            columns = spec.metadata["dagster/column_schema"].columns
+            assert columns, name
+            untold = [column.name for column in columns if not column.description]
+            assert not untold, f"{name}: {untold}"
 
 
 def test_every_edge_states_its_partition_mapping_and_has_parents(

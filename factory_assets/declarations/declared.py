@@ -41,6 +41,13 @@ class DeclaredStream:
             raise ValueError("; ".join(message for _, message in findings))
         return {name: kind for name, kind in found.items() if name not in TIMES} | dict.fromkeys(TIMES, "TIMESTAMP")
 
+    @property
+    def meanings(self) -> dict[str, str]:
+        """Column of the events -> what it is: the contract's words, or the expression that makes it."""
+        described = {name: column.description for name, column in self.contract.columns.items()}
+        times = {"event_time": "When it happened, in UTC.", "known_at": "When it was known, in UTC."}
+        return described | self.stream.derive | self.stream.rules | times
+
     def column_type(self, name: str) -> str:
         """Type in DuckDB of a column of the contract."""
         return SQL_TYPES[self.contract.columns[name].type]

@@ -124,6 +124,24 @@ def _picture(declared: DeclaredLine, scored: Met) -> dict[str, dg.MetadataValue]
 
 
 #: A row a node and age; the columns are those of `decay.Age`.
+DECAY_MEANS = {
+    "node": "Segment node whose past versions are replayed.",
+    "first": "Youngest age of the row, in days since the training.",
+    "last": "Oldest age of the row, in days.",
+    "days": "Days on which old and fresh versions were compared.",
+    "stretches": "Stretches of days without a training in between; few of them say little.",
+    "versions": "Old versions that were compared.",
+    "old": "The metric of versions of this age.",
+    "fresh": "The metric of the newest version of each day, on the same rows.",
+    "loss": "By how much the old is worse; negative where it is better.",
+    "lower": "Lower limit of the loss; with the upper ones it holds for all ages together.",
+    "upper": "Upper limit of the loss.",
+    "gain": "By how much the fresh is better than a naive guess on these rows.",
+    "verdict": "as good, worse, open where neither can be said, too few stretches.",
+    "metric": "What old, fresh, loss and gain are measured in.",
+    "cadence": "Days between trainings that these ages suggest.",
+    "ds": "The day as of which it is.",
+}
 DECAY = pa.schema(
     [
         ("node", pa.string()),
@@ -158,7 +176,7 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version("decay", metric),
         description=f"{line.description}\n\nWhat a model loses against a fresh one as it grows older, by {metric}: past versions "
         "replayed on the days after their training. How often to train follows from it.",
-        metadata=column_schema({field.name: str(field.type) for field in DECAY}),
+        metadata=column_schema({field.name: str(field.type) for field in DECAY}, DECAY_MEANS),
     )
     def decay(
         context: dg.AssetExecutionContext,

@@ -64,7 +64,7 @@ def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
         f"`{stream.name}/raw` was read from; its data version is a hash of its content.",
         metadata=column_schema(
             {name: SQL_TYPES[column.type] for name, column in declared.contract.columns.items()},
-            {name: column.description for name, column in declared.contract.columns.items()},
+            declared.meanings,
         ),
     )
 
@@ -86,7 +86,7 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         "in `_unparsed`, columns that the contract does not know in `_undeclared`, lines that are no rows in `_line`.",
         metadata=column_schema(
             {name: SQL_TYPES[column.type] for name, column in declared.contract.columns.items()},
-            {name: column.description for name, column in declared.contract.columns.items()},
+            declared.meanings,
         ),
     )
     def raw(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
@@ -122,9 +122,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         code_version=stream_version(declared),
         description=f"{stream.description}\n\nRows that satisfy the contract, once each, with derived columns, named rules, "
         f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine` with its name.",
-        metadata=column_schema(
-            declared.types, {name: column.description for name, column in declared.contract.columns.items()}
-        ),
+        metadata=column_schema(declared.types, declared.meanings),
     )
     def events(
         context: dg.AssetExecutionContext, lake: Lake, engine: Engine, issues: Issues

@@ -38,6 +38,18 @@ SCHEMA = pa.schema(
     ]
 )
 MEANING = {
+    "column": "Which column it is about.",
+    "rows": "Rows of the slice.",
+    "nan": "Rows whose number is NaN.",
+    "infinite": "Rows whose number is infinite.",
+    "minimum": "The least value.",
+    "maximum": "The greatest value.",
+    "earliest": "The first moment of a time or date.",
+    "latest": "The last moment of a time or date.",
+    **{
+        name: f"The value below which {100 * share:.0f} % of the rows are, off by at most 1 %."
+        for name, share in QUANTILES.items()
+    },
     "slice": "Empty for the whole day, else 'column = value', 'column is null' or 'column: other values'.",
     "type": "Type in DuckDB. The numbers of a list column are how many values each row has.",
     "nulls": "Rows without a value. NaN and infinite ones are counted apart; none of them enters anything else.",

@@ -56,6 +56,11 @@ def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataVa
     return {"features": dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])}
 
 
+def _meaning(record: Mapping[str, str]) -> str:
+    """What a feature is, for its column on the asset page."""
+    return f"{record['definition']} [{record['unit']}]"
+
+
 def computed(
     lake: Lake,
     con: duckdb.DuckDBPyConnection,
@@ -118,7 +123,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(
             {key: declared.types[key] for key in view.entity} | feature_types(view, declared),
-            {record["feature"].partition(".")[2]: f"{record['definition']} [{record['unit']}]" for record in records},
+            declared.meanings | {record["feature"].partition(".")[2]: _meaning(record) for record in records},
         )
         | listed(records),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=view.freshness)
@@ -165,7 +170,7 @@ def examples_version(declared: DeclaredLine) -> str:
 def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
     key = dg.AssetKey([line.name, "examples"])
-    fresh = [view.name for view in example_rows.fresh_views(declared)]
+    fresh, records = [view.name for view in example_rows.fresh_views(declared)], catalogue.of_line(declared)
     offset = example_rows.snapshot_offset(declared)
     read = dg.TimeWindowPartitionMapping(
         start_offset=offset, end_offset=offset, allow_nonexistent_upstream_partitions=True
@@ -191,9 +196,16 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema(
             {"example_id": "varchar", "segment": "varchar", "observed_at": "timestamp"}
             | {name: declared.observed.types[name] for name in [*declared.carried, *declared.row_features]}
-            | {name: declared.types[name] for name in declared.features if name in declared.types}
+            | {name: declared.types[name] for name in declared.features if name in declared.types},
+            {
+                "example_id": "The observed event's id.",
+                "segment": "Its segment, a leaf of the tree.",
+                "observed_at": "The moment as of which its features are computed, in UTC.",
+            }
+            | declared.observed.meanings
+            | {record["feature"]: _meaning(record) for record in records},
         )
-        | listed(catalogue.of_line(declared)),
+        | listed(records),
     )
     def examples(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
@@ -260,7 +272,13 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         "Filled again as more of it arrives.",
         metadata=column_schema(
             {"example_id": "varchar", "label": "varchar" if classes_of(line.task) else "double"}
-            | {"known_at": "timestamp", "superseded_at": "timestamp"}
+            | {"known_at": "timestamp", "superseded_at": "timestamp"},
+            {
+                "example_id": "The observation, as in the examples.",
+                "label": "What happened.",
+                "known_at": "When it was known, in UTC.",
+                "superseded_at": "When another label of the same observation was known; empty for the one that holds.",
+            },
         ),
     )
     def labels(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:

@@ -30,6 +30,17 @@ from factory_resources.reports import Reports
 GROUP = "monitoring"
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100
+DRIFT_MEANS = {
+    "node": "Segment node whose rows are compared.",
+    "version": "Its champion, whose training data is the reference.",
+    "column": "The feature, or the prediction.",
+    "statistic": "Population stability index against the reference, in nats.",
+    "limit": "The index above which the column has drifted.",
+    "p_value": "Chance of at least this index if nothing changed.",
+    "rows": "Rows of the days that are compared.",
+    "null_share": "Share of them without a value.",
+    "verdict": "stable, drifted, or no verdict where there are too few rows for one.",
+}
 DRIFT_SCHEMA = pa.schema(
     [
         ("node", pa.string()),
@@ -64,7 +75,10 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version("performance", line.task),
         description=f"{line.description}\n\nMetrics of the day's predictions for every node, beside a naive guess on the same rows; "
         f"complete {line.horizon_days} days after the day.",
-        metadata=column_schema({field.name: str(field.type) for field in performance_rows.schema(line.task)}),
+        metadata=column_schema(
+            {field.name: str(field.type) for field in performance_rows.schema(line.task)},
+            performance_rows.meaning(line.task),
+        ),
     )
     def performance(
         context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive
@@ -128,7 +142,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
         f"{line.monitor.window.days} days against the training data of each node's champion. The Evidently report of the newest "
         "day of a run draws the coarsest node.",
-        metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}),
+        metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}, DRIFT_MEANS),
     )
     def drift_of_day(
         context: dg.AssetExecutionContext, lake: Lake, archive: Archive, ledger: Ledger, reports: Reports

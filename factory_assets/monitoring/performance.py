@@ -21,6 +21,14 @@ def schema(task: str) -> pa.Schema:
     )
 
 
+def meaning(task: str) -> dict[str, str]:
+    """Column -> what it says."""
+    metrics = {metric.name: f"{metric.name} of the labelled rows." for metric in metrics_of(task)}
+    naive = {f"naive_{name}": f"{name} of a guess that knows the training labels alone." for name in metrics}
+    counts = {"predicted": "Rows that were scored.", "labelled": "Those of them whose label is known."}
+    return metrics | naive | counts | {"segment": "Segment node; its rows are those of its subtree."}
+
+
 def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.ndarray]) -> pa.Table:
     """Metrics by day and node from the views `predictions` and `labels`; each node counts all rows of its subtree.
 

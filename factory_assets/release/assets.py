@@ -18,7 +18,7 @@ from factory_assets.features.segments import ROOT, answering, parent_of, preorde
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.release.approval import WAITS, waiting
-from factory_assets.release.resolver import SCHEMA, resolve
+from factory_assets.release.resolver import MEANING, SCHEMA, resolve
 from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
 from factory_resources.decisions import ChampionChanged, Decision, in_words
 from factory_resources.engine import Engine
@@ -214,7 +214,7 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version("leaderboard", metric),
         description=f"{line.description}\n\nWho answers for each node, with which version, since when and why; and what a model of "
         f"its own gains over the node above, by {metric} on the node's rows of the holdout.",
-        metadata=column_schema({field.name: str(field.type) for field in SCHEMA}),
+        metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANING),
     )
     def leaderboard(
         context: dg.AssetExecutionContext, lake: Lake, engine: Engine, ledger: Ledger

@@ -29,6 +29,24 @@ SCHEMA = pa.schema(
         ("ds", pa.date32()),
     ]
 )
+MEANING = {
+    "node": "Segment node; a row for each that was ever seen.",
+    "answers": "The node whose champion answers for it: itself or the nearest one above that has one; empty for nobody.",
+    "version": "Version that answers.",
+    "candidate": "The declared candidate that this version is.",
+    "reason": "Why: what the gate or a person decided last about this node.",
+    "since": "From which day on this version answers here.",
+    "last_seen": "The last day with an observation of the node or below it.",
+    "stale": "Said where nothing was seen within the training window: the model is kept.",
+    "rows": "Rows of the holdout on which it was decided.",
+    "metric": "What the next columns are measured in.",
+    "value": "Of the version that the decision lets answer.",
+    "own": "Of a model of its own, be it the challenger or the champion that was kept.",
+    "parent": "Of the champion of the node above.",
+    "gain": "By how much a model of its own is better than that of the node above; negative where it is worse.",
+    "naive": "Of a guess that knows the training labels alone.",
+    "ds": "The day as of which it is.",
+}
 DAY = dt.timedelta(days=1)
 
 

@@ -11,7 +11,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.events.assets import partitions
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
-from factory_assets.scoring.predictions import champion_periods, predict, schema
+from factory_assets.scoring.predictions import champion_periods, meaning, predict, schema
 from factory_assets.training.released import ReleasedModel, load
 from factory_resources.archive import Archive
 from factory_resources.lake import Lake
@@ -57,7 +57,9 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version("predictions", *([line.task] if classes_of(line.task) else [])),
         description=f"{line.description}\n\nOne row an observation: the prediction, and which node and version answered. A day is "
         "scored by the champions decided before it, also when it is computed again later.",
-        metadata=column_schema({field.name: str(field.type) for field in schema(pa.string(), line.task)}),
+        metadata=column_schema(
+            {field.name: str(field.type) for field in schema(pa.string(), line.task)}, meaning(line.task)
+        ),
     )
     def predictions(
         context: dg.AssetExecutionContext, lake: Lake, archive: Archive, ledger: Ledger

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from factory_assets.declarations.tasks import PROBABILITY
 from factory_assets.features.segments import answering
-from factory_assets.measures.tables import prediction_columns, prediction_fields
+from factory_assets.measures.tables import PREDICTION, prediction_columns, prediction_fields, probability_columns
 from factory_assets.training.released import ReleasedModel
 
 
@@ -25,6 +26,19 @@ def schema(example_id: pa.DataType, task: str) -> pa.Schema:
             ("ds", pa.date32()),
         ]
     )
+
+
+def meaning(task: str) -> dict[str, str]:
+    """Column -> what it says."""
+    of_classes = {name: f"Probability of {name.removeprefix(PROBABILITY)}." for name in probability_columns(task)}
+    return of_classes | {
+        "example_id": "The observation, as in the examples.",
+        "observed_at": "When it was made, in UTC.",
+        "segment": "Its segment, a leaf of the tree.",
+        "node": "The node that answered: the segment or one above it.",
+        "version": "The version that answered, that node's champion before the day.",
+        PREDICTION: "The most likely class." if of_classes else "What the version said.",
+    }
 
 
 def champion_periods(
