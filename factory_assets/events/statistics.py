@@ -55,7 +55,6 @@ MEANING = {
     "nulls": "Rows without a value. NaN and infinite ones are counted apart; none of them enters anything else.",
     "mean": "From values in steps of 2^-52 of the day's range.",
     "deviation": "Standard deviation of these rows, from values in steps of 2^-30 of the day's range.",
-    "median": "Like all quantiles off by at most 1 % of its value.",
     "bins": "Of a number x: sign(x) (ceil(ln |x| / ln(1.01 / 0.99)) + 40000), 0 for 0. Of the event time: the hour.",
     "counts": "Rows of each bin.",
     "values": f"The {LISTED} most frequent values of a text, most frequent first.",
