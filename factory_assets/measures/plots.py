@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.measures.figures import ACCENT, GREY, GRID, INK, LIGHT
+from factory_assets.measures.figures import bars as _bars
 from factory_assets.measures.figures import blank as _figure
 from factory_assets.measures.figures import legend as _legend
 from factory_assets.measures.figures import line as _line
@@ -431,18 +432,6 @@ def _hang(axes: Axes, when: npt.NDArray[np.datetime64], absent: Floats) -> None:
     axes.set_ylim(0, 1)
     if axes.yaxis.get_ticks_position() == "right":
         axes.set_axis_off()
-
-
-def _bars(axes: Axes, when: npt.NDArray[np.datetime64], low: Floats, high: Floats, colour: str, zorder: float) -> None:
-    """A bar a day, as wide as that; all of them are one artist, since of hundreds each would take a millisecond."""
-    from matplotlib.collections import PolyCollection
-    from matplotlib.dates import date2num
-
-    axes.xaxis.update_units(when)
-    seen = high > low
-    day, low, high = date2num(when[seen]), low[seen], high[seen]
-    corners = np.stack([day - 0.5, low, day - 0.5, high, day + 0.5, high, day + 0.5, low], axis=1).reshape(-1, 4, 2)
-    axes.add_collection(PolyCollection(corners, facecolors=colour, linewidths=0, zorder=zorder))  # type: ignore[arg-type]
 
 
 def _floats(series: Series) -> Floats:
