@@ -69,28 +69,12 @@ class PostgresStorage(DagsterPostgresStorage):
         config: {postgres_url: {env: DAGSTER_POSTGRES}}
     """
 
-    def __init__(
-        self,
-        postgres_url: str,
-        should_autocreate_tables: bool = True,
-        inst_data: ConfigurableClassData | None = None,
-        token_provider: Any = None,
-    ):
-        super().__init__(postgres_url, should_autocreate_tables, inst_data, token_provider)
-        # Of the tables, the parent's own event log has seen to that they are there.
-        self._events = PostgresEventLog(postgres_url, False, token_provider=token_provider)
-
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "PostgresStorage":
-        return cls(
-            pg_url_from_config(config_value),
-            config_value.get("should_autocreate_tables", True),
-            inst_data,
-            get_token_provider_from_config(config_value),
-        )
-
-    @property
-    def event_log_storage(self) -> PostgresEventLog:
-        return self._events
+        url, token_provider = pg_url_from_config(config_value), get_token_provider_from_config(config_value)
+        made = cls(url, config_value.get("should_autocreate_tables", True), inst_data, token_provider)
+        # Of the tables, Dagster's own event log has seen to that they are there.
+        made._event_log_storage = PostgresEventLog(url, False, token_provider=token_provider)
+        return made
