@@ -87,7 +87,8 @@ def measured(home: Path, days: list[dt.date]) -> tuple[list[Cost], dict[str, Cos
     """The costs of the bare copy before each station, of plain queries, of the work itself and the verdicts, and of runs."""
     import dagster as dg
 
-    from factory_assets.automation.catchup import RANGE_END, RANGE_START, execute
+    from factory_assets.governor.executor import execute
+    from factory_assets.governor.runs import RANGE_END, RANGE_START
 
     deployment = deployed("memory")
     peer, least, alone, runs = [], {}, {}, {}
@@ -105,7 +106,9 @@ def measured(home: Path, days: list[dt.date]) -> tuple[list[Cost], dict[str, Cos
             if name in STATIONS:
                 key = dg.AssetKey(["card_transactions", name])
                 with costing() as runs[name]:
-                    execute(deployment, [key], {RANGE_START: str(days[0]), RANGE_END: str(days[-1])})
+                    deployment.failures += execute(
+                        deployment, [key], {RANGE_START: str(days[0]), RANGE_END: str(days[-1])}
+                    )
                 told += f"   in a run {runs[name].seconds:5.1f} s"
             if deployment.failures:
                 console.print("\n".join(deployment.failures), style="red", markup=False)

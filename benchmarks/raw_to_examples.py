@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from factory_assets.automation.catchup import Deployment
+    from factory_assets.governor.executor import Deployment
 
 REPOSITORY = Path(__file__).parents[1]
 EXAMPLE = REPOSITORY / "examples" / "card_fraud"
@@ -132,11 +132,11 @@ def declare(folder: Path, data: Path, last: dt.date) -> None:
 def deployed(events: str) -> "Deployment":
     import dagster as dg
 
-    from factory_assets.automation.catchup import Deployment
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
     from factory_assets.deployment import declarations, prepare_home, resources
+    from factory_assets.governor.executor import Deployment
 
     # Imported once a process: the contract's checks would otherwise pay for it as if it were a cost of rows.
     import great_expectations  # noqa: F401  # isort: skip
@@ -233,8 +233,9 @@ def measured(
     """The cost of each station, and of the bare query as often."""
     import dagster as dg
 
-    from factory_assets.automation.catchup import RANGE_END, RANGE_START, execute
     from factory_assets.deployment import resources
+    from factory_assets.governor.executor import execute
+    from factory_assets.governor.runs import RANGE_END, RANGE_START
 
     peer, stations = [], {}
     for key in STATIONS:
@@ -245,7 +246,9 @@ def measured(
         name = key[-1]
         tell(name)
         with costing() as cost:
-            execute(deployment, [dg.AssetKey(key)], {RANGE_START: str(FIRST), RANGE_END: str(last)})
+            deployment.failures += execute(
+                deployment, [dg.AssetKey(key)], {RANGE_START: str(FIRST), RANGE_END: str(last)}
+            )
         if deployment.failures:
             console.print("\n".join(deployment.failures), style="red", markup=False)
             raise typer.Exit(1)

@@ -101,9 +101,9 @@ def run(
 
 
 def _run(until: dt.date | None) -> list[str]:
-    from factory_assets.automation.catchup import catch_up
     from factory_assets.automation.summary import summarise
     from factory_assets.commands.deployed import deployed
+    from factory_assets.governor.executor import catch_up
 
     with deployed() as deployment, _progress() as progress:
         catalogue = deployment.catalogue

@@ -28,6 +28,7 @@ from factory_resources.ledger import Ledger
 from factory_resources.mlflow_mirror import MlflowMirror
 from factory_resources.reports import Reports
 from factory_resources.trials import Trials
+from factory_resources.verdicts import Verdicts
 
 PACKAGE = Path(__file__).parent
 #: Name under which declarations outside the package are known to Dagster.
@@ -89,6 +90,7 @@ def resources() -> dict[str, Any]:
         "issues": Issues(url=_ledger_url()),
         "certificates": Certificates(url=_ledger_url()),
         "trials": Trials(url=_ledger_url()),
+        "verdicts": Verdicts(url=_ledger_url()),
         "mirror": MlflowMirror(uri=os.environ.get("FACTORY_MLFLOW", "")),
         "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
     }

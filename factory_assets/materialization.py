@@ -9,7 +9,7 @@ partition that it computed, with that partition's content hash, and with a finge
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -23,6 +23,7 @@ from dagster._core.execution.plan.execute_step import (
     _get_input_provenance_data,
 )
 
+from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
 from factory_resources.lake import DAY, Written
 
 DATA_VERSION = "dagster/data_version"
@@ -53,21 +54,36 @@ def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, s
     return {partition: tags[DATA_VERSION] for partition, tags in found.items()}
 
 
-def input_stamps(
-    instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[dt.date] | None = None
-) -> dict[str, str]:
-    """Of each partition, or of these days, the fingerprint of the inputs that its newest materialisation was computed from."""
-    kind, chosen_days = dg.DagsterEventType.ASSET_MATERIALIZATION, None if days is None else set(map(str, days))
-    newest = list(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, chosen_days).values())
+def newest_events(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str] | None = None
+) -> dict[str, int]:
+    """Of each partition, or of these, the number of its newest materialisation."""
+    kind, chosen = dg.DagsterEventType.ASSET_MATERIALIZATION, None if partitions is None else set(partitions)
+    return dict(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, chosen))
+
+
+def recorded(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, Recorded]:
+    """Day -> what the event of these numbers says of it."""
     # Only data versions are indexed by tag; the events themselves carry all of theirs.
-    stamps: dict[str, str] = {}
-    for start in range(0, len(newest), PAGE):
-        chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=newest[start : start + PAGE])
+    found: dict[dt.date, Recorded] = {}
+    asked = sorted(numbers)
+    for start in range(0, len(asked), PAGE):
+        chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=asked[start : start + PAGE])
         for record in instance.fetch_materializations(chosen, limit=PAGE).records:
             event = record.asset_materialization
             if event and event.partition:
-                stamps[event.partition] = (event.tags or {}).get(INPUTS, "")
-    return stamps
+                tags = event.tags or {}
+                told = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), record.storage_id)
+                found[dt.date.fromisoformat(event.partition)] = told
+    return found
+
+
+def input_stamps(
+    instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[dt.date] | None = None
+) -> dict[str, str]:
+    """Of each partition, or of these days, the stamp of the inputs that its newest materialisation was computed from."""
+    newest = newest_events(instance, key, None if days is None else list(map(str, days)))
+    return {str(day): told.stamp for day, told in recorded(instance, key, list(newest.values())).items()}
 
 
 def day_offsets(dependency: dg.AssetDep) -> tuple[int, int] | None:
@@ -78,26 +94,23 @@ def day_offsets(dependency: dg.AssetDep) -> tuple[int, int] | None:
     return (0, 0) if mapping is None or isinstance(mapping, dg.IdentityPartitionMapping) else None
 
 
+def described(spec: dg.AssetSpec) -> Asset:
+    """The asset as the plan of work knows it: what it is made by, and which days of which tables it reads."""
+    reads = {dep.asset_key.to_user_string(): day_offsets(dep) for dep in spec.deps}
+    of_days = {name: offsets for name, offsets in reads.items() if offsets is not None}
+    return Asset(spec.key.to_user_string(), str(spec.code_version), of_days)
+
+
 def input_fingerprints(
     instance: dg.DagsterInstance,
     spec: dg.AssetSpec,
     days: Sequence[dt.date],
     extra: Mapping[dt.date, str] | None = None,
 ) -> dict[dt.date, str]:
-    """For each day a hash of the code version, the data versions of all days that it reads, and `extra`."""
-    digests = {day: hashlib.sha256(f"{spec.code_version}|{(extra or {}).get(day, '')}".encode()) for day in days}
-    for dependency in sorted(spec.deps, key=lambda dep: dep.asset_key):
-        offsets = day_offsets(dependency)
-        if offsets is None:
-            continue
-        versions = data_versions(instance, dependency.asset_key)
-        # Before its first day an asset has nothing, however far a window reaches.
-        start = dt.date.fromisoformat(min(versions)) if versions else dt.date.max
-        for day in days:
-            for offset in range(max(offsets[0], (start - day).days), offsets[1] + 1):
-                upstream = str(day + dt.timedelta(days=offset))
-                digests[day].update(f"|{versions.get(upstream, '-')}".encode())
-    return {day: digest.hexdigest()[:16] for day, digest in digests.items()}
+    """For each day a stamp of the code version, the data versions of all days that it reads, and `extra`."""
+    asset = described(spec)
+    data = {name: data_versions(instance, dg.AssetKey(name.split("/"))) for name in asset.reads}
+    return stamps(asset, data, days, extra)
 
 
 def stale_days(
@@ -106,17 +119,14 @@ def stale_days(
     days: Sequence[dt.date],
     extra: Mapping[dt.date, str] | None = None,
 ) -> list[dt.date]:
-    """Days of an asset that were never computed, or whose inputs are not what they were computed from.
-
-    The one rule for what has to be computed: of `factory run`, and of the sensors that look for new data.
-    """
+    """Days of an asset that were never computed, or whose inputs are not what they were computed from."""
     expected, stamped = input_fingerprints(instance, spec, days, extra), input_stamps(instance, spec.key, days)
     return [day for day in days if stamped.get(str(day)) != expected[day]]
 
 
 def record_days(
     context: dg.AssetExecutionContext,
-    written: Written,
+    written: Written | None,
     inputs: Mapping[dt.date, str],
     metadata: Mapping[str, Any] | None = None,
     by_day: Mapping[dt.date, Mapping[str, Any]] | None = None,
@@ -124,29 +134,27 @@ def record_days(
 ) -> Iterator[dg.MaterializeResult]:
     """Report days of a lake table as materialised: table, version, rows and content hash, and the metadata given.
 
+    written: None where every day is blocked.
     metadata: goes to the newest day, where a person looks first.
     blocked: days of the run that were not written, with the reasons; their partitions say so, and keep the data version
         of what they still serve.
     """
-    newest = max(written.days)
-    described = {
-        str(day): {
+    described: dict[str, Mapping[str, Any]] = {}
+    tags: dict[str, Mapping[str, str]] = {}
+    for day, content in written.days.items() if written else ():
+        described[str(day)] = {
             "dagster/row_count": content.rows,
             "dagster/uri": written.uri,
             "table_version": written.version,
             "content_hash": content.hash,
             **((by_day or {}).get(day) or {}),
-            **((metadata or {}) if day == newest else {}),
+            **((metadata or {}) if day == max(written.days) else {}),
         }
-        for day, content in written.days.items()
-    }
-    tags = {
-        str(day): {DATA_VERSION: content.hash, INPUTS: inputs.get(day, "")} for day, content in written.days.items()
-    }
+        tags[str(day)] = {DATA_VERSION: content.hash, INPUTS: inputs.get(day, "")}
     served = data_versions(context.instance, context.asset_key) if blocked else {}
     for day, reasons in (blocked or {}).items():
         described[str(day)] = {"blocked": "; ".join(reasons), **((by_day or {}).get(day) or {})}
-        tags[str(day)] = {DATA_VERSION: served.get(str(day), "blocked"), INPUTS: inputs.get(day, "")}
+        tags[str(day)] = {DATA_VERSION: served.get(str(day), BLOCKED), INPUTS: inputs.get(day, "")}
     yield from record_partitions(context, described, tags)
 
 

@@ -139,6 +139,29 @@ class Lake(dg.ConfigurableResource):
                 found[day.as_py()] += rows.as_py()
         return dict(found)
 
+    def latest(self, table: str, column: str) -> dict[dt.date, dt.datetime]:
+        """Day -> the latest value of a column of times, by the table's log where it has it; {} while the table does not exist."""
+        opened = self._open(table)
+        if opened is None:
+            return {}
+        actions, name = _actions(opened), f"max.{column}"
+        days = actions[f"partition.{DAY}"].to_pylist()
+        stated = actions[name].to_pylist() if name in actions.column_names else [None] * len(days)
+        found: dict[dt.date, dt.datetime] = {}
+        unknown = set[dt.date]()
+        for day, value, rows in zip(days, stated, actions["num_records"].to_pylist(), strict=True):
+            if value is not None:
+                found[day] = max(value, found.get(day, value))
+            elif rows:
+                # The log has statistics of a table's first columns alone, and none of a column without values.
+                unknown.add(day)
+        if unknown:
+            with scratch() as con:
+                self.view(con, "days", table, min(unknown), max(unknown), opened.version(), empty_if_absent=True)
+                rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
+            found |= {day: value for day, value in rows_of if day in unknown and value is not None}
+        return found
+
     def retyped(self, table: str, schema: pa.Schema) -> bool:
         """Whether the table has a column of the schema as another type."""
         return bool(_retyped(self._open(table), schema))

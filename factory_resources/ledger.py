@@ -299,6 +299,13 @@ class Ledger(Tags):
         """The days as of which a training was decided on, ascending."""
         return self._days(line, DECISIONS.c.verdict.not_in(BY_PEOPLE))
 
+    def first_trained(self, line: str) -> dt.date | None:
+        """The first day as of which a training was decided on; None where there was none."""
+        c = DECISIONS.c
+        query = sa.select(sa.func.min(c.as_of)).where(c.line == line, c.verdict.not_in(BY_PEOPLE))
+        with self._open().connect() as connection:
+            return connection.execute(query).scalar_one()
+
     def decided_as_of(self, line: str) -> list[dt.date]:
         """The days as of which anything was decided, rollbacks as well, ascending: champions change only after them."""
         return self._days(line, sa.true())
@@ -314,6 +321,13 @@ class Ledger(Tags):
             return list(
                 connection.scalars(sa.select(c.as_of).where(c.line == line, which).distinct().order_by(c.as_of))
             )
+
+    def steps(self, line: str) -> list[tuple[dt.date, str, str | None]]:
+        """As of which day, node and champion of every decision of a line, in the order in which they count."""
+        c = DECISIONS.c
+        query = sa.select(c.as_of, c.segment, c.champion).where(c.line == line).order_by(c.as_of, c.id)
+        with self._open().connect() as connection:
+            return [(row.as_of, row.segment, row.champion) for row in connection.execute(query)]
 
     def last_decisions(self, line: str, before: dt.date | None = None) -> dict[str, Decision]:
         """Segment -> its last decision, whoever answers after it; `before`, and which is the last, as in champions."""

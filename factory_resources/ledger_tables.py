@@ -188,6 +188,18 @@ TAGS = sa.Table(
     _of_a_registered_version("version"),
 )
 
+VERDICTS = sa.Table(
+    "ledger_verdicts",
+    METADATA,
+    *map(_text, ("asset", "check")),
+    sa.Column("day", Day, nullable=False),
+    _text("stands_on"),
+    *_jsons("reasons"),
+    _text("run_id"),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.PrimaryKeyConstraint("asset", "check", "day"),
+)
+
 
 class Database(dg.ConfigurableResource):
     """What is recorded in one database, SQLite or PostgreSQL. Safe in threads and across processes."""

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from dagster._core.event_api import PartitionKeyFilter
 
-from factory_assets.automation.catchup import Deployment
 from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
+from factory_assets.governor.executor import Deployment
 from factory_assets.materialization import data_versions
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
@@ -24,6 +24,7 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 from factory_resources.trials import Trials
+from factory_resources.verdicts import Verdicts
 
 START = dt.date(2024, 3, 1)
 
@@ -103,6 +104,7 @@ class Station:
             "archive": Archive(root=str(self.folder / "archive")),
             "ledger": ledger,
             "trials": Trials(url=ledger.url),
+            "verdicts": Verdicts(url=ledger.url),
             "reports": Reports(root=str(self.folder / "reports")),
         }
         definitions = dg.Definitions.merge(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from dagster import DagsterInstance
 
-    from factory_assets.automation.catchup import Deployment
+    from factory_assets.governor.executor import Deployment
     from factory_assets.training.released import ReleasedModel
 
 LINE = "card_fraud"
@@ -56,11 +56,11 @@ class Split:
 def deployment(instance: "DagsterInstance") -> "Deployment":
     """The declarations beside this file, on the resources of FACTORY_HOME. Raises DeclarationError."""
     os.environ["FACTORY_DEFS"] = str(Path(__file__).parent.absolute())
-    from factory_assets.automation.catchup import Deployment
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
     from factory_assets.deployment import declarations, resources
+    from factory_assets.governor.executor import Deployment
 
     held = resources()
     catalogue = load(declarations(), render)
@@ -69,7 +69,7 @@ def deployment(instance: "DagsterInstance") -> "Deployment":
 
 def bring_up(deployed: "Deployment", begin: Callable[[str, str], None]) -> None:
     """Compute what the home lacks of the examples and labels up to AS_OF, as `factory run` would before it trains."""
-    from factory_assets.automation.catchup import catch_up
+    from factory_assets.governor.executor import catch_up
 
     for step in catch_up(deployed, AS_OF, begin):
         if step.asset == f"{LINE}/labels":
@@ -132,10 +132,10 @@ def champion(deployed: "Deployment") -> "ReleasedModel":
     """
     import dagster as dg
 
-    from factory_assets.automation.catchup import Deployment, execute
-    from factory_assets.automation.sensors import training_assets, training_tags
     from factory_assets.deployment import load_declarations, resources
     from factory_assets.features.segments import ROOT
+    from factory_assets.governor.executor import Deployment, execute
+    from factory_assets.governor.runs import training_assets, training_tags
     from factory_assets.training.released import load
     from factory_resources.archive import Archive
     from factory_resources.ledger import Ledger
@@ -148,9 +148,9 @@ def champion(deployed: "Deployment") -> "ReleasedModel":
             deployed.catalogue, dg.Definitions.merge(load_declarations(), own), instance, deployed.lake, ledger
         )
         instance.add_dynamic_partitions(f"{LINE}_segments", [ROOT])
-        tags = training_tags(declared, [ROOT], str(AS_OF), "published", "the published split")
+        tags = training_tags(declared.line.name, [ROOT], str(AS_OF), "published", "the published split")
         stations = [key for key in training_assets(LINE) if key.path[-1] != "leaderboard"]  # that is the real ledger's
-        execute(trainer, stations, tags)
+        trainer.failures += execute(trainer, stations, tags)
         held = ledger.champion(LINE, ROOT)
         if held is None:
             reasons = [decision.reason for decision in ledger.decisions(LINE)]

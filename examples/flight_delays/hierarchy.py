@@ -22,7 +22,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from factory_assets.automation.catchup import Deployment
+    from factory_assets.governor.executor import Deployment
     from factory_assets.training.released import ReleasedModel
 
 LINE = "arrival_delay"
@@ -50,14 +50,14 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
     import dagster as dg
     import duckdb
 
-    from factory_assets.automation.catchup import Deployment, execute
-    from factory_assets.automation.sensors import training_assets, training_tags
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import load_declarations, resources
     from factory_assets.features.assets import add_nodes
     from factory_assets.features.examples import keys_seen
     from factory_assets.features.segments import leaf_key
+    from factory_assets.governor.executor import Deployment, execute
+    from factory_assets.governor.runs import training_assets, training_tags
     from factory_resources.archive import Archive
     from factory_resources.lake import Lake
     from factory_resources.ledger import Ledger
@@ -77,7 +77,11 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
     own = dg.Definitions(resources=held | {"lake": lake, "archive": archive, "ledger": ledger})
     deployed = Deployment(catalogue, dg.Definitions.merge(load_declarations(), own), instance, lake, ledger)
     nodes = list(instance.get_dynamic_partitions(f"{LINE}_segments"))
-    execute(deployed, training_assets(LINE), training_tags(declared, nodes, str(AS_OF), "hierarchy", "a comparison"))
+    deployed.failures += execute(
+        deployed,
+        training_assets(LINE),
+        training_tags(declared.line.name, nodes, str(AS_OF), "hierarchy", "a comparison"),
+    )
     if deployed.failures:
         raise RuntimeError("; ".join(deployed.failures))
     return deployed

@@ -11,8 +11,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     import dagster as dg
 
-    from factory_assets.automation.catchup import Deployment
     from factory_assets.declarations.catalogue import Catalogue
+    from factory_assets.governor.executor import Deployment
 
 
 def catalogue_of(folder: Path | None) -> "Catalogue":
@@ -34,16 +34,16 @@ def deployed() -> Iterator["Deployment"]:
     """This deployment, opened: reading its definitions takes a second, so only commands that run assets need it."""
     import dagster as dg
 
-    from factory_assets.automation.catchup import Deployment
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
     from factory_assets.deployment import declarations, prepare_home, resources
+    from factory_assets.governor.executor import Deployment
 
     prepare_home()
     held = resources()
     with dg.DagsterInstance.get() as instance:
-        yield Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"])
+        yield Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"], held["engine"])
 
 
 def observe(observation: "dg.AssetObservation") -> None:

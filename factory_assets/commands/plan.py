@@ -19,8 +19,8 @@ def plan(
     """Show planned fields of all streams against those that their newest deliveries have."""
     from factory_assets.commands.deployed import catalogue_of
     from factory_assets.deployment import resources
-    from factory_assets.events.assets import today
     from factory_assets.events.plan import gaps, newest_columns
+    from factory_resources.clock import today
 
     catalogue = catalogue_of(folder)
     lake = resources()["lake"]

@@ -40,8 +40,8 @@ def release(stream: Stream, first: First = None, last: Last = None) -> None:
     Nothing is moved by hand: the rows as delivered stay in `raw`, and events are made of them anew. A second release
     finds nothing to do.
     """
-    from factory_assets.automation.catchup import catch_up_stream
     from factory_assets.commands.deployed import deployed
+    from factory_assets.governor.executor import catch_up_stream
 
     before = Counter((row["ds"], row["rule"]) for row in _aside(stream, first, last))
     if not before:

@@ -7,9 +7,7 @@ from typing import Any, Self
 import dagster as dg
 from pydantic import BaseModel
 
-from factory_assets.automation.new_data import new_data_sensor
-from factory_assets.automation.schedules import decay_schedule, stream_schedules
-from factory_assets.automation.sensors import retrain_sensor
+from factory_assets.automation.schedules import decay_schedule
 from factory_assets.components.scaffold import LineScaffolder, OnDemandScaffolder, StreamScaffolder, ViewScaffolder
 from factory_assets.declarations import catalogue as catalogues
 from factory_assets.declarations import on_demand
@@ -23,6 +21,7 @@ from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
 from factory_assets.features.catalogue import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
+from factory_assets.governor.sensors import retrain_sensor, upkeep_sensor
 from factory_assets.monitoring.assets import drift_asset, performance_asset
 from factory_assets.monitoring.checks import drift_check, performance_check
 from factory_assets.release.assets import champion_asset, leaderboard_asset
@@ -63,7 +62,7 @@ class EventStream(Declaration):
     """A stream of raw events: where they come from, their id and times, their contract.
 
     Yields <stream>/raw, <stream>/events and <stream>/statistics, one partition a day, the contract's checks, and
-    <stream>/source, which is observed by the stream's sensor.
+    <stream>/source, which is observed by the deployment's sensor.
     """
 
     declaration: Stream
@@ -84,15 +83,13 @@ class EventStream(Declaration):
         declared = self.declared
         catalogues.require(self.declaration.check(declared.contract), self.folder, self.declaration.name)
         known = deployed(context)
-        lines = [known.resolve(line) for line in known.lines.values() if line.observe.stream == self.declaration.name]
-        views = [view for view in known.views.values() if view.stream == self.declaration.name]
         planned = [collection_plan_check(declared)] if self.declaration.plan else []
-        raw = raw_asset(declared)
+        # One sensor for all: it is defined with the first of the streams, without which nothing is ever due.
+        first = next(iter(known.streams)) == self.declaration.name
         return dg.Definitions(
-            assets=[source_spec(declared), raw, events_asset(declared), statistics_asset(declared)],
+            assets=[source_spec(declared), raw_asset(declared), events_asset(declared), statistics_asset(declared)],
             asset_checks=[contract_checks(declared), *planned],
-            sensors=[new_data_sensor(declared, raw.get_asset_spec())],
-            schedules=stream_schedules(declared, views, lines),
+            sensors=[upkeep_sensor(known)] if first else [],
         )
 
 
@@ -183,7 +180,7 @@ class ModelLine(Declaration):
                 performance_check(declared),
                 *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
-            sensors=[retrain_sensor(declared)],
+            sensors=[retrain_sensor(declared, known)],
             schedules=[decay_schedule(declared)],
         )
 

@@ -21,7 +21,7 @@ UNHEARD: dict[str, Any] = {"label": {"freshness"}}
 #: Of the rest of a line, what changes no model that is made.
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
     "segments": {"max_nodes", "max_failed"},
-    "train": {"workers", "pool"},
+    "train": {"workers", "pool", "missing"},
     "gate": {"floor", "certainty", "approval"},
     "monitor": {"false_alarm_rate"},
 }

@@ -113,7 +113,7 @@ class Segments(Declared):
 class Train(Grown):
     """Which days a model learns from and which it is judged on."""
 
-    later: ClassVar = frozenset({"margin", "workers", "pool"})
+    later: ClassVar = frozenset({"margin", "workers", "pool", "missing"})
 
     window: Duration = Field(description="Length of the training window.")
     holdout: Duration = Field(
@@ -129,6 +129,13 @@ class Train(Grown):
     workers: int | None = Field(None, ge=1, description="Models trained side by side; one a core if absent.")
     pool: Literal["threads", "processes"] = Field(
         "threads", description="What the workers are: processes for estimators that hold Python's lock while they fit."
+    )
+    missing: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of the window's days, or of the holdout's, that may be missing: held back by their contract, or never "
+        "delivered. While more are, no training starts. Days that the contract calls quiet are not missing.",
     )
 
     @field_validator("window", "holdout")

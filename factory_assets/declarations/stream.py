@@ -211,6 +211,11 @@ class Stream(Declared):
     timezone: str = Field("UTC", description="Zone in which timestamps without an offset are read.")
     start: dt.date = Field(description="First day of the stream, in UTC.")
     end: dt.date | None = Field(None, description="Last day, for a finite data set; absent, the stream goes on.")
+    grace: Duration = Field(
+        dt.timedelta(days=1),
+        description="Of a source with a file a day: how long after its close a day's file is waited for. One that has not come by "
+        "then is an issue; what stands on the day is made once it is there.",
+    )
     contract: str = Field("contract.yaml", description="The contract's file, relative to the declaration.")
     cleanse: dict[Name, Cleansing] = Field(
         {}, description="Named rules that put values right before rows are judged, in their order, counted by name."

@@ -17,7 +17,7 @@ from factory_assets.features.segments import ROOT
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.measures.decay_plot import decay_plot
-from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
+from factory_assets.training.assets import AsOf, Chosen, as_of, metric_of, model_version
 from factory_assets.training.dataset import close_of, labelled_by_node
 from factory_assets.training.released import load
 from factory_assets.training.timeline import Timeline, timeline
@@ -53,7 +53,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         archive: Archive,
         ledger: Ledger,
     ) -> Iterator[dg.MaterializeResult]:
-        day, nodes = as_of(context, lake, line.name), config.of(context)
+        day, nodes = as_of(context, lake, declared, config), config.of(context)
         span = timeline(declared, day)
         with engine.connect() as con:
             holdout, _ = labelled_by_node(con, lake, line.name, span.holdout_from, span.holdout_to, close_of(day))
@@ -154,7 +154,7 @@ DECAY = pa.schema(
 )
 
 
-class Replayed(dg.Config):
+class Replayed(AsOf):
     """Whose past versions are replayed."""
 
     nodes: list[str] = Field([ROOT], min_length=1, description="Nodes, such as global or FR/Lyon.")
@@ -186,7 +186,7 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         archive: Archive,
         ledger: Ledger,
     ) -> dg.MaterializeResult:
-        day = as_of(context, lake, line.name)
+        day = as_of(context, lake, declared, config)
         columns = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
         nodes = {
             node: comparable(

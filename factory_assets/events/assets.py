@@ -10,6 +10,7 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import MEANING, SQL_TYPES
 from factory_assets.events import landing, pictures, sources, stations, statistics, validation
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_resources.clock import today
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -35,6 +36,7 @@ def stream_version(declared: DeclaredStream) -> str:
         "owner": True,
         "description": True,
         "end": True,
+        "grace": True,
         "plan": True,
         "statistics": True,
         "source": {"uri", "url"},
@@ -44,10 +46,6 @@ def stream_version(declared: DeclaredStream) -> str:
     stream = declared.stream.model_dump(mode="json", exclude=left_out)
     contract = declared.contract.model_dump(mode="json", exclude={"version": True, "columns": {"__all__": MEANING}})
     return code_version(stream, contract)
-
-
-def today() -> dt.date:
-    return dt.datetime.now(dt.UTC).date()
 
 
 def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
@@ -132,12 +130,12 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, state)
         admitted = stations.admit(lake, engine, declared, days, issues.accepted(stream.name))
         blocked = admitted.blocked
-        if admitted.written is None:
-            raise all_blocked(stream.name, blocked)
         for day, why in blocked.items():
             context.log.error(f"{stream.name}: {day} is blocked: {', '.join(why)}")
         counts = {verdict.day: _counts(verdict) for verdict in admitted.verdicts}
         yield from record_days(context, admitted.written, inputs, by_day=counts, blocked=blocked)
+        if admitted.written is None:
+            raise all_blocked(stream.name, blocked)
 
     return events
 

@@ -11,16 +11,22 @@ import dagster as dg
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events import plan, verdicts
-from factory_assets.events.assets import all_blocked, partitions, today
+from factory_assets.events import plan
+from factory_assets.events import verdicts as judged_days
+from factory_assets.events.assets import all_blocked, partitions
 from factory_assets.events.expectations import Failure, Outcome, concerns
 from factory_assets.events.rules import Concern
-from factory_assets.materialization import days_of
+from factory_assets.identity.inputs import judgement
+from factory_assets.materialization import days_of, input_stamps
+from factory_resources.clock import today
 from factory_resources.engine import Engine
 from factory_resources.issues import Finding as IssueFinding
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
+from factory_resources.verdicts import Judged, Reason, Verdicts
 
+#: Name of the checks of a contract together, among verdicts.
+CONTRACT = "contract"
 DESCRIPTIONS: dict[Concern, str] = {
     "schema": "Files and required columns are delivered, values parse as the contract's type, events lie in the day.",
     "completeness": "Columns that may not be empty are not.",
@@ -51,11 +57,12 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         ],
     )
     def contract(
-        context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine, issues: Issues
+        context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine, issues: Issues, verdicts: Verdicts
     ) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
+        stamps = input_stamps(context.instance, key, days)
         accepted = issues.accepted(stream.name)
-        outcomes = verdicts.outcomes(lake, engine, declared, days, accepted)
+        outcomes = judged_days.outcomes(lake, engine, declared, days, accepted)
         issues.note(stream.name, stream.owner, days, _serious(outcomes))
         # How to take a new column in is said where a person looks first, on the newest day that has it.
         newest = max((outcome.day for outcome in outcomes if outcome.new_columns), default=None)
@@ -63,6 +70,9 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
             own = [outcome for outcome in outcomes if outcome.concern == concern]
             findings = [_finding(declared, outcome, outcome.day == newest) for outcome in own]
             yield report(context, key, concern, findings)
+        # Last: a verdict that is known was shown. One that a killed run has not come to is given by the next one.
+        judged = {day: Judged(judgement(stamps.get(str(day), "")), _reasons(outcomes, day)) for day in days}
+        verdicts.note("/".join(key.path), CONTRACT, judged, context.run.run_id)
         blocked: dict[dt.date, list[str]] = {}
         for outcome in outcomes:
             if outcome.blocking:
@@ -71,6 +81,17 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
             raise all_blocked(stream.name, blocked)
 
     return contract
+
+
+def _reasons(outcomes: list[Outcome], day: dt.date) -> dict[str, Reason]:
+    """Rule -> why the day may not become events, also where somebody has accepted it: that can be taken back."""
+    return {
+        failure.rule.name: Reason(outcome.concern, failure.told)
+        for outcome in outcomes
+        if outcome.day == day
+        for failure in outcome.failures
+        if failure.serious
+    }
 
 
 def _serious(outcomes: list[Outcome]) -> dict[dt.date, list[IssueFinding]]:
@@ -93,7 +114,7 @@ def _metadata(declared: DeclaredStream, outcome: Outcome, newest: bool) -> dict[
     if outcome.notes:
         metadata["notes"] = dg.MetadataValue.text(outcome.notes)
     if outcome.new_columns and newest:
-        told = [verdicts.new_column(declared, name, values).told for name, values in outcome.new_columns.items()]
+        told = [judged_days.new_column(declared, name, values).told for name, values in outcome.new_columns.items()]
         metadata["patches"] = dg.MetadataValue.text("; ".join(told))
     if outcome.failures:
         records = [dg.TableRecord(_row(declared, outcome, failure)) for failure in outcome.failures]
@@ -109,7 +130,7 @@ def _row(declared: DeclaredStream, outcome: Outcome, failure: Failure) -> dict[s
         "share": round(failure.share, 6),
         "examples": failure.examples,
         "verdict": "accepted" if failure.accepted else "blocks the day" if failure.serious else "informs",
-        "patch": verdicts.suggestion(declared, outcome, failure).told,
+        "patch": judged_days.suggestion(declared, outcome, failure).told,
     }
 
 

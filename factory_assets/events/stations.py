@@ -51,9 +51,10 @@ def admit(
         views_to_judge(con, lake, declared, days)
         verdicts = validation.judge(con, declared, days, accepted)
         fit = [verdict.day for verdict in verdicts if not verdict.blocked]
+        # Also of days that are blocked: they may be what blocks them.
+        lake.replace_from(con, f"{name}/quarantine", "quarantined", days)
         if not fit:
             return Admitted(None, verdicts)
-        lake.replace_from(con, f"{name}/quarantine", "quarantined", days)
         lake.replace_from(con, f"{name}/superseded", "superseded", fit)
         return Admitted(lake.replace_from(con, f"{name}/events", "accepted", fit, "ds, event_time"), verdicts)
 

@@ -21,7 +21,15 @@ from factory_assets.features import examples as example_rows
 from factory_assets.features import labels as label_rows
 from factory_assets.features.history import Load
 from factory_assets.features.segments import admitted, path_of
-from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_assets.identity.inputs import BLOCKED
+from factory_assets.materialization import (
+    code_version,
+    column_schema,
+    data_versions,
+    days_of,
+    input_fingerprints,
+    record_days,
+)
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
 
@@ -283,7 +291,7 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def labels(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
-        through = labelled_through(declared, lake)
+        through = label_rows.through(declared, lake, served_days(context.instance, label_rows.stream_of(declared)))
         passed = label_rows.state(declared, days, through)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, passed)
         with engine.connect() as con:
@@ -292,12 +300,12 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 lake, con, f"{line.name}/labels", query, days, ["example_id"],
                 lambda built: label_rows.require_classes(con, declared, built),
             )  # fmt: skip
-        yield from record_days(context, written, inputs, {"labels_known_through": str(through)})
+        yield from record_days(context, written, inputs, {"labels_known_through": str(through.day)})
 
     return labels
 
 
-def labelled_through(declared: DeclaredLine, lake: Lake) -> dt.date:
-    """The last day of the events that labels are made from; its close is what a label may be known by."""
-    stream = declared.line.label.event or declared.line.observe.stream
-    return max(lake.days(f"{stream}/events"), default=declared.observed.stream.start)
+def served_days(instance: dg.DagsterInstance, stream: str) -> set[dt.date]:
+    """Days of a stream that have events to build on, or are known to have none."""
+    versions = data_versions(instance, dg.AssetKey([stream, "events"]))
+    return {dt.date.fromisoformat(day) for day, version in versions.items() if version != BLOCKED}

@@ -232,12 +232,12 @@ def keys_seen(
 
 
 def keys_in_reach(
-    con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine
+    con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredLine, as_of: dt.date | None = None
 ) -> dict[str, tuple[dt.date, dt.date]]:
-    """`keys_seen` of the days that a training as of now looks back on."""
+    """`keys_seen` of the days that a training as of a day, the newest if absent, looks back on."""
     line = declared.line
-    newest = max(lake.days(f"{line.name}/examples"), default=None)
-    if newest is None:
+    last = as_of or max(lake.days(f"{line.name}/examples"), default=None)
+    if last is None:
         return {}
     reach = line.train.window + line.train.holdout + dt.timedelta(days=2 * line.horizon_days)
-    return keys_seen(con, lake, line.name, newest - reach)
+    return keys_seen(con, lake, line.name, last - reach, last)

@@ -1,19 +1,24 @@
 """Which observations' truth is known by now? Labels with the moment at which they became known."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.examples import load_events, population
 from factory_assets.features.history import Load
 from factory_assets.features.windows import interval
+
+if TYPE_CHECKING:
+    from factory_resources.lake import Lake
 
 
 def lookaround(declared: DeclaredLine) -> dict[str, tuple[int, int]]:
@@ -26,9 +31,59 @@ def lookaround(declared: DeclaredLine) -> dict[str, tuple[int, int]]:
     return needed
 
 
-def state(declared: DeclaredLine, days: Sequence[dt.date], through: dt.date) -> dict[dt.date, str]:
-    """How much of each day's label horizon has passed by `through`: what a day's labels depend on beside its events."""
-    return {day: str(max(0, min((through - day).days, declared.line.horizon_days))) for day in days}
+@dataclass(frozen=True)
+class Through:
+    """How far the events are in that labels are made from.
+
+    day: the last day that is in; its close is what a label may be known by. lasting: day -> the last day on which an event of it
+    becomes known. holes: days before that which were held back, or never came.
+    """
+
+    day: dt.date
+    lasting: Mapping[dt.date, dt.date]
+    holes: frozenset[dt.date]
+
+    def hole_after(self, day: dt.date, days: int) -> dt.date | None:
+        """The first hole within so many days after a day."""
+        return next((each for ahead in range(1, days + 1) if (each := day + ahead * DAY) in self.holes), None)
+
+
+def stream_of(declared: DeclaredLine) -> str:
+    """The stream that the line's labels are made from."""
+    return declared.line.label.event or declared.line.observe.stream
+
+
+def through(declared: DeclaredLine, lake: "Lake", served: Collection[dt.date]) -> Through:
+    """served: days of the label's stream that have events to build on, or are known to have none."""
+    stream = stream_of(declared)
+    start = declared.streams[stream].stream.start
+    last = max(served, default=start)
+    holes = {start + ahead * DAY for ahead in range((last - start).days)} - set(served)
+    lasting: dict[dt.date, dt.date] = {}
+    if declared.line.label.expression:
+        lasting = {day: known.date() for day, known in lake.latest(f"{stream}/events", "known_at").items()}
+    return Through(last, lasting, frozenset(holes))
+
+
+def state(declared: DeclaredLine, days: Sequence[dt.date], through: Through) -> dict[dt.date, str]:
+    """How much of what each day's labels wait for has come: what they depend on beside the day's events."""
+    return {day: _state(declared, day, through) for day in days}
+
+
+def _state(declared: DeclaredLine, day: dt.date, through: Through) -> str:
+    horizon, passed = declared.line.horizon_days, (through.day - day).days
+    if declared.line.label.event and (hole := through.hole_after(day, horizon)):
+        return f"without {hole}"
+    # A label comes with its event, which may be known long after the label's own delay.
+    whole = max(horizon, (through.lasting.get(day, day) - day).days)
+    return str(max(0, min(passed, whole)))
+
+
+def complete(declared: DeclaredLine, day: dt.date, through: Through) -> bool:
+    """Whether the day's labels are all in that are to come within the label's delay."""
+    if declared.line.label.event and through.hole_after(day, declared.line.horizon_days):
+        return False
+    return (through.day - day).days >= declared.line.horizon_days
 
 
 @dataclass(frozen=True)
@@ -59,19 +114,24 @@ def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Seque
 
 
 def build(
-    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], through: dt.date, load: Load
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], through: Through, load: Load
 ) -> str:
-    """A query for labels known at the close of day `through`: example_id, label (number or class), known_at, superseded_at, ds.
+    """A query for labels known at the close of the last day that is in: example_id, label (number or class), known_at, superseded_at, ds.
 
     days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row; one whose label was
-    corrected has a row for each that was known, of which the one that holds has no `superseded_at`.
+    corrected has a row for each that was known, of which the one that holds has no `superseded_at`. Whether an entity had an
+    event is not known where a day on which it might have had one is missing.
     """
     for stream, (before, after) in lookaround(declared).items():
-        first, last = days[0] + dt.timedelta(days=before), min(days[-1] + dt.timedelta(days=after), through)
+        first, last = days[0] + dt.timedelta(days=before), min(days[-1] + dt.timedelta(days=after), through.day)
         load_events(con, declared, stream, first, max(first, last), load)
-    close = f"TIMESTAMP '{through + dt.timedelta(days=1)}'"
+    close = f"TIMESTAMP '{through.day + dt.timedelta(days=1)}'"
     query = _of_events(declared, days) if declared.line.label.expression else _of_entities(con, declared, days)
+    horizon = declared.line.horizon_days
+    unknown = [day for day in days if declared.line.label.event and through.hole_after(day, horizon)]
     known = f"label IS NOT NULL AND known_at <= {close} AND coalesce(superseded_at > known_at, true)"
+    if unknown:
+        known += f" AND ds NOT IN ({', '.join(repr(str(day)) for day in unknown)})"
     return f"SELECT example_id, label, known_at, superseded_at, ds FROM ({query}) WHERE {known}"
 
 

@@ -42,6 +42,11 @@ class Leak:
         return f"{self.feature} of {self.example_id} is {self.found}, but what was known gives {self.known}"
 
 
+def version(declared: DeclaredLine) -> str:
+    """Changes with what the label says of when it is known, beside which the examples' own declaration does not."""
+    return declared.line.label.model_dump_json(exclude={"freshness"})
+
+
 def leaks(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], load: Load
 ) -> tuple[int, list[Leak]]:

@@ -17,7 +17,7 @@ from factory_assets.measures.tables import prediction_columns, with_columns
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.report import drift_report
-from factory_assets.scoring.assets import champions_of_days
+from factory_assets.scoring.champions import champions_of_days
 from factory_assets.training.assets import metric_of
 from factory_assets.training.fitting import rows_within
 from factory_assets.training.released import ReleasedModel, load

@@ -14,12 +14,12 @@ from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
 from factory_assets.features.assets import segment_partitions
 from factory_assets.features.examples import keys_seen
-from factory_assets.features.segments import ROOT, answering, parent_of, preorder
+from factory_assets.features.segments import ROOT, answering, parent_of, preorder, tree
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.release.approval import WAITS, waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, resolve
-from factory_assets.training.assets import Chosen, as_of, metric_of, model_version
+from factory_assets.training.assets import AsOf, Chosen, as_of, contract_hash, metric_of, model_version
 from factory_resources.decisions import ChampionChanged, Decision, in_words
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -52,7 +52,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     def champion(
         context: dg.AssetExecutionContext, config: Chosen, lake: Lake, ledger: Ledger
     ) -> Iterator[dg.MaterializeResult]:
-        day, nodes = as_of(context, lake, line.name), preorder(config.of(context))
+        day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         held, withdrawn = held_before(ledger, line.name, day, nodes), ledger.withdrawn(line.name, day)
         why, by_now = _untrained(lake, line.name, day), dict(held)
         decisions, late = {}, []
@@ -172,11 +172,12 @@ def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
 
 
 def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorded, held: str | None) -> Decision:
-    evidence: dict[str, Any] = {}
+    # Under which contract it was decided, also where there was nothing to measure: by it, a changed one is known.
+    evidence: dict[str, Any] = {"contract": contract_hash(declared)}
     measured = met.challenger or met.own
     if measured:
         contest = recorded(metric_of(declared), met.own, met.challenger)
-        evidence = {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
+        evidence |= {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
         sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
         evidence |= {
             side: metrics for side, metrics in {**sides, "naive": contest.naive}.items() if metrics is not None
@@ -217,15 +218,18 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANING),
     )
     def leaderboard(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, ledger: Ledger
+        context: dg.AssetExecutionContext, config: AsOf, lake: Lake, engine: Engine, ledger: Ledger
     ) -> dg.MaterializeResult:
-        day = as_of(context, lake, line.name)
-        nodes = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+        day = as_of(context, lake, declared, config)
         with engine.connect() as con:
             seen = keys_seen(con, lake, line.name, last=day)
+        # Not nodes that came later: the board of a day is the same whenever it is drawn.
+        known, decided = set(tree(seen)), ledger.last_decisions(line.name, before=day + dt.timedelta(days=1))
+        partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+        nodes = [node for node in partitions if node in known or node in decided]
         cut = day + dt.timedelta(days=1)
         table = resolve(
-            declared, metric, day, nodes, ledger.last_decisions(line.name, before=cut),
+            declared, metric, day, nodes, decided,
             ledger.changed(line.name, before=cut), {key: last for key, (_, last) in seen.items()},
             ledger.candidates(line.name),
         )  # fmt: skip

@@ -1,8 +1,6 @@
 """The asset `<line>/predictions`: every observation of the day scored by the champion of its nearest node."""
 
-import datetime as dt
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 import pyarrow as pa
@@ -11,6 +9,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.events.assets import partitions
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.scoring.predictions import champion_periods, meaning, predict, schema
 from factory_assets.training.released import ReleasedModel, load
 from factory_resources.archive import Archive
@@ -18,25 +17,6 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
 GROUP = "scoring"
-
-
-def champions_of_days(ledger: Ledger, line: str, days: Sequence[dt.date]) -> dict[dt.date, dict[str, str]]:
-    """For each day node -> version of the champions that answer on it: those decided as of an earlier day."""
-    decided = ledger.decided_as_of(line)
-    by_cut: dict[int, dict[str, str]] = {}
-    found = {}
-    for day in days:
-        cut = sum(1 for as_of in decided if as_of < day)
-        if cut not in by_cut:
-            held = ledger.champions(line, before=day)
-            by_cut[cut] = {node: str(decision.champion) for node, decision in held.items()}
-        found[day] = by_cut[cut]
-    return found
-
-
-def champion_state(champions: Mapping[dt.date, Mapping[str, str]]) -> dict[dt.date, str]:
-    """What a day's predictions depend on beside its examples, as text."""
-    return {day: json.dumps(held, sort_keys=True) for day, held in champions.items()}
 
 
 def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import kind_of
 from factory_assets.events.assets import stream_version
@@ -35,7 +36,7 @@ from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.trials import Trials
 
 GROUP = "training"
-#: Run tag: train as if it were the close of this day. Without it, the last day that has examples.
+#: Run tag: train as if it were the close of this day. Run configuration says the same, and comes first.
 AS_OF = "factory/as_of"
 
 
@@ -53,7 +54,16 @@ OUTCOMES = pa.schema(
 Told = VersionRecord | NotTrained | Failed
 
 
-class Chosen(dg.Config):
+class AsOf(dg.Config):
+    """When a run stands."""
+
+    as_of: str = Field(
+        "",
+        description="Day at whose close the run stands, such as 2026-03-11; if empty, the newest whose labels are in.",
+    )
+
+
+class Chosen(AsOf):
     """Of the segments of a run, those that are due: they need not lie side by side."""
 
     nodes: list[str] = Field([], description="Nodes to work on, of those that the run spans; all of them if empty.")
@@ -64,15 +74,15 @@ class Chosen(dg.Config):
         return [node for node in context.partition_keys if not wanted or node in wanted]
 
 
-def as_of(context: dg.AssetExecutionContext, lake: Lake, line: str) -> dt.date:
+def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine, config: AsOf) -> dt.date:
     """The day at whose close a training run stands."""
-    tagged = context.run.tags.get(AS_OF)
-    if tagged:
-        return dt.date.fromisoformat(tagged)
-    days = lake.days(f"{line}/examples")
-    if not days:
-        raise dg.Failure(f"{line}: there are no examples yet; materialise {line}/examples first")
-    return days[-1]
+    stated, line = config.as_of or context.run.tags.get(AS_OF), declared.line
+    if stated:
+        return dt.date.fromisoformat(stated)
+    examples, labels = (lake.days(f"{line.name}/{table}") for table in ("examples", "labels"))
+    if not examples:
+        raise dg.Failure(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")
+    return min([examples[-1], *(day + line.horizon_days * DAY for day in labels[-1:])])
 
 
 def metric_of(declared: DeclaredLine) -> str:
@@ -84,7 +94,7 @@ def model_version(declared: DeclaredLine) -> str:
     """Changes with everything in the declaration that a model is made by; it is the id of the configuration."""
     line = declared.line
     fields = line.model_dump(mode="json", include={"task", "observe", "label", "candidates", "seed"})
-    fields["train"] = line.train.model_dump(mode="json", exclude={"workers", "pool"})
+    fields["train"] = line.train.model_dump(mode="json", exclude={"workers", "pool", "missing"})
     fields["segments"] = line.segments.model_dump(mode="json", include={"levels", "min_rows", "min_positives"})
     return code_version(fields, declared.features)
 
@@ -124,7 +134,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: Ledger,
         trials: Trials,
     ) -> Iterator[dg.MaterializeResult]:
-        day, started = as_of(context, lake, line.name), dt.datetime.now(dt.UTC)
+        day, started = as_of(context, lake, declared, config), dt.datetime.now(dt.UTC)
         try:
             span = require_coverage(declared, day)
         except TrainingRefused as refused:

@@ -11,8 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from factory_assets.automation.new_data import NEWEST, PAST, chosen, new_data_sensor
-from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON
+from factory_assets.governor.runs import RANGE_END, RANGE_START, REASON
 from tests.stations import Station, day, row
 
 DAYS = [day(offset) for offset in range(10)]

@@ -8,9 +8,8 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from factory_assets.automation.due import LastTraining, due
-from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, TRIGGER, retrain_sensor
 from factory_assets.declarations.catalogue import DeclaredLine, load
+from factory_assets.governor.runs import RANGE_END, RANGE_START, REASON, TRIGGER
 from factory_assets.training.assets import AS_OF, contract_hash
 from factory_assets.training.timeline import first_as_of
 from factory_resources.engine import Engine

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from factory_assets.automation.due import LastTraining, due
 from factory_assets.cli import app
 from factory_assets.commands.impact import impact, streams_under
 from factory_assets.declarations.catalogue import Catalogue, load

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from factory_assets.automation.catchup import execute
 from factory_assets.cli import app
 from factory_assets.evaluation.decay import FEWEST, Curve, Pair, Past, advice, age_of, comparable, curve, replay
+from factory_assets.governor.executor import execute
 from factory_assets.training.assets import AS_OF
 from factory_assets.training.dataset import training_rows
 from factory_assets.training.fitting import Fitted, fit_node
@@ -176,7 +176,7 @@ def test_the_command_and_the_asset_say_what_was_found(turning: Segmented, monkey
     nowhere = CliRunner().invoke(app, ["decay", LINE, "FR"])
     assert nowhere.exit_code == 1 and "nodes with versions here: global" in nowhere.output
 
-    execute(turning.deployment, [dg.AssetKey([LINE, "decay"])], {AS_OF: str(day(LAST))})
+    turning.deployment.failures += execute(turning.deployment, [dg.AssetKey([LINE, "decay"])], {AS_OF: str(day(LAST))})
     assert turning.deployment.failures == []
     (record,) = turning.instance.fetch_materializations(dg.AssetKey([LINE, "decay"]), limit=5).records
     shown = record.asset_materialization.metadata  # type: ignore[union-attr]

@@ -10,10 +10,10 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from factory_assets.automation.catchup import Deployment, execute
-from factory_assets.automation.sensors import training_assets, training_tags
 from factory_assets.automation.summary import summarise
 from factory_assets.declarations.tasks import METRICS as METRICS_OF
+from factory_assets.governor.executor import Deployment, execute
+from factory_assets.governor.runs import training_assets, training_tags
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import label_values, prediction_values
 from factory_assets.training.released import load
@@ -84,8 +84,8 @@ def speed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         for asset in ("orders/raw", "orders/events", "features/pace", "speed/examples", "speed/labels"):
             assert run_days(deployment, [asset], FIRST, last) == []
         declared = deployment.catalogue.resolve(deployment.catalogue.lines["speed"])
-        tags = training_tags(declared, ["global", "DE", "FR"], str(TRAINED), "test", "test")
-        execute(deployment, training_assets("speed"), tags)
+        tags = training_tags(declared.line.name, ["global", "DE", "FR"], str(TRAINED), "test", "test")
+        deployment.failures += execute(deployment, training_assets("speed"), tags)
         for asset in ("predictions", "performance", "drift"):
             assert run_days(deployment, [f"speed/{asset}"], SCORED, SCORED) == []
         yield deployment

@@ -11,10 +11,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from factory_assets.automation.catchup import RANGE_END, RANGE_START, Deployment, catch_up, execute
 from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.templates import render
 from factory_assets.deployment import load_declarations
+from factory_assets.governor.executor import Deployment, catch_up, execute
+from factory_assets.governor.runs import RANGE_END, RANGE_START
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -22,6 +23,7 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 from factory_resources.trials import Trials
+from factory_resources.verdicts import Verdicts
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -61,6 +63,7 @@ def standing(folder: Path, texts: Mapping[str, str], environment: Mapping[str, s
             "engine": Engine(threads=2, memory_limit="2GB"),
             "archive": Archive(root=str(folder / "archive")),
             "trials": Trials(url=ledger.url),
+            "verdicts": Verdicts(url=ledger.url),
             "reports": Reports(root=str(folder / "reports")),
         }
         own = dg.Definitions(resources=resources, executor=dg.in_process_executor)
@@ -71,7 +74,7 @@ def standing(folder: Path, texts: Mapping[str, str], environment: Mapping[str, s
 def run_days(deployment: Deployment, assets: list[str], first: dt.date, last: dt.date) -> list[str]:
     """Materialise assets over a range of days in one run; returns what failed, in words."""
     keys = [dg.AssetKey(asset.split("/")) for asset in assets]
-    execute(deployment, keys, {RANGE_START: str(first), RANGE_END: str(last)})
+    deployment.failures += execute(deployment, keys, {RANGE_START: str(first), RANGE_END: str(last)})
     return deployment.failures
 
 

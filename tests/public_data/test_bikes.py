@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from factory_assets.automation.catchup import Deployment
+from factory_assets.governor.executor import Deployment
 from tests.public_data.deployed import DATA, deployed, run_days, table, told_of_days
 
 FOLDER = DATA / "bike_sharing"

@@ -62,14 +62,17 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         environment.setenv("FACTORY_HOME", str(tmp_path_factory.mktemp("factory")))
         environment.setenv("FACTORY_DEFS", str(EXAMPLE))
         environment.setenv("CARD_TRANSACTIONS", str(DATA / "raw"))
-        from factory_assets.automation.catchup import RANGE_END, RANGE_START, execute
+        from factory_assets.governor.executor import execute
+        from factory_assets.governor.runs import RANGE_END, RANGE_START
 
         deployment = published.deployment(instance)
         for keys, first in (
             ([["card_transactions", "raw"], ["card_transactions", "events"]], HISTORY_FROM),
             ([["card_fraud", "examples"], ["card_fraud", "labels"]], FROM),
         ):
-            execute(deployment, [dg.AssetKey(key) for key in keys], {RANGE_START: str(first), RANGE_END: str(TO)})
+            deployment.failures += execute(
+                deployment, [dg.AssetKey(key) for key in keys], {RANGE_START: str(first), RANGE_END: str(TO)}
+            )
         assert deployment.failures == []
         yield deployment
 

@@ -7,7 +7,6 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from factory_assets.automation.catchup import undecided
 from factory_assets.cli import app
 from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.line import Gate

@@ -11,7 +11,6 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from factory_assets.automation.catchup import train_due, undecided
 from factory_assets.training import estimators
 from tests.training.segmented import LINE, Segmented, day, declare
 

@@ -5,8 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from factory_assets.automation.catchup import execute
-from factory_assets.automation.sensors import training_assets, training_tags
+from factory_assets.governor.executor import execute
+from factory_assets.governor.runs import training_assets, training_tags
 from factory_resources.ledger import Decision
 from tests.stations import CONTRACT, CSV_A_DAY, Station, day, row
 
@@ -73,7 +73,9 @@ def train(station: Station, as_of: dt.date, nodes: list[str] = NODES) -> None:
     """Train, evaluate and decide as of a day."""
     declared = station.catalogue.resolve(station.catalogue.lines[LINE])
     failures = len(station.deployment.failures)
-    execute(station.deployment, training_assets(LINE), training_tags(declared, nodes, str(as_of), "test", "test"))
+    station.deployment.failures += execute(
+        station.deployment, training_assets(LINE), training_tags(declared.line.name, nodes, str(as_of), "test", "test")
+    )
     assert len(station.deployment.failures) == failures, station.deployment.failures
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from factory_assets.automation.catchup import execute
-from factory_assets.automation.sensors import training_tags
+from factory_assets.governor.executor import execute
+from factory_assets.governor.runs import training_tags
 from tests.stations import Station, day, row
 
 #: Declared without candidates, which a test adds. As of day n it learns from days n-11 to n-4, is judged on n-2 and n-1.
@@ -58,8 +58,8 @@ def train(station: Station, as_of: dt.date, nodes: Sequence[str] = NODES) -> Non
     """Run the asset of the models, as of a day, for nodes that lie side by side."""
     deployment = station.deployment
     declared = deployment.catalogue.resolve(deployment.catalogue.lines["greeted"])
-    tags = training_tags(declared, list(nodes), str(as_of), "test", "a test")
-    execute(deployment, [dg.AssetKey(["greeted", "model"])], tags)
+    tags = training_tags(declared.line.name, list(nodes), str(as_of), "test", "a test")
+    deployment.failures += execute(deployment, [dg.AssetKey(["greeted", "model"])], tags)
     assert deployment.failures == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from factory_assets.automation.catchup import close_killed_runs
+from factory_assets.governor.executor import close_killed_runs
 from factory_assets.training import pool
 from tests.training.segmented import Segmented
 

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from factory_assets.automation.catchup import Deployment, execute
-from factory_assets.automation.sensors import training_assets, training_config, training_tags
 from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
 from factory_assets.features.assets import add_nodes
+from factory_assets.governor.executor import Deployment, execute
+from factory_assets.governor.runs import training_assets, training_config, training_tags
 from factory_assets.training.subtrees import Subtrees
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
@@ -97,6 +97,7 @@ class Segmented:
             "issues": Issues(url=self.ledger.url),
             "engine": engine or Engine(threads=1, memory_limit="2GB"),
             "trials": Trials(url=self.ledger.url),
+            "verdicts": Verdicts(url=self.ledger.url),
             "reports": Reports(root=str(folder / "reports")),
         }
         own = dg.Definitions(resources=resources, executor=dg.in_process_executor)
@@ -129,15 +130,15 @@ class Segmented:
     def train(self, as_of: dt.date, nodes: Sequence[str] | None = None, stations: Sequence[str] = ()) -> list[str]:
         """One training run over these nodes, or all; returns what failed, in words."""
         chosen = [node for node in self.nodes if nodes is None or node in nodes]
-        tags = training_tags(self.declared, chosen, str(as_of), "test", "a test asks for it")
+        tags = training_tags(LINE, chosen, str(as_of), "test", "a test asks for it")
         keys = [key for key in training_assets(LINE) if not stations or key.path[-1] in stations]
         config = {
             op: settings
-            for op, settings in training_config(LINE, chosen)["ops"].items()
+            for op, settings in training_config(LINE, chosen, as_of)["ops"].items()
             if not stations or op.removeprefix(f"{LINE}__") in stations
         }
         before = len(self.deployment.failures)
-        execute(self.deployment, keys, tags, {"ops": config})
+        self.deployment.failures += execute(self.deployment, keys, tags, {"ops": config})
         return self.deployment.failures[before:]
 
     def champions(self) -> dict[str, str]:

@@ -1,0 +1,182 @@
+"""What is known at a moment? What the plan asks, answered from Dagster's event log, the lake, the ledger and the sources.
+
+Events never change, so what one said is asked once a process; which is the newest of a day is asked anew by every plan.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from factory_assets.declarations.catalogue import Catalogue
+from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
+from factory_assets.declarations.view import View
+from factory_assets.events import sources
+from factory_assets.events.checks import CONTRACT
+from factory_assets.features import labels as label_rows
+from factory_assets.features.assets import segment_partitions, without_room
+from factory_assets.features.checks import NO_LEAK
+from factory_assets.features.examples import keys_in_reach, keys_seen
+from factory_assets.features.segments import admitted, tree
+from factory_assets.governor.plan import Running, days_until
+from factory_assets.governor.retraining import Trained
+from factory_assets.governor.runs import days_of_run, open_runs
+from factory_assets.identity.inputs import Asset, Recorded
+from factory_assets.materialization import described, newest_events, recorded
+from factory_assets.scoring.champions import champion_state, champions_of_days
+from factory_assets.serving.assets import export_due, export_state, serving_key
+from factory_assets.training.assets import contract_hash
+from factory_resources import clock
+from factory_resources.engine import Engine
+from factory_resources.issues import Issues
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+from factory_resources.verdicts import Judged, Verdicts
+
+#: Which days' sources are asked: of a stream, its days that are over, what is recorded of its raw asset, and that asset.
+Look = Callable[[DeclaredStream, Sequence[dt.date], Mapping[dt.date, Recorded], Asset], Sequence[dt.date]]
+#: What events said, by instance and asset: event number -> day and what it says of it.
+_said: dict[tuple[str, str], dict[dt.date, Recorded]] = {}
+
+
+@dataclass
+class Book:
+    """Implements `plan.Known`. `forget` what is no longer so after something was made."""
+
+    catalogue: Catalogue
+    specs: Mapping[dg.AssetKey, dg.AssetSpec]
+    instance: dg.DagsterInstance
+    lake: Lake
+    ledger: Ledger
+    issues: Issues
+    verdicts: Verdicts
+    engine: Engine
+    until: dt.date | None = None
+    trains: Collection[str] = ()
+    #: Days whose source is asked, of those that are over; all of them if absent.
+    look: Look | None = None
+    now: dt.datetime = field(default_factory=clock.now)
+    #: State of work -> why it is not tried again.
+    given_up: dict[str, str] = field(default_factory=dict)
+    #: State of work -> how often it was tried in vain.
+    tries: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._assets: dict[str, Asset] = {}
+        self._recorded: dict[str, dict[dt.date, Recorded]] = {}
+        self._sources: dict[str, dict[dt.date, str]] = {}
+        self._seen: dict[tuple[str, int | None], Mapping[str, dt.date]] = {}
+
+    def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
+        """What these assets hold, and what the sources of these days do, is to be asked again."""
+        for name in assets:
+            self._recorded.pop(name, None)
+            stream = name.removesuffix("/raw")
+            for day in days if stream in self._sources else ():
+                self._sources[stream].pop(day, None)
+
+    def asset(self, name: str) -> Asset:
+        if name not in self._assets:
+            self._assets[name] = described(self.specs[_key(name)])
+        return self._assets[name]
+
+    def recorded(self, name: str) -> Mapping[dt.date, Recorded]:
+        if name not in self._recorded:
+            known = _said.setdefault((self.instance.run_storage.get_run_storage_id(), name), {})
+            newest = newest_events(self.instance, _key(name))
+            numbers = {dt.date.fromisoformat(day): number for day, number in newest.items()}
+            new = [number for day, number in numbers.items() if day not in known or known[day].number != number]
+            known |= recorded(self.instance, _key(name), new)
+            self._recorded[name] = {day: known[day] for day in numbers if day in known}
+        return self._recorded[name]
+
+    def judged(self, name: str) -> Mapping[dt.date, Judged]:
+        return self.verdicts.newest(name, CONTRACT if name.endswith("/raw") else NO_LEAK)
+
+    def accepted(self, stream: str) -> Mapping[str, set[dt.date]]:
+        return self.issues.accepted(stream)
+
+    def looked_at(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Sequence[dt.date]:
+        if self.look is None:
+            return days
+        raw = f"{declared.stream.name}/raw"
+        return self.look(declared, days, self.recorded(raw), self.asset(raw))
+
+    def source(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
+        known = self._sources.setdefault(declared.stream.name, {})
+        if new := [day for day in days if day not in known]:
+            known |= sources.fingerprint(declared.stream, new)
+        return known
+
+    def looked(self, stream: str) -> Mapping[dt.date, str]:
+        """Days of a stream whose source was asked, with what it holds."""
+        return self._sources.get(stream, {})
+
+    def through(self, declared: DeclaredLine) -> label_rows.Through:
+        events = self.recorded(f"{label_rows.stream_of(declared)}/events")
+        return label_rows.through(declared, self.lake, {day for day, held in events.items() if held.served})
+
+    def standing(self, line: str) -> Mapping[str, Trained]:
+        return self.ledger.standing(line)
+
+    def first_trained(self, line: str) -> dt.date | None:
+        return self.ledger.first_trained(line)
+
+    def nodes(self, line: str) -> Collection[str]:
+        return self.instance.get_dynamic_partitions(str(segment_partitions(line).name))
+
+    def seen(self, line: str, until: dt.date) -> Sequence[str]:
+        keys = [key for key, first in self._first_seen(line).items() if first <= until]
+        known = self.nodes(line)
+        joined, _ = admitted(tree(keys), known, self.catalogue.lines[line].segments.max_nodes)
+        there = set(tree(keys))
+        return [node for node in [*known, *joined] if node in there]
+
+    def _first_seen(self, line: str) -> Mapping[str, dt.date]:
+        """Segment key -> the first day that has it; asked again only when the table has changed."""
+        place = (line, self.lake.version(f"{line}/examples"))
+        if place not in self._seen:
+            with self.engine.connect() as con:
+                found = keys_seen(con, self.lake, line)
+            self._seen = {other: kept for other, kept in self._seen.items() if other[0] != line}
+            self._seen[place] = {key: first for key, (first, _) in found.items()}
+        return self._seen[place]
+
+    def without_room(self, declared: DeclaredLine, as_of: dt.date) -> str | None:
+        with self.engine.connect() as con:
+            reach = keys_in_reach(con, self.lake, declared, as_of)
+        known = self.nodes(declared.line.name)
+        _, refused = admitted(tree(reach), known, declared.line.segments.max_nodes)
+        return without_room(declared, refused) if refused else None
+
+    def contract(self, declared: DeclaredLine) -> str:
+        return contract_hash(declared)
+
+    def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
+        return champion_state(champions_of_days(self.ledger, line, days))
+
+    def export_state(self, view: View) -> str | None:
+        spec = self.specs[serving_key(view)]
+        if not export_due(self.instance, self.lake, view, spec):
+            return None
+        event = self.instance.get_latest_materialization_event(spec.key)
+        return f"{export_state(self.instance, self.lake, view, spec)}|{event.timestamp if event else ''}"
+
+    def running(self) -> Sequence[Running]:
+        return [
+            Running(run.run_id, frozenset(key.to_user_string() for key in run.asset_selection or ()), days_of_run(run))
+            for run in open_runs(self.instance)
+        ]
+
+    def tried(self, state: str) -> str | None:
+        return self.given_up.get(state)
+
+    def days(self, stream: str) -> list[dt.date]:
+        """Days of a stream that are over."""
+        return days_until(self.catalogue.streams[stream], self)
+
+
+def _key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("/"))

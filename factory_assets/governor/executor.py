@@ -1,0 +1,233 @@
+"""The plan carried out in this process: `factory run`. What is ready is made, then the plan is asked again, until nothing is.
+
+Days are computed in ranges, one run a range. Lines are trained in the order of time: a past that was never trained is replayed
+as it would have gone, each training with what was known then, and each day scored by the champion of the day before.
+"""
+
+import datetime as dt
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from factory_assets.declarations.catalogue import Catalogue, DeclaredStream
+from factory_assets.features.assets import add_nodes
+from factory_assets.governor.book import Book
+from factory_assets.governor.plan import Plan, Work, plan, plan_of_stream
+from factory_assets.governor.runs import PARTITION, asked
+from factory_resources.engine import Engine
+from factory_resources.issues import Issues
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+from factory_resources.verdicts import Verdicts
+
+#: Run tag: which process of which machine executes the run, so that a killed one can be told from a slow one.
+PROCESS = "factory/process"
+#: Times that one piece of work is made in a run of the command, if what it reads changes while it is made.
+MOST = 3
+STATION = {
+    "raw": "events", "events": "events", "statistics": "events", "examples": "features", "labels": "features",
+    "model": "training", "predictions": "scoring", "performance": "monitoring", "drift": "monitoring",
+}  # fmt: skip
+Begin = Callable[[str, str], None]
+
+
+class Stopped(Exception):
+    """Somebody stopped the run; what was made stays, the rest is due."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was made of an asset in one run, or that nothing was to be made. days: days, or nodes of a training."""
+
+    station: str
+    asset: str
+    days: int
+    detail: str = ""
+
+
+@dataclass
+class Deployment:
+    """Definitions with everything needed to run and to judge them."""
+
+    catalogue: Catalogue
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    lake: Lake
+    ledger: Ledger
+    engine: Engine = field(default_factory=Engine)
+    #: What is not as it should be, a sentence each: days held back, runs that failed.
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.job = self.definitions.resolve_implicit_global_asset_job_def()
+        self.issues, self.verdicts = Issues(url=self.ledger.url), Verdicts(url=self.ledger.url)
+        self.specs = {spec.key: spec for spec in self.definitions.resolve_all_asset_specs()}
+
+    def book(self, until: dt.date | None = None) -> Book:
+        """What is known now."""
+        lines = list(self.catalogue.lines)
+        return Book(
+            self.catalogue, self.specs, self.instance, self.lake, self.ledger, self.issues, self.verdicts, self.engine,
+            until, lines,
+        )  # fmt: skip
+
+
+def catch_up(deployment: Deployment, until: dt.date | None, begin: Begin) -> Iterator[Step]:
+    """Bring everything up to date, yielding each step when it is done. `begin` is told what starts. Raises Stopped."""
+    close_killed_runs(deployment.instance)
+    book = deployment.book(until)
+    yield from _carry_out(deployment, book, lambda: plan(book), begin)
+    yield from _rest(deployment, book)
+
+
+def catch_up_stream(
+    deployment: Deployment, stream: DeclaredStream, days: Sequence[dt.date], begin: Begin
+) -> Iterator[Step]:
+    """Bring these days of a stream up to date: raw, events and statistics. Raises Stopped."""
+    book, name = deployment.book(), stream.stream.name
+    yield from _carry_out(deployment, book, lambda: plan_of_stream(book, name, days), begin)
+
+
+def _carry_out(deployment: Deployment, book: Book, asking: Callable[[], Plan], begin: Begin) -> Iterator[Step]:
+    made: Counter[tuple[object, ...]] = Counter()
+    while True:
+        found = asking()
+        ready = found.next
+        if not ready:
+            break
+        for work in ready:
+            what = (work.assets, work.days, work.training and (work.training.as_of, work.training.nodes))
+            made[what] += 1
+            if made[what] > MOST:
+                why = f"was made {MOST} times, and what it reads has changed each time"
+                book.given_up |= dict.fromkeys(work.states, why)
+                continue
+            yield from _make(deployment, book, work, begin)
+    deployment.failures += [str(notice) for notice in found.told("blocked", "failed")]
+
+
+def _make(deployment: Deployment, book: Book, work: Work, begin: Begin) -> Iterator[Step]:
+    begin(_station(work.assets[0]), work.what)
+    before = {name: book.recorded(name) for name in work.assets} if work.days else {}
+    nodes = _nodes(deployment, work)
+    told = carry_out(deployment, work, nodes)
+    book.forget(work.assets, work.days)
+    if told:
+        # Whatever of it was made all the same is not due any more.
+        book.given_up |= dict.fromkeys(work.states, "; ".join(told))
+    if work.training:
+        yield Step("training", work.assets[0], len(nodes), f"as of {work.training.as_of}: {work.reason}")
+        return
+    for name in work.assets:
+        count = 1
+        if work.days:
+            now, then = book.recorded(name), before[name]
+            count = sum(day in now and (day not in then or now[day].number != then[day].number) for day in work.days)
+        failed = " (failed)" if told and count < max(1, len(work.days)) else ""
+        yield Step(_station(name), name, count, f"{count} computed, of {len(work.days)}{failed}" if failed else "")
+
+
+def _rest(deployment: Deployment, book: Book) -> Iterator[Step]:
+    """What there was nothing to do for, and why no training is due."""
+    for notice in plan(book).told("idle", "waiting"):
+        yield Step(_station(notice.asset), notice.asset, 0, notice.told)
+
+
+def _nodes(deployment: Deployment, work: Work) -> list[str]:
+    """Nodes of a training in the order of their partitions, which are made where they are new."""
+    if work.training is None:
+        return []
+    declared = deployment.catalogue.resolve(deployment.catalogue.lines[work.training.line])
+    add_nodes(deployment.instance, declared, work.training.nodes)
+    wanted = set(work.training.nodes)
+    known = deployment.instance.get_dynamic_partitions(f"{work.training.line}_segments")
+    return [node for node in known if node in wanted]
+
+
+def carry_out(deployment: Deployment, work: Work, nodes: Sequence[str] = ()) -> list[str]:
+    """Run work in this process; what failed, in words. Raises Stopped."""
+    run = asked(work, nodes)
+    return execute(deployment, run.keys, run.tags | ({PARTITION: run.partition} if run.partition else {}), run.config)
+
+
+def execute(
+    deployment: Deployment,
+    keys: Sequence[dg.AssetKey],
+    tags: Mapping[str, str],
+    config: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Run assets and their checks in this process; what failed, in words. Raises Stopped."""
+    result = deployment.job.execute_in_process(
+        instance=deployment.instance,
+        asset_selection=list(keys),
+        partition_key=tags.get(PARTITION),
+        tags={**tags, PROCESS: _this_process()},
+        raise_on_error=False,
+        run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    failed = result.get_step_failure_events()
+    if any(_interrupted(event) for event in failed):
+        raise Stopped
+    return [] if result.success else [_told(event) for event in failed] or ["the run failed"]
+
+
+def _interrupted(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    while error is not None:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause
+    return False
+
+
+def _told(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.message.strip().splitlines()[0]}" if error else f"{event.step_key} failed"
+
+
+def _station(asset: str) -> str:
+    head, _, tail = asset.partition("/")
+    return head if head in ("features", "serving") else STATION.get(tail, head)
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{_began(os.getpid())}"
+
+
+def _began(pid: int) -> str:
+    """When a process of this machine began, in the kernel's ticks: a number may be given to another process later."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def close_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Runs of a process of this machine that is gone will never end by themselves: they are marked as failed."""
+    open_statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]
+    for record in instance.get_run_records(dg.RunsFilter(statuses=open_statuses)):
+        run = record.dagster_run
+        host, pid, began = (*run.tags.get(PROCESS, "").split(":"), "", "", "")[:3]
+        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid), began):
+            instance.report_run_failed(run, f"the process {pid} that executed this run is gone")
+
+
+def _alive(pid: int, began: str) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return not began or _began(pid) == began

@@ -1,0 +1,175 @@
+"""Which nodes of a line are to be trained, as of which day, and why? Or why are none?
+
+A training stands at the close of a day, `as_of`. The line's trainings are `retrain.every` labelled days apart, counted from the
+day that most nodes were last trained as of: one node that somebody trained by hand postpones no other, and what a killed
+training left is finished as of its day.
+"""
+
+import datetime as dt
+import statistics
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.training.timeline import DAY, first_as_of, timeline
+
+Trigger = Literal["first", "new_data", "schema", "unfinished", "new_node"]
+
+
+class Trained(Protocol):
+    """How a node stands: the day as of which it was last trained, and under which contract."""
+
+    @property
+    def trained_as_of(self) -> dt.date | None: ...
+
+    @property
+    def contract(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run that trains nodes of a line as of a day."""
+
+    line: str
+    as_of: dt.date
+    nodes: tuple[str, ...]
+    trigger: Trigger
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotDue:
+    """Why no training is due."""
+
+    reason: str
+
+
+def due(
+    declared: DeclaredLine,
+    labelled: Collection[dt.date],
+    standing: Mapping[str, Trained],
+    seen: Callable[[dt.date], Sequence[str]],
+    nodes: Collection[str],
+    contract: str,
+) -> Training | NotDue:
+    """The rule.
+
+    labelled: days whose labels are all in. standing: node -> how it stands, of nodes that anything was decided about.
+    seen: a day -> the nodes that examples up to it have, parents first; asked only where a training may be due.
+    nodes: all nodes that there are. contract: hash of the contracts as they are now.
+    """
+    line, name = declared.line, declared.line.name
+    first, horizon = first_as_of(declared), declared.line.horizon_days * DAY
+    newest = max(labelled) + horizon if labelled else None
+    if newest is None or newest < first:
+        upto = f"data up to {newest}" if newest else "no labels yet"
+        return NotDue(f"{upto}; training is possible from {first} on, with full windows and labels")
+    complete = set(labelled)
+    trained = {node: held.trained_as_of for node, held in standing.items() if held.trained_as_of is not None}
+    if not trained:
+        as_of = _covered(declared, complete, first, newest)
+        if as_of is None:
+            return NotDue(hole(declared, complete, newest))
+        return Training(name, as_of, tuple(seen(as_of)), "first", f"first training, possible since {first}")
+    # Most nodes stand there: not one that was trained by hand, nor the few that a killed training had come to.
+    base = statistics.median_low(sorted(trained.values()))
+    left = [node for node, day in trained.items() if day < base]
+    if fresh := set(nodes) - set(trained):
+        left += [node for node in seen(base) if node in fresh]
+    if left := _in_order(left, seen(base) if left else ()):
+        new = all(node not in trained for node in left) and len(set(trained.values())) > 1
+        told = f"{len(left)} nodes without a decision as of {base}"
+        return Training(name, base, tuple(left), "new_node" if new else "unfinished", told)
+    if "schema" in line.retrain.on and (changed := _by_schema(declared, standing, complete, newest, contract)):
+        as_of, told = changed
+        due_nodes = [
+            node
+            for node in seen(as_of)
+            if node not in trained or (trained[node] < as_of and _other(standing, node, contract))
+        ]
+        if due_nodes:
+            return Training(name, as_of, tuple(due_nodes), "schema", told)
+    return _by_new_data(declared, complete, newest, base, trained, seen)
+
+
+def _by_new_data(
+    declared: DeclaredLine,
+    complete: set[dt.date],
+    newest: dt.date,
+    base: dt.date,
+    trained: Mapping[str, dt.date],
+    seen: Callable[[dt.date], Sequence[str]],
+) -> Training | NotDue:
+    line, horizon = declared.line, declared.line.horizon_days * DAY
+    if "new_data" not in line.retrain.on:
+        return NotDue("the contract is unchanged, and new data alone does not start a training")
+    wanted = line.retrain.every.days
+    new = sorted(day for day in complete if day > base - horizon)
+    if len(new) < wanted:
+        return NotDue(f"{len(new)} new labelled days since the training as of {base}, {wanted} wanted")
+    as_of = _covered(declared, complete, new[wanted - 1] + horizon, newest)
+    if as_of is None:
+        return NotDue(
+            f"{len(new)} new labelled days since the training as of {base}, but {hole(declared, complete, newest)}"
+        )
+    nodes = [node for node in seen(as_of) if trained.get(node, dt.date.min) < as_of]
+    begun = any(day == as_of for day in trained.values())
+    told = f"{wanted} new labelled days since the training as of {base}"
+    return Training(line.name, as_of, tuple(nodes), "unfinished" if begun else "new_data", told)
+
+
+def _by_schema(
+    declared: DeclaredLine,
+    standing: Mapping[str, Trained],
+    complete: set[dt.date],
+    newest: dt.date,
+    contract: str,
+) -> tuple[dt.date, str] | None:
+    """The day as of which nodes of another contract are trained, and why; None where there are none, or no day for it."""
+    old = [held for held in standing.values() if held.contract not in (None, contract) and held.trained_as_of]
+    if not old:
+        return None
+    last = max(held.trained_as_of for held in old if held.trained_as_of)
+    # Some stand under this contract already, by a training that was killed: the others join them.
+    begun = [held.trained_as_of for held in standing.values() if held.contract == contract and held.trained_as_of]
+    as_of = max([day for day in begun if day > last], default=newest)
+    if as_of <= last or hole(declared, complete, as_of):
+        return None
+    return as_of, f"the contract changed since the training as of {last}"
+
+
+def _other(standing: Mapping[str, Trained], node: str, contract: str) -> bool:
+    return node not in standing or standing[node].contract != contract
+
+
+def _in_order(nodes: Collection[str], order: Sequence[str]) -> list[str]:
+    """Those of the nodes that the order has, in it."""
+    chosen = set(nodes)
+    return [node for node in order if node in chosen]
+
+
+def _covered(declared: DeclaredLine, complete: set[dt.date], first: dt.date, last: dt.date) -> dt.date | None:
+    """The first day from `first` to `last` as of which the window and the holdout have enough of their days."""
+    return next((day for day in _days(first, last) if not hole(declared, complete, day)), None)
+
+
+def hole(declared: DeclaredLine, complete: set[dt.date], as_of: dt.date) -> str:
+    """What is missing of the days that a training as of a day stands on, in words; empty where it is little enough."""
+    span, allowed = timeline(declared, as_of), declared.line.train.missing
+    for what, first, last in (
+        ("training window", span.train_from, span.train_to),
+        ("holdout", span.holdout_from, span.holdout_to),
+    ):
+        days = _days(first, last)
+        missing = [day for day in days if day not in complete]
+        if len(missing) > allowed * len(days):
+            return (
+                f"{len(missing)} of the {len(days)} days of the {what} as of {as_of} are missing, from {missing[0]} to "
+                f"{missing[-1]}; train.missing allows {allowed:.0%}"
+            )
+    return ""
+
+
+def _days(first: dt.date, last: dt.date) -> list[dt.date]:
+    return [first + ahead * DAY for ahead in range((last - first).days + 1)]

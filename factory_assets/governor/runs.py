@@ -1,0 +1,93 @@
+"""How does work become runs of Dagster, and which runs are at it now? Tags and configuration that say what a run makes, and why."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from factory_assets.declarations.days import DAY
+from factory_assets.governor.plan import TRAINED, Work
+from factory_assets.training.assets import AS_OF
+
+REASON = "factory/reason"
+TRIGGER = "factory/trigger"
+LINE = "factory/line"
+#: Run tag: hashes of what the run's work would be made from when it was planned.
+STATES = "factory/states"
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+OPEN = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+#: Assets that work on segments, in the order of a training.
+SEGMENTED = TRAINED[:-1]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run to be started: what a RunRequest says, or an execution in this process."""
+
+    keys: tuple[dg.AssetKey, ...]
+    tags: dict[str, str]
+    partition: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
+    """nodes: of a training those to be trained, in the order of their partitions."""
+    keys = tuple(dg.AssetKey(name.split("/")) for name in work.assets)
+    tags = {REASON: work.reason, STATES: ",".join(work.states)}
+    if (training := work.training) is not None:
+        tags |= training_tags(training.line, nodes, str(training.as_of), training.trigger, training.reason)
+        return Asked(keys, tags, None, training_config(training.line, nodes, training.as_of))
+    if len(work.days) > 1:
+        tags |= {RANGE_START: str(work.days[0]), RANGE_END: str(work.days[-1])}
+    return Asked(keys, tags, str(work.days[0]) if len(work.days) == 1 else None)
+
+
+def training_assets(line: str) -> list[dg.AssetKey]:
+    return [dg.AssetKey([line, name]) for name in TRAINED]
+
+
+def training_tags(line: str, nodes: Sequence[str], as_of: str, trigger: str, reason: str) -> dict[str, str]:
+    """Tags of a run that trains nodes of a line, and says why. nodes: in the order of their partitions."""
+    return {AS_OF: as_of, LINE: line, TRIGGER: trigger, REASON: reason, RANGE_START: nodes[0], RANGE_END: nodes[-1]}
+
+
+def training_config(line: str, nodes: Sequence[str], as_of: dt.date) -> dict[str, Any]:
+    """Run configuration by which one run trains just these nodes, wherever they lie between the first and the last."""
+    ops: dict[str, Any] = {
+        f"{line}__{name}": {"config": {"nodes": list(nodes), "as_of": str(as_of)}} for name in SEGMENTED
+    }
+    ops[f"{line}__{TRAINED[-1]}"] = {"config": {"as_of": str(as_of)}}
+    return {"ops": ops}
+
+
+def open_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Runs that have not ended, whoever asked for them."""
+    return [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=OPEN))]
+
+
+def days_of_run(run: dg.DagsterRun) -> frozenset[dt.date] | None:
+    """The days that a run makes; None where its partitions are no days, or it has none."""
+    first, last = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
+    if PARTITION in run.tags:
+        first = last = run.tags[PARTITION]
+    start, end = _day(first), _day(last)
+    if start is None or end is None:
+        return None
+    return frozenset(start + ahead * DAY for ahead in range((end - start).days + 1))
+
+
+def _day(text: str | None) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,237 @@
+"""The plan carried out by Dagster's daemon: one sensor for the deployment, and one a line that starts its trainings.
+
+Each tick asks the plan and requests a run for what is ready. It keeps nothing that it could not do without: its cursor says
+which part of the past was looked at last. What was tried and failed is known by the runs themselves, and is tried again when
+what it reads has changed; a run whose process died is tried again at once, a few times.
+"""
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
+from factory_assets.declarations.days import DAY
+from factory_assets.declarations.declared import DeclaredStream
+from factory_assets.events import sources
+from factory_assets.features.assets import add_nodes, segment_partitions
+from factory_assets.governor.book import Book
+from factory_assets.governor.plan import Plan, Work, plan
+from factory_assets.governor.runs import STATES, TRIGGER, asked, training_assets
+from factory_assets.identity.inputs import SEPARATOR, Asset, Recorded, digest, stamps
+from factory_assets.materialization import DATA_VERSION
+from factory_resources.engine import Engine
+from factory_resources.issues import Issues
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+from factory_resources.verdicts import Verdicts
+
+#: Name of the deployment's sensor.
+UPKEEP = "upkeep"
+#: Seconds between looks: a run that ends is followed by the next within a minute.
+INTERVAL = 30
+#: Newest days, looked at in every tick; what comes late mostly comes within a week.
+NEWEST = 7
+#: Days of the past looked at in a tick beside those: three years take a quarter of an hour.
+PAST = 30
+#: Runs that are looked back on for what failed, and how often work is tried whose process died.
+RECENT, ATTEMPTS = 500, 3
+ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+SWITCHED_ON = ("RUNNING", "DECLARED_IN_CODE")
+
+
+def retrain_name(line: str) -> str:
+    """Name of the sensor that starts a line's trainings."""
+    return f"{line}_retrain"
+
+
+def upkeep_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
+    """catalogue: the declarations that the definitions were made from."""
+
+    @dg.sensor(
+        name=UPKEEP,
+        asset_selection=dg.AssetSelection.all(),
+        minimum_interval_seconds=INTERVAL,
+        description="Makes every day of every stream, view and line that is due: what has come, has changed, or was let through. "
+        "Trainings are started by the sensors of the lines. Every tick says why, or why not.",
+    )
+    def upkeep(
+        context: dg.SensorEvaluationContext,
+        lake: Lake,
+        engine: Engine,
+        ledger: Ledger,
+        issues: Issues,
+        verdicts: Verdicts,
+    ) -> dg.SensorResult | dg.SkipReason:
+        look = Look(context.cursor)
+        trains = [line for line in catalogue.lines if _switched_on(context.instance, retrain_name(line))]
+        book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, trains)
+        book.look = look.chosen
+        found = plan(book)
+        ready = [work for work in found.ready if not work.training]
+        observed = [each for name in catalogue.streams for each in _observations(context.instance, book, name)]
+        return _result(context, [_request(book, work) for work in ready], found, look.cursor, observed)
+
+    return upkeep
+
+
+def retrain_sensor(declared: DeclaredLine, catalogue: Catalogue) -> dg.SensorDefinition:
+    line = declared.line
+
+    @dg.sensor(
+        name=retrain_name(line.name),
+        target=dg.AssetSelection.assets(*training_assets(line.name)),
+        minimum_interval_seconds=INTERVAL,
+        description=f"Trains {line.name} when {' or '.join(line.retrain.on)} calls for it; every tick says why, or why not.",
+    )
+    def retrain(
+        context: dg.SensorEvaluationContext,
+        lake: Lake,
+        engine: Engine,
+        ledger: Ledger,
+        issues: Issues,
+        verdicts: Verdicts,
+    ) -> dg.SensorResult | dg.SkipReason:
+        book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, [line.name])
+        # What has come since is the other sensor's to see.
+        book.look = lambda stream, days, held, raw: []
+        found = plan(book)
+        own = [work for work in found.work if work.training and work.training.line == line.name]
+        requests = []
+        for work in own:
+            if not work.after and work.training:
+                add_nodes(context.instance, declared, work.training.nodes)
+                wanted = set(work.training.nodes)
+                partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+                requests.append(_request(book, work, [node for node in partitions if node in wanted]))
+        told = Plan(own, [each for each in found.notices if each.asset.partition("/")[0] == line.name])
+        return _result(context, requests, told, None, [])
+
+    return retrain
+
+
+class Look:
+    """Which days' sources one tick asks: those never read, the newest, those written to lately, and a stretch of the past.
+
+    cursor: what the tick before left; its successor goes on where it ended, stream by stream.
+    """
+
+    def __init__(self, cursor: str | None):
+        self._before: Mapping[str, str] = json.loads(cursor) if cursor else {}
+        self._after: dict[str, str] = {}
+
+    @property
+    def cursor(self) -> str:
+        return json.dumps(self._after, sort_keys=True)
+
+    def chosen(
+        self, declared: DeclaredStream, days: Sequence[dt.date], held: Mapping[dt.date, Recorded], raw: Asset
+    ) -> list[dt.date]:
+        """Days to look at in this tick, oldest first. held: what is recorded of the days' raw."""
+        written = sources.source_of(declared.stream).written_since(days[-1] - NEWEST * DAY) if days else set()
+        newest, past, name = days[-NEWEST:], days[:-NEWEST], declared.stream.name
+        left = [day for day in past if str(day) < self._before.get(name, "")] or past
+        stretch = left[-PAST:]
+        if stretch:
+            self._after[name] = str(stretch[0])
+        # Of another declaration: all of them are read anew, and in one run.
+        own = next(iter(stamps(raw, {}, [dt.date.min]).values())).split(SEPARATOR)[0]
+        other = {day for day in days if day not in held or held[day].stamp.split(SEPARATOR)[0] != own}
+        return sorted({*newest, *stretch, *written, *other} & {*days})
+
+
+def _book(
+    context: dg.SensorEvaluationContext,
+    catalogue: Catalogue,
+    lake: Lake,
+    engine: Engine,
+    ledger: Ledger,
+    issues: Issues,
+    verdicts: Verdicts,
+    trains: Sequence[str],
+) -> Book:
+    definitions = context.repository_def
+    assert definitions is not None  # Dagster gives a sensor its repository
+    specs = {key: assets.get_asset_spec(key) for key, assets in definitions.assets_defs_by_key.items()}
+    book = Book(catalogue, specs, context.instance, lake, ledger, issues, verdicts, engine, trains=trains)
+    book.given_up, book.tries = _failed(context.instance)
+    return book
+
+
+def _failed(instance: dg.DagsterInstance) -> tuple[dict[str, str], Counter[str]]:
+    """State of work -> why it is not tried again, and how often it was tried: a run of it failed, or its process died often."""
+    found: dict[str, str] = {}
+    died: Counter[str] = Counter()
+    for record in instance.get_run_records(dg.RunsFilter(statuses=ENDED_BADLY), limit=RECENT):
+        run = record.dagster_run
+        states = [state for state in run.tags.get(STATES, "").split(",") if state]
+        if not states:
+            continue
+        own = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+        for state in states:
+            died[state] += 1
+            if own or died[state] >= ATTEMPTS or run.status == dg.DagsterRunStatus.CANCELED:
+                ended = (
+                    "failed" if own else "was stopped" if run.status == dg.DagsterRunStatus.CANCELED else "died again"
+                )
+                found.setdefault(
+                    state, f"run {run.run_id} {ended}; it is tried again when what it reads changes, or when you do"
+                )
+    return found, died
+
+
+def _request(book: Book, work: Work, nodes: Sequence[str] = ()) -> dg.RunRequest:
+    run = asked(work, nodes)
+    # The same tick once more asks for the same runs.
+    key = f"{digest(work.states)}:{work.follows}:{sum(book.tries[state] for state in work.states)}"
+    tags = run.tags | ({} if TRIGGER in run.tags else {TRIGGER: "due"})
+    return dg.RunRequest(
+        key, tags=tags, partition_key=run.partition, asset_selection=list(run.keys), run_config=run.config
+    )
+
+
+def _result(
+    context: dg.SensorEvaluationContext,
+    requests: Sequence[dg.RunRequest],
+    found: Plan,
+    cursor: str | None,
+    observed: Sequence[dg.AssetObservation],
+) -> dg.SensorResult:
+    for work in found.work:
+        waits = f"after {', '.join(work.after)}" if work.after else "due"
+        context.log.info(f"{work.what}: {waits}; {work.reason}")
+    for notice in found.notices:
+        context.log.info(f"{notice.kind}: {notice}")
+    why = "; ".join(map(str, found.notices)) or "everything is up to date"
+    waiting = [f"{work.what} waits for {', '.join(work.after)}" for work in found.work if work.after]
+    return dg.SensorResult(
+        run_requests=list(requests),
+        skip_reason=None if requests else "; ".join([*waiting, why]),
+        cursor=cursor,
+        asset_events=list(observed),
+    )
+
+
+def _observations(instance: dg.DagsterInstance, book: Book, stream: str) -> list[dg.AssetObservation]:
+    """What a source holds that `raw` was not read from, said once: days whose last observation is another."""
+    key = dg.AssetKey([stream, "source"])
+    state, held, raw = book.looked(stream), book.recorded(f"{stream}/raw"), book.asset(f"{stream}/raw")
+    expected = stamps(raw, {}, list(state), state)
+    new = {day: digest([told]) for day, told in state.items() if day not in held or held[day].stamp != expected[day]}
+    seen = instance.event_log_storage.get_latest_tags_by_partition(
+        key, dg.DagsterEventType.ASSET_OBSERVATION, tag_keys=[DATA_VERSION], asset_partitions=list(map(str, new))
+    )
+    return [
+        dg.AssetObservation(key, partition=str(day), tags={DATA_VERSION: version})
+        for day, version in new.items()
+        if seen.get(str(day), {}).get(DATA_VERSION) != version
+    ]
+
+
+def _switched_on(instance: dg.DagsterInstance, sensor: str) -> bool:
+    return any(
+        state.instigator_name == sensor and state.status.value in SWITCHED_ON
+        for state in instance.all_instigator_state()
+    )

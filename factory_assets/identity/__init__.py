@@ -1,0 +1,1 @@
+"""What is a thing made of, in hashes? Pure questions that every station asks."""

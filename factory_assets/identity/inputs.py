@@ -1,0 +1,87 @@
+"""What is a day of an asset made from, and what of it is another than when it was made?
+
+A day is stamped with short hashes: one of the asset's declaration and code, one of what it depends on beside tables, and
+one of each table that it reads. So a day that has to be made again says why.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: Between the parts of a stamp.
+SEPARATOR = "-"
+#: Hex digits of a part: a chance of 1 in 10**12 that a change goes unseen.
+DIGITS = 10
+#: Data version of a day that was held back and serves nothing.
+BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An asset with days. reads: asset -> first and last day, from its own day on, that a day of this one reads of it."""
+
+    name: str
+    version: str
+    reads: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The newest materialisation of a day: a hash of what it holds, the stamp of what it was made from, the event's number."""
+
+    data: str
+    stamp: str
+    number: int = 0
+
+    @property
+    def served(self) -> bool:
+        """Whether the day has content to build on: it was not held back before it ever had any."""
+        return self.data != BLOCKED
+
+
+def stamps(
+    asset: Asset,
+    data: Mapping[str, Mapping[str, str]],
+    days: Sequence[dt.date],
+    extra: Mapping[dt.date, str] | None = None,
+) -> dict[dt.date, str]:
+    """Day -> what it would be made from now.
+
+    data: for each asset that this one reads, day -> hash of its content. extra: what a day depends on beside tables.
+    """
+    own = _short(asset.version)
+    found = {day: [own, _short((extra or {}).get(day, ""))] for day in days}
+    for name in sorted(asset.reads):
+        first, last = asset.reads[name]
+        held = {dt.date.fromisoformat(day): version for day, version in data.get(name, {}).items()}
+        # Before its first day an asset has nothing, however far a window reaches.
+        start = min(held, default=dt.date.max).toordinal()
+        for day in days:
+            at = day.toordinal()
+            read = range(max(at + first, start), at + last + 1)
+            found[day].append(_short("|".join(held.get(dt.date.fromordinal(each), "") for each in read)))
+    return {day: SEPARATOR.join(parts) for day, parts in found.items()}
+
+
+def changed(asset: Asset, before: str, now: str, beside: str) -> list[str]:
+    """What differs between two stamps, in words. beside: what the asset depends on beside tables."""
+    names = ["its declaration or code", beside, *sorted(asset.reads)]
+    old, new = before.split(SEPARATOR), now.split(SEPARATOR)
+    if len(old) != len(new) or len(new) != len(names) or old[0] != new[0]:
+        return names[:1]
+    return [name for name, one, other in zip(names, old, new, strict=True) if one != other]
+
+
+def judgement(stamp: str, version: str = "") -> str:
+    """What a verdict on a day stands on: the day as it was made, and the declaration of the check beside the asset's own."""
+    return f"{stamp}{SEPARATOR}{_short(version)}"
+
+
+def digest(parts: Iterable[str]) -> str:
+    """16 hex digits that change with any of the texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
