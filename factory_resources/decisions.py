@@ -14,6 +14,10 @@ Verdict = Literal["promote", "keep", "fallback", "rollback", "approve"]
 BY_PEOPLE: tuple[Verdict, ...] = ("rollback", "approve")
 #: In place of a champion: the decision was judged against nobody in particular.
 ANYONE = "*"
+#: In the evidence of the gate's decision: the challenger passed, and waits for approval.
+WAITS = "waits_for_approval"
+#: In the evidence of a training's decision: the hash of the contract that the training was made under.
+CONTRACT = "contract"
 
 
 class ChampionChanged(RuntimeError):
@@ -39,6 +43,32 @@ class Decision:
     decided_by: str
     evidence: dict[str, Any]
     decided_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a node stands by all that was decided on it.
+
+    From decided_as_of to decided_at: its last decision, by day and then by when it was made, which is the node's decision
+    number `sequence`, from 1. waits: its challenger passed and waits for approval. trained_as_of: the newest day as of which
+    a training was decided on, None if none was; contract: the hash of what that training was made under, None where nobody
+    noted it. changed_as_of: the day as of which the champion last became another, or none; None if there never was one.
+    """
+
+    line: str
+    segment: str
+    sequence: int
+    decided_as_of: dt.date
+    verdict: Verdict
+    version: str | None
+    champion: str | None
+    reason: str
+    decided_by: str
+    decided_at: dt.datetime
+    waits: bool
+    trained_as_of: dt.date | None
+    contract: str | None
+    changed_as_of: dt.date | None
 
 
 def in_words(decision: Decision) -> str:
@@ -86,6 +116,40 @@ def found_by(challenger: str | None, as_of: dt.date, decision: Decision) -> bool
 def newest(decisions: Sequence[Decision]) -> Decision | None:
     """Of decisions about one node, in the order they were made, the one that counts."""
     return sorted(decisions, key=lambda decision: decision.as_of)[-1] if decisions else None
+
+
+def last_training(decisions: Sequence[Decision]) -> Decision | None:
+    """The newest of decisions about one node that a training led to, in the order they were made."""
+    return newest([decision for decision in decisions if decision.verdict not in BY_PEOPLE])
+
+
+def stands(decisions: Sequence[Decision], contract: str | None) -> Standing:
+    """Where a node stands by decisions on it, all of them, in the order they were made.
+
+    contract: that of the last training.
+    """
+    in_order = sorted(enumerate(decisions, start=1), key=lambda numbered: numbered[1].as_of)
+    sequence, last = in_order[-1]
+    trained, champion, changed = last_training(decisions), None, None
+    for _, decision in in_order:
+        if decision.champion != champion:
+            champion, changed = decision.champion, decision.as_of
+    return Standing(
+        line=last.line,
+        segment=last.segment,
+        sequence=sequence,
+        decided_as_of=last.as_of,
+        verdict=last.verdict,
+        version=last.version,
+        champion=last.champion,
+        reason=last.reason,
+        decided_by=last.decided_by,
+        decided_at=last.decided_at,
+        waits=last.evidence.get(WAITS) is True,
+        trained_as_of=trained.as_of if trained else None,
+        contract=contract,
+        changed_as_of=changed,
+    )
 
 
 def champion_after(decisions: Sequence[Decision], day: dt.date) -> str | None:

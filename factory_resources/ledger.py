@@ -7,7 +7,7 @@ decided at that moment. Nothing is ever changed; what was wrong is decided anew.
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -16,17 +16,21 @@ import sqlalchemy as sa
 from factory_resources.decisions import (
     ANYONE,
     BY_PEOPLE,
+    CONTRACT,
     Decision,
+    Standing,
     champion_after,
     check_verdict,
     found_by,
     known,
+    last_training,
     newest,
     require_champion,
     require_not_withdrawn,
+    stands,
     withdrawn,
 )
-from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, VERSIONS, to_json, writing
+from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, STANDING, VERSIONS, to_json, writing
 from factory_resources.tags import Tags, tagged, uuid_of
 
 Metrics = dict[str, float]
@@ -196,7 +200,9 @@ class Ledger(Tags):
         promotion whose version is not its champion, or a version that is not registered.
         """
         check_verdict(decision, "promote", "keep", "fallback", "approve")
-        row, day, version = _row(decision), decision.as_of, decision.version
+        # What cannot be recorded is refused before anything is asked of the database.
+        _row(decision)
+        day, version = decision.as_of, decision.version
         with writing(self._open(), decision.line, decision.segment) as connection:
             made = _history(connection, decision.line, decision.segment)
             last = next((other for other in reversed(made) if other.as_of == day), None)
@@ -207,7 +213,7 @@ class Ledger(Tags):
                 require_champion(against, newest([other for other in made if found_by(version, day, other)]), decision)
             if decision.verdict in ("promote", "approve"):
                 require_not_withdrawn(decision, [other for other in made if other.as_of <= day])
-            _append(connection, [row], len(made))
+            _append(connection, made, [decision])
         return True
 
     def roll_back(self, decision: Decision) -> list[Decision]:
@@ -234,8 +240,17 @@ class Ledger(Tags):
                 as_of = max(as_of, versions[0].as_of)
             days = sorted({as_of, *(other.as_of for other in made if other.as_of > as_of)})
             back = [replace(decision, as_of=day) for day in days if champion_after(made, day) != to]
-            _append(connection, [_row(each) for each in back], len(made))
+            _append(connection, made, back)
         return back
+
+    def standing(self, line: str) -> dict[str, Standing]:
+        """Node -> where it stands now, of every node of a line that was decided on, by their keys.
+
+        Kept with each decision, so that it costs a row a node, however many decisions and versions there are.
+        """
+        with self._open().connect() as connection:
+            found = [Standing(**row) for row in connection.execute(_of(STANDING, line)).mappings()]
+        return {stands.segment: stands for stands in sorted(found, key=lambda stands: stands.segment)}
 
     def decisions(self, line: str, segment: str | None = None) -> list[Decision]:
         """Decisions of a line, or of one of its nodes, in the order they were made: oldest first."""
@@ -250,13 +265,13 @@ class Ledger(Tags):
 
         Raises ValueError for a moment without time zone.
         """
-        return self._champions(known(_of(DECISIONS, line), before, at))
+        return _reigning(self._last(line, None, before, at))
 
     def champion(
         self, line: str, segment: str, before: dt.date | None = None, at: dt.datetime | None = None
     ) -> Decision | None:
         """The decision behind the node's own champion, None if an ancestor answers; `before`, `at` as in champions."""
-        return self._champions(known(_of(DECISIONS, line, segment), before, at)).get(segment)
+        return _reigning(self._last(line, segment, before, at)).get(segment)
 
     def incumbents(self, line: str, as_of: dt.date) -> dict[str, Decision]:
         """Segment -> the decision behind the champion that the challengers of this day are to be judged against.
@@ -313,7 +328,7 @@ class Ledger(Tags):
     def lines(self) -> list[str]:
         """Names of the lines about which something was decided, in order."""
         with self._open().connect() as connection:
-            return list(connection.scalars(sa.select(DECISIONS.c.line).distinct().order_by(DECISIONS.c.line)))
+            return list(connection.scalars(sa.select(STANDING.c.line).distinct().order_by(STANDING.c.line)))
 
     def _days(self, line: str, which: sa.ColumnElement[bool]) -> list[dt.date]:
         c = DECISIONS.c
@@ -331,18 +346,22 @@ class Ledger(Tags):
 
     def last_decisions(self, line: str, before: dt.date | None = None) -> dict[str, Decision]:
         """Segment -> its last decision, whoever answers after it; `before`, and which is the last, as in champions."""
-        return self._last(known(_of(DECISIONS, line), before, None))
+        return self._last(line, None, before, None)
 
-    def _champions(self, decisions: sa.Select[Any]) -> dict[str, Decision]:
-        last = self._last(decisions)
-        return {segment: decision for segment, decision in last.items() if decision.champion is not None}
-
-    def _last(self, decisions: sa.Select[Any]) -> dict[str, Decision]:
+    def _last(
+        self, line: str, segment: str | None, before: dt.date | None, at: dt.datetime | None
+    ) -> dict[str, Decision]:
         c = DECISIONS.c
-        newest_first = sa.func.row_number().over(partition_by=c.segment, order_by=(c.as_of.desc(), c.id.desc()))
-        ranked = decisions.add_columns(newest_first.label("place")).subquery()
-        last = sa.select(ranked).where(ranked.c.place == 1)
-        return {decision.segment: decision for decision in self._read(Decision, last.order_by(ranked.c.id))}
+        decisions = known(_of(DECISIONS, line, segment), before, at)
+        if before is None and at is None:
+            kept = STANDING.c
+            of_now = (kept.line == c.line) & (kept.segment == c.segment) & (kept.sequence == c.sequence)
+            last = decisions.join(STANDING, of_now).order_by(c.id)
+        else:
+            newest_first = sa.func.row_number().over(partition_by=c.segment, order_by=(c.as_of.desc(), c.id.desc()))
+            ranked = decisions.add_columns(newest_first.label("place")).subquery()
+            last = sa.select(ranked).where(ranked.c.place == 1).order_by(ranked.c.id)
+        return {decision.segment: decision for decision in self._read(Decision, last)}
 
     def _read(self, kind: type[R], query: sa.Select[Any]) -> list[R]:
         with self._open().connect() as connection:
@@ -358,14 +377,34 @@ def _records(connection: sa.Connection, kind: type[R], query: sa.Select[Any]) ->
     return [kind(**row) for row in rows]
 
 
+def _reigning(last: Mapping[str, Decision]) -> dict[str, Decision]:
+    return {segment: decision for segment, decision in last.items() if decision.champion is not None}
+
+
 def _history(connection: sa.Connection, line: str, segment: str) -> list[Decision]:
     return _records(connection, Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
 
 
-def _append(connection: sa.Connection, rows: Sequence[dict[str, Any]], made: int) -> None:
-    """made: how many decisions the node has; their sequence numbers have no gap."""
-    numbered = [row | {"sequence": number} for number, row in enumerate(rows, start=made + 1)]
+def _append(connection: sa.Connection, made: Sequence[Decision], more: Sequence[Decision]) -> None:
+    """Append decisions on a node, and keep where it stands after them. made: all that it has, in their order."""
+    # Sequence numbers of a node have no gap.
+    numbered = [_row(each) | {"sequence": number} for number, each in enumerate(more, start=len(made) + 1)]
     connection.execute(sa.insert(DECISIONS), numbered)
+    history = [*made, *more]
+    row, c = vars(stands(history, _contract(connection, history))), STANDING.c
+    own = sa.update(STANDING).where(c.line == row["line"], c.segment == row["segment"])
+    if not connection.execute(own.values(row)).rowcount:
+        connection.execute(sa.insert(STANDING).values(row))
+
+
+def _contract(connection: sa.Connection, made: Sequence[Decision]) -> str | None:
+    """Hash of what the last training was made under: by its decision, or else by the version that it names."""
+    trained = last_training(made)
+    if trained is None or trained.version is None or trained.evidence.get(CONTRACT) is not None:
+        return trained.evidence.get(CONTRACT) if trained else None
+    c = VERSIONS.c
+    noted = sa.select(c.configuration[CONTRACT].as_string())
+    return connection.scalar(noted.where(c.line == trained.line, c.version == trained.version))
 
 
 def _of(table: sa.Table, line: str, segment: str | None = None) -> sa.Select[Any]:

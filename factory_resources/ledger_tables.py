@@ -132,6 +132,25 @@ DECISIONS = sa.Table(
     _of_a_registered_version("champion"),
 )
 
+#: What the last decision on each node leaves: kept with every decision, and made again from them by the revision 0007.
+STANDING = sa.Table(
+    "ledger_standing",
+    METADATA,
+    sa.Column("line", sa.Text, primary_key=True),
+    sa.Column("segment", sa.Text, primary_key=True),
+    # The decision itself, with its evidence, is the node's of this number.
+    sa.Column("sequence", sa.Integer, nullable=False),
+    *_dates("decided_as_of"),
+    _text("verdict"),
+    _text("version", nullable=True),
+    _text("champion", nullable=True),
+    *map(_text, ("reason", "decided_by")),
+    sa.Column("decided_at", UtcDateTime, nullable=False),
+    sa.Column("waits", sa.Boolean, nullable=False),
+    sa.Column("trained_as_of", Day),
+    _text("contract", nullable=True),
+    sa.Column("changed_as_of", Day),
+)
 
 ISSUES = sa.Table(
     "ledger_issues",

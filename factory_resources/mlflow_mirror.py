@@ -106,25 +106,30 @@ class MlflowMirror(dg.ConfigurableResource):
 
 
 def _mirror(client: "MlflowClient", ledger: Ledger, line: str) -> Mirrored:
-    records, measured = ledger.versions(line), dict[str, list[EvaluationRecord]]()
+    measured, runs, written = dict[str, list[EvaluationRecord]](), dict[str, str](), 0
     for evaluation in ledger.evaluations(line):
         measured.setdefault(evaluation.version, []).append(evaluation)
     experiment = _experiment(client, line)
     held = _runs(client, experiment)
-    runs = {
-        record.version: _run(client, experiment, record, measured.get(record.version, []), held.get(record.version))
-        for record in records
-    }
+    # A record is kilobytes: only those of versions that the server does not know, or not to the end, are read.
+    for _, _, version in ledger.identities(line):
+        of_version, run = measured.get(version, []), held.get(version)
+        if run is None or not _is_told(run, of_version):
+            runs[version] = _run(client, experiment, ledger.version(line, version), of_version, run)
+            written += 1
+        else:
+            runs[version] = str(run.info.run_id)
     models = _models(client, line)
     numbers = _numbers(client, line)
-    new = [record for record in records if record.version not in numbers]
-    for record in new:
+    new = [version for version in runs if version not in numbers]
+    for version in new:
+        record = ledger.version(line, version)
         name = model_name(line, record.segment)
         if name not in models:
             models[name] = client.create_registered_model(name, _of_node(record), f"{line}, {record.segment}")
-        numbers[record.version] = _number(client, name, record, runs[record.version][0])
+        numbers[version] = _number(client, name, record, runs[version])
     aliases = _aliases(client, ledger, line, models, numbers)
-    return Mirrored(line, sum(written for _, written in runs.values()), len(new), aliases)
+    return Mirrored(line, written, len(new), aliases)
 
 
 def model_name(line: str, segment: str) -> str:
@@ -157,21 +162,28 @@ def _runs(client: "MlflowClient", experiment: str) -> dict[str, "Run"]:
             return found
 
 
+def _is_told(run: "Run", measured: Sequence[EvaluationRecord]) -> bool:
+    """Whether the server has all of a version's run."""
+    finished = run.info.lifecycle_stage != "deleted" and run.info.status == "FINISHED"
+    return finished and run.data.tags.get(MEASURED) == _state(measured)
+
+
+def _state(measured: Sequence[EvaluationRecord]) -> str:
+    return hashlib.sha256(json.dumps([[str(e.as_of), e.challenger, e.naive] for e in measured]).encode()).hexdigest()
+
+
 def _run(
     client: "MlflowClient",
     experiment: str,
     record: VersionRecord,
     measured: Sequence[EvaluationRecord],
     run: "Run | None",
-) -> tuple[str, bool]:
-    """The id of the version's run, and whether anything had to be written."""
-    state = hashlib.sha256(json.dumps([[str(e.as_of), e.challenger, e.naive] for e in measured]).encode()).hexdigest()
+) -> str:
+    """Write the version's run; its id."""
     if run is None:
         run = client.create_run(experiment, _ms(record.started_at), _tags(record), f"{record.segment} {record.as_of}")
     elif run.info.lifecycle_stage == "deleted":
         client.restore_run(run.info.run_id)
-    elif run.info.status == "FINISHED" and run.data.tags.get(MEASURED) == state:
-        return str(run.info.run_id), False
     from mlflow.entities import Param
 
     own = str(run.info.run_id)
@@ -180,9 +192,9 @@ def _run(
     for start in range(BATCH, len(params), BATCH):
         client.log_batch(own, params=params[start : start + BATCH])
     # Last: a run that lacks them was not written to its end, and is written again.
-    client.set_tag(own, MEASURED, state)
+    client.set_tag(own, MEASURED, _state(measured))
     client.set_terminated(own, "FINISHED", _ms(record.ended_at))
-    return own, True
+    return own
 
 
 def _tags(record: VersionRecord) -> dict[str, str]:

@@ -74,9 +74,9 @@ def approve(
     ledger = _ledger_with(line)
     if segment is None:
         table = _table(("node", "version", "as of", "waits since", "champion now", "why"))
-        for node, made in waiting(ledger, line).items():
-            now = made.champion or "an ancestor"
-            table.add_row(node, made.version, str(made.as_of), _time(made.decided_at), now, made.reason)
+        for node, stands in waiting(ledger, line).items():
+            since = (str(stands.decided_as_of), _time(stands.decided_at))
+            table.add_row(node, stands.version, *since, stands.champion or "an ancestor", stands.reason)
         console.print(table if table.row_count else f"no challenger of {line} waits for approval")
         return
     try:

@@ -3,25 +3,18 @@
 import datetime as dt
 
 from factory_assets.references import find
-from factory_resources.decisions import Decision, in_words, newest
+from factory_resources.decisions import WAITS, Decision, Standing, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
-
-#: In the evidence of the gate's decision: the challenger passed, and waits for approval.
-WAITS = "waits_for_approval"
 
 
 class ApprovalRefused(ValueError):
     """Nothing waits for approval, or not what was approved."""
 
 
-def waiting(ledger: Ledger, line: str) -> dict[str, Decision]:
-    """Node -> the gate's decision that lets its challenger wait, of those that nothing was decided after."""
-    made: dict[str, list[Decision]] = {}
-    for decision in ledger.decisions(line):
-        made.setdefault(decision.segment, []).append(decision)
-    last = {node: newest(decisions) for node, decisions in made.items()}
-    return {node: decision for node, decision in last.items() if decision and decision.evidence.get(WAITS)}
+def waiting(ledger: Ledger, line: str) -> dict[str, Standing]:
+    """Node -> how it stands, of those whose challenger waits by the gate's decision and nothing was decided after."""
+    return {node: stands for node, stands in ledger.standing(line).items() if stands.waits}
 
 
 def approve(
@@ -35,13 +28,11 @@ def approve(
     """
     if not why.strip() or not by.strip():
         raise ApprovalRefused("an approval needs somebody who gives it and a reason")
-    waits = waiting(ledger, line)
-    if node not in waits:
-        others = ", ".join(f"{each} ({decision.version})" for each, decision in sorted(waits.items())) or "none"
-        last = newest(ledger.decisions(line, node))
-        told = f"; {in_words(last)}" if last else ""
+    found = newest(ledger.decisions(line, node))
+    if found is None or not found.evidence.get(WAITS):
+        others = ", ".join(f"{each} ({stands.version})" for each, stands in waiting(ledger, line).items()) or "none"
+        told = f"; {in_words(found)}" if found else ""
         raise ApprovalRefused(f"no challenger of {node!r} waits for approval{told}. Waiting in {line}: {others}")
-    found = waits[node]
     challenger = str(found.version)
     if version is not None and not _means(ledger, line, node, version, challenger):
         raise ApprovalRefused(f"{version!r} does not wait for approval at {node!r}; {challenger} does")

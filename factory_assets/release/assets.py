@@ -17,10 +17,10 @@ from factory_assets.features.examples import keys_seen
 from factory_assets.features.segments import ROOT, answering, parent_of, preorder, tree
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
-from factory_assets.release.approval import WAITS, waiting
+from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, resolve
 from factory_assets.training.assets import AsOf, Chosen, as_of, contract_hash, metric_of, model_version
-from factory_resources.decisions import ChampionChanged, Decision, in_words
+from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_words
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger

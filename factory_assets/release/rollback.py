@@ -37,8 +37,8 @@ def roll_back(
         raise RollbackRefused("a rollback needs somebody who decides it and a reason")
     made = ledger.decisions(line, node)
     if not made:
-        known = sorted({decision.segment for decision in ledger.decisions(line)})
-        raise RollbackRefused(f"nothing was decided about node {node!r} of line {line!r}; nodes: {', '.join(known)}")
+        known = ", ".join(ledger.standing(line))
+        raise RollbackRefused(f"nothing was decided about node {node!r} of line {line!r}; nodes: {known}")
     line_of_champions = succession(made)
     present, held = line_of_champions[-1], newest(made)
     if version is not None and held and (meant := _found(ledger, line, node, version)) != present:

@@ -65,7 +65,8 @@ def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str
     Nodes about which nothing was decided are answered for by an ancestor, like all others.
     """
     made: dict[str, list[Decision]] = {}
-    for decision in ledger.decisions(line):
+    found = ledger.decisions(line) if node is None else [d for up in lineage(node) for d in ledger.decisions(line, up)]
+    for decision in found:
         if at is None or decision.decided_at <= at:
             made.setdefault(decision.segment, []).append(decision)
     newest = {segment: reigns(own)[-1] for segment, own in made.items()}

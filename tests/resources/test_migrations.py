@@ -76,11 +76,14 @@ def differences(engine: sa.Engine) -> list[Any]:
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
 
 
-def test_the_revisions_make_the_tables_that_the_code_declares_each_of_them_guarded(engine: sa.Engine) -> None:
+def test_the_revisions_make_the_tables_that_the_code_declares_and_guard_those_that_are_only_appended_to(
+    engine: sa.Engine,
+) -> None:
     assert differences(engine) == []
     sqlite = engine.dialect.name == "sqlite"
     kinds = ("no_update", "no_delete", "no_replace") if sqlite else ("append_only",)
-    assert guards(engine) == {f"{table}_{kind}" for table in METADATA.tables for kind in kinds}
+    appended = METADATA.tables.keys() - {"ledger_standing"}
+    assert guards(engine) == {f"{table}_{kind}" for table in appended for kind in kinds}
     assert f"{len(list((migrations.HERE / 'versions').glob('r*.py'))):04}" == migrations.HEAD, "a number was left out"
 
 

@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 from factory_assets.cli import app
 from factory_assets.release.jobs import mirror_job, mirror_often
 from factory_resources.ledger import Decision, Ledger
-from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror, model_name
+from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror, _mirror, model_name
 from factory_resources.tags import Tagging
 from tests.resources.test_ledger import DAY, LINE, NEXT_DAY, a_decision, a_version, an_evaluation
 
@@ -295,6 +295,31 @@ def test_a_mirror_that_was_killed_is_finished_by_the_next_one_without_doublets(
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(server.client.search_model_versions("name LIKE 'card_fraud.%'")) == 63
     assert mirror(server, ledger) == (0, 0, 0)
+
+
+def test_only_records_that_the_server_lacks_are_read(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    from mlflow import MlflowClient
+
+    # The client's own store in files says the same as a server, and starts at once.
+    client, read = MlflowClient(f"file://{tmp_path}/runs", f"file://{tmp_path}/runs"), list[str]()
+    whole = Ledger.version
+    monkeypatch.setattr(
+        Ledger, "version", lambda self, line, version: read.append(version) or whole(self, line, version)
+    )
+    monkeypatch.setattr(Ledger, "versions", None)
+    told = _mirror(client, ledger, LINE)
+    assert (told.runs, told.versions, told.aliases) == (3, 3, 2) and set(read) == {"v1", "v2", "l1"}
+    read.clear()
+    told = _mirror(client, ledger, LINE)
+    assert (told.runs, told.versions, told.aliases) == (0, 0, 0) and read == []
+    ledger.record_evaluation(an_evaluation("v1", as_of=NEXT_DAY, challenger={"average_precision": 0.5}))
+    (run,) = client.search_runs([client.get_experiment_by_name(LINE).experiment_id], "tags.factory.version = 'l1'")
+    client.delete_run(run.info.run_id)
+    told = _mirror(client, ledger, LINE)
+    assert (told.runs, told.versions, told.aliases) == (2, 0, 0) and set(read) == {"v1", "l1"}
 
 
 def test_a_server_that_does_not_answer_fails_the_mirror_and_nothing_else(ledger: Ledger) -> None:
