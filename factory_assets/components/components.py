@@ -1,8 +1,10 @@
 """How does a declaration become definitions? Each component reads its attributes and asks the stations for assets."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 from pydantic import BaseModel
@@ -75,8 +77,9 @@ class EventStream(Declaration):
     def get_model_cls(cls) -> type[BaseModel]:
         return Stream
 
-    @property
+    @cached_property
     def declared(self) -> DeclaredStream:
+        """The stream with its contract, which every other component asks for as well. Raises DeclarationError."""
         return DeclaredStream(self.declaration, catalogues.read_contract(self.declaration, self.folder))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -185,19 +188,24 @@ class ModelLine(Declaration):
         )
 
 
+#: The catalogue of each tree of components, by the object in which Dagster keeps what it has loaded of that tree. The
+#: tree itself is a tuple that equals every other tree of the same folder, so a reloaded one would be taken for the old.
+_catalogues: WeakKeyDictionary[object, Catalogue] = WeakKeyDictionary()
+
+
 def deployed(context: dg.ComponentLoadContext) -> Catalogue:
-    """All declarations beside the one that is being built."""
+    """All declarations of the tree, put together when the first component asks."""
     tree = context.component_tree
-    streams = {
-        component.declaration.name: component.declared for component in tree.get_all_components(of_type=EventStream)
-    }
-    views = {
-        component.declaration.name: component.declaration for component in tree.get_all_components(of_type=FeatureView)
-    }
-    lines = {
-        component.declaration.name: component.declaration for component in tree.get_all_components(of_type=ModelLine)
-    }
-    computed = {
-        component.declaration.name: component.declaration for component in tree.get_all_components(of_type=OnDemandView)
-    }
-    return Catalogue(streams, views, lines, computed)
+    found = _catalogues.get(tree.state_tracker)
+    if found is None:
+        found = _catalogues[tree.state_tracker] = _catalogue(tree)
+    return found
+
+
+def _catalogue(tree: dg.ComponentTree) -> Catalogue:
+    return Catalogue(
+        {one.declaration.name: one.declared for one in tree.get_all_components(of_type=EventStream)},
+        {one.declaration.name: one.declaration for one in tree.get_all_components(of_type=FeatureView)},
+        {one.declaration.name: one.declaration for one in tree.get_all_components(of_type=ModelLine)},
+        {one.declaration.name: one.declaration for one in tree.get_all_components(of_type=OnDemandView)},
+    )

@@ -229,6 +229,7 @@ def _name(column: exp.Column) -> str:
     return ".".join(part.name for part in column.parts)
 
 
+@cache
 def columns(text: str) -> frozenset[str]:
     """The columns that an expression reads."""
     return frozenset(column.name for column in _parse(text).find_all(exp.Column))
@@ -318,6 +319,7 @@ def aggregate(text: str, allowed: Collection[str] | None = None) -> Aggregate:
     )
 
 
+@cache
 def _call(text: str) -> tuple[str, str, str]:
     """Name, argument and condition of `name(argument) where condition`; without such a form, no name."""
     try:

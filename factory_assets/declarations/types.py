@@ -46,11 +46,12 @@ def unsuited(
 
     sql: how an expression is read.
     """
+    asked = [(path, text, wanted) for path, text, wanted in texts if text is not None]
+    if not asked:
+        return []
     findings = []
     with _typed(columns) as con:
-        for path, text, wanted in texts:
-            if text is None:
-                continue
+        for path, text, wanted in asked:
             try:
                 found = _type(con, text, sql)
             except ValueError as error:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 from pydantic import Field, ValidationError
 
 from factory_assets.declarations.base import Declared, Duration
 from factory_assets.declarations.documents import DeclarationError, Document, problems_of, read
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -76,6 +79,26 @@ def test_what_is_no_yaml_is_refused_with_its_line(tmp_path: Path, text: str, lin
     (found,) = refused(tmp_path, text)
     assert found.startswith(f"{line}: YAML: ")
     assert reason in found
+
+
+WRITTEN = [
+    file for folder in ("factory_assets", "examples", "deploy") for file in (REPOSITORY / folder).rglob("*.yaml")
+]
+
+
+@pytest.mark.parametrize("file", WRITTEN, ids=lambda file: str(file.relative_to(REPOSITORY)))
+def test_values_and_lines_are_the_same_where_there_is_no_libyaml(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = read(file)
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    plain = read(file)
+    assert fast == plain
+    assert [one.lines for one in fast] == [one.lines for one in plain]
+
+
+@pytest.mark.parametrize("depth", [1_000, 200_000])
+def test_a_document_that_is_nested_too_deeply_is_refused(tmp_path: Path, depth: int) -> None:
+    (found,) = refused(tmp_path, f"a: {'[' * depth}{']' * depth}\n")
+    assert "recursion" in found
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused_by_name(tmp_path: Path) -> None:
