@@ -11,7 +11,7 @@ import pytest
 from factory_assets.automation.due import LastTraining, due
 from factory_assets.automation.sensors import RANGE_END, RANGE_START, REASON, TRIGGER, retrain_sensor
 from factory_assets.declarations.catalogue import DeclaredLine, load
-from factory_assets.training.assets import AS_OF, contract_hash
+from factory_assets.training.assets import AS_OF, contract_hash, model_asset, model_version
 from factory_assets.training.timeline import first_as_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -115,6 +115,17 @@ def test_a_changed_contract_starts_a_training_at_once(declared: DeclaredLine) ->
     last = LastTraining(first_as_of(declared), "another contract")
     decision = due(declared, last.as_of + DAY, last, contract_hash(declared))
     assert decision.trigger == "schema" and "contract changed" in decision.reason
+
+
+def test_code_that_computes_something_else_is_no_other_contract_nor_another_configuration(
+    declared: DeclaredLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever corrects a station would train every line anew, and no version could be continued or compared."""
+    before = contract_hash(declared), model_version(declared)
+    was = model_asset(declared).get_asset_spec().code_version
+    monkeypatch.setattr("factory_assets.materialization.code_of", lambda _: "another")
+    assert (contract_hash(declared), model_version(declared)) == before
+    assert model_asset(declared).get_asset_spec().code_version != was
 
 
 def test_a_contract_hash_changes_with_the_contract_and_not_with_its_wording(
