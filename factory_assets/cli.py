@@ -2,23 +2,40 @@
 
 import datetime as dt
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from factory_assets.commands import contract, decay, features, issue, mirror, plan, quarantine, rebuild, release, trials
+from factory_assets.commands import (
+    contract,
+    decay,
+    due,
+    features,
+    issue,
+    mirror,
+    plan,
+    quarantine,
+    rebuild,
+    release,
+    trials,
+)
 from factory_assets.commands.screen import console
+
+#: What a shell tells of a process that was stopped by a signal, as that of Ctrl-C.
+STOPPED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
+app.command()(due.due)
 app.command()(features.features)
 app.command()(release.champion)
 app.command()(release.history)
@@ -87,17 +104,27 @@ def run(
         os.environ["FACTORY_DEFS"] = str(folder.absolute())
     warnings.filterwarnings("ignore")
     from factory_assets.declarations.documents import DeclarationError
+    from factory_assets.governor.executor import Stopped
 
+    # A stopped process says what it was at, and its runs do not stay open.
+    signal.signal(signal.SIGTERM, lambda *_: _stop())
     try:
         failures = _run(until.date() if until else None)
     except DeclarationError as error:
         console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(1) from None
+    except (Stopped, KeyboardInterrupt):
+        console.print("\n[red]stopped[/red]: what was made stays, and the next run goes on from there")
+        raise typer.Exit(STOPPED) from None
     if failures:
-        console.print(f"\n[red]{len(failures)} failed:[/red]")
+        console.print(f"\n[red]{len(failures)} not as it should be:[/red]")
         for failure in failures:
             console.print(f"  {failure}", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(1)
+
+
+def _stop() -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _run(until: dt.date | None) -> list[str]:
@@ -107,19 +134,19 @@ def _run(until: dt.date | None) -> list[str]:
 
     with deployed() as deployment, _progress() as progress:
         catalogue = deployment.catalogue
-        steps = 3 * len(catalogue.streams) + len(catalogue.views) + 6 * len(catalogue.lines)
-        task = progress.add_task("starting", total=steps, station="")
+        task, made = progress.add_task("looking", total=None, station=""), 0
         for step in catch_up(
             deployment, until, lambda station, what: progress.update(task, description=what, station=station)
         ):
-            done = f"{step.days} computed" if step.days else "up to date"
+            made += step.days
             progress.console.print(
-                f"  [dim]{step.station:<11}[/dim] {step.asset:<32} {step.detail or done}",
+                f"  [dim]{step.station:<11}[/dim] {step.asset:<32} {step.detail or f'{step.days} computed'}",
                 highlight=False,
                 soft_wrap=True,
             )
-            progress.update(task, advance=1, total=max(steps, progress.tasks[0].completed + 1))
-        progress.update(task, completed=progress.tasks[0].total, description="done", station="")
+            progress.update(task, advance=1)
+        if not made:
+            progress.console.print("  everything else is up to date", highlight=False)
     for table in summarise(catalogue, deployment.lake, deployment.ledger):
         _show(*table)
     _where_to_look()
@@ -129,7 +156,7 @@ def _run(until: dt.date | None) -> list[str]:
 def _progress() -> Progress:
     return Progress(
         SpinnerColumn(), TextColumn("[bold]{task.fields[station]}[/bold] {task.description}"), BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(), console=console, transient=True,
+        TextColumn("{task.completed:.0f}"), TimeElapsedColumn(), console=console, transient=True,
     )  # fmt: skip
 
 

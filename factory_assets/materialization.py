@@ -7,8 +7,6 @@ partition that it computed, with that partition's content hash, and with a finge
 """
 
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,21 +21,23 @@ from dagster._core.execution.plan.execute_step import (
     _get_input_provenance_data,
 )
 
+from factory_assets.identity.code import code_of
+from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
 from factory_resources.lake import DAY, Written
 
 DATA_VERSION = "dagster/data_version"
 INPUTS = "factory/inputs"
-#: Raised when the meaning of what stations compute changes, so that results of older code count as stale.
-REVISION = "3"
 #: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
 PAGE = 1000
 
 
-def code_version(*parts: Any) -> str:
-    """A short hash of what an asset's result depends on besides its inputs: its declaration and our code's revision."""
-    text = json.dumps([REVISION, *parts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def code_version(station: str, *parts: Any) -> str:
+    """A short hash of what an asset's result depends on besides its inputs: the code of its station, and its declaration.
+
+    station: of `identity.stations.STATIONS`.
+    """
+    return hash_of(code_of(station), *parts)
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:

@@ -13,7 +13,9 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from stations import Station, csv, day, row
 
+from factory_assets import materialization
 from factory_assets.events.assets import source_state
+from factory_assets.identity.code import code_of
 from factory_assets.materialization import INPUTS, input_stamps, stale_days
 
 VIEW = """
@@ -186,6 +188,20 @@ def test_a_new_declaration_makes_every_day_stale(station):
     assert stale_for_us(station, "orders/events") == []
     assert stale_for_us(station, "features/city_load") == DAYS
     assert stale_for_dagster(station, "features/city_load") == DAYS
+
+
+@pytest.mark.parametrize("table", ["raw", "events", "statistics", "features"])
+def test_code_that_computes_something_else_makes_every_day_of_its_own_table_stale(station, table, monkeypatch):
+    changed = {table: "another"}
+    monkeypatch.setattr(materialization, "code_of", lambda name: changed.get(name) or code_of(name))
+    station.load()
+    for asset, own in zip(ASSETS, ("raw", "events", "statistics", "features"), strict=True):
+        assert stale_for_us(station, asset) == (DAYS if own == table else [])
+    before = station.versions(ASSETS[1])
+    assert station.run(DAYS[0], DAYS[-1], STATION).success
+    assert station.versions(ASSETS[1]) == before, "the same rows: what is made of them need not be made again"
+    monkeypatch.undo()
+    station.load()
 
 
 def test_a_blocked_day_is_not_tried_again_until_its_file_changes(station):

@@ -14,6 +14,7 @@ from factory_assets.evaluation.contest import Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.features.assets import segment_partitions
 from factory_assets.features.segments import ROOT
+from factory_assets.identity.hashes import hash_of
 from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.measures.decay_plot import decay_plot
@@ -41,7 +42,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python"},
-        code_version=code_version(model_version(declared), metric_of(declared)),
+        code_version=code_version("evaluation", model_version(declared), metric_of(declared)),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {line.train.holdout.days} days after the training window, by {metric_of(declared)}.",
     )
@@ -75,7 +76,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 ledger.record_evaluation(record)
             metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
             content = [(record.version, record.challenger, record.incumbent) for record in records]
-            tags[met.node] = {DATA_VERSION: code_version(*content) if content else "none", INPUTS: str(day)}
+            tags[met.node] = {DATA_VERSION: hash_of(*content) if content else "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
 
     return evaluation

@@ -9,6 +9,7 @@ import dagster as dg
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import MEANING, SQL_TYPES
 from factory_assets.events import landing, pictures, sources, stations, statistics, validation
+from factory_assets.identity.hashes import hash_of
 from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
 from factory_resources.clock import today
 from factory_resources.engine import Engine
@@ -45,7 +46,7 @@ def stream_version(declared: DeclaredStream) -> str:
         left_out["start"] = True
     stream = declared.stream.model_dump(mode="json", exclude=left_out)
     contract = declared.contract.model_dump(mode="json", exclude={"version": True, "columns": {"__all__": MEANING}})
-    return code_version(stream, contract)
+    return hash_of(stream, contract)
 
 
 def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
@@ -79,7 +80,7 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[stream.owner],
         kinds={stream.source.kind, "deltalake"},
-        code_version=stream_version(declared),
+        code_version=code_version("raw", stream_version(declared)),
         description=f"{stream.description}\n\nRows as delivered, typed as the contract says. Text that does not parse is kept "
         "in `_unparsed`, columns that the contract does not know in `_undeclared`, lines that are no rows in `_line`.",
         metadata=column_schema(
@@ -117,7 +118,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[stream.owner],
         kinds={"duckdb", "deltalake"},
-        code_version=stream_version(declared),
+        code_version=code_version("events", stream_version(declared)),
         description=f"{stream.description}\n\nRows that satisfy the contract, once each, with derived columns, named rules, "
         f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine` with its name.",
         metadata=column_schema(declared.types, declared.meanings),
@@ -189,9 +190,7 @@ def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[stream.owner],
         kinds={"duckdb", "deltalake"},
-        code_version=code_version(
-            stream_version(declared), stream.statistics.model_dump(mode="json"), statistics.REVISION
-        ),
+        code_version=code_version("statistics", stream_version(declared), stream.statistics.model_dump(mode="json")),
         description=f"Presence, moments, quantiles, bins, most frequent values and correlations of every column of {stream.name}: "
         "one row a column, and one more for each declared slice. Rows of several days merge into the statistics of all.",
         metadata=column_schema({field.name: str(field.type) for field in statistics.SCHEMA}, statistics.MEANING),

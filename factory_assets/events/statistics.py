@@ -64,8 +64,6 @@ MEANING = {
     "partners": "Numeric columns after this one with which its correlation is kept; of the whole day alone.",
     "comoments": f"For each partner, over the rows that have both: {', '.join(sketches.COMOMENTS)}.",
 }
-#: Raised when other rows come of the same events, so that those of older code count as stale.
-REVISION = "2"
 #: Values of a column that are slices of their own, a day; the rest is one slice.
 SLICES = 50
 #: Rows held in memory at a time, in whole days.

@@ -126,7 +126,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         group_name=GROUP,
         owners=[view.owner],
         kinds={"duckdb", "deltalake"},
-        code_version=code_version(_definition(view), stream_version(declared)),
+        code_version=code_version("features", _definition(view), stream_version(declared)),
         description=f"{view.description}\n\nValues of each {' and '.join(view.entity)} at the close of the day (UTC), for those "
         f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(
@@ -166,6 +166,7 @@ def examples_version(declared: DeclaredLine) -> str:
     """Changes with everything in the declarations that the line's examples depend on."""
     line = declared.line
     return code_version(
+        "examples",
         line.observe.model_dump(mode="json"),
         line.features,
         line.snapshot,
@@ -271,6 +272,7 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version(
+            "labels",
             line.observe.model_dump(mode="json"),
             line.label.model_dump(mode="json", exclude={"freshness", "told", "known"}),
             # Labels of other tasks are numbers, whatever the task.

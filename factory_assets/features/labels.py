@@ -116,7 +116,7 @@ def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Seque
 def build(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], through: Through, load: Load
 ) -> str:
-    """A query for labels known at the close of the last day that is in: example_id, label (number or class), known_at, superseded_at, ds.
+    """A query for labels known at the close of the last day that is in: example_id, label, known_at, superseded_at, ds.
 
     days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row; one whose label was
     corrected has a row for each that was known, of which the one that holds has no `superseded_at`. Whether an entity had an

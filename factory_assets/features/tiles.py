@@ -28,6 +28,7 @@ from factory_assets.features import history
 from factory_assets.features.aggregates import columns_read, filled, keys_of, named, results, value_columns
 from factory_assets.features.parts import Plain
 from factory_assets.features.windows import MICROSECOND, interval, placed
+from factory_assets.identity.code import code_of
 from factory_resources.lake import Lake
 
 DAY = dt.timedelta(days=1)
@@ -90,11 +91,14 @@ class Tiles:
         return int(self._con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
 
     def _days_files(self) -> dict[dt.date, str]:
-        """Day -> a hash of the tiles' definition and of the names of the files with the day's events."""
+        """Day -> a hash of the tiles' code and definition, and of the names of the files with the day's events."""
         stream = self._declared.stream.name
         tables = [self._lake.files(f"{stream}/{part}") for part in ("events", "superseded")]
         days = sorted({day for table in tables for day in table})
-        return {day: _hash(self._query, *(name for table in tables for name in table.get(day, ()))) for day in days}
+        return {
+            day: _hash(code_of("features"), self._query, *(name for table in tables for name in table.get(day, ())))
+            for day in days
+        }
 
     def _see(self, name: str, first: dt.date, last: dt.date) -> None:
         """Make the tiles of these days a view of the given name; there may be none yet."""

@@ -115,7 +115,7 @@ def _carry_out(deployment: Deployment, book: Book, asking: Callable[[], Plan], b
 def _make(deployment: Deployment, book: Book, work: Work, begin: Begin) -> Iterator[Step]:
     begin(_station(work.assets[0]), work.what)
     before = {name: book.recorded(name) for name in work.assets} if work.days else {}
-    nodes = _nodes(deployment, work)
+    nodes = nodes_of(deployment, work)
     told = carry_out(deployment, work, nodes)
     book.forget(work.assets, work.days)
     if told:
@@ -139,7 +139,7 @@ def _rest(deployment: Deployment, book: Book) -> Iterator[Step]:
         yield Step(_station(notice.asset), notice.asset, 0, notice.told)
 
 
-def _nodes(deployment: Deployment, work: Work) -> list[str]:
+def nodes_of(deployment: Deployment, work: Work) -> list[str]:
     """Nodes of a training in the order of their partitions, which are made where they are new."""
     if work.training is None:
         return []

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.days import DAY, ranges
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
@@ -23,7 +24,7 @@ from factory_assets.features import labels as label_rows
 from factory_assets.features.labels import Through
 from factory_assets.governor import retraining
 from factory_assets.governor.retraining import NotDue, Trained, Training
-from factory_assets.identity.inputs import Asset, Recorded, changed, digest, judgement, stamps
+from factory_assets.identity.inputs import Asset, Recorded, changed, digest, judgement, of_declaration, stamps
 from factory_assets.training.timeline import timeline
 from factory_resources.verdicts import Judged
 
@@ -219,8 +220,9 @@ class _Planner:
         awaited = [day for day in looked if day not in held and self._awaited(declared, day, state[day])]
         self.missing[raw] |= {day: _Missing(f"{name}: nothing has come for {day} yet", holds=True) for day in awaited}
         if awaited:
-            close = f"a file is waited for until {declared.stream.grace} after its day's close"
-            self.notices.append(Notice("waiting", raw, f"nothing has come yet; {close}", tuple(awaited)))
+            grace = format_duration(declared.stream.grace)
+            why = f"nothing has come yet; a day's file is waited for until {grace} after its close"
+            self.notices.append(Notice("waiting", raw, why, tuple(awaited)))
         self._daily(raw, [day for day in looked if day not in self.missing[raw]], state, "its source", check="")
         self.days[raw] = set(days)
         blocked = self._blocked(raw, days, set(accepted))
@@ -241,8 +243,10 @@ class _Planner:
             return looked, self.known.source(declared, looked)
         except sources.SourceError as error:
             self.notices.append(Notice("failed", declared.stream.name, str(error)))
-            held, why = self.known.recorded(f"{declared.stream.name}/raw"), f"{declared.stream.name} cannot be read"
-            self.missing[f"{declared.stream.name}/raw"] = {day: _Missing(why) for day in days if day not in held}
+            raw = self.known.asset(f"{declared.stream.name}/raw")
+            held, why = self.known.recorded(raw.name), f"{declared.stream.name} cannot be read"
+            read = {day for day, each in held.items() if of_declaration(raw, each.stamp)}
+            self.missing[raw.name] = {day: _Missing(why) for day in days if day not in read}
             return [], {}
 
     def _awaited(self, declared: DeclaredStream, day: dt.date, state: str) -> bool:

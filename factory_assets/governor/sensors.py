@@ -20,7 +20,7 @@ from factory_assets.features.assets import add_nodes, segment_partitions
 from factory_assets.governor.book import Book
 from factory_assets.governor.plan import Plan, Work, plan
 from factory_assets.governor.runs import STATES, TRIGGER, asked, training_assets
-from factory_assets.identity.inputs import SEPARATOR, Asset, Recorded, digest, stamps
+from factory_assets.identity.inputs import Asset, Recorded, digest, of_declaration, stamps
 from factory_assets.materialization import DATA_VERSION
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -137,8 +137,7 @@ class Look:
         if stretch:
             self._after[name] = str(stretch[0])
         # Of another declaration: all of them are read anew, and in one run.
-        own = next(iter(stamps(raw, {}, [dt.date.min]).values())).split(SEPARATOR)[0]
-        other = {day for day in days if day not in held or held[day].stamp.split(SEPARATOR)[0] != own}
+        other = {day for day in days if day not in held or not of_declaration(raw, held[day].stamp)}
         return sorted({*newest, *stretch, *written, *other} & {*days})
 
 

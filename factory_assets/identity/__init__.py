@@ -1,1 +1,1 @@
-"""What is a thing made of, in hashes? Pure questions that every station asks."""
+"""What is a thing made of, in hashes? Code, declarations, inputs: pure questions that every station asks."""

@@ -73,6 +73,11 @@ def changed(asset: Asset, before: str, now: str, beside: str) -> list[str]:
     return [name for name, one, other in zip(names, old, new, strict=True) if one != other]
 
 
+def of_declaration(asset: Asset, stamp: str) -> bool:
+    """Whether a stamp was given under the asset's declaration and code as they are now."""
+    return stamp.split(SEPARATOR)[0] == _short(asset.version)
+
+
 def judgement(stamp: str, version: str = "") -> str:
     """What a verdict on a day stands on: the day as it was made, and the declaration of the check beside the asset's own."""
     return f"{stamp}{SEPARATOR}{_short(version)}"

@@ -45,7 +45,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "sql"},
-        code_version=code_version(model_version(declared), line.gate.model_dump(mode="json")),
+        code_version=code_version("champion", model_version(declared), line.gate.model_dump(mode="json")),
         description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
         "their reason and never changed.",
     )
@@ -209,6 +209,8 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     @dg.asset(
         key=dg.AssetKey([line.name, "leaderboard"]),
         deps=[dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping())],
+        # It has no partitions; this lets a range of nodes be selected together with it, as `dagster asset materialize` does.
+        backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "deltalake"},

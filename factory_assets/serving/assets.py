@@ -32,7 +32,7 @@ def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[view.owner],
         kinds={serve.kind},
-        code_version=code_version(serve.place, view.entity, view.names),
+        code_version=code_version("serving", serve.place, view.entity, view.names),
         description=f"{view.description}\n\nThe newest values of each {' and '.join(view.entity)}, where servers look them up. "
         "An older snapshot is never written over a newer one; entities that are not in the newest are removed.",
         metadata=column_schema(

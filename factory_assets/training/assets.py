@@ -16,6 +16,7 @@ from factory_assets.declarations.tasks import kind_of
 from factory_assets.events.assets import stream_version
 from factory_assets.features.assets import segment_partitions, without_room
 from factory_assets.features.segments import ROOT, lineage, preorder, tree
+from factory_assets.identity.hashes import hash_of
 from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder, code_version
 from factory_assets.measures import plots
 from factory_assets.measures.metrics import DEFAULT, METRICS
@@ -96,12 +97,12 @@ def model_version(declared: DeclaredLine) -> str:
     fields = line.model_dump(mode="json", include={"task", "observe", "label", "candidates", "seed"})
     fields["train"] = line.train.model_dump(mode="json", exclude={"workers", "pool", "missing"})
     fields["segments"] = line.segments.model_dump(mode="json", include={"levels", "min_rows", "min_positives"})
-    return code_version(fields, declared.features)
+    return hash_of(fields, declared.features)
 
 
 def contract_hash(declared: DeclaredLine) -> str:
     """Changes with the contract, or the derived columns, of any stream that the line stands on."""
-    return code_version([stream_version(declared.streams[name]) for name in declared.stands_on])
+    return hash_of([stream_version(declared.streams[name]) for name in declared.stands_on])
 
 
 def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -121,7 +122,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={candidate.estimator.replace("_", "") for candidate in line.candidates.values()} - {"constant"}
         or {"python"},
-        code_version=model_version(declared),
+        code_version=code_version("model", model_version(declared)),
         description=f"{line.description}\n\nA challenger for each node of {' → '.join(['global', *line.segments.levels])} with at "
         f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
     )

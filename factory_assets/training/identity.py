@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions, recipe
 from factory_assets.declarations.line import Line
-from factory_assets.training.libraries import code, libraries
+from factory_assets.identity.code import code_of
+from factory_assets.training.libraries import libraries
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.ledger import Ledger, VersionRecord
@@ -69,7 +70,7 @@ def made_of(
         "recent": content(recent, declared.features),
     }
     days = span.to_dict()
-    return Made(definitions(declared), recipe(line), node, days, data, code(), libraries(), dict(continues))
+    return Made(definitions(declared), recipe(line), node, days, data, code_of("model"), libraries(), dict(continues))
 
 
 def made_before(

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import declared_from, definitions
 from factory_assets.declarations.tasks import classes_of
+from factory_assets.identity.code import code_of
 from factory_assets.measures.charts import bars
 from factory_assets.measures.metrics import Guess, guessed, score
 from factory_assets.measures.profiles import Profile, profile, profiles
@@ -34,7 +35,7 @@ from factory_assets.measures.tables import (
 )
 from factory_assets.training import estimators
 from factory_assets.training.fitting import Fitted
-from factory_assets.training.libraries import code, libraries
+from factory_assets.training.libraries import libraries
 from factory_assets.training.matrix import Encoding, encode
 from factory_assets.training.timeline import DAY, Timeline
 from factory_resources.archive_folder import VERSION, ArchiveFolder
@@ -248,7 +249,12 @@ def release(
         "reference.parquet": _sample(with_columns(seen.select(list(fitted.encoding.features)), said)),
     }
     charts = _charts(line.task, fitted, predictions)
-    provenance = {"answered": dict(answered), "libraries": libraries(), "code": code(), "charts": sorted(charts)}
+    provenance = {
+        "answered": dict(answered),
+        "libraries": libraries(),
+        "code": code_of("model"),
+        "charts": sorted(charts),
+    }
     attachments = {f"{name}.svg": chart for name, chart in charts.items()} | {"provenance.json": _to_json(provenance)}
     return Release(
         archive.store(line.name, manifest, parts, attachments),

@@ -53,7 +53,9 @@ def test_a_blocked_day_is_an_issue_until_somebody_accepts_it_and_then_that_day_a
     catch_up(feed)
     told = f"orders/raw {STRANGE}: volume blocks the day: number of rows is 3, expected at least 5 and at most 15"
     assert feed.deployment.failures == [told]
-    assert catch_up(feed) == {} and feed.deployment.failures == [told], "told by every run, until it passes or is accepted"
+    assert catch_up(feed) == {} and feed.deployment.failures == [told], (
+        "told by every run, until it passes or is accepted"
+    )
     assert feed.ids(STRANGE) == [] and len(feed.ids(LAST)) == 10
     listed = factory(feed, "issue", "list")
     assert "number of rows" in listed and "open" in listed and "team:marketplace" in listed

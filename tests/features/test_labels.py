@@ -230,5 +230,8 @@ def test_the_state_of_a_day_stands_still_once_its_horizon_has_passed() -> None:
     declared = declared_line(**OF_ENTITIES)
     assert declared.line.horizon_days == 3
     day = DAYS[0]
-    states = [labels.state(declared, [day], labels.Through(day + ahead * DAY, {}, frozenset()))[day] for ahead in (-5, 0, 1, 2, 3, 4, 50)]
+    states = [
+        labels.state(declared, [day], labels.Through(day + ahead * DAY, {}, frozenset()))[day]
+        for ahead in (-5, 0, 1, 2, 3, 4, 50)
+    ]
     assert states == ["0", "0", "1", "2", "3", "3", "3"]

@@ -71,6 +71,16 @@ def test_a_version_whose_archive_is_gone_is_trained_again(station: Station) -> N
     assert (Path(one.archive_uri) / "manifest.json").exists()
 
 
+def test_after_an_upgrade_a_day_that_was_trained_is_trained_once_more_to_the_same_id(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(station, TRAINED[1], ["Lyon"])
+    before = told(station, "Lyon")["version"]
+    monkeypatch.setattr("factory_assets.training.identity.code_of", lambda _: "another")
+    train(station, TRAINED[1], ["Lyon"])
+    assert told(station, "Lyon")["version"] == before and told(station, "Lyon")["status"] == "trained"
+
+
 def test_content_is_that_of_the_values_in_their_order_and_not_of_how_they_lie() -> None:
     table = pa.table({"x": [1, None, 3], "s": ["a", None, "b"], "ds": [day(0), day(1), day(2)], "other": [1, 2, 3]})
     names = ["x", "s", "ds"]

@@ -27,6 +27,7 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 from factory_resources.trials import Trials
+from factory_resources.verdicts import Verdicts
 
 LINE = "score"
 START = dt.date(2026, 1, 1)

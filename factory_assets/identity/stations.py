@@ -1,0 +1,239 @@
+"""Which modules decide the values of each table, and of models? Named by hand, held complete by a test.
+
+`tests/identity/test_stations.py` follows the imports: what a named module imports is named too, or stands aside with the
+reason why it decides no value; so does every module that there is. A station is computed again when its modules compute
+something else (see `code.code_of`), so a list should be no longer than need be: of what a station reads, the content counts
+by itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Station:
+    """The modules that decide the values of one table of a stream, a view or a line, or its models.
+
+    aside: module that these import -> why it decides no value here, though it may elsewhere.
+    """
+
+    modules: tuple[str, ...]
+    aside: Mapping[str, str] = field(default_factory=dict)
+
+
+def _of(room: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"factory_assets.{room}.{name}" for name in names)
+
+
+#: Module, or room with all that is in it and not named below -> why it decides no value of any table or model.
+ASIDE = {
+    # Who starts what, and when.
+    "factory_assets.automation": "decides when something is computed",
+    "factory_assets.cli": "asks and tells people",
+    "factory_assets.commands": "asks and tells people",
+    "factory_assets.components": "turns declarations into assets",
+    "factory_assets.definitions": "puts assets together",
+    "factory_assets.deployment": "says where things are",
+    "factory_assets.defs": "declarations of the demo, which are hashed beside the code",
+    "factory_assets.governor": "decides when something is computed",
+    "factory_assets.identity": "tells which code and which declaration it is",
+    "factory_assets.release": "decides who answers; a day is scored by what was decided, which is hashed beside the code",
+    # Dagster's assets: they read, call what is named, and write. Checks compute no table.
+    "factory_assets.daily_checks": "judges",
+    "factory_assets.materialization": "records what was computed",
+    "factory_assets.events.assets": "makes assets; the rows come of `events.stations`",
+    "factory_assets.events.checks": "judges",
+    "factory_assets.features.assets": "makes assets; the rows come of `snapshots`, `examples` and `labels`",
+    "factory_assets.features.checks": "judges",
+    "factory_assets.training.assets": "makes assets; the metric that it names is hashed beside the code",
+    "factory_assets.evaluation.assets": "makes assets; the numbers come of `contest` and `decay`",
+    "factory_assets.scoring.assets": "makes assets; the champions that it finds are hashed beside the code",
+    "factory_assets.scoring.champions": "finds the champions of a day, which are hashed beside the code",
+    "factory_assets.monitoring.checks": "judges",
+    "factory_assets.serving.assets": "makes assets; the rows come of `export`",
+    "factory_assets.serving.checks": "judges",
+    # Pictures, and words for people.
+    "factory_assets.events.expectations": "judges raw rows once more, for people; a test holds it equal to `validation`",
+    "factory_assets.events.inference": "proposes contracts to people",
+    "factory_assets.events.patches": "proposes changes of a contract to people",
+    "factory_assets.events.pictures": "draws pictures",
+    "factory_assets.events.plan": "tells people which days are missing",
+    "factory_assets.features.catalogue": "tells people which features there are",
+    "factory_assets.features.duplicates": "tells people which features are alike",
+    "factory_assets.features.leaks": "judges",
+    "factory_assets.measures.charts": "draws pictures, which go along with a model and are no part of it",
+    "factory_assets.measures.decay_plot": "draws pictures",
+    "factory_assets.measures.figures": "draws pictures",
+    "factory_assets.measures.plots": "draws pictures",
+    "factory_assets.monitoring.report": "draws pictures",
+    "factory_assets.training.estimator_checks": "judges estimators",
+    # Declarations: what they say is hashed beside the code. These read files, or refuse what does not fit.
+    "factory_assets.declarations.candidates": "refuses lines, and changes none that it lets pass",
+    "factory_assets.declarations.changes": "tells people what differs",
+    "factory_assets.declarations.documents": "finds where in its file a declaration stands",
+    "factory_assets.declarations.edits": "edits files for people",
+    "factory_assets.declarations.readers": "tells people who reads a column",
+    "factory_assets.declarations.search": "says which parameters are tried; those found are hashed beside the code",
+    "factory_assets.declarations.shapes": "tells people which expressions are alike",
+    "factory_assets.declarations.templates": "reads variables of the environment",
+    "factory_assets.declarations.units": "tells units to people",
+    # Which version, days, rows or parameters: the answer is hashed beside the code, or is the same however it is found.
+    "factory_assets.references": "finds the version that a name means",
+    "factory_assets.features.online": "computes the features of a request; tests hold it equal to `examples`",
+    "factory_assets.features.rows": "computes the features of a request",
+    "factory_assets.features.stretches": "chooses how many days are computed together, which changes none of them",
+    "factory_assets.training.identity": "tells what a model is made from",
+    "factory_assets.training.libraries": "tells which libraries are installed; they are hashed beside the code",
+    "factory_assets.training.pool": "chooses where a model is made, which changes none",
+    "factory_assets.training.remake": "makes a version once more, by what is named",
+    "factory_assets.training.search": "looks for parameters; those found are hashed beside the code",
+    "factory_assets.training.tuned": "looks for parameters; those found are hashed beside the code",
+    "factory_assets.training.warm": "finds the version that a model continues, which is hashed beside the code",
+    # What stores: what is read back is what was written, as tests/resources has it.
+    "factory_resources": "stores, or opens connections",
+}
+
+#: How any expression is understood, and what every declaration is made of.
+EXPRESSIONS = _of("declarations", "base", "expressions", "types")
+STREAMS = (*EXPRESSIONS, *_of("declarations", "contract", "declared", "stream"))
+VIEWS = (*STREAMS, *_of("declarations", "on_demand", "view"))
+LINES = (*VIEWS, *_of("declarations", "catalogue", "line", "tasks"))
+
+_ASIDE_OF_STREAMS = dict.fromkeys(
+    _of("declarations", "catalogue", "line", "on_demand", "view"), "a stream is declared without views and lines"
+)
+_ASIDE_OF_VIEWS = dict.fromkeys(_of("declarations", "catalogue", "line"), "a view is declared without lines")
+_ASIDE_OF_MODELS = {"factory_assets.declarations.serving": "says where features are served"}
+_ASIDE_OF_LINES = _ASIDE_OF_MODELS | {"factory_assets.declarations.warm_start": "says what a model may continue from"}
+_ASIDE_OF_REPLAYS = _ASIDE_OF_LINES | {
+    "factory_assets.declarations.definitions": "tells what features mean, for an archive",
+    "factory_assets.training.fitting": "fits models; those that are archived are what they are",
+}
+_ASIDE_OF_PREDICTIONS = _ASIDE_OF_REPLAYS | {
+    "factory_assets.training.timeline": "says on which days a model is trained"
+}
+
+SOURCES = (
+    "factory_assets.events.sources",
+    *_of("events.sources", "base", "csv", "files", "parquet", "postgres", "simulation"),
+)
+AGGREGATES = _of("features", "aggregates", "history", "packed", "parts", "windows")
+ESTIMATORS = (
+    "factory_assets.training.estimators",
+    *_of("training.estimators", "additive", "base", "booster_text", "calibration", "categories", "classes"),
+    *_of("training.estimators", "constant", "gradient_boosting", "linear", "trees"),
+    *_of("training", "arrays", "matrix", "one_thread", "skops_files"),
+)
+#: How an archived model predicts.
+PREDICTING = (
+    *ESTIMATORS,
+    "factory_assets.training.released",
+    "factory_assets.features.segments",
+    *_of("measures", "metrics", "profiles", "tables"),
+)
+
+STATIONS = {
+    "raw": Station(
+        (
+            *STREAMS,
+            "factory_assets.declarations.days",
+            *SOURCES,
+            *_of("events", "landing", "simulation", "stations"),
+        ),
+        _ASIDE_OF_STREAMS
+        | dict.fromkeys(_of("events", "statistics", "validation", "verdicts"), "makes other tables, of `raw`"),
+    ),
+    "events": Station(
+        (
+            *STREAMS,
+            *_of("events", "cleansing", "day_rules", "landing", "rules", "stations", "validation", "verdicts"),
+            *_of("events", "sources", "sources.files"),
+        ),
+        _ASIDE_OF_STREAMS
+        | dict.fromkeys(
+            _of("events.sources", "base", "csv", "parquet", "postgres", "simulation"),
+            "reads into `raw`, whose content counts by itself",
+        )
+        | {"factory_assets.events.statistics": "made of events"},
+    ),
+    "statistics": Station(
+        (*STREAMS, *_of("events", "sketches", "stations", "statistics", "tallies")),
+        _ASIDE_OF_STREAMS
+        | dict.fromkeys(
+            _of("events", "landing", "sources", "validation", "verdicts"),
+            "makes `events`, whose content counts by itself",
+        ),
+    ),
+    "features": Station(
+        (*VIEWS, *AGGREGATES, *_of("features", "snapshots", "tiles")),
+        _ASIDE_OF_VIEWS | {"factory_assets.declarations.serving": "says where features are served"},
+    ),
+    "examples": Station((*LINES, *AGGREGATES, *_of("features", "examples", "on_demand", "segments")), _ASIDE_OF_LINES),
+    "labels": Station(
+        (
+            *LINES,
+            "factory_assets.declarations.days",
+            *AGGREGATES,
+            *_of("features", "examples", "labels", "on_demand", "segments"),
+        ),
+        _ASIDE_OF_LINES,
+    ),
+    "model": Station(
+        (
+            *LINES,
+            *_of("declarations", "definitions", "warm_start"),
+            *PREDICTING,
+            *_of("training", "dataset", "fitting", "subtrees", "timeline", "warm_fit"),
+        ),
+        _ASIDE_OF_MODELS,
+    ),
+    "evaluation": Station(
+        (*LINES, *PREDICTING, "factory_assets.measures.certainty", *_of("evaluation", "contest", "gate")),
+        _ASIDE_OF_PREDICTIONS,
+    ),
+    "champion": Station(
+        (*LINES, *_of("measures", "metrics"), "factory_assets.features.segments", "factory_assets.evaluation.gate"),
+        _ASIDE_OF_LINES,
+    ),
+    "leaderboard": Station(
+        (
+            *LINES,
+            "factory_assets.features.segments",
+            "factory_assets.measures.metrics",
+            "factory_assets.release.resolver",
+            "factory_assets.training.timeline",
+        ),
+        _ASIDE_OF_LINES,
+    ),
+    "decay": Station(
+        (
+            *LINES,
+            *PREDICTING,
+            "factory_assets.evaluation.decay",
+            *_of("training", "dataset", "subtrees", "timeline"),
+        ),
+        _ASIDE_OF_REPLAYS,
+    ),
+    "predictions": Station((*LINES, *PREDICTING, "factory_assets.scoring.predictions"), _ASIDE_OF_PREDICTIONS),
+    "performance": Station((*LINES, *PREDICTING, "factory_assets.monitoring.performance"), _ASIDE_OF_PREDICTIONS),
+    "drift": Station(
+        (*LINES, *PREDICTING, *_of("monitoring", "assets", "drift")),
+        _ASIDE_OF_PREDICTIONS | {"factory_assets.monitoring.performance": "makes another table"},
+    ),
+    "serving": Station(
+        (
+            *VIEWS,
+            *_of("declarations", "days", "serving"),
+            *_of("serving", "export", "stores"),
+            *_of("serving.stores", "base", "postgres", "redis"),
+        ),
+        _ASIDE_OF_VIEWS,
+    ),
+}
+
+
+def aside(module: str, station: str = "") -> bool:
+    """Whether a module, or the room that it is in, decides no value: of a station, or of any."""
+    rooms = [module.rsplit(".", places)[0] for places in range(module.count(".") + 1)]
+    told = {*ASIDE, *(STATIONS[station].aside if station else ())}
+    return any(room in told for room in rooms)
