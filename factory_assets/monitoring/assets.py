@@ -91,7 +91,7 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
             naive = {version: load(archive, line.name, version).naive(1, line.task) for version in versions}
             written = lake.replace(f"{line.name}/performance", performance_rows.measure(con, line.task, naive), days)
-        history = lake.read(f"{line.name}/performance", last=days[-1])
+        history = lake.read(f"{line.name}/performance", last=days[-1], empty_if_absent=True)
         overall = _rows_of(history, ROOT)
         metric = metric_of(declared)
         by_day = {row["ds"]: _numbers(row, metric) for row in overall if row["ds"] in written.days}

@@ -18,7 +18,9 @@ from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.edits import edited
 from factory_assets.declarations.readers import readers
+from factory_assets.governor.retraining import Training, due
 from factory_assets.training.assets import contract_hash
+from tests.governor.test_retraining import Stands
 
 DEMO = Path(__file__).parents[2] / "factory_assets" / "defs" / "marketplace"
 TEXT = """\
@@ -152,8 +154,14 @@ def test_a_line_is_said_to_retrain_exactly_when_the_rule_of_the_sensor_says_so(
         trained = contract_hash(catalogue.resolve(lines[line.name]))
         declared = Catalogue({"orders": stream}, demo.views, lines).resolve(lines[line.name])
         today = dt.date(2026, 4, 12)
-        decision = due(declared, today, LastTraining(today - dt.timedelta(days=1), trained), contract_hash(declared))
-        assert line.retrains == decision.train == (change in CHANGES[2:] and "schema" in on), line
+        start = declared.observed.stream.start
+        labelled = [
+            start + dt.timedelta(days=ahead) for ahead in range((today - start).days - declared.line.horizon_days + 1)
+        ]
+        stands = {"global": Stands(today - dt.timedelta(days=1), trained)}
+        decision = due(declared, labelled, stands, lambda _: ["global"], ["global"], contract_hash(declared))
+        trains = isinstance(decision, Training)
+        assert line.retrains == trains == (change in CHANGES[2:] and "schema" in on), line
 
 
 def test_a_line_that_reads_nothing_of_the_change_is_told_apart(demo: Catalogue) -> None:

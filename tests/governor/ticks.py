@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,10 +58,14 @@ class Ticker:
             partition_key=request.partition_key, raise_on_error=False, run_config={**request.run_config, **QUIET},
         )  # fmt: skip
 
-    def until_quiet(self, sensors: Sequence[str] = (), most: int = 60) -> int:
-        """Tick and execute until no sensor asks for anything; how many rounds that took."""
+    def until_quiet(self, most: int = 60, forgetful: bool = False) -> int:
+        """Tick and execute until no sensor asks for anything; how many rounds that took.
+
+        forgetful: cursors are lost before every tick, and every tick comes twice.
+        """
         for taken in range(most):
-            asked = [request for sensor in sensors or self.sensors for request in self.tick(sensor)]
+            self.cursors = {} if forgetful else self.cursors
+            asked = [request for sensor in self.sensors for _ in range(1 + forgetful) for request in self.tick(sensor)]
             if not asked:
                 return taken
             for request in asked:

@@ -92,7 +92,7 @@ def test_judging_the_day_again_leaves_the_approval_and_no_training_is_missing_fo
     say_yes(world)
     assert world.decide(0).success and world.champion() == "global-0"
     assert world.ledger.trained_as_of(LINE) == [FIRST], "an approval is no training"
-    assert undecided(world.ledger, LINE, FIRST, ["global"]) == []
+    assert world.ledger.standing(LINE)["global"].trained_as_of == FIRST
 
 
 def test_what_was_approved_and_taken_back_is_not_approved_again(world: World) -> None:

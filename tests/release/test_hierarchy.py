@@ -11,7 +11,9 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from factory_assets.governor.retraining import NotDue, Training, due
 from factory_assets.training import estimators
+from factory_assets.training.assets import contract_hash
 from tests.training.segmented import LINE, Segmented, day, declare
 
 #: Slope of the label by city, beside one that all share; where a city has that of its country, a model of its own has nothing to add.
@@ -169,17 +171,29 @@ def test_a_node_whose_training_fails_falls_back_and_many_of_them_fail_the_run(
     assert line.leaderboard(FIRST)["FR/Lyon"]["answers"] == "FR"
 
 
-def test_what_came_after_a_training_is_caught_up_alone(line: Segmented) -> None:
+def test_nodes_that_a_training_left_out_are_caught_up_alone_and_those_that_came_later_wait_for_the_next(
+    line: Segmented,
+) -> None:
     fill(line, 0, 34)
-    line.train(FIRST)
+    line.train(FIRST, nodes=["global", "DE", "FR", "DE/Berlin", "DE/Bonn", "FR/Lyon"])
     fill(line, 35, 36, SLOPES | {"IT/Rome": 1.0}, ROWS | {"IT/Rome": 9})
-    assert undecided(line.ledger, LINE, FIRST, line.nodes) == ["IT", "IT/Rome"]
-    steps = list(train_due(line.deployment, line.declared, day(36), lambda station, what: None))
-    assert line.deployment.failures == []
-    assert steps[0].days == 2 and "2 nodes without a decision" in steps[0].detail
-    assert steps[1].days == 0 and "2 new labelled days" in steps[1].detail
-    assert line.reason("IT/Rome") == "no challenger: 0 training rows, 50 needed"
-    assert line.leaderboard(FIRST)["IT/Rome"]["answers"] == "global"
+    left = [node for node in line.nodes if node not in line.ledger.standing(LINE)]
+    assert left == ["FR/Paris", "IT", "IT/Rome"]
+    book = line.deployment.book()
+    days = [day(offset) for offset in range(37)]
+    found = due(
+        line.declared, days, line.ledger.standing(LINE), lambda until: book.seen(LINE, until), line.nodes,
+        contract_hash(line.declared),
+    )  # fmt: skip
+    assert isinstance(found, Training)
+    assert (found.as_of, found.nodes) == (FIRST, ("FR/Paris",)) and "1 nodes without a decision" in found.reason
+    assert line.train(found.as_of, nodes=list(found.nodes)) == []
+    later = due(
+        line.declared, days, line.ledger.standing(LINE), lambda until: book.seen(LINE, until), line.nodes,
+        contract_hash(line.declared),
+    )  # fmt: skip
+    assert isinstance(later, NotDue) and "2 new labelled days" in later.reason
+    assert set(line.leaderboard(FIRST)) == {"global", "DE", "FR", "DE/Berlin", "DE/Bonn", "FR/Lyon", "FR/Paris"}
 
 
 def test_the_order_in_which_files_hold_the_rows_changes_no_version(deploy: Deploy, tmp_path: Path) -> None:
