@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pyarrow as pa
 from deltalake import (
     ColumnProperties,
@@ -30,7 +31,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 from pydantic import Field
 
-from factory_resources.scratch import scratch
+from factory_resources.content import row_hashes
 
 DAY = "ds"
 #: Delta's type -> DuckDB's, where the names differ.
@@ -423,20 +424,22 @@ def _days_predicate(days: Sequence[dt.date]) -> str:
     return f"{DAY} IN ({listed})"
 
 
-def _count(reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]) -> None:
-    """Add up rows and hashes of each day of the batches: one pass, whatever the size."""
-    columns = ", ".join(_quoted(name) for name in sorted(reader.schema.names))
-    with scratch() as con:
-        con.register("batches", reader)
-        # The two 32-bit halves are summed apart because a sum of 64-bit hashes would become a slow 128-bit one.
-        sums = con.execute(
-            f"""SELECT ds, count(*), sum((h >> 32)::BIGINT), sum((h & 4294967295)::BIGINT)
-                FROM (SELECT ds, hash({columns}) AS h FROM batches) GROUP BY ds"""
-        ).fetchall()
-    for day, rows, high, low in sums:
+def content_of(batch: pa.RecordBatch) -> DayContent:
+    """What the rows hold together."""
+    # A sum of unsigned numbers stays below 2^64 by itself, as that of contents does.
+    return DayContent(batch.num_rows, int(row_hashes(batch).sum(dtype=np.uint64)))
+
+
+def _count(batch: pa.RecordBatch, content: dict[dt.date, DayContent]) -> None:
+    """Add the rows of a batch to what their days hold. Raises ValueError for a row of another day."""
+    encoded = batch.column(DAY).dictionary_encode("encode")
+    days, places = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+    digests = np.zeros(len(days), np.uint64)
+    np.add.at(digests, places, row_hashes(batch))
+    for day, rows, digest in zip(days, np.bincount(places, minlength=len(days)), digests, strict=True):
         if day not in content:
             raise ValueError(f"a row of {day} among those that replace {min(content)} to {max(content)}")
-        content[day] += DayContent(rows, ((int(high) << 32) + int(low)) % 2**64)
+        content[day] += DayContent(int(rows), int(digest))
 
 
 class _Prefetched(Iterator[pa.RecordBatch]):
@@ -469,23 +472,14 @@ class _Prefetched(Iterator[pa.RecordBatch]):
 
     def _make(self) -> None:
         try:
-            _count(pa.RecordBatchReader.from_batches(self._reader.schema, self._passing()), self._content)
+            for batch in self._reader:
+                if self._stopped.is_set():
+                    break
+                self._queue.put(batch)
+                _count(batch, self._content)
         except BaseException as error:
-            # Of an error in the rows, DuckDB tells the text alone.
-            self.error = self.error or error
+            self.error = error
         self._queue.put(None)
-
-    def _passing(self) -> Iterator[pa.RecordBatch]:
-        while not self._stopped.is_set():
-            try:
-                batch = self._reader.read_next_batch()
-            except StopIteration:
-                return
-            except BaseException as error:
-                self.error = error
-                raise
-            self._queue.put(batch)
-            yield batch
 
     def __next__(self) -> pa.RecordBatch:
         batch = self._queue.get()

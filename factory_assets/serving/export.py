@@ -10,7 +10,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.serving.stores import AS_OF, Snapshot, Store
-from factory_resources.lake import DayContent, Lake
+from factory_resources.lake import BATCH_ROWS, DayContent, Lake, content_of
 
 #: DuckDB's type of a column -> what stores call it. Other types are in no snapshot, or have no like in every store.
 KINDS = {
@@ -66,7 +66,8 @@ def at(lake: Lake, con: duckdb.DuckDBPyConnection, view: View, day: dt.date, ver
         for name, kind in columns.items()
     )
     con.execute(f"CREATE OR REPLACE TEMP TABLE served AS SELECT {chosen} FROM snapshots").fetchall()
-    return Snapshot(con, view.name, view.entity, columns, _close(day), int(read or 0), _content(con, columns))
+    content = sum(map(content_of, con.sql("SELECT * FROM served").to_arrow_reader(BATCH_ROWS)), DayContent())
+    return Snapshot(con, view.name, view.entity, columns, _close(day), int(read or 0), content)
 
 
 def _close(day: dt.date) -> dt.datetime:
@@ -76,12 +77,6 @@ def _close(day: dt.date) -> dt.datetime:
 def day_of(as_of: dt.datetime) -> dt.date:
     """The day at whose close a snapshot was taken."""
     return (as_of.astimezone(dt.UTC) - DAY).date()
-
-
-def _content(con: duckdb.DuckDBPyConnection, columns: dict[str, str]) -> DayContent:
-    hashed = f"hash({', '.join(map(identifier, columns))})"
-    rows, digest = con.execute(f"SELECT count(*), coalesce(sum({hashed}), 0) FROM served").fetchall()[0]
-    return DayContent(int(rows), int(digest) % 2**64)
 
 
 def compare(store: Store[Any], snapshot: Snapshot) -> Comparison:
