@@ -1,7 +1,7 @@
 """The monitors of a line: `performance` of its predictions once labels are in, `drift` of what it sees and says."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -159,14 +159,17 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             window=line.monitor.window,
             false_alarm_rate=line.monitor.false_alarm_rate,
         )
-        rows: list[dict[str, Any]] = []
         by_day: dict[dt.date, dict[str, Any]] = {}
-        for day in days:
-            found = watched.judge(day, champions[day])
-            by_day[day] = _summary(found)
-            rows += [_row(day, node, version, verdict) for node, version, verdict in found]
-        written = lake.replace(f"{line.name}/drift", pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA), days)
-        report = _report(declared, watched, {node: version for node, version, _ in found}, days[-1], reports)
+
+        def judged() -> Iterator[pa.RecordBatch]:
+            for day in days:
+                found = watched.judge(day, champions[day])
+                by_day[day] = _summary(found)
+                rows = [_row(day, node, version, verdict) for node, version, verdict in found]
+                yield from pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA).to_batches()
+
+        written = lake.replace(f"{line.name}/drift", pa.RecordBatchReader.from_batches(DRIFT_SCHEMA, judged()), days)
+        report = _report(declared, watched, days[-1], reports)
         yield from record_days(context, written, inputs, report, by_day)
 
     return drift_of_day
@@ -208,14 +211,11 @@ def _summary(found: list[tuple[str, str, Drift]]) -> dict[str, Any]:
 def _report(
     declared: DeclaredLine,
     watched: DriftDays,
-    judged: Mapping[str, str],
     day: dt.date,
     reports: Reports,
 ) -> dict[str, dg.MetadataValue]:
-    """Evidently's pictures of the coarsest node's rows in the window that ends with the newest day.
-
-    judged: node -> version, of those that were judged on that day.
-    """
+    """Evidently's pictures of the coarsest node's rows in the window that ends with the newest day, judged last."""
+    judged = watched.judged
     if not judged:
         return {}
     coarsest = next(node for node in tree(judged) if node in judged)

@@ -84,6 +84,11 @@ class DriftDays:
         self._tallies = tallies
         return found
 
+    @property
+    def judged(self) -> dict[str, str]:
+        """Node -> version, of those that were judged last."""
+        return dict(self._tallies.keys())
+
     def rows(self, node: str) -> pa.Table:
         """The rows on which the node was judged last."""
         return self._by_node.rows(node)
