@@ -103,6 +103,11 @@ class ArchiveFolder:
         )
         return Archived(content["manifest"], parts, attachments)
 
+    def manifest(self, line: str, version: str) -> dict[str, Any]:
+        """The manifest of a version, which its name vouches for; its parts are not looked at. Raises as `load` does."""
+        found: dict[str, Any] = self._content(line, version)["manifest"]
+        return found
+
     def listing(self, line: str, version: str) -> dict[str, str]:
         """Part -> SHA-256 with which it was stored, and of the manifest. Raises as `load` does."""
         content = self._content(line, version)

@@ -1,18 +1,15 @@
 """How does a deployment stand, in a table a line? Who answers for each segment, how well, and does it still fit."""
 
-from typing import Any
-
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.segments import answering, tree
+from factory_assets.features.subtree_rows import SubtreeRows
 from factory_assets.measures.metrics import guessed, naive, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
 from factory_assets.training.assets import metric_of
-from factory_assets.training.fitting import rows_within
 from factory_assets.training.timeline import first_as_of
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -28,31 +25,26 @@ def summarise(catalogue: Catalogue, lake: Lake, ledger: Ledger) -> list[TableOfL
 
 def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
     name, metric = declared.line.name, metric_of(declared)
-    champions = {node: held.champion for node, held in ledger.champions(name).items()}
+    stands = ledger.standing(name)
+    champions = {node: by.champion for node, by in stands.items() if by.champion is not None}
     decided = ledger.trained_as_of(name)
     if not decided:
         return name, COLUMNS, [], f"not trained yet: the data allow it from {first_as_of(declared)} on"
     task = declared.line.task
-    scored = _labelled_predictions(lake, name, task)
+    scored = SubtreeRows(_labelled_predictions(lake, name, task))
     drifted, day = _drift(lake, name)
     rows = []
-    for node in tree({held.segment for held in ledger.decisions(name)}):
-        answers = answering(node, champions)
-        own = rows_within(scored, node)
-        guess = _naive(ledger, name, champions, answers, metric, declared, own)
-        value = (
-            score(task, label_values(task, own[LABEL]), prediction_values(task, own)).get(metric)
-            if own.num_rows
-            else None
-        )
+    for node in tree(stands):
+        answers, own = answering(node, champions), scored.rows(node)
+        value, guess = _measured(task, metric, own) if own.num_rows else (None, None)
         rows.append(
             [
                 node,
                 "itself" if answers == node else (answers or "nobody"),
-                str(champions[answers])[:8] if answers else "-",
+                champions[answers][:8] if answers else "-",
                 f"{own.num_rows:,}",
                 "-" if value is None else f"{value:.3f}",
-                "-" if guess is None else f"{guess:.3f}",
+                "-" if guess is None or answers is None else f"{guess:.3f}",
                 drifted.get(answers, "too few rows") if answers else "-",
             ]
         )
@@ -71,26 +63,16 @@ def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
         # Labels that are refused since the task has other classes stand in the table as long as they are.
         known = "".join(f" AND label IN {classes}" for classes in [classes_of(task)] if classes)
         return con.sql(
-            f"""SELECT segment, version, {said}, label FROM predictions JOIN labels USING (ds, example_id)
+            f"""SELECT segment, {said}, label FROM predictions JOIN labels USING (ds, example_id)
                 WHERE labels.superseded_at IS NULL{known}"""
         ).to_arrow_table()
 
 
-def _naive(
-    ledger: Ledger,
-    line: str,
-    champions: dict[str, Any],
-    answers: str | None,
-    metric: str,
-    declared: DeclaredLine,
-    own: pa.Table,
-) -> float | None:
-    """The metric of a constant guess on the node's rows: the naive guess of the performance table, pooled."""
-    if answers is None or not own.num_rows:
-        return None
-    task = declared.line.task
+def _measured(task: str, metric: str, own: pa.Table) -> tuple[float | None, float | None]:
+    """The metric of a node's rows, and of a constant guess on them: that of the performance table, pooled."""
     y = label_values(task, own[LABEL])
-    return score(task, y, guessed(naive(task, y), len(y))).get(metric)
+    said, guess = prediction_values(task, own), guessed(naive(task, y), len(y))
+    return score(task, y, said).get(metric), score(task, y, guess).get(metric)
 
 
 def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
@@ -98,14 +80,14 @@ def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
     days = lake.days(f"{line}/drift")
     if not days:
         return {}, "no day yet"
-    rows = lake.read(f"{line}/drift", days[-1], days[-1])
-    verdicts = {}
-    for node in pc.unique(rows["node"]).to_pylist():
-        own = rows.filter(pc.equal(rows["node"], node)).to_pylist()
-        drifted = [row["column"] for row in own if row["verdict"] == "drifted"]
-        judged = [row for row in own if row["verdict"] != "no verdict"]
-        verdicts[node] = _drift_in_words(drifted) if judged else "too few rows"
-    return verdicts, str(days[-1])
+    rows = lake.read(f"{line}/drift", days[-1], days[-1], ["node", "column", "verdict"])
+    judged = dict[str, list[str] | None]()
+    for node, column, verdict in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
+        drifted = judged.setdefault(node, None)
+        if verdict != "no verdict":
+            judged[node] = (drifted or []) + ([column] if verdict == "drifted" else [])
+    words = {node: "too few rows" if drifted is None else _drift_in_words(drifted) for node, drifted in judged.items()}
+    return words, str(days[-1])
 
 
 def _drift_in_words(drifted: list[str]) -> str:

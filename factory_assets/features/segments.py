@@ -4,6 +4,7 @@ A node's key is the path of its values from the coarsest level: "FR", "FR/Lyon".
 ends the path: such a row belongs to the node above.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 
 from factory_assets.declarations.expressions import identifier
@@ -53,6 +54,12 @@ def tree(leaves: Collection[str]) -> list[str]:
 def preorder(nodes: Collection[str]) -> list[str]:
     """The nodes in the order of a walk down the tree: every node directly before its own subtree."""
     return sorted(nodes, key=path_of)
+
+
+def subtree(paths: Sequence[tuple[str, ...]], node: str) -> slice:
+    """Where a node and those below it are. paths: of nodes, in the order of `preorder`."""
+    path = path_of(node)
+    return slice(bisect_left(paths, path), bisect_right(paths, path, key=lambda found: found[: len(path)]))
 
 
 def path_of(node: str) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """The monitors of a line: `performance` of its predictions once labels are in, `drift` of what it sees and says."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.events.assets import partitions
@@ -15,12 +15,12 @@ from factory_assets.materialization import code_version, column_schema, days_of,
 from factory_assets.measures import plots
 from factory_assets.measures.tables import prediction_columns, with_columns
 from factory_assets.monitoring import performance as performance_rows
-from factory_assets.monitoring.drift import Drift, drift
+from factory_assets.monitoring.drift import Drift
+from factory_assets.monitoring.drift_days import DriftDays
 from factory_assets.monitoring.report import drift_report
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.training.assets import metric_of
-from factory_assets.training.fitting import rows_within
-from factory_assets.training.released import ReleasedModel, load
+from factory_assets.training.released import load, naive_of
 from factory_resources.archive import Archive
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -28,8 +28,8 @@ from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 
 GROUP = "monitoring"
-#: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
-MINIMUM_ROWS = 100
+#: What the plot of performance shows: a quarter of a year. The table in the lake has all days.
+SHOWN = dt.timedelta(days=90)
 DRIFT_MEANS = {
     "node": "Segment node whose rows are compared.",
     "version": "Its champion, whose training data is the reference.",
@@ -89,10 +89,9 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
             versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
-            naive = {version: load(archive, line.name, version).naive(1, line.task) for version in versions}
+            naive = {version: naive_of(archive, line.name, version, line.task) for version in versions}
             written = lake.replace(f"{line.name}/performance", performance_rows.measure(con, line.task, naive), days)
-        history = lake.read(f"{line.name}/performance", last=days[-1], empty_if_absent=True)
-        overall = _rows_of(history, ROOT)
+            overall = _overall(con, lake, f"{line.name}/performance", days)
         metric = metric_of(declared)
         by_day = {row["ds"]: _numbers(row, metric) for row in overall if row["ds"] in written.days}
         yield from record_days(context, written, inputs, _course(declared, overall, metric), by_day)
@@ -100,8 +99,12 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     return performance
 
 
-def _rows_of(history: pa.Table, node: str) -> list[dict[str, Any]]:
-    return sorted(history.filter(pc.equal(history["segment"], node)).to_pylist(), key=lambda row: row["ds"])
+def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Sequence[dt.date]) -> list[dict[str, Any]]:
+    """The root's rows of the run's days, and of those that the plot shows before its newest, by day."""
+    first = min(days[0], days[-1] - SHOWN + dt.timedelta(days=1))
+    lake.view(con, "history", table, first, days[-1], empty_if_absent=True)
+    found: pa.Table = con.execute("SELECT * FROM history WHERE segment = ? ORDER BY ds", [ROOT]).to_arrow_table()
+    return found.to_pylist()
 
 
 def _numbers(row: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -150,56 +153,26 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         days = days_of(context)
         champions = champions_of_days(ledger, line.name, days)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
-        models: dict[str, ReleasedModel] = {}
-        rows: list[dict[str, Any]] = []
+        watched = DriftDays(
+            read=lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),
+            load=lambda version: load(archive, line.name, version),
+            window=line.monitor.window,
+            false_alarm_rate=line.monitor.false_alarm_rate,
+        )
         by_day: dict[dt.date, dict[str, Any]] = {}
-        for day in days:
-            seen = _window(lake, declared, day)
-            found = _verdicts(archive, declared, seen, champions[day], models)
-            by_day[day] = _summary(found)
-            rows += [_row(day, node, version, verdict) for node, version, verdict in found]
-        written = lake.replace(f"{line.name}/drift", pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA), days)
-        report = _report(declared, seen, champions[days[-1]], models, days[-1], reports)
+
+        def judged() -> Iterator[pa.RecordBatch]:
+            for day in days:
+                found = watched.judge(day, champions[day])
+                by_day[day] = _summary(found)
+                rows = [_row(day, node, version, verdict) for node, version, verdict in found]
+                yield from pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA).to_batches()
+
+        written = lake.replace(f"{line.name}/drift", pa.RecordBatchReader.from_batches(DRIFT_SCHEMA, judged()), days)
+        report = _report(declared, watched, days[-1], reports)
         yield from record_days(context, written, inputs, report, by_day)
 
     return drift_of_day
-
-
-def _window(lake: Lake, declared: DeclaredLine, day: dt.date) -> pa.Table:
-    """Examples of the days that a day's drift is judged on."""
-    first = day - declared.line.monitor.window + dt.timedelta(days=1)
-    return lake.read(f"{declared.line.name}/examples", first, day, empty_if_absent=True)
-
-
-def _verdicts(
-    archive: Archive,
-    declared: DeclaredLine,
-    seen: pa.Table,
-    champions: Mapping[str, str],
-    models: dict[str, ReleasedModel],
-) -> list[tuple[str, str, Drift]]:
-    """Judge every node that has a champion on all rows of its subtree, because that is what it was trained on.
-
-    Rows for which a child answers count too, with what this champion says of them: otherwise a model that is left with
-    the small segments would seem to drift as soon as the large ones get models of their own. A node with too few rows
-    for any verdict has no row in the table.
-    """
-    rate = declared.line.monitor.false_alarm_rate
-    found = []
-    for node, version in sorted(champions.items()):
-        rows = rows_within(seen, node)
-        if rows.num_rows < MINIMUM_ROWS:
-            continue
-        models[version] = models.get(version) or load(archive, declared.line.name, version)
-        model = models[version]
-        said = prediction_columns(model.task, model.predict(rows))
-        judged = {name: rows[name] for name in model.features} | said
-        verdicts = [
-            drift(model.profiles[name], values, false_alarm_rate=rate, minimum_rows=MINIMUM_ROWS)
-            for name, values in judged.items()
-        ]
-        found += [(node, version, verdict) for verdict in verdicts]
-    return found
 
 
 def _row(day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any]:
@@ -237,24 +210,21 @@ def _summary(found: list[tuple[str, str, Drift]]) -> dict[str, Any]:
 
 def _report(
     declared: DeclaredLine,
-    seen: pa.Table,
-    champions: Mapping[str, str],
-    models: Mapping[str, ReleasedModel],
+    watched: DriftDays,
     day: dt.date,
     reports: Reports,
 ) -> dict[str, dg.MetadataValue]:
-    """Evidently's pictures of the coarsest node's rows in the window that ends with the newest day."""
-    if not seen.num_rows or not champions:
-        return {}
-    judged = [name for name in tree(champions) if champions.get(name) in models]
+    """Evidently's pictures of the coarsest node's rows in the window that ends with the newest day, judged last."""
+    judged = watched.judged
     if not judged:
         return {}
-    model, rows = models[champions[judged[0]]], rows_within(seen, judged[0])
+    coarsest = next(node for node in tree(judged) if node in judged)
+    model, rows = watched.model(judged[coarsest]), watched.rows(coarsest)
     said = prediction_columns(model.task, model.predict(rows))
     rows = with_columns(rows, said)
     categorical = [name for name in model.features if name in model.encoding.categories]
     categorical += [name for name, values in said.items() if pa.types.is_string(values.type)]
     numerical = [name for name in (*model.features, *said) if name not in categorical]
-    title = f"{declared.line.name}, {judged[0]}, {declared.line.monitor.window.days} days to {day}"
+    title = f"{declared.line.name}, {coarsest}, {declared.line.monitor.window.days} days to {day}"
     html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

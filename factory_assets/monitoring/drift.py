@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.measures.profiles import Profile, psi, without_rare_levels
+from factory_assets.measures.profiles import Numbers, Profile, psi, without_rare_levels
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,23 @@ def drift(
     minimum_rows: fewer rows on either side give no verdict: bins would hold too few for the chi-square limit.
     Raises TypeError where the current rows are text and the reference numbers, or the reverse.
     """
-    before, now = np.array([*reference.counts, reference.nulls]), reference.count(current)
-    m, n = reference.rows, len(current)
+    now = reference.count(current)
+    return drift_of_counts(
+        reference, now, false_alarm_rate=false_alarm_rate, minimum_effect=minimum_effect, minimum_rows=minimum_rows
+    )
+
+
+def drift_of_counts(
+    reference: Profile,
+    now: Numbers,
+    *,
+    false_alarm_rate: float = 0.001,
+    minimum_effect: float = 0.1,
+    minimum_rows: int = 100,
+) -> Drift:
+    """As `drift`, of current rows that were counted into the reference's bins. now: as of `Profile.count`."""
+    before = np.array([*reference.counts, reference.nulls])
+    m, n = reference.rows, int(now.sum())
     nulls = int(now[-1])
     if reference.kind == "text":
         before, now = without_rare_levels(before, now)

@@ -2,15 +2,20 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory_assets.features.segments import lineage, tree
+from factory_assets.features.segments import tree
+from factory_assets.features.subtree_rows import SubtreeRows
 from factory_assets.measures.metrics import metrics_of, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
+
+#: Rows read at a time.
+BATCH_ROWS = 100_000
 
 
 def schema(task: str) -> pa.Schema:
@@ -39,34 +44,38 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.nd
         f"""SELECT predictions.ds AS ds, segment, version, {said}, label
             FROM predictions LEFT JOIN (SELECT * FROM labels WHERE superseded_at IS NULL) USING (ds, example_id)
             ORDER BY ds, segment, example_id"""
-    ).to_arrow_table()
+    ).to_arrow_reader(BATCH_ROWS)
     rows: list[dict[str, object]] = []
-    for day, segments, told in _by_day(task, joined, naive):
-        places: dict[str, list[int]] = {}
-        for place, leaf in enumerate(segments):
-            for node in lineage(leaf):
-                places.setdefault(node, []).append(place)
-        rows += [_measured(task, day, node, *(values[places[node]] for values in told)) for node in tree(set(segments))]
+    for day, told in _by_day(joined):
+        columns, by_node = _columns(task, told, naive), SubtreeRows(told.select(["segment"]))
+        for node in tree(pc.unique(told["segment"]).to_pylist()):
+            places = by_node.places(node)
+            rows.append(_measured(task, day, node, *(values[places] for values in columns)))
     return pa.Table.from_pylist(rows, schema=schema(task))
 
 
-def _by_day(
-    task: str, joined: pa.Table, naive: Mapping[str, np.ndarray]
-) -> Iterator[tuple[dt.date, list[str], list[np.ndarray]]]:
-    """Day, segments, and predictions, labels and naive guesses of its rows; a label not yet known is NaN."""
-    predictions, labels = prediction_values(task, joined), label_values(task, joined[LABEL])
-    places = pc.index_in(joined["version"], value_set=pa.array(naive, pa.string())).to_numpy()
-    columns = [predictions, labels, np.concatenate([predictions[:0], *naive.values()])[places]]
-    days = joined["ds"].to_numpy()
-    starts = np.flatnonzero(np.r_[True, days[1:] != days[:-1]]) if len(days) else np.empty(0, dtype=np.int64)
-    ends = [*starts[1:], len(days)] if len(days) else []
-    for start, end in zip(starts, ends, strict=True):
-        segments = joined["segment"].slice(start, end - start).to_pylist()
-        yield (
-            days[start].astype("datetime64[D]").item(),
-            segments,
-            [column[start:end] for column in columns],
-        )
+def _by_day(rows: pa.RecordBatchReader) -> Iterator[tuple[dt.date, pa.Table]]:
+    """Each day with its rows; one day is held at a time. rows: in order of their days."""
+    day, held = None, list[pa.RecordBatch]()
+    for batch in rows:
+        days = batch["ds"].to_numpy(zero_copy_only=False)
+        starts = np.flatnonzero(np.r_[len(days) > 0, days[1:] != days[:-1]])
+        for start, end in pairwise([*starts, len(days)]):
+            found = days[start].astype("datetime64[D]").item()
+            if day is not None and found != day:
+                yield day, pa.Table.from_batches(held)
+                held = []
+            day = found
+            held.append(batch.slice(start, end - start))
+    if day is not None:
+        yield day, pa.Table.from_batches(held)
+
+
+def _columns(task: str, rows: pa.Table, naive: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Predictions, labels and naive guesses of the rows; a label not yet known is NaN."""
+    predictions, labels = prediction_values(task, rows), label_values(task, rows[LABEL])
+    places = pc.index_in(rows["version"], value_set=pa.array(naive, pa.string())).to_numpy()
+    return [predictions, labels, np.concatenate([predictions[:0], *naive.values()])[places]]
 
 
 def _measured(

@@ -320,6 +320,11 @@ def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | No
     return model
 
 
+def naive_of(archive: ArchiveFolder, line: str, version: str, task: str) -> np.ndarray:
+    """What one would predict without a model, for a row: as `ReleasedModel.naive`, read from the manifest alone."""
+    return ReleasedModel(version, archive.manifest(line, version), {}).naive(1, task)
+
+
 def _found(url: str, line: str, named: str) -> str:
     # A program that names versions by their ids needs none of these.
     from sqlalchemy import make_url

@@ -7,14 +7,13 @@ ends, and it is mapped only while one of its rows is in use: what is held at a t
 import mmap
 import tempfile
 import threading
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory_assets.features.segments import path_of, preorder
+from factory_assets.features.segments import path_of, preorder, subtree
 
 #: Rows of a file, about; of a leaf with more, all the same.
 FILE_ROWS = 50_000
@@ -58,9 +57,8 @@ class Subtrees:
 
     def rows(self, node: str) -> pa.Table:
         """The rows of a node's subtree; none for a node that has none."""
-        path = path_of(node)
-        first = bisect_left(self._paths, path)
-        last = bisect_right(self._paths, path, key=lambda found: found[: len(path)])
+        leaves = subtree(self._paths, node)
+        first, last = leaves.start, leaves.stop
         low, high = self._starts[first], self._starts[last]
         parts = []
         for number in np.unique(self._file_of[first:last]):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from factory_assets.monitoring.performance import measure
+from factory_assets.features.segments import tree
+from factory_assets.measures.metrics import score
+from factory_assets.measures.tables import label_values, prediction_values
+from factory_assets.monitoring import performance
+from factory_assets.monitoring.assets import _overall
+from factory_assets.monitoring.performance import measure, schema
+from factory_assets.training.fitting import rows_within
+from factory_resources.lake import Lake
 
 TASK = "multiclass(red, green, blue)"
 
@@ -41,6 +52,75 @@ def test_each_version_is_held_against_the_shares_that_it_was_trained_on(con: duc
     assert every["naive_log_loss"] == pytest.approx(-(np.log(0.2) + np.log(0.1)) / 2)
     assert (found[1, "DE"]["predicted"], found[1, "DE"]["labelled"]) == (2, 1)
     assert found[2, "DE"]["labelled"] == 0 and found[2, "DE"]["log_loss"] is None
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100_000])
+def test_each_node_is_measured_on_the_rows_that_a_filter_keeps(
+    con: duckdb.DuckDBPyConnection, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The naive way: all rows filtered for each node of each day."""
+    monkeypatch.setattr(performance, "BATCH_ROWS", batch)
+    rng, rows, classes = np.random.default_rng(3), 400, np.array(["red", "green", "blue"])
+    said = rng.dirichlet(np.ones(3), rows)
+    leaves = np.array(["FR/Lyon", "FR/Lyons", "FR", "global", "DE/Berlin"])
+    made = {
+        "ds": pa.array(rng.choice([dt.date(2026, 1, day) for day in (1, 2, 4)], rows)),
+        "example_id": pa.array(range(rows)),
+        "segment": pa.array(rng.choice(leaves, rows)),
+        "version": pa.array(rng.choice(["old", "new"], rows)),
+        "prediction": pa.array(classes[said.argmax(axis=1)]),
+        **{f"p_{name}": pa.array(said[:, place]) for place, name in enumerate(classes)},
+    }
+    table = pa.table(made)
+    labels = pa.table(
+        {"ds": made["ds"], "example_id": made["example_id"], "label": pa.array(rng.choice(classes, rows))}
+    )
+    labels = labels.filter(pa.array(rng.random(rows) < 0.7))
+    for name, content in (("predictions", table), ("labels", labels)):
+        con.register("content", content).execute(f"INSERT INTO {name} BY NAME FROM content").fetchall()
+    naive = {"old": np.array([[0.2, 0.4, 0.4]]), "new": np.array([[0.6, 0.3, 0.1]])}
+    found = measure(con, TASK, naive).to_pylist()
+    told = con.sql("FROM predictions LEFT JOIN labels USING (ds, example_id) ORDER BY ds, segment, example_id")
+    every = told.to_arrow_table()
+    expected = []
+    for day in sorted(set(every["ds"].to_pylist())):
+        of_day = every.filter(pc.equal(every["ds"], day))
+        for node in tree(set(of_day["segment"].to_pylist())):
+            own = rows_within(of_day, node)
+            known = own.filter(pc.is_valid(own["label"]))
+            y, guess = (
+                label_values(TASK, known["label"]),
+                [naive[version][0] for version in known["version"].to_pylist()],
+            )
+            own_score = score(TASK, y, prediction_values(TASK, known)) if known.num_rows else {}
+            guessed = score(TASK, y, np.array(guess)) if known.num_rows else {}
+            row = dict.fromkeys(schema(TASK).names) | {"segment": node, "predicted": own.num_rows, "ds": day}
+            row |= {"labelled": known.num_rows} | own_score | {f"naive_{name}": one for name, one in guessed.items()}
+            expected.append(row)
+    assert found == expected and len(expected) > 15
+
+
+def test_of_the_history_a_run_reads_its_own_days_and_those_that_the_plot_shows(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    lake, first = Lake(root=str(tmp_path)), dt.date(2025, 1, 1)
+    days = [first + dt.timedelta(days=number) for number in range(200)]
+    assert _overall(con, lake_of(lake, days[:1], []), "p", days[:1]) == [], "a day without a prediction has no row"
+    lake_of(lake, days, days)
+    assert [row["ds"] for row in _overall(con, lake, "p", days[150:151])] == days[61:151]
+    assert [row["ds"] for row in _overall(con, lake, "p", days[20:151])] == days[20:151]
+    assert {row["segment"] for row in _overall(con, lake, "p", days)} == {"global"}
+
+
+def lake_of(lake: Lake, days: list[dt.date], measured: list[dt.date]) -> Lake:
+    """A table p with two nodes on each of the days that are measured."""
+    nodes = [(day, node) for day in measured for node in ("global", "FR")]
+    columns = {
+        "ds": pa.array([day for day, _ in nodes], pa.date32()),
+        "segment": pa.array([n for _, n in nodes], pa.string()),
+    }
+    lake.replace("p", pa.table(columns), days)
+    return lake
 
 
 def test_days_without_a_prediction_have_nothing_to_measure(con: duckdb.DuckDBPyConnection) -> None:

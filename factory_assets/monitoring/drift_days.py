@@ -1,0 +1,144 @@
+"""Which nodes drifted, one day after the other? Of the days that overlap each row is read, predicted and counted once.
+
+A day is judged on the rows of the days up to it. Rows in the bins of a profile can be added up by day, so of a day that
+follows another only its own rows are new, while the champion stays the same.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from factory_assets.features.subtree_rows import SubtreeRows
+from factory_assets.measures.profiles import Numbers
+from factory_assets.measures.tables import prediction_columns
+from factory_assets.monitoring.drift import Drift, drift_of_counts
+from factory_assets.training.released import ReleasedModel
+
+#: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
+MINIMUM_ROWS = 100
+#: Bytes of the parts of models that are kept for the next day; in use they take a few times as much. Others are loaded again.
+HELD_BYTES = 256 * 2**20
+DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Rows of a node in the bins of its champion's profiles. counts: column -> shape (days, bins), of these days."""
+
+    days: list[dt.date]
+    counts: dict[str, Numbers]
+
+    def followed_by(self, later: "Tally", first: dt.date) -> "Tally":
+        """Both, without the days before the first."""
+        kept = [place for place, day in enumerate(self.days) if day >= first]
+        counts = {name: np.vstack([self.counts[name][kept], more]) for name, more in later.counts.items()}
+        return Tally([self.days[place] for place in kept] + later.days, counts)
+
+
+class DriftDays:
+    """Verdicts of one day after the other, ascending.
+
+    read: rows of the examples from a day to a day, by day. load: the model of a version. window: days that a day is judged on.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[dt.date, dt.date], pa.Table],
+        load: Callable[[str], ReleasedModel],
+        window: dt.timedelta,
+        false_alarm_rate: float,
+    ):
+        self._read, self._load, self._window, self._rate = read, load, window, false_alarm_rate
+        self._seen: pa.Table | None = None
+        self._days: list[dt.date] = []
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._held: dict[str, ReleasedModel] = {}
+        self._room = HELD_BYTES
+
+    def judge(self, day: dt.date, champions: Mapping[str, str]) -> list[tuple[str, str, Drift]]:
+        """Node, version and verdict on each column, of every node that has a champion. champions: node -> version.
+
+        A node is judged on all rows of its subtree, because that is what its champion was trained on. Rows for which a child
+        answers count too, with what this champion says of them: otherwise a model that is left with the small segments would
+        seem to drift as soon as the large ones get models of their own. A node with too few rows for any verdict has none.
+        """
+        self._move_to(day)
+        for version in self._held.keys() - set(champions.values()):
+            self._room += _size(self._held.pop(version))
+        tallies, found = dict[tuple[str, str], Tally](), list[tuple[str, str, Drift]]()
+        for node, version in sorted(champions.items()):
+            if self._by_node.count(node) < MINIMUM_ROWS:
+                continue
+            model = self.model(version)
+            tally = self._tally(node, model, self._tallies.get((node, version)))
+            tallies[node, version] = tally
+            for name, counts in tally.counts.items():
+                now = counts.sum(axis=0)
+                verdict = drift_of_counts(
+                    model.profiles[name], now, false_alarm_rate=self._rate, minimum_rows=MINIMUM_ROWS
+                )
+                found.append((node, version, verdict))
+        self._tallies = tallies
+        return found
+
+    @property
+    def judged(self) -> dict[str, str]:
+        """Node -> version, of those that were judged last."""
+        return dict(self._tallies.keys())
+
+    def rows(self, node: str) -> pa.Table:
+        """The rows on which the node was judged last."""
+        return self._by_node.rows(node)
+
+    def model(self, version: str) -> ReleasedModel:
+        """The model of a version, held if there is room."""
+        if version in self._held:
+            return self._held[version]
+        model = self._load(version)
+        # Who is met first is kept: of versions that are asked for in turn, one that makes room is the next to be asked for.
+        if _size(model) <= self._room:
+            self._held[version] = model
+            self._room -= _size(model)
+        return model
+
+    def _move_to(self, day: dt.date) -> None:
+        first = day - self._window + DAY
+        known = self._days[-1] if self._days else first - DAY
+        seen = self._read(max(first, known + DAY), day)
+        if self._seen is not None:
+            kept = self._seen.slice(np.searchsorted(_days(self._seen), np.datetime64(first)))
+            seen = pa.concat_tables([kept, seen])
+        self._seen = seen.combine_chunks()
+        self._days = [first + DAY * place for place in range(self._window.days)]
+        places = np.searchsorted(_days(self._seen), np.array(self._days, dtype="datetime64[D]"))
+        self._first_row = dict(zip(self._days, places.tolist(), strict=True))
+        self._by_node = SubtreeRows(self._seen)
+
+    def _tally(self, node: str, model: ReleasedModel, before: Tally | None) -> Tally:
+        """The node's rows of all days of the window, of which those before are counted already."""
+        days = self._days if before is None else [day for day in self._days if day > before.days[-1]]
+        own = _counted(model, self._by_node.rows(node, self._first_row[days[0]]), days)
+        return own if before is None else before.followed_by(own, self._days[0])
+
+
+def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally:
+    judged = {name: rows[name] for name in model.features} | prediction_columns(model.task, model.predict(rows))
+    of_rows = np.searchsorted(np.array(days, dtype="datetime64[D]"), _days(rows))
+    counts = {}
+    for name, values in judged.items():
+        profile = model.profiles[name]
+        bins = len(profile.counts) + 1
+        cells = profile.places(values) + bins * of_rows
+        counts[name] = np.bincount(cells, minlength=bins * len(days)).reshape(len(days), bins)
+    return Tally(days, counts)
+
+
+def _days(rows: pa.Table) -> np.ndarray:
+    return np.asarray(rows["ds"].to_numpy()).astype("datetime64[D]")
+
+
+def _size(model: ReleasedModel) -> int:
+    return sum(map(len, model.parts.values()))

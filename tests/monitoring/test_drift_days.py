@@ -1,0 +1,161 @@
+"""Are the verdicts of days that are judged together those of each day by itself, however champions change in between?"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from factory_assets.measures.profiles import profile, profiles
+from factory_assets.measures.tables import prediction_columns
+from factory_assets.monitoring import drift_days
+from factory_assets.monitoring.drift import Drift, drift
+from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
+from factory_assets.scoring.assets import champions_of_days
+from factory_assets.training.fitting import rows_within
+from factory_assets.training.released import ReleasedModel, load
+from factory_resources.lake import Lake
+from tests.release.trained import LINE, TRAINED, a_trained_line
+from tests.stations import Station, day
+
+LEAVES = ["FR/Lyon", "FR/Paris", "FR", "DE/Berlin", "global"]
+NODES = ["global", "FR", "FR/Lyon", "FR/Paris", "DE", "DE/Berlin"]
+DAYS = [dt.date(2026, 3, 1) + dt.timedelta(days=number) for number in range(24)]
+WINDOW = dt.timedelta(days=7)
+FEATURES = ("amount", "channel", "ref")
+Verdicts = list[tuple[str, str, Drift]]
+
+
+def examples(seed: int, rows: int, shift: float = 0.0) -> pa.Table:
+    """Rows of all days in their order, of which some days have none, and some columns no value for days."""
+    rng = np.random.default_rng(seed)
+    days = np.sort(rng.choice([each for each in DAYS if each.day % 9], rows))
+    leaf = np.array(LEAVES)[rng.choice(len(LEAVES), rows, p=[0.5, 0.2, 0.1, 0.1, 0.1])]
+    empty = np.array([each.day % 5 == 0 for each in days])
+    ref = pa.array(rng.normal(size=rows), mask=empty | (rng.random(rows) < 0.1))
+    columns = {"amount": pa.array(rng.exponential(size=rows) + shift), "ref": ref, "segment": pa.array(leaf)}
+    channel = pa.array(rng.choice(["app", "web", "shop"], rows), mask=empty)
+    return pa.table(columns | {"channel": channel, "ds": pa.array(days, pa.date32())})
+
+
+def model(version: str) -> ReleasedModel:
+    """A model whose profiles and predictions are its version's own."""
+    seed = int(version.rpartition("-")[2])
+    reference, weight = examples(1000 + seed, 900, seed / 10), 1 + seed / 7
+
+    def predict(rows: pa.Table) -> np.ndarray:
+        return np.asarray(rows["amount"].to_numpy() * weight + np.nan_to_num(rows["ref"].to_numpy()))
+
+    own = profiles(reference, FEATURES)
+    own["prediction"] = profile(pa.array(predict(reference)), name="prediction")
+    parts = {"model": bytes(100)}
+    made = SimpleNamespace(features=FEATURES, task="regression", profiles=own, predict=predict, parts=parts)
+    return cast(ReleasedModel, made)
+
+
+def champions_of(on: dt.date) -> dict[str, str]:
+    """Another champion at some node nearly every day; at some of them none, and one that comes back."""
+    number = on.day
+    held = {node: f"{node}-{(number + place * 3) // 6}" for place, node in enumerate(NODES) if (number + place) % 11}
+    return held | ({"FR/Lyon": "FR/Lyon-9"} if number % 8 < 4 else {})
+
+
+def naive_verdicts(seen: pa.Table, champions: Mapping[str, str], load: Any, rate: float = 0.001) -> Verdicts:
+    """The naive way: all rows of the window filtered, predicted and counted for each champion of each day."""
+    found = []
+    for node, version in sorted(champions.items()):
+        rows = rows_within(seen, node)
+        if rows.num_rows < MINIMUM_ROWS:
+            continue
+        one = load(version)
+        judged = {name: rows[name] for name in one.features} | prediction_columns(one.task, one.predict(rows))
+        for name, values in judged.items():
+            verdict = drift(one.profiles[name], values, false_alarm_rate=rate, minimum_rows=MINIMUM_ROWS)
+            found.append((node, version, verdict))
+    return found
+
+
+def window(table: pa.Table, first: dt.date, last: dt.date) -> pa.Table:
+    days = table["ds"].to_numpy().astype("datetime64[D]")
+    return table.filter(pa.array((days >= np.datetime64(first)) & (days <= np.datetime64(last))))
+
+
+@pytest.mark.parametrize("room", [0, 250, 2**20])
+@pytest.mark.parametrize("gap", [1, 2, 9])
+def test_days_judged_together_are_judged_as_each_by_itself(
+    room: int, gap: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift_days, "HELD_BYTES", room)
+    table, read = examples(1, 3000), Counter[dt.date]()
+
+    def reading(first: dt.date, last: dt.date) -> pa.Table:
+        found = window(table, first, last)
+        read.update(set(found["ds"].to_pylist()))
+        return found
+
+    days = DAYS[6::gap]
+    together = DriftDays(reading, model, WINDOW, 0.001)
+    verdicts = set()
+    for on in days:
+        found = together.judge(on, champions_of(on))
+        seen = window(table, on - WINDOW + dt.timedelta(days=1), on)
+        assert found == naive_verdicts(seen, champions_of(on), model), on
+        assert together.rows("FR").equals(rows_within(seen, "FR").combine_chunks())
+        assert sum(len(one.parts["model"]) for one in together._held.values()) <= room
+        verdicts |= {verdict.verdict for _, _, verdict in found}
+    assert set(read.values()) == {1}, "each day is read once"
+    assert verdicts >= {"drifted", "stable"}
+
+
+def test_of_a_champion_that_stays_only_the_rows_of_the_new_day_are_predicted() -> None:
+    table, predicted = examples(2, 3000), list[int]()
+
+    def watched(version: str) -> ReleasedModel:
+        one = model(version)
+        predict = one.predict
+
+        def counting(rows: pa.Table) -> np.ndarray:
+            predicted.append(rows.num_rows)
+            return predict(rows)
+
+        one.predict = counting  # type: ignore[method-assign, assignment]
+        return one
+
+    days = DriftDays(lambda first, last: window(table, first, last), watched, WINDOW, 0.001)
+    for on in DAYS[6:]:
+        days.judge(on, {"global": "global-1", "FR": "FR-2"})
+    assert sum(predicted) == table.num_rows + rows_within(table, "FR").num_rows
+
+
+@pytest.fixture(scope="module")
+def trained_line(tmp_path_factory: pytest.TempPathFactory) -> Station:
+    return a_trained_line(tmp_path_factory.mktemp("factory"))
+
+
+def test_the_asset_writes_the_same_rows_for_a_range_as_for_each_day_and_as_the_naive_way(trained_line: Station) -> None:
+    first, last = TRAINED[0], day(13)
+    on = [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
+    deployment, lake = trained_line.deployment, Lake(root=trained_line.lake.root)
+
+    def written(run_days: list[tuple[dt.date, dt.date | None]]) -> pa.Table:
+        for start, end in run_days:
+            run = trained_line.run(start, end, [f"{LINE}/drift"])
+            assert run.success, run.message
+        return lake.read(f"{LINE}/drift", first, last).sort_by([("ds", "ascending")])
+
+    together = written([(first, last)])
+    archive, length = deployment.definitions.resources["archive"], trained_line.catalogue.lines[LINE].monitor.window
+    champions, rows = champions_of_days(deployment.ledger, LINE, on), []
+    assert len({str(held) for held in champions.values()}) > 2, "champions change in the range"
+    for each in on:
+        seen = lake.read(f"{LINE}/examples", each - length + dt.timedelta(days=1), each)
+        for node, version, verdict in naive_verdicts(seen, champions[each], lambda one: load(archive, LINE, one)):
+            named = ("column", "statistic", "limit", "p_value", "rows", "null_share", "verdict")
+            told = {name: getattr(verdict, name) for name in named}
+            rows.append({"node": node, "version": version} | told | {"ds": each})
+    assert together.to_pylist() == rows and {row["node"] for row in rows} > {"global"}
+    assert written([(each, None) for each in on]).equals(together)
