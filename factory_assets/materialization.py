@@ -141,16 +141,17 @@ def record_days(
     """
     described: dict[str, Mapping[str, Any]] = {}
     tags: dict[str, Mapping[str, str]] = {}
-    for day, content in written.days.items() if written else ():
-        described[str(day)] = {
-            "dagster/row_count": content.rows,
-            "dagster/uri": written.uri,
-            "table_version": written.version,
-            "content_hash": content.hash,
-            **((by_day or {}).get(day) or {}),
-            **((metadata or {}) if day == max(written.days) else {}),
-        }
-        tags[str(day)] = {DATA_VERSION: content.hash, INPUTS: inputs.get(day, "")}
+    if written is not None:
+        for day, content in written.days.items():
+            described[str(day)] = {
+                "dagster/row_count": content.rows,
+                "dagster/uri": written.uri,
+                "table_version": written.version,
+                "content_hash": content.hash,
+                **((by_day or {}).get(day) or {}),
+                **((metadata or {}) if day == max(written.days) else {}),
+            }
+            tags[str(day)] = {DATA_VERSION: content.hash, INPUTS: inputs.get(day, "")}
     served = data_versions(context.instance, context.asset_key) if blocked else {}
     for day, reasons in (blocked or {}).items():
         described[str(day)] = {"blocked": "; ".join(reasons), **((by_day or {}).get(day) or {})}

@@ -157,7 +157,7 @@ class Lake(dg.ConfigurableResource):
                 # The log has statistics of a table's first columns alone, and none of a column without values.
                 unknown.add(day)
         if unknown:
-            with scratch() as con:
+            with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
                 self.view(con, "days", table, min(unknown), max(unknown), opened.version(), empty_if_absent=True)
                 rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
             found |= {day: value for day, value in rows_of if day in unknown and value is not None}

@@ -84,7 +84,9 @@ class Book:
 
     def recorded(self, name: str) -> Mapping[dt.date, Recorded]:
         if name not in self._recorded:
-            known = _said.setdefault((self.instance.run_storage.get_run_storage_id(), name), {})
+            # Every storage of Dagster's has an id, though their common base does not say so.
+            storage = self.instance.run_storage.get_run_storage_id()  # type: ignore[attr-defined]
+            known = _said.setdefault((storage, name), {})
             newest = newest_events(self.instance, _key(name))
             numbers = {dt.date.fromisoformat(day): number for day, number in newest.items()}
             new = [number for day, number in numbers.items() if day not in known or known[day].number != number]

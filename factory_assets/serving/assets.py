@@ -88,5 +88,7 @@ def export_due(instance: dg.DagsterInstance, lake: Lake, view: View, spec: dg.As
     check = dg.AssetCheckKey(spec.key, EQUAL)
     compared = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
     found = compared.event.dagster_event if compared and compared.event else None
-    equal = found is not None and found.asset_check_evaluation_data.passed
+    # Of a run that failed before it, the check is only planned.
+    evaluated = found if found and found.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION else None
+    equal = evaluated is not None and evaluated.asset_check_evaluation_data.passed
     return not equal or stamped != export_state(instance, lake, view, spec)

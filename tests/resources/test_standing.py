@@ -95,7 +95,8 @@ def rebuilt(ledger: Ledger, line: str) -> dict[str, Standing]:
 def forget_the_table(ledger: Ledger) -> None:
     """Bring the database to the revision before there was one."""
     with ledger._open().begin() as connection:
-        connection.execute(sa.text("DROP TABLE ledger_standing"))
+        for table in ("ledger_standing", "ledger_verdicts"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
         connection.execute(sa.update(migrations.TABLE).values(version_num="0006"))
     ledger.close()
 
