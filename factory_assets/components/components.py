@@ -151,8 +151,8 @@ class OnDemandView(Declaration):
 class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
-    Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, drift, its
-    sensor, and the schedule of decay.
+    Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, drift, and the
+    sensor that starts its trainings.
     """
 
     declaration: Line
@@ -170,6 +170,8 @@ class ModelLine(Declaration):
         findings = known.check_line(self.declaration) or search.check(self.declaration)
         catalogues.require(findings, self.folder, self.declaration.name)
         declared: DeclaredLine = known.resolve(self.declaration)
+        # One schedule for all: it is defined with the first of the lines.
+        first = next(iter(known.lines)) == self.declaration.name
         daily = [examples_asset(declared), labels_asset(declared), predictions_asset(declared)]
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
         trained += [leaderboard_asset(declared), decay_asset(declared)]
@@ -184,7 +186,7 @@ class ModelLine(Declaration):
                 *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
             sensors=[retrain_sensor(declared, known)],
-            schedules=[decay_schedule(declared)],
+            schedules=[decay_schedule(list(known.lines))] if first else [],
         )
 
 

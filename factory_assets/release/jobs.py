@@ -223,7 +223,9 @@ def mirror_job() -> None:
     execution_timezone="UTC",
     description="Every quarter of an hour the MLflow server at FACTORY_MLFLOW is told what is new in the ledger.",
 )
-def mirror_often(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def mirror_often(context: dg.ScheduleEvaluationContext, mirror: MlflowMirror) -> dg.RunRequest | dg.SkipReason:
+    if not mirror.uri:
+        return dg.SkipReason("FACTORY_MLFLOW is not set: there is no server to mirror the ledger to")
     unfinished = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     running = context.instance.get_run_records(dg.RunsFilter(job_name=mirror_job.name, statuses=unfinished), limit=1)
     # The first one may take longer than that, and two at once would both write what neither finds there.

@@ -366,6 +366,8 @@ def test_the_schedule_waits_for_a_mirror_that_is_not_done(tmp_path: Path) -> Non
         dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
         dg.build_schedule_context(instance) as context,
     ):
-        assert isinstance(mirror_often(context), dg.RunRequest)
+        assert isinstance(mirror_often(context, mirror=MlflowMirror(uri="http://h:5000")), dg.RunRequest)
         run = instance.create_run_for_job(mirror_job, status=dg.DagsterRunStatus.STARTED)
-        assert run.run_id in str(mirror_often(context).skip_message)
+        assert run.run_id in str(mirror_often(context, mirror=MlflowMirror(uri="http://h:5000")).skip_message)
+        nowhere = mirror_often(context, mirror=MlflowMirror(uri=""))
+        assert isinstance(nowhere, dg.SkipReason) and "FACTORY_MLFLOW is not set" in str(nowhere.skip_message)
