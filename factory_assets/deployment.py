@@ -8,6 +8,7 @@ FACTORY_ARCHIVE   URI of released models      default: $FACTORY_HOME/archive
 FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
 FACTORY_MLFLOW    address of an MLflow server to mirror the ledger to; none by default
 FACTORY_ENVIRONMENT  training, or serving, where columns of the contract that are `not_in: [serving]` are absent
+FACTORY_CLOCK     a file with the moment that counts as now, to rehearse days to come; absent, the machine's clock
 FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a core, 4GB
 """
 

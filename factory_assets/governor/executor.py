@@ -122,7 +122,10 @@ def _make(deployment: Deployment, book: Book, work: Work, begin: Begin) -> Itera
         # Whatever of it was made all the same is not due any more.
         book.given_up |= dict.fromkeys(work.states, "; ".join(told))
     if work.training:
-        yield Step("training", work.assets[0], len(nodes), f"as of {work.training.as_of}: {work.reason}")
+        failed = "failed " if told else ""
+        yield Step(
+            "training", work.assets[0], 0 if told else len(nodes), f"{failed}as of {work.training.as_of}: {work.reason}"
+        )
         return
     for name in work.assets:
         count = 1

@@ -224,7 +224,8 @@ class _Planner:
             why = f"nothing has come yet; a day's file is waited for until {grace} after its close"
             self.notices.append(Notice("waiting", raw, why, tuple(awaited)))
         self._daily(raw, [day for day in looked if day not in self.missing[raw]], state, "its source", check="")
-        self.days[raw] = set(days)
+        # Days that nobody looks at now may be read by a run all the same.
+        self.days[raw], self.unsettled[raw] = set(days), self.unsettled[raw] | self._running(raw, days)
         blocked = self._blocked(raw, days, set(accepted))
         state = {day: "|".join(sorted(rule for rule, of in accepted.items() if day in of)) for day in days}
         self._daily(events, days, state, "what was accepted of its issues", gates=[(raw, 0)])
@@ -238,8 +239,8 @@ class _Planner:
     def _source(
         self, declared: DeclaredStream, days: Sequence[dt.date]
     ) -> tuple[Sequence[dt.date], Mapping[dt.date, str]]:
-        looked = self.known.looked_at(declared, days)
         try:
+            looked = self.known.looked_at(declared, days)
             return looked, self.known.source(declared, looked)
         except sources.SourceError as error:
             self.notices.append(Notice("failed", declared.stream.name, str(error)))

@@ -22,6 +22,7 @@ from factory_assets.governor.plan import Plan, Work, plan
 from factory_assets.governor.runs import STATES, TRIGGER, asked, training_assets
 from factory_assets.identity.inputs import Asset, Recorded, digest, of_declaration, stamps
 from factory_assets.materialization import DATA_VERSION
+from factory_resources import clock
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -95,10 +96,14 @@ def retrain_sensor(declared: DeclaredLine, catalogue: Catalogue) -> dg.SensorDef
         verdicts: Verdicts,
     ) -> dg.SensorResult | dg.SkipReason:
         book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, [line.name])
-        # What has come since is the other sensor's to see.
+        # Sources are asked only where a training would start: what has come since the other sensor looked comes first.
         book.look = lambda stream, days, held, raw: []
         found = plan(book)
-        own = [work for work in found.work if work.training and work.training.line == line.name]
+        own = _trainings(found, line.name)
+        if any(not work.after for work in own):
+            book.look = Look(None).chosen
+            found = plan(book)
+            own = _trainings(found, line.name)
         requests = []
         for work in own:
             if not work.after and work.training:
@@ -110,6 +115,10 @@ def retrain_sensor(declared: DeclaredLine, catalogue: Catalogue) -> dg.SensorDef
         return _result(context, requests, told, None, [])
 
     return retrain
+
+
+def _trainings(found: Plan, line: str) -> list[Work]:
+    return [work for work in found.work if work.training and work.training.line == line]
 
 
 class Look:
@@ -130,7 +139,7 @@ class Look:
         self, declared: DeclaredStream, days: Sequence[dt.date], held: Mapping[dt.date, Recorded], raw: Asset
     ) -> list[dt.date]:
         """Days to look at in this tick, oldest first. held: what is recorded of the days' raw."""
-        written = sources.source_of(declared.stream).written_since(days[-1] - NEWEST * DAY) if days else set()
+        written = sources.source_of(declared.stream).written_since(clock.today() - NEWEST * DAY)
         newest, past, name = days[-NEWEST:], days[:-NEWEST], declared.stream.name
         left = [day for day in past if str(day) < self._before.get(name, "")] or past
         stretch = left[-PAST:]

@@ -234,12 +234,20 @@ class World:
         assert result.success
 
     def contents(self) -> dict[str, tuple[int, str]]:
-        """Table -> rows and a hash of them, whatever their order and the table's version. Tables that hold nothing are left out."""
+        """Table -> rows and a hash of them, whatever their order and the table's version. Tables that hold nothing are left out,
+        and tiles and totals, which are kept to spare work and name the files that they were made from. So are folders of files.
+        """
         found = {}
         for table in self.lake.tables():
+            if table.startswith(("tiles/", "totals/")):
+                continue
             with duckdb.connect(":memory:") as con:
                 self.lake.view(con, "rows", table, empty_if_absent=True)
-                columns = ", ".join(f'"{name}"' for name in sorted(self.lake.columns(table)))
+                folder = f"'{self.feed}/'"
+                columns = ", ".join(
+                    f"""replace("{name}", {folder}, '')""" if name in ("_source", "source") else f'"{name}"'
+                    for name in sorted(self.lake.columns(table))
+                )
                 rows, digest = con.execute(
                     f"SELECT count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM rows"
                 ).fetchall()[0]
