@@ -27,6 +27,8 @@ from factory_assets.materialization import data_versions
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+from factory_resources.verdicts import Verdicts
 from tests.public_data.deployed import DATA
 
 RAW = DATA / "card_transactions" / "raw"
@@ -97,8 +99,11 @@ class Feed:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FACTORY_DEFS", str(self.folder / "defs"))
             declared = load_declarations()
-        issues = Issues(url=f"sqlite:///{self.folder / 'issues.db'}")
-        resources = {"lake": self.lake, "engine": self.engine, "issues": issues}
+        url = f"sqlite:///{self.folder / 'ledger.db'}"
+        resources = {
+            "lake": self.lake, "engine": self.engine, "issues": Issues(url=url), "ledger": Ledger(url=url),
+            "verdicts": Verdicts(url=url),
+        }  # fmt: skip
         definitions = dg.Definitions.merge(
             declared, dg.Definitions(resources=resources, executor=dg.in_process_executor)
         )
