@@ -168,6 +168,7 @@ def test_a_run_whose_process_died_is_tried_again_a_few_times(feed: Station) -> N
     daemon = ticker(feed)
     for _ in range(3):
         (request,) = daemon.tick()
+        assert request.tags["dagster/max_retries"] == "0", "not by Dagster beside"
         failed(feed, request, step=False)
     assert daemon.tick() == [] and "died again" in daemon.skipped["upkeep"]
 
@@ -215,7 +216,10 @@ def test_nothing_is_built_on_days_that_a_run_is_at_whatever_days_the_tick_looks_
     raw = dg.AssetKey(["orders", "raw"])
     feed.run(DAYS[0], DAYS[8], ["raw"])
     run = feed.instance.create_run_for_job(
-        feed.deployment.job, asset_selection=frozenset([raw]), tags=dict(request.tags), status=dg.DagsterRunStatus.STARTED
+        feed.deployment.job,
+        asset_selection=frozenset([raw]),
+        tags=dict(request.tags),
+        status=dg.DagsterRunStatus.STARTED,
     )
     assert daemon.tick() == [] and "orders/events, 9 days waits for orders/raw" in daemon.skipped["upkeep"]
     feed.instance.report_run_canceled(run)
