@@ -139,7 +139,7 @@ class Daemon:
             for state in self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
         }
 
-    def until_quiet(self, seconds: float = 300) -> None:
+    def until_quiet(self, seconds: float = 900) -> None:
         """Wait until every sensor has looked after the last run ended, and had nothing to ask for."""
         since = time.time()
         until(lambda: self._quiet(since), seconds, "the daemon is quiet")
