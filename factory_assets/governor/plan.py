@@ -224,8 +224,9 @@ class _Planner:
             why = f"nothing has come yet; a day's file is waited for until {grace} after its close"
             self.notices.append(Notice("waiting", raw, why, tuple(awaited)))
         self._daily(raw, [day for day in looked if day not in self.missing[raw]], state, "its source", check="")
-        # Days that nobody looks at now may be read by a run all the same.
-        self.days[raw], self.unsettled[raw] = set(days), self.unsettled[raw] | self._running(raw, days)
+        self.days[raw] = set(days)
+        # A run is at days, too, whose source was not asked.
+        self.unsettled[raw] |= self._running(raw, days)
         blocked = self._blocked(raw, days, set(accepted))
         state = {day: "|".join(sorted(rule for rule, of in accepted.items() if day in of)) for day in days}
         self._daily(events, days, state, "what was accepted of its issues", gates=[(raw, 0)])
@@ -240,15 +241,22 @@ class _Planner:
         self, declared: DeclaredStream, days: Sequence[dt.date]
     ) -> tuple[Sequence[dt.date], Mapping[dt.date, str]]:
         try:
-            looked = self.known.looked_at(declared, days)
+            # Days that a run read, and died before it judged them, are not built on, wherever one looks.
+            unjudged = self._unjudged(f"{declared.stream.name}/raw", days)
+            looked = sorted({*self.known.looked_at(declared, days), *unjudged})
             return looked, self.known.source(declared, looked)
         except sources.SourceError as error:
             self.notices.append(Notice("failed", declared.stream.name, str(error)))
             raw = self.known.asset(f"{declared.stream.name}/raw")
             held, why = self.known.recorded(raw.name), f"{declared.stream.name} cannot be read"
-            read = {day for day, each in held.items() if of_declaration(raw, each.stamp)}
+            read = {day for day, each in held.items() if of_declaration(raw, each.stamp)} - unjudged
             self.missing[raw.name] = {day: _Missing(why) for day in days if day not in read}
             return [], {}
+
+    def _unjudged(self, raw: str, days: Sequence[dt.date]) -> set[dt.date]:
+        held, judged = self.known.recorded(raw), self.known.judged(raw)
+        stands_on = {day: judged[day].stands_on if day in judged else "" for day in days if day in held}
+        return {day for day, on in stands_on.items() if on != judgement(held[day].stamp)}
 
     def _awaited(self, declared: DeclaredStream, day: dt.date, state: str) -> bool:
         if state != sources.ABSENT or not sources.expects_a_file(declared.stream) or declared.contract.is_quiet(day):

@@ -14,8 +14,10 @@ from factory_assets.training.assets import AS_OF
 REASON = "factory/reason"
 TRIGGER = "factory/trigger"
 LINE = "factory/line"
-#: Run tag: hashes of what the run's work would be made from when it was planned.
+#: Run tag, or the first of several: hashes of what the run's work would be made from when it was planned.
 STATES = "factory/states"
+#: States in a tag, and characters of a reason: PostgreSQL indexes tags, and refuses one of more than 2,700 bytes.
+MOST_STATES, LONGEST_REASON = 100, 600
 PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -43,7 +45,7 @@ class Asked:
 def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
     """nodes: of a training those to be trained, in the order of their partitions."""
     keys = tuple(dg.AssetKey(name.split("/")) for name in work.assets)
-    tags = {REASON: work.reason, STATES: ",".join(work.states)}
+    tags = {REASON: _short(work.reason), **_states_tags(work.states)}
     if (training := work.training) is not None:
         tags |= training_tags(training.line, nodes, str(training.as_of), training.trigger, training.reason)
         return Asked(keys, tags, None, training_config(training.line, nodes, training.as_of))
@@ -58,7 +60,22 @@ def training_assets(line: str) -> list[dg.AssetKey]:
 
 def training_tags(line: str, nodes: Sequence[str], as_of: str, trigger: str, reason: str) -> dict[str, str]:
     """Tags of a run that trains nodes of a line, and says why. nodes: in the order of their partitions."""
-    return {AS_OF: as_of, LINE: line, TRIGGER: trigger, REASON: reason, RANGE_START: nodes[0], RANGE_END: nodes[-1]}
+    span = {RANGE_START: nodes[0], RANGE_END: nodes[-1]}
+    return {AS_OF: as_of, LINE: line, TRIGGER: trigger, REASON: _short(reason)} | span
+
+
+def states_of(run: dg.DagsterRun) -> list[str]:
+    """What `asked` noted of the states of its work; nothing for a run that somebody else asked for."""
+    return [state for tag, states in run.tags.items() if tag.startswith(STATES) for state in states.split(",")]
+
+
+def _states_tags(states: Sequence[str]) -> dict[str, str]:
+    parts = [states[first : first + MOST_STATES] for first in range(0, len(states), MOST_STATES)]
+    return {f"{STATES}_{place + 1}" if place else STATES: ",".join(part) for place, part in enumerate(parts)}
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
 
 
 def training_config(line: str, nodes: Sequence[str], as_of: dt.date) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from factory_assets.events import sources
 from factory_assets.features.assets import add_nodes, segment_partitions
 from factory_assets.governor.book import Book
 from factory_assets.governor.plan import Plan, Work, plan
-from factory_assets.governor.runs import STATES, TRIGGER, asked, training_assets
+from factory_assets.governor.runs import TRIGGER, asked, states_of, training_assets
 from factory_assets.identity.inputs import Asset, Recorded, digest, of_declaration, stamps
 from factory_assets.materialization import DATA_VERSION
 from factory_resources import clock
@@ -39,6 +39,8 @@ NEWEST = 7
 PAST = 30
 #: Runs that are looked back on for what failed, and how often work is tried whose process died.
 RECENT, ATTEMPTS = 500, 3
+#: Tag of a run whose process died that keeps Dagster from trying it again beside the next tick.
+RETRIED_BY_TICKS = {"dagster/max_retries": "0"}
 ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 SWITCHED_ON = ("RUNNING", "DECLARED_IN_CODE")
 
@@ -174,7 +176,7 @@ def _failed(instance: dg.DagsterInstance) -> tuple[dict[str, str], Counter[str]]
     died: Counter[str] = Counter()
     for record in instance.get_run_records(dg.RunsFilter(statuses=ENDED_BADLY), limit=RECENT):
         run = record.dagster_run
-        states = [state for state in run.tags.get(STATES, "").split(",") if state]
+        states = states_of(run)
         if not states:
             continue
         own = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
@@ -194,7 +196,7 @@ def _request(book: Book, work: Work, nodes: Sequence[str] = ()) -> dg.RunRequest
     run = asked(work, nodes)
     # The same tick once more asks for the same runs.
     key = f"{digest(work.states)}:{work.follows}:{sum(book.tries[state] for state in work.states)}"
-    tags = run.tags | ({} if TRIGGER in run.tags else {TRIGGER: "due"})
+    tags = {TRIGGER: "due", **RETRIED_BY_TICKS, **run.tags}
     return dg.RunRequest(
         key, tags=tags, partition_key=run.partition, asset_selection=list(run.keys), run_config=run.config
     )
@@ -212,11 +214,11 @@ def _result(
         context.log.info(f"{work.what}: {waits}; {work.reason}")
     for notice in found.notices:
         context.log.info(f"{notice.kind}: {notice}")
-    why = "; ".join(map(str, found.notices)) or "everything is up to date"
     waiting = [f"{work.what} waits for {', '.join(work.after)}" for work in found.work if work.after]
+    why = [*waiting, *map(str, found.notices)] or ["everything is up to date"]
     return dg.SensorResult(
         run_requests=list(requests),
-        skip_reason=None if requests else "; ".join([*waiting, why]),
+        skip_reason=None if requests else "; ".join(why),
         cursor=cursor,
         asset_events=list(observed),
     )

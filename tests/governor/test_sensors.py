@@ -168,6 +168,7 @@ def test_a_run_whose_process_died_is_tried_again_a_few_times(feed: Station) -> N
     daemon = ticker(feed)
     for _ in range(3):
         (request,) = daemon.tick()
+        assert request.tags["dagster/max_retries"] == "0", "not by Dagster beside"
         failed(feed, request, step=False)
     assert daemon.tick() == [] and "died again" in daemon.skipped["upkeep"]
 
@@ -199,6 +200,40 @@ def test_while_a_run_is_at_it_no_other_is_asked_for_nor_what_stands_on_it(feed: 
     assert daemon.tick() == []
     feed.instance.report_run_canceled(run)
     assert daemon.tick() == [] and "was stopped" in daemon.skipped["upkeep"], "somebody did not want it"
+
+
+@pytest.fixture
+def short_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick asks the sources of three days."""
+    monkeypatch.setattr("factory_assets.governor.sensors.NEWEST", 1)
+    monkeypatch.setattr("factory_assets.governor.sensors.PAST", 2)
+
+
+@pytest.mark.usefixtures("short_look")
+def test_nothing_is_built_on_days_that_a_run_is_at_whatever_days_the_tick_looks_at(feed: Station) -> None:
+    daemon = ticker(feed)
+    (request,) = daemon.tick()
+    raw = dg.AssetKey(["orders", "raw"])
+    feed.run(DAYS[0], DAYS[8], ["raw"])
+    run = feed.instance.create_run_for_job(
+        feed.deployment.job,
+        asset_selection=frozenset([raw]),
+        tags=dict(request.tags),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    assert daemon.tick() == [] and "orders/events, 9 days waits for orders/raw" in daemon.skipped["upkeep"]
+    feed.instance.report_run_canceled(run)
+    assert asked(daemon.tick()) == [("orders/events", str(DAYS[0]), str(DAYS[8]))]
+
+
+@pytest.mark.usefixtures("short_look")
+def test_days_whose_run_died_before_it_judged_them_are_judged_before_anything_is_built_on_them(
+    feed: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr("factory_resources.verdicts.Verdicts.note", lambda *_: None)
+        feed.run(DAYS[0], DAYS[8], ["raw"])
+    assert asked(ticker(feed).tick()) == [("orders/raw", str(DAYS[0]), str(DAYS[8]))]
 
 
 def test_a_tick_that_cannot_look_says_why_without_the_password_and_the_rest_goes_on(feed: Station) -> None:
