@@ -20,7 +20,7 @@ from factory_assets.features.assets import segment_partitions, without_room
 from factory_assets.features.checks import NO_LEAK
 from factory_assets.features.examples import keys_in_reach, keys_seen
 from factory_assets.features.segments import admitted, tree
-from factory_assets.governor.plan import Running, days_until
+from factory_assets.governor.plan import TRAINED, Running, days_until
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.runs import days_of_run, open_runs
 from factory_assets.identity.inputs import Asset, Recorded
@@ -122,6 +122,9 @@ class Book:
 
     def standing(self, line: str) -> Mapping[str, Trained]:
         return self.ledger.standing(line)
+
+    def drawn(self, line: str) -> Collection[dt.date]:
+        return self.lake.days(f"{line}/{TRAINED[-1]}")
 
     def first_trained(self, line: str) -> dt.date | None:
         return self.ledger.first_trained(line)

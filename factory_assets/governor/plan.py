@@ -135,6 +135,10 @@ class Known(Protocol):
 
     def standing(self, line: str) -> Mapping[str, Trained]: ...
 
+    def drawn(self, line: str) -> Collection[dt.date]:
+        """Days of trainings of which there is a leaderboard."""
+        ...
+
     def first_trained(self, line: str) -> dt.date | None: ...
 
     def nodes(self, line: str) -> Collection[str]: ...
@@ -324,6 +328,11 @@ class _Planner:
             declared, complete, known.standing(line.name), lambda until: known.seen(line.name, until),
             known.nodes(line.name), known.contract(declared),
         )  # fmt: skip
+        finishing = isinstance(found, Training) and found.trigger == "unfinished"
+        if not finishing and (left := retraining.undrawn(line.name, known.standing(line.name), known.drawn(line.name))):
+            # What was decided stands: it may have been approved, or rolled back, since.
+            board = f"{line.name}/{TRAINED[-1]}"
+            self._offer(Work((board,), left.reason, (), left, (), (digest([board, str(left.as_of), *left.nodes]),)))
         if isinstance(found, NotDue):
             self.notices.append(Notice("idle", model, found.reason))
             return None

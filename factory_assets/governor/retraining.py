@@ -72,8 +72,7 @@ def due(
         if as_of is None:
             return NotDue(hole(declared, complete, newest))
         return Training(name, as_of, tuple(seen(as_of)), "first", f"first training, possible since {first}")
-    # Most nodes stand there: not one that was trained by hand, nor the few that a killed training had come to.
-    base = statistics.median_low(sorted(trained.values()))
+    base = _base(trained)
     left = [node for node, day in trained.items() if day < base]
     if fresh := set(nodes) - set(trained):
         left += [node for node in seen(base) if node in fresh]
@@ -91,6 +90,25 @@ def due(
         if due_nodes:
             return Training(name, as_of, tuple(due_nodes), "schema", told)
     return _by_new_data(declared, complete, newest, base, trained, seen)
+
+
+def undrawn(line: str, standing: Mapping[str, Trained], drawn: Collection[dt.date]) -> Training | None:
+    """The newest training, if it died before the leaderboard of its day was drawn.
+
+    standing: as for `due`. drawn: days of which there is a leaderboard.
+    """
+    trained = {node: held.trained_as_of for node, held in standing.items() if held.trained_as_of is not None}
+    if not trained or (base := _base(trained)) in drawn:
+        return None
+    nodes = tuple(node for node, day in trained.items() if day == base)
+    return Training(
+        line, base, nodes, "unfinished", f"the training as of {base} ended before its leaderboard was drawn"
+    )
+
+
+def _base(trained: Mapping[str, dt.date]) -> dt.date:
+    """Most nodes stand there: not one that was trained by hand, nor the few that a killed training had come to."""
+    return statistics.median_low(sorted(trained.values()))
 
 
 def _by_new_data(

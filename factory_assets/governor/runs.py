@@ -48,7 +48,9 @@ def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
     tags = {REASON: _short(work.reason), **_states_tags(work.states)}
     if (training := work.training) is not None:
         tags |= training_tags(training.line, nodes, str(training.as_of), training.trigger, training.reason)
-        return Asked(keys, tags, None, training_config(training.line, nodes, training.as_of))
+        ops = training_config(training.line, nodes, training.as_of)["ops"]
+        own = {key.to_python_identifier() for key in keys}
+        return Asked(keys, tags, None, {"ops": {name: told for name, told in ops.items() if name in own}})
     if len(work.days) > 1:
         tags |= {RANGE_START: str(work.days[0]), RANGE_END: str(work.days[-1])}
     return Asked(keys, tags, str(work.days[0]) if len(work.days) == 1 else None)

@@ -114,6 +114,46 @@ attributes:
   gate: {certainty: 0.5}
   retrain: {every: 7d}
 """
+#: One stream, a view of it and a line over them, which is trained as of its tenth day.
+SMALL = """
+type: factory_assets.components.EventStream
+attributes:
+  name: orders
+  owner: team:growth
+  description: Orders, one row each.
+  source: {kind: csv, uri: "FEED/orders-{day}.csv"}
+  id: id
+  event_time: at
+  known_at: known
+  start: 2026-01-01
+  contract: orders.yaml
+---
+type: factory_assets.components.FeatureView
+attributes:
+  name: habit
+  stream: orders
+  entity: cust
+  owner: team:growth
+  description: How often somebody orders, and how much.
+  windows: [2d]
+  features: {n: count(), mean_x: mean(x)}
+  units: {mean_x: m}
+---
+type: factory_assets.components.ModelLine
+attributes:
+  name: guess
+  owner: team:growth
+  description: The y of an order.
+  task: regression
+  observe: {stream: orders}
+  label: {expression: y, delay: 1d}
+  features: [x, habit.*]
+  segments: {levels: [seg], min_rows: 50}
+  train: {window: 4d, holdout: 2d}
+  candidates: {linear: {estimator: ridge}}
+  gate: {metric: mae, floor: 15, certainty: 0.5}
+  retrain: {every: 30d}
+"""
 ORDERS_CONTRACT = """
 version: 1
 tolerance: 0.5
@@ -173,11 +213,11 @@ def visits_of(on: dt.date) -> list[dict[str, Any]]:
 class World:
     """One deployment in a folder of its own, and what happens to it. The clock stands where `at` puts it."""
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance, patch: pytest.MonkeyPatch):
+    def __init__(self, folder: Path, instance: dg.DagsterInstance, patch: pytest.MonkeyPatch, defs: str = DEFS):
         self.folder, self.feed, self.instance, self._patch = folder, folder / "feed", instance, patch
         self.feed.mkdir(parents=True)
         (folder / "defs").mkdir()
-        self.write("defs.yaml", DEFS.replace("FEED", str(self.feed)))
+        self.write("defs.yaml", defs.replace("FEED", str(self.feed)))
         self.write("orders.yaml", ORDERS_CONTRACT)
         self.write("visits.yaml", VISITS_CONTRACT)
         self.ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
@@ -288,9 +328,9 @@ def by_forgetful_daemon(world: World) -> None:
 
 
 @contextmanager
-def worlds(folder: Path, names: Sequence[str]) -> Iterator[dict[str, World]]:
+def worlds(folder: Path, names: Sequence[str], defs: str = DEFS) -> Iterator[dict[str, World]]:
     with pytest.MonkeyPatch.context() as patch:
-        made = {name: World(folder / name, dg.DagsterInstance.ephemeral(), patch) for name in names}
+        made = {name: World(folder / name, dg.DagsterInstance.ephemeral(), patch, defs) for name in names}
         try:
             yield made
         finally:

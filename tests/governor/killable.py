@@ -1,0 +1,111 @@
+"""`factory run` in processes that die at an event of Dagster's: just before it is stored, or just after.
+
+A run is asked for by a line of JSON on standard input, and answered by one with the exit code. Each is a process of its own,
+forked from this one, which has read the libraries and done nothing else: of a small line they are most of a run's time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dagster._core.events.log import EventLogEntry
+
+from factory_resources.event_log import SqliteEventLog
+from factory_resources.verdicts import Verdicts
+
+#: What a run reads in the end, station by station.
+LIBRARIES = (
+    "factory_assets.cli", "factory_assets.definitions", "factory_assets.governor.executor", "great_expectations",
+    "great_expectations.expectations", "evidently", "evidently.metrics", "skops.io", "lightgbm", "matplotlib.figure",
+    "factory_assets.automation.summary", "factory_assets.commands.deployed", "sqlite3", "scipy.stats",
+)  # fmt: skip
+
+
+def watch(noted: Path | None, die: Sequence[Any] | None) -> None:
+    """Note every event that is stored in a file, or die at one: before or after, its type, its step, the how many-th."""
+    counts: Counter[tuple[str, str]] = Counter()
+    alone, together = SqliteEventLog.store_event, SqliteEventLog.store_event_batch
+
+    def meet(entries: Sequence[EventLogEntry]) -> list[list[Any]]:
+        found = []
+        for entry in entries:
+            event = str(entry.dagster_event_type.value) if entry.dagster_event_type else ""
+            place = event, entry.step_key or ""
+            counts[place] += 1
+            found.append([*place, counts[place]])
+        if noted:
+            with noted.open("a") as file:
+                file.writelines(f"{json.dumps(each)}\n" for each in found)
+        return found
+
+    def dying(entries: Sequence[EventLogEntry], store: Any) -> None:
+        met = meet(entries)
+        for when in ("before", "after"):
+            if die and die[0] == when and list(die[1:]) in met:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if when == "before":
+                store()
+
+    def store_event(self: SqliteEventLog, event: EventLogEntry) -> None:
+        dying([event], lambda: alone(self, event))
+
+    def store_event_batch(self: SqliteEventLog, events: Sequence[EventLogEntry]) -> None:
+        # Written one by one they are met one by one.
+        of_assets = [event for event in events if event.dagster_event_type]
+        dying(of_assets, lambda: together(self, events))
+
+    SqliteEventLog.store_event = store_event  # type: ignore[method-assign]
+    SqliteEventLog.store_event_batch = store_event_batch  # type: ignore[method-assign]
+
+
+def lock(check: str) -> None:
+    """The first verdicts of this check find the ledger's database locked."""
+    note, left = Verdicts.note, [check]
+
+    def once(self: Verdicts, asset: str, name: str, judged: Any, run_id: str) -> None:
+        if name in left:
+            left.remove(name)
+            raise OSError("database is locked")
+        note(self, asset, name, judged, run_id)
+
+    Verdicts.note = once  # type: ignore[method-assign]
+
+
+def child(asked: dict[str, Any]) -> None:
+    from factory_assets.cli import main
+
+    os.environ |= asked["environment"]
+    output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    watch(Path(asked["noted"]) if asked.get("noted") else None, asked.get("die"))
+    if asked.get("lock"):
+        lock(asked["lock"])
+    sys.argv = ["factory", *asked["arguments"]]
+    main()
+
+
+def serve() -> None:
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            try:
+                child(json.loads(line))
+            finally:
+                os._exit(70)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    serve()
