@@ -252,6 +252,14 @@ class Ledger(Tags):
             found = [Standing(**row) for row in connection.execute(_of(STANDING, line)).mappings()]
         return {stands.segment: stands for stands in sorted(found, key=lambda stands: stands.segment)}
 
+    def mark(self, line: str) -> tuple[object, ...]:
+        """Another one after every decision on a line, at a row a node: nodes that were decided on, decisions, the newest's time."""
+        c = STANDING.c
+        # Sequence numbers of a node have no gap, so the last ones add up to the decisions.
+        query = sa.select(sa.func.count(), sa.func.sum(c.sequence), sa.func.max(c.decided_at)).where(c.line == line)
+        with self._open().connect() as connection:
+            return tuple(connection.execute(query).one())
+
     def decisions(self, line: str, segment: str | None = None) -> list[Decision]:
         """Decisions of a line, or of one of its nodes, in the order they were made: oldest first."""
         return self._read(Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
