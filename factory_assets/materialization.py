@@ -24,10 +24,10 @@ from dagster._core.execution.plan.execute_step import (
 from factory_assets.identity.code import code_of
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
+from factory_resources.asset_events import INPUTS
 from factory_resources.lake import DAY, Written
 
 DATA_VERSION = "dagster/data_version"
-INPUTS = "factory/inputs"
 #: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
 PAGE = 1000
 
@@ -62,9 +62,41 @@ def newest_events(
     return dict(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, chosen))
 
 
-def recorded(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, Recorded]:
-    """Day -> what the event of these numbers says of it."""
-    # Only data versions are indexed by tag; the events themselves carry all of theirs.
+def recorded(
+    instance: dg.DagsterInstance, key: dg.AssetKey, newest: Mapping[str, int], partitions: Collection[str] | None = None
+) -> dict[dt.date, Recorded]:
+    """Day -> what its newest materialisation says of it. newest: as `newest_events` gave it; partitions: those asked."""
+    asked = {partition: newest[partition] for partition in (newest if partitions is None else partitions)}
+    # Asked for after the numbers: where one has come in between, its number is another the next time.
+    told = _indexed(instance, key, asked)
+    found = {
+        dt.date.fromisoformat(partition): Recorded(tags[DATA_VERSION], tags[INPUTS], asked[partition])
+        for partition, tags in told.items()
+        if partition in asked
+    }
+    # What was written before there was an index for it, or by a log of Dagster's own, stands in the events alone.
+    rest = [number for partition, number in asked.items() if partition not in told]
+    return found | fetched(instance, key, rest)
+
+
+def _indexed(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
+) -> dict[str, Mapping[str, str]]:
+    """Partition -> data version and stamp of its newest materialisation, of those of which an index has both."""
+    storage, wanted = instance.event_log_storage, [DATA_VERSION, INPUTS]
+    if not partitions or storage.get_asset_tags_to_index({*wanted}) != {*wanted}:
+        return {}
+    found = storage.get_latest_tags_by_partition(
+        key,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        tag_keys=wanted,
+        asset_partitions=list(partitions) if len(partitions) <= PAGE else None,
+    )
+    return {partition: tags for partition, tags in found.items() if len(tags) == len(wanted)}
+
+
+def fetched(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, Recorded]:
+    """Day -> what the event of these numbers says of it, by the events themselves."""
     found: dict[dt.date, Recorded] = {}
     asked = sorted(numbers)
     for start in range(0, len(asked), PAGE):
@@ -83,7 +115,7 @@ def input_stamps(
 ) -> dict[str, str]:
     """Of each partition, or of these days, the stamp of the inputs that its newest materialisation was computed from."""
     newest = newest_events(instance, key, None if days is None else list(map(str, days)))
-    return {str(day): told.stamp for day, told in recorded(instance, key, list(newest.values())).items()}
+    return {str(day): told.stamp for day, told in recorded(instance, key, newest).items()}
 
 
 def day_offsets(dependency: dg.AssetDep) -> tuple[int, int] | None:

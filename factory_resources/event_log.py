@@ -21,11 +21,13 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.pool import StaticPool
 
+from factory_resources.asset_events import IndexedInputs
+
 #: Files kept open, of which there is one a run and one for all: the runs that one process may have under way.
 OPEN = 16
 
 
-class SqliteEventLog(SqliteEventLogStorage):
+class SqliteEventLog(IndexedInputs, SqliteEventLogStorage):
     """The same files as Dagster's own event log, below `<base_dir>/history/runs`, so that either can be configured.
 
         event_log_storage:

@@ -100,6 +100,11 @@ class Issues(Database):
         with self._open().connect() as connection:
             return list(_added_up(connection.execute(_of(stream)).mappings()).values())
 
+    def newest(self, stream: str) -> int | None:
+        """Number of the newest event of a stream's issues; None without any. Events are only ever added."""
+        with self._open().connect() as connection:
+            return connection.scalar(sa.select(sa.func.max(ISSUES.c.id)).where(ISSUES.c.stream == stream))
+
     def accepted(self, stream: str) -> dict[str, set[dt.date]]:
         """Rules whose failures are accepted, with the days that break them."""
         return {issue.rule: set(issue.days) for issue in self.issues(stream) if issue.accepted}

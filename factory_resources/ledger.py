@@ -252,6 +252,16 @@ class Ledger(Tags):
             found = [Standing(**row) for row in connection.execute(_of(STANDING, line)).mappings()]
         return {stands.segment: stands for stands in sorted(found, key=lambda stands: stands.segment)}
 
+    def mark(self, line: str) -> tuple[object, ...]:
+        """Another one after every decision on a line: nodes that were decided on, and decisions. Costs a look a node."""
+        d, stands = DECISIONS.c, STANDING.c
+        # Sequence numbers of a node have no gap: the newest is how many there are. Where a node stands does not say, since a
+        # decision as of an earlier day leaves it as it was.
+        of_node = sa.select(sa.func.max(d.sequence)).where(d.line == stands.line, d.segment == stands.segment)
+        query = sa.select(sa.func.count(), sa.func.sum(of_node.scalar_subquery())).where(stands.line == line)
+        with self._open().connect() as connection:
+            return tuple(connection.execute(query).one())
+
     def decisions(self, line: str, segment: str | None = None) -> list[Decision]:
         """Decisions of a line, or of one of its nodes, in the order they were made: oldest first."""
         return self._read(Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))

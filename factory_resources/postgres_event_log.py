@@ -15,6 +15,8 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine, get_token_provider_from_config, pg_url_from_config
 
+from factory_resources.asset_events import IndexedInputs
+
 #: Announces a partition of a run.
 PLANNED = DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 #: Kept open by each process that has the instance, and opened beside it while several threads write or read.
@@ -23,7 +25,7 @@ KEPT, MORE = 1, 7
 OLD = 900
 
 
-class PostgresEventLog(PostgresEventLogStorage):
+class PostgresEventLog(IndexedInputs, PostgresEventLogStorage):
     """The same tables as Dagster's own event log, so that either can be configured."""
 
     def __init__(

@@ -1,12 +1,14 @@
 """What is known at a moment? What the plan asks, answered from Dagster's event log, the lake, the ledger and the sources.
 
-Events never change, so what one said is asked once a process; which is the newest of a day is asked anew by every plan.
+What was read or worked out before is kept as long as what it was made from is the same; that is asked anew by every plan: the
+event log by its marks, tables by their versions, the ledger and the book of issues, which only grow, by how far they have.
 """
 
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import dagster as dg
 
@@ -20,25 +22,28 @@ from factory_assets.features.assets import segment_partitions, without_room
 from factory_assets.features.checks import NO_LEAK
 from factory_assets.features.examples import keys_in_reach, keys_seen
 from factory_assets.features.segments import admitted, tree
+from factory_assets.governor import memo
 from factory_assets.governor.plan import TRAINED, Running, days_until
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.runs import days_of_run, open_runs
-from factory_assets.identity.inputs import Asset, Recorded
+from factory_assets.identity.inputs import Asset, Recorded, stamps
 from factory_assets.materialization import described, newest_events, recorded
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.assets import export_due, export_state, serving_key
 from factory_assets.training.assets import contract_hash
 from factory_resources import clock
+from factory_resources.asset_events import mark
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.verdicts import Judged, Verdicts
 
+T = TypeVar("T")
 #: Which days' sources are asked: of a stream, its days that are over, what is recorded of its raw asset, and that asset.
 Look = Callable[[DeclaredStream, Sequence[dt.date], Mapping[dt.date, Recorded], Asset], Sequence[dt.date]]
-#: What events said, by instance and asset: event number -> day and what it says of it.
-_said: dict[tuple[str, str], dict[dt.date, Recorded]] = {}
+#: What is recorded of an asset's days, by instance and asset, and the mark of the event log under which it was.
+_said: dict[tuple[str, str], tuple[object, dict[dt.date, Recorded]]] = {}
 
 
 @dataclass
@@ -64,15 +69,20 @@ class Book:
     tries: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        # Every storage of Dagster's has an id, though their common base does not say so.
+        self._storage: str = self.instance.run_storage.get_run_storage_id()  # type: ignore[attr-defined]
         self._assets: dict[str, Asset] = {}
         self._recorded: dict[str, dict[dt.date, Recorded]] = {}
+        self._judged: dict[str, Mapping[dt.date, Judged]] = {}
+        self._versions: dict[str, int | None] = {}
         self._sources: dict[str, dict[dt.date, str]] = {}
-        self._seen: dict[tuple[str, int | None], Mapping[str, dt.date]] = {}
 
     def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
         """What these assets hold, and what the sources of these days do, is to be asked again."""
         for name in assets:
             self._recorded.pop(name, None)
+            self._judged.pop(name, None)
+            self._versions.pop(name, None)
             stream = name.removesuffix("/raw")
             for day in days if stream in self._sources else ():
                 self._sources[stream].pop(day, None)
@@ -84,21 +94,42 @@ class Book:
 
     def recorded(self, name: str) -> Mapping[dt.date, Recorded]:
         if name not in self._recorded:
-            # Every storage of Dagster's has an id, though their common base does not say so.
-            storage = self.instance.run_storage.get_run_storage_id()  # type: ignore[attr-defined]
-            known = _said.setdefault((storage, name), {})
-            newest = newest_events(self.instance, _key(name))
-            numbers = {dt.date.fromisoformat(day): number for day, number in newest.items()}
-            new = [number for day, number in numbers.items() if day not in known or known[day].number != number]
-            known |= recorded(self.instance, _key(name), new)
-            self._recorded[name] = {day: known[day] for day in numbers if day in known}
+            key, place = _key(name), (self._storage, name)
+            # Before what it marks: what comes in between has another the next time.
+            now = mark(self.instance.event_log_storage, key)
+            before, known = _said.get(place, (None, {}))
+            if now is None or now != before:
+                newest = newest_events(self.instance, key)
+                days = {dt.date.fromisoformat(partition): partition for partition in newest}
+                # An event never changes: what it said is not asked again.
+                same = {day for day, each in known.items() if day in days and newest[days[day]] == each.number}
+                new = [partition for day, partition in days.items() if day not in same]
+                told = recorded(self.instance, key, newest, new)
+                known = {day: known[day] if day in same else told[day] for day in days if day in same or day in told}
+                _said[place] = now, known
+            self._recorded[name] = known
         return self._recorded[name]
 
+    def expected(
+        self, name: str, days: Sequence[dt.date], extra: Mapping[dt.date, str] | None
+    ) -> Mapping[dt.date, str]:
+        asset, beside = self.asset(name), dict(extra or {})
+        read = {each: self.recorded(each) for each in asset.reads}
+
+        def made() -> dict[dt.date, str]:
+            data = {each: {str(day): held.data for day, held in of.items()} for each, of in read.items()}
+            return stamps(asset, data, days, beside)
+
+        return memo.of(("expected", self._storage, name), (asset, read, tuple(days), beside), made)
+
     def judged(self, name: str) -> Mapping[dt.date, Judged]:
-        return self.verdicts.newest(name, CONTRACT if name.endswith("/raw") else NO_LEAK)
+        if name not in self._judged:
+            self._judged[name] = self.verdicts.newest(name, CONTRACT if name.endswith("/raw") else NO_LEAK)
+        return self._judged[name]
 
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]:
-        return self.issues.accepted(stream)
+        place, newest = ("accepted", self.issues.url, stream), self.issues.newest(stream)
+        return memo.of(place, newest, lambda: self.issues.accepted(stream))
 
     def looked_at(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Sequence[dt.date]:
         if self.look is None:
@@ -117,17 +148,35 @@ class Book:
         return self._sources.get(stream, {})
 
     def through(self, declared: DeclaredLine) -> label_rows.Through:
-        events = self.recorded(f"{label_rows.stream_of(declared)}/events")
-        return label_rows.through(declared, self.lake, {day for day, held in events.items() if held.served})
+        stream = label_rows.stream_of(declared)
+        table = f"{stream}/events"
+        made_from = (declared.line, declared.streams[stream].stream, self.recorded(table), self._version(table))
+        events = self.recorded(table)
+
+        def made() -> label_rows.Through:
+            return label_rows.through(declared, self.lake, {day for day, held in events.items() if held.served})
+
+        return memo.of(("through", self._storage, declared.line.name), made_from, made)
+
+    def _version(self, table: str) -> int | None:
+        """The newest version of a table; asked once, until its asset is forgotten."""
+        if table not in self._versions:
+            self._versions[table] = self.lake.version(table)
+        return self._versions[table]
 
     def standing(self, line: str) -> Mapping[str, Trained]:
-        return self.ledger.standing(line)
+        return self._of_ledger("standing", line, lambda: self.ledger.standing(line))
 
     def drawn(self, line: str) -> Collection[dt.date]:
-        return self.lake.days(f"{line}/{TRAINED[-1]}")
+        table = f"{line}/{TRAINED[-1]}"
+        return memo.of(("drawn", self._storage, line), (self._version(table),), lambda: self.lake.days(table))
 
     def first_trained(self, line: str) -> dt.date | None:
-        return self.ledger.first_trained(line)
+        return self._of_ledger("first trained", line, lambda: self.ledger.first_trained(line))
+
+    def _of_ledger(self, what: str, line: str, ask: Callable[[], T], *beside: object) -> T:
+        """An answer of the ledger about a line; the same until something is decided about the line."""
+        return memo.of((what, self.ledger.url, line), (self.ledger.mark(line), beside), ask)
 
     def nodes(self, line: str) -> Collection[str]:
         return self.instance.get_dynamic_partitions(str(segment_partitions(line).name))
@@ -140,14 +189,14 @@ class Book:
         return [node for node in [*known, *joined] if node in there]
 
     def _first_seen(self, line: str) -> Mapping[str, dt.date]:
-        """Segment key -> the first day that has it; asked again only when the table has changed."""
-        place = (line, self.lake.version(f"{line}/examples"))
-        if place not in self._seen:
+        """Segment key -> the first day that has it."""
+        table = f"{line}/examples"
+
+        def made() -> dict[str, dt.date]:
             with self.engine.connect() as con:
-                found = keys_seen(con, self.lake, line)
-            self._seen = {other: kept for other, kept in self._seen.items() if other[0] != line}
-            self._seen[place] = {key: first for key, (first, _) in found.items()}
-        return self._seen[place]
+                return {key: first for key, (first, _) in keys_seen(con, self.lake, line).items()}
+
+        return memo.of(("first seen", self._storage, line), (self.lake.version(table), self.recorded(table)), made)
 
     def without_room(self, declared: DeclaredLine, as_of: dt.date) -> str | None:
         with self.engine.connect() as con:
@@ -160,7 +209,8 @@ class Book:
         return contract_hash(declared)
 
     def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
-        return champion_state(champions_of_days(self.ledger, line, days))
+        ask = lambda: champion_state(champions_of_days(self.ledger, line, days))  # noqa: E731
+        return self._of_ledger("champions", line, ask, tuple(days))
 
     def export_state(self, view: View) -> str | None:
         spec = self.specs[serving_key(view)]

@@ -24,7 +24,7 @@ from factory_assets.features import labels as label_rows
 from factory_assets.features.labels import Through
 from factory_assets.governor import retraining
 from factory_assets.governor.retraining import NotDue, Trained, Training
-from factory_assets.identity.inputs import Asset, Recorded, changed, digest, judgement, of_declaration, stamps
+from factory_assets.identity.inputs import Asset, Recorded, changed, digest, judgement, of_declaration
 from factory_assets.training.timeline import timeline
 from factory_resources.verdicts import Judged
 
@@ -119,6 +119,12 @@ class Known(Protocol):
 
     def recorded(self, name: str) -> Mapping[dt.date, Recorded]: ...
 
+    def expected(
+        self, name: str, days: Sequence[dt.date], extra: Mapping[dt.date, str] | None
+    ) -> Mapping[dt.date, str]:
+        """Day -> the stamp that it would be made with now. extra: what a day depends on beside tables."""
+        ...
+
     def judged(self, name: str) -> Mapping[dt.date, Judged]: ...
 
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]: ...
@@ -174,6 +180,18 @@ def plan_of_stream(known: Known, stream: str, days: Sequence[dt.date]) -> Plan:
     return planner.finished()
 
 
+def plan_of_line(known: Known, line: str) -> Plan:
+    """The work on a line, and on the streams and views that it stands on."""
+    planner, catalogue = _Planner(known), known.catalogue
+    declared = catalogue.resolve(catalogue.lines[line])
+    for name in declared.stands_on:
+        planner.stream(catalogue.streams[name], days_until(catalogue.streams[name], known))
+    for view in declared.views.values():
+        planner.view(view)
+    planner.line(declared)
+    return planner.finished()
+
+
 def days_until(stream: DeclaredStream, known: Known) -> list[dt.date]:
     """Days of a stream that are over."""
     last = min(day for day in (stream.stream.end, known.until, known.now.date() - DAY) if day is not None)
@@ -207,6 +225,7 @@ class _Planner:
             self.stream(stream, days_until(stream, known))
         for view in catalogue.views.values():
             self.view(view)
+            self.served(view)
         for line in catalogue.lines.values():
             self.line(catalogue.resolve(line))
         return self.finished()
@@ -271,9 +290,11 @@ class _Planner:
     def view(self, view: View) -> None:
         stream, name = self.known.catalogue.streams[view.stream], f"features/{view.name}"
         self._daily(name, days_until(stream, self.known), gates=[(f"{view.stream}/events", 0)])
+
+    def served(self, view: View) -> None:
         if view.serve is None:
             return
-        served, after = f"serving/{view.name}", self._about_to_change([name])
+        served, after = f"serving/{view.name}", self._about_to_change([f"features/{view.name}"])
         state = self.known.export_state(view)
         if state is not None or after:
             states = (digest([served, state]),) if state else ()
@@ -372,8 +393,7 @@ class _Planner:
         held_by: days that wait for the work on another asset.
         """
         asset, held = self.known.asset(name), self.known.recorded(name)
-        data = {read: {str(day): each.data for day, each in self.known.recorded(read).items()} for read in asset.reads}
-        expected = stamps(asset, data, days, extra)
+        expected = self.known.expected(name, days, extra)
         judged = self.known.judged(name) if check is not None else {}
         reasons: dict[dt.date, str] = {}
         for day in days:

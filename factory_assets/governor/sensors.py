@@ -18,7 +18,7 @@ from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.events import sources
 from factory_assets.features.assets import add_nodes, segment_partitions
 from factory_assets.governor.book import Book
-from factory_assets.governor.plan import Plan, Work, plan
+from factory_assets.governor.plan import Plan, Work, plan, plan_of_line
 from factory_assets.governor.runs import TRIGGER, asked, states_of, training_assets
 from factory_assets.identity.inputs import Asset, Recorded, digest, of_declaration, stamps
 from factory_assets.materialization import DATA_VERSION
@@ -42,6 +42,8 @@ RECENT, ATTEMPTS = 500, 3
 #: Tag of a run whose process died that keeps Dagster from trying it again beside the next tick.
 RETRIED_BY_TICKS = {"dagster/max_retries": "0"}
 ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+#: Runs of which a step is known to have failed: each is a file to open, with the event log in files.
+_failures = set[str]()
 SWITCHED_ON = ("RUNNING", "DECLARED_IN_CODE")
 
 
@@ -69,7 +71,8 @@ def upkeep_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         verdicts: Verdicts,
     ) -> dg.SensorResult | dg.SkipReason:
         look = Look(context.cursor)
-        trains = [line for line in catalogue.lines if _switched_on(context.instance, retrain_name(line))]
+        on = _switched_on(context.instance)
+        trains = [line for line in catalogue.lines if on is None or retrain_name(line) in on]
         book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, trains)
         book.look = look.chosen
         found = plan(book)
@@ -100,11 +103,11 @@ def retrain_sensor(declared: DeclaredLine, catalogue: Catalogue) -> dg.SensorDef
         book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, [line.name])
         # Sources are asked only where a training would start: what has come since the other sensor looked comes first.
         book.look = lambda stream, days, held, raw: []
-        found = plan(book)
+        found = plan_of_line(book, line.name)
         own = _trainings(found, line.name)
         if any(not work.after for work in own):
             book.look = Look(None).chosen
-            found = plan(book)
+            found = plan_of_line(book, line.name)
             own = _trainings(found, line.name)
         requests = []
         for work in own:
@@ -179,7 +182,7 @@ def _failed(instance: dg.DagsterInstance) -> tuple[dict[str, str], Counter[str]]
         states = states_of(run)
         if not states:
             continue
-        own = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
+        own = _failed_by_itself(instance, run.run_id)
         for state in states:
             died[state] += 1
             if own or died[state] >= ATTEMPTS or run.status == dg.DagsterRunStatus.CANCELED:
@@ -190,6 +193,16 @@ def _failed(instance: dg.DagsterInstance) -> tuple[dict[str, str], Counter[str]]
                     state, f"run {run.run_id} {ended}; it is tried again when what it reads changes, or when you do"
                 )
     return found, died
+
+
+def _failed_by_itself(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a step of the run failed, and not only its process died. What was found stays; it may still be written until then."""
+    if run_id not in _failures:
+        kind = dg.DagsterEventType.STEP_FAILURE
+        if not instance.get_records_for_run(run_id, of_type=kind, limit=1).records:
+            return False
+        _failures.add(run_id)
+    return True
 
 
 def _request(book: Book, work: Work, nodes: Sequence[str] = ()) -> dg.RunRequest:
@@ -230,6 +243,8 @@ def _observations(instance: dg.DagsterInstance, book: Book, stream: str) -> list
     state, held, raw = book.looked(stream), book.recorded(f"{stream}/raw"), book.asset(f"{stream}/raw")
     expected = stamps(raw, {}, list(state), state)
     new = {day: digest([told]) for day, told in state.items() if day not in held or held[day].stamp != expected[day]}
+    if not new:
+        return []
     seen = instance.event_log_storage.get_latest_tags_by_partition(
         key, dg.DagsterEventType.ASSET_OBSERVATION, tag_keys=[DATA_VERSION], asset_partitions=list(map(str, new))
     )
@@ -240,8 +255,8 @@ def _observations(instance: dg.DagsterInstance, book: Book, stream: str) -> list
     ]
 
 
-def _switched_on(instance: dg.DagsterInstance, sensor: str) -> bool:
+def _switched_on(instance: dg.DagsterInstance) -> set[str] | None:
+    """Names of the sensors that are on; None of an instance that knows no daemon: whoever ticks one ticks the others."""
     if instance.schedule_storage is None:
-        return True  # an instance that knows no daemon: whoever ticks this sensor ticks the others
-    states = instance.all_instigator_state()
-    return any(state.instigator_name == sensor and state.status.value in SWITCHED_ON for state in states)
+        return None
+    return {each.instigator_name for each in instance.all_instigator_state() if each.status.value in SWITCHED_ON}

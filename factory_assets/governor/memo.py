@@ -1,0 +1,26 @@
+"""What was worked out before, and from what: worked out again only from something else. One memory for all plans of a process.
+
+A code server makes a plan every few seconds, and mostly nothing has happened in between. Whatever an answer depends on is compared
+each time, so that a memory never tells of what is no more; it is kept under what it is about, so that it does not grow with time.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_kept: dict[Hashable, tuple[Any, Any]] = {}
+
+
+def of(place: Hashable, made_from: Any, make: Callable[[], T]) -> T:
+    """The answer about a place: what `make` gives, or what it gave the last time, if that was from the same.
+
+    made_from: all that the answer depends on, or what changes with it; read before `make` reads. Neither it nor the answer may be
+    changed afterwards. The same answer is the same object, so an answer may itself be compared as what another is made from.
+    """
+    before = _kept.get(place)
+    if before is not None and before[0] == made_from:
+        return before[1]  # type: ignore[no-any-return]
+    answer = make()
+    _kept[place] = made_from, answer
+    return answer
