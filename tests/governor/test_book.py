@@ -1,4 +1,4 @@
-"""Does a plan know at once what is another than at the plan before, whoever changed it; and is it told the same as by a new process?"""
+"""Does a plan know at once what is another than at the plan before, whoever changed it; and is it told what a new process is?"""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_days_written_by_us_are_told_without_reading_their_events(
         made(instance, day, f"5-{day}", f"of-{day}")
     assert indexed(instance) == {DATA_VERSION, INPUTS}
     by_events = fetched(instance, KEY, list(newest_events(instance, KEY).values()))
-    monkeypatch.setattr(materialization, "fetched", lambda instance, key, numbers: {number: None for number in numbers})
+    monkeypatch.setattr(materialization, "fetched", lambda instance, key, numbers: dict.fromkeys(numbers))
     assert read(instance) == by_events
     assert {day: (each.data, each.stamp) for day, each in by_events.items()} == {
         day: (f"5-{day}", f"of-{day}") for day in DAYS
@@ -78,7 +78,14 @@ def test_days_written_by_dagster_s_own_log_are_told_by_both_logs(opened: Opened)
     made(ours, DAYS[2], "new", "")
     made(ours, DAYS[3], "new", None)
     made(opened(False), DAYS[4], "newest", "later")
-    expected = [("old", f"of-{DAYS[0]}"), ("new", "now"), ("new", ""), ("new", ""), ("newest", "later"), ("old", f"of-{DAYS[5]}")]
+    expected = [
+        ("old", f"of-{DAYS[0]}"),
+        ("new", "now"),
+        ("new", ""),
+        ("new", ""),
+        ("newest", "later"),
+        ("old", f"of-{DAYS[5]}"),
+    ]
     for instance in (ours, plain):
         found = read(instance)
         assert [(found[day].data, found[day].stamp) for day in DAYS] == expected
