@@ -342,9 +342,8 @@ class _Planner:
             return Training(line.name, dt.date.min, (), "unfinished", "")
         there = [set(known.recorded(table)) | self.unsettled[table] for table in tables]
         missing = (self.missing[tables[0]].keys() - self.leaking[line.name].keys()) | self.missing[tables[1]].keys()
-        complete = [
-            day for day in days if day in there[0] & there[1] - missing and label_rows.complete(declared, day, through)
-        ]
+        whole = there[0] & there[1] - missing
+        complete = [day for day in days if day in whole and label_rows.complete(declared, day, through)]
         found = retraining.due(
             declared, complete, known.standing(line.name), lambda until: known.seen(line.name, until),
             known.nodes(line.name), known.contract(declared),
