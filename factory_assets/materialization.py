@@ -65,11 +65,7 @@ def newest_events(
 def recorded(
     instance: dg.DagsterInstance, key: dg.AssetKey, newest: Mapping[str, int], partitions: Collection[str] | None = None
 ) -> dict[dt.date, Recorded]:
-<<<<<<< HEAD
     """Day -> what its newest materialisation says of it. newest: as `newest_events` gave it; partitions: those asked."""
-=======
-    """Day -> what its newest materialisation says of it. newest: as `newest_events` gave it; partitions: those of it asked."""
->>>>>>> h-growth
     asked = {partition: newest[partition] for partition in (newest if partitions is None else partitions)}
     # Asked for after the numbers: where one has come in between, its number is another the next time.
     told = _indexed(instance, key, asked)
