@@ -318,7 +318,7 @@ def record(deployment: Any) -> None:
     class Recording(governor._Planner):
         """Goes down the line as the plan does, and records what each asset would be made from."""
 
-        def _daily(self, name: str, days: Any, extra: Any = None, beside: str = "", **more: Any) -> None:
+        def _daily(self, name: str, days: Any, extra: Any = None, beside: str = "", *rest: Any, **more: Any) -> None:
             asset = book.asset(name)
             data = {read: {str(day): each.data for day, each in book.recorded(read).items()} for read in asset.reads}
             told = {
@@ -331,7 +331,7 @@ def record(deployment: Any) -> None:
                 judged = {day: Judged(judgement(each.stamp, check)) for day, each in told.items()}
                 deployment.verdicts.note(name, of, judged, "filled")
             book.forget([name])
-            super()._daily(name, days, extra, beside, **more)
+            super()._daily(name, days, extra, beside, *rest, **more)
 
     planner = Recording(book)
     planner.plan()
