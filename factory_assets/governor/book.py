@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
@@ -52,6 +53,8 @@ class Book:
 
     catalogue: Catalogue
     specs: Mapping[dg.AssetKey, dg.AssetSpec]
+    #: Asset -> its checks.
+    checks: Mapping[dg.AssetKey, Collection[dg.AssetCheckKey]]
     instance: dg.DagsterInstance
     lake: Lake
     ledger: Ledger
@@ -126,6 +129,22 @@ class Book:
         if name not in self._judged:
             self._judged[name] = self.verdicts.newest(name, CONTRACT if name.endswith("/raw") else NO_LEAK)
         return self._judged[name]
+
+    def unchecked(self, name: str) -> Collection[dt.date]:
+        """A check that was planned, and neither came nor will: what it would have told is known to nobody."""
+        key, storage = _key(name), self.instance.event_log_storage
+        newest = storage.get_latest_asset_check_execution_by_key(list(self.checks.get(key, ())))
+        left = {each.run_id for each in newest.values() if each.status == AssetCheckExecutionRecordStatus.PLANNED}
+        found = set[dt.date]()
+        for run_id in left - {run.run_id for run in self.running()} if left else ():
+            made = self.instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+            events = [record.asset_materialization for record in made]
+            found |= {
+                dt.date.fromisoformat(each.partition)
+                for each in events
+                if each and each.asset_key == key and each.partition
+            }
+        return found
 
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]:
         place, newest = ("accepted", self.issues.url, stream), self.issues.newest(stream)

@@ -68,12 +68,13 @@ class Deployment:
         self.job = self.definitions.resolve_implicit_global_asset_job_def()
         self.issues, self.verdicts = Issues(url=self.ledger.url), Verdicts(url=self.ledger.url)
         self.specs = {spec.key: spec for spec in self.definitions.resolve_all_asset_specs()}
+        self.checks = {node.key: node.check_keys for node in self.definitions.resolve_asset_graph().asset_nodes}
 
     def book(self, until: dt.date | None = None) -> Book:
         """What is known now."""
         lines = list(self.catalogue.lines)
         return Book(
-            self.catalogue, self.specs, self.instance, self.lake, self.ledger, self.issues, self.verdicts, self.engine,
+            self.catalogue, self.specs, self.checks, self.instance, self.lake, self.ledger, self.issues, self.verdicts, self.engine,
             until, lines,
         )  # fmt: skip
 

@@ -127,6 +127,10 @@ class Known(Protocol):
 
     def judged(self, name: str) -> Mapping[dt.date, Judged]: ...
 
+    def unchecked(self, name: str) -> Collection[dt.date]:
+        """Days that the asset's newest run made, if it died before its checks."""
+        ...
+
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]: ...
 
     def looked_at(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Sequence[dt.date]:
@@ -394,6 +398,7 @@ class _Planner:
         asset, held = self.known.asset(name), self.known.recorded(name)
         expected = self.known.expected(name, days, extra)
         judged = self.known.judged(name) if check is not None else {}
+        unchecked = self.known.unchecked(name)
         reasons: dict[dt.date, str] = {}
         for day in days:
             if day not in held:
@@ -404,6 +409,8 @@ class _Planner:
                 day not in judged or judged[day].stands_on != judgement(held[day].stamp, check)
             ):
                 reasons[day] = "without a verdict of its checks"
+            elif day in unchecked:
+                reasons[day] = "its run ended before its checks"
         self.days[name], missing = set(days), self.missing.setdefault(name, {})
         for upstream, offset in gates:
             for day in reasons:

@@ -168,7 +168,8 @@ def _book(
     definitions = context.repository_def
     assert definitions is not None  # Dagster gives a sensor its repository
     specs = {key: assets.get_asset_spec(key) for key, assets in definitions.assets_defs_by_key.items()}
-    book = Book(catalogue, specs, context.instance, lake, ledger, issues, verdicts, engine, trains=trains)
+    checks = {node.key: node.check_keys for node in definitions.asset_graph.asset_nodes}
+    book = Book(catalogue, specs, checks, context.instance, lake, ledger, issues, verdicts, engine, trains=trains)
     book.given_up, book.tries = _failed(context.instance)
     return book
 

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +29,15 @@ LIBRARIES = (
     "factory_assets.automation.summary", "factory_assets.commands.deployed", "sqlite3", "scipy.stats",
 )  # fmt: skip
 
+#: Seconds after a step's start at which it is in the middle of its work.
+IN_THE_MIDDLE = 0.2
 
-def watch(noted: Path | None, die: Sequence[Any] | None) -> None:
-    """Note every event that is stored in a file, or die at one: before or after, its type, its step, the how many-th."""
+
+def watch(noted: Path | None, die: Sequence[Any] | None, stop: Sequence[Any] | None) -> None:
+    """Note every event that is stored in a file; die at one, or be stopped in the middle of what follows it.
+
+    die: before or after, the event's type, its step, the how many-th. stop: the same without the first, and a signal.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     alone, together = SqliteEventLog.store_event, SqliteEventLog.store_event_batch
 
@@ -53,6 +60,8 @@ def watch(noted: Path | None, die: Sequence[Any] | None) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             if when == "before":
                 store()
+        if stop and list(stop[:3]) in met:
+            threading.Timer(IN_THE_MIDDLE, os.kill, (os.getpid(), stop[3])).start()
 
     def store_event(self: SqliteEventLog, event: EventLogEntry) -> None:
         dying([event], lambda: alone(self, event))
@@ -67,16 +76,15 @@ def watch(noted: Path | None, die: Sequence[Any] | None) -> None:
 
 
 def lock(check: str) -> None:
-    """The first verdicts of this check find the ledger's database locked."""
-    note, left = Verdicts.note, [check]
+    """Verdicts of this check find the ledger's database locked."""
+    note = Verdicts.note
 
-    def once(self: Verdicts, asset: str, name: str, judged: Any, run_id: str) -> None:
-        if name in left:
-            left.remove(name)
+    def refused(self: Verdicts, asset: str, name: str, judged: Any, run_id: str) -> None:
+        if name == check:
             raise OSError("database is locked")
         note(self, asset, name, judged, run_id)
 
-    Verdicts.note = once  # type: ignore[method-assign]
+    Verdicts.note = refused  # type: ignore[method-assign]
 
 
 def child(asked: dict[str, Any]) -> None:
@@ -86,7 +94,7 @@ def child(asked: dict[str, Any]) -> None:
     output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    watch(Path(asked["noted"]) if asked.get("noted") else None, asked.get("die"))
+    watch(Path(asked["noted"]) if asked.get("noted") else None, asked.get("die"), asked.get("stop"))
     if asked.get("lock"):
         lock(asked["lock"])
     sys.argv = ["factory", *asked["arguments"]]

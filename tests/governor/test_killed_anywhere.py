@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +52,7 @@ FEW = [
     Death("after", "STEP_START", "guess__no_leak"),
     Death("after", "STEP_START", "guess__evaluation"),
     Death("before", "ASSET_MATERIALIZATION", "guess__champion"),
+    Death("after", "STEP_START", "guess__drift_no_drift"),
 ]
 #: Kinds of events at which a step's work becomes known.
 MARKS = (
@@ -203,6 +206,32 @@ def test_killed_at_what_decides(factory: Factory, clean: Clean, death: Death) ->
     as_if_never_killed(factory, home, clean)
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_on(
+    factory: Factory, clean: Clean, ending: signal.Signals
+) -> None:
+    home, noted = f"stopped-{ending.name}", factory.folder / f"noted-{ending.name}"
+    began = time.monotonic()
+    code, printed = factory.run(home, noted=str(noted), stop=["STEP_START", "orders__contract", 1, int(ending)])
+    assert code == 130 and "stopped: what was made stays, and the next run goes on from there" in printed
+    met = [json.loads(line)[:2] for line in noted.open()]
+    after = met[met.index(["STEP_START", "orders__contract"]) + 1 :]
+    assert not [step for event, step in after if event == "STEP_START"], "no station is begun any more"
+    assert not [event for event, step in after if event == "ASSET_CHECK_EVALUATION"]
+    assert " computed" not in printed and time.monotonic() - began < 60
+    assert in_file(factory.folder / home / "dagster" / "history" / "runs.db", UNDER_WAY) == []
+    as_if_never_killed(factory, home, clean)
+
+
+@pytest.mark.parametrize("check", ["contract", "no_leak"])
+def test_a_verdict_that_finds_the_database_locked_is_given_by_the_next_run(
+    factory: Factory, clean: Clean, check: str
+) -> None:
+    code, printed = factory.run(f"locked-{check}", lock=check)
+    assert code == 1 and "database is locked" in printed
+    as_if_never_killed(factory, f"locked-{check}", clean)
+
+
 def boundaries(met: list[tuple[str, str, int]]) -> list[Death]:
     """Before and after the first and the last of each kind of event that each step of a run has."""
     last: dict[tuple[str, str], int] = {}
@@ -213,15 +242,6 @@ def boundaries(met: list[tuple[str, str, int]]) -> list[Death]:
         for event, step, number in met
         if event in MARKS and number in (1, last[event, step]) for when in ("before", "after")
     ]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_killed_again_and_again_at_every_step_in_turn(factory: Factory, clean: Clean) -> None:
-    """In one home: each run goes on from where the one before died, and dies a little later."""
-    deaths = [death for death in boundaries(clean.met) if death.number == 1]
-    for death in deaths:
-        assert factory.run("again", die=death)[0] == -9, str(death)
-    as_if_never_killed(factory, "again", clean)
 
 
 @pytest.mark.slow

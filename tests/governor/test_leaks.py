@@ -61,8 +61,10 @@ def told(world: World) -> str:
 
 def held(world: World) -> dict[str, object]:
     """What worlds are compared by, but for tables that name the files which their rows lie in."""
-    named = ("tiles/habit", "orders/raw", "orders/deliveries", "orders/quarantine")
-    tables = {name: rows for name, rows in world.contents().items() if name not in named}
+    named = ("raw", "deliveries", "quarantine")
+    tables = {
+        name: rows for name, rows in world.contents().items() if not (name.startswith("tiles/") or name.endswith(named))
+    }
     return tables | {"decisions": world.decisions(), "archive": world.archived(), "issues": world.told_issues()}
 
 
