@@ -79,9 +79,11 @@ class Book:
         self._judged: dict[str, Mapping[dt.date, Judged]] = {}
         self._versions: dict[str, int | None] = {}
         self._sources: dict[str, dict[dt.date, str]] = {}
+        self._not_evaluated: dict[dg.AssetCheckKey, str] | None = None
 
     def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
         """What these assets hold, and what the sources of these days do, is to be asked again."""
+        self._not_evaluated = None
         for name in assets:
             self._recorded.pop(name, None)
             self._judged.pop(name, None)
@@ -132,11 +134,9 @@ class Book:
 
     def unchecked(self, name: str) -> Collection[dt.date]:
         """A check that was planned, and neither came nor will: what it would have told is known to nobody."""
-        key, storage = _key(name), self.instance.event_log_storage
-        newest = storage.get_latest_asset_check_execution_by_key(list(self.checks.get(key, ())))
-        left = {each.run_id for each in newest.values() if each.status == AssetCheckExecutionRecordStatus.PLANNED}
-        found = set[dt.date]()
-        for run_id in left - {run.run_id for run in self.running()} if left else ():
+        key, found = _key(name), set[dt.date]()
+        own = {self._planned[check] for check in self.checks.get(key, ()) if check in self._planned}
+        for run_id in own - {run.run_id for run in self.running()} if own else ():
             made = self.instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
             events = [record.asset_materialization for record in made]
             found |= {
@@ -145,6 +145,16 @@ class Book:
                 if each and each.asset_key == key and each.partition
             }
         return found
+
+    @property
+    def _planned(self) -> Mapping[dg.AssetCheckKey, str]:
+        """Check -> the run that planned it and has not evaluated it, of checks of which that is the newest; asked once a plan."""
+        if self._not_evaluated is None:
+            every = [check for checks in self.checks.values() for check in checks]
+            newest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(every)
+            planned = AssetCheckExecutionRecordStatus.PLANNED
+            self._not_evaluated = {key: each.run_id for key, each in newest.items() if each.status == planned}
+        return self._not_evaluated
 
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]:
         place, newest = ("accepted", self.issues.url, stream), self.issues.newest(stream)
