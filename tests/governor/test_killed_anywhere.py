@@ -83,7 +83,7 @@ class Factory:
         own = {"FACTORY_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.governor.killable"], env=kept | own, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=(folder / "server.txt").open("w"),
         )  # fmt: skip
 
     def run(self, home: str, *arguments: str, **how: Any) -> tuple[int, str]:
@@ -96,7 +96,9 @@ class Factory:
         }  # fmt: skip
         self._server.stdin.write(json.dumps(asked) + "\n")
         self._server.stdin.flush()
-        code = json.loads(self._server.stdout.readline())
+        answer = self._server.stdout.readline()
+        assert answer, f"the server ended with {self._server.wait()}: {(self.folder / 'server.txt').read_text()}"
+        code = json.loads(answer)
         return code, output.read_text().replace(str(self.folder / home), "HOME")
 
     def copy(self, home: str, copied: str) -> None:

@@ -22,7 +22,9 @@ Keep = Callable[[World], None]
 #: Trained every three days: when it leaks, a training is due as well.
 OFTEN = SMALL.replace("every: 30d", "every: 3d")
 #: The label is y, and known a day later.
-LEAKY, MENDED = "mean_x: mean(y)}", "mean_x: mean(y)}\n  delay: 1d"
+SOUND, LEAKY, MENDED = "mean_x: mean(x)}", "mean_x: mean(y)}", "mean_x: mean(y)}\n  delay: 1d"
+#: Declaration of the view -> what a world holds that has had it from the start.
+Never = Mapping[str, Mapping[str, object]]
 BLOCKS = "no_leak blocks the day: habit.mean_x_2d of "
 
 
@@ -72,51 +74,57 @@ def differing(one: Mapping[str, object], two: Mapping[str, object]) -> dict[str,
     return {what: (one.get(what), two.get(what)) for what in {*one, *two} if one.get(what) != two.get(what)}
 
 
+@pytest.fixture(scope="module")
+def never(tmp_path_factory: pytest.TempPathFactory) -> Never:
+    found = {}
+    with worlds(tmp_path_factory.mktemp("never"), ["sound", "mended"], OFTEN) as made:
+        for name, view in (("sound", SOUND), ("mended", MENDED)):
+            made[name].replace("defs.yaml", SOUND, view)
+            deliver(made[name], 0, DAYS)
+            by_command(made[name])
+            found[view] = held(made[name])
+    return found
+
+
 @pytest.mark.parametrize("keep", [by_command, by_daemon])
-def test_a_view_that_leaks_from_the_start_has_nothing_trained_until_it_knows_later(tmp_path: Path, keep: Keep) -> None:
-    with worlds(tmp_path, ["leaking", "never"], OFTEN) as made:
-        world, never = made["leaking"], made["never"]
-        world.replace("defs.yaml", "mean_x: mean(x)}", LEAKY)
+def test_a_view_that_leaks_from_the_start_has_nothing_trained_until_it_knows_later(
+    tmp_path: Path, keep: Keep, never: Never
+) -> None:
+    with worlds(tmp_path, ["leaking"], OFTEN) as made:
+        world = made["leaking"]
+        world.replace("defs.yaml", SOUND, LEAKY)
         deliver(world, 0, DAYS)
         keep(world)
-        for _ in range(2):
-            said = told(world)
-            assert said.count("not trained as of 2026-01-10: no_leak blocks the day") == 2
-            assert " computed" not in said
+        said = told(world)
+        assert said.count("not trained as of 2026-01-10: no_leak blocks the day") == 2 and " computed" not in said
         assert world.decisions() == [] and world.archived() == [] and not world.lake.days("guess/predictions")
         world.replace("defs.yaml", LEAKY, MENDED)
         keep(world)
         assert command(world, "run")[0] == command(world, "due")[0] == 0
-
-        never.replace("defs.yaml", "mean_x: mean(x)}", MENDED)
-        deliver(never, 0, DAYS)
-        by_command(never)
-        assert differing(held(world), held(never)) == {} and never.decisions()
+        assert differing(held(world), never[MENDED]) == {} and world.decisions()
 
 
 @pytest.mark.parametrize("keep", [by_command, by_daemon])
-def test_a_view_that_begins_to_leak_stops_what_follows_and_leaves_what_was_made(tmp_path: Path, keep: Keep) -> None:
-    with worlds(tmp_path, ["leaking", "never"], OFTEN) as made:
-        world, never = made["leaking"], made["never"]
+def test_a_view_that_begins_to_leak_stops_what_follows_and_leaves_what_was_made(
+    tmp_path: Path, keep: Keep, never: Never
+) -> None:
+    with worlds(tmp_path, ["leaking"], OFTEN) as made:
+        world = made["leaking"]
         world.load()
         deliver(world, 0, TRAINED)
         keep(world)
         before = held(world)
-        assert before["decisions"] and world.lake.days("guess/predictions")
-        world.replace("defs.yaml", "mean_x: mean(x)}", LEAKY)
+        decided = world.decisions()
+        assert decided and world.lake.days("guess/predictions")
+        world.replace("defs.yaml", SOUND, LEAKY)
         deliver(world, TRAINED, DAYS)
         keep(world)
-        for _ in range(2):
-            said = told(world)
-            assert said.count("guess/model: not trained as of") == 2 and " computed" not in said
+        said = told(world)
+        assert said.count("guess/model: not trained as of") == 2 and " computed" not in said
         after = held(world)
-        assert after["decisions"] == before["decisions"] and after["archive"] == before["archive"]
+        assert world.decisions() == decided and after["archive"] == before["archive"]
         assert after["guess/predictions"] == before["guess/predictions"]
-        world.replace("defs.yaml", LEAKY, "mean_x: mean(x)}")
+        world.replace("defs.yaml", LEAKY, SOUND)
         keep(world)
         assert command(world, "run")[0] == command(world, "due")[0] == 0
-
-        never.load()
-        deliver(never, 0, DAYS)
-        by_command(never)
-        assert differing(held(world), held(never)) == {} and len(never.decisions()) > len(before["decisions"])  # type: ignore[arg-type]
+        assert differing(held(world), never[SOUND]) == {} and len(world.decisions()) > len(decided)
