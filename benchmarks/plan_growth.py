@@ -318,7 +318,10 @@ def record(deployment: Any) -> None:
     class Recording(governor._Planner):
         """Goes down the line as the plan does, and records what each asset would be made from."""
 
-        def _daily(self, name: str, days: Any, extra: Any = None, beside: str = "", **more: Any) -> None:
+        def _daily(
+            self, name: str, days: Any, extra: Any = None, beside: str = "", gates: Any = (), check: Any = None,
+            held_by: Any = None,
+        ) -> None:  # fmt: skip
             asset = book.asset(name)
             data = {read: {str(day): each.data for day, each in book.recorded(read).items()} for read in asset.reads}
             told = {
@@ -326,12 +329,12 @@ def record(deployment: Any) -> None:
                 for day, stamp in stamps(asset, data, days, extra).items()
             }
             materialised(deployment.instance, name, told)
-            if (check := more.get("check")) is not None:
+            if check is not None:
                 of = "contract" if name.endswith("/raw") else "no_leak"
                 judged = {day: Judged(judgement(each.stamp, check)) for day, each in told.items()}
                 deployment.verdicts.note(name, of, judged, "filled")
             book.forget([name])
-            super()._daily(name, days, extra, beside, **more)
+            super()._daily(name, days, extra, beside, gates, check, held_by)
 
     planner = Recording(book)
     planner.plan()
