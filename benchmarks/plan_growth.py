@@ -44,9 +44,9 @@ FLEET = "fleet"
 #: CPU seconds of one tick where nothing is due; a process's first has the event log and the ledger to read.
 TICK, COLD = 2.0, 6.0
 #: CPU seconds of all the sensors' ticks, of the 30 between them: they share a code server.
-ROUND = 10.0
+ROUND = 7.0
 #: MB that plan and ticks take beside the definitions and what they import.
-MEMORY = 400
+MEMORY = 250
 #: By how much ten times the versions, or five times the events, may make a tick dearer: half of in proportion.
 VERSIONS, HISTORY = 5.0, 2.5
 #: Of a difference of so few CPU seconds nothing is said: it is noise.
