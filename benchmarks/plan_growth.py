@@ -44,9 +44,9 @@ FLEET = "fleet"
 #: CPU seconds of one tick where nothing is due; a process's first has the event log and the ledger to read.
 TICK, COLD = 2.0, 6.0
 #: CPU seconds of all the sensors' ticks, of the 30 between them: they share a code server.
-ROUND = 10.0
+ROUND = 7.0
 #: MB that plan and ticks take beside the definitions and what they import.
-MEMORY = 400
+MEMORY = 250
 #: By how much ten times the versions, or five times the events, may make a tick dearer: half of in proportion.
 VERSIONS, HISTORY = 5.0, 2.5
 #: Of a difference of so few CPU seconds nothing is said: it is noise.
@@ -318,7 +318,10 @@ def record(deployment: Any) -> None:
     class Recording(governor._Planner):
         """Goes down the line as the plan does, and records what each asset would be made from."""
 
-        def _daily(self, name: str, days: Any, extra: Any = None, beside: str = "", *rest: Any, **more: Any) -> None:
+        def _daily(
+            self, name: str, days: Any, extra: Any = None, beside: str = "", gates: Any = (), check: Any = None,
+            held_by: Any = None,
+        ) -> None:  # fmt: skip
             asset = book.asset(name)
             data = {read: {str(day): each.data for day, each in book.recorded(read).items()} for read in asset.reads}
             told = {
@@ -326,12 +329,12 @@ def record(deployment: Any) -> None:
                 for day, stamp in stamps(asset, data, days, extra).items()
             }
             materialised(deployment.instance, name, told)
-            if (check := more.get("check")) is not None:
+            if check is not None:
                 of = "contract" if name.endswith("/raw") else "no_leak"
                 judged = {day: Judged(judgement(each.stamp, check)) for day, each in told.items()}
                 deployment.verdicts.note(name, of, judged, "filled")
             book.forget([name])
-            super()._daily(name, days, extra, beside, *rest, **more)
+            super()._daily(name, days, extra, beside, gates, check, held_by)
 
     planner = Recording(book)
     planner.plan()
