@@ -418,6 +418,7 @@ class _Planner:
                     missing[day] = lacks
         moving = {read: self._moved(read, asset.reads[read]) for read in asset.reads}
         running = self._running(name, days)
+        self._tell_running(name, [day for day in days if day in reasons and day in running])
         due = [day for day in days if day in reasons and day not in missing and day not in running]
         touched = set[dt.date]().union(*moving.values()) & set(days)
         self.unsettled[name] = running | touched | set(due)
@@ -470,6 +471,12 @@ class _Planner:
             if name in run.assets:
                 found |= set(days) if run.days is None else run.days & set(days)
         return found
+
+    def _tell_running(self, name: str, days: Sequence[dt.date]) -> None:
+        """A run whose process is gone looks like one that is at it: a person must see what is waited for."""
+        for run in self.busy:
+            if name in run.assets and (own := [day for day in days if run.days is None or day in run.days]):
+                self.notices.append(Notice("waiting", name, f"run {run.run_id} is making them now", tuple(own)))
 
     def _blocked(self, name: str, days: Sequence[dt.date], accepted: Collection[str] = ()) -> dict[dt.date, str]:
         """Day -> why it may not be built on, by the newest verdict on it; told by every plan until it passes."""

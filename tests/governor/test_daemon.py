@@ -54,7 +54,7 @@ class Kept:
         """What a command prints."""
         environment = self.home.environment
         done = subprocess.run(shlex.split(text), env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, f"{done.returncode}: {done.stdout + done.stderr}"
         return done.stdout
 
     def due(self) -> list[dict[str, Any]]:

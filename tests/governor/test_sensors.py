@@ -198,6 +198,7 @@ def test_while_a_run_is_at_it_no_other_is_asked_for_nor_what_stands_on_it(feed: 
         status=dg.DagsterRunStatus.STARTED,
     )  # fmt: skip
     assert daemon.tick() == []
+    assert f"orders/raw {DAYS[0]} to {DAYS[8]}: run {run.run_id} is making them now" in daemon.skipped["upkeep"]
     feed.instance.report_run_canceled(run)
     assert daemon.tick() == [] and "was stopped" in daemon.skipped["upkeep"], "somebody did not want it"
 
