@@ -215,9 +215,17 @@ STATIONS = {
         _ASIDE_OF_REPLAYS,
     ),
     "predictions": Station((*LINES, *PREDICTING, "factory_assets.scoring.predictions"), _ASIDE_OF_PREDICTIONS),
-    "performance": Station((*LINES, *PREDICTING, "factory_assets.monitoring.performance"), _ASIDE_OF_PREDICTIONS),
+    "performance": Station(
+        (*LINES, *PREDICTING, "factory_assets.features.subtree_rows", "factory_assets.monitoring.performance"),
+        _ASIDE_OF_PREDICTIONS,
+    ),
     "drift": Station(
-        (*LINES, *PREDICTING, *_of("monitoring", "assets", "drift")),
+        (
+            *LINES,
+            *PREDICTING,
+            "factory_assets.features.subtree_rows",
+            *_of("monitoring", "assets", "drift", "drift_days"),
+        ),
         _ASIDE_OF_PREDICTIONS | {"factory_assets.monitoring.performance": "makes another table"},
     ),
     "serving": Station(
