@@ -11,7 +11,7 @@ from typing import Any
 from factory_assets.governor.executor import catch_up
 from factory_assets.governor.plan import plan
 from factory_assets.governor.sensors import UPKEEP, retrain_name
-from tests.governor.test_leaks import differing, held
+from tests.governor.test_leaking_views import differing, held
 from tests.governor.world import DEFS, SMALL, World, by_command, by_daemon, day, orders_of, visits_of, worlds
 
 Keep = Callable[[World], None]
