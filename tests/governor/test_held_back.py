@@ -71,6 +71,7 @@ def decide(state: Any) -> Callable[[World], None]:
     return lambda world: world.issues.decide("orders", "x >= 0", state, "ana", "a test of the gauge")
 
 
+@pytest.mark.slow
 def test_six_weeks_that_are_held_back_are_not_trained_on_until_somebody_lets_them_through(tmp_path: Path) -> None:
     """A training window of a week and a holdout of three days; labels come a day later."""
     defs = SMALL.replace("{window: 4d, holdout: 2d}", "{window: 7d, holdout: 3d}").replace("every: 30d", "every: 7d")
