@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from factory_assets.governor.executor import catch_up
 from factory_assets.governor.plan import plan
 from factory_assets.governor.sensors import UPKEEP, retrain_name
