@@ -193,7 +193,7 @@ def test_every_run_says_why_and_the_same_work_is_done_once(daemon: tuple[Kept, D
 @pytest.mark.usefixtures("by_daemon")
 def test_every_tick_asks_for_a_run_or_says_why_not(daemon: tuple[Kept, Daemon]) -> None:
     for sensor, ticks in daemon[1].ticks(most=1000).items():
-        # The daemon was killed in the middle of one.
-        ended = [tick for tick in ticks if tick.status != TickStatus.STARTED and tick.end_timestamp]
-        assert {tick.error for tick in ended} == {None}, sensor
-        assert all(tick.run_ids or tick.skip_reason for tick in ended), sensor
+        assert {tick.error for tick in ticks} == {None}, sensor
+        ended = [tick for tick in ticks if tick.status != TickStatus.STARTED]
+        silent = [tick for tick in ended if not tick.run_ids and not tick.skip_reason]
+        assert len(silent) <= 1, (sensor, silent)  # the one in which the daemon was killed
