@@ -16,6 +16,8 @@ from factory_assets.governor.sensors import UPKEEP, retrain_name
 from tests.governor.test_leaking_views import differing, held
 from tests.governor.world import DEFS, SMALL, World, by_command, by_daemon, day, orders_of, visits_of, worlds
 
+#: Minutes together: weeks of days, kept twice.
+pytestmark = pytest.mark.slow
 Keep = Callable[[World], None]
 EXECUTORS: dict[str, Keep] = {"command": by_command, "daemon": by_daemon}
 DAYS, BAD = 13, 11
@@ -73,7 +75,6 @@ def decide(state: Any) -> Callable[[World], None]:
     return lambda world: world.issues.decide("orders", "x >= 0", state, "ana", "a test of the gauge")
 
 
-@pytest.mark.slow
 def test_six_weeks_that_are_held_back_are_not_trained_on_until_somebody_lets_them_through(tmp_path: Path) -> None:
     """A training window of a week and a holdout of three days; labels come a day later."""
     defs = SMALL.replace("{window: 4d, holdout: 2d}", "{window: 7d, holdout: 3d}").replace("every: 30d", "every: 7d")
