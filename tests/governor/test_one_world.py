@@ -139,7 +139,6 @@ def test_each_cause_is_answered_once_with_its_reason_on_the_run(lived: dict[str,
         ("orders/events", str(day(2)), "changed: orders/raw"): 1,
         ("orders/events", str(day(8)), "changed: orders/raw"): 1,
         ("orders/events", str(day(10)), "changed: what was accepted of its issues"): 1,
-        ("visits/raw", str(day(5)), "new"): 1,
     }
     assert {each: told.count(each) for each in reasons} == reasons
     schema = [request for request in runs if "the contract changed" in request.tags[REASON]]
