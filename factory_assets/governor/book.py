@@ -24,7 +24,7 @@ from factory_assets.features.checks import NO_LEAK
 from factory_assets.features.examples import keys_in_reach, keys_seen
 from factory_assets.features.segments import admitted, tree
 from factory_assets.governor import memo
-from factory_assets.governor.plan import TRAINED, Running, days_until
+from factory_assets.governor.plan import TRAINED, Running
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.runs import days_of_run, open_runs
 from factory_assets.identity.inputs import Asset, Recorded, stamps
@@ -238,7 +238,9 @@ class Book:
         return contract_hash(declared)
 
     def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
-        ask = lambda: champion_state(champions_of_days(self.ledger, line, days))  # noqa: E731
+        def ask() -> Mapping[dt.date, str]:
+            return champion_state(champions_of_days(self.ledger, line, days))
+
         return self._of_ledger("champions", line, ask, tuple(days))
 
     def export_state(self, view: View) -> str | None:
@@ -256,10 +258,6 @@ class Book:
 
     def tried(self, state: str) -> str | None:
         return self.given_up.get(state)
-
-    def days(self, stream: str) -> list[dt.date]:
-        """Days of a stream that are over."""
-        return days_until(self.catalogue.streams[stream], self)
 
 
 def _key(name: str) -> dg.AssetKey:
