@@ -32,6 +32,7 @@ from deltalake.schema import ArrayType, StructType
 from pydantic import Field
 
 from factory_resources.content import row_hashes
+from factory_resources.processes import name_process
 
 DAY = "ds"
 #: Delta's type -> DuckDB's, where the names differ.
@@ -96,6 +97,11 @@ class Lake(dg.ConfigurableResource):
         default={},
         description="Options of the object store, such as aws_endpoint_url; credentials come from the environment.",
     )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        # Every asset of the factory needs the lake: no run of one goes without the name of its process.
+        if context.dagster_run is not None and context.instance is not None:
+            name_process(context.instance, context.dagster_run)
 
     def uri(self, table: str) -> str:
         return f"{self.root.rstrip('/')}/{table}"

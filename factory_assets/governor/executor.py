@@ -5,12 +5,9 @@ as it would have gone, each training with what was known then, and each day scor
 """
 
 import datetime as dt
-import os
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,10 +21,9 @@ from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.processes import PROCESS, close_gone_runs, this_process
 from factory_resources.verdicts import Verdicts
 
-#: Run tag: which process of which machine executes the run, so that a killed one can be told from a slow one.
-PROCESS = "factory/process"
 #: Times that one piece of work is made in a run of the command, if what it reads changes while it is made.
 MOST = 3
 STATION = {
@@ -81,7 +77,7 @@ class Deployment:
 
 def catch_up(deployment: Deployment, until: dt.date | None, begin: Begin) -> Iterator[Step]:
     """Bring everything up to date, yielding each step when it is done. `begin` is told what starts. Raises Stopped."""
-    close_killed_runs(deployment.instance)
+    close_gone_runs(deployment.instance)
     book = deployment.book(until)
     yield from _carry_out(deployment, book, lambda: plan(book), begin)
     yield from _rest(deployment, book)
@@ -171,7 +167,7 @@ def execute(
         instance=deployment.instance,
         asset_selection=list(keys),
         partition_key=tags.get(PARTITION),
-        tags={**tags, PROCESS: _this_process()},
+        tags={**tags, PROCESS: this_process()},
         raise_on_error=False,
         run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
@@ -203,35 +199,3 @@ def _told(event: dg.DagsterEvent) -> str:
 def _station(asset: str) -> str:
     head, _, tail = asset.partition("/")
     return head if head in ("features", "serving") else STATION.get(tail, head)
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{_began(os.getpid())}"
-
-
-def _began(pid: int) -> str:
-    """When a process of this machine began, in the kernel's ticks: a number may be given to another process later."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Runs of a process of this machine that is gone will never end by themselves: they are marked as failed."""
-    open_statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED]
-    for record in instance.get_run_records(dg.RunsFilter(statuses=open_statuses)):
-        run = record.dagster_run
-        host, pid, began = (*run.tags.get(PROCESS, "").split(":"), "", "", "")[:3]
-        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid), began):
-            instance.report_run_failed(run, f"the process {pid} that executed this run is gone")
-
-
-def _alive(pid: int, began: str) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return not began or _began(pid) == began

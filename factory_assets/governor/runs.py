@@ -10,6 +10,7 @@ import dagster as dg
 from factory_assets.declarations.days import DAY
 from factory_assets.governor.plan import TRAINED, Work
 from factory_assets.training.assets import AS_OF
+from factory_resources.processes import is_gone
 
 REASON = "factory/reason"
 TRIGGER = "factory/trigger"
@@ -90,8 +91,9 @@ def training_config(line: str, nodes: Sequence[str], as_of: dt.date) -> dict[str
 
 
 def open_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """Runs that have not ended, whoever asked for them."""
-    return [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=OPEN))]
+    """Runs that have not ended, and may, whoever asked for them."""
+    records = instance.get_run_records(dg.RunsFilter(statuses=OPEN))
+    return [record.dagster_run for record in records if not is_gone(instance, record)]
 
 
 def days_of_run(run: dg.DagsterRun) -> frozenset[dt.date] | None:

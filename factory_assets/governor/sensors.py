@@ -27,6 +27,7 @@ from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.processes import close_gone_runs
 from factory_resources.verdicts import Verdicts
 
 #: Name of the deployment's sensor.
@@ -165,6 +166,7 @@ def _book(
     verdicts: Verdicts,
     trains: Sequence[str],
 ) -> Book:
+    close_gone_runs(context.instance)
     definitions = context.repository_def
     assert definitions is not None  # Dagster gives a sensor its repository
     specs = {key: assets.get_asset_spec(key) for key, assets in definitions.assets_defs_by_key.items()}

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from factory_assets.governor.runs import open_runs
 from tests.line.world import Home
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 #: Served in place of factory_assets.definitions.
@@ -45,12 +47,13 @@ def database(server: str, name: str) -> str:
     return server.replace("/factory?", f"/{name}?")
 
 
-def until(condition: Callable[[], object], seconds: float, what: str, every: float = 0.5) -> None:
-    """Wait until the condition holds."""
+def until(condition: Callable[[], T], seconds: float, what: str, every: float = 0.5) -> T:
+    """Wait until the condition holds; what it says then."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, f"not after {seconds} seconds: {what}"
         time.sleep(every)
+    return found
 
 
 @dataclass
@@ -68,13 +71,16 @@ class Daemon:
             self.port = free.getsockname()[1]
         where = {"host": "127.0.0.1", "port": self.port, "location_name": "model_factory"}
         self.workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": where}]}))
+        self.start_code_server()
+        self.command("dagster", "sensor", "start", "--start-all")
+        self.start_daemon()
+
+    def start_code_server(self) -> None:
         address = ["-h", "127.0.0.1", "-p", str(self.port), "-m", SERVED, "--location-name", "model_factory"]
         self.spawn("code-server", "dagster", "code-server", "start", *address)
         health = [str(BIN / "dagster"), "api", "grpc-health-check", "-p", str(self.port)]
         answers = lambda: not subprocess.run(health, env=self.home.environment, capture_output=True).returncode  # noqa: E731
         until(answers, 120, "the code server answers")
-        self.command("dagster", "sensor", "start", "--start-all")
-        self.start_daemon()
 
     def start_daemon(self) -> None:
         self.spawn("daemon", "dagster-daemon", "run", "-w", str(self.workspace))
@@ -86,8 +92,9 @@ class Daemon:
     def spawn(self, name: str, *command: str) -> None:
         with (self.home.folder / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                [str(BIN / command[0]), *command[1:]], env=self.home.environment, cwd=ROOT, stdout=log, stderr=log
-            )
+                [str(BIN / command[0]), *command[1:]], env=self.home.environment, cwd=ROOT, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
 
     def command(self, *words: str) -> str:
         """A command of Dagster's, on this workspace."""
@@ -99,8 +106,9 @@ class Daemon:
         return done.stdout
 
     def kill(self, name: str) -> None:
+        """Kill a process with all that it started, as a container's end would."""
         process = self.running.pop(name)
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop(self) -> None:
@@ -115,16 +123,20 @@ class Daemon:
 
     def kill_a_run(self) -> None:
         """Kill the process of a run that is at a step."""
-        until(self._kill_a_run, 120, "a run is at a step", every=0.1)
+        os.kill(self.until_a_run(), signal.SIGKILL)
 
-    def _kill_a_run(self) -> bool:
-        for run in open_runs(self.instance):
-            for event in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
-                pid = event.get_dagster_event().engine_event_data.metadata.get("pid")
-                if pid is not None and "Executing steps" in event.message:
-                    os.kill(int(str(pid.value)), signal.SIGKILL)
-                    return True
-        return False
+    def until_a_run(self) -> int:
+        """Wait until a run is at a step; its process."""
+        return until(self._executing, 120, "a run is at a step", every=0.1)[0]
+
+    def _executing(self) -> list[int]:
+        return [
+            int(str(pid.value))
+            for run in open_runs(self.instance)
+            for event in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+            if "Executing steps" in event.message
+            and (pid := event.get_dagster_event().engine_event_data.metadata.get("pid")) is not None
+        ]
 
     def runs(self) -> list[dg.DagsterRun]:
         """All runs, oldest first."""

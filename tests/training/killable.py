@@ -12,8 +12,8 @@ from typing import Any
 
 import dagster as dg
 
-from factory_assets.governor.executor import close_killed_runs
 from factory_assets.training import pool
+from factory_resources.processes import close_gone_runs
 from tests.training.segmented import Segmented
 
 
@@ -29,7 +29,7 @@ def main(folder: Path, as_of: dt.date) -> None:
     pool.fit_node = noted
     (folder / "dagster").mkdir(exist_ok=True)
     with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
-        close_killed_runs(instance)
+        close_gone_runs(instance)
         line = Segmented(folder, instance)
         (folder / "started").touch()
         if failed := line.train(as_of):

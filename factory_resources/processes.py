@@ -1,0 +1,90 @@
+"""Which process executes a run, and is it still there? So that a killed run can be told from a slow one.
+
+Dagster asks this of a launcher that watches its workers; a run of `factory run` or of `dagster asset materialize` has none, and
+the default launcher forgets its runs when the code server is restarted.
+"""
+
+import datetime as dt
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+
+#: Run tag: which process of which machine executes the run. Machines that share a deployment have names of their own.
+PROCESS = "factory/process"
+#: A run's process names itself when the run's resources are there, moments after the run began.
+NAMED_WITHIN = dt.timedelta(minutes=10)
+BEGUN = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING)
+
+
+def this_process() -> str:
+    """The tag's value for runs that this process executes."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_began(os.getpid())}"
+
+
+def name_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Note on a run that this process executes it, unless another one is noted."""
+    if PROCESS not in run.tags:
+        instance.add_run_tags(run.run_id, {PROCESS: this_process()})
+
+
+def is_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Whether an open run will never end by itself: its process was one of this machine's, and is no more.
+
+    A process that never named itself is taken as gone after ten minutes; one of another machine never is.
+    """
+    run = record.dagster_run
+    if run.status not in BEGUN:
+        return False
+    if PROCESS not in run.tags:
+        return dt.datetime.now(dt.UTC) - record.create_timestamp > NAMED_WITHIN
+    host, pid, began = (*run.tags[PROCESS].split(":"), "", "", "")[:3]
+    if host != socket.gethostname() or not pid.isdigit() or _alive(int(pid), began):
+        return False
+    # With an executor of many processes the one that named itself made a step; the run's own started it.
+    return not any(_alive(other) for other in _executing(instance, run.run_id) - {int(pid)})
+
+
+def close_gone_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs as failed whose process named itself and is gone."""
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(BEGUN))):
+        run = record.dagster_run
+        if PROCESS in run.tags and is_gone(instance, record):
+            pid = run.tags[PROCESS].split(":")[1]
+            instance.report_run_failed(run, f"the process {pid} that executed this run is gone")
+
+
+def _executing(instance: dg.DagsterInstance, run_id: str) -> set[int]:
+    """Processes that said they execute steps of a run."""
+    told = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    events: Iterable[dg.DagsterEvent] = (each.event_log_entry.get_dagster_event() for each in told)
+    pids = (event.engine_event_data.metadata.get("pid") for event in events)
+    return {int(str(pid.value)) for pid in pids if pid is not None and str(pid.value).isdigit()}
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel tells of a process, from its state on; nothing where it tells nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _began(pid: int) -> str:
+    """When a process of this machine began, in the kernel's ticks: a number may be given to another process later."""
+    stat = _stat(pid)
+    return stat[19] if stat else ""
+
+
+def _alive(pid: int, began: str = "") -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    if (stat := _stat(pid)) and stat[0] in "ZX":  # it has ended, and nobody has asked how
+        return False
+    return not began or _began(pid) == began

@@ -1,0 +1,29 @@
+"""A run of two steps, the second of which waits for ever: its folder and executor are told by the environment."""
+
+import os
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from factory_resources.lake import Lake
+
+FOLDER = Path(os.environ["LONG_RUNS"])
+EXECUTORS = {"one process": dg.in_process_executor, "many processes": dg.multiprocess_executor}
+
+
+@dg.asset
+def quick(lake: Lake) -> None:
+    lake.uri("quick")
+
+
+@dg.asset(deps=[quick])
+def slow(lake: Lake) -> None:
+    (FOLDER / "slow").write_text(str(os.getpid()))
+    while True:
+        time.sleep(60)
+
+
+definitions = dg.Definitions(
+    [quick, slow], resources={"lake": Lake(root=str(FOLDER))}, executor=EXECUTORS[os.environ["LONG_RUNS_EXECUTOR"]]
+)
