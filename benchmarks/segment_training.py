@@ -258,7 +258,7 @@ def timed_parts() -> Iterator[dict[str, float]]:
     import dagster as dg
 
     from factory_assets.training import assets, pool, released
-    from factory_resources.archive import Archive
+    from factory_resources.archive_folder import ArchiveFolder
     from factory_resources.ledger import Ledger
 
     spent, lock = defaultdict[str, float](float), threading.Lock()
@@ -282,7 +282,7 @@ def timed_parts() -> Iterator[dict[str, float]]:
         watch(pool, "fit_node", "fit"),
         watch(pool, "release", "release"),
         watch(released, "profiles", "profiles"),
-        watch(Archive, "store", "archive"),
+        watch(ArchiveFolder, "store", "archive"),
         watch(Ledger, "register", "ledger"),
         watch(assets, "training_rows", "read"),
         watch(dg.DagsterInstance, "handle_new_event", "event log"),

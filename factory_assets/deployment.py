@@ -20,7 +20,7 @@ from typing import Any
 
 import dagster as dg
 
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificates
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -86,7 +86,7 @@ def resources() -> dict[str, Any]:
             threads=int(os.environ.get("FACTORY_THREADS", "0")), memory_limit=os.environ.get("FACTORY_MEMORY", "4GB")
         ),
         "lake": Lake(root=os.environ.get("FACTORY_LAKE", str(root / "lake")), storage_options=_storage_options()),
-        "archive": Archive(root=os.environ.get("FACTORY_ARCHIVE", str(root / "archive"))),
+        "archive": ArchiveFolder(root=os.environ.get("FACTORY_ARCHIVE", str(root / "archive"))),
         "ledger": Ledger(url=_ledger_url()),
         "issues": Issues(url=_ledger_url()),
         "certificates": Certificates(url=_ledger_url()),

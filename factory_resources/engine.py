@@ -4,17 +4,20 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-import dagster as dg
 import duckdb
-from pydantic import Field
 
 
-class Engine(dg.ConfigurableResource):
-    """DuckDB, in process and out of core: what does not fit the memory limit spills to disk."""
+@dataclass(frozen=True)
+class Engine:
+    """DuckDB, in process and out of core: what does not fit the memory limit spills to disk.
 
-    threads: int = Field(default=0, description="Threads of a query; 0: one per core.")
-    memory_limit: str = Field(default="4GB", description="Memory of a query before it spills, such as 4GB.")
+    threads: of a query; 0: one per core. memory_limit: of a query before it spills, such as 4GB.
+    """
+
+    threads: int = 0
+    memory_limit: str = "4GB"
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:

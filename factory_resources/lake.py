@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import dagster as dg
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -29,10 +28,8 @@ from deltalake import (
 )
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, StructType
-from pydantic import Field
 
 from factory_resources.content import row_hashes
-from factory_resources.processes import name_process
 
 DAY = "ds"
 #: Delta's type -> DuckDB's, where the names differ.
@@ -89,26 +86,23 @@ class Written:
         return Written(later.table, later.uri, later.version, self.days | later.days)
 
 
-class Lake(dg.ConfigurableResource):
-    """Delta tables below one root."""
+@dataclass(frozen=True)
+class Lake:
+    """Delta tables below one root.
 
-    root: str = Field(description="Local path or object-store URI (s3://bucket/prefix, gs://..., az://...).")
-    storage_options: dict[str, str] = Field(
-        default={},
-        description="Options of the object store, such as aws_endpoint_url; credentials come from the environment.",
-    )
+    root: local path or object-store URI (s3://bucket/prefix, gs://..., az://...).
+    storage_options: those of the object store, such as aws_endpoint_url; credentials come from the environment.
+    """
 
-    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        # Every asset of the factory needs the lake: no run of one goes without the name of its process.
-        if context.dagster_run is not None and context.instance is not None:
-            name_process(context.instance, context.dagster_run)
+    root: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
 
     def uri(self, table: str) -> str:
         return f"{self.root.rstrip('/')}/{table}"
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
         try:
-            return DeltaTable(self.uri(table), version=version, storage_options=self.storage_options or None)
+            return DeltaTable(self.uri(table), version=version, storage_options=dict(self.storage_options) or None)
         except TableNotFoundError:
             return None
 
@@ -242,7 +236,7 @@ class Lake(dg.ConfigurableResource):
                     predicate=None if retyped else _days_predicate(days),
                     schema_mode="overwrite" if retyped else "merge",
                     writer_properties=_encoding(reader.schema),
-                    storage_options=self.storage_options or None,
+                    storage_options=dict(self.storage_options) or None,
                     # Whoever names a version years later reads it through the log of that time.
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )

@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import sqlalchemy as sa
-from pydantic import Field, PrivateAttr
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
 from factory_resources import migrations
@@ -220,28 +218,59 @@ VERDICTS = sa.Table(
 )
 
 
-class Database(dg.ConfigurableResource):
-    """What is recorded in one database, SQLite or PostgreSQL. Safe in threads and across processes."""
+class Database:
+    """What is recorded in one database, SQLite or PostgreSQL. Safe in threads and across processes.
 
-    url: str = Field(description="SQLAlchemy URL: sqlite:////path/ledger.db or postgresql+psycopg2://user@host/base.")
+    All that a process records at one URL goes through one pool of connections.
+    """
 
-    _engine: sa.Engine | None = PrivateAttr(default=None)
-    _opening: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    def __init__(self, url: str):
+        """url: SQLAlchemy's, sqlite:////path/ledger.db or postgresql+psycopg2://user@host/base."""
+        self.url = url
+        self._pool: _Pool | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({sa.make_url(self.url)!r})"
 
     def _open(self) -> sa.Engine:
-        with self._opening:
-            if self._engine is None:
-                self._engine = open_ledger(self.url)
-                # Not teardown_after_execution: with it a sensor that is called directly would refuse the ledger.
-                weakref.finalize(self, self._engine.dispose)
-            return self._engine
+        if self._pool is None or self._pool.closed:
+            self._pool = _Pool.of(self.url)
+        return self._pool.engine
 
     def close(self) -> None:
         """Give the connections back; the next call opens them again."""
-        with self._opening:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+
+class _Pool:
+    """Connections to one URL, shared by all that records there, and given back when the last of it is gone."""
+
+    _opening = threading.Lock()
+    _shared: "weakref.WeakValueDictionary[str, _Pool]" = weakref.WeakValueDictionary()
+
+    def __init__(self, url: str):
+        self.engine = open_ledger(url)
+        self.close = weakref.finalize(self, self.engine.dispose)
+
+    @classmethod
+    def of(cls, url: str) -> "_Pool":
+        with cls._opening:
+            pool = cls._shared.get(url)
+            if pool is None or not pool.close.alive or not _is_there(url):
+                pool = cls._shared[url] = cls(url)
+            return pool
+
+    @property
+    def closed(self) -> bool:
+        return not self.close.alive
+
+
+def _is_there(url: str) -> bool:
+    """Whether a database may still be the one that was opened: a file that was deleted is another one when it is made again."""
+    parsed = sa.make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
 
 
 def open_ledger(url: str) -> sa.Engine:

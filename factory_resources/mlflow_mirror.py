@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import dagster as dg
-from pydantic import Field
-
 from factory_resources.decisions import in_words
 from factory_resources.ledger import EvaluationRecord, Ledger, VersionRecord
 from factory_resources.tags import CHAMPION
@@ -53,10 +50,14 @@ class Mirrored:
     aliases: int
 
 
-class MlflowMirror(dg.ConfigurableResource):
-    """A tracking server with its model registry, to which the ledger is mirrored."""
+@dataclass(frozen=True)
+class MlflowMirror:
+    """A tracking server with its model registry, to which the ledger is mirrored.
 
-    uri: str = Field(description="Address of the server: http://host:5000 or https://…; empty, where there is none.")
+    uri: address of the server, http://host:5000 or https://…; empty, where there is none.
+    """
+
+    uri: str
 
     @property
     def address(self) -> str:

@@ -1,14 +1,18 @@
 """Where do pages for people go? HTML files below one root."""
 
-import dagster as dg
+from dataclasses import dataclass
+
 import fsspec
-from pydantic import Field
 
 
-class Reports(dg.ConfigurableResource):
-    """A folder, or an object-store prefix, of reports."""
+@dataclass(frozen=True)
+class Reports:
+    """A folder, or an object-store prefix, of reports.
 
-    root: str = Field(description="Local path or fsspec URI.")
+    root: local path or fsspec URI.
+    """
+
+    root: str
 
     def write(self, name: str, html: str) -> str:
         """Store a page under a name such as line/drift/2026-01-31.html; returns where it is."""

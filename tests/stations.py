@@ -17,7 +17,7 @@ from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
 from factory_assets.governor.executor import Deployment
 from factory_assets.materialization import data_versions
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -101,7 +101,7 @@ class Station:
             "lake": self.lake,
             "engine": Engine(threads=2, memory_limit="1GB"),
             "issues": self.issues,
-            "archive": Archive(root=str(self.folder / "archive")),
+            "archive": ArchiveFolder(root=str(self.folder / "archive")),
             "ledger": ledger,
             "trials": Trials(url=ledger.url),
             "verdicts": Verdicts(url=ledger.url),

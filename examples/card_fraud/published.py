@@ -137,12 +137,12 @@ def champion(deployed: "Deployment") -> "ReleasedModel":
     from factory_assets.governor.executor import Deployment, execute
     from factory_assets.governor.runs import training_assets, training_tags
     from factory_assets.training.released import load
-    from factory_resources.archive import Archive
+    from factory_resources.archive_folder import ArchiveFolder
     from factory_resources.ledger import Ledger
 
     declared = deployed.catalogue.resolve(deployed.catalogue.lines[LINE])
     with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.ephemeral() as instance:
-        archive, ledger = Archive(root=f"{folder}/archive"), Ledger(url=f"sqlite:///{folder}/ledger.db")
+        archive, ledger = ArchiveFolder(root=f"{folder}/archive"), Ledger(url=f"sqlite:///{folder}/ledger.db")
         own = dg.Definitions(resources=resources() | {"archive": archive, "ledger": ledger})
         trainer = Deployment(
             deployed.catalogue, dg.Definitions.merge(load_declarations(), own), instance, deployed.lake, ledger

@@ -58,12 +58,12 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
     from factory_assets.features.segments import leaf_key
     from factory_assets.governor.executor import Deployment, execute
     from factory_assets.governor.runs import training_assets, training_tags
-    from factory_resources.archive import Archive
+    from factory_resources.archive_folder import ArchiveFolder
     from factory_resources.lake import Lake
     from factory_resources.ledger import Ledger
 
     held, lake = resources(), Lake(root=str(folder / "lake"))
-    archive, ledger = Archive(root=str(folder / "archive")), Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
+    archive, ledger = ArchiveFolder(root=str(folder / "archive")), Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
     catalogue = load(folder, render)
     declared = catalogue.resolve(catalogue.lines[LINE])
     with duckdb.connect(":memory:") as con:
@@ -89,9 +89,9 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
 
 def models(deployed: "Deployment", folder: Path, versions: dict[str, str]) -> "dict[str, ReleasedModel]":
     from factory_assets.training.released import load_all
-    from factory_resources.archive import Archive
+    from factory_resources.archive_folder import ArchiveFolder
 
-    return load_all(Archive(root=str(folder / "archive")), LINE, versions)
+    return load_all(ArchiveFolder(root=str(folder / "archive")), LINE, versions)
 
 
 def compare(deployed: "Deployment", folder: Path) -> Table:

@@ -22,7 +22,7 @@ from factory_assets.training.assets import AsOf, Chosen, as_of, metric_of, model
 from factory_assets.training.dataset import close_of, labelled_by_node
 from factory_assets.training.released import load
 from factory_assets.training.timeline import Timeline, timeline
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -49,10 +49,10 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     def evaluation(
         context: dg.AssetExecutionContext,
         config: Chosen,
-        lake: Lake,
-        engine: Engine,
-        archive: Archive,
-        ledger: Ledger,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         span = timeline(declared, day)
@@ -182,10 +182,10 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     def decay(
         context: dg.AssetExecutionContext,
         config: Replayed,
-        lake: Lake,
-        engine: Engine,
-        archive: Archive,
-        ledger: Ledger,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         day = as_of(context, lake, declared, config)
         columns = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)

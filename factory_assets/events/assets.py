@@ -88,7 +88,7 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
             declared.meanings,
         ),
     )
-    def raw(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+    def raw(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         try:
             state = source_state(declared, days)
@@ -124,7 +124,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         metadata=column_schema(declared.types, declared.meanings),
     )
     def events(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, issues: Issues
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], issues: dg.ResourceParam[Issues]
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         state = accepted_state(issues, stream.name, days)
@@ -196,7 +196,7 @@ def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         metadata=column_schema({field.name: str(field.type) for field in statistics.SCHEMA}, statistics.MEANING),
     )
     def column_statistics(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)

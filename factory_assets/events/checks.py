@@ -57,7 +57,7 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         ],
     )
     def contract(
-        context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine, issues: Issues, verdicts: Verdicts
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], issues: dg.ResourceParam[Issues], verdicts: dg.ResourceParam[Verdicts]
     ) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
         stamps = input_stamps(context.instance, key, days)
@@ -143,7 +143,7 @@ def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         name="collection_plan",
         description=f"The newest delivery has the fields that the team plans to have: {', '.join(stream.plan)}.",
     )
-    def collection_plan(lake: Lake) -> dg.AssetCheckResult:
+    def collection_plan(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         found = plan.gaps(stream, plan.newest_columns(lake, stream), today())
         missing = [gap for gap in found if gap.state != "delivered"]
         overdue = any(gap.state == "overdue" for gap in missing)

@@ -138,7 +138,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         if not declared.stream.end
         else None,
     )
-    def snapshot(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+    def snapshot(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         table = f"features/{view.name}"
@@ -216,7 +216,7 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         )
         | listed(records),
     )
-    def examples(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+    def examples(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         written, nodes, cold = list[Written](), set[str](), dict[dt.date, dict[str, float]]()
@@ -291,7 +291,7 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             },
         ),
     )
-    def labels(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> Iterator[dg.MaterializeResult]:
+    def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         through = label_rows.through(declared, lake, served_days(context.instance, label_rows.stream_of(declared)))
         passed = label_rows.state(declared, days, through)

@@ -30,7 +30,7 @@ def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         name="fresh",
         description=f"Labels come at most {allowed.days} days after they are due, {line.horizon_days} days after the observation.",
     )
-    def fresh(lake: Lake) -> dg.AssetCheckResult:
+    def fresh(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         observed = lake.days(f"{line.observe.stream}/events")
         found = label_rows.arrival(declared, observed, lake.days("/".join(key.path)))
         told = f"the newest labels are of {found.labelled or 'no day yet'}, due are those of {found.due} and before"
@@ -61,7 +61,7 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         ],
     )
     def no_leak(
-        context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine, verdicts: Verdicts
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], verdicts: dg.ResourceParam[Verdicts]
     ) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
         stamps = input_stamps(context.instance, key, days)
@@ -111,7 +111,7 @@ def segments_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         description=f"Every key of {', '.join(line.segments.levels)} that a training can see has a node, of which there may be "
         f"{line.segments.max_nodes}. While it fails the nodes above answer, and no training starts.",
     )
-    def segments_fit(context: dg.AssetCheckExecutionContext, lake: Lake, engine: Engine) -> dg.AssetCheckResult:
+    def segments_fit(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> dg.AssetCheckResult:
         with engine.connect() as con:
             seen = keys_in_reach(con, lake, declared)
         known = set(context.instance.get_dynamic_partitions(f"{line.name}_segments"))

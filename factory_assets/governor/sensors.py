@@ -65,11 +65,11 @@ def upkeep_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
     )
     def upkeep(
         context: dg.SensorEvaluationContext,
-        lake: Lake,
-        engine: Engine,
-        ledger: Ledger,
-        issues: Issues,
-        verdicts: Verdicts,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        ledger: dg.ResourceParam[Ledger],
+        issues: dg.ResourceParam[Issues],
+        verdicts: dg.ResourceParam[Verdicts],
     ) -> dg.SensorResult | dg.SkipReason:
         look = Look(context.cursor)
         on = _switched_on(context.instance)
@@ -95,11 +95,11 @@ def retrain_sensor(declared: DeclaredLine, catalogue: Catalogue) -> dg.SensorDef
     )
     def retrain(
         context: dg.SensorEvaluationContext,
-        lake: Lake,
-        engine: Engine,
-        ledger: Ledger,
-        issues: Issues,
-        verdicts: Verdicts,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        ledger: dg.ResourceParam[Ledger],
+        issues: dg.ResourceParam[Issues],
+        verdicts: dg.ResourceParam[Verdicts],
     ) -> dg.SensorResult | dg.SkipReason:
         book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, [line.name])
         # Sources are asked only where a training would start: what has come since the other sensor looked comes first.

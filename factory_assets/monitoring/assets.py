@@ -21,7 +21,7 @@ from factory_assets.monitoring.report import drift_report
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.training.assets import metric_of
 from factory_assets.training.released import load, naive_of
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -81,7 +81,7 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ),
     )
     def performance(
-        context: dg.AssetExecutionContext, lake: Lake, engine: Engine, archive: Archive
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], archive: dg.ResourceParam[ArchiveFolder]
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
@@ -148,7 +148,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}, DRIFT_MEANS),
     )
     def drift_of_day(
-        context: dg.AssetExecutionContext, lake: Lake, archive: Archive, ledger: Ledger, reports: Reports
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], archive: dg.ResourceParam[ArchiveFolder], ledger: dg.ResourceParam[Ledger], reports: dg.ResourceParam[Reports]
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         champions = champions_of_days(ledger, line.name, days)

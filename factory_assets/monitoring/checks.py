@@ -26,7 +26,7 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         partitions_def=partitions(declared.observed),
         description="No feature and no prediction of the day left what its champion was trained on.",
     )
-    def no_drift(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+    def no_drift(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         days = days_of(context)
         rows = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True)
         by_day: dict[dt.date, list[dict[str, Any]]] = {day: [] for day in days}
@@ -54,7 +54,7 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         partitions_def=partitions(declared.observed),
         description=f"The day's {metric} over all segments is better than that of a naive guess, once it can be measured.",
     )
-    def better_than_naive(context: dg.AssetCheckExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+    def better_than_naive(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         days = days_of(context)
         table: pa.Table = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True)
         overall = {row["ds"]: row for row in table.filter(pc.equal(table["segment"], ROOT)).to_pylist()}

@@ -50,7 +50,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         "their reason and never changed.",
     )
     def champion(
-        context: dg.AssetExecutionContext, config: Chosen, lake: Lake, ledger: Ledger
+        context: dg.AssetExecutionContext, config: Chosen, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
     ) -> Iterator[dg.MaterializeResult]:
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         held, withdrawn = held_before(ledger, line.name, day, nodes), ledger.withdrawn(line.name, day)
@@ -220,7 +220,7 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANING),
     )
     def leaderboard(
-        context: dg.AssetExecutionContext, config: AsOf, lake: Lake, engine: Engine, ledger: Ledger
+        context: dg.AssetExecutionContext, config: AsOf, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], ledger: dg.ResourceParam[Ledger]
     ) -> dg.MaterializeResult:
         day = as_of(context, lake, declared, config)
         with engine.connect() as con:

@@ -10,7 +10,7 @@ from factory_assets.references import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import rebuild
 from factory_assets.release.rollback import RollbackRefused, roll_back
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificate, Certificates
 from factory_resources.decisions import ChampionChanged
 from factory_resources.engine import Engine
@@ -81,7 +81,7 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
 @dg.op(
     tags={"kind": "sql"}, description="Appends the rollback to the ledger, and notes it on the page of the champions."
 )
-def roll_champion_back(context: dg.OpExecutionContext, config: Rollback, lake: Lake, ledger: Ledger) -> None:
+def roll_champion_back(context: dg.OpExecutionContext, config: Rollback, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]) -> None:
     try:
         made = roll_back(ledger, lake, config.line, config.segment, config.why, config.by, config.to, config.version)
     except (RollbackRefused, ChampionChanged) as refused:
@@ -114,7 +114,7 @@ class Approval(dg.Config):
 @dg.op(
     tags={"kind": "sql"}, description="Appends the approval to the ledger, and notes it on the page of the champions."
 )
-def approve_challenger(context: dg.OpExecutionContext, config: Approval, lake: Lake, ledger: Ledger) -> None:
+def approve_challenger(context: dg.OpExecutionContext, config: Approval, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]) -> None:
     try:
         made = approve(ledger, lake, config.line, config.segment, config.why, config.by, config.version)
     except (ApprovalRefused, ChampionChanged) as refused:
@@ -143,11 +143,11 @@ class Rebuild(dg.Config):
 def rebuild_released(
     context: dg.OpExecutionContext,
     config: Rebuild,
-    lake: Lake,
-    engine: Engine,
-    archive: Archive,
-    ledger: Ledger,
-    certificates: Certificates,
+    lake: dg.ResourceParam[Lake],
+    engine: dg.ResourceParam[Engine],
+    archive: dg.ResourceParam[ArchiveFolder],
+    ledger: dg.ResourceParam[Ledger],
+    certificates: dg.ResourceParam[Certificates],
 ) -> None:
     record = chosen(ledger, config.version, seed=context.run_id)
     if record is None:
@@ -197,7 +197,7 @@ def rebuild_a_release() -> None:
 
 
 @dg.op(description="Tells the MLflow server at FACTORY_MLFLOW what it does not know yet of the ledger.")
-def mirror_ledger(context: dg.OpExecutionContext, ledger: Ledger, mirror: MlflowMirror) -> None:
+def mirror_ledger(context: dg.OpExecutionContext, ledger: dg.ResourceParam[Ledger], mirror: dg.ResourceParam[MlflowMirror]) -> None:
     try:
         for told in mirror.bring_up_to_date(ledger):
             context.log.info(
@@ -223,7 +223,7 @@ def mirror_job() -> None:
     execution_timezone="UTC",
     description="Every quarter of an hour the MLflow server at FACTORY_MLFLOW is told what is new in the ledger.",
 )
-def mirror_often(context: dg.ScheduleEvaluationContext, mirror: MlflowMirror) -> dg.RunRequest | dg.SkipReason:
+def mirror_often(context: dg.ScheduleEvaluationContext, mirror: dg.ResourceParam[MlflowMirror]) -> dg.RunRequest | dg.SkipReason:
     if not mirror.uri:
         return dg.SkipReason("FACTORY_MLFLOW is not set: there is no server to mirror the ledger to")
     unfinished = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]

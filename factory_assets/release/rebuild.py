@@ -49,7 +49,7 @@ def in_a_fresh_process(
         "line": record.line,
         "version": record.version,
         "ledger": ledger.url,
-        "lake": {"root": lake.root, "storage_options": lake.storage_options},
+        "lake": {"root": lake.root, "storage_options": dict(lake.storage_options)},
         "engine": {"threads": engine.threads, "memory_limit": engine.memory_limit},
         "archive": archive.root,
         "into": into.root,

@@ -12,7 +12,7 @@ from factory_assets.materialization import code_version, column_schema, days_of,
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.scoring.predictions import champion_periods, meaning, predict, schema
 from factory_assets.training.released import ReleasedModel, load
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
@@ -42,7 +42,7 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ),
     )
     def predictions(
-        context: dg.AssetExecutionContext, lake: Lake, archive: Archive, ledger: Ledger
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], archive: dg.ResourceParam[ArchiveFolder], ledger: dg.ResourceParam[Ledger]
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         champions = champions_of_days(ledger, line.name, days)

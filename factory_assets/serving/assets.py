@@ -43,7 +43,7 @@ def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         if not declared.stream.end
         else None,
     )
-    def served(context: dg.AssetExecutionContext, lake: Lake, engine: Engine) -> dg.MaterializeResult:
+    def served(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult:
         state = export_state(context.instance, lake, view, context.assets_def.get_asset_spec(key))
         began = time.monotonic()
         try:

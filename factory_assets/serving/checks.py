@@ -21,7 +21,7 @@ def equal_check(view: View) -> dg.AssetChecksDefinition:
         description=f"The store's rows, or {export.SAMPLE:,} of them, are those of the day and table version that its watermark "
         "names: every value, floats exactly; and there are as many.",
     )
-    def equal(lake: Lake, engine: Engine) -> dg.AssetCheckResult:
+    def equal(lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> dg.AssetCheckResult:
         try:
             with engine.connect() as con, store_of(serve) as store:
                 mark = store.watermark(view.name)

@@ -30,7 +30,7 @@ from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_assets.training.tuned import Found, Tuned, Tuning
 from factory_assets.training.warm import may_continue
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
@@ -129,11 +129,11 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     def model(
         context: dg.AssetExecutionContext,
         config: Chosen,
-        lake: Lake,
-        engine: Engine,
-        archive: Archive,
-        ledger: Ledger,
-        trials: Trials,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
+        trials: dg.ResourceParam[Trials],
     ) -> Iterator[dg.MaterializeResult]:
         day, started = as_of(context, lake, declared, config), dt.datetime.now(dt.UTC)
         try:
@@ -255,7 +255,7 @@ def _record(
     released: Release,
     made: Made,
     tables: dict[str, int],
-    archive: Archive,
+    archive: ArchiveFolder,
     run_id: str,
     started: dt.datetime,
     tuned: Tuned,

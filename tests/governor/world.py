@@ -19,7 +19,7 @@ import pytest
 from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
 from factory_assets.governor.executor import Deployment, catch_up
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.clock import CLOCK
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -225,7 +225,7 @@ class World:
         self.lake, self.issues = Lake(root=str(folder / "lake")), Issues(url=url)
         self.resources: dict[str, Any] = {
             "lake": self.lake, "engine": Engine(threads=1, memory_limit="1GB"), "issues": self.issues,
-            "archive": Archive(root=str(folder / "archive")), "ledger": self.ledger, "trials": Trials(url=url),
+            "archive": ArchiveFolder(root=str(folder / "archive")), "ledger": self.ledger, "trials": Trials(url=url),
             "verdicts": Verdicts(url=url), "reports": reports,
         }  # fmt: skip
         self.load()

@@ -16,7 +16,7 @@ from factory_assets.declarations.templates import render
 from factory_assets.deployment import load_declarations
 from factory_assets.governor.executor import Deployment, catch_up, execute
 from factory_assets.governor.runs import RANGE_END, RANGE_START
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -61,7 +61,7 @@ def standing(folder: Path, texts: Mapping[str, str], environment: Mapping[str, s
             "ledger": ledger,
             "issues": Issues(url=ledger.url),
             "engine": Engine(threads=2, memory_limit="2GB"),
-            "archive": Archive(root=str(folder / "archive")),
+            "archive": ArchiveFolder(root=str(folder / "archive")),
             "trials": Trials(url=ledger.url),
             "verdicts": Verdicts(url=ledger.url),
             "reports": Reports(root=str(folder / "reports")),

@@ -13,12 +13,12 @@ EXECUTORS = {"one process": dg.in_process_executor, "many processes": dg.multipr
 
 
 @dg.asset
-def quick(lake: Lake) -> None:
+def quick(lake: dg.ResourceParam[Lake]) -> None:
     lake.uri("quick")
 
 
 @dg.asset(deps=[quick])
-def slow(lake: Lake) -> None:
+def slow(lake: dg.ResourceParam[Lake]) -> None:
     (FOLDER / "slow").write_text(str(os.getpid()))
     while True:
         time.sleep(60)

@@ -11,7 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.archive_folder import MANIFEST, ArchiveDamaged, _version
 
 LINE = "card_fraud"
@@ -21,42 +21,42 @@ ABOUT = {"as_of": "2018-07-24", "params": {"num_leaves": 31, "rate": 0.05}, "day
 
 
 @pytest.fixture(params=["local", "file_uri", "memory"])
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArchiveFolder]:
     """Everything below holds on a local path and on a store without folders or renames."""
     if request.param == "memory":
         root = f"/{uuid.uuid4().hex}"
-        yield Archive(root=f"memory:/{root}")
+        yield ArchiveFolder(root=f"memory:/{root}")
         files = fsspec.filesystem("memory")
         if files.exists(root):
             files.rm(root, recursive=True)
     else:
-        yield Archive(root=f"{'file://' if request.param == 'file_uri' else ''}{tmp_path}/models")
+        yield ArchiveFolder(root=f"{'file://' if request.param == 'file_uri' else ''}{tmp_path}/models")
 
 
-def path(archive: Archive, version: str, name: str) -> tuple[Any, str]:
+def path(archive: ArchiveFolder, version: str, name: str) -> tuple[Any, str]:
     files, place = fsspec.core.url_to_fs(f"{archive.uri(LINE, version)}/{name}")
     return files, place
 
 
-def change(archive: Archive, version: str, name: str, edit: Callable[[bytes], bytes]) -> None:
+def change(archive: ArchiveFolder, version: str, name: str, edit: Callable[[bytes], bytes]) -> None:
     files, place = path(archive, version, name)
     files.pipe_file(place, edit(files.cat_file(place)))
 
 
-def test_what_was_stored_comes_back(archive: Archive) -> None:
+def test_what_was_stored_comes_back(archive: ArchiveFolder) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     assert archive.load(LINE, version) == (ABOUT, MODEL, {})
     assert archive.exists(LINE, version)
     assert archive.uri(LINE, version) == f"{archive.root}/{LINE}/{version}"
 
 
-def test_the_version_follows_from_content_alone(archive: Archive, tmp_path: Path) -> None:
+def test_the_version_follows_from_content_alone(archive: ArchiveFolder, tmp_path: Path) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     # The id of a version is in ledgers for years: it must not change with a release of this code.
     assert version == "cb497aad1e8f86df"
     reordered = {name: MODEL[name] for name in reversed(MODEL)}
     assert (
-        Archive(root=str(tmp_path / "elsewhere")).store("another", dict(reversed(ABOUT.items())), reordered) == version
+        ArchiveFolder(root=str(tmp_path / "elsewhere")).store("another", dict(reversed(ABOUT.items())), reordered) == version
     )
 
 
@@ -70,12 +70,12 @@ def test_the_version_follows_from_content_alone(archive: Archive, tmp_path: Path
     ],
     ids=["manifest", "content", "name", "one more part"],
 )
-def test_anything_that_differs_is_another_version(archive: Archive, about: Any, parts: Any) -> None:
+def test_anything_that_differs_is_another_version(archive: ArchiveFolder, about: Any, parts: Any) -> None:
     assert archive.store(LINE, about, parts) != archive.store(LINE, ABOUT, MODEL)
 
 
 def test_storing_again_writes_nothing(tmp_path: Path) -> None:
-    archive = Archive(root=str(tmp_path))
+    archive = ArchiveFolder(root=str(tmp_path))
     version = archive.store(LINE, ABOUT, MODEL)
     folder = tmp_path / LINE / version
     before = {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in folder.iterdir()}
@@ -84,7 +84,7 @@ def test_storing_again_writes_nothing(tmp_path: Path) -> None:
     assert set(before) == {*MODEL, MANIFEST}
 
 
-def test_the_manifest_file_tells_a_person_what_belongs_to_the_version(archive: Archive) -> None:
+def test_the_manifest_file_tells_a_person_what_belongs_to_the_version(archive: ArchiveFolder) -> None:
     version = archive.store(LINE, ABOUT, {"a.txt": b"abc"})
     files, place = path(archive, version, MANIFEST)
     assert json.loads(files.cat_file(place)) == {
@@ -96,7 +96,7 @@ def test_the_manifest_file_tells_a_person_what_belongs_to_the_version(archive: A
 
 
 @pytest.mark.parametrize("name", ["model.txt", "encoding.json"])
-def test_one_flipped_bit_in_a_part_is_found_and_the_part_named(archive: Archive, name: str) -> None:
+def test_one_flipped_bit_in_a_part_is_found_and_the_part_named(archive: ArchiveFolder, name: str) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     change(archive, version, name, lambda data: data[:5] + bytes([data[5] ^ 1]) + data[6:])
     with pytest.raises(ArchiveDamaged, match=f"{name} .*hash"):
@@ -104,14 +104,14 @@ def test_one_flipped_bit_in_a_part_is_found_and_the_part_named(archive: Archive,
 
 
 @pytest.mark.parametrize("edit", [lambda data: data[:-1], lambda data: data + b"x"], ids=["cut", "extended"])
-def test_a_part_of_another_length_is_found(archive: Archive, edit: Callable[[bytes], bytes]) -> None:
+def test_a_part_of_another_length_is_found(archive: ArchiveFolder, edit: Callable[[bytes], bytes]) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     change(archive, version, "model.txt", edit)
     with pytest.raises(ArchiveDamaged, match=r"model\.txt .*1[56]\d\d bytes, stored were 1600"):
         archive.load(LINE, version)
 
 
-def test_a_missing_part_is_named(archive: Archive) -> None:
+def test_a_missing_part_is_named(archive: ArchiveFolder) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     files, place = path(archive, version, "encoding.json")
     files.rm_file(place)
@@ -131,7 +131,7 @@ def test_a_missing_part_is_named(archive: Archive) -> None:
     ],
     ids=["value", "torn", "empty", "no manifest", "no hash", "no length"],
 )
-def test_a_manifest_that_is_not_as_stored_is_damage(archive: Archive, edit: Callable[[bytes], bytes]) -> None:
+def test_a_manifest_that_is_not_as_stored_is_damage(archive: ArchiveFolder, edit: Callable[[bytes], bytes]) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     change(archive, version, MANIFEST, edit)
     with pytest.raises(ArchiveDamaged, match=r"manifest\.json"):
@@ -139,7 +139,7 @@ def test_a_manifest_that_is_not_as_stored_is_damage(archive: Archive, edit: Call
 
 
 def test_a_version_moved_under_another_name_is_damage(tmp_path: Path) -> None:
-    archive = Archive(root=str(tmp_path))
+    archive = ArchiveFolder(root=str(tmp_path))
     version = archive.store(LINE, ABOUT, MODEL)
     (tmp_path / LINE / version).rename(tmp_path / LINE / ABSENT)
     with pytest.raises(ArchiveDamaged, match=f"manifest of version {version}"):
@@ -149,7 +149,7 @@ def test_a_version_moved_under_another_name_is_damage(tmp_path: Path) -> None:
 def test_a_forged_manifest_cannot_make_the_archive_read_outside_its_folder(tmp_path: Path) -> None:
     """Every hash of the forgery is right, the name of its part is not."""
     (tmp_path / "secret").write_bytes(b"secret")
-    archive = Archive(root=str(tmp_path / "models"))
+    archive = ArchiveFolder(root=str(tmp_path / "models"))
     version = archive.store(LINE, {}, {"secret": b"secret"})
     manifest = tmp_path / "models" / LINE / version / MANIFEST
     content = json.loads(manifest.read_bytes())
@@ -161,14 +161,14 @@ def test_a_forged_manifest_cannot_make_the_archive_read_outside_its_folder(tmp_p
         archive.load(LINE, forged.name)
 
 
-def test_files_that_the_manifest_does_not_list_are_ignored(archive: Archive) -> None:
+def test_files_that_the_manifest_does_not_list_are_ignored(archive: ArchiveFolder) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     files, place = path(archive, version, "left_over.pkl")
     files.pipe_file(place, b"anything")
     assert archive.load(LINE, version) == (ABOUT, MODEL, {})
 
 
-def test_damage_is_mended_by_storing_the_same_model_again(archive: Archive) -> None:
+def test_damage_is_mended_by_storing_the_same_model_again(archive: ArchiveFolder) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     change(archive, version, "model.txt", lambda data: data[::-1])
     files, place = path(archive, version, "encoding.json")
@@ -177,13 +177,13 @@ def test_damage_is_mended_by_storing_the_same_model_again(archive: Archive) -> N
     assert archive.load(LINE, version) == (ABOUT, MODEL, {})
 
 
-def test_what_was_never_stored_is_not_found(archive: Archive) -> None:
+def test_what_was_never_stored_is_not_found(archive: ArchiveFolder) -> None:
     assert not archive.exists(LINE, ABSENT)
     with pytest.raises(FileNotFoundError, match=f"{LINE}/{ABSENT}"):
         archive.load(LINE, ABSENT)
 
 
-def test_a_write_without_its_manifest_is_no_archive_and_can_be_completed(archive: Archive) -> None:
+def test_a_write_without_its_manifest_is_no_archive_and_can_be_completed(archive: ArchiveFolder) -> None:
     version = archive.store(LINE, ABOUT, MODEL)
     files, place = path(archive, version, MANIFEST)
     files.rm_file(place)
@@ -198,7 +198,7 @@ def test_a_write_that_fails_half_way_leaves_nothing_that_looks_written(tmp_path:
     """The disk takes no file of this size: the manifest is the one that is too long."""
     resource = pytest.importorskip("resource", reason="limits on the size of files are POSIX")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    archive, about = Archive(root=str(tmp_path)), {"note": "x" * 2_000_000}
+    archive, about = ArchiveFolder(root=str(tmp_path)), {"note": "x" * 2_000_000}
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
@@ -212,7 +212,7 @@ def test_a_write_that_fails_half_way_leaves_nothing_that_looks_written(tmp_path:
 
 def store_many(root: str, size: int) -> None:
     for number in range(1_000_000):
-        Archive(root=root).store(
+        ArchiveFolder(root=root).store(
             LINE, {"number": number}, {"a.bin": bytes(size), "b.bin": bytes([number % 251]) * size}
         )
 
@@ -226,7 +226,7 @@ def test_a_killed_process_leaves_only_whole_versions_and_no_others(tmp_path: Pat
         pass
     writer.kill()
     writer.join()
-    archive = Archive(root=str(root))
+    archive = ArchiveFolder(root=str(root))
     whole = [folder.name for folder in (root / LINE).iterdir() if archive.exists(LINE, folder.name)]
     assert len(whole) >= 2
     for version in whole:
@@ -237,13 +237,13 @@ def test_a_killed_process_leaves_only_whole_versions_and_no_others(tmp_path: Pat
     "name",
     ["../evil", "a/b", "/etc/passwd", "..", ".", "", ".hidden", "a\\b", "a\n", "a b", "a\0", "é", "x" * 101, MANIFEST],
 )
-def test_a_part_name_that_is_not_a_plain_file_name_is_refused(archive: Archive, name: str) -> None:
+def test_a_part_name_that_is_not_a_plain_file_name_is_refused(archive: ArchiveFolder, name: str) -> None:
     with pytest.raises(ValueError, match="part name"):
         archive.store(LINE, ABOUT, {name: b""})
 
 
 @pytest.mark.parametrize("line", ["../evil", "a/b", "", "Card", "1a", "a-b", "a\n", ".."])
-def test_a_line_that_is_not_a_name_is_refused_by_every_operation(archive: Archive, line: str) -> None:
+def test_a_line_that_is_not_a_name_is_refused_by_every_operation(archive: ArchiveFolder, line: str) -> None:
     calls = (
         lambda: archive.store(line, ABOUT, MODEL),
         lambda: archive.load(line, ABSENT),
@@ -256,7 +256,7 @@ def test_a_line_that_is_not_a_name_is_refused_by_every_operation(archive: Archiv
 
 
 @pytest.mark.parametrize("version", ["../../evil", "", "0123", ABSENT.upper(), f"{ABSENT}\n", f"{ABSENT}0"])
-def test_a_version_that_is_not_16_hex_digits_is_refused_by_every_operation(archive: Archive, version: str) -> None:
+def test_a_version_that_is_not_16_hex_digits_is_refused_by_every_operation(archive: ArchiveFolder, version: str) -> None:
     for call in (archive.load, archive.exists, archive.uri):
         with pytest.raises(ValueError, match="version"):
             call(LINE, version)
@@ -275,7 +275,7 @@ def test_a_version_that_is_not_16_hex_digits_is_refused_by_every_operation(archi
     ],
 )
 def test_a_manifest_value_that_json_does_not_have_is_refused_with_its_place(
-    archive: Archive, value: Any, named: str
+    archive: ArchiveFolder, value: Any, named: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"manifest\.params\.depth\[1\] is .*{named}"):
         archive.store(LINE, {"params": {"depth": [0, value]}}, MODEL)

@@ -444,7 +444,7 @@ def test_an_asset_reaches_the_ledger_through_dagster(url: str, monkeypatch: pyte
     monkeypatch.setenv("LEDGER_URL_OF_THE_TEST", url)
 
     @dg.asset
-    def model(ledger: Ledger) -> None:
+    def model(ledger: dg.ResourceParam[Ledger]) -> None:
         ledger.register(a_version())
 
     resource = Ledger(url=dg.EnvVar("LEDGER_URL_OF_THE_TEST"))

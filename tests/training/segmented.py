@@ -20,7 +20,7 @@ from factory_assets.features.assets import add_nodes
 from factory_assets.governor.executor import Deployment, execute
 from factory_assets.governor.runs import training_assets, training_config, training_tags
 from factory_assets.training.subtrees import Subtrees
-from factory_resources.archive import Archive
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -89,7 +89,7 @@ class Segmented:
         archive: str | None = None,
         engine: Engine | None = None,
     ):
-        self.lake, self.archive = Lake(root=str(folder / "lake")), Archive(root=archive or str(folder / "archive"))
+        self.lake, self.archive = Lake(root=str(folder / "lake")), ArchiveFolder(root=archive or str(folder / "archive"))
         self.ledger = Ledger(url=ledger or f"sqlite:///{folder / 'ledger.db'}")
         resources = {
             "lake": self.lake,
