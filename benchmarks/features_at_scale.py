@@ -126,7 +126,8 @@ def ours(halves: int, turn: int) -> tuple[Cost, int]:
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations, resources
     from factory_assets.features import examples
-    from factory_assets.features.assets import computed, loader
+    from factory_assets.features.assets import computed
+    from factory_assets.features.tables import loader
 
     catalogue, held = load(declarations(), render), resources()
     declared, lake, days = catalogue.resolve(catalogue.lines[LINE]), held["lake"], days_of(halves)

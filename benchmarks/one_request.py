@@ -41,8 +41,8 @@ def asked(day: dt.date) -> int:
     from factory_assets.deployment import resources
     from factory_assets.events import stations
     from factory_assets.features import examples
-    from factory_assets.features.assets import loader
     from factory_assets.features.online import Online
+    from factory_assets.features.tables import loader
 
     deployment, held = deployed("memory"), resources()
     lake, engine = held["lake"], held["engine"]

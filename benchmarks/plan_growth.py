@@ -279,8 +279,8 @@ def lake_tables(deployment: Any, shape: Shape) -> None:
 
 def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) -> None:
     """Every node of a line trained as often, and promoted each time; the last time a week before the last day."""
-    from factory_assets.features.assets import segment_partitions
-    from factory_assets.training.assets import contract_hash
+    from factory_assets.features.partitions import segment_partitions
+    from factory_assets.training.version import contract_hash
     from factory_resources.ledger_tables import DECISIONS, STANDING, VERSIONS
 
     at = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)

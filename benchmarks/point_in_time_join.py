@@ -233,7 +233,8 @@ def ours(home: Path, turn: int) -> Cost:
     """Examples of all days, built and written as the asset does, into a lake's table of its own each turn."""
     from factory_assets.declarations.catalogue import load
     from factory_assets.features import examples
-    from factory_assets.features.assets import loader, replace_computed
+    from factory_assets.features.assets import replace_computed
+    from factory_assets.features.tables import loader
     from factory_resources.engine import Engine
     from factory_resources.lake import Lake
 

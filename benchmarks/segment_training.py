@@ -213,8 +213,8 @@ def training(home: Path, place: str, workers: int, url: str | None) -> Turn:
     (home / place / "dagster.yaml").write_text(settings)
     with dg.DagsterInstance.from_config(str(home / place)) as instance:
         line = deployment(home, instance, place, url)
-        from factory_assets.features.assets import add_nodes
         from factory_assets.features.examples import keys_seen
+        from factory_assets.features.partitions import add_nodes
         from factory_resources.engine import Engine
 
         with Engine().connect() as con:

@@ -21,8 +21,6 @@ from dagster._core.execution.plan.execute_step import (
     _get_input_provenance_data,
 )
 
-from factory_assets.identity.code import code_of
-from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
 from factory_resources.asset_events import INPUTS
 from factory_resources.lake import DAY, Written
@@ -30,14 +28,6 @@ from factory_resources.lake import DAY, Written
 DATA_VERSION = "dagster/data_version"
 #: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
 PAGE = 1000
-
-
-def code_version(station: str, *parts: Any) -> str:
-    """A short hash of what an asset's result depends on besides its inputs: the code of its station, and its declaration.
-
-    station: of `identity.stations.STATIONS`.
-    """
-    return hash_of(code_of(station), *parts)
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
@@ -248,7 +248,7 @@ class _Pool:
     """Connections to one URL, shared by all that records there, and given back when the last of it is gone."""
 
     _opening = threading.Lock()
-    _shared: "weakref.WeakValueDictionary[str, _Pool]" = weakref.WeakValueDictionary()
+    _shared: ClassVar["weakref.WeakValueDictionary[str, _Pool]"] = weakref.WeakValueDictionary()
 
     def __init__(self, url: str):
         self.engine = open_ledger(url)

@@ -53,8 +53,8 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import load_declarations, resources
-    from factory_assets.features.assets import add_nodes
     from factory_assets.features.examples import keys_seen
+    from factory_assets.features.partitions import add_nodes
     from factory_assets.features.segments import leaf_key
     from factory_assets.governor.executor import Deployment, execute
     from factory_assets.governor.runs import training_assets, training_tags

@@ -7,9 +7,9 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.segments import answering, tree
 from factory_assets.features.subtree_rows import SubtreeRows
+from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import guessed, naive, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
-from factory_assets.training.assets import metric_of
 from factory_assets.training.timeline import first_as_of
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger

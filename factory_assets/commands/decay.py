@@ -26,7 +26,7 @@ def decay(
     """Replay a node's past versions on later days, beside the one that was fresh, and say how often to train."""
     from factory_assets.deployment import resources
     from factory_assets.evaluation.decay import advice, comparable, curve, replay
-    from factory_assets.training.assets import metric_of
+    from factory_assets.measures.compared import metric_of
     from factory_assets.training.released import load
 
     known, held = catalogue_of(None), resources()

@@ -1,7 +1,7 @@
 """The assets `<line>/evaluation` and `<line>/decay`: who is better on the holdout, and what a model loses as it grows older."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -12,16 +12,20 @@ from pydantic import Field
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.contest import Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
-from factory_assets.features.assets import segment_partitions
+from factory_assets.evaluation.incumbents import held_before
+from factory_assets.features.partitions import segment_partitions
 from factory_assets.features.segments import ROOT
+from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
-from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
+from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
 from factory_assets.measures import plots
+from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import decay_plot
-from factory_assets.training.assets import AsOf, Chosen, as_of, metric_of, model_version
 from factory_assets.training.dataset import close_of, labelled_by_node
 from factory_assets.training.released import load
+from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import Timeline, timeline
+from factory_assets.training.version import model_version
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -80,15 +84,6 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         yield from record_partitions(context, metadata, tags)
 
     return evaluation
-
-
-def held_before(ledger: Ledger, line: str, day: dt.date, nodes: Collection[str]) -> dict[str, str]:
-    """Node -> the version that it holds: of the nodes to be ruled on before that, of others after what was decided as of the day."""
-    before, after = ledger.incumbents(line, day), ledger.champions(line, before=day + dt.timedelta(days=1))
-    ruled = set(nodes)
-    held = {node: kept for node, kept in after.items() if node not in ruled}
-    held |= {node: kept for node, kept in before.items() if node in ruled}
-    return {node: str(kept.champion) for node, kept in held.items()}
 
 
 def _metadata(met: Met, span: Timeline) -> dict[str, Any]:

@@ -7,46 +7,19 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.declarations.contract import MEANING, SQL_TYPES
-from factory_assets.events import landing, pictures, sources, stations, statistics, validation
-from factory_assets.identity.hashes import hash_of
-from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_assets.declarations.contract import SQL_TYPES
+from factory_assets.events import pictures, sources, stations, statistics, validation
+from factory_assets.events.partitions import partitions
+from factory_assets.events.verdicts import all_blocked
+from factory_assets.events.version import stream_version
+from factory_assets.identity.code import code_version
+from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_resources.clock import today
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 
 GROUP = "events"
-
-
-def partitions(declared: DeclaredStream) -> dg.DailyPartitionsDefinition:
-    """One partition a UTC day, from the stream's start to its end, or to yesterday."""
-    end = declared.stream.end
-    return dg.DailyPartitionsDefinition(
-        start_date=str(declared.stream.start), end_date=str(end + dt.timedelta(days=1)) if end else None
-    )
-
-
-def stream_version(declared: DeclaredStream) -> str:
-    """Changes with everything in the stream's declaration and contract that its rows depend on.
-
-    Where the source lies is not part of it: what lies there is, by its fingerprint. Nor is the start, but for a stream
-    that begins before 1970: there it says which stamps are believed.
-    """
-    left_out: dict[str, Any] = {
-        "owner": True,
-        "description": True,
-        "end": True,
-        "grace": True,
-        "plan": True,
-        "statistics": True,
-        "source": {"uri", "url"},
-    }
-    if declared.stream.start > landing.EPOCH:
-        left_out["start"] = True
-    stream = declared.stream.model_dump(mode="json", exclude=left_out)
-    contract = declared.contract.model_dump(mode="json", exclude={"version": True, "columns": {"__all__": MEANING}})
-    return hash_of(stream, contract)
 
 
 def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
@@ -88,7 +61,9 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
             declared.meanings,
         ),
     )
-    def raw(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
+    def raw(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         try:
             state = source_state(declared, days)
@@ -124,7 +99,10 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         metadata=column_schema(declared.types, declared.meanings),
     )
     def events(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], issues: dg.ResourceParam[Issues]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        issues: dg.ResourceParam[Issues],
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         state = accepted_state(issues, stream.name, days)
@@ -145,19 +123,6 @@ def accepted_state(issues: Issues, stream: str, days: Sequence[dt.date]) -> dict
     """What `events` depends on beside `raw`: the issues of each day that somebody has accepted."""
     accepted = issues.accepted(stream)
     return {day: "|".join(sorted(rule for rule, failing in accepted.items() if day in failing)) for day in days}
-
-
-def all_blocked(stream: str, blocked: Mapping[dt.date, Sequence[str]]) -> dg.Failure:
-    """The end of a run in which every day is blocked; days with the same reasons in one breath."""
-    alike: dict[str, list[dt.date]] = {}
-    for day, reasons in blocked.items():
-        alike.setdefault(", ".join(reasons), []).append(day)
-    told = "; ".join(f"{_span(days)}: {why}" for why, days in alike.items())
-    return dg.Failure(f"{stream}: blocked, the events that were served stay as they are. {told}")
-
-
-def _span(days: Sequence[dt.date]) -> str:
-    return str(days[0]) if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
 
 
 def _counts(verdict: validation.Verdict) -> Mapping[str, Any]:

@@ -13,9 +13,10 @@ from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.events import plan
 from factory_assets.events import verdicts as judged_days
-from factory_assets.events.assets import all_blocked, partitions
 from factory_assets.events.expectations import Failure, Outcome, concerns
+from factory_assets.events.partitions import partitions
 from factory_assets.events.rules import Concern
+from factory_assets.events.verdicts import CONTRACT, all_blocked
 from factory_assets.identity.inputs import judgement
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
@@ -25,8 +26,6 @@ from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.verdicts import Judged, Reason, Verdicts
 
-#: Name of the checks of a contract together, among verdicts.
-CONTRACT = "contract"
 DESCRIPTIONS: dict[Concern, str] = {
     "schema": "Files and required columns are delivered, values parse as the contract's type, events lie in the day.",
     "completeness": "Columns that may not be empty are not.",
@@ -57,7 +56,11 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         ],
     )
     def contract(
-        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], issues: dg.ResourceParam[Issues], verdicts: dg.ResourceParam[Verdicts]
+        context: dg.AssetCheckExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        issues: dg.ResourceParam[Issues],
+        verdicts: dg.ResourceParam[Verdicts],
     ) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
         stamps = input_stamps(context.instance, key, days)

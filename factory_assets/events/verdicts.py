@@ -1,10 +1,11 @@
 """What is to be said of days of a stream, concern by concern, and which patch of the contract would let them pass?"""
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import duckdb
 
 from factory_assets.declarations.catalogue import DeclaredStream
@@ -133,3 +134,20 @@ def _worse(one: Failure, other: Failure) -> Failure:
     """Two failures of a rule as one that covers both: all values, and what was measured further out of bounds."""
     extreme = max((one, other), key=lambda failure: (failure.measured.excess if failure.measured else 0, failure.share))
     return replace(extreme, values=tuple(dict.fromkeys([*one.values, *other.values])))
+
+
+#: Name of the checks of a contract together, among verdicts.
+CONTRACT = "contract"
+
+
+def all_blocked(stream: str, blocked: Mapping[dt.date, Sequence[str]]) -> dg.Failure:
+    """The end of a run in which every day is blocked; days with the same reasons in one breath."""
+    alike: dict[str, list[dt.date]] = {}
+    for day, reasons in blocked.items():
+        alike.setdefault(", ".join(reasons), []).append(day)
+    told = "; ".join(f"{_span(days)}: {why}" for why, days in alike.items())
+    return dg.Failure(f"{stream}: blocked, the events that were served stay as they are. {told}")
+
+
+def _span(days: Sequence[dt.date]) -> str:
+    return str(days[0]) if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"

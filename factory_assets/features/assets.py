@@ -3,8 +3,7 @@
 import datetime as dt
 import functools
 import operator
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 import duckdb
@@ -15,48 +14,21 @@ from factory_assets.declarations.declared import feature_types
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.declarations.view import View
-from factory_assets.events.assets import partitions, stream_version
+from factory_assets.events.partitions import partitions
+from factory_assets.events.version import stream_version
 from factory_assets.features import catalogue, snapshots, tiles
 from factory_assets.features import examples as example_rows
 from factory_assets.features import labels as label_rows
-from factory_assets.features.history import Load
-from factory_assets.features.segments import admitted, path_of
+from factory_assets.features.partitions import add_nodes, window_of
+from factory_assets.features.tables import loader
+from factory_assets.features.version import _definition, examples_version
+from factory_assets.identity.code import code_version
 from factory_assets.identity.inputs import BLOCKED
-from factory_assets.materialization import (
-    code_version,
-    column_schema,
-    data_versions,
-    days_of,
-    input_fingerprints,
-    record_days,
-)
+from factory_assets.materialization import column_schema, data_versions, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
 
 GROUP = "features"
-
-
-def segment_partitions(line: str) -> dg.DynamicPartitionsDefinition:
-    """The nodes of a line's segment tree; `examples` adds those that it sees."""
-    return dg.DynamicPartitionsDefinition(name=f"{line}_segments")
-
-
-def window_of(stream: str, before: int, after: int = 0) -> dg.AssetDep:
-    """A dependency on a stream's events from `before` days ago to `after` days ahead."""
-    mapping = dg.TimeWindowPartitionMapping(
-        start_offset=before, end_offset=after, allow_nonexistent_upstream_partitions=True
-    )
-    return dg.AssetDep(dg.AssetKey([stream, "events"]), partition_mapping=mapping)
-
-
-def loader(lake: Lake, con: duckdb.DuckDBPyConnection) -> Load:
-    """However often a table is read through it, it is read as of one version: that of the first time."""
-    versions: dict[str, int | None] = {}
-
-    def load(name: str, table: str, first: dt.date, last: dt.date) -> None:
-        versions[table] = lake.view(con, name, table, first, last, versions.get(table), empty_if_absent=True)
-
-    return load
 
 
 def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataValue]:
@@ -138,7 +110,9 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         if not declared.stream.end
         else None,
     )
-    def snapshot(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
+    def snapshot(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         table = f"features/{view.name}"
@@ -154,26 +128,6 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         yield from record_days(context, written, inputs, {f"{what}_read": rows for what, rows in read.items()})
 
     return snapshot
-
-
-def _definition(view: View) -> dict:
-    return view.model_dump(
-        mode="json", exclude={"owner", "description", "freshness", "units", "serve"}, exclude_defaults=True
-    )
-
-
-def examples_version(declared: DeclaredLine) -> str:
-    """Changes with everything in the declarations that the line's examples depend on."""
-    line = declared.line
-    return code_version(
-        "examples",
-        line.observe.model_dump(mode="json"),
-        line.features,
-        line.snapshot,
-        line.segments.levels,
-        [_definition(view) for view in declared.views.values()],
-        *([declared.derived] if declared.derived else []),
-    )
 
 
 def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -216,7 +170,9 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         )
         | listed(records),
     )
-    def examples(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
+    def examples(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         written, nodes, cold = list[Written](), set[str](), dict[dt.date, dict[str, float]]()
@@ -237,26 +193,6 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         )
 
     return examples
-
-
-def add_nodes(instance: dg.DagsterInstance, declared: DeclaredLine, nodes: Collection[str]) -> list[str]:
-    """Make partitions of the nodes as far as segments.max_nodes allows; the nodes for which there is no room."""
-    name = segment_partitions(declared.line.name).name
-    joined, refused = admitted(nodes, instance.get_dynamic_partitions(str(name)), declared.line.segments.max_nodes)
-    # Written in order of the tree: a range of segment keys follows the order in which they were added.
-    instance.add_dynamic_partitions(str(name), joined)
-    return refused
-
-
-def without_room(declared: DeclaredLine, refused: Sequence[str]) -> str:
-    """What is wrong with these nodes, in words."""
-    segments = declared.line.segments
-    by_level = Counter(segments.levels[len(path_of(node)) - 1] for node in refused)
-    told = ", ".join(f"{count} new keys of {level}" for level, count in by_level.items())
-    return (
-        f"{declared.line.name}: {told} do not fit into segments.max_nodes {segments.max_nodes}, such as {refused[0]!r}; the nodes "
-        "above answer for them. Is the level an id? If they are meant, raise segments.max_nodes"
-    )
 
 
 def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -291,7 +227,9 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             },
         ),
     )
-    def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> Iterator[dg.MaterializeResult]:
+    def labels(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         through = label_rows.through(declared, lake, served_days(context.instance, label_rows.stream_of(declared)))
         passed = label_rows.state(declared, days, through)

@@ -7,16 +7,16 @@ import dagster as dg
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.features import labels as label_rows
 from factory_assets.features import leaks
-from factory_assets.features.assets import loader, without_room
 from factory_assets.features.examples import keys_in_reach
+from factory_assets.features.leaks import NO_LEAK
+from factory_assets.features.partitions import without_room
 from factory_assets.features.segments import tree
+from factory_assets.features.tables import loader
 from factory_assets.identity.inputs import judgement
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.verdicts import Judged, Reason, Verdicts
-
-NO_LEAK = "no_leak"
 
 
 def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
@@ -61,7 +61,10 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         ],
     )
     def no_leak(
-        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], verdicts: dg.ResourceParam[Verdicts]
+        context: dg.AssetCheckExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        verdicts: dg.ResourceParam[Verdicts],
     ) -> Iterator[dg.AssetCheckResult]:
         days = days_of(context)
         stamps = input_stamps(context.instance, key, days)
@@ -111,7 +114,9 @@ def segments_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         description=f"Every key of {', '.join(line.segments.levels)} that a training can see has a node, of which there may be "
         f"{line.segments.max_nodes}. While it fails the nodes above answer, and no training starts.",
     )
-    def segments_fit(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> dg.AssetCheckResult:
+    def segments_fit(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
+    ) -> dg.AssetCheckResult:
         with engine.connect() as con:
             seen = keys_in_reach(con, lake, declared)
         known = set(context.instance.get_dynamic_partitions(f"{line.name}_segments"))

@@ -169,3 +169,6 @@ def _differing(con: duckdb.DuckDBPyConnection, name: str, again: str) -> list[Le
             FROM sample JOIN ({again}) AS again USING (_obs) WHERE sample.{feature} IS DISTINCT FROM again.{feature}"""
     ).fetchall()[0]
     return [Leak(name, row[0], *row[1])] if row[0] else []
+
+
+NO_LEAK = "no_leak"

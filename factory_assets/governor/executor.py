@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredStream
-from factory_assets.features.assets import add_nodes
+from factory_assets.features.partitions import add_nodes
 from factory_assets.governor.book import Book
 from factory_assets.governor.plan import Plan, Work, plan, plan_of_stream
 from factory_assets.governor.runs import PARTITION, asked

@@ -9,7 +9,7 @@ import dagster as dg
 
 from factory_assets.declarations.days import DAY
 from factory_assets.governor.plan import TRAINED, Work
-from factory_assets.training.assets import AS_OF
+from factory_assets.training.run_config import AS_OF
 from factory_resources.processes import is_gone
 
 REASON = "factory/reason"

@@ -16,7 +16,7 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.events import sources
-from factory_assets.features.assets import add_nodes, segment_partitions
+from factory_assets.features.partitions import add_nodes, segment_partitions
 from factory_assets.governor.book import Book
 from factory_assets.governor.plan import Plan, Work, plan, plan_of_line
 from factory_assets.governor.runs import TRIGGER, asked, states_of, training_assets

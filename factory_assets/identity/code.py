@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.stations import STATIONS
 
 #: Packages whose modules are code of ours; others count by the names that are imported.
@@ -254,3 +255,11 @@ def _merged(values: list[ast.expr]) -> Iterator[ast.expr]:
         yield value
     if text:
         yield ast.Constant(text)
+
+
+def code_version(station: str, *parts: Any) -> str:
+    """A short hash of what an asset's result depends on besides its inputs: the code of its station, and its declaration.
+
+    station: of `identity.stations.STATIONS`.
+    """
+    return hash_of(code_of(station), *parts)

@@ -9,17 +9,18 @@ import duckdb
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.events.assets import partitions
+from factory_assets.events.partitions import partitions
 from factory_assets.features.segments import ROOT, tree
-from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_assets.identity.code import code_version
+from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_assets.measures import plots
+from factory_assets.measures.compared import metric_of
 from factory_assets.measures.tables import prediction_columns, with_columns
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
 from factory_assets.monitoring.report import drift_report
 from factory_assets.scoring.champions import champions_of_days
-from factory_assets.training.assets import metric_of
 from factory_assets.training.released import load, naive_of
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
@@ -81,7 +82,10 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ),
     )
     def performance(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], archive: dg.ResourceParam[ArchiveFolder]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        archive: dg.ResourceParam[ArchiveFolder],
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
@@ -148,7 +152,11 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}, DRIFT_MEANS),
     )
     def drift_of_day(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], archive: dg.ResourceParam[ArchiveFolder], ledger: dg.ResourceParam[Ledger], reports: dg.ResourceParam[Reports]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
+        reports: dg.ResourceParam[Reports],
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         champions = champions_of_days(ledger, line.name, days)

@@ -9,17 +9,20 @@ import dagster as dg
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.assets import held_before
 from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
-from factory_assets.features.assets import segment_partitions
+from factory_assets.evaluation.incumbents import held_before
 from factory_assets.features.examples import keys_seen
+from factory_assets.features.partitions import segment_partitions
 from factory_assets.features.segments import ROOT, answering, parent_of, preorder, tree
-from factory_assets.materialization import DATA_VERSION, INPUTS, code_version, column_schema, record_partitions
+from factory_assets.identity.code import code_version
+from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
 from factory_assets.measures import plots
+from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, resolve
-from factory_assets.training.assets import AsOf, Chosen, as_of, contract_hash, metric_of, model_version
+from factory_assets.training.run_config import AsOf, Chosen, as_of
+from factory_assets.training.version import contract_hash, model_version
 from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_words
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -50,7 +53,10 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         "their reason and never changed.",
     )
     def champion(
-        context: dg.AssetExecutionContext, config: Chosen, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+        context: dg.AssetExecutionContext,
+        config: Chosen,
+        lake: dg.ResourceParam[Lake],
+        ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         held, withdrawn = held_before(ledger, line.name, day, nodes), ledger.withdrawn(line.name, day)
@@ -220,7 +226,11 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANING),
     )
     def leaderboard(
-        context: dg.AssetExecutionContext, config: AsOf, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine], ledger: dg.ResourceParam[Ledger]
+        context: dg.AssetExecutionContext,
+        config: AsOf,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         day = as_of(context, lake, declared, config)
         with engine.connect() as con:

@@ -81,7 +81,9 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
 @dg.op(
     tags={"kind": "sql"}, description="Appends the rollback to the ledger, and notes it on the page of the champions."
 )
-def roll_champion_back(context: dg.OpExecutionContext, config: Rollback, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]) -> None:
+def roll_champion_back(
+    context: dg.OpExecutionContext, config: Rollback, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+) -> None:
     try:
         made = roll_back(ledger, lake, config.line, config.segment, config.why, config.by, config.to, config.version)
     except (RollbackRefused, ChampionChanged) as refused:
@@ -114,7 +116,9 @@ class Approval(dg.Config):
 @dg.op(
     tags={"kind": "sql"}, description="Appends the approval to the ledger, and notes it on the page of the champions."
 )
-def approve_challenger(context: dg.OpExecutionContext, config: Approval, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]) -> None:
+def approve_challenger(
+    context: dg.OpExecutionContext, config: Approval, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+) -> None:
     try:
         made = approve(ledger, lake, config.line, config.segment, config.why, config.by, config.version)
     except (ApprovalRefused, ChampionChanged) as refused:
@@ -197,7 +201,9 @@ def rebuild_a_release() -> None:
 
 
 @dg.op(description="Tells the MLflow server at FACTORY_MLFLOW what it does not know yet of the ledger.")
-def mirror_ledger(context: dg.OpExecutionContext, ledger: dg.ResourceParam[Ledger], mirror: dg.ResourceParam[MlflowMirror]) -> None:
+def mirror_ledger(
+    context: dg.OpExecutionContext, ledger: dg.ResourceParam[Ledger], mirror: dg.ResourceParam[MlflowMirror]
+) -> None:
     try:
         for told in mirror.bring_up_to_date(ledger):
             context.log.info(
@@ -223,7 +229,9 @@ def mirror_job() -> None:
     execution_timezone="UTC",
     description="Every quarter of an hour the MLflow server at FACTORY_MLFLOW is told what is new in the ledger.",
 )
-def mirror_often(context: dg.ScheduleEvaluationContext, mirror: dg.ResourceParam[MlflowMirror]) -> dg.RunRequest | dg.SkipReason:
+def mirror_often(
+    context: dg.ScheduleEvaluationContext, mirror: dg.ResourceParam[MlflowMirror]
+) -> dg.RunRequest | dg.SkipReason:
     if not mirror.uri:
         return dg.SkipReason("FACTORY_MLFLOW is not set: there is no server to mirror the ledger to")
     unfinished = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]

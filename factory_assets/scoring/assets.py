@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
-from factory_assets.events.assets import partitions
-from factory_assets.materialization import code_version, column_schema, days_of, input_fingerprints, record_days
+from factory_assets.events.partitions import partitions
+from factory_assets.identity.code import code_version
+from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.scoring.predictions import champion_periods, meaning, predict, schema
 from factory_assets.training.released import ReleasedModel, load
@@ -42,7 +43,10 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ),
     )
     def predictions(
-        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], archive: dg.ResourceParam[ArchiveFolder], ledger: dg.ResourceParam[Ledger]
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         champions = champions_of_days(ledger, line.name, days)

@@ -1,24 +1,20 @@
 """The asset of a served view, `serving/<view>`: its newest day in the store that servers ask."""
 
-import hashlib
 import time
 
 import dagster as dg
 
 from factory_assets.declarations.declared import DeclaredStream, feature_types
 from factory_assets.declarations.view import View
-from factory_assets.materialization import INPUTS, code_version, column_schema, data_versions
+from factory_assets.identity.code import code_version
+from factory_assets.materialization import INPUTS, column_schema
 from factory_assets.serving import export
+from factory_assets.serving.due import export_state, serving_key
 from factory_assets.serving.stores import AS_OF, StoreError, store_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
 GROUP = "serving"
-EQUAL = "equal"
-
-
-def serving_key(view: View) -> dg.AssetKey:
-    return dg.AssetKey(["serving", view.name])
 
 
 def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
@@ -43,7 +39,9 @@ def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         if not declared.stream.end
         else None,
     )
-    def served(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> dg.MaterializeResult:
+    def served(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
+    ) -> dg.MaterializeResult:
         state = export_state(context.instance, lake, view, context.assets_def.get_asset_spec(key))
         began = time.monotonic()
         try:
@@ -70,25 +68,3 @@ def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
         )
 
     return served
-
-
-def export_state(instance: dg.DagsterInstance, lake: Lake, view: View, spec: dg.AssetSpec) -> str:
-    """A hash of what an export now would write, and where to: the newest day, its data version, the declaration."""
-    day = max(lake.days(f"features/{view.name}"), default=None)
-    content = data_versions(instance, dg.AssetKey(["features", view.name])).get(str(day))
-    return hashlib.sha256(f"{spec.code_version}|{day}|{content}".encode()).hexdigest()[:16]
-
-
-def export_due(instance: dg.DagsterInstance, lake: Lake, view: View, spec: dg.AssetSpec) -> bool:
-    """Whether the store was not given the newest features yet, or did not hold them when it was last compared."""
-    if not lake.days(f"features/{view.name}"):
-        return False
-    event = instance.get_latest_materialization_event(spec.key)
-    stamped = (event.asset_materialization.tags or {}).get(INPUTS) if event and event.asset_materialization else None
-    check = dg.AssetCheckKey(spec.key, EQUAL)
-    compared = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
-    found = compared.event.dagster_event if compared and compared.event else None
-    # Of a run that failed before it, the check is only planned.
-    evaluated = found if found and found.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION else None
-    equal = evaluated is not None and evaluated.asset_check_evaluation_data.passed
-    return not equal or stamped != export_state(instance, lake, view, spec)

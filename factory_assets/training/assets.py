@@ -7,28 +7,27 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
-from factory_assets.declarations.tasks import kind_of
-from factory_assets.events.assets import stream_version
-from factory_assets.features.assets import segment_partitions, without_room
+from factory_assets.features.partitions import segment_partitions, without_room
 from factory_assets.features.segments import ROOT, lineage, preorder, tree
-from factory_assets.identity.hashes import hash_of
-from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder, code_version
+from factory_assets.identity.code import code_version
+from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder
 from factory_assets.measures import plots
-from factory_assets.measures.metrics import DEFAULT, METRICS
+from factory_assets.measures.compared import metric_of
+from factory_assets.measures.metrics import METRICS
 from factory_assets.training.dataset import training_rows
 from factory_assets.training.fitting import Failed, Fitted, NotTrained, Outcome
 from factory_assets.training.identity import Made, made_before
 from factory_assets.training.pool import Done, Job, Pace, Task, together, train_nodes
 from factory_assets.training.released import Release
+from factory_assets.training.run_config import Chosen, as_of
 from factory_assets.training.search import importances
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_assets.training.tuned import Found, Tuned, Tuning
+from factory_assets.training.version import contract_hash, model_version
 from factory_assets.training.warm import may_continue
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
@@ -37,8 +36,6 @@ from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.trials import Trials
 
 GROUP = "training"
-#: Run tag: train as if it were the close of this day. Run configuration says the same, and comes first.
-AS_OF = "factory/as_of"
 
 
 #: Columns of the table of outcomes, a row a node and day as of which it was to be trained. status: trained, too_little or failed.
@@ -53,56 +50,6 @@ OUTCOMES = pa.schema(
 
 #: What is told of a node: its version in the ledger, or why there is none.
 Told = VersionRecord | NotTrained | Failed
-
-
-class AsOf(dg.Config):
-    """When a run stands."""
-
-    as_of: str = Field(
-        "",
-        description="Day at whose close the run stands, such as 2026-03-11; if empty, the newest whose labels are in.",
-    )
-
-
-class Chosen(AsOf):
-    """Of the segments of a run, those that are due: they need not lie side by side."""
-
-    nodes: list[str] = Field([], description="Nodes to work on, of those that the run spans; all of them if empty.")
-
-    def of(self, context: dg.AssetExecutionContext) -> list[str]:
-        """The run's nodes, in its order."""
-        wanted = set(self.nodes)
-        return [node for node in context.partition_keys if not wanted or node in wanted]
-
-
-def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine, config: AsOf) -> dt.date:
-    """The day at whose close a training run stands."""
-    stated, line = config.as_of or context.run.tags.get(AS_OF), declared.line
-    if stated:
-        return dt.date.fromisoformat(stated)
-    examples, labels = (lake.days(f"{line.name}/{table}") for table in ("examples", "labels"))
-    if not examples:
-        raise dg.Failure(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")
-    return min([examples[-1], *(day + line.horizon_days * DAY for day in labels[-1:])])
-
-
-def metric_of(declared: DeclaredLine) -> str:
-    """The metric by which the line's models are compared."""
-    return declared.line.gate.metric or DEFAULT[kind_of(declared.line.task)]
-
-
-def model_version(declared: DeclaredLine) -> str:
-    """Changes with everything in the declaration that a model is made by; it is the id of the configuration."""
-    line = declared.line
-    fields = line.model_dump(mode="json", include={"task", "observe", "label", "candidates", "seed"})
-    fields["train"] = line.train.model_dump(mode="json", exclude={"workers", "pool", "missing"})
-    fields["segments"] = line.segments.model_dump(mode="json", include={"levels", "min_rows", "min_positives"})
-    return hash_of(fields, declared.features)
-
-
-def contract_hash(declared: DeclaredLine) -> str:
-    """Changes with the contract, or the derived columns, of any stream that the line stands on."""
-    return hash_of([stream_version(declared.streams[name]) for name in declared.stands_on])
 
 
 def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:

@@ -14,7 +14,7 @@ import duckdb
 from deltalake.exceptions import DeltaError
 
 from factory_assets.declarations.definitions import declared_from
-from factory_assets.training.assets import metric_of
+from factory_assets.measures.compared import metric_of
 from factory_assets.training.dataset import training_rows
 from factory_assets.training.fitting import NotTrained, fit_node
 from factory_assets.training.identity import made_of

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pytest
 
 from factory_assets.declarations.definitions import definitions
-from factory_assets.features.assets import loader
 from factory_assets.features.online import Online
+from factory_assets.features.tables import loader
 from factory_assets.training.released import ModelRefused, load
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.tags import Tagging

@@ -15,7 +15,6 @@ from factory_assets.release.jobs import rebuild_a_release, release_definitions
 from factory_assets.release.rebuild import compared, in_a_fresh_process, rebuild, tables_named
 from factory_assets.training.remake import NotRebuildable, remake
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificates
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -142,7 +141,11 @@ def test_a_record_that_does_not_tell_the_truth_is_found_out_part_by_part(
 def test_a_lost_archive_is_put_back_from_the_record(
     station: Station, versions: list[VersionRecord], tmp_path: Path
 ) -> None:
-    version, archive, scratch = versions[1], ArchiveFolder(root=str(tmp_path / "lost")), ArchiveFolder(str(tmp_path / "made"))
+    version, archive, scratch = (
+        versions[1],
+        ArchiveFolder(root=str(tmp_path / "lost")),
+        ArchiveFolder(str(tmp_path / "made")),
+    )
     lost = compared(version, remake(version, station.lake, ENGINE, scratch), archive, scratch, "test")
     assert lost.verdict == "different" and "restore" in lost.told and not archive.exists(LINE, version.version)
     found = rebuild(version, station.lake, ENGINE, station.deployment.ledger, archive, "test", restore=True)

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.assets import held_before
 from factory_assets.evaluation.contest import walk
+from factory_assets.evaluation.incumbents import held_before
 from factory_assets.release.assets import champion_asset
 from factory_assets.release.rollback import roll_back
-from factory_assets.training.assets import AS_OF
+from factory_assets.training.run_config import AS_OF
 from factory_assets.training.timeline import timeline
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger

@@ -11,8 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.archive_folder import MANIFEST, ArchiveDamaged, _version
+from factory_resources.archive_folder import MANIFEST, ArchiveDamaged, ArchiveFolder, _version
 
 LINE = "card_fraud"
 ABSENT = "0123456789abcdef"
@@ -56,7 +55,8 @@ def test_the_version_follows_from_content_alone(archive: ArchiveFolder, tmp_path
     assert version == "cb497aad1e8f86df"
     reordered = {name: MODEL[name] for name in reversed(MODEL)}
     assert (
-        ArchiveFolder(root=str(tmp_path / "elsewhere")).store("another", dict(reversed(ABOUT.items())), reordered) == version
+        ArchiveFolder(root=str(tmp_path / "elsewhere")).store("another", dict(reversed(ABOUT.items())), reordered)
+        == version
     )
 
 
@@ -256,7 +256,9 @@ def test_a_line_that_is_not_a_name_is_refused_by_every_operation(archive: Archiv
 
 
 @pytest.mark.parametrize("version", ["../../evil", "", "0123", ABSENT.upper(), f"{ABSENT}\n", f"{ABSENT}0"])
-def test_a_version_that_is_not_16_hex_digits_is_refused_by_every_operation(archive: ArchiveFolder, version: str) -> None:
+def test_a_version_that_is_not_16_hex_digits_is_refused_by_every_operation(
+    archive: ArchiveFolder, version: str
+) -> None:
     for call in (archive.load, archive.exists, archive.uri):
         with pytest.raises(ValueError, match="version"):
             call(LINE, version)

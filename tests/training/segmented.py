@@ -16,7 +16,7 @@ import yaml
 
 from factory_assets.declarations.catalogue import load
 from factory_assets.deployment import load_declarations
-from factory_assets.features.assets import add_nodes
+from factory_assets.features.partitions import add_nodes
 from factory_assets.governor.executor import Deployment, execute
 from factory_assets.governor.runs import training_assets, training_config, training_tags
 from factory_assets.training.subtrees import Subtrees
@@ -89,7 +89,10 @@ class Segmented:
         archive: str | None = None,
         engine: Engine | None = None,
     ):
-        self.lake, self.archive = Lake(root=str(folder / "lake")), ArchiveFolder(root=archive or str(folder / "archive"))
+        self.lake, self.archive = (
+            Lake(root=str(folder / "lake")),
+            ArchiveFolder(root=archive or str(folder / "archive")),
+        )
         self.ledger = Ledger(url=ledger or f"sqlite:///{folder / 'ledger.db'}")
         resources = {
             "lake": self.lake,

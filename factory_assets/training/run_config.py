@@ -1,0 +1,44 @@
+"""As of which day does a run train, and which nodes? What run configuration and tags say."""
+
+import datetime as dt
+
+import dagster as dg
+from pydantic import Field
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
+from factory_resources.lake import Lake
+
+#: Run tag: train as if it were the close of this day. Run configuration says the same, and comes first.
+AS_OF = "factory/as_of"
+
+
+class AsOf(dg.Config):
+    """When a run stands."""
+
+    as_of: str = Field(
+        "",
+        description="Day at whose close the run stands, such as 2026-03-11; if empty, the newest whose labels are in.",
+    )
+
+
+class Chosen(AsOf):
+    """Of the segments of a run, those that are due: they need not lie side by side."""
+
+    nodes: list[str] = Field([], description="Nodes to work on, of those that the run spans; all of them if empty.")
+
+    def of(self, context: dg.AssetExecutionContext) -> list[str]:
+        """The run's nodes, in its order."""
+        wanted = set(self.nodes)
+        return [node for node in context.partition_keys if not wanted or node in wanted]
+
+
+def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine, config: AsOf) -> dt.date:
+    """The day at whose close a training run stands."""
+    stated, line = config.as_of or context.run.tags.get(AS_OF), declared.line
+    if stated:
+        return dt.date.fromisoformat(stated)
+    examples, labels = (lake.days(f"{line.name}/{table}") for table in ("examples", "labels"))
+    if not examples:
+        raise dg.Failure(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")
+    return min([examples[-1], *(day + line.horizon_days * DAY for day in labels[-1:])])
