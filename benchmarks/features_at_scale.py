@@ -101,10 +101,10 @@ def files(home: Path, halves: int) -> str:
 def events(days: list[dt.date]) -> None:
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
-    from factory_assets.deployment import declarations, resources
+    from factory_assets.deployment import declarations, stores
     from factory_assets.events import stations
 
-    held, declared = resources(), load(declarations(), render).streams["card_transactions"]
+    held, declared = stores(), load(declarations(), render).streams["card_transactions"]
     stations.deliver(held["lake"], held["engine"], declared, days, days[-1] + dt.timedelta(days=1))
     blocked = stations.admit(held["lake"], held["engine"], declared, days).blocked
     if blocked:
@@ -112,9 +112,9 @@ def events(days: list[dt.date]) -> None:
 
 
 def peer(home: Path, halves: int, by_day: bool) -> Cost:
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
-    with costing() as cost, resources()["engine"].connect() as con:
+    with costing() as cost, stores()["engine"].connect() as con:
         con.execute("SET enable_progress_bar = false")
         con.execute(bare(files(home, halves), home / ("bare" if by_day else "bare.parquet"), by_day)).fetchall()
     return cost
@@ -124,12 +124,12 @@ def ours(halves: int, turn: int) -> tuple[Cost, int]:
     """Examples of all days, built and written as the asset does, each turn into a table of its own; the stretches."""
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
-    from factory_assets.deployment import declarations, resources
-    from factory_assets.features import examples
+    from factory_assets.deployment import declarations, stores
     from factory_assets.features.assets import computed
-    from factory_assets.features.tables import loader
+    from factory_assets.features.examples import rows as examples
+    from factory_assets.features.point_in_time.tables import loader
 
-    catalogue, held = load(declarations(), render), resources()
+    catalogue, held = load(declarations(), render), stores()
     declared, lake, days = catalogue.resolve(catalogue.lines[LINE]), held["lake"], days_of(halves)
     with costing() as cost, held["engine"].connect() as con:
         con.execute("SET enable_progress_bar = false")
@@ -147,9 +147,9 @@ def differing(home: Path, halves: int) -> int:
     """Rows with another feature than the bare query's, of the largest amount of data."""
     from raw_to_examples import compared
 
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
-    held = resources()
+    held = stores()
     with held["engine"].connect() as con:
         held["lake"].view(con, "examples", table(halves, 0))
         return compared(con, home / "bare.parquet")

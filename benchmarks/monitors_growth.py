@@ -86,7 +86,7 @@ def examples(rows: int, leaves: int, days: int) -> pa.Table:
 
 
 def champions(leaves: int) -> dict[str, str]:
-    from factory_assets.features.segments import tree
+    from factory_assets.identity.nodes import tree
 
     return {node: node for node in tree([f"C{leaf % COUNTRIES}/city{leaf}" for leaf in range(leaves)])}
 
@@ -141,7 +141,7 @@ def performance_day(seen: pa.Table, rows: int) -> tuple[float, float]:
 
 def filtered(seen: pa.Table, leaves: int) -> float:
     """CPU seconds of filtering the table for each node, of which 20 are measured."""
-    from factory_assets.training.fitting import rows_within
+    from factory_assets.training.fit.fitting import rows_within
 
     names = list(champions(leaves))
     began = time.process_time()

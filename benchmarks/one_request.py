@@ -38,13 +38,13 @@ def run(data: Annotated[Path, typer.Argument(help="Folder of the raw Parquet fil
 
 def asked(day: dt.date) -> int:
     """Measure, and return how many features differ from the batch."""
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.events import stations
-    from factory_assets.features import examples
+    from factory_assets.features.examples import rows as examples
     from factory_assets.features.online import Online
-    from factory_assets.features.tables import loader
+    from factory_assets.features.point_in_time.tables import loader
 
-    deployment, held = deployed("memory"), resources()
+    deployment, held = deployed("memory"), stores()
     lake, engine = held["lake"], held["engine"]
     declared = deployment.catalogue.resolve(deployment.catalogue.lines["card_fraud"])
     days = [FIRST + dt.timedelta(days=offset) for offset in range(HALF_YEAR)]

@@ -256,11 +256,11 @@ def deployed() -> Iterator[Any]:
 
     from factory_assets.declarations.catalogue import load
     from factory_assets.definitions import defs
-    from factory_assets.deployment import declarations, prepare_home, resources
+    from factory_assets.deployment import declarations, prepare_home, stores
     from factory_assets.governor.executor import Deployment
 
     prepare_home()
-    made = resources()
+    made = stores()
     with dg.DagsterInstance.get() as instance:
         yield Deployment(load(declarations()), defs(), instance, made["lake"], made["ledger"], made["engine"])
 
@@ -279,8 +279,8 @@ def lake_tables(deployment: Any, shape: Shape) -> None:
 
 def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) -> None:
     """Every node of a line trained as often, and promoted each time; the last time a week before the last day."""
-    from factory_assets.features.partitions import segment_partitions
-    from factory_assets.training.version import contract_hash
+    from factory_assets.identity.partitions import segment_partitions
+    from factory_assets.identity.versions import contract_hash
     from factory_resources.ledger_tables import DECISIONS, STANDING, VERSIONS
 
     at = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)

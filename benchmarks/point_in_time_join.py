@@ -232,9 +232,9 @@ def written(home: Path, name: str) -> Path:
 def ours(home: Path, turn: int) -> Cost:
     """Examples of all days, built and written as the asset does, into a lake's table of its own each turn."""
     from factory_assets.declarations.catalogue import load
-    from factory_assets.features import examples
     from factory_assets.features.assets import replace_computed
-    from factory_assets.features.tables import loader
+    from factory_assets.features.examples import rows as examples
+    from factory_assets.features.point_in_time.tables import loader
     from factory_resources.engine import Engine
     from factory_resources.lake import Lake
 

@@ -118,9 +118,9 @@ def measured(home: Path, days: list[dt.date]) -> tuple[list[Cost], dict[str, Cos
 
 
 def copy(home: Path) -> Cost:
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
-    with resources()["engine"].connect() as con, costing() as cost:
+    with stores()["engine"].connect() as con, costing() as cost:
         con.execute(
             f"""COPY (SELECT *, CAST(TX_DATETIME AS DATE) AS ds FROM read_parquet('{home}/data/*.parquet'))
                 TO '{home}/copy' (FORMAT parquet, PARTITION_BY (ds), OVERWRITE)"""
@@ -130,9 +130,9 @@ def copy(home: Path) -> Cost:
 
 def plain(home: Path, name: str) -> Cost:
     """The station's work in as few and as plain statements as it takes."""
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
-    with resources()["engine"].connect() as con, costing() as cost:
+    with stores()["engine"].connect() as con, costing() as cost:
         for statement in statements(home)[name]:
             con.execute(statement).fetchall()
     return cost
@@ -193,10 +193,11 @@ def work(name: str, days: list[dt.date]) -> Cost:
 
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
-    from factory_assets.deployment import declarations, resources
-    from factory_assets.events import stations, verdicts
+    from factory_assets.deployment import declarations, stores
+    from factory_assets.events import stations
+    from factory_assets.events.contract import verdicts
 
-    held, declared = resources(), load(declarations(), render).streams["card_transactions"]
+    held, declared = stores(), load(declarations(), render).streams["card_transactions"]
     lake, engine = held["lake"], held["engine"]
     stages: dict[str, Callable[[], object]] = {
         "raw": lambda: stations.deliver(lake, engine, declared, days, days[-1] + dt.timedelta(days=1)),

@@ -135,14 +135,14 @@ def deployed(events: str) -> "Deployment":
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
-    from factory_assets.deployment import declarations, prepare_home, resources
+    from factory_assets.deployment import declarations, prepare_home, stores
     from factory_assets.governor.executor import Deployment
 
     # Imported once a process: the contract's checks would otherwise pay for it as if it were a cost of rows.
     import great_expectations  # noqa: F401  # isort: skip
 
     prepare_home()
-    held = resources()
+    held = stores()
     instance = dg.DagsterInstance.ephemeral() if events == "memory" else dg.DagsterInstance.get()
     return Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"])
 
@@ -233,14 +233,14 @@ def measured(
     """The cost of each station, and of the bare query as often."""
     import dagster as dg
 
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.governor.executor import execute
     from factory_assets.governor.runs import RANGE_END, RANGE_START
 
     peer, stations = [], {}
     for key in STATIONS:
         tell("one bare query")
-        with resources()["engine"].connect() as con, costing() as cost:
+        with stores()["engine"].connect() as con, costing() as cost:
             con.execute(bare(f"{home}/data/*.parquet", home / "bare.parquet")).fetchall()
         peer.append(cost)
         name = key[-1]

@@ -213,8 +213,8 @@ def training(home: Path, place: str, workers: int, url: str | None) -> Turn:
     (home / place / "dagster.yaml").write_text(settings)
     with dg.DagsterInstance.from_config(str(home / place)) as instance:
         line = deployment(home, instance, place, url)
-        from factory_assets.features.examples import keys_seen
-        from factory_assets.features.partitions import add_nodes
+        from factory_assets.features.examples.rows import keys_seen
+        from factory_assets.identity.partitions import add_nodes
         from factory_resources.engine import Engine
 
         with Engine().connect() as con:
@@ -257,7 +257,9 @@ def timed_parts() -> Iterator[dict[str, float]]:
     """Wall seconds spent in parts of a run, over all threads."""
     import dagster as dg
 
-    from factory_assets.training import assets, pool, released
+    from factory_assets.models import archived as released
+    from factory_assets.training import assets
+    from factory_assets.training.fit import pool
     from factory_resources.archive_folder import ArchiveFolder
     from factory_resources.ledger import Ledger
 

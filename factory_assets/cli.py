@@ -66,8 +66,8 @@ def check(folder: Folder = None) -> None:
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations
-    from factory_assets.features.catalogue import notes
-    from factory_assets.training import search
+    from factory_assets.features.catalogue.inventory import notes
+    from factory_assets.training.search import study as search
 
     chosen = folder or declarations()
     try:

@@ -4,7 +4,7 @@ import warnings
 
 import dagster as dg
 
-from factory_assets.deployment import load_declarations, resources
+from factory_assets.loading import load_declarations, resources
 from factory_assets.release.jobs import release_definitions
 
 # Backfill policies and partitioned checks are what the factory stands on; that they are young is known.

@@ -13,12 +13,8 @@ FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a 
 """
 
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-
-import dagster as dg
 
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificates
@@ -32,8 +28,6 @@ from factory_resources.trials import Trials
 from factory_resources.verdicts import Verdicts
 
 PACKAGE = Path(__file__).parent
-#: Name under which declarations outside the package are known to Dagster.
-OUTSIDE = "factory_declarations"
 #: Of a Dagster that has no server: nothing is sent to anybody.
 SETTINGS = """\
 telemetry: {enabled: false}
@@ -64,22 +58,8 @@ def declarations() -> Path:
     return Path(os.environ.get("FACTORY_DEFS") or PACKAGE / "defs").absolute()
 
 
-def load_declarations() -> dg.Definitions:
-    folder = declarations()
-    if folder == PACKAGE / "defs":
-        return dg.load_from_defs_folder(path_within_project=PACKAGE)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"FACTORY_DEFS is {folder}, which is no folder; it must hold defs.yaml files")
-    # Dagster loads declarations from a module. This one has no code: only a place.
-    module = ModuleType(OUTSIDE)
-    module.__path__ = [str(folder)]
-    module.__file__ = None
-    sys.modules[OUTSIDE] = module
-    return dg.ComponentTree(defs_module=module, project_root=folder).build_defs()
-
-
-def resources() -> dict[str, Any]:
-    """The resources of the line, by the names under which assets ask for them."""
+def stores() -> dict[str, Any]:
+    """Where the line keeps what it makes, by the names under which assets ask for them."""
     root = home()
     return {
         "engine": Engine(

@@ -14,8 +14,8 @@ import pytest
 from dagster._core.event_api import PartitionKeyFilter
 
 from factory_assets.declarations.catalogue import load
-from factory_assets.deployment import load_declarations
 from factory_assets.governor.executor import Deployment
+from factory_assets.loading import load_declarations
 from factory_assets.materialization import data_versions
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine

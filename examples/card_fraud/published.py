@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from factory_assets.governor.executor import Deployment
-    from factory_assets.training.released import ReleasedModel
+    from factory_assets.models.archived import ReleasedModel
 
 LINE = "card_fraud"
 #: Test set results on this split with library defaults, the last one tuned on 4 weeks: AUC ROC, average precision, CP@100.
@@ -59,10 +59,10 @@ def deployment(instance: "DagsterInstance") -> "Deployment":
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
-    from factory_assets.deployment import declarations, resources
+    from factory_assets.deployment import declarations, stores
     from factory_assets.governor.executor import Deployment
 
-    held = resources()
+    held = stores()
     catalogue = load(declarations(), render)
     return Deployment(catalogue, defs(), instance, held["lake"], held["ledger"])
 
@@ -84,7 +84,7 @@ def published_split(deployed: "Deployment") -> Split:
     """
     import duckdb
 
-    from factory_assets.features.segments import ROOT
+    from factory_assets.identity.nodes import ROOT
     from factory_assets.training.dataset import close_of, labelled_by_node
 
     with duckdb.connect(":memory:") as con:
@@ -115,8 +115,8 @@ def measure(test: "pa.Table", predictions: np.ndarray) -> tuple[float, float, fl
 
 def logistic_regression(deployed: "Deployment", split: Split) -> np.ndarray:
     """Predictions for the test set by our estimator with its defaults, trained on the published week, 15 inputs."""
-    from factory_assets.training import estimators
-    from factory_assets.training.matrix import encode, learn_encoding
+    from factory_assets.models import estimators
+    from factory_assets.models.matrix import encode, learn_encoding
 
     line = deployed.catalogue.lines[LINE]
     encoding = learn_encoding(split.train, deployed.catalogue.resolve(line).features)
@@ -132,18 +132,19 @@ def champion(deployed: "Deployment") -> "ReleasedModel":
     """
     import dagster as dg
 
-    from factory_assets.deployment import load_declarations, resources
-    from factory_assets.features.segments import ROOT
+    from factory_assets.deployment import stores
     from factory_assets.governor.executor import Deployment, execute
     from factory_assets.governor.runs import training_assets, training_tags
-    from factory_assets.training.released import load
+    from factory_assets.identity.nodes import ROOT
+    from factory_assets.loading import load_declarations
+    from factory_assets.models.archived import load
     from factory_resources.archive_folder import ArchiveFolder
     from factory_resources.ledger import Ledger
 
     declared = deployed.catalogue.resolve(deployed.catalogue.lines[LINE])
     with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.ephemeral() as instance:
         archive, ledger = ArchiveFolder(root=f"{folder}/archive"), Ledger(url=f"sqlite:///{folder}/ledger.db")
-        own = dg.Definitions(resources=resources() | {"archive": archive, "ledger": ledger})
+        own = dg.Definitions(resources=stores() | {"archive": archive, "ledger": ledger})
         trainer = Deployment(
             deployed.catalogue, dg.Definitions.merge(load_declarations(), own), instance, deployed.lake, ledger
         )

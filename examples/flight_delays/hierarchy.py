@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from factory_assets.governor.executor import Deployment
-    from factory_assets.training.released import ReleasedModel
+    from factory_assets.models.archived import ReleasedModel
 
 LINE = "arrival_delay"
 AS_OF, LATER = dt.date(2013, 9, 30), (dt.date(2013, 10, 3), dt.date(2013, 12, 31))
@@ -52,17 +52,18 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
 
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
-    from factory_assets.deployment import load_declarations, resources
-    from factory_assets.features.examples import keys_seen
-    from factory_assets.features.partitions import add_nodes
-    from factory_assets.features.segments import leaf_key
+    from factory_assets.deployment import stores
+    from factory_assets.features.examples.rows import keys_seen
     from factory_assets.governor.executor import Deployment, execute
     from factory_assets.governor.runs import training_assets, training_tags
+    from factory_assets.identity.nodes import leaf_key
+    from factory_assets.identity.partitions import add_nodes
+    from factory_assets.loading import load_declarations
     from factory_resources.archive_folder import ArchiveFolder
     from factory_resources.lake import Lake
     from factory_resources.ledger import Ledger
 
-    held, lake = resources(), Lake(root=str(folder / "lake"))
+    held, lake = stores(), Lake(root=str(folder / "lake"))
     archive, ledger = ArchiveFolder(root=str(folder / "archive")), Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
     catalogue = load(folder, render)
     declared = catalogue.resolve(catalogue.lines[LINE])
@@ -88,7 +89,7 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
 
 
 def models(deployed: "Deployment", folder: Path, versions: dict[str, str]) -> "dict[str, ReleasedModel]":
-    from factory_assets.training.released import load_all
+    from factory_assets.models.archived import load_all
     from factory_resources.archive_folder import ArchiveFolder
 
     return load_all(ArchiveFolder(root=str(folder / "archive")), LINE, versions)
@@ -98,7 +99,7 @@ def compare(deployed: "Deployment", folder: Path) -> Table:
     """Mean absolute error of the later quarter by who answers."""
     import duckdb
 
-    from factory_assets.features.segments import ROOT, path_of
+    from factory_assets.identity.nodes import ROOT, path_of
     from factory_assets.scoring.predictions import predict
     from factory_assets.training.dataset import close_of, labelled_by_node
 

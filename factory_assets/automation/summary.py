@@ -5,8 +5,8 @@ import pyarrow as pa
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.tasks import classes_of
-from factory_assets.features.segments import answering, tree
-from factory_assets.features.subtree_rows import SubtreeRows
+from factory_assets.features.examples.subtree_rows import SubtreeRows
+from factory_assets.identity.nodes import answering, tree
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import guessed, naive, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values

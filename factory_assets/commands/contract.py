@@ -36,7 +36,7 @@ def infer(
     import duckdb
 
     from factory_assets.declarations.base import NAME
-    from factory_assets.events.inference import infer as propose
+    from factory_assets.events.contract.inference import infer as propose
     from factory_assets.events.sources import SourceError, deliveries, told
 
     if out is not None and out.exists():
@@ -171,11 +171,11 @@ def patch(
     """Suggest, for all that a day breaks, a change of the contract under which it passes, or say why none should."""
     from factory_assets.declarations.catalogue import contract_file
     from factory_assets.declarations.edits import edited
-    from factory_assets.deployment import declarations, resources
-    from factory_assets.events.patches import Patch, apply
-    from factory_assets.events.verdicts import outcomes, suggestions
+    from factory_assets.deployment import declarations, stores
+    from factory_assets.events.contract.patches import Patch, apply
+    from factory_assets.events.contract.verdicts import outcomes, suggestions
 
-    held, catalogue = resources(), catalogue_of(None)
+    held, catalogue = stores(), catalogue_of(None)
     if stream not in catalogue.streams:
         _refuse(f"{stream!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
     issues = [issue for issue in held["issues"].issues(stream) if issue.state == "open"]

@@ -24,12 +24,12 @@ def decay(
     ] = 0.05,
 ) -> None:
     """Replay a node's past versions on later days, beside the one that was fresh, and say how often to train."""
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.evaluation.decay import advice, comparable, curve, replay
     from factory_assets.measures.compared import metric_of
-    from factory_assets.training.released import load
+    from factory_assets.models.archived import load
 
-    known, held = catalogue_of(None), resources()
+    known, held = catalogue_of(None), stores()
     if line not in known.lines:
         unknown(line, "line", known.lines)
     declared, lake = known.resolve(known.lines[line]), held["lake"]

@@ -37,11 +37,11 @@ def deployed() -> Iterator["Deployment"]:
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
-    from factory_assets.deployment import declarations, prepare_home, resources
+    from factory_assets.deployment import declarations, prepare_home, stores
     from factory_assets.governor.executor import Deployment
 
     prepare_home()
-    held = resources()
+    held = stores()
     with dg.DagsterInstance.get() as instance:
         yield Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"], held["engine"])
 

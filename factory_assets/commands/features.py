@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
     from factory_assets.declarations.on_demand import OnDemandView
     from factory_assets.declarations.view import View
-    from factory_assets.features.catalogue import Entry
+    from factory_assets.features.catalogue.inventory import Entry
 
 
 def features(
@@ -54,7 +54,7 @@ def features(
 
 def _show_found(catalogue: "Catalogue", search: str | None) -> None:
     """One feature where it has the very name, or else the list of those that mention the text."""
-    from factory_assets.features.catalogue import entries
+    from factory_assets.features.catalogue.inventory import entries
 
     every = entries(catalogue)
     if search in every:
@@ -138,7 +138,7 @@ def _events_of(entry: "Entry") -> dict[str, str]:
 
 def _show_view(catalogue: "Catalogue", view: "View | OnDemandView") -> None:
     from factory_assets.declarations.on_demand import OnDemandView
-    from factory_assets.features.catalogue import entries, of_on_demand, of_view
+    from factory_assets.features.catalogue.inventory import entries, of_on_demand, of_view
 
     every = entries(catalogue)
     _show_fields(view.name, _of_view(view))
@@ -166,7 +166,7 @@ def _of_view(view: "View | OnDemandView") -> dict[str, str]:
 def _show_column(catalogue: "Catalogue", name: str) -> None:
     """Features that come from a column, and everything else that reads it."""
     from factory_assets.declarations.readers import readers
-    from factory_assets.features.catalogue import entries, from_column
+    from factory_assets.features.catalogue.inventory import entries, from_column
 
     stream, _, column = name.partition(".")
     if stream not in catalogue.streams:
@@ -195,7 +195,7 @@ def _show_column(catalogue: "Catalogue", name: str) -> None:
 
 
 def _show_line(catalogue: "Catalogue", name: str) -> None:
-    from factory_assets.features.catalogue import fed_by, of_line
+    from factory_assets.features.catalogue.inventory import fed_by, of_line
 
     if name not in catalogue.lines:
         unknown(name, "line", catalogue.lines)
@@ -207,11 +207,11 @@ def _show_line(catalogue: "Catalogue", name: str) -> None:
 
 
 def _show_duplicates(catalogue: "Catalogue") -> None:
-    from factory_assets.deployment import resources
-    from factory_assets.features.catalogue import twins
-    from factory_assets.features.duplicates import CORRELATED, MIN_ENTITIES, comparable, duplicates
+    from factory_assets.deployment import stores
+    from factory_assets.features.catalogue.duplicates import CORRELATED, MIN_ENTITIES, comparable, duplicates
+    from factory_assets.features.catalogue.inventory import twins
 
-    held = resources()
+    held = stores()
     lake = held["lake"]
     days = {name: lake.days(f"features/{name}") for name in catalogue.views}
     missing = [name for name, found in days.items() if not found]

@@ -13,7 +13,7 @@ from factory_assets.declarations.changes import compare
 from factory_assets.declarations.contract import MEANING, Contract
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.readers import Reader, readers
-from factory_assets.training.version import contract_hash
+from factory_assets.identity.versions import contract_hash
 
 
 @dataclass(frozen=True)

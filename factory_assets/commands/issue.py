@@ -21,9 +21,9 @@ def list_(
     every: Annotated[bool, typer.Option("--all", help="Fixed ones as well.")] = False,
 ) -> None:
     """Issues with their state, owner, days, and what was found on the newest day."""
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
-    issues = [issue for issue in resources()["issues"].issues(stream) if every or issue.state != "fixed"]
+    issues = [issue for issue in stores()["issues"].issues(stream) if every or issue.state != "fixed"]
     if not issues:
         console.print("no issues" if every else "no open issues")
         return
@@ -58,10 +58,10 @@ def fixed(stream: Stream, rule: Rule, why: Why, who: Who) -> None:
 
 
 def _decide(stream: str, rule: str, state: str, who: str, why: str) -> None:
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
     try:
-        resources()["issues"].decide(stream, rule, state, who, why)
+        stores()["issues"].decide(stream, rule, state, who, why)
     except (LookupError, ValueError) as error:
         console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

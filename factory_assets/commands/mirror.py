@@ -18,10 +18,10 @@ def mirror(
     Ends with 1 where the server does not answer. Nothing else changes then; the next mirror makes up for it.
     """
     from factory_assets.commands.names import unknown
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
 
-    held = resources()
+    held = stores()
     known = held["ledger"].lines()
     if line is not None and line not in known:
         unknown(line, "line with decisions", known, several="lines with decisions")

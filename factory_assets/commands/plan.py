@@ -18,12 +18,12 @@ def plan(
 ) -> None:
     """Show planned fields of all streams against those that their newest deliveries have."""
     from factory_assets.commands.deployed import catalogue_of
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.events.plan import gaps, newest_columns
     from factory_resources.clock import today
 
     catalogue = catalogue_of(folder)
-    lake = resources()["lake"]
+    lake = stores()["lake"]
     table = Table(title="Collection plan", title_justify="left", title_style="bold")
     for column in ("stream", "field", "state", "need", "remedy", "owner", "due"):
         table.add_column(column, no_wrap=column in ("state", "due"))

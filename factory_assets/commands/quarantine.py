@@ -66,10 +66,10 @@ def release(stream: Stream, first: First = None, last: Last = None) -> None:
 
 def _aside(stream: str, first: dt.datetime | None, last: dt.datetime | None) -> list[dict[str, Any]]:
     from factory_assets.commands.names import known_stream
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
     known_stream(stream)
-    table = resources()["lake"].read(
+    table = stores()["lake"].read(
         f"{stream}/quarantine", first and first.date(), last and last.date(), empty_if_absent=True
     )
     rows: list[dict[str, Any]] = table.to_pylist()

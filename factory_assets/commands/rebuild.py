@@ -31,12 +31,12 @@ def rebuild(
 
     Ends with 0 where all is equal, 1 where it is not, 2 where other library versions make it no comparison.
     """
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.release.jobs import chosen
     from factory_assets.release.rebuild import rebuild as make_again
     from factory_assets.training.remake import NotRebuildable
 
-    held = resources()
+    held = stores()
     ledger = held["ledger"]
     try:
         record = chosen(ledger, version or "", seed=str(dt.datetime.now(dt.UTC)))
@@ -79,9 +79,9 @@ def vacuum(
 ) -> None:
     """Remove files of past table versions; those that a released or tagged version names stay readable."""
     from factory_assets.declarations.base import parse_duration
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.release.rebuild import tables_named
-    from factory_assets.training.warm import continued_by
+    from factory_assets.training.fit.warm import continued_by
 
     try:
         span = parse_duration(older_than)
@@ -90,7 +90,7 @@ def vacuum(
     except ValueError as error:
         console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    held = resources()
+    held = stores()
     lake, ledger = held["lake"], held["ledger"]
     named = tables_named(continued_by(ledger, ledger.relied_on()))
     for name in lake.tables():

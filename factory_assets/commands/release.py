@@ -65,7 +65,7 @@ def approve(
     ] = None,
 ) -> None:
     """Let a challenger that passed the gate answer, for every day that is still to be scored; without a node: what waits."""
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.release.approval import ApprovalRefused, waiting
     from factory_assets.release.approval import approve as let_answer
     from factory_assets.release.jobs import observation
@@ -80,7 +80,7 @@ def approve(
         console.print(table if table.row_count else f"no challenger of {line} waits for approval")
         return
     try:
-        made = let_answer(ledger, resources()["lake"], line, segment, why, by or you(), version)
+        made = let_answer(ledger, stores()["lake"], line, segment, why, by or you(), version)
     except (ApprovalRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -110,14 +110,14 @@ def rollback(
     Days that were scored keep their predictions. The version taken back is not promoted again, the next challenger is
     judged against the one that answers now.
     """
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
     from factory_assets.release.jobs import observation
     from factory_assets.release.rollback import RollbackRefused, roll_back
     from factory_resources.decisions import ChampionChanged
 
     ledger = _ledger_with(line)
     try:
-        made = roll_back(ledger, resources()["lake"], line, segment, why, by, to, version)
+        made = roll_back(ledger, stores()["lake"], line, segment, why, by, to, version)
     except (RollbackRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -195,9 +195,9 @@ def _say(told: str) -> None:
 
 def _ledger_with(line: str) -> "Ledger":
     """The ledger of this deployment; ends the command where it knows nothing of the line."""
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
-    ledger: Ledger = resources()["ledger"]
+    ledger: Ledger = stores()["ledger"]
     known = ledger.lines()
     if line not in known:
         unknown(line, "line with decisions", known, several="lines with decisions")

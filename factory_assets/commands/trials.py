@@ -25,9 +25,9 @@ def trials(
     limit: Annotated[int, typer.Option(min=1, help="How many are shown.")] = 30,
 ) -> None:
     """List the trials of a line's searches, or compare two of them."""
-    from factory_assets.deployment import resources
+    from factory_assets.deployment import stores
 
-    held = resources()["trials"]
+    held = stores()["trials"]
     if pair:
         if len(pair) != 2:
             raise typer.BadParameter(f"give two trials to compare, not {len(pair)}")

@@ -21,7 +21,7 @@ from factory_assets.evaluation.assets import decay_asset, evaluation_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
-from factory_assets.features.catalogue import of_view
+from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
 from factory_assets.governor.sensors import retrain_sensor, upkeep_sensor
 from factory_assets.monitoring.assets import drift_asset, performance_asset
@@ -30,8 +30,8 @@ from factory_assets.release.assets import champion_asset, leaderboard_asset
 from factory_assets.scoring.assets import predictions_asset
 from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
-from factory_assets.training import search
 from factory_assets.training.assets import model_asset
+from factory_assets.training.search import study as search
 
 
 class Declaration(dg.Component):

@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 
 DAY = dt.timedelta(days=1)
+#: What a clock shows that was never set.
+EPOCH = dt.date(1970, 1, 1)
 
 
 def ranges(days: Iterable[dt.date]) -> Iterator[list[dt.date]]:

@@ -13,19 +13,19 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.contest import Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.incumbents import held_before
-from factory_assets.features.partitions import segment_partitions
-from factory_assets.features.segments import ROOT
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
+from factory_assets.identity.nodes import ROOT
+from factory_assets.identity.partitions import segment_partitions
+from factory_assets.identity.versions import model_version
 from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import decay_plot
+from factory_assets.models.archived import load
 from factory_assets.training.dataset import close_of, labelled_by_node
-from factory_assets.training.released import load
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import Timeline, timeline
-from factory_assets.training.version import model_version
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake

@@ -14,11 +14,11 @@ import pyarrow as pa
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.gate import Contest, rival, rule
-from factory_assets.features.segments import answering, lineage, parent_of, preorder
+from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
 from factory_assets.measures.certainty import certainty
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import LABEL, label_values
-from factory_assets.training.released import ReleasedModel
+from factory_assets.models.archived import ReleasedModel
 from factory_assets.training.timeline import Timeline
 from factory_resources.ledger import EvaluationRecord
 

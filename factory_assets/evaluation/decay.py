@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.measures.metrics import improvement, score
 from factory_assets.measures.tables import LABEL, label_values
+from factory_assets.models.archived import ModelRefused, ReleasedModel
+from factory_assets.models.matrix import encode
 from factory_assets.training.dataset import close_of, labelled_by_node
-from factory_assets.training.matrix import encode
-from factory_assets.training.released import ModelRefused, ReleasedModel
 from factory_assets.training.timeline import DAY, timeline
 from factory_resources.archive_folder import ArchiveDamaged
 from factory_resources.lake import Lake

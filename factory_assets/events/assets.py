@@ -8,11 +8,14 @@ import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES
-from factory_assets.events import pictures, sources, stations, statistics, validation
-from factory_assets.events.partitions import partitions
-from factory_assets.events.verdicts import all_blocked
-from factory_assets.events.version import stream_version
+from factory_assets.events import sources, stations
+from factory_assets.events.contract import validation
+from factory_assets.events.contract.verdicts import all_blocked
+from factory_assets.events.statistics import describe as statistics
+from factory_assets.events.statistics import pictures
 from factory_assets.identity.code import code_version
+from factory_assets.identity.partitions import partitions
+from factory_assets.identity.versions import stream_version
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_resources.clock import today
 from factory_resources.engine import Engine
@@ -114,7 +117,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         counts = {verdict.day: _counts(verdict) for verdict in admitted.verdicts}
         yield from record_days(context, admitted.written, inputs, by_day=counts, blocked=blocked)
         if admitted.written is None:
-            raise all_blocked(stream.name, blocked)
+            raise dg.Failure(all_blocked(stream.name, blocked))
 
     return events
 

@@ -12,12 +12,12 @@ import dagster as dg
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.events import plan
-from factory_assets.events import verdicts as judged_days
-from factory_assets.events.expectations import Failure, Outcome, concerns
-from factory_assets.events.partitions import partitions
-from factory_assets.events.rules import Concern
-from factory_assets.events.verdicts import CONTRACT, all_blocked
+from factory_assets.events.contract import verdicts as judged_days
+from factory_assets.events.contract.expectations import Failure, Outcome, concerns
+from factory_assets.events.contract.rules import Concern
+from factory_assets.events.contract.verdicts import CONTRACT, all_blocked
 from factory_assets.identity.inputs import judgement
+from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
 from factory_resources.engine import Engine
@@ -81,7 +81,7 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
             if outcome.blocking:
                 blocked.setdefault(outcome.day, []).append(outcome.told)
         if len(blocked) == len(days):
-            raise all_blocked(stream.name, blocked)
+            raise dg.Failure(all_blocked(stream.name, blocked))
 
     return contract
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from factory_assets.declarations import expressions
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES, Column
+from factory_assets.declarations.days import EPOCH
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources import NOTHING, Delivery, told
@@ -28,8 +29,6 @@ FLOATING = ("DOUBLE", "FLOAT")
 WHOLE = r"\s*[+-]?\d+\s*"
 #: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
 ZONED = ":.*[-+A-Za-z]"
-#: What a clock shows that was never set.
-EPOCH = dt.date(1970, 1, 1)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,14 @@
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events import landing, sources, statistics, validation
-from factory_assets.events.verdicts import views_to_judge
-from factory_resources.lake import BATCH_ROWS, Written
-
-if TYPE_CHECKING:
-    from factory_resources.engine import Engine
-    from factory_resources.lake import Lake
+from factory_assets.events import landing, sources
+from factory_assets.events.contract import validation
+from factory_assets.events.contract.verdicts import views_to_judge
+from factory_assets.events.statistics import describe as statistics
+from factory_resources.engine import Engine
+from factory_resources.lake import BATCH_ROWS, Lake, Written
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,7 @@ class Admitted:
         return {verdict.day: verdict.blocked for verdict in self.verdicts if verdict.blocked}
 
 
-def deliver(
-    lake: "Lake", engine: "Engine", declared: DeclaredStream, days: Sequence[dt.date], today: dt.date
-) -> Written:
+def deliver(lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence[dt.date], today: dt.date) -> Written:
     """Read the source's rows of these days into `raw`, and what came into `deliveries`. Raises SourceError."""
     stream = declared.stream
     with engine.connect() as con:
@@ -40,7 +36,7 @@ def deliver(
 
 
 def admit(
-    lake: "Lake", engine: "Engine", declared: DeclaredStream, days: Sequence[dt.date], accepted: Collection[str] = ()
+    lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence[dt.date], accepted: Collection[str] = ()
 ) -> Admitted:
     """Judge raw rows of these days: those that may be used go to `events`, those that break a rule to `quarantine`.
 
@@ -59,7 +55,7 @@ def admit(
         return Admitted(lake.replace_from(con, f"{name}/events", "accepted", fit, "ds, event_time"), verdicts)
 
 
-def describe(lake: "Lake", engine: "Engine", declared: DeclaredStream, days: Sequence[dt.date]) -> Written:
+def describe(lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence[dt.date]) -> Written:
     """Sketch the columns of these days' events into `statistics`."""
     stream = declared.stream
     with engine.connect() as con:

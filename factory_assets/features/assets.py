@@ -14,16 +14,15 @@ from factory_assets.declarations.declared import feature_types
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.declarations.view import View
-from factory_assets.events.partitions import partitions
-from factory_assets.events.version import stream_version
-from factory_assets.features import catalogue, snapshots, tiles
-from factory_assets.features import examples as example_rows
-from factory_assets.features import labels as label_rows
-from factory_assets.features.partitions import add_nodes, window_of
-from factory_assets.features.tables import loader
-from factory_assets.features.version import _definition, examples_version
+from factory_assets.features.catalogue import inventory as catalogue
+from factory_assets.features.examples import labels as label_rows
+from factory_assets.features.examples import rows as example_rows
+from factory_assets.features.point_in_time import snapshots, tiles
+from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.code import code_version
 from factory_assets.identity.inputs import BLOCKED
+from factory_assets.identity.partitions import add_nodes, partitions, window_of
+from factory_assets.identity.versions import examples_version, stream_version, view_definition
 from factory_assets.materialization import column_schema, data_versions, days_of, input_fingerprints, record_days
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
@@ -98,7 +97,7 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         group_name=GROUP,
         owners=[view.owner],
         kinds={"duckdb", "deltalake"},
-        code_version=code_version("features", _definition(view), stream_version(declared)),
+        code_version=code_version("features", view_definition(view), stream_version(declared)),
         description=f"{view.description}\n\nValues of each {' and '.join(view.entity)} at the close of the day (UTC), for those "
         f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
         metadata=column_schema(

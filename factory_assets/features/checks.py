@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.features import labels as label_rows
-from factory_assets.features import leaks
-from factory_assets.features.examples import keys_in_reach
-from factory_assets.features.leaks import NO_LEAK
-from factory_assets.features.partitions import without_room
-from factory_assets.features.segments import tree
-from factory_assets.features.tables import loader
+from factory_assets.features.examples import labels as label_rows
+from factory_assets.features.examples import leaks
+from factory_assets.features.examples.leaks import NO_LEAK
+from factory_assets.features.examples.rows import keys_in_reach
+from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.inputs import judgement
+from factory_assets.identity.nodes import tree
+from factory_assets.identity.partitions import without_room
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.declared import DeclaredLine
-from factory_assets.features.aggregates import finite, named
+from factory_assets.features.point_in_time.aggregates import finite, named
 
 
 def read(declared: DeclaredLine) -> list[str]:

@@ -17,21 +17,21 @@ from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.view import View
 from factory_assets.events import sources
-from factory_assets.events.verdicts import CONTRACT
-from factory_assets.features import labels as label_rows
-from factory_assets.features.examples import keys_in_reach, keys_seen
-from factory_assets.features.leaks import NO_LEAK
-from factory_assets.features.partitions import segment_partitions, without_room
-from factory_assets.features.segments import admitted, tree
+from factory_assets.events.contract.verdicts import CONTRACT
+from factory_assets.features.examples import labels as label_rows
+from factory_assets.features.examples.leaks import NO_LEAK
+from factory_assets.features.examples.rows import keys_in_reach, keys_seen
 from factory_assets.governor import memo
 from factory_assets.governor.plan import TRAINED, Running
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.runs import days_of_run, open_runs
 from factory_assets.identity.inputs import Asset, Recorded, stamps
+from factory_assets.identity.nodes import admitted, tree
+from factory_assets.identity.partitions import segment_partitions, without_room
+from factory_assets.identity.versions import contract_hash
 from factory_assets.materialization import described, newest_events, recorded
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key
-from factory_assets.training.version import contract_hash
 from factory_resources import clock
 from factory_resources.asset_events import mark
 from factory_resources.engine import Engine

@@ -13,10 +13,10 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredStream
-from factory_assets.features.partitions import add_nodes
 from factory_assets.governor.book import Book
 from factory_assets.governor.plan import Plan, Work, plan, plan_of_stream
 from factory_assets.governor.runs import PARTITION, asked
+from factory_assets.identity.partitions import add_nodes
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake

@@ -19,9 +19,10 @@ from factory_assets.declarations.days import DAY, ranges
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.view import View
 from factory_assets.events import sources
-from factory_assets.features import examples, leaks
-from factory_assets.features import labels as label_rows
-from factory_assets.features.labels import Through
+from factory_assets.features.examples import labels as label_rows
+from factory_assets.features.examples import leaks
+from factory_assets.features.examples import rows as examples
+from factory_assets.features.examples.labels import Through
 from factory_assets.governor import retraining
 from factory_assets.governor.retraining import NotDue, Trained, Training
 from factory_assets.identity.inputs import Asset, Recorded, changed, digest, judgement, of_declaration

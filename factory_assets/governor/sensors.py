@@ -16,11 +16,11 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.events import sources
-from factory_assets.features.partitions import add_nodes, segment_partitions
 from factory_assets.governor.book import Book
 from factory_assets.governor.plan import Plan, Work, plan, plan_of_line
 from factory_assets.governor.runs import TRIGGER, asked, states_of, training_assets
 from factory_assets.identity.inputs import Asset, Recorded, digest, of_declaration, stamps
+from factory_assets.identity.partitions import add_nodes, segment_partitions
 from factory_assets.materialization import DATA_VERSION
 from factory_resources import clock
 from factory_resources.engine import Engine

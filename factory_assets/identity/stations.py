@@ -36,11 +36,14 @@ ASIDE = {
     "factory_assets.deployment": "says where things are",
     "factory_assets.defs": "declarations of the demo, which are hashed beside the code",
     "factory_assets.governor": "decides when something is computed",
+    "factory_assets.loading": "puts assets together",
     "factory_assets.identity": "tells which code and which declaration it is",
     "factory_assets.release": "decides who answers; a day is scored by what was decided, which is hashed beside the code",
     # Dagster's assets: they read, call what is named, and write. Checks compute no table.
     "factory_assets.daily_checks": "judges",
     "factory_assets.materialization": "records what was computed",
+    "factory_assets.training.run_config": "says which nodes are trained as of which day",
+    "factory_assets.serving.due": "says when something is exported",
     "factory_assets.events.assets": "makes assets; the rows come of `events.stations`",
     "factory_assets.events.checks": "judges",
     "factory_assets.features.assets": "makes assets; the rows come of `snapshots`, `examples` and `labels`",
@@ -53,20 +56,20 @@ ASIDE = {
     "factory_assets.serving.assets": "makes assets; the rows come of `export`",
     "factory_assets.serving.checks": "judges",
     # Pictures, and words for people.
-    "factory_assets.events.expectations": "judges raw rows once more, for people; a test holds it equal to `validation`",
-    "factory_assets.events.inference": "proposes contracts to people",
-    "factory_assets.events.patches": "proposes changes of a contract to people",
-    "factory_assets.events.pictures": "draws pictures",
+    "factory_assets.events.contract.expectations": "judges raw rows once more, for people; a test holds it equal to `validation`",
+    "factory_assets.events.contract.inference": "proposes contracts to people",
+    "factory_assets.events.contract.patches": "proposes changes of a contract to people",
+    "factory_assets.events.statistics.pictures": "draws pictures",
     "factory_assets.events.plan": "tells people which days are missing",
-    "factory_assets.features.catalogue": "tells people which features there are",
-    "factory_assets.features.duplicates": "tells people which features are alike",
-    "factory_assets.features.leaks": "judges",
+    "factory_assets.features.catalogue.inventory": "tells people which features there are",
+    "factory_assets.features.catalogue.duplicates": "tells people which features are alike",
+    "factory_assets.features.examples.leaks": "judges",
     "factory_assets.measures.charts": "draws pictures, which go along with a model and are no part of it",
     "factory_assets.measures.decay_plot": "draws pictures",
     "factory_assets.measures.figures": "draws pictures",
     "factory_assets.measures.plots": "draws pictures",
     "factory_assets.monitoring.report": "draws pictures",
-    "factory_assets.training.estimator_checks": "judges estimators",
+    "factory_assets.models.estimator_checks": "judges estimators",
     # Declarations: what they say is hashed beside the code. These read files, or refuse what does not fit.
     "factory_assets.declarations.candidates": "refuses lines, and changes none that it lets pass",
     "factory_assets.declarations.changes": "tells people what differs",
@@ -78,17 +81,20 @@ ASIDE = {
     "factory_assets.declarations.templates": "reads variables of the environment",
     "factory_assets.declarations.units": "tells units to people",
     # Which version, days, rows or parameters: the answer is hashed beside the code, or is the same however it is found.
-    "factory_assets.references": "finds the version that a name means",
-    "factory_assets.features.online": "computes the features of a request; tests hold it equal to `examples`",
-    "factory_assets.features.rows": "computes the features of a request",
-    "factory_assets.features.stretches": "chooses how many days are computed together, which changes none of them",
-    "factory_assets.training.identity": "tells what a model is made from",
-    "factory_assets.training.libraries": "tells which libraries are installed; they are hashed beside the code",
-    "factory_assets.training.pool": "chooses where a model is made, which changes none",
+    "factory_assets.models.names": "finds the version that a name means",
+    "factory_assets.features.online.vectors": "computes the features of a request; tests hold it equal to `examples`",
+    "factory_assets.features.online.rows": "computes the features of a request",
+    "factory_assets.evaluation.incumbents": "finds who is met, which is hashed beside the code",
+    "factory_assets.measures.compared": "finds the metric, which is hashed beside the code",
+    "factory_assets.features.point_in_time.tables": "reads tables, all days of one as of one version",
+    "factory_assets.features.point_in_time.stretches": "chooses how many days are computed together, which changes none of them",
+    "factory_assets.training.made": "tells what a model is made from",
+    "factory_assets.models.libraries": "tells which libraries are installed; they are hashed beside the code",
+    "factory_assets.training.fit.pool": "chooses where a model is made, which changes none",
     "factory_assets.training.remake": "makes a version once more, by what is named",
-    "factory_assets.training.search": "looks for parameters; those found are hashed beside the code",
-    "factory_assets.training.tuned": "looks for parameters; those found are hashed beside the code",
-    "factory_assets.training.warm": "finds the version that a model continues, which is hashed beside the code",
+    "factory_assets.training.search.study": "looks for parameters; those found are hashed beside the code",
+    "factory_assets.training.search.tuned": "looks for parameters; those found are hashed beside the code",
+    "factory_assets.training.fit.warm": "finds the version that a model continues, which is hashed beside the code",
     # What stores: what is read back is what was written, as tests/resources has it.
     "factory_resources": "stores, or opens connections",
 }
@@ -107,7 +113,7 @@ _ASIDE_OF_MODELS = {"factory_assets.declarations.serving": "says where features 
 _ASIDE_OF_LINES = _ASIDE_OF_MODELS | {"factory_assets.declarations.warm_start": "says what a model may continue from"}
 _ASIDE_OF_REPLAYS = _ASIDE_OF_LINES | {
     "factory_assets.declarations.definitions": "tells what features mean, for an archive",
-    "factory_assets.training.fitting": "fits models; those that are archived are what they are",
+    "factory_assets.training.fit.fitting": "fits models; those that are archived are what they are",
 }
 _ASIDE_OF_PREDICTIONS = _ASIDE_OF_REPLAYS | {
     "factory_assets.training.timeline": "says on which days a model is trained"
@@ -117,18 +123,18 @@ SOURCES = (
     "factory_assets.events.sources",
     *_of("events.sources", "base", "csv", "files", "parquet", "postgres", "simulation"),
 )
-AGGREGATES = _of("features", "aggregates", "history", "packed", "parts", "windows")
+AGGREGATES = _of("features.point_in_time", "aggregates", "history", "packed", "parts", "windows")
 ESTIMATORS = (
-    "factory_assets.training.estimators",
-    *_of("training.estimators", "additive", "base", "booster_text", "calibration", "categories", "classes"),
-    *_of("training.estimators", "constant", "gradient_boosting", "linear", "trees"),
-    *_of("training", "arrays", "matrix", "one_thread", "skops_files"),
+    "factory_assets.models.estimators",
+    *_of("models.estimators", "additive", "base", "booster_text", "calibration", "categories", "classes"),
+    *_of("models.estimators", "constant", "gradient_boosting", "linear", "trees"),
+    *_of("models", "arrays", "matrix", "one_thread", "skops_files"),
 )
 #: How an archived model predicts.
 PREDICTING = (
     *ESTIMATORS,
-    "factory_assets.training.released",
-    "factory_assets.features.segments",
+    "factory_assets.models.archived",
+    "factory_assets.identity.nodes",
     *_of("measures", "metrics", "profiles", "tables"),
 )
 
@@ -141,12 +147,17 @@ STATIONS = {
             *_of("events", "landing", "simulation", "stations"),
         ),
         _ASIDE_OF_STREAMS
-        | dict.fromkeys(_of("events", "statistics", "validation", "verdicts"), "makes other tables, of `raw`"),
+        | dict.fromkeys(
+            (*_of("events.contract", "validation", "verdicts"), *_of("events.statistics", "describe")),
+            "makes other tables, of `raw`",
+        ),
     ),
     "events": Station(
         (
             *STREAMS,
-            *_of("events", "cleansing", "day_rules", "landing", "rules", "stations", "validation", "verdicts"),
+            "factory_assets.declarations.days",
+            *_of("events", "landing", "stations"),
+            *_of("events.contract", "cleansing", "day_rules", "rules", "validation", "verdicts"),
             *_of("events", "sources", "sources.files"),
         ),
         _ASIDE_OF_STREAMS
@@ -154,27 +165,31 @@ STATIONS = {
             _of("events.sources", "base", "csv", "parquet", "postgres", "simulation"),
             "reads into `raw`, whose content counts by itself",
         )
-        | {"factory_assets.events.statistics": "made of events"},
+        | {"factory_assets.events.statistics.describe": "made of events"},
     ),
     "statistics": Station(
-        (*STREAMS, *_of("events", "sketches", "stations", "statistics", "tallies")),
+        (*STREAMS, "factory_assets.events.stations", *_of("events.statistics", "describe", "sketches", "tallies")),
         _ASIDE_OF_STREAMS
         | dict.fromkeys(
-            _of("events", "landing", "sources", "validation", "verdicts"),
+            (*_of("events", "landing", "sources"), *_of("events.contract", "validation", "verdicts")),
             "makes `events`, whose content counts by itself",
         ),
     ),
     "features": Station(
-        (*VIEWS, *AGGREGATES, *_of("features", "snapshots", "tiles")),
+        (*VIEWS, *AGGREGATES, *_of("features.point_in_time", "snapshots", "tiles")),
         _ASIDE_OF_VIEWS | {"factory_assets.declarations.serving": "says where features are served"},
     ),
-    "examples": Station((*LINES, *AGGREGATES, *_of("features", "examples", "on_demand", "segments")), _ASIDE_OF_LINES),
+    "examples": Station(
+        (*LINES, *AGGREGATES, *_of("features", "examples.rows", "on_demand"), "factory_assets.identity.nodes"),
+        _ASIDE_OF_LINES,
+    ),
     "labels": Station(
         (
             *LINES,
             "factory_assets.declarations.days",
             *AGGREGATES,
-            *_of("features", "examples", "labels", "on_demand", "segments"),
+            *_of("features", "examples.labels", "examples.rows", "on_demand"),
+            "factory_assets.identity.nodes",
         ),
         _ASIDE_OF_LINES,
     ),
@@ -183,7 +198,8 @@ STATIONS = {
             *LINES,
             *_of("declarations", "definitions", "warm_start"),
             *PREDICTING,
-            *_of("training", "dataset", "fitting", "subtrees", "timeline", "warm_fit"),
+            *_of("training", "archiving", "dataset", "subtrees", "timeline"),
+            *_of("training.fit", "fitting", "warm_fit"),
         ),
         _ASIDE_OF_MODELS,
     ),
@@ -192,13 +208,13 @@ STATIONS = {
         _ASIDE_OF_PREDICTIONS,
     ),
     "champion": Station(
-        (*LINES, *_of("measures", "metrics"), "factory_assets.features.segments", "factory_assets.evaluation.gate"),
+        (*LINES, *_of("measures", "metrics"), "factory_assets.identity.nodes", "factory_assets.evaluation.gate"),
         _ASIDE_OF_LINES,
     ),
     "leaderboard": Station(
         (
             *LINES,
-            "factory_assets.features.segments",
+            "factory_assets.identity.nodes",
             "factory_assets.measures.metrics",
             "factory_assets.release.resolver",
             "factory_assets.training.timeline",
@@ -216,14 +232,14 @@ STATIONS = {
     ),
     "predictions": Station((*LINES, *PREDICTING, "factory_assets.scoring.predictions"), _ASIDE_OF_PREDICTIONS),
     "performance": Station(
-        (*LINES, *PREDICTING, "factory_assets.features.subtree_rows", "factory_assets.monitoring.performance"),
+        (*LINES, *PREDICTING, "factory_assets.features.examples.subtree_rows", "factory_assets.monitoring.performance"),
         _ASIDE_OF_PREDICTIONS,
     ),
     "drift": Station(
         (
             *LINES,
             *PREDICTING,
-            "factory_assets.features.subtree_rows",
+            "factory_assets.features.examples.subtree_rows",
             *_of("monitoring", "assets", "drift", "drift_days"),
         ),
         _ASIDE_OF_PREDICTIONS | {"factory_assets.monitoring.performance": "makes another table"},

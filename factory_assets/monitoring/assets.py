@@ -9,19 +9,19 @@ import duckdb
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.events.partitions import partitions
-from factory_assets.features.segments import ROOT, tree
 from factory_assets.identity.code import code_version
+from factory_assets.identity.nodes import ROOT, tree
+from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.tables import prediction_columns, with_columns
+from factory_assets.models.archived import load, naive_of
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
 from factory_assets.monitoring.report import drift_report
 from factory_assets.scoring.champions import champions_of_days
-from factory_assets.training.released import load, naive_of
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake

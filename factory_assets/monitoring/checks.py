@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.events.partitions import partitions
-from factory_assets.features.segments import ROOT
+from factory_assets.identity.nodes import ROOT
+from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import days_of
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import better

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.features.subtree_rows import SubtreeRows
+from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.measures.profiles import Numbers
 from factory_assets.measures.tables import prediction_columns
+from factory_assets.models.archived import ReleasedModel
 from factory_assets.monitoring.drift import Drift, drift_of_counts
-from factory_assets.training.released import ReleasedModel
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory_assets.features.segments import tree
-from factory_assets.features.subtree_rows import SubtreeRows
+from factory_assets.features.examples.subtree_rows import SubtreeRows
+from factory_assets.identity.nodes import tree
 from factory_assets.measures.metrics import metrics_of, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from factory_assets.references import find
+from factory_assets.models.names import find
 from factory_resources.decisions import WAITS, Decision, Standing, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger

@@ -12,17 +12,17 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
 from factory_assets.evaluation.incumbents import held_before
-from factory_assets.features.examples import keys_seen
-from factory_assets.features.partitions import segment_partitions
-from factory_assets.features.segments import ROOT, answering, parent_of, preorder, tree
+from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
+from factory_assets.identity.nodes import ROOT, answering, parent_of, preorder, tree
+from factory_assets.identity.partitions import segment_partitions
+from factory_assets.identity.versions import contract_hash, model_version
 from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, resolve
 from factory_assets.training.run_config import AsOf, Chosen, as_of
-from factory_assets.training.version import contract_hash, model_version
 from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_words
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
-from factory_assets.references import find
+from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import rebuild
 from factory_assets.release.rollback import RollbackRefused, roll_back

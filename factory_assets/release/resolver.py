@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.features.segments import answering, lineage, preorder
+from factory_assets.identity.nodes import answering, lineage, preorder
 from factory_assets.measures.metrics import improvement
 from factory_assets.training.timeline import timeline
 from factory_resources.ledger import Decision

@@ -1,7 +1,7 @@
 """How does a node go back to an earlier champion, in one action, with who and why?"""
 
-from factory_assets.features.segments import answering
-from factory_assets.references import find
+from factory_assets.identity.nodes import answering
+from factory_assets.models.names import find
 from factory_assets.release.standing import succession
 from factory_resources.decisions import ChampionChanged, in_words, newest
 from factory_resources.lake import Lake

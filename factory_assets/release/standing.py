@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from factory_assets.features.segments import answering, lineage, tree
+from factory_assets.identity.nodes import answering, lineage, tree
 from factory_resources.ledger import Decision, Ledger
 
 

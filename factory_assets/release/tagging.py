@@ -1,7 +1,7 @@
 """How does a person put a tag on a version, move it to another, or take it off?"""
 
-from factory_assets.features.segments import answering
-from factory_assets.references import find
+from factory_assets.identity.nodes import answering
+from factory_assets.models.names import find
 from factory_resources.ledger import Ledger
 from factory_resources.tags import Tagging, check_tag
 

@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
-from factory_assets.events.partitions import partitions
 from factory_assets.identity.code import code_version
+from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
+from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.scoring.predictions import champion_periods, meaning, predict, schema
-from factory_assets.training.released import ReleasedModel, load
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger

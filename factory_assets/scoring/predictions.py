@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory_assets.declarations.tasks import PROBABILITY
-from factory_assets.features.segments import answering
+from factory_assets.identity.nodes import answering
 from factory_assets.measures.tables import PREDICTION, prediction_columns, prediction_fields, probability_columns
-from factory_assets.training.released import ReleasedModel
+from factory_assets.models.archived import ReleasedModel
 
 
 def schema(example_id: pa.DataType, task: str) -> pa.Schema:

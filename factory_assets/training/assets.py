@@ -10,25 +10,25 @@ import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
-from factory_assets.features.partitions import segment_partitions, without_room
-from factory_assets.features.segments import ROOT, lineage, preorder, tree
 from factory_assets.identity.code import code_version
+from factory_assets.identity.nodes import ROOT, lineage, preorder, tree
+from factory_assets.identity.partitions import segment_partitions, without_room
+from factory_assets.identity.versions import contract_hash, model_version
 from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import METRICS
+from factory_assets.training.archiving import Release
 from factory_assets.training.dataset import training_rows
-from factory_assets.training.fitting import Failed, Fitted, NotTrained, Outcome
-from factory_assets.training.identity import Made, made_before
-from factory_assets.training.pool import Done, Job, Pace, Task, together, train_nodes
-from factory_assets.training.released import Release
+from factory_assets.training.fit.fitting import Failed, Fitted, NotTrained, Outcome
+from factory_assets.training.fit.pool import Done, Job, Pace, Task, together, train_nodes
+from factory_assets.training.fit.warm import may_continue
+from factory_assets.training.made import Made, made_before
 from factory_assets.training.run_config import Chosen, as_of
-from factory_assets.training.search import importances
+from factory_assets.training.search.study import importances
+from factory_assets.training.search.tuned import Found, Tuned, Tuning
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
-from factory_assets.training.tuned import Found, Tuned, Tuning
-from factory_assets.training.version import contract_hash, model_version
-from factory_assets.training.warm import may_continue
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake

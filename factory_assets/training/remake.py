@@ -15,13 +15,14 @@ from deltalake.exceptions import DeltaError
 
 from factory_assets.declarations.definitions import declared_from
 from factory_assets.measures.compared import metric_of
+from factory_assets.models.archived import ModelRefused
+from factory_assets.training.archiving import release
 from factory_assets.training.dataset import training_rows
-from factory_assets.training.fitting import NotTrained, fit_node
-from factory_assets.training.identity import made_of
-from factory_assets.training.released import ModelRefused, release
+from factory_assets.training.fit.fitting import NotTrained, fit_node
+from factory_assets.training.fit.warm import read
+from factory_assets.training.fit.warm_fit import Parent, Parents
+from factory_assets.training.made import made_of
 from factory_assets.training.timeline import Timeline
-from factory_assets.training.warm import read
-from factory_assets.training.warm_fit import Parent, Parents
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory_assets.features.segments import path_of, preorder, subtree
+from factory_assets.identity.nodes import path_of, preorder, subtree
 
 #: Rows of a file, about; of a leaf with more, all the same.
 FILE_ROWS = 50_000

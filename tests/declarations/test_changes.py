@@ -19,7 +19,7 @@ from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.edits import edited
 from factory_assets.declarations.readers import readers
 from factory_assets.governor.retraining import Training, due
-from factory_assets.training.version import contract_hash
+from factory_assets.identity.versions import contract_hash
 from tests.governor.test_retraining import Stands
 
 DEMO = Path(__file__).parents[2] / "factory_assets" / "defs" / "marketplace"

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from factory_assets.cli import app
 from factory_assets.evaluation.decay import FEWEST, Curve, Pair, Past, advice, age_of, comparable, curve, replay
 from factory_assets.governor.executor import execute
+from factory_assets.models.archived import load
+from factory_assets.training.archiving import release
 from factory_assets.training.dataset import training_rows
-from factory_assets.training.fitting import Fitted, fit_node
-from factory_assets.training.released import load, release
+from factory_assets.training.fit.fitting import Fitted, fit_node
 from factory_assets.training.run_config import AS_OF
 from factory_assets.training.timeline import timeline
 from factory_resources.engine import Engine

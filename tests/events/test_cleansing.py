@@ -14,8 +14,9 @@ import pytest
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
-from factory_assets.events import landing, validation
-from factory_assets.events.cleansing import cleansed
+from factory_assets.events import landing
+from factory_assets.events.contract import validation
+from factory_assets.events.contract.cleansing import cleansed
 from factory_assets.events.sources import Delivery
 
 DAY = dt.date(2024, 3, 1)

@@ -16,9 +16,10 @@ from scipy.spatial.distance import jensenshannon
 from factory_assets.declarations.catalogue import DeclaredStream, read_contract
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
-from factory_assets.events import landing, validation
-from factory_assets.events.day_rules import divergence
-from factory_assets.events.expectations import rows_to_validate, validate
+from factory_assets.events import landing
+from factory_assets.events.contract import validation
+from factory_assets.events.contract.day_rules import divergence
+from factory_assets.events.contract.expectations import rows_to_validate, validate
 from factory_assets.events.sources import Delivery
 
 START = dt.date(2024, 3, 1)

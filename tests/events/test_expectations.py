@@ -13,9 +13,10 @@ import pytest
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
-from factory_assets.events import landing, validation
-from factory_assets.events.expectations import ROW_KINDS, ExpectationsErrored, rows_to_validate, validate
-from factory_assets.events.rules import row_rules
+from factory_assets.events import landing
+from factory_assets.events.contract import validation
+from factory_assets.events.contract.expectations import ROW_KINDS, ExpectationsErrored, rows_to_validate, validate
+from factory_assets.events.contract.rules import row_rules
 from factory_assets.events.sources import Delivery
 
 START = dt.date(2024, 3, 1)

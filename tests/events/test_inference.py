@@ -16,8 +16,9 @@ from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.templates import render
-from factory_assets.events import landing, validation
-from factory_assets.events.inference import Proposal, guess_texts, infer, round_up
+from factory_assets.events import landing
+from factory_assets.events.contract import validation
+from factory_assets.events.contract.inference import Proposal, guess_texts, infer, round_up
 from factory_assets.events.sources import deliveries
 
 REPOSITORY = Path(__file__).parents[2]

@@ -19,7 +19,8 @@ import pytest
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
-from factory_assets.events import landing, sources, validation
+from factory_assets.events import landing, sources
+from factory_assets.events.contract import validation
 from factory_assets.events.sources import Delivery, SourceError
 
 DAY = dt.date(2024, 3, 10)

@@ -13,8 +13,9 @@ import yaml
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.stream import Stream
-from factory_assets.events import landing, validation
-from factory_assets.events.patches import SUGGESTIONS, Anomaly, Patch, Refusal, apply, suggest
+from factory_assets.events import landing
+from factory_assets.events.contract import validation
+from factory_assets.events.contract.patches import SUGGESTIONS, Anomaly, Patch, Refusal, apply, suggest
 from factory_assets.events.sources import Delivery
 
 DAY = dt.date(2024, 3, 15)

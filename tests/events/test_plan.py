@@ -17,7 +17,7 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.plan import gaps
-from factory_assets.events.version import stream_version
+from factory_assets.identity.versions import stream_version
 
 PLANNED: dict[str, Any] = {
     "need": "The way depends on who rides.", "remedy": "log", "owner": "team:riders", "due": "2024-05-01"

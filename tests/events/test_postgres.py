@@ -289,7 +289,7 @@ def test_a_derived_event_time_is_refused_where_days_are_found_by_it():
 
 
 def test_a_new_password_or_address_is_no_new_declaration():
-    from factory_assets.events.version import stream_version
+    from factory_assets.identity.versions import stream_version
 
     versions = {stream_version(declare(f"postgresql://ana:{word}@{word}/shop")) for word in ("one", "two")}
     assert len(versions) == 1

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from factory_assets.events import sketches, statistics
+from factory_assets.events.statistics import describe as statistics
+from factory_assets.events.statistics import sketches
 
 TYPES = {"x": "DOUBLE", "n": "BIGINT", "city": "VARCHAR", "event_time": "TIMESTAMP"}
 EXACT = ("rows", "nulls", "nan", "infinite", "minimum", "maximum", "earliest", "latest", "bins", "counts", "values")

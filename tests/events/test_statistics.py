@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from factory_assets.events import pictures, sketches, statistics
+from factory_assets.events.statistics import describe as statistics
+from factory_assets.events.statistics import pictures, sketches
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "nycflights"
 DAYS = [dt.date(2024, 1, number) for number in (1, 2, 3)]

@@ -13,9 +13,9 @@ import pytest
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.view import View
-from factory_assets.features import examples
-from factory_assets.features.segments import tree
-from factory_assets.features.snapshots import snapshot
+from factory_assets.features.examples import rows as examples
+from factory_assets.features.point_in_time.snapshots import snapshot
+from factory_assets.identity.nodes import tree
 from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, VIEWS, declared_line, view, worlds
 from tests.oracles import point_in_time as oracle
 from tests.oracles.point_in_time import Event, Observation, same

@@ -21,8 +21,8 @@ from factory_assets.declarations.catalogue import Catalogue, load
 from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.readers import readers
 from factory_assets.definitions import defs
-from factory_assets.features.catalogue import entries, fed_by, from_column, notes, of_line, of_view, twins
-from factory_assets.features.duplicates import comparable, correlated, duplicates, newest_common
+from factory_assets.features.catalogue.duplicates import comparable, correlated, duplicates, newest_common
+from factory_assets.features.catalogue.inventory import entries, fed_by, from_column, notes, of_line, of_view, twins
 from factory_resources.lake import Lake
 
 DEMO = Path(__file__).parents[2] / "factory_assets" / "defs" / "marketplace"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from factory_assets.features import labels
+from factory_assets.features.examples import labels
 from tests.features.lines import DAYS, OF_ENTITIES, declared_line
 from tests.stations import Station, day, row
 

@@ -13,7 +13,7 @@ import pytest
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
-from factory_assets.features import labels
+from factory_assets.features.examples import labels
 from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
 from tests.oracles import point_in_time as oracle
 from tests.oracles.point_in_time import Event

@@ -9,7 +9,8 @@ import duckdb
 import pytest
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.features import examples, leaks
+from factory_assets.features.examples import leaks
+from factory_assets.features.examples import rows as examples
 from tests.features.lines import DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
 from tests.features.test_examples import stored
 from tests.oracles.point_in_time import Event

@@ -10,7 +10,7 @@ import pytest
 
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.view import View
-from factory_assets.features.windows import compute
+from factory_assets.features.point_in_time.windows import compute
 
 ENTITIES, EVENTS, PAIRS = 5_000, 200_000, 1_000_000
 DAY = 86_400_000_000

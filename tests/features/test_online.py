@@ -13,9 +13,9 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.declared import feature_types
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
-from factory_assets.features import examples
+from factory_assets.features.examples import rows as examples
 from factory_assets.features.online import Online
-from factory_assets.features.snapshots import snapshot
+from factory_assets.features.point_in_time.snapshots import snapshot
 from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, OWNED, declared_line, stream, view, worlds
 from tests.features.test_examples import stored
 from tests.oracles.point_in_time import Event

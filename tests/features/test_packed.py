@@ -5,7 +5,7 @@ import random
 import duckdb
 import pytest
 
-from factory_assets.features import packed
+from factory_assets.features.point_in_time import packed
 
 VALUE = "TRY_CAST(v AS DECIMAL(38, 12))"
 RANDOM = random.Random(3)

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from factory_assets.declarations import expressions
-from factory_assets.features.aggregates import finite
-from factory_assets.features.rows import Beyond, compiled
+from factory_assets.features.online.rows import Beyond, compiled
+from factory_assets.features.point_in_time.aggregates import finite
 
 KINDS = {"x": "DOUBLE", "y": "DOUBLE", "n": "BIGINT", "m": "BIGINT"}
 DOUBLES = [

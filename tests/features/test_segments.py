@@ -11,7 +11,7 @@ from dagster import DagsterInstance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory_assets.features.segments import ROOT, admitted, answering, leaf_key, lineage, parent_of, preorder, tree
+from factory_assets.identity.nodes import ROOT, admitted, answering, leaf_key, lineage, parent_of, preorder, tree
 
 TRICKY = [
     "FR",

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from factory_assets.declarations.view import View
-from factory_assets.features.snapshots import snapshot
+from factory_assets.features.point_in_time.snapshots import snapshot
 from tests.features.lines import stream
 from tests.oracles import point_in_time as oracle
 from tests.oracles.point_in_time import Event, Observation, same

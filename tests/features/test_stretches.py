@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from factory_assets.features.assets import computed
-from factory_assets.features.stretches import Read, cut
-from factory_assets.features.tables import loader
+from factory_assets.features.point_in_time.stretches import Read, cut
+from factory_assets.features.point_in_time.tables import loader
 from factory_resources.engine import Engine, memory_of
 from factory_resources.lake import Lake
 

@@ -5,9 +5,9 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 
-from factory_assets.features.segments import tree
-from factory_assets.features.subtree_rows import SubtreeRows
-from factory_assets.training.fitting import rows_within
+from factory_assets.features.examples.subtree_rows import SubtreeRows
+from factory_assets.identity.nodes import tree
+from factory_assets.training.fit.fitting import rows_within
 
 #: Keys of which some begin like others without being above them.
 LEAVES = ["global", "FR", "FR/Lyon", "FR/Lyons", "FR/Lyon/1", "FRA", "FR-1/Lyon", "DE/Berlin", "%67lobal"]

@@ -12,8 +12,8 @@ import duckdb
 import pytest
 
 from factory_assets.declarations.view import View
-from factory_assets.features.snapshots import snapshot
-from factory_assets.features.tiles import Tiles, fit
+from factory_assets.features.point_in_time.snapshots import snapshot
+from factory_assets.features.point_in_time.tiles import Tiles, fit
 from factory_resources.lake import Lake
 from tests.features.lines import stream
 from tests.oracles.point_in_time import Event

@@ -9,7 +9,7 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 
-from factory_assets.features.segments import ROOT
+from factory_assets.identity.nodes import ROOT
 from factory_assets.training.dataset import close_of, labelled_by_node
 from tests.stations import CONTRACT, CSV_A_DAY, Station, day, row
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from factory_assets.declarations.base import parse_duration
 from factory_assets.declarations.view import View
-from factory_assets.features.windows import active_entities, compute
+from factory_assets.features.point_in_time.windows import active_entities, compute
 from tests.oracles import point_in_time as oracle
 from tests.oracles.point_in_time import Event, Observation, Where, same
 from tests.oracles.streams import COLUMNS, MICROSECOND, START, create, moments, random_events, table

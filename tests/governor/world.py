@@ -17,8 +17,8 @@ import duckdb
 import pytest
 
 from factory_assets.declarations.catalogue import load
-from factory_assets.deployment import load_declarations
 from factory_assets.governor.executor import Deployment, catch_up
+from factory_assets.loading import load_declarations
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.clock import CLOCK
 from factory_resources.engine import Engine

@@ -16,7 +16,7 @@ MODULE = '''
 """Says what it does."""
 import math
 from numpy import mean, median
-from factory_assets.features.windows import interval
+from factory_assets.features.point_in_time.windows import interval
 
 FACTOR: float = 2.0
 

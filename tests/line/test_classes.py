@@ -16,7 +16,7 @@ from factory_assets.governor.executor import Deployment, execute
 from factory_assets.governor.runs import training_assets, training_tags
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import label_values, prediction_values
-from factory_assets.training.released import load
+from factory_assets.models.archived import load
 from factory_assets.training.remake import remake
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine

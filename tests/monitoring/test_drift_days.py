@@ -12,12 +12,12 @@ import pytest
 
 from factory_assets.measures.profiles import profile, profiles
 from factory_assets.measures.tables import prediction_columns
+from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.monitoring import drift_days
 from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
 from factory_assets.scoring.assets import champions_of_days
-from factory_assets.training.fitting import rows_within
-from factory_assets.training.released import ReleasedModel, load
+from factory_assets.training.fit.fitting import rows_within
 from factory_resources.lake import Lake
 from tests.release.trained import LINE, TRAINED, a_trained_line
 from tests.stations import Station, day

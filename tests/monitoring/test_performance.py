@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from factory_assets.features.segments import tree
+from factory_assets.identity.nodes import tree
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import label_values, prediction_values
 from factory_assets.monitoring import performance
 from factory_assets.monitoring.assets import _overall
 from factory_assets.monitoring.performance import measure, schema
-from factory_assets.training.fitting import rows_within
+from factory_assets.training.fit.fitting import rows_within
 from factory_resources.lake import Lake
 
 TASK = "multiclass(red, green, blue)"

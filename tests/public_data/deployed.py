@@ -13,9 +13,9 @@ import pytest
 
 from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.templates import render
-from factory_assets.deployment import load_declarations
 from factory_assets.governor.executor import Deployment, catch_up, execute
 from factory_assets.governor.runs import RANGE_END, RANGE_START
+from factory_assets.loading import load_declarations
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues

@@ -20,9 +20,9 @@ import pandas as pd
 import pytest
 
 from factory_assets.declarations.catalogue import load
-from factory_assets.deployment import load_declarations
-from factory_assets.events.patches import Patch, apply
-from factory_assets.events.verdicts import outcomes, suggestions
+from factory_assets.events.contract.patches import Patch, apply
+from factory_assets.events.contract.verdicts import outcomes, suggestions
+from factory_assets.loading import load_declarations
 from factory_assets.materialization import data_versions
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues

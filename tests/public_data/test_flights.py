@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from factory_assets.automation.summary import summarise
-from factory_assets.features.segments import lineage
 from factory_assets.governor.executor import Deployment
+from factory_assets.identity.nodes import lineage
 from factory_assets.measures.metrics import guessed, naive, score
 from factory_assets.measures.tables import label_values, prediction_values
 from tests.public_data.deployed import DATA, bring_up, deployed, run_days, table, told_of_days

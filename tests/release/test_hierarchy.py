@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from factory_assets.governor.retraining import NotDue, Training, due
-from factory_assets.training import estimators
-from factory_assets.training.version import contract_hash
+from factory_assets.identity.versions import contract_hash
+from factory_assets.models import estimators
 from tests.training.segmented import LINE, Segmented, day, declare
 
 #: Slope of the label by city, beside one that all share; where a city has that of its country, a model of its own has nothing to add.

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from factory_assets.training.identity import content
+from factory_assets.training.made import content
 from tests.release.trained import LINE, NODES, TRAINED, train
 from tests.stations import Station, day
 
@@ -76,7 +76,7 @@ def test_after_an_upgrade_a_day_that_was_trained_is_trained_once_more_to_the_sam
 ) -> None:
     train(station, TRAINED[1], ["Lyon"])
     before = told(station, "Lyon")["version"]
-    monkeypatch.setattr("factory_assets.training.identity.code_of", lambda _: "another")
+    monkeypatch.setattr("factory_assets.training.made.code_of", lambda _: "another")
     train(station, TRAINED[1], ["Lyon"])
     assert told(station, "Lyon")["version"] == before and told(station, "Lyon")["status"] == "trained"
 

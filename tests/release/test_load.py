@@ -10,8 +10,8 @@ import pytest
 
 from factory_assets.declarations.definitions import definitions
 from factory_assets.features.online import Online
-from factory_assets.features.tables import loader
-from factory_assets.training.released import ModelRefused, load
+from factory_assets.features.point_in_time.tables import loader
+from factory_assets.models.archived import ModelRefused, load
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.tags import Tagging
 from tests.release.trained import LINE, TRAINED
@@ -20,7 +20,7 @@ from tests.stations import Station, day
 SCORED = day(13)
 PROGRAM = """
 import json, sys
-from factory_assets.training.released import load
+from factory_assets.models.archived import load
 root, version = sys.argv[1:]
 model = load(root, "greeted", version)
 print(json.dumps([model.predict_one(row) for row in json.load(sys.stdin)]))

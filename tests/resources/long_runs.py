@@ -7,9 +7,17 @@ from pathlib import Path
 import dagster as dg
 
 from factory_resources.lake import Lake
+from factory_resources.processes import name_process
 
 FOLDER = Path(os.environ["LONG_RUNS"])
 EXECUTORS = {"one process": dg.in_process_executor, "many processes": dg.multiprocess_executor}
+
+
+@dg.resource
+def lake(context: dg.InitResourceContext) -> Lake:
+    assert context.instance and context.dagster_run
+    name_process(context.instance, context.dagster_run)
+    return Lake(root=str(FOLDER))
 
 
 @dg.asset
@@ -25,5 +33,5 @@ def slow(lake: dg.ResourceParam[Lake]) -> None:
 
 
 definitions = dg.Definitions(
-    [quick, slow], resources={"lake": Lake(root=str(FOLDER))}, executor=EXECUTORS[os.environ["LONG_RUNS_EXECUTOR"]]
+    [quick, slow], resources={"lake": lake}, executor=EXECUTORS[os.environ["LONG_RUNS_EXECUTOR"]]
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from factory_assets.references import find
+from factory_assets.models.names import find
 from factory_resources.ledger import Ledger
 from factory_resources.tags import Tagging, TagMoved
 from tests.resources.test_ledger import DAY, LINE, NEXT_DAY, a_decision, a_version

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from factory_assets.models import estimators
+from factory_assets.models.archived import ReleasedModel
+from factory_assets.models.matrix import learn_encoding
 from factory_assets.scoring.predictions import champion_periods, predict
-from factory_assets.training import estimators
-from factory_assets.training.matrix import learn_encoding
-from factory_assets.training.released import ReleasedModel
 
 DAY = dt.date(2026, 3, 1)
 

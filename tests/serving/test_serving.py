@@ -16,8 +16,8 @@ from factory_assets.declarations.documents import DeclarationError
 from factory_assets.declarations.serving import PostgresServing, Serving
 from factory_assets.declarations.view import View
 from factory_assets.features.assets import view_asset
-from factory_assets.features.version import examples_version
 from factory_assets.governor.executor import catch_up
+from factory_assets.identity.versions import examples_version
 from factory_assets.serving.stores import store_of
 from tests.features.lines import OF_EVENTS, VIEWS, declared_line
 from tests.serving.conftest import SECRET

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from factory_assets.training import pool
+from factory_assets.training.fit import pool
 from factory_resources.processes import close_gone_runs
 from tests.training.segmented import Segmented
 

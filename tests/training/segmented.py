@@ -15,10 +15,10 @@ import pyarrow as pa
 import yaml
 
 from factory_assets.declarations.catalogue import load
-from factory_assets.deployment import load_declarations
-from factory_assets.features.partitions import add_nodes
 from factory_assets.governor.executor import Deployment, execute
 from factory_assets.governor.runs import training_assets, training_config, training_tags
+from factory_assets.identity.partitions import add_nodes
+from factory_assets.loading import load_declarations
 from factory_assets.training.subtrees import Subtrees
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine

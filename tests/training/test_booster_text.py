@@ -12,8 +12,8 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from factory_assets.training.estimators.booster_text import checked
-from factory_assets.training.estimators.gradient_boosting import OBJECTIVES
+from factory_assets.models.estimators.booster_text import checked
+from factory_assets.models.estimators.gradient_boosting import OBJECTIVES
 
 KINDS: dict[str, dict[str, Any]] = {
     **{name: {"objective": name} for names in OBJECTIVES.values() for name in names},

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from factory_assets.declarations.tasks import BUILT_IN, KINDS
-from factory_assets.training import arrays, estimator_checks, one_thread, skops_files
-from factory_assets.training.estimator_checks import (
+from factory_assets.models import arrays, estimator_checks, one_thread, skops_files
+from factory_assets.models.estimator_checks import (
     AMOUNT,
     CHECKS,
     CODES,
@@ -27,10 +27,10 @@ from factory_assets.training.estimator_checks import (
     check_estimator,
     subjects,
 )
-from factory_assets.training.estimators import ESTIMATORS, Model, Options, TooFewDays, fit, load
-from factory_assets.training.estimators import train as trained
-from factory_assets.training.estimators.base import best_round
-from factory_assets.training.estimators.gradient_boosting import OBJECTIVES
+from factory_assets.models.estimators import ESTIMATORS, Model, Options, TooFewDays, fit, load
+from factory_assets.models.estimators import train as trained
+from factory_assets.models.estimators.base import best_round
+from factory_assets.models.estimators.gradient_boosting import OBJECTIVES
 
 #: Small, so that checks are fast.
 PARAMS: dict[str, dict[str, Any]] = {
@@ -129,7 +129,7 @@ def test_an_unknown_estimator_or_task_is_refused_with_those_that_are_allowed() -
 
 PLUG_IN = """
 import json
-from factory_assets.training.estimators import Estimator
+from factory_assets.models.estimators import Estimator
 
 class Largest(Estimator):
     tasks, files, interpretable = ("regression",), ("largest.json",), True
@@ -401,8 +401,8 @@ class TestClasses:
 
     def test_a_category_is_a_number_that_tells_classes_apart_which_their_mean_place_does_not(self) -> None:
         """Levels 0 and 1 have the same mean place, 1: all of the second class, or half of the first and half of the third."""
-        from factory_assets.training.estimators import Examples
-        from factory_assets.training.estimators.categories import learn_categories
+        from factory_assets.models.estimators import Examples
+        from factory_assets.models.estimators.categories import learn_categories
 
         code = np.arange(4000) % 2
         y = np.where(code == 0, 1.0, np.where(np.arange(4000) % 4 == 1, 0.0, 2.0))
@@ -415,7 +415,7 @@ class TestTrees:
     @pytest.mark.parametrize("name", ["random_forest", "hist_gradient_boosting"])
     @pytest.mark.parametrize("task", ["binary", "regression", "count", CLASSES])
     def test_they_are_walked_as_scikit_learn_walks_them(self, name: str, task: str) -> None:
-        from factory_assets.training.estimators.categories import learn_categories
+        from factory_assets.models.estimators.categories import learn_categories
 
         kind, told = ESTIMATORS[name], estimator_checks.examples(task)
         categories, x = learn_categories(told, SEED)
@@ -444,7 +444,7 @@ class TestTrees:
     def test_a_tree_that_leads_out_of_its_arrays_or_in_a_circle_is_refused(
         self, name: str, change: Callable[[np.ndarray], np.ndarray], says: str
     ) -> None:
-        from factory_assets.training.estimators.trees import KEPT
+        from factory_assets.models.estimators.trees import KEPT
 
         kept = arrays.load(SUBJECTS["random_forest binary"].model.parts()["trees.npz"], KEPT, "")
         crafted = kept | {name: change(kept[name]).astype(KEPT[name])}
@@ -453,8 +453,8 @@ class TestTrees:
 
     def test_a_number_of_a_category_does_not_know_the_label_of_the_row_it_stands_for(self) -> None:
         """Two rows a category, of labels that have nothing to do with it: read off their own labels, the codes would tell."""
-        from factory_assets.training.estimators import Examples
-        from factory_assets.training.estimators.categories import learn_categories
+        from factory_assets.models.estimators import Examples
+        from factory_assets.models.estimators.categories import learn_categories
 
         y = np.random.default_rng(0).normal(size=2000)
         codes = np.repeat(np.arange(1000.0), 2)[:, None]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.declarations.line import Line
-from factory_assets.training.fitting import Fitted, NotTrained, fit_node, rows_within
+from factory_assets.training.fit.fitting import Fitted, NotTrained, fit_node, rows_within
 
 FEATURES = ["x", "z"]
 

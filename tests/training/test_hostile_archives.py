@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory_assets.declarations.definitions import definitions
-from factory_assets.training import estimators
-from factory_assets.training.estimator_checks import attacks
-from factory_assets.training.matrix import learn_encoding
-from factory_assets.training.released import ModelRefused, ReleasedModel, load
+from factory_assets.models import estimators
+from factory_assets.models.archived import ModelRefused, ReleasedModel, load
+from factory_assets.models.estimator_checks import attacks
+from factory_assets.models.matrix import learn_encoding
 from factory_resources.archive_folder import LARGEST_PART, MANIFEST, ArchiveDamaged, ArchiveFolder, _version
 from tests.features.lines import OF_EVENTS, declared_line
 

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from factory_assets.training.fitting import Fitted, fit_node
-from factory_assets.training.libraries import libraries
-from factory_assets.training.released import ModelRefused, load, release
+from factory_assets.models.archived import ModelRefused, load
+from factory_assets.models.libraries import libraries
+from factory_assets.training.archiving import release
+from factory_assets.training.fit.fitting import Fitted, fit_node
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 from tests.features.lines import declared_line

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory_assets.training.matrix import Encoding, encode, learn_encoding
+from factory_assets.models.matrix import Encoding, encode, learn_encoding
 
 NAN = math.nan
 FEATURES = ["amount", "terminal_risk.risk_7d", "country", "is_night"]

@@ -13,10 +13,11 @@ from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
-from factory_assets.training import estimators, subtrees
-from factory_assets.training.estimators import gradient_boosting
-from factory_assets.training.fitting import Failed, NotTrained, rows_within
-from factory_assets.training.pool import AHEAD, TELL_EVERY, TOGETHER, Job, Pace, Task, together, train_nodes
+from factory_assets.models import estimators
+from factory_assets.models.estimators import gradient_boosting
+from factory_assets.training import subtrees
+from factory_assets.training.fit.fitting import Failed, NotTrained, rows_within
+from factory_assets.training.fit.pool import AHEAD, TELL_EVERY, TOGETHER, Job, Pace, Task, together, train_nodes
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
 from tests.training.segmented import by_node

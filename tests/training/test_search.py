@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.declarations.line import Line
-from factory_assets.training import search
-from factory_assets.training.search import Outcome
+from factory_assets.training.search import study as search
+from factory_assets.training.search.study import Outcome
 
 FEATURES = ["x", "z"]
 START = dt.date(2026, 1, 1)

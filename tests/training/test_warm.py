@@ -12,10 +12,10 @@ import pytest
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.release.rebuild import compared
-from factory_assets.training import warm
+from factory_assets.training.fit import warm
+from factory_assets.training.fit.warm import Drifted
 from factory_assets.training.remake import NotRebuildable, parent_of, remake
 from factory_assets.training.timeline import DAY, timeline
-from factory_assets.training.warm import Drifted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.decisions import Decision
 from factory_resources.engine import Engine

@@ -14,11 +14,11 @@ import pytest
 from factory_assets.declarations import candidates
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.warm_start import WarmStart
-from factory_assets.training import estimators
-from factory_assets.training.estimators import calibration
-from factory_assets.training.fitting import Fitted, fit_node
-from factory_assets.training.matrix import encode
-from factory_assets.training.warm_fit import Parent, Window, work
+from factory_assets.models import estimators
+from factory_assets.models.estimators import calibration
+from factory_assets.models.matrix import encode
+from factory_assets.training.fit.fitting import Fitted, fit_node
+from factory_assets.training.fit.warm_fit import Parent, Window, work
 
 FEATURES = ["x", "z", "city"]
 START = dt.date(2026, 1, 1)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import masked
-from factory_assets.declarations.days import ranges
+from factory_assets.declarations.days import DAY, EPOCH, ranges
 from factory_assets.declarations.stream import PostgresSource
 from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, quoted, told
 from factory_resources.postgres import connected
@@ -40,8 +40,6 @@ NUMERIC = 1700
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMPTZ")
 #: Names that every row gets here.
 OURS = ("_source", "_line", "_day")
-DAY = dt.timedelta(days=1)
-EPOCH = dt.date(1970, 1, 1)
 
 
 @dataclass(frozen=True)

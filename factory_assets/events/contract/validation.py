@@ -1,0 +1,300 @@
+"""Which rows of a day may be used, which are set aside and why, and is the day as a whole fit for use?
+
+The contract is compiled to row rules in SQL. A row that breaks one goes to quarantine with the rule's name. A day that
+was not delivered in full, or with more than the tolerated share of rows breaking one rule, is blocked as a whole.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import duckdb
+
+from factory_assets.declarations import expressions
+from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.expressions import identifier
+from factory_assets.events.contract import day_rules
+from factory_assets.events.contract.cleansing import cleansed
+from factory_assets.events.contract.day_rules import Measured
+from factory_assets.events.contract.rules import Rule, lacking, missing_columns, row_rules, undelivered, unique_rule
+from factory_assets.events.landing import Arrival, arrivals, utc, with_derived
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What validation found in one day.
+
+    rows = accepted + duplicates + superseded + all quarantined + all excluded. Accepted rows of a blocked day are held back.
+    superseded: rows to which a correction was delivered, the same id known later.
+    cleansed: rows that each cleansing rule changed.
+    broken: rows that break each rule, an earlier rule notwithstanding; rules that none breaks are left out.
+    """
+
+    day: dt.date
+    rows: int
+    accepted: int
+    duplicates: int
+    superseded: int
+    quarantined: dict[str, int]
+    excluded: dict[str, int]
+    cleansed: dict[str, int]
+    blocked: tuple[str, ...]
+    broken: dict[str, int] = field(default_factory=dict)
+    measured: tuple[Measured, ...] = ()
+
+
+def judge(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    days: Sequence[dt.date],
+    accepted: Collection[str] = (),
+) -> list[Verdict]:
+    """Judge the rows of views `raw` and `deliveries`; create views of what comes of them, a verdict per day.
+
+    Where the contract holds days against the recent past, a view `past` has the events of the days before.
+    accepted: rules whose failures somebody has accepted: they block no day.
+    View `accepted`: the columns of the events table and `ds`, blocked days left out. `superseded`: the same of rows that
+    were corrected, and `superseded_at`, when the correction was known.
+    View `quarantined`: ds, rule, source, unparsed (JSON of the texts that do not parse), line (text that is no row), raw_row
+        (JSON of the row's values as delivered).
+    """
+    came = read_arrivals(con)
+    rules = row_rules(declared, lacking(declared, came))
+    _judge_rows(con, declared, [rule for rule in rules if rule.name not in declared.contract.warn])
+    _mark_repeated(con, declared)
+    informing = {*declared.contract.warn, *accepted}
+    verdicts = _verdicts(con, declared, rules, came, days, informing)
+    _split(con, declared, [verdict.day for verdict in verdicts if verdict.blocked])
+    return verdicts
+
+
+def _judge_rows(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, strict: Sequence[Rule]) -> None:
+    """Create the view `judged`: all rows with `_rule`, the first that each breaks, `_excluded` and `_repeated`, or null.
+
+    Most rows are in order. To hold them costs more than to read and judge them again when they are asked for, so the table
+    `doubtful` holds the others alone: what breaks a rule, is left out, or seems to have another row's id (`_again`).
+    """
+    key = identifier(declared.stream.id)
+    broken = " ".join(f"WHEN {rule.broken} THEN '{rule.name}'" for rule in strict)
+    rule = f"CASE WHEN _excluded IS NOT NULL THEN NULL {broken} END"
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW rows_with_rule AS SELECT *, {rule} AS _rule FROM ({judged_rows(declared)})"
+    ).fetchall()
+    # Sorted hashes take half the time of groups. Two ids with one hash are found to be different later on.
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE repeated_ids AS SELECT DISTINCT ds, h FROM (
+                SELECT ds, hash({key}) AS h FROM rows_with_rule WHERE _excluded IS NULL AND {key} IS NOT NULL
+                QUALIFY h = lag(h) OVER (PARTITION BY ds ORDER BY h))"""
+    ).fetchall()
+    same = f"known.ds = seen.ds AND hash({key}) = seen.h"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE doubtful AS SELECT known.*, NULL::VARCHAR AS _repeated, seen.ds IS NOT NULL AS _again
+            FROM rows_with_rule AS known LEFT JOIN repeated_ids AS seen ON {same}
+            WHERE _rule IS NOT NULL OR _excluded IS NOT NULL OR _again"""
+    ).fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW judged AS
+            SELECT * REPLACE (NULL::VARCHAR AS _rule, NULL::VARCHAR AS _excluded), NULL::VARCHAR AS _repeated
+            FROM rows_with_rule AS known ANTI JOIN repeated_ids AS seen ON {same} WHERE _rule IS NULL AND _excluded IS NULL
+            UNION ALL SELECT * EXCLUDE (_again) FROM doubtful"""
+    ).fetchall()
+
+
+def judged_rows(declared: DeclaredStream) -> str:
+    """Query over a view `raw`: its rows cleansed, with derived columns, `event_time`, `known_at` and `_excluded`.
+
+    _excluded: the name under which the stream leaves the row out on purpose, or null; such a row is not judged.
+    """
+    stream = declared.stream
+    times = ", ".join(f"{utc(declared, role)} AS {role}" for role in ("event_time", "known_at"))
+    taken = [name for name in ("event_time", "known_at") if name in {*declared.contract.columns, *stream.derive}]
+    keep = f"* EXCLUDE ({', '.join(taken)})" if taken else "*"
+    left_out = " ".join(f"WHEN TRY({expressions.sql(text)}) THEN '{name}'" for name, text in stream.exclude.items())
+    excluded = f"CASE {left_out} END" if left_out else "NULL::VARCHAR"
+    rows = with_derived(declared, cleansed(declared, "SELECT * FROM raw"))
+    return f"SELECT {keep}, {times}, {excluded} AS _excluded FROM ({rows})"
+
+
+def read_arrivals(con: duckdb.DuckDBPyConnection) -> dict[dt.date, list[Arrival]]:
+    """What the view `deliveries` says came on each day."""
+    names = ("ds", "source", "columns", "problem", "late")
+    found = con.execute(f"SELECT {', '.join(names)} FROM deliveries ORDER BY ALL").fetchall()
+    return arrivals(dict(zip(names, row, strict=True)) for row in found)
+
+
+def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> None:
+    """A row delivered twice is kept once. Of different rows with one id the last known is kept, as a correction.
+
+    Rows with one id that differ, though none is known later than the other, contradict each other: one is kept, the
+    rest set aside. Where the stream has no `known_at`, all are of that kind, and the earliest is kept.
+    """
+    stream = declared.stream
+    key, content = identifier(stream.id), row_content(declared)
+    order = "known_at DESC" if stream.known_at else "known_at"
+    corrected = "known_at < max(known_at) OVER (PARTITION BY ds, id)" if stream.known_at else "false"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE repeated AS
+            WITH those AS (SELECT doubtful.rowid AS row, ds, {key} AS id, known_at, {content} AS content
+                           FROM doubtful WHERE _again AND _rule IS NULL AND _excluded IS NULL)
+            SELECT row, CASE WHEN row_number() OVER (PARTITION BY ds, id, content ORDER BY row) > 1 THEN 'duplicate'
+                             WHEN {corrected} THEN 'superseded' ELSE 'contradiction' END AS kind,
+                   min(known_at) OVER (PARTITION BY ds, id ORDER BY known_at RANGE BETWEEN INTERVAL 1 MICROSECOND FOLLOWING
+                                       AND UNBOUNDED FOLLOWING) AS superseded_at,
+                   row_number() OVER (PARTITION BY ds, id, known_at ORDER BY content, row) = 1 AS held
+            FROM those QUALIFY row_number() OVER (PARTITION BY ds, id ORDER BY {order}, content, row) > 1"""
+    ).fetchall()
+    con.execute(
+        "UPDATE doubtful SET _repeated = kind FROM repeated WHERE doubtful.rowid = row AND kind <> 'contradiction'"
+    ).fetchall()
+    con.execute(
+        f"""UPDATE doubtful SET _rule = '{unique_rule(stream)}'
+            FROM repeated WHERE doubtful.rowid = row AND kind = 'contradiction'"""
+    ).fetchall()
+
+
+def row_content(declared: DeclaredStream) -> str:
+    """SQL of a number that two rows share when they say the same: every column of the contract, and both times."""
+    names = dict.fromkeys([*declared.contract.columns, "event_time", "known_at"])
+    return f"hash({', '.join(map(identifier, names))})"
+
+
+def _verdicts(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    rules: Sequence[Rule],
+    came: Mapping[dt.date, Sequence[Arrival]],
+    days: Sequence[dt.date],
+    informing: Collection[str],
+) -> list[Verdict]:
+    table = {
+        row[0]: row[1:]
+        for row in con.execute(
+            """SELECT ds, delivered, delivered - coalesce(set_aside, 0), coalesce(duplicates, 0), coalesce(superseded, 0)
+               FROM (SELECT ds, count(*) AS delivered FROM raw GROUP BY ds) LEFT JOIN (
+                   SELECT ds, count(*) FILTER (_rule IS NOT NULL OR _excluded IS NOT NULL OR _repeated IS NOT NULL) AS set_aside,
+                       count(*) FILTER (_repeated = 'duplicate') AS duplicates,
+                       count(*) FILTER (_repeated = 'superseded') AS superseded
+                   FROM doubtful GROUP BY ds) USING (ds)"""
+        ).fetchall()
+    }
+    breaking = _breaking(con, declared, rules)
+    conflicts = dict(con.execute(_conflicts(declared)).fetchall())
+    aside, left_out, changed = _counted(con, "_rule"), _counted(con, "_excluded"), _cleansed(con, declared)
+    verdicts = []
+    for day in days:
+        rows, fit, duplicates, superseded = table.get(day, (0, 0, 0, 0))
+        broken = dict(breaking.get(day, {}))
+        if day in conflicts:
+            broken[unique_rule(declared.stream)] = conflicts[day]
+        excluded = left_out.get(day, {})
+        intolerable = {name: count for name, count in broken.items() if name not in informing}
+        reasons = (
+            undelivered(declared, day, came.get(day))
+            or [f"column {name} is missing" for name in missing_columns(declared, came.get(day))]
+            or _intolerable(intolerable, rows - sum(excluded.values()), declared.contract.tolerance)
+        )
+        verdicts.append(
+            Verdict(
+                day, rows, fit, duplicates, superseded, aside.get(day, {}), excluded, changed.get(day, {}),
+                tuple(reasons), broken,
+            )
+        )  # fmt: skip
+    return _with_measures(con, declared, verdicts, came, informing)
+
+
+def _with_measures(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    verdicts: Sequence[Verdict],
+    came: Mapping[dt.date, Sequence[Arrival]],
+    informing: Collection[str],
+) -> list[Verdict]:
+    """Verdicts with what the rules on whole days measured; a day that breaks one is blocked as well."""
+    unfit = {verdict.day for verdict in verdicts if verdict.blocked}
+    days = [verdict.day for verdict in verdicts]
+    measured = day_rules.measure(con, declared, days, lacking(declared, came), unfit, informing)
+    found = []
+    for verdict in verdicts:
+        own = tuple(one for one in measured if one.day == verdict.day)
+        reasons = [one.told for one in own if not one.holds and one.rule.name not in informing]
+        # A day without rows for a reason given breaks no rule about its rows.
+        blocked = verdict.blocked or tuple(reasons)
+        found.append(replace(verdict, blocked=blocked, measured=own))
+    return found
+
+
+def _intolerable(broken: Mapping[str, int], rows: int, tolerance: float) -> list[str]:
+    """The rules that more than the tolerated share of a day's rows break, in words."""
+    return [
+        f"{count} of {rows} rows break '{name}' (tolerated: {tolerance:.1%})"
+        for name, count in broken.items()
+        if count / rows > tolerance
+    ]
+
+
+def _conflicts(declared: DeclaredStream) -> str:
+    """Rows of each day whose id another, different row has, which is no correction of it."""
+    key = identifier(declared.stream.id)
+    version = "known_at" if declared.stream.known_at else "NULL"
+    return f"""SELECT ds, sum(different - 1)::BIGINT FROM (
+                   SELECT ds, {key}, {version}, count(DISTINCT {row_content(declared)}) AS different
+                   FROM doubtful WHERE _again AND _excluded IS NULL GROUP BY ALL)
+               GROUP BY ds HAVING sum(different - 1) > 0"""
+
+
+def _breaking(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rules: Sequence[Rule]
+) -> dict[dt.date, dict[str, int]]:
+    """Rows of each day that break each rule, an earlier rule notwithstanding."""
+    # What is not set aside breaks at most rules that warn; the many rules are tried on the few rows that are.
+    warned = [rule.broken for rule in rules if rule.name in declared.contract.warn]
+    suspect = " OR ".join(["_rule IS NOT NULL", *(f"({broken})" for broken in warned)])
+    counts = ", ".join(f"count(*) FILTER ({rule.broken})" for rule in rules)
+    found = con.execute(
+        f"SELECT ds, {counts} FROM (SELECT * FROM judged WHERE _excluded IS NULL AND ({suspect})) GROUP BY ds"
+    ).fetchall()
+    names = [rule.name for rule in rules]
+    return {day: {name: n for name, n in zip(names, counts, strict=True) if n} for day, *counts in found}
+
+
+def _counted(con: duckdb.DuckDBPyConnection, name: str) -> dict[dt.date, dict[str, int]]:
+    found: dict[dt.date, dict[str, int]] = {}
+    for day, value, count in con.execute(
+        f"SELECT ds, {name}, count(*) FROM doubtful WHERE {name} IS NOT NULL GROUP BY ALL ORDER BY ALL"
+    ).fetchall():
+        found.setdefault(day, {})[value] = count
+    return found
+
+
+def _cleansed(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> dict[dt.date, dict[str, int]]:
+    """Rows of each day that each cleansing rule changed."""
+    found: dict[dt.date, dict[str, int]] = {}
+    if declared.stream.cleanse:
+        query = "SELECT ds, name, count(*) FROM (SELECT ds, unnest(_cleansed) AS name FROM judged) GROUP BY ALL ORDER BY ALL"
+        for day, name, count in con.execute(query).fetchall():
+            found.setdefault(day, {})[name] = count
+    return found
+
+
+def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, blocked: Sequence[dt.date]) -> None:
+    columns = ", ".join(identifier(name) for name in declared.types)
+    closed = ", ".join(f"DATE '{day}'" for day in blocked) or "NULL::DATE"
+    delivered = [identifier(name) for name in declared.contract.columns if name not in ("event_time", "known_at")]
+    row = f"to_json(struct_pack({', '.join(f'{name} := {name}' for name in delivered)}))"
+    if declared.stream.cleanse:
+        row = f"json_merge_patch({row}, _was)"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW accepted AS SELECT {columns}, ds FROM judged
+            WHERE _rule IS NULL AND _excluded IS NULL AND _repeated IS NULL AND NOT coalesce(ds IN ({closed}), false)"""
+    ).fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW superseded AS SELECT {columns}, ds, superseded_at
+            FROM doubtful JOIN repeated ON doubtful.rowid = row
+            WHERE kind = 'superseded' AND held AND NOT coalesce(ds IN ({closed}), false)"""
+    ).fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW quarantined AS
+            SELECT ds, _rule AS rule, _source AS source, _unparsed AS unparsed, _line AS line,
+                   {row}::VARCHAR AS raw_row
+            FROM doubtful WHERE _rule IS NOT NULL"""
+    ).fetchall()

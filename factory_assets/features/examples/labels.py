@@ -1,0 +1,186 @@
+"""Which observations' truth is known by now? Labels with the moment at which they became known."""
+
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from factory_assets.declarations import expressions
+from factory_assets.declarations.base import whole_days
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
+from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.tasks import classes_of
+from factory_assets.features.examples.rows import load_events, population
+from factory_assets.features.point_in_time.history import Load
+from factory_assets.features.point_in_time.windows import interval
+from factory_resources.lake import Lake
+
+
+def lookaround(declared: DeclaredLine) -> dict[str, tuple[int, int]]:
+    """Stream -> days of events before and after the observation's day that its label is made from."""
+    line = declared.line
+    needed = {line.observe.stream: (-whole_days(line.observe.active) if line.observe.entity else 0, 0)}
+    if line.label.event:
+        before, _ = needed.get(line.label.event, (0, 0))
+        needed[line.label.event] = (before, line.horizon_days)
+    return needed
+
+
+@dataclass(frozen=True)
+class Through:
+    """How far the events are in that labels are made from.
+
+    day: the last day that is in; its close is what a label may be known by. lasting: day -> the last day on which an event of it
+    becomes known. holes: days before that which were held back, or never came.
+    """
+
+    day: dt.date
+    lasting: Mapping[dt.date, dt.date]
+    holes: frozenset[dt.date]
+
+    def hole_after(self, day: dt.date, days: int) -> dt.date | None:
+        """The first hole within so many days after a day."""
+        return next((each for ahead in range(1, days + 1) if (each := day + ahead * DAY) in self.holes), None)
+
+
+def stream_of(declared: DeclaredLine) -> str:
+    """The stream that the line's labels are made from."""
+    return declared.line.label.event or declared.line.observe.stream
+
+
+def through(declared: DeclaredLine, lake: Lake, served: Collection[dt.date]) -> Through:
+    """served: days of the label's stream that have events to build on, or are known to have none."""
+    stream = stream_of(declared)
+    start = declared.streams[stream].stream.start
+    last = max(served, default=start)
+    holes = {start + ahead * DAY for ahead in range((last - start).days)} - set(served)
+    lasting: dict[dt.date, dt.date] = {}
+    if declared.line.label.expression:
+        lasting = {day: known.date() for day, known in lake.latest(f"{stream}/events", "known_at").items()}
+    return Through(last, lasting, frozenset(holes))
+
+
+def state(declared: DeclaredLine, days: Sequence[dt.date], through: Through) -> dict[dt.date, str]:
+    """How much of what each day's labels wait for has come: what they depend on beside the day's events."""
+    return {day: _state(declared, day, through) for day in days}
+
+
+def _state(declared: DeclaredLine, day: dt.date, through: Through) -> str:
+    horizon, passed = declared.line.horizon_days, (through.day - day).days
+    if declared.line.label.event and (hole := through.hole_after(day, horizon)):
+        return f"without {hole}"
+    # A label comes with its event, which may be known long after the label's own delay.
+    whole = max(horizon, (through.lasting.get(day, day) - day).days)
+    return str(max(0, min(passed, whole)))
+
+
+def complete(declared: DeclaredLine, day: dt.date, through: Through) -> bool:
+    """Whether the day's labels are all in that are to come within the label's delay."""
+    if declared.line.label.event and through.hole_after(day, declared.line.horizon_days):
+        return False
+    return (through.day - day).days >= declared.line.horizon_days
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How far labels have come. due: the newest day whose labels could be known; labelled: the newest that has any."""
+
+    due: dt.date
+    labelled: dt.date | None
+    start: dt.date
+
+    @property
+    def behind(self) -> dt.timedelta:
+        """How long labels have stayed away, in whole days; before the first is due, none."""
+        before_first = self.start - dt.timedelta(days=1)
+        return max(dt.timedelta(0), self.due - (self.labelled or before_first))
+
+
+def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Sequence[dt.date]) -> Arrival:
+    """observed, labelled: days with events of the observed stream, and with labels; ascending, both may be empty.
+
+    A day without an event has nothing to be labelled, so that a quiet feed of events makes no label late.
+    """
+    start = declared.observed.stream.start
+    newest = observed[-1] if observed else start
+    known = newest - dt.timedelta(days=declared.line.horizon_days)
+    due = max((day for day in observed if day <= known), default=start - dt.timedelta(days=1))
+    return Arrival(due, labelled[-1] if labelled else None, start)
+
+
+def build(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], through: Through, load: Load
+) -> str:
+    """A query for labels known at the close of the last day that is in: example_id, label, known_at, superseded_at, ds.
+
+    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row; one whose label was
+    corrected has a row for each that was known, of which the one that holds has no `superseded_at`. Whether an entity had an
+    event is not known where a day on which it might have had one is missing.
+    """
+    for stream, (before, after) in lookaround(declared).items():
+        first, last = days[0] + dt.timedelta(days=before), min(days[-1] + dt.timedelta(days=after), through.day)
+        load_events(con, declared, stream, first, max(first, last), load)
+    close = f"TIMESTAMP '{through.day + dt.timedelta(days=1)}'"
+    query = _of_events(declared, days) if declared.line.label.expression else _of_entities(con, declared, days)
+    horizon = declared.line.horizon_days
+    unknown = [day for day in days if declared.line.label.event and through.hole_after(day, horizon)]
+    known = f"label IS NOT NULL AND known_at <= {close} AND coalesce(superseded_at > known_at, true)"
+    if unknown:
+        known += f" AND ds NOT IN ({', '.join(repr(str(day)) for day in unknown)})"
+    return f"SELECT example_id, label, known_at, superseded_at, ds FROM ({query}) WHERE {known}"
+
+
+def require_classes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, labels: str) -> None:
+    """Raise ValueError for labels, a relation, that hold what is no class of the line's task; of another task, do nothing."""
+    line, classes = declared.line, classes_of(declared.line.task)
+    if not classes:
+        return
+    listed = ", ".join(f"'{name}'" for name in classes)
+    found = con.execute(
+        f"SELECT label, count(*), min(ds) FROM {labels} WHERE label NOT IN ({listed}) GROUP BY label ORDER BY 2 DESC, 1 LIMIT 5"
+    ).fetchall()
+    if found:
+        told = ", ".join(f"{label!r} ({rows:,} rows, first on {day})" for label, rows, day in found)
+        raise ValueError(
+            f"{line.name}: label.expression gives {told}; classes of the task: {', '.join(classes)}. Add what is missing to the "
+            "task, or let the expression give one of these, or null where there is no label"
+        )
+
+
+def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
+    """The expression over each version of each observed event, known with it but not before the label's delay has passed."""
+    line, stream = declared.line, declared.observed.stream
+    assert line.label.expression is not None
+    known_at = f"greatest(known_at, event_time + {interval(line.label.delay)})"
+    key, within = identifier(stream.id), f"ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
+    observed = "true"
+    if line.observe.where:
+        # What is observed is the original, whatever was corrected later.
+        seen = f"original AND {within} AND {expressions.sql(line.observe.where)}"
+        observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM events_{stream.name} WHERE {seen})"
+    kind = "VARCHAR" if classes_of(line.task) else "DOUBLE"
+    return f"""SELECT {key} AS example_id, CAST({expressions.sql(line.label.expression)} AS {kind}) AS label,
+                      {known_at} AS known_at, superseded_at, ds FROM events_{stream.name}
+               WHERE {within} AND known_at IS NOT NULL AND {observed}"""
+
+
+def _of_entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> str:
+    """Whether each entity had an event in [t, t + within). Final when the delay has passed: what was not known by then
+    never counts, or a label would depend on the day on which it is asked for."""
+    line, label = declared.line, declared.line.label
+    assert label.event is not None and label.within is not None and line.observe.entity is not None
+    con.execute(f"CREATE OR REPLACE TEMP TABLE population AS {population(line, days)}").fetchall()
+    known_at = f"t + {interval(label.horizon)}"
+    return f"""
+        WITH later AS (
+            SELECT {identifier(line.observe.entity)} AS entity, event_time, known_at AS event_known, superseded_at
+            FROM events_{label.event} WHERE {expressions.condition(label.where)}
+        ), hits AS (
+            SELECT DISTINCT obs FROM population JOIN later USING (entity)
+            WHERE event_time >= t AND event_time < t + {interval(label.within)} AND event_known <= {known_at}
+              AND coalesce(superseded_at > {known_at}, true)
+        )
+        SELECT example_id, CAST(hits.obs IS NOT NULL AS DOUBLE) AS label, {known_at} AS known_at, NULL::TIMESTAMP AS superseded_at, ds
+        FROM population LEFT JOIN hits USING (obs)"""

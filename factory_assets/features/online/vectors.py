@@ -1,0 +1,458 @@
+"""What are the features of one request? The views of a line at one observation, its history held in memory.
+
+History comes from the store: `Online` reads the events that a day's observations look back on. The new event comes from
+the caller. A value is the one that `examples` has of the same event, to the last bit: sums are taken in the same decimals, ties are
+broken the same way, and the rule of `windows` decides what was known. Expressions are DuckDB's in both.
+"""
+
+import datetime as dt
+import math
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate
+from typing import Any
+
+import duckdb
+
+from factory_assets.declarations import expressions
+from factory_assets.declarations.declared import DeclaredLine, DeclaredStream, feature_types
+from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.on_demand import observed
+from factory_assets.declarations.view import View
+from factory_assets.features import on_demand
+from factory_assets.features.examples.rows import fresh_views, lookback
+from factory_assets.features.online import rows
+from factory_assets.features.online.rows import Beyond, Value
+from factory_assets.features.point_in_time import history
+from factory_assets.features.point_in_time.aggregates import (
+    ROUNDING,
+    SEEN,
+    Feature,
+    columns_read,
+    features,
+    value_columns,
+    value_of,
+)
+from factory_assets.features.point_in_time.history import Load
+from factory_assets.features.point_in_time.windows import placed
+
+Values = list[Any]
+EPOCH = dt.datetime(1970, 1, 1)
+MICROSECOND = dt.timedelta(microseconds=1)
+#: Later than any time.
+NEVER = 2**63
+#: Twelve decimal places, and the first number that 38 digits do not hold.
+SCALE, TOO_LARGE = 10**12, 1e38
+SQL_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR", dt.date: "DATE", dt.datetime: "TIMESTAMP"}
+
+
+class Past:
+    """The events of one entity in a view, by the time at which they count. Times are microseconds since 1970."""
+
+    def __init__(self, rows: Sequence[tuple[Any, ...]], summed: Sequence[int]):
+        """rows: (u, event_time, known_at, superseded_at, value of each column), by u. summed: columns that are added up."""
+        self.u, self.event_time, self.known_at, self.superseded_at, *self.values = map(list, zip(*rows, strict=True))
+        self._surprises = [at for at, (u, _, known, until, *_) in enumerate(rows) if known > u or until != NEVER]
+        self._counts = [list(accumulate((value is not None for value in column), initial=0)) for column in self.values]
+        self._sums = {at: _Sums(self.values[at]) for at in summed}
+
+    def window(self, t: int, length: int, inclusive: bool) -> tuple[int, int]:
+        """Places of the events with t - length < u and u < t, or u <= t where that is inclusive."""
+        end = bisect_right(self.u, t) if inclusive else bisect_left(self.u, t)
+        return bisect_right(self.u, t - length), end
+
+    def surprised(self, first: int, last: int, t: int) -> bool:
+        """Whether any of the events from first to before last was not known at t, or held no longer."""
+        return any(self.known_at[at] > t or self.superseded_at[at] <= t for at in self._surprises if first <= at < last)
+
+    def known(self, first: int, last: int, t: int) -> list[int]:
+        return [at for at in range(first, last) if self.known_at[at] <= t < self.superseded_at[at]]
+
+    def count(self, column: int, first: int, last: int) -> int:
+        counts = self._counts[column]
+        return counts[last] - counts[first]
+
+    def sums(self, column: int, first: int, last: int) -> tuple[int, int, int]:
+        """How many numbers, their sum and that of their squares, in units of 1e-12."""
+        return self._sums[column].between(first, last)
+
+
+class _Sums:
+    """Running sums of a column, exact: any stretch is a difference of two."""
+
+    def __init__(self, values: Values):
+        scaled = [(_scaled(value), _scaled(_squared(value))) for value in values]
+        self._numbers = list(accumulate((number is not None for number, _ in scaled), initial=0))
+        self._totals = list(accumulate((number or 0 for number, _ in scaled), initial=0))
+        self._squares = list(accumulate((square or 0 for _, square in scaled), initial=0))
+
+    def between(self, first: int, last: int) -> tuple[int, int, int]:
+        columns = (self._numbers, self._totals, self._squares)
+        return tuple(column[last] - column[first] for column in columns)  # type: ignore[return-value]
+
+
+class Window:
+    """The values of one column that an observation sees in one window: those of the past and that of the current event."""
+
+    def __init__(self, past: Past | None, column: int, span: tuple[int, int], known: list[int] | None, own: Values):
+        """known: places of the past that were known, None if all in the span were. own: the current event's value, or none."""
+        self._past, self._column, self._span, self._known, self._own = past, column, span, known, own
+
+    def pairs(self, t: int) -> list[tuple[int, Any]]:
+        """(time, value) of every value, by time."""
+        found: list[tuple[int, Any]] = []
+        if self._past is not None:
+            values, times = self._past.values[self._column], self._past.event_time
+            places = range(*self._span) if self._known is None else self._known
+            found = [(times[at], values[at]) for at in places if values[at] is not None]
+        return found + [(t, value) for value in self._own if value is not None]
+
+    def values(self) -> Values:
+        found: Values = []
+        if self._past is not None:
+            values = self._past.values[self._column]
+            held = values[slice(*self._span)] if self._known is None else [values[at] for at in self._known]
+            found = [value for value in held if value is not None]
+        return found + [value for value in self._own if value is not None]
+
+    def count(self) -> int:
+        if self._known is None and self._past is not None:
+            return self._past.count(self._column, *self._span) + sum(value is not None for value in self._own)
+        return len(self.values())
+
+    def sums(self) -> tuple[int, int, int]:
+        if self._known is None and self._past is not None:
+            n, total, squares = self._past.sums(self._column, *self._span)
+            more = self._own
+        else:
+            n, total, squares, more = 0, 0, 0, self.values()
+        for value in more:
+            number, square = _scaled(value), _scaled(_squared(value))
+            n, total, squares = n + (number is not None), total + (number or 0), squares + (square or 0)
+        return n, total, squares
+
+
+class Compiled:
+    """A view as requests need it, read from its declaration once.
+
+    columns: names of the values that aggregates look at. results: each feature and the place of its column.
+    formulas: functions that compute what is derived; none where the engine has to be asked for one of them.
+    """
+
+    def __init__(self, view: View, declared: DeclaredStream):
+        self.view = view
+        texts = value_columns(view)
+        self.columns = list(texts.values())
+        self.results = [(feature, self.columns.index(feature.column)) for feature in features(view)]
+        self.seen = self.columns.index(texts[value_of(view, SEEN)]) if view.flag else None
+        self.read = sorted({*columns_read(view), "event_time"})
+        plain = {f'("{name}")': name for name in self.read} | {"event_time": "event_time"}
+        self.texts = list(texts)
+        # Plain columns are taken as they are, and DuckDB is asked for the rest.
+        whole = all(text in plain or text == "1" for text in texts)
+        self.plain = [plain.get(text) for text in texts] if whole else None
+        names = {feature.name: identifier(feature.name) for feature, _ in self.results}
+        derived = [expressions.over(text, names) for text in view.derive.values()]
+        self.derived = [f"TRY_CAST({text} AS DOUBLE)" for text in derived]
+        kinds = feature_types(view, declared)
+        self.formulas = _all([rows.compiled(text, kinds) for text in derived])
+
+
+class Recent:
+    """A view's history: every entity's past."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, compiled: Compiled, events: str):
+        self.view, self._compiled = compiled.view, compiled
+        self._inclusive = bool(self.view.delay)
+        self._lengths = {window: window // MICROSECOND for window in self.view.windows}
+        self._longest = max(self.view.windows)
+        added = ("sum", "mean", "deviation")
+        self._summed = sorted({at for one, at in compiled.results if one.aggregate.function in added})
+        self._con = con
+        chosen = ", ".join(["entity", *(f"epoch_us({name})" for name in ("u", "event_time"))])
+        times = ", ".join(
+            f"CASE WHEN {name} = TIMESTAMP 'infinity' THEN {NEVER}::HUGEINT ELSE epoch_us({name}) END"
+            for name in ("known_at", "superseded_at")
+        )
+        rows = con.execute(
+            f"SELECT {chosen}, {times}, {', '.join(compiled.columns)} FROM ({placed(self.view, events)}) ORDER BY entity, u, number"
+        ).fetchall()
+        self._rows: dict[Any, list[tuple[Any, ...]]] = {}
+        for entity, *row in rows:
+            self._rows.setdefault(_hashable(entity), []).append(tuple(row))
+        self._pasts: dict[Any, Past] = {}
+
+    def learn(self, entity: Any, row: tuple[Any, ...]) -> None:
+        """Add an event: (u, event_time, known_at, superseded_at, value of each column)."""
+        rows = self._rows.setdefault(entity, [])
+        rows.insert(bisect_right([one[0] for one in rows], row[0]), row)
+        self._pasts.pop(entity, None)
+
+    def at(self, entity: Any, t: int, current: Sequence[Any] | None) -> dict[str, Any]:
+        """Results of the aggregates by name at t, and of the flag the number of events. current: the observed event's values."""
+        past = self._past(entity)
+        spans: dict[dt.timedelta, tuple[tuple[int, int], list[int] | None]] = {}
+        for window, length in self._lengths.items():
+            span, known = (0, 0), None
+            if past is not None:
+                span = past.window(t, length, self._inclusive)
+                known = past.known(*span, t) if past.surprised(*span, t) else None
+            spans[window] = span, known
+        included = current if self.view.include_current else None
+
+        def over(column: int, length: dt.timedelta) -> Window:
+            span, known = spans[length]
+            return Window(past, column, span, known, [] if included is None else [included[column]])
+
+        found = {
+            feature.name: self._aggregated(feature, over(at, feature.window), t)
+            for feature, at in self._compiled.results
+        }
+        if self.view.flag and self._compiled.seen is not None:
+            found[self.view.flag] = over(self._compiled.seen, self._longest).count()
+        return found
+
+    def _past(self, entity: Any) -> Past | None:
+        """The entity's past, its running sums made when it is first asked for."""
+        if entity not in self._pasts and entity in self._rows:
+            self._pasts[entity] = Past(self._rows[entity], self._summed)
+        return self._pasts.get(entity)
+
+    def _aggregated(self, feature: Feature, window: Window, t: int) -> Any:
+        function = feature.aggregate.function
+        if function == "approx_distinct":
+            asked = "SELECT approx_count_distinct(v) FROM (SELECT unnest(?) AS v)"
+            values = window.values()
+            return self._con.execute(asked, [values]).fetchall()[0][0] if values else 0
+        if function == "nth_last":
+            newest = sorted(window.pairs(t), reverse=True)
+            return newest[feature.aggregate.place - 1][1] if len(newest) >= feature.aggregate.place else None
+        return AGGREGATES[function](window, t)
+
+
+def _sum(window: Window, t: int) -> float | None:
+    n, total, _ = window.sums()
+    return total / SCALE if n else None
+
+
+def _mean(window: Window, t: int) -> float | None:
+    n, total, _ = window.sums()
+    return total / SCALE / n if n else None
+
+
+def _deviation(window: Window, t: int) -> float | None:
+    n, total, squares = window.sums()
+    if not n:
+        return None
+    square, mean = squares / SCALE / n, total / SCALE / n
+    return 0.0 if square - mean**2 <= ROUNDING * (squares / SCALE) / n else math.sqrt(square - mean**2)
+
+
+def _top(window: Window, t: int) -> Any:
+    counted = Counter(window.values())
+    return min(counted, key=lambda value: (-counted[value], value)) if counted else None
+
+
+def _since(window: Window, t: int) -> float | None:
+    times = window.values()
+    return (t - _micros(max(times))) / 1e6 if times else None
+
+
+#: Aggregates of one window at t.
+AGGREGATES: dict[str, Callable[[Window, int], Any]] = {
+    "count": lambda window, t: window.count(),
+    "sum": _sum,
+    "mean": _mean,
+    "deviation": _deviation,
+    "min": lambda window, t: min(map(float, window.values()), default=None),
+    "max": lambda window, t: max(map(float, window.values()), default=None),
+    "first": lambda window, t: min(window.pairs(t), default=(0, None))[1],
+    "last": lambda window, t: max(window.pairs(t), default=(0, None))[1],
+    "distinct": lambda window, t: len(set(window.values())),
+    "top": _top,
+    "time_since_last": _since,
+}
+
+
+class Online:
+    """The feature vector of a line's observed event, from the history of the days before and the event itself."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, declared: DeclaredLine, day: dt.date, load: Load):
+        """Read what observations of a day look back on: events up to that day, and snapshots of the day before.
+
+        con: is used as long as this lives. Raises ValueError for a line that observes entities: nobody requests these.
+        """
+        if declared.line.observe.entity:
+            raise ValueError(
+                f"{declared.line.name} observes {declared.line.observe.entity} at the close of a day, no event"
+            )
+        self._con, self._declared, self.day = con, declared, day
+        self._compiled = {name: Compiled(view, declared.streams[view.stream]) for name, view in declared.views.items()}
+        self._recent: dict[str, Recent] = {}
+        for stream, back in lookback(declared).items():
+            views = [view for view in fresh_views(declared) if view.stream == stream]
+            if views:
+                read = set().union(*map(columns_read, views))
+                first = day - dt.timedelta(days=back)
+                history.create(con, f"past_{stream}", declared.streams[stream], read, first, day, load)
+                self._recent |= {view.name: Recent(con, self._compiled[view.name], f"past_{stream}") for view in views}
+                con.execute(f"DROP TABLE past_{stream}").fetchall()
+        self._closed = {
+            view.name: self._snapshot(view, load) for view in declared.views.values() if view.name not in self._recent
+        }
+        self._formulas: dict[tuple[Any, ...], str] = {}
+        if declared.derived:
+            self._along = observed(declared.features, declared.derived)
+            self._given = [*on_demand.read(declared), *self._along]
+            types = declared.observed.types | declared.types
+            given = ", ".join(f"CAST(? AS {types[name]}) AS {identifier(name)}" for name in self._given)
+            derived = on_demand.added(f"SELECT {given}", declared.derived)
+            self._derived = f"SELECT {', '.join(map(identifier, declared.derived))} FROM ({derived})"
+            texts = map(expressions.over_features, declared.derived.values())
+            self._formulas_on_demand = _all([rows.compiled(text, types) for text in texts])
+
+    def _snapshot(self, view: View, load: Load) -> dict[Any, dict[str, Any]]:
+        before = self.day - dt.timedelta(days=1)
+        load("closed", f"features/{view.name}", before, before)
+        keys, names = ", ".join(map(identifier, view.entity)), ", ".join(map(identifier, view.names))
+        rows = self._con.execute(f"SELECT {keys}, {names} FROM closed").fetchall()
+        width = len(view.entity)
+        found = {_key(row[:width]): dict(zip(view.names, row[width:], strict=True)) for row in rows}
+        if view.flag:
+            for row in found.values():
+                row[view.flag] = 1 - row[view.flag]
+        return found
+
+    def features(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Canonical name -> value at the event, as `examples` has it.
+
+        event: the columns of the stream's events that the line reads, derived ones included, and `event_time` (UTC, naive).
+        Raises KeyError for a column that is not there, ValueError for an event of another day.
+        """
+        t = event["event_time"]
+        if t.date() != self.day:
+            raise ValueError(f"an event of {t.date()}, and the history is of {self.day}")
+        moment = _micros(t)
+        found: dict[str, Any] = {name: event[name] for name in self._declared.row_features}
+        for view in self._declared.views.values():
+            entity = _key([event[key] for key in view.entity])
+            recent = self._recent.get(view.name)
+            if recent is None:
+                results = self._closed[view.name].get(entity, {})
+            elif entity is None:
+                results = {}
+            else:
+                own = view.stream == self._declared.line.observe.stream and view.include_current
+                results = recent.at(entity, moment, self._values(view, event) if own else None)
+            found |= {f"{view.name}.{name}": value for name, value in self._completed(view, results).items()}
+        if self._declared.derived:
+            found |= self._on_demand({name: event[name] for name in self._along} | found)
+        return {name: found[name] for name in self._declared.features}
+
+    def learn(self, stream: str, event: Mapping[str, Any]) -> None:
+        """Take a new event of a stream into the history. event: as for `features`, and `known_at`.
+
+        It must not be known already: a correction of what is known takes effect when the history is read again.
+        """
+        for recent in self._recent.values():
+            view = recent.view
+            entity = _key([event[key] for key in view.entity]) if view.stream == stream else None
+            if entity is not None:
+                u, known_at = event["event_time"] + view.delay, event["known_at"]
+                known = NEVER if known_at is None else _micros(known_at)
+                row = (_micros(u), _micros(event["event_time"]), known, NEVER, *self._values(view, event))
+                recent.learn(entity, row)
+
+    def _values(self, view: View, event: Mapping[str, Any]) -> list[Any]:
+        """What the view's aggregates look at in an event."""
+        compiled = self._compiled[view.name]
+        if compiled.plain is not None:
+            return [1 if name is None else event[name] for name in compiled.plain]
+        return self._computed(compiled.texts, {name: event[name] for name in compiled.read})
+
+    def _completed(self, view: View, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Every feature of the view from the results of its aggregates: counts of nothing, defaults, what is derived."""
+        found: dict[str, Any] = {}
+        compiled = self._compiled[view.name]
+        for feature, _ in compiled.results:
+            value = results.get(feature.name)
+            if feature.counts:
+                value = value or 0
+            elif view.default is not None:
+                value = float(view.default if value is None else value)
+            found[feature.name] = value
+        if view.derive:
+            found |= zip(view.derive, self._derived_of(compiled, found), strict=True)
+        if view.flag:
+            found[view.flag] = int(not results.get(view.flag))
+        return found
+
+    def _derived_of(self, compiled: Compiled, found: Mapping[str, Any]) -> list[float | None]:
+        """What a view derives from its features."""
+        if compiled.formulas:
+            with suppress(Beyond):  # then the engine says what it says to batches
+                return [formula(found) for formula in compiled.formulas]
+        numbers = self._computed(compiled.derived, found)
+        return [number if number is not None and math.isfinite(number) else None for number in numbers]
+
+    def _on_demand(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Features computed from those of other views and columns of the event."""
+        if self._formulas_on_demand:
+            with suppress(Beyond):
+                row = dict(found)
+                for name, formula in zip(self._declared.derived, self._formulas_on_demand, strict=True):
+                    row[name] = formula(row)
+                return row
+        numbers = self._con.execute(self._derived, [found[name] for name in self._given]).fetchall()[0]
+        return dict(zip(self._declared.derived, numbers, strict=True))
+
+    def _computed(self, texts: Sequence[str], given: Mapping[str, Any]) -> list[Any]:
+        """Values of SQL expressions over one row."""
+        kinds = tuple(SQL_TYPES[type(value)] if value is not None else "NULL" for value in given.values())
+        key = (*texts, *given, *kinds)
+        if key not in self._formulas:
+            columns = ", ".join(
+                f"{'NULL' if kind == 'NULL' else f'CAST(? AS {kind})'} AS {identifier(name)}"
+                for name, kind in zip(given, kinds, strict=True)
+            )
+            self._formulas[key] = f"SELECT {', '.join(texts)} FROM (SELECT {columns})"
+        asked = [value for value in given.values() if value is not None]
+        return list(self._con.execute(self._formulas[key], asked).fetchall()[0])
+
+
+def _all(formulas: Sequence[Value | None]) -> list[Value]:
+    """The functions if all are there, else none."""
+    known = [formula for formula in formulas if formula is not None]
+    return known if len(known) == len(formulas) else []
+
+
+def _key(values: Sequence[Any]) -> Any:
+    """An entity as a key: the value itself, or a tuple of several; None where one is missing."""
+    if any(value is None for value in values):
+        return None
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _hashable(entity: Any) -> Any:
+    return tuple(entity.values()) if isinstance(entity, dict) else entity
+
+
+def _micros(time: dt.datetime) -> int:
+    return (time - EPOCH) // MICROSECOND
+
+
+def _squared(value: Any) -> float | None:
+    return None if value is None else float(value) * float(value)
+
+
+def _scaled(value: Any) -> int | None:
+    """A number in units of 1e-12 as DuckDB makes a DECIMAL(38, 12) of a double: halves away from zero, null if too large."""
+    if value is None:
+        return None
+    scaled = float(value) * 1e12
+    if not abs(scaled) < TOO_LARGE:
+        return None
+    whole = math.trunc(scaled)
+    return whole + (1 if scaled > 0 else -1) if abs(scaled - whole) >= 0.5 else whole

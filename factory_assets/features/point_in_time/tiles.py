@@ -1,0 +1,218 @@
+"""How does a day's snapshot cost the same however long the history? Days of events are summed up once, and kept.
+
+A tile is what the events of an entity on a day come to: the part of each of the view's aggregates. It holds events that
+begin and cease to count together:
+
+    due     the day at whose close their time plus the view's delay has come,
+    known   the day at whose close they have happened and are known,
+    void    the day at whose close they hold no longer, null if they hold.
+
+At the close of day D, a window of w days is made of the tiles with  D - w < due <= D  and  known <= D < void: for closes of
+days that is the rule of `windows`. For the window `ever` a total of all tiles is carried forward from day to day.
+
+Tiles and totals are no assets: they are made when a snapshot needs them, and hold as long as the files of events do that
+they were made from.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from factory_assets.declarations.base import EVER, whole_days
+from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.view import View
+from factory_assets.features.point_in_time import history
+from factory_assets.features.point_in_time.aggregates import (
+    columns_read,
+    filled,
+    keys_of,
+    named,
+    results,
+    value_columns,
+)
+from factory_assets.features.point_in_time.parts import Plain
+from factory_assets.features.point_in_time.windows import MICROSECOND, interval, placed
+from factory_assets.identity.code import code_of
+from factory_resources.lake import Lake
+
+DAY = dt.timedelta(days=1)
+#: Of more days at once, windows over the events cost less than merging each day's tiles.
+FEW_DAYS = 7
+#: Days whose totals are kept: the next day needs one, and a day that is computed again the one before it.
+TOTALS_KEPT = 8
+
+
+def fit(view: View, days: Sequence[dt.date]) -> bool:
+    """Whether a snapshot of these days is to be made of tiles: every edge of a window must be the close of a day."""
+    return len(days) <= FEW_DAYS and not any(length % DAY for length in (*view.windows, view.delay))
+
+
+class Tiles:
+    """A view's tiles and totals in the lake."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, lake: Lake, view: View, declared: DeclaredStream) -> None:
+        self._con, self._lake, self._view, self._declared = con, lake, view, declared
+        self._parts: dict[Plain, str] = {}
+        self._delay = whole_days(view.delay)
+        self._window = max((whole_days(window) for window in view.windows if window != EVER), default=0)
+        results(view, lambda feature: feature.column, "u", "u", self._part)
+        parts = ", ".join(f"{plain.part} AS {name}" for plain, name in self._parts.items())
+        tick = interval(MICROSECOND)
+        self._query = f"""
+            SELECT CAST(event_time AS DATE) AS ds, entity, CAST(u - {tick} AS DATE) AS due,
+                   greatest(CAST(event_time AS DATE), CAST(known_at - {tick} AS DATE)) AS known,
+                   CASE WHEN superseded_at < TIMESTAMP 'infinity' THEN CAST(superseded_at - {tick} AS DATE) END AS void,
+                   {parts}
+            FROM ({placed(view, "history")}) WHERE known_at < TIMESTAMP 'infinity' GROUP BY ALL"""
+        self._files = self._days_files()
+        self._events_read = 0
+
+    def snapshot(self, days: Sequence[dt.date]) -> tuple[str, dict[str, int]]:
+        """A query for (entity, features, ds), as `snapshots.snapshot` gives it; and how many rows of what it is made from."""
+        first = days[0] - (self._window + self._delay - 1) * DAY
+        self._ensure(first, days[-1])
+        read = {}
+        if EVER in self._view.windows:
+            for day in days:
+                self._carry(day)
+            self._load("totals", self._table("totals"), days[0], days[-1])
+            read["totals"] = self._count("totals")
+        self._see("tiles", first, days[-1])
+        return self._merged(days), {"events": self._events_read, "tiles": self._count("tiles"), **read}
+
+    def _part(self, plain: Plain, _: dt.timedelta) -> str:
+        # Named after what it is: of another definition, or another type of the stream's columns, it is another column.
+        types = [f"{column} {kind}" for column, kind in sorted(self._declared.types.items())]
+        return self._parts.setdefault(plain, f"part_{_hash(plain.part, *value_columns(self._view), *types)}")
+
+    def _load(self, name: str, table: str, first: dt.date, last: dt.date) -> None:
+        self._lake.view(self._con, name, table, first, last, empty_if_absent=True)
+
+    def _table(self, what: str) -> str:
+        return f"{what}/{self._view.name}"
+
+    def _count(self, relation: str) -> int:
+        return int(self._con.execute(f"SELECT count(*) FROM {relation}").fetchall()[0][0])
+
+    def _days_files(self) -> dict[dt.date, str]:
+        """Day -> a hash of the tiles' code and definition, and of the names of the files with the day's events."""
+        stream = self._declared.stream.name
+        tables = [self._lake.files(f"{stream}/{part}") for part in ("events", "superseded")]
+        days = sorted({day for table in tables for day in table})
+        return {
+            day: _hash(code_of("features"), self._query, *(name for table in tables for name in table.get(day, ())))
+            for day in days
+        }
+
+    def _see(self, name: str, first: dt.date, last: dt.date) -> None:
+        """Make the tiles of these days a view of the given name; there may be none yet."""
+        if self._lake.version(self._table("tiles")) is None:
+            self._read(last, last)
+            self._con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {self._query}")
+        else:
+            self._load(name, self._table("tiles"), first, last)
+
+    def _read(self, first: dt.date, last: dt.date) -> None:
+        columns = columns_read(self._view)
+        history.create(self._con, "history", self._declared, columns, first, last, self._load)
+
+    def _ensure(self, first: dt.date, last: dt.date) -> None:
+        """Make the tiles of the days that have none, or none of today's files."""
+        held = self._sources("tiles", first, last)
+        wanted = {day: made for day, made in self._files.items() if first <= day <= last}
+        stale = sorted(day for day in {*held, *wanted} if held.get(day) != wanted.get(day))
+        for days in _stretches(stale):
+            self._read(days[0], days[-1])
+            self._events_read += self._count("history")
+            self._write("tiles", f"SELECT *, {_case(wanted)} AS source FROM ({self._query})", days)
+
+    def _carry(self, day: dt.date) -> None:
+        """Make the total of a day: that of the day before and the tiles that have come due since; else all tiles."""
+        made = self._history_until(day)
+        if self._sources("totals", day, day).get(day) == made:
+            return
+        before, since = day - DAY, day - (self._delay + 1) * DAY
+        carried = self._sources("totals", before, before).get(before) == self._history_until(before)
+        if not carried:
+            since = min(self._files, default=day)
+        self._ensure(since, day)
+        self._see("tiles", since, day)
+        joining = f"greatest(due, ds) {'=' if carried else '<='} DATE '{day}'"
+        columns = f"entity, known, void, {', '.join(self._parts.values())}"
+        rows = f"SELECT {columns} FROM tiles WHERE {joining}"
+        if carried:
+            self._load("before", self._table("totals"), before, before)
+            rows += f" UNION ALL BY NAME SELECT {columns} FROM before"
+        merged = ", ".join(f"{plain.merged(name, 'true')} AS {name}" for plain, name in self._parts.items())
+        # What holds and is known is one row of an entity for good; the rest waits until it is known, or void.
+        query = f"""SELECT DATE '{day}' AS ds, entity, CASE WHEN known > DATE '{day}' OR void IS NOT NULL THEN known END AS known,
+                           void, {merged}, '{made}' AS source
+                    FROM ({rows}) WHERE void IS NULL OR void > DATE '{day}' GROUP BY ALL"""
+        old = [one for one in self._lake.days(self._table("totals")) if one < day - TOTALS_KEPT * DAY]
+        self._write("totals", query, [*old, day])
+
+    def _history_until(self, day: dt.date) -> str:
+        return _hash(*(made for one, made in self._files.items() if one <= day))
+
+    def _sources(self, what: str, first: dt.date, last: dt.date) -> dict[dt.date, str]:
+        """Day -> what its rows were made from."""
+        if self._lake.version(self._table(what)) is None:
+            return {}
+        self._load("held", self._table(what), first, last)
+        return dict(self._con.execute("SELECT ds, min(source) FROM held GROUP BY ds").fetchall())
+
+    def _write(self, what: str, query: str, days: Sequence[dt.date]) -> None:
+        rows: pa.RecordBatchReader = self._con.sql(f"{query} ORDER BY ds, entity, known, void").to_arrow_reader(100_000)
+        self._lake.replace(self._table(what), rows, days)
+
+    def _merged(self, days: Sequence[dt.date]) -> str:
+        """Query for the snapshots: for each day and entity the parts that count, merged window by window."""
+        asked: dict[tuple[Plain, dt.timedelta], str] = {}
+
+        def ask(plain: Plain, window: dt.timedelta) -> str:
+            return plain.result(asked.setdefault((plain, window), f"m{len(asked)}"))
+
+        made = results(self._view, lambda feature: feature.column, "u", "CAST(ds + 1 AS TIMESTAMP)", ask)
+        merged = ", ".join(
+            f"{plain.merged(self._parts[plain], _within(window))} AS {name}" for (plain, window), name in asked.items()
+        )
+        parts = ", ".join(self._parts.values())
+        holds = "(known IS NULL OR known <= days.ds) AND (void IS NULL OR void > days.ds)"
+        rows = f"""SELECT days.ds, entity, due, {parts} FROM tiles
+                   JOIN days ON {holds} AND due > days.ds - {self._window}"""
+        if EVER in self._view.windows:
+            rows += f" UNION ALL BY NAME SELECT ds, entity, {parts} FROM totals JOIN days USING (ds) WHERE {holds}"
+        listed = ", ".join(f"DATE '{day}'" for day in days)
+        values = filled(self._view, made)
+        return f"""WITH days AS (SELECT unnest([{listed}]) AS ds), counting AS ({rows}),
+                        merged AS (SELECT ds, entity, {merged} FROM counting GROUP BY ds, entity)
+                   SELECT {keys_of(self._view.entity)}, {named(values)}, ds FROM merged"""
+
+
+def _within(window: dt.timedelta) -> str:
+    """SQL of whether a row counts in a window at the close of `ds`: only totals are due at no day."""
+    return "due IS NULL" if window == EVER else f"due <= ds AND due > ds - {whole_days(window)}"
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:24]
+
+
+def _case(sources: Mapping[dt.date, str]) -> str:
+    listed = " ".join(f"WHEN DATE '{day}' THEN '{made}'" for day, made in sources.items())
+    return f"CASE ds {listed} END" if listed else "''"
+
+
+def _stretches(days: Sequence[dt.date]) -> Iterator[list[dt.date]]:
+    """Days in stretches without a gap."""
+    stretch: list[dt.date] = []
+    for day in days:
+        if stretch and day != stretch[-1] + DAY:
+            yield stretch
+            stretch = []
+        stretch.append(day)
+    if stretch:
+        yield stretch

@@ -1,0 +1,231 @@
+"""What does the archive hold of a model, and how does a scorer get it back?
+
+Beside the model's own parts: the manifest (what it predicts, from which features, trained on which days), profiles of
+its training rows and of its predictions, the definitions of its features, and a sample of rows with their predictions: for
+a person to look at, and to see whether another release of a library still scores as the one that it was made with.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.definitions import declared_from
+from factory_assets.declarations.tasks import classes_of
+from factory_assets.measures.metrics import Guess, guessed
+from factory_assets.measures.profiles import Profile
+from factory_assets.measures.tables import (
+    aligned,
+    prediction_values,
+)
+from factory_assets.models import estimators
+from factory_assets.models.libraries import libraries
+from factory_assets.models.matrix import Encoding, encode
+from factory_resources.archive_folder import VERSION, ArchiveFolder
+
+#: Rows kept of the training set to draw pictures from; verdicts use the profiles of all rows.
+SAMPLE_ROWS = 1000
+#: Two scores are the same up to the last bits, in which the exponential functions of two releases may differ.
+SAME_SCORE = 1e-12
+
+
+class ModelRefused(Exception):
+    """An archived model that is whole and cannot be used here; the message says why, and what helps."""
+
+
+@dataclass(frozen=True)
+class ReleasedModel:
+    """A model as it came out of the archive."""
+
+    version: str
+    manifest: dict[str, Any]
+    parts: dict[str, bytes]
+    attachments: dict[str, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        return Encoding.from_dict(self.manifest["encoding"])
+
+    @cached_property
+    def _model(self) -> estimators.Model:
+        return estimators.load(self.manifest["estimator"], self.parts)
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        return {name: Profile.from_dict(kept) for name, kept in self.manifest["profiles"].items()}
+
+    @property
+    def task(self) -> str:
+        """What it predicts, as it was declared when the model was made."""
+        return str(self.manifest.get("task", ""))
+
+    def naive(self, rows: int, task: str) -> np.ndarray:
+        """What one would predict without a model: base rate, median, mean count, quantile or class shares; as `predict`."""
+        guess: Guess = self.manifest["naive"]
+        return aligned(self.task, guessed(guess, rows), task)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.encoding.features
+
+    @cached_property
+    def declared(self) -> DeclaredLine:
+        """The line's features by canonical name, with the views and streams that they are made of, as of the training.
+
+        What `features.online.Online` computes a request's features from. Raises ValueError for definitions that no
+        declaration could hold.
+        """
+        return declared_from(_json(self.parts["definitions.json"]))
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """Of the node and its ancestors those that had a champion when the model was made, with its version."""
+        return dict(self._provenance.get("answered", {}))
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Library -> version with which the model was made."""
+        return dict(self._provenance.get("libraries", {}))
+
+    @cached_property
+    def _provenance(self) -> dict[str, Any]:
+        return dict(_json(self.attachments.get("provenance.json", b"{}")))
+
+    @property
+    def sample(self) -> pa.Table:
+        file = pq.ParquetFile(io.BytesIO(self.parts["reference.parquet"]))
+        if file.metadata.num_rows > SAMPLE_ROWS:
+            raise ValueError(
+                f"reference.parquet says it holds {file.metadata.num_rows} rows; {SAMPLE_ROWS} at most are kept"
+            )
+        return file.read()
+
+    def predict(self, rows: pa.Table, task: str | None = None) -> np.ndarray:
+        """Predictions for rows with the model's features, shape (n,); of k classes their probabilities, (n, k).
+
+        task: the line's task, whose classes may have changed since the model was made; if absent, the model's own.
+        """
+        if not rows.num_rows:
+            return np.empty((0, len(classes))) if (classes := classes_of(task or self.task)) else np.empty(0)
+        said = self._model.predict(encode(rows, self.encoding))
+        return said if task is None else aligned(self.task, said, task)
+
+    def predict_one(self, features: Mapping[str, Any]) -> float | dict[str, float]:
+        """The prediction for one observation, or class -> probability.
+
+        features: canonical name -> value, None where it is missing; further names are ignored.
+        """
+        absent = [name for name in self.features if name not in features]
+        if absent:
+            raise KeyError(f"no value for {', '.join(absent)}")
+        row = pa.table({name: pa.array([features[name]]) for name in self.features})
+        (said,) = self.predict(row).tolist()
+        classes = classes_of(self.task)
+        return dict(zip(classes, said, strict=True)) if classes else float(said)
+
+    def require_usable(self) -> None:
+        """Raise ModelRefused for a model that cannot be read here, or that scores otherwise than where it was made."""
+        other = changed_libraries(self.libraries)
+        try:
+            rows = self.sample if other or not self.libraries else None
+            assert self._model is not None
+            scored = None if rows is None else self.predict(rows)
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            MemoryError,
+            pa.ArrowException,
+        ) as error:
+            raise ModelRefused(f"version {self.version} cannot be read{_told(other)}: {error!r:.500}") from error
+        if rows is None or scored is None:
+            return
+        kept = prediction_values(self.task, rows)
+        differ = ~np.isclose(scored, kept, rtol=SAME_SCORE, atol=SAME_SCORE).reshape(len(kept), -1).all(axis=1)
+        if differ.any():
+            raise ModelRefused(
+                f"version {self.version} scores {differ.sum()} of {len(kept)} archived rows otherwise than it did, by up to "
+                f"{np.max(np.abs(scored - kept)):.3g}{_told(other)}. Install those, or train the version anew"
+            )
+
+
+def changed_libraries(then: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Library -> its version then and now, of those that are no longer of the same minor version."""
+    now = libraries()
+    return {
+        name: (version, now[name])
+        for name, version in then.items()
+        if name in now and version.split(".")[:2] != now[name].split(".")[:2]
+    }
+
+
+def _told(other: Mapping[str, tuple[str, str]]) -> str:
+    told = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in sorted(other.items()))
+    return f"; it was made with {told}" if told else ""
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | None = None) -> ReleasedModel:
+    """A model from the archive, every part checked against its hash before any is parsed.
+
+    archive: the archive, or its root: a local path or an fsspec URI. Needs no Dagster, no ledger and no lake.
+    version: its id; with a ledger also the beginning of it, its UUID, or a tag: `@stable`, `FR/Lyon@champion`.
+    ledger: SQLAlchemy URL of the ledger, asked at each call.
+    Raises FileNotFoundError where there is no such version, or no such file of a ledger, LookupError where the ledger has
+    none, ArchiveDamaged for one that is not as it was stored, and ModelRefused for one that cannot be used with the
+    libraries that are installed here.
+    """
+    folder = ArchiveFolder(archive) if isinstance(archive, str) else archive
+    if ledger is not None:
+        version = _found(ledger, line, version)
+    elif not VERSION.fullmatch(version):
+        raise ValueError(
+            f"version {version!r} is no id of 16 hex digits; what a tag or UUID names is told by the ledger=…"
+        )
+    model = ReleasedModel(version, *folder.load(line, version))
+    model.require_usable()
+    return model
+
+
+def naive_of(archive: ArchiveFolder, line: str, version: str, task: str) -> np.ndarray:
+    """What one would predict without a model, for a row: as `ReleasedModel.naive`, read from the manifest alone."""
+    return ReleasedModel(version, archive.manifest(line, version), {}).naive(1, task)
+
+
+def _found(url: str, line: str, named: str) -> str:
+    # A program that names versions by their ids needs none of these.
+    from sqlalchemy import make_url
+
+    from factory_assets.models.names import find
+    from factory_resources.ledger import Ledger
+
+    file = make_url(url).database
+    if url.startswith("sqlite") and not Path(file or "").is_file():
+        # SQLite would make the file that is not there, and answer from it.
+        raise FileNotFoundError(f"the ledger {file} is no file")
+    ledger = Ledger(url=url)
+    try:
+        return find(ledger, named, line).version
+    finally:
+        ledger.close()
+
+
+def load_all(archive: ArchiveFolder | str, line: str, versions: Mapping[str, str]) -> dict[str, ReleasedModel]:
+    """Node -> model, for node -> version."""
+    return {node: load(archive, line, version) for node, version in versions.items()}

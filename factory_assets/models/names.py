@@ -1,0 +1,63 @@
+"""Which version is meant? It is named by its id or the beginning of it, by its UUID, or by a tag that may move.
+
+A tag is written `@stable`, behind its node (`FR/Lyon@stable`; the root if absent), and where no line is given already behind
+that (`delivery_time/FR/Lyon@stable`). `@champion` is whoever answers for the node: itself, or the nearest ancestor with one.
+"""
+
+from collections.abc import Sequence
+
+from factory_assets.identity.nodes import ROOT, answering
+from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.tags import CHAMPION, as_uuid, uuid_of
+
+#: Of how many versions a refusal gives the ids.
+NAMED = 5
+
+
+def find(ledger: Ledger, named: str, line: str | None = None, node: str | None = None) -> VersionRecord:
+    """The version that is named, of any line, of this one, or of this node of it.
+
+    Raises LookupError, saying what there is, where that is no version, or more than one, or another node's.
+    """
+    place, is_tag, tag = named.rpartition("@")
+    if is_tag:
+        record = _tagged(ledger, tag, *((line, place or node or ROOT) if line else _place(place, named)))
+        if node not in (None, record.segment):
+            raise LookupError(f"{named!r} is {record.version} of {record.segment!r}, and not a version of {node!r}")
+        return record
+    known, identity = ledger.identities(line, node), as_uuid(named)
+    if identity is None:
+        found = [each for each in known if each[2].startswith(named)]
+    else:
+        found = [each for each in known if uuid_of(*each) == identity]
+    if len(found) != 1:
+        of, there = repr(node) if node else line or "the ledger", _listed(found or known)
+        what = f"more than one version {named!r}" if found else f"no version {named!r}; its newest"
+        raise LookupError(f"{of} has {what}: {there}")
+    return ledger.version(found[0][0], found[0][2])
+
+
+def _listed(known: Sequence[tuple[str, str, str]]) -> str:
+    """The newest first."""
+    return ", ".join(version for _, _, version in list(reversed(known))[:NAMED]) or "none"
+
+
+def _place(place: str, named: str) -> tuple[str, str]:
+    line, _, node = place.partition("/")
+    if not line:
+        raise LookupError(f"{named!r} names no line; write LINE@TAG or LINE/NODE@TAG, such as delivery_time/FR@stable")
+    return line, node or ROOT
+
+
+def _tagged(ledger: Ledger, tag: str, line: str, node: str) -> VersionRecord:
+    if tag == CHAMPION:
+        champions = {segment: str(by.champion) for segment, by in ledger.champions(line).items()}
+        answers = answering(node, champions)
+        if answers is None:
+            raise LookupError(f"nobody answers for {node!r} of line {line!r} yet")
+        return ledger.version(line, champions[answers])
+    tags = {each.tag: str(each.version) for each in ledger.tags(line, node)}
+    if tag not in tags:
+        there = ", ".join([CHAMPION, *tags])
+        raise LookupError(f"no version of {node!r} of line {line!r} is tagged {tag!r}; tags there: {there}")
+    return ledger.version(line, tags[tag])

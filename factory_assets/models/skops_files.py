@@ -1,0 +1,105 @@
+"""What is in a skops file, and may it be read? Files that are equal byte for byte, and hold nothing but a linear model."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from factory_assets.models.arrays import zipped
+
+#: All that the skops file of a linear model may name, whatever skops itself would trust: its readers and their types.
+LOADERS = frozenset(
+    {"ObjectNode", "DictNode", "ListNode", "TupleNode", "SliceNode", "JsonNode", "TypeNode", "DTypeNode", "NdArrayNode"}
+)
+TYPES = frozenset(
+    {
+        *("builtins.dict", "builtins.list", "builtins.tuple", "builtins.slice", "builtins.str", "builtins.int"),
+        *("numpy.ndarray", "numpy.dtype", "numpy.float64", "numpy.int64"),
+        "sklearn.pipeline.Pipeline",
+        "sklearn.compose._column_transformer.ColumnTransformer",
+        "sklearn.impute._base.SimpleImputer",
+        "sklearn.preprocessing._data.StandardScaler",
+        "sklearn.preprocessing._encoders.OneHotEncoder",
+        "sklearn.linear_model._logistic.LogisticRegression",
+        "sklearn.linear_model._ridge.Ridge",
+    }
+)
+
+
+def read(content: bytes) -> Any:
+    """The object in a skops file, if all that it names is on our own list; skops' default list is far longer."""
+    import skops.io
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _require_plain(archive, len(content))
+            named = [
+                (node["__loader__"], f"{node['__module__']}.{node['__class__']}") for node in nodes(_schema(archive))
+            ]
+        refused = sorted({name for loader, name in named if loader not in LOADERS or name not in TYPES})
+        if refused:
+            raise ValueError(f"it names {', '.join(refused)}; allowed: {', '.join(sorted(TYPES))}")
+        return skops.io.loads(content, trusted=sorted(TYPES))
+    except (zipfile.BadZipFile, EOFError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"model.skops is refused: {error}") from error
+
+
+def _require_plain(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse what could grow in memory: compressed files, files that lie over each other, arrays larger than their file.
+
+    size: bytes of the archive. Ours hold a schema and arrays of numbers, stored as they are.
+    """
+    from numpy.lib import format as npy
+
+    entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
+        raise ValueError(f"it would unpack to {sum(entry.file_size for entry in entries)} bytes, from {size}")
+    for entry in entries:
+        if entry.filename == "schema.json":
+            continue
+        with archive.open(entry) as file:
+            version = npy.read_magic(file)
+            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = header(file)
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} says it holds {shape} of {dtype} in {entry.file_size} bytes")
+
+
+def canonical(content: bytes) -> bytes:
+    """The same skops file without what differs between two dumps of one object: memory addresses and the time.
+
+    skops numbers its nodes by the address of their object and names a file after its node. Here each node has its
+    place in the schema, and each file the hash of its content. Nodes that shared an object no longer do, for whether
+    two equal strings are one object depends on where they were read from, and every node is written in full anyway.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        schema = _schema(archive)
+        files = {name: archive.read(name) for name in archive.namelist() if name != "schema.json"}
+    names = {name: f"{hashlib.sha256(data).hexdigest()[:16]}.npy" for name, data in files.items()}
+    for place, node in enumerate(nodes(schema), start=1):
+        node["__id__"] = place
+        if "file" in node:
+            node["file"] = names[node["file"]]
+    out = {names[name]: data for name, data in files.items()}
+    out["schema.json"] = json.dumps(schema, separators=(",", ":")).encode()
+    return zipped(out)
+
+
+def _schema(archive: zipfile.ZipFile) -> Any:
+    return json.loads(archive.read("schema.json"))
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a skops schema in document order: skops builds only what says its loader."""
+    if isinstance(value, dict):
+        if isinstance(value.get("__loader__"), str):
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for child in value:
+            yield from nodes(child)

@@ -1,0 +1,135 @@
+"""What does the archive keep of a fitted model?"""
+
+import datetime as dt
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.definitions import definitions
+from factory_assets.declarations.tasks import classes_of
+from factory_assets.identity.code import code_of
+from factory_assets.measures.charts import bars
+from factory_assets.measures.metrics import score
+from factory_assets.measures.profiles import profile, profiles
+from factory_assets.measures.tables import LABEL, label_values, prediction_columns, with_columns
+from factory_assets.models.archived import SAMPLE_ROWS
+from factory_assets.models.libraries import libraries
+from factory_assets.models.matrix import encode
+from factory_assets.training.fit.fitting import Fitted
+from factory_assets.training.timeline import DAY, Timeline
+from factory_resources.archive_folder import ArchiveFolder
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version in the archive, with what the ledger is told of it."""
+
+    version: str
+    metrics: dict[str, float]
+    charts: dict[str, str]
+
+
+def release(
+    archive: ArchiveFolder,
+    declared: DeclaredLine,
+    span: Timeline,
+    fitted: Fitted,
+    train: pa.Table,
+    recent: pa.Table,
+    answered: Mapping[str, str],
+) -> Release:
+    """Store a fitted model; the version id that it gets is a hash of all that it is.
+
+    recent: rows after the training window. The predictions on them are the reference for drift of predictions, since
+        a model is surer of the rows that it has learnt by heart. Their labels are not looked at.
+    answered: node -> champion, of the node and its ancestors, when the model was made. It goes along with the model, as
+        do libraries and charts, and is no part of the version.
+    """
+    line = declared.line
+    seen = recent if recent.num_rows else train
+    fit = fitted.fit
+    predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is recent else fit
+    said, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
+    stretch = _stretch(train["ds"].to_numpy(), span, line.monitor.window)
+    reference = profiles(train, fitted.encoding.features, stretch)
+    for name, values in said.items():
+        chance = profile(learnt[name], stretch=stretch).design_effect
+        reference[name] = replace(profile(values, name=name), design_effect=chance)
+    manifest = {
+        "line": line.name,
+        "segment": fitted.node,
+        "task": line.task,
+        "candidate": fitted.candidate,
+        "estimator": fitted.estimator,
+        "params": dict(fitted.params),
+        "seed": line.seed,
+        "encoding": fitted.encoding.to_dict(),
+        "rows": fitted.rows,
+        "naive": fitted.naive,
+        "days": span.to_dict(),
+        "profiles": {name: profile.to_dict() for name, profile in reference.items()},
+    }
+    # Only where there are any, so that the id of a model without them stays what it was.
+    manifest |= {"options": fitted.options} if fitted.options else {}
+    manifest |= {"rounds": fitted.rounds} if fitted.rounds else {}
+    manifest |= {"warm_from": fitted.warm.version} if fitted.warm else {}
+    parts = {
+        **fitted.model.parts(),
+        "definitions.json": _to_json(definitions(declared)),
+        "reference.parquet": _sample(with_columns(seen.select(list(fitted.encoding.features)), said)),
+    }
+    charts = _charts(line.task, fitted, predictions)
+    provenance = {
+        "answered": dict(answered),
+        "libraries": libraries(),
+        "code": code_of("model"),
+        "charts": sorted(charts),
+    }
+    attachments = {f"{name}.svg": chart for name, chart in charts.items()} | {"provenance.json": _to_json(provenance)}
+    return Release(
+        archive.store(line.name, manifest, parts, attachments),
+        score(line.task, label_values(line.task, train[LABEL]), fit),
+        {name: f"{name}.svg" for name in charts},
+    )
+
+
+def _to_json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, indent=1).encode()
+
+
+def _charts(task: str, fitted: Fitted, predictions: np.ndarray) -> dict[str, bytes]:
+    shares = sorted(zip(fitted.encoding.features, fitted.model.importances(), strict=True), key=lambda item: -item[1])
+    importances = bars("Share of each feature in what the model does", {name: float(s) for name, s in shares})
+    return {"importances": importances, "predictions": _predictions_chart(task, predictions)}
+
+
+def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
+    if classes := classes_of(task):
+        mean = dict(zip(classes, predictions.mean(axis=0).tolist(), strict=True))
+        return bars("Mean probability of each class after the training window", mean)
+    counts, edges = np.histogram(predictions, bins=20)
+    between = {f"{low:.4g} to {high:.4g}": float(n) for low, high, n in zip(edges, edges[1:], counts, strict=False)}
+    return bars("Predictions after the training window, in rows", between)
+
+
+def _stretch(days: np.ndarray, span: Timeline, length: dt.timedelta) -> np.ndarray:
+    """Of each training row the number of its stretch of time, as long as what drift is judged on, back from the newest day.
+
+    days: shape (n,). -1 for the oldest days, where they do not fill a stretch.
+    """
+    back = (np.datetime64(span.train_to) - days.astype("datetime64[D]")).astype(np.int64) // length.days
+    return np.where(back < (span.train_to - span.train_from + DAY) // length, back, -1)
+
+
+def _sample(rows: pa.Table) -> bytes:
+    step = max(1, -(-rows.num_rows // SAMPLE_ROWS))
+    target = io.BytesIO()
+    pq.write_table(rows.take(pa.array(range(0, rows.num_rows, step))), target)
+    return target.getvalue()

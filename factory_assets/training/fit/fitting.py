@@ -1,0 +1,304 @@
+"""How is one node's model made from its rows?
+
+Every candidate is fitted on the older part of the training window and scored on the newer part; the best one is fitted
+again on all of it. One that cannot be read must be better by a margin than the best that can. The holdout plays no part in
+the choice.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory_assets.declarations.line import Candidate, Line
+from factory_assets.identity.nodes import ROOT
+from factory_assets.measures.metrics import Guess, better, improvement, naive, score
+from factory_assets.measures.tables import LABEL, label_values
+from factory_assets.models import estimators
+from factory_assets.models.matrix import Encoding, encode, learn_encoding
+from factory_assets.training.fit.warm_fit import Parent, Parents, Warm, Window, continued
+
+#: Share of the training days, the newest, on which candidates are compared.
+VALIDATION_SHARE = 0.25
+#: Rows that a model is asked for where what it says of them is known: to see how long it takes, and that it is so.
+TIMED = 100
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate as it was compared, or for the only one as it was fitted; times are of a machine that does other things too.
+
+    metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: a row, to predict. bytes: of
+    its parts. rounds: what early stopping found. reason: why it could not be fitted on this node's rows, else "".
+    """
+
+    metrics: dict[str, float]
+    interpretable: bool
+    seconds: float = 0.0
+    microseconds: float = 0.0
+    bytes: int = 0
+    rounds: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A node's challenger.
+
+    options: what the candidate declares beside its parameters. rounds: what early stopping found. choice: why it was this
+    candidate, in words. warm: what the model continues. start: that in words, or why it begins anew where it need not.
+    """
+
+    node: str
+    candidate: str
+    estimator: str
+    params: Mapping[str, Any]
+    model: estimators.Model
+    encoding: Encoding
+    #: What the model says of the rows that it was fitted on, in their order: nobody has to ask it again.
+    fit: np.ndarray = field(repr=False, compare=False)
+    rows: int
+    positives: int | None
+    naive: Guess
+    tried: dict[str, Tried] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    rounds: int | None = None
+    choice: str = ""
+    warm: Warm | None = None
+    start: str = ""
+
+    @property
+    def validation(self) -> dict[str, dict[str, float]]:
+        """Candidate -> metric -> value on the newest days of the training window."""
+        return {name: tried.metrics for name, tried in self.tried.items() if tried.metrics}
+
+
+@dataclass(frozen=True)
+class NotTrained:
+    """A node that has no model of its own, and why; an ancestor answers."""
+
+    node: str
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A node whose training ended in an error, told in words; an ancestor answers, or the champion that it has."""
+
+    node: str
+    rows: int
+    reason: str
+
+
+Outcome = Fitted | NotTrained | Failed
+#: A candidate's model, what it took to fit, and what it says of the rows that it was asked for.
+Made = tuple[estimators.Trained, Tried, np.ndarray]
+
+
+def rows_within(table: pa.Table, node: str) -> pa.Table:
+    """Rows of the node's subtree, in their order."""
+    if node == ROOT:
+        return table
+    segment = table["segment"]
+    return table.filter(pc.or_(pc.equal(segment, node), pc.starts_with(segment, f"{node}/")))
+
+
+def fit_node(
+    line: Line, rows: pa.Table, features: Sequence[str], node: str, metric: str, parents: Parents = MappingProxyType({})
+) -> Fitted | NotTrained:
+    """The best candidate for one node, or why there is none. parents: what candidates with a warm start may continue."""
+    if rows.num_rows < line.segments.min_rows:
+        return NotTrained(node, rows.num_rows, f"{rows.num_rows} training rows, {line.segments.min_rows} needed")
+    y = label_values(line.task, rows[LABEL])
+    positives, needed = int(y.sum()) if line.task == "binary" else None, line.segments.min_positives
+    if positives is not None and positives < needed:
+        return NotTrained(node, rows.num_rows, f"{positives} positives among {len(y)} rows, {needed} needed")
+    if reason := estimators.unlearnable(y, line.task):
+        return NotTrained(node, rows.num_rows, f"nothing to tell apart: {reason}")
+    encoding = learn_encoding(rows, features)
+    x, days = encode(rows, encoding), rows["ds"].to_numpy(zero_copy_only=False)
+    tried = _validate(line, encoding, x, y, days)
+    chosen, choice = _best(line, tried, metric)
+    window = Window(line.task, encoding, x, y, days, _newer(line, days))
+    try:
+        (model, alone, fit), warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
+    except estimators.TooFewDays as error:
+        return NotTrained(node, rows.num_rows, f"{chosen}: {error}")
+    candidate = line.candidates[chosen]
+    return Fitted(
+        node=node,
+        candidate=chosen,
+        estimator=candidate.estimator,
+        params=candidate.params,
+        model=model.model,
+        encoding=encoding,
+        fit=fit,
+        rows=rows.num_rows,
+        positives=positives,
+        naive=naive(line.task, y),
+        tried=tried or {chosen: alone},
+        options=candidate.model_dump(mode="json", exclude={"estimator", "params"}),
+        rounds=model.rounds,
+        choice=choice,
+        warm=warm,
+        start=start,
+    )
+
+
+def _started(
+    line: Line, name: str, window: Window, tried: Mapping[str, Tried], metric: str, parent: Parent | str | None
+) -> tuple[Made, Warm | None, str]:
+    """The candidate fitted on all days of the window, what it continues, and that in words or why it begins anew."""
+    declared, encoding, x, y, days = line.candidates[name].warm_start, window.encoding, window.x, window.y, window.days
+
+    def fit(learn: np.ndarray, asked: np.ndarray, start: estimators.Start) -> np.ndarray:
+        return _fit(line, name, encoding, x[learn], y[learn], days[learn], x[asked], start)[2]
+
+    reason = f"cold: {parent}" if isinstance(parent, str) else ""
+    if declared and isinstance(parent, Parent):
+        cold = tried.get(name, Tried({}, False))
+        try:
+            start, warm = continued(parent, declared, window, metric, cold.metrics.get(metric), cold.rounds, fit)
+            return _fit(line, name, encoding, x, y, days, x, start), warm, str(warm)
+        except estimators.CannotContinue as why:
+            reason = f"cold: {why}"
+    return _fit(line, name, encoding, x, y, days, x), None, reason
+
+
+def _fit(
+    line: Line,
+    name: str,
+    encoding: Encoding,
+    x: np.ndarray,
+    y: np.ndarray,
+    days: np.ndarray,
+    asked: np.ndarray,
+    start: estimators.Start | None = None,
+) -> Made:
+    """A candidate fitted on these rows, what that took, and what it says of the rows `asked`.
+
+    Raises estimators.TooFewDays and, of a start, estimators.CannotContinue.
+    """
+    candidate = line.candidates[name]
+    began = time.perf_counter()
+    trained = estimators.train(
+        candidate.estimator,
+        x,
+        y,
+        task=line.task,
+        categorical=encoding.categorical,
+        params=candidate.params,
+        seed=line.seed,
+        options=options_of(candidate, encoding),
+        days=days,
+        start=start,
+    )
+    fitted = time.perf_counter()
+    said, microseconds = _said(trained, asked, asked is x)
+    tried = Tried(
+        metrics={},
+        interpretable=estimators.registered(candidate.estimator).interpretable,
+        seconds=fitted - began,
+        microseconds=microseconds,
+        bytes=sum(map(len, trained.model.parts().values())),
+        rounds=trained.rounds,
+    )
+    return trained, tried, said
+
+
+def _said(trained: estimators.Trained, asked: np.ndarray, learnt: bool) -> tuple[np.ndarray, float]:
+    """What a model says of the rows `asked`, and the microseconds that a row takes. learnt: they are what it was trained on."""
+    known = trained.said if learnt else None
+    few = asked if known is None else asked[:TIMED]
+    began = time.perf_counter()
+    said = trained.model.predict(few)
+    microseconds = 1e6 * (time.perf_counter() - began) / len(few)
+    if known is None:
+        return said, microseconds
+    return known if np.array_equal(known[:TIMED], said) else trained.model.predict(asked), microseconds
+
+
+def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:
+    """How the candidate is trained, beside its parameters, on a matrix of this encoding."""
+    directions = {"increasing": 1, "decreasing": -1}
+    return estimators.Options(
+        class_weight=candidate.class_weight,
+        monotone={encoding.features.index(name): directions[way] for name, way in candidate.monotone.items()},
+        early_stopping=candidate.early_stopping,
+        calibrate=candidate.calibrate,
+    )
+
+
+def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray) -> dict[str, Tried]:
+    """Every candidate, fitted on the older and measured on the newest days of the training window; {} if nothing compares."""
+    if len(line.candidates) == 1:
+        return {}
+    newer = _newer(line, days)
+    older = ~newer
+    if not older.any() or not newer.any() or estimators.unlearnable(y[older], line.task):
+        return {}
+    found = {}
+    for name, candidate in line.candidates.items():
+        try:
+            _, tried, said = _fit(line, name, encoding, x[older], y[older], days[older], x[newer])
+        except estimators.TooFewDays as error:
+            readable = estimators.registered(candidate.estimator).interpretable
+            found[name] = Tried({}, readable, reason=str(error))
+            continue
+        found[name] = replace(tried, metrics=score(line.task, y[newer], said))
+    return found
+
+
+def _newer(line: Line, days: np.ndarray) -> np.ndarray:
+    """Which rows are of the days on which candidates are compared."""
+    return np.asarray(days > days.max() - np.timedelta64(compared_days(line), "D"))
+
+
+def compared_days(line: Line) -> int:
+    """How many days of the training window, the newest, candidates are compared on; 0 where there is nothing to compare."""
+    return round(line.train.window.days * VALIDATION_SHARE) if len(line.candidates) > 1 else 0
+
+
+def _best(line: Line, tried: Mapping[str, Tried], metric: str) -> tuple[str, str]:
+    """The candidate to fit, and why: the best by the gate's metric, unless one that can be read is as good but for the margin.
+
+    The first declared where the metric cannot tell.
+    """
+    measured = {name: one.metrics[metric] for name, one in tried.items() if metric in one.metrics}
+    if not measured:
+        return next(iter(line.candidates)), "the only candidate" if len(
+            line.candidates
+        ) == 1 else "nothing to compare by"
+    best = _first_best(measured, metric)
+    readable = {name: value for name, value in measured.items() if tried[name].interpretable}
+    said = f"{metric} {_short(measured[best])} of {best}"
+    if best in readable or not readable:
+        others = {name: value for name, value in measured.items() if name != best}
+        second = _first_best(others, metric) if others else None
+        return best, said + (
+            f" against {_short(others[second])} of {second}" if second else "; no other could be measured"
+        )
+    plain = _first_best(readable, metric)
+    said += f" against {_short(measured[plain])} of {plain}, which can be read"
+    margin = line.train.margin
+    if improvement(metric, measured[best], measured[plain]) > margin:
+        return best, f"{said}: more than the margin of {margin:g}"
+    return plain, f"{said}: not more than the margin of {margin:g}, so {plain} is taken"
+
+
+def _first_best(values: Mapping[str, float], metric: str) -> str:
+    best = next(iter(values))
+    for name, value in values.items():
+        if better(metric, value, values[best]):
+            best = name
+    return best
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

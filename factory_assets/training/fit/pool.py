@@ -1,0 +1,178 @@
+"""How are hundreds of nodes trained at once? Workers side by side, fed a little ahead of what is taken from them.
+
+Threads serve LightGBM, which lets go of Python's lock while it fits; processes serve what holds it. They are spawned:
+a fork after OpenMP was used can hang. Which of the two, and how many, changes nothing in the models.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from typing import NamedTuple, TypeVar
+
+import pyarrow as pa
+
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.line import Line
+from factory_assets.training.archiving import Release, release
+from factory_assets.training.fit.fitting import Failed, Fitted, Outcome, fit_node
+from factory_assets.training.fit.warm import Continued, read_all, versions_of
+from factory_assets.training.made import Made, made_of
+from factory_assets.training.subtrees import Subtrees
+from factory_assets.training.timeline import Timeline
+from factory_resources.archive_folder import ArchiveFolder
+
+#: Nodes handed out to each worker, the one that it is at included: what bounds the rows and models held at a time.
+AHEAD = 2
+#: Seconds of training of which what became of the nodes is written down at once.
+TOGETHER = 2.0
+#: Seconds between two words on how far it got.
+TELL_EVERY = 10.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the nodes of a training have in common. archive: root of the archive that their models go to."""
+
+    declared: DeclaredLine
+    metric: str
+    span: Timeline
+    archive: str
+
+    def made(self, task: "Task", rows: pa.Table, recent: pa.Table) -> Made:
+        """What the node's model is made from; the rows as in `train`."""
+        continues = versions_of(task.continued)
+        return made_of(self.declared, self.span, task.node, task.line, rows, recent, continues)
+
+    def train(self, task: "Task", rows: pa.Table, recent: pa.Table) -> "Done":
+        """What became of a node.
+
+        rows: the node's training rows. recent: its rows after the training window.
+        An error is the node's outcome, except where the next node would meet it too: no room on the disk, no memory.
+        """
+        declared, node = self.declared, task.node
+        try:
+            archive = ArchiveFolder(self.archive)
+            parents = read_all(archive, task.continued)
+            outcome = fit_node(task.line, rows, declared.features, node, self.metric, parents)
+            if not isinstance(outcome, Fitted):
+                return Done(outcome)
+            made = self.made(task, rows, recent)
+            released = release(archive, declared, self.span, outcome, rows, recent, task.answered)
+            return Done(replace(outcome, fit=outcome.fit[:0].copy()), released, made)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            return Done(Failed(node, rows.num_rows, f"{type(error).__name__}: {error}"))
+
+
+class Done(NamedTuple):
+    """A node's outcome and, where it is a model, what became of it in the archive and what it was made from."""
+
+    outcome: Outcome
+    released: Release | None = None
+    made: Made | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A node to train. line: with the parameters that were found for it. answered: who answered for it and above it before.
+
+    continued: what its candidates may continue.
+    """
+
+    node: str
+    line: Line
+    answered: Mapping[str, str]
+    continued: Continued = field(default_factory=dict)
+
+
+def train_nodes(job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task]) -> Iterator[Done]:
+    """What became of the nodes, each as soon as it is there; what is held at a time does not grow with the nodes."""
+    train = job.declared.line.train
+    workers = train.workers or os.cpu_count() or 1
+    left, running = iter(tasks), set[Future[Done]]()
+    pool: Executor
+    if train.pool == "processes":
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        hand_out = _to_process(pool, job, rows, recent)
+    else:
+        pool = ThreadPoolExecutor(workers)
+        hand_out = _to_thread(pool, job, rows, recent)
+    try:
+        while True:
+            while len(running) < AHEAD * workers and (task := next(left, None)) is not None:
+                running.add(hand_out(task))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            while done:
+                # Taken out before it is given away: the next node's rows come while this one is looked at.
+                yield done.pop().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+HandOut = Callable[[Task], "Future[Done]"]
+
+
+def _to_thread(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
+    def train(task: Task) -> Done:
+        return job.train(task, rows.rows(task.node), recent.rows(task.node))
+
+    return lambda task: pool.submit(train, task)
+
+
+def _to_process(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
+    return lambda task: pool.submit(_apart, job, task, _packed(rows.rows(task.node)), _packed(recent.rows(task.node)))
+
+
+def _apart(job: Job, task: Task, rows: pa.Buffer, recent: pa.Buffer) -> Done:
+    """In a worker process: the rows of one node come as Arrow's own bytes."""
+    return job.train(task, *(pa.ipc.open_stream(packed).read_all() for packed in (rows, recent)))
+
+
+def _packed(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def together(items: Iterable[T], clock: Callable[[], float] = time.monotonic) -> Iterator[list[T]]:
+    """What came within a short time, in lists that are never empty. An error comes after what came before it."""
+    group, began = list[T](), clock()
+    try:
+        for item in items:
+            group.append(item)
+            if clock() - began >= TOGETHER:
+                yield group
+                group, began = [], clock()
+    except Exception:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
+
+
+class Pace:
+    """How far is it, how fast and how long yet? Told at most every few seconds."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic):
+        self._total, self._clock, self._done = total, clock, 0
+        self._started = self._told = clock()
+
+    def one_more(self) -> str | None:
+        """Count a node; what is to be told, if it is time to."""
+        self._done += 1
+        now = self._clock()
+        if now - self._told < TELL_EVERY:
+            return None
+        self._told = now
+        rate = self._done / (now - self._started)
+        left = round((self._total - self._done) / rate)
+        return f"{self._done} of {self._total} nodes, {60 * rate:.0f} a minute, {left // 60} min {left % 60} s left"

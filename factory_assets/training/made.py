@@ -1,0 +1,118 @@
+"""What is a model made from, in one id, and was it made already? Data count by content, not by the version of a table."""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.definitions import definitions, recipe
+from factory_assets.declarations.line import Line
+from factory_assets.identity.code import code_of
+from factory_assets.models.libraries import libraries
+from factory_assets.training.timeline import Timeline
+from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.ledger import Ledger, VersionRecord
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a node's model is made from. data: hash of the rows read, by what they were read for.
+
+    continues: candidate -> version that it may continue.
+    """
+
+    definitions: dict[str, Any]
+    recipe: dict[str, Any]
+    node: str
+    days: dict[str, str]
+    data: dict[str, str]
+    code: str
+    libraries: dict[str, str]
+    continues: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """64 hex digits; equal for two models that must come out equal."""
+        # Without what it continues where there is nothing, as it was before anything could be.
+        told = {name: value for name, value in vars(self).items() if name != "continues" or value}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def configuration(self) -> dict[str, Any]:
+        """What the ledger keeps of it, beside the days that have columns of their own."""
+        kept = ("definitions", "recipe", "data", "code", "libraries")
+        return {"made_from": self.id} | {name: getattr(self, name) for name in kept}
+
+
+def made_of(
+    declared: DeclaredLine,
+    span: Timeline,
+    node: str,
+    line: Line,
+    train: pa.Table,
+    recent: pa.Table,
+    continues: Mapping[str, str] = MappingProxyType({}),
+) -> Made:
+    """What a node's model is made from.
+
+    line: with the parameters that were found for the node. train, recent: the node's rows, in the order in which they are learnt
+        from. continues: candidate -> version that it may continue.
+    """
+    data = {
+        "train": content(train, [*declared.features, "label", "ds"]),
+        "recent": content(recent, declared.features),
+    }
+    days = span.to_dict()
+    return Made(definitions(declared), recipe(line), node, days, data, code_of("model"), libraries(), dict(continues))
+
+
+def made_before(
+    ledger: Ledger, archive: ArchiveFolder, line: str, as_of: dt.date, made: Callable[[str], Made], nodes: Iterable[str]
+) -> dict[str, VersionRecord]:
+    """Node -> its newest version of this day, where that was made from the same and is in the archive still.
+
+    made: what a node would be made from now; asked only of nodes that have a version of this day.
+    """
+    newest = {known.segment: known for known in ledger.versions(line, as_of=as_of)}
+    return {
+        node: known
+        for node in nodes
+        if (known := newest.get(node))
+        and known.archive_uri == archive.uri(line, known.version)
+        and archive.exists(line, known.version)
+        and known.configuration.get("made_from") == made(node).id
+    }
+
+
+def content(rows: pa.Table, columns: Sequence[str]) -> str:
+    """A hash of the values of these columns in the order of the rows, however they lie in memory or in files."""
+    digest = hashlib.sha256(f"{rows.num_rows}".encode())
+    for name in columns:
+        digest.update(f"\0{name}\0".encode())
+        for buffer in _plain(rows[name]):
+            digest.update(buffer)
+    return digest.hexdigest()[:32]
+
+
+def _plain(column: pa.ChunkedArray) -> Iterable[Any]:
+    """Bytes that follow from the values alone: a null is NaN, or -1 among the places of texts in their alphabet."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        texts = column.cast(pa.large_string())
+        alphabet = sorted(pc.unique(texts).drop_null().to_pylist())
+        places = pc.index_in(texts, value_set=pa.array(alphabet, pa.large_string()))
+        yield json.dumps(alphabet).encode()
+        yield np.ascontiguousarray(pc.fill_null(places, -1).to_numpy())
+        return
+    if pa.types.is_date(kind):
+        column = column.cast(pa.date32()).cast(pa.int32())
+    # Unsafe as in the matrix that a model sees: an integer beyond 2**53 is rounded.
+    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), np.nan).to_numpy()
+    yield np.ascontiguousarray(np.where(np.isnan(numbers), np.nan, numbers))

@@ -1,0 +1,190 @@
+"""Which parameters does each candidate get at each node: those of a search that is due now, or of an earlier one?
+
+A node takes what was found at the nearest place above it, its own first. So a node that is trained alone, or has too few
+rows for a search of its own, takes what its ancestors found last, as far as it was known on the day of the training.
+"""
+
+import datetime as dt
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.line import Line
+from factory_assets.declarations.search import Search
+from factory_assets.identity.nodes import ROOT, lineage
+from factory_assets.training.search import study as search
+from factory_assets.training.subtrees import Subtrees
+from factory_resources.trials import SearchKey, Trial, Trials
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finished search: where and as of when it was made, and its trials. now: made, or ended, by this run."""
+
+    key: SearchKey
+    metric: str
+    outcomes: Sequence[search.Outcome]
+    now: bool
+
+    @property
+    def best(self) -> search.Outcome:
+        return search.best(self.outcomes, self.metric)
+
+    @property
+    def why(self) -> str:
+        return search.why(self.outcomes, self.metric)
+
+    def record(self) -> dict[str, Any]:
+        """What a version's record says of the search that its parameters come from; JSON."""
+        return {
+            "segment": self.key.segment,
+            "as_of": str(self.key.as_of),
+            "search": self.key.search,
+            "trial": self.best.number,
+            "trials": len(self.outcomes),
+            self.metric: self.best.value,
+        }
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Line of each node, its candidates with the parameters found for them; and where these come from."""
+
+    line: Line
+    lines: Mapping[str, Line] = field(default_factory=dict)
+    found: Mapping[str, Mapping[str, Found]] = field(default_factory=dict)
+
+    def of(self, node: str) -> Line:
+        return self.lines.get(node, self.line)
+
+    def source(self, node: str, candidate: str) -> Found | None:
+        """The search that a candidate's parameters come from; None where it has none."""
+        return self.found.get(node, {}).get(candidate)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One training's look at its searches."""
+
+    declared: DeclaredLine
+    trials: Trials
+    train: Subtrees
+    nodes: Sequence[str]
+    metric: str
+    as_of: dt.date
+    run_id: str
+    say: Callable[[str], None]
+
+    def tune(self) -> Tuned:
+        """Make the searches that are due, and settle every node's parameters."""
+        line = self.declared.line
+        searched = [name for name, candidate in line.candidates.items() if candidate.search]
+        if not searched:
+            return Tuned(line)
+        if findings := search.check(line) + search.check_space(line):
+            raise ValueError("; ".join(f"{line.name}: {'.'.join(path)}: {told}" for path, told in findings))
+        jobs = [(name, node) for name in searched for node in self._due(name)]
+        # Side by side, as models are; each search has its own order of trials.
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            now = {key for key in pool.map(lambda job: self._search(*job), jobs) if key}
+        found = {name: self._finished(name, now) for name in searched}
+        by_node = {
+            node: {name: place for name in searched if (place := _nearest(node, found[name]))} for node in self.nodes
+        }
+        return Tuned(line, {node: _settled(line, places) for node, places in by_node.items()}, by_node)
+
+    def _due(self, name: str) -> list[str]:
+        """Nodes at which a candidate is to be searched in this run."""
+        declared = self._declared(name)
+        known = {node: found.key.as_of for node, found in self._finished(name).items()}
+        places = list(self.nodes)
+        if declared.nodes == "global":
+            # Whoever trains a node alone wants that node, not a search for all; without any there is nothing to take.
+            places = [ROOT] if ROOT in self.nodes or ROOT not in known else []
+        return [node for node in places if node not in known or self.as_of - known[node] >= declared.every]
+
+    def _search(self, name: str, node: str) -> SearchKey | None:
+        """Search at a node, or say why its rows allow none."""
+        line, rows = self.declared.line, self.train.rows(node)
+        if rows.num_rows < line.segments.min_rows:
+            return None
+        try:
+            data = search.prepare(line, rows, self.declared.features, self._declared(name), self.metric)
+        except search.NothingToSearch as nothing:
+            self.say(f"{line.name}: no search for {name} at {node}: {nothing}")
+            return None
+        key = SearchKey(node, self.as_of, search.identity(self._configuration(name), node, data))
+        recorded = {trial.number: _outcome(trial) for trial in self.trials.of_search(line.name, name, key)}
+        outcomes = search.run(
+            line, name, data, self.metric, node, recorded, lambda outcome: self._record(name, key, outcome)
+        )
+        self.say(f"{line.name}: {name} at {node}: {search.why(outcomes, self.metric)}")
+        return key
+
+    def _finished(self, name: str, now: Collection[SearchKey] = ()) -> dict[str, Found]:
+        """Node -> its newest search that came to its end and found parameters that can be trained."""
+        line, declared = self.declared.line, self._declared(name)
+        found: dict[str, Found] = {}
+        for key in self.trials.searches(line.name, name, self._configuration(name), self.as_of):
+            if key.segment in found:
+                continue
+            outcomes = [_outcome(trial) for trial in self.trials.of_search(line.name, name, key)]
+            ends = next((end for end in range(1, len(outcomes) + 1) if search.stops(outcomes[:end], declared)), None)
+            if ends is not None and any(outcome.value is not None for outcome in outcomes[:ends]):
+                found[key.segment] = Found(key, self.metric, outcomes[:ends], key in now)
+        return found
+
+    def _record(self, name: str, key: SearchKey, outcome: search.Outcome) -> None:
+        line = self.declared.line
+        self.trials.record(
+            Trial(
+                line=line.name,
+                candidate=name,
+                estimator=line.candidates[name].estimator,
+                configuration=self._configuration(name),
+                metric=self.metric,
+                run_id=self.run_id,
+                ended_at=dt.datetime.now(dt.UTC),
+                **asdict(key),
+                **{f.name: getattr(outcome, f.name) for f in fields(outcome)},
+            )
+        )
+
+    def _configuration(self, name: str) -> str:
+        """16 hex digits that change with all of a declaration that makes an earlier search's answer another question's."""
+        line, candidate = self.declared.line, self.declared.line.candidates[name]
+        declared = line.model_dump(mode="json", include={"task", "observe", "label", "seed"})
+        asked = candidate.model_dump(mode="json", exclude={"warm_start"}) | {
+            "search": self._declared(name).model_dump(mode="json", include={"space", "folds", "nodes"})
+        }
+        described = [declared, asked, self.declared.features, self.metric, search.window_days(line)]
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _declared(self, name: str) -> Search:
+        declared = self.declared.line.candidates[name].search
+        assert declared
+        return declared
+
+
+def _nearest(node: str, found: Mapping[str, Found]) -> Found | None:
+    return next((found[place] for place in lineage(node) if place in found), None)
+
+
+def _settled(line: Line, found: Mapping[str, Found]) -> Line:
+    """The line with parameters in the place of searches."""
+    candidates = {
+        name: candidate.model_copy(
+            update={"params": dict(found[name].best.params if name in found else candidate.params), "search": None}
+        )
+        for name, candidate in line.candidates.items()
+    }
+    return line.model_copy(update={"candidates": candidates})
+
+
+def _outcome(trial: Trial) -> search.Outcome:
+    return search.Outcome(**{f.name: getattr(trial, f.name) for f in fields(search.Outcome)})
