@@ -28,14 +28,17 @@ def load_declarations() -> dg.Definitions:
     return dg.ComponentTree(defs_module=module, project_root=folder).build_defs()
 
 
-def resources() -> dict[str, Any]:
-    """The stores as Dagster's resources: plain objects, of which neither a page nor a launch sees or changes where they are."""
+def resources() -> dict[str, dg.ResourceDefinition]:
+    """The stores as Dagster's resources. No page shows where they are, and no launch may say that they are elsewhere."""
+    return {name: _fixed(store) for name, store in stores().items()}
 
-    @dg.resource(description="Tables. A run that opens them names the process that executes it.")
-    def lake(context: dg.InitResourceContext) -> Lake:
-        if context.dagster_run is not None and context.instance is not None:
+
+def _fixed(store: Any) -> dg.ResourceDefinition:
+    def opened(context: dg.InitResourceContext) -> Any:
+        # Every asset of the factory needs the lake: no run of one goes without the name of its process.
+        if isinstance(store, Lake) and context.dagster_run is not None and context.instance is not None:
             name_process(context.instance, context.dagster_run)
-        return opened["lake"]
+        return store
 
-    opened = stores()
-    return opened | {"lake": lake}
+    # An empty schema refuses configuration; none would take any.
+    return dg.ResourceDefinition(opened, config_schema={}, description=(type(store).__doc__ or "").partition("\n\n")[0])

@@ -45,6 +45,15 @@ def test_the_demo_makes_exactly_the_assets_of_its_declarations(specs: dict[dg.As
     assert {key.to_user_string() for key in specs} == expected
 
 
+def test_where_things_are_is_neither_shown_nor_for_a_launch_to_say(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_implicit_global_asset_job_def()
+    for elsewhere in ({"config": {"url": "sqlite:////tmp/elsewhere.db"}}, {"url": "sqlite:////tmp/elsewhere.db"}):
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            dg.validate_run_config(job, {"resources": {"ledger": elsewhere}})
+    shown = str(job.get_job_snapshot())
+    assert "ledger" in shown and "sqlite" not in shown
+
+
 def test_a_champion_can_be_taken_back_by_a_job(definitions: dg.Definitions) -> None:
     (op,) = definitions.resolve_job_def("rollback").nodes
     required = {name for name, field in op.definition.config_field.config_type.fields.items() if field.is_required}

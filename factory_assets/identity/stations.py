@@ -82,8 +82,7 @@ ASIDE = {
     "factory_assets.declarations.units": "tells units to people",
     # Which version, days, rows or parameters: the answer is hashed beside the code, or is the same however it is found.
     "factory_assets.models.names": "finds the version that a name means",
-    "factory_assets.features.online.vectors": "computes the features of a request; tests hold it equal to `examples`",
-    "factory_assets.features.online.rows": "computes the features of a request",
+    "factory_assets.features.online": "computes the features of a request; tests hold it equal to `examples`",
     "factory_assets.evaluation.incumbents": "finds who is met, which is hashed beside the code",
     "factory_assets.measures.compared": "finds the metric, which is hashed beside the code",
     "factory_assets.features.point_in_time.tables": "reads tables, all days of one as of one version",

@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from factory_resources.decisions import ChampionChanged
+from factory_resources.issues import Issues
 from factory_resources.ledger import OPTIONAL, Decision, EvaluationRecord, Ledger, VersionRecord
 
 LINE = "card_fraud"
@@ -440,16 +441,30 @@ def test_threads_share_one_ledger(url: str) -> None:
     ledger.close()
 
 
-def test_an_asset_reaches_the_ledger_through_dagster(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEDGER_URL_OF_THE_TEST", url)
-
+def test_an_asset_reaches_the_ledger_through_dagster(url: str) -> None:
     @dg.asset
     def model(ledger: dg.ResourceParam[Ledger]) -> None:
         ledger.register(a_version())
 
-    resource = Ledger(url=dg.EnvVar("LEDGER_URL_OF_THE_TEST"))
-    assert dg.materialize([model], resources={"ledger": resource}).success
+    assert dg.materialize([model], resources={"ledger": Ledger(url=url)}).success
     assert Ledger(url=url).version(LINE, "v1") == a_version()
+
+
+def test_all_that_records_at_one_url_shares_connections_and_survives_that_one_gives_them_back(
+    url: str, tmp_path: Path
+) -> None:
+    ledger, issues, other = Ledger(url=url), Issues(url=url), Ledger(url=f"sqlite:///{tmp_path}/other.db")
+    assert ledger._open() is issues._open() is not other._open()
+    ledger.close()
+    assert issues.issues() == [] and ledger.versions(LINE) == []
+    assert ledger._open() is issues._open()
+
+
+def test_a_ledger_does_not_tell_its_password() -> None:
+    assert (
+        repr(Ledger(url="postgresql+psycopg2://me:secret@host/base"))
+        == "Ledger(postgresql+psycopg2://me:***@host/base)"
+    )
 
 
 def test_a_ledger_that_is_gone_holds_no_connection(tmp_path: Path) -> None:
