@@ -110,11 +110,11 @@ def filled(url: str, nodes: int, trainings: int) -> Any:
             day = FIRST + dt.timedelta(days=7 * training)
             days = dict.fromkeys(("as_of", "train_from", "train_to", "holdout_from", "holdout_to"), day)
             named = [(f"n{number}", f"{training}-n{number}") for number in range(nodes)]
-            versions = [shared | days | {"segment": node, "version": version} for node, version in named]
+            versions = [shared | days | {"node": node, "version": version} for node, version in named]
             connection.execute(sa.insert(VERSIONS), versions)
             made = {"line": LINE, "sequence": training + 1, "as_of": day, "verdict": "promote", "reason": "better"}
             made |= {"decided_by": "gate", "evidence": evidence, "decided_at": AT}
-            decisions = [made | {"segment": node, "version": v, "champion": v} for node, v in named]
+            decisions = [made | {"node": node, "version": v, "champion": v} for node, v in named]
             connection.execute(sa.insert(DECISIONS), decisions)
         connection.execute(sa.text("DROP TABLE ledger_standing"))
         connection.execute(sa.update(migrations.TABLE).values(version_num="0006"))

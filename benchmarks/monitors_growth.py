@@ -80,7 +80,7 @@ def examples(rows: int, leaves: int, days: int) -> pa.Table:
     names = np.array([f"C{leaf % COUNTRIES}/city{leaf}" for leaf in range(leaves)])
     back = np.sort(rng.integers(0, days, rows))[::-1]
     columns: dict[str, Any] = {name: pa.array(rng.normal(size=rows)) for name in FEATURES}
-    columns["segment"] = pa.array(names[rng.permutation(rows) % leaves])
+    columns["leaf"] = pa.array(names[rng.permutation(rows) % leaves])
     columns["ds"] = pa.array(np.datetime64(LAST) - back.astype("timedelta64[D]"))
     return pa.table(columns)
 
@@ -129,7 +129,7 @@ def performance_day(seen: pa.Table, rows: int) -> tuple[float, float]:
 
     rng = np.random.default_rng(1)
     shared = {"ds": pa.array([LAST] * rows), "example_id": pa.array(range(rows))}
-    said = {"segment": seen["segment"], "version": pa.array(["v1"] * rows), "prediction": pa.array(rng.random(rows))}
+    said = {"leaf": seen["leaf"], "version": pa.array(["v1"] * rows), "prediction": pa.array(rng.random(rows))}
     labels = {"label": pa.array(rng.random(rows)), "superseded_at": pa.nulls(rows, pa.timestamp("us"))}
     with duckdb.connect(":memory:") as con, spent_in(performance, "_measured") as spent:
         con.register("predictions", pa.table(shared | said)).register("labels", pa.table(shared | labels))

@@ -298,7 +298,7 @@ def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) 
             # Fifty trainings of a year are a week apart.
             day = last - dt.timedelta(days=7) - dt.timedelta(days=7 * (times - 1 - training) * min(1, 300 // times))
             days = dict.fromkeys(("as_of", "train_from", "train_to", "holdout_from", "holdout_to"), day)
-            made = [{"segment": name, "version": f"{training}-{name}"} for name in names]
+            made = [{"node": name, "version": f"{training}-{name}"} for name in names]
             connection.execute(sa.insert(VERSIONS), [shared | days | each for each in made])
             by = judged | {"sequence": training + 1, "as_of": day, "evidence": {"contract": contract}}
             connection.execute(sa.insert(DECISIONS), [by | each | {"champion": each["version"]} for each in made])

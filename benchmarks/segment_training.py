@@ -167,15 +167,15 @@ def peer(home: Path, threads: int) -> Cost:
 
     lake, last = Lake(root=str(home / "lake")), day(TRAIN_DAYS - 1)
     table = lake.read(f"{LINE}/examples", None, last).sort_by(
-        [("segment", "ascending"), ("ds", "ascending"), ("example_id", "ascending")]
+        [("leaf", "ascending"), ("ds", "ascending"), ("example_id", "ascending")]
     )
     labels = lake.read(f"{LINE}/labels", None, last)
     joined = table.join(labels, ["ds", "example_id"]).sort_by(
-        [("segment", "ascending"), ("ds", "ascending"), ("example_id", "ascending")]
+        [("leaf", "ascending"), ("ds", "ascending"), ("example_id", "ascending")]
     )
     x = np.column_stack([joined[f"x{number}"].to_numpy() for number in range(FEATURES)])
     y = joined["label"].to_numpy()
-    sizes = pc.value_counts(joined["segment"].combine_chunks()).field("counts").to_numpy()
+    sizes = pc.value_counts(joined["leaf"].combine_chunks()).field("counts").to_numpy()
     arrays = list(zip(np.split(x, np.cumsum(sizes)[:-1]), np.split(y, np.cumsum(sizes)[:-1]), strict=True))
     settings = {"objective": "regression", "num_leaves": 31, "learning_rate": 0.05, "seed": 7, "verbosity": -1}
     settings |= {"num_threads": 1, "deterministic": True, "force_row_wise": True}

@@ -166,7 +166,7 @@ def _show(title: str, columns: list[str], rows: list[list[str]], note: str) -> N
         table.add_column(
             column,
             justify="right" if column in ("rows", "metric", "naive") else "left",
-            no_wrap=column in ("segment", "answers"),
+            no_wrap=column in ("node", "answers"),
         )
     for row in rows:
         table.add_row(*row)

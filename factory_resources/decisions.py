@@ -34,7 +34,7 @@ class Decision:
     """
 
     line: str
-    segment: str
+    node: str
     as_of: dt.date
     verdict: Verdict
     version: str | None
@@ -56,7 +56,7 @@ class Standing:
     """
 
     line: str
-    segment: str
+    node: str
     sequence: int
     decided_as_of: dt.date
     verdict: Verdict
@@ -92,7 +92,7 @@ def check_verdict(decision: Decision, *allowed: Verdict) -> None:
     if verdict in ("promote", "approve") and (version is None or champion != version):
         raise ValueError(f"Decision is to {verdict} {version!r} but names {champion!r} champion: make them one")
     if verdict == "rollback" and champion == version:
-        raise ValueError(f"{champion or 'an ancestor'} answers for {decision.segment!r} already")
+        raise ValueError(f"{champion or 'an ancestor'} answers for {decision.node!r} already")
 
 
 def known(decisions: sa.Select[Any], before: dt.date | None, at: dt.datetime | None) -> sa.Select[Any]:
@@ -136,7 +136,7 @@ def stands(decisions: Sequence[Decision], contract: str | None) -> Standing:
             champion, changed = decision.champion, decision.as_of
     return Standing(
         line=last.line,
-        segment=last.segment,
+        node=last.node,
         sequence=sequence,
         decided_as_of=last.as_of,
         verdict=last.verdict,
@@ -163,23 +163,23 @@ def require_champion(against: str | None, held: Decision | None, decision: Decis
     if against != champion:
         since = f": {in_words(held)}" if held else ""
         raise ChampionChanged(
-            f"{decision.verdict} of {decision.version} for {decision.segment!r}: it was decided against "
+            f"{decision.verdict} of {decision.version} for {decision.node!r}: it was decided against "
             f"{against or 'no champion'}, but {champion or 'none'} is champion now{since}"
         )
 
 
 def withdrawn(decisions: Sequence[Decision]) -> dict[tuple[str, str], Decision]:
-    """(segment, version) -> the rollback that took the version back, by decisions in the order they were made."""
+    """(node, version) -> the rollback that took the version back, by decisions in the order they were made."""
     taken_back: dict[tuple[str, str], Decision] = {}
     for decision in decisions:
         if decision.verdict == "rollback":
             if decision.version is not None:
-                taken_back[decision.segment, decision.version] = decision
-            taken_back.pop((decision.segment, str(decision.champion)), None)
+                taken_back[decision.node, decision.version] = decision
+            taken_back.pop((decision.node, str(decision.champion)), None)
     return taken_back
 
 
 def require_not_withdrawn(decision: Decision, made: Sequence[Decision]) -> None:
-    taken_back = withdrawn(made).get((decision.segment, str(decision.version)))
+    taken_back = withdrawn(made).get((decision.node, str(decision.version)))
     if taken_back is not None:
         raise ChampionChanged(f"{decision.version} cannot be promoted: {in_words(taken_back)}")

@@ -47,7 +47,7 @@ class VersionRecord:
 
     version: str
     line: str
-    segment: str
+    node: str
     task: str
     estimator: str
     candidate: str
@@ -73,7 +73,7 @@ class VersionRecord:
     @property
     def uuid(self) -> str:
         """The same wherever the same version is trained."""
-        return uuid_of(self.line, self.segment, self.version)
+        return uuid_of(self.line, self.node, self.version)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class EvaluationRecord:
     """
 
     line: str
-    segment: str
+    node: str
     version: str
     as_of: dt.date
     holdout_from: dt.date
@@ -135,19 +135,19 @@ class Ledger(Tags):
             return found
         raise LookupError(f"line {line!r} has no version {version_id!r} in the ledger")
 
-    def versions(self, line: str, segment: str | None = None, as_of: dt.date | None = None) -> list[VersionRecord]:
+    def versions(self, line: str, node: str | None = None, as_of: dt.date | None = None) -> list[VersionRecord]:
         """Versions of a line, or of one of its nodes, or of a day, in the order of registration."""
-        query = _of(VERSIONS, line, segment).order_by(VERSIONS.c.id)
+        query = _of(VERSIONS, line, node).order_by(VERSIONS.c.id)
         return self._read(VersionRecord, query if as_of is None else query.where(VERSIONS.c.as_of == as_of))
 
-    def identities(self, line: str | None = None, segment: str | None = None) -> list[tuple[str, str, str]]:
+    def identities(self, line: str | None = None, node: str | None = None) -> list[tuple[str, str, str]]:
         """Line, node and id of every version, of a line or of its node, in the order of registration."""
         c = VERSIONS.c
-        query = sa.select(c.line, c.segment, c.version).order_by(c.id)
+        query = sa.select(c.line, c.node, c.version).order_by(c.id)
         query = query if line is None else query.where(c.line == line)
         with self._open().connect() as connection:
-            found = connection.execute(query if segment is None else query.where(c.segment == segment))
-            return [(row.line, row.segment, row.version) for row in found]
+            found = connection.execute(query if node is None else query.where(c.node == node))
+            return [(row.line, row.node, row.version) for row in found]
 
     def released(self, line: str | None = None) -> list[VersionRecord]:
         """Versions that were champion once, of a line or of all, in the order of registration."""
@@ -171,10 +171,10 @@ class Ledger(Tags):
         Raises ValueError for an empty field, NaN, or a version that is not registered.
         """
         row, c = _row(evaluation), EVALUATIONS.c
-        last = _of(EVALUATIONS, evaluation.line, evaluation.segment).where(
+        last = _of(EVALUATIONS, evaluation.line, evaluation.node).where(
             c.version == evaluation.version, c.as_of == evaluation.as_of
         )
-        with writing(self._open(), evaluation.line, evaluation.segment) as connection:
+        with writing(self._open(), evaluation.line, evaluation.node) as connection:
             _require_registered(connection, evaluation.line, evaluation.version, evaluation.incumbent_version)
             before = connection.execute(last.order_by(c.id.desc()).limit(1)).mappings().first()
             if before is None or any(before[name] != value for name, value in row.items()):
@@ -203,8 +203,8 @@ class Ledger(Tags):
         # What cannot be recorded is refused before anything is asked of the database.
         _row(decision)
         day, version = decision.as_of, decision.version
-        with writing(self._open(), decision.line, decision.segment) as connection:
-            made = _history(connection, decision.line, decision.segment)
+        with writing(self._open(), decision.line, decision.node) as connection:
+            made = _history(connection, decision.line, decision.node)
             last = next((other for other in reversed(made) if other.as_of == day), None)
             if last and (last.verdict, last.version, last.champion) == (decision.verdict, version, decision.champion):
                 return False
@@ -227,15 +227,15 @@ class Ledger(Tags):
         another node or none, or for an empty field.
         """
         check_verdict(decision, "rollback")
-        line, segment, to = decision.line, decision.segment, decision.champion
-        with writing(self._open(), line, segment) as connection:
-            made = _history(connection, line, segment)
+        line, node, to = decision.line, decision.node, decision.champion
+        with writing(self._open(), line, node) as connection:
+            made = _history(connection, line, node)
             require_champion(decision.version, newest(made), decision)
             as_of = decision.as_of
             if to is not None:
-                own = _of(VERSIONS, line, segment).where(VERSIONS.c.version == to)
+                own = _of(VERSIONS, line, node).where(VERSIONS.c.version == to)
                 if not (versions := _records(connection, VersionRecord, own)):
-                    raise ValueError(f"node {segment!r} of line {line!r} has no version {to!r} in the ledger")
+                    raise ValueError(f"node {node!r} of line {line!r} has no version {to!r} in the ledger")
                 # A day is never scored by a model that has seen it.
                 as_of = max(as_of, versions[0].as_of)
             days = sorted({as_of, *(other.as_of for other in made if other.as_of > as_of)})
@@ -250,21 +250,21 @@ class Ledger(Tags):
         """
         with self._open().connect() as connection:
             found = [Standing(**row) for row in connection.execute(_of(STANDING, line)).mappings()]
-        return {stands.segment: stands for stands in sorted(found, key=lambda stands: stands.segment)}
+        return {stands.node: stands for stands in sorted(found, key=lambda stands: stands.node)}
 
     def mark(self, line: str) -> tuple[object, ...]:
         """Another one after every decision on a line: nodes that were decided on, and decisions. Costs a look a node."""
         d, stands = DECISIONS.c, STANDING.c
         # Sequence numbers of a node have no gap: the newest is how many there are. Where a node stands does not say, since a
         # decision as of an earlier day leaves it as it was.
-        of_node = sa.select(sa.func.max(d.sequence)).where(d.line == stands.line, d.segment == stands.segment)
+        of_node = sa.select(sa.func.max(d.sequence)).where(d.line == stands.line, d.node == stands.node)
         query = sa.select(sa.func.count(), sa.func.sum(of_node.scalar_subquery())).where(stands.line == line)
         with self._open().connect() as connection:
             return tuple(connection.execute(query).one())
 
-    def decisions(self, line: str, segment: str | None = None) -> list[Decision]:
+    def decisions(self, line: str, node: str | None = None) -> list[Decision]:
         """Decisions of a line, or of one of its nodes, in the order they were made: oldest first."""
-        return self._read(Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
+        return self._read(Decision, _of(DECISIONS, line, node).order_by(DECISIONS.c.id))
 
     def champions(self, line: str, before: dt.date | None = None, at: dt.datetime | None = None) -> dict[str, Decision]:
         """Segment -> the decision that made or kept its champion.
@@ -278,10 +278,10 @@ class Ledger(Tags):
         return _reigning(self._last(line, None, before, at))
 
     def champion(
-        self, line: str, segment: str, before: dt.date | None = None, at: dt.datetime | None = None
+        self, line: str, node: str, before: dt.date | None = None, at: dt.datetime | None = None
     ) -> Decision | None:
         """The decision behind the node's own champion, None if an ancestor answers; `before`, `at` as in champions."""
-        return _reigning(self._last(line, segment, before, at)).get(segment)
+        return _reigning(self._last(line, node, before, at)).get(node)
 
     def incumbents(self, line: str, as_of: dt.date) -> dict[str, Decision]:
         """Segment -> the decision behind the champion that the challengers of this day are to be judged against.
@@ -290,17 +290,17 @@ class Ledger(Tags):
         that one of them was rolled back since does.
         """
         held, v = self.champions(line, before=as_of), VERSIONS.c
-        own = sa.select(v.segment, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
+        own = sa.select(v.node, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
         same_day = _of(DECISIONS, line).where(DECISIONS.c.as_of == as_of).order_by(DECISIONS.c.id)
         with self._open().connect() as connection:
             challengers = dict(connection.execute(own).tuples().all())
             for decision in _records(connection, Decision, same_day):
-                if found_by(challengers.get(decision.segment), as_of, decision):
-                    held[decision.segment] = decision
-        return {segment: decision for segment, decision in held.items() if decision.champion is not None}
+                if found_by(challengers.get(decision.node), as_of, decision):
+                    held[decision.node] = decision
+        return {node: decision for node, decision in held.items() if decision.champion is not None}
 
     def withdrawn(self, line: str, as_of: dt.date) -> dict[tuple[str, str], Decision]:
-        """(segment, version) -> the rollback, as of this day or before, that took the version back until further notice."""
+        """(node, version) -> the rollback, as of this day or before, that took the version back until further notice."""
         c = DECISIONS.c
         rollbacks = _of(DECISIONS, line).where(c.verdict == "rollback", c.as_of <= as_of)
         return withdrawn(self._read(Decision, rollbacks.order_by(c.id)))
@@ -311,14 +311,14 @@ class Ledger(Tags):
         Decisions count in the order of `champions`. A node that never had a champion is not in the answer.
         """
         c = DECISIONS.c
-        earlier = sa.func.lag(c.champion).over(partition_by=c.segment, order_by=(c.as_of, c.id)).label("earlier")
-        decided = sa.select(c.segment, c.as_of, c.champion, earlier).where(c.line == line)
+        earlier = sa.func.lag(c.champion).over(partition_by=c.node, order_by=(c.as_of, c.id)).label("earlier")
+        decided = sa.select(c.node, c.as_of, c.champion, earlier).where(c.line == line)
         steps = (decided if before is None else decided.where(c.as_of < before)).subquery()
-        last = sa.select(steps.c.segment, sa.func.max(steps.c.as_of)).where(
+        last = sa.select(steps.c.node, sa.func.max(steps.c.as_of)).where(
             steps.c.champion.is_distinct_from(steps.c.earlier)
         )
         with self._open().connect() as connection:
-            return dict(connection.execute(last.group_by(steps.c.segment)).tuples().all())
+            return dict(connection.execute(last.group_by(steps.c.node)).tuples().all())
 
     def trained_as_of(self, line: str) -> list[dt.date]:
         """The days as of which a training was decided on, ascending."""
@@ -350,28 +350,26 @@ class Ledger(Tags):
     def steps(self, line: str) -> list[tuple[dt.date, str, str | None]]:
         """As of which day, node and champion of every decision of a line, in the order in which they count."""
         c = DECISIONS.c
-        query = sa.select(c.as_of, c.segment, c.champion).where(c.line == line).order_by(c.as_of, c.id)
+        query = sa.select(c.as_of, c.node, c.champion).where(c.line == line).order_by(c.as_of, c.id)
         with self._open().connect() as connection:
-            return [(row.as_of, row.segment, row.champion) for row in connection.execute(query)]
+            return [(row.as_of, row.node, row.champion) for row in connection.execute(query)]
 
     def last_decisions(self, line: str, before: dt.date | None = None) -> dict[str, Decision]:
         """Segment -> its last decision, whoever answers after it; `before`, and which is the last, as in champions."""
         return self._last(line, None, before, None)
 
-    def _last(
-        self, line: str, segment: str | None, before: dt.date | None, at: dt.datetime | None
-    ) -> dict[str, Decision]:
+    def _last(self, line: str, node: str | None, before: dt.date | None, at: dt.datetime | None) -> dict[str, Decision]:
         c = DECISIONS.c
-        decisions = known(_of(DECISIONS, line, segment), before, at)
+        decisions = known(_of(DECISIONS, line, node), before, at)
         if before is None and at is None:
             kept = STANDING.c
-            of_now = (kept.line == c.line) & (kept.segment == c.segment) & (kept.sequence == c.sequence)
+            of_now = (kept.line == c.line) & (kept.node == c.node) & (kept.sequence == c.sequence)
             last = decisions.join(STANDING, of_now).order_by(c.id)
         else:
-            newest_first = sa.func.row_number().over(partition_by=c.segment, order_by=(c.as_of.desc(), c.id.desc()))
+            newest_first = sa.func.row_number().over(partition_by=c.node, order_by=(c.as_of.desc(), c.id.desc()))
             ranked = decisions.add_columns(newest_first.label("place")).subquery()
             last = sa.select(ranked).where(ranked.c.place == 1).order_by(ranked.c.id)
-        return {decision.segment: decision for decision in self._read(Decision, last)}
+        return {decision.node: decision for decision in self._read(Decision, last)}
 
     def _read(self, kind: type[R], query: sa.Select[Any]) -> list[R]:
         with self._open().connect() as connection:
@@ -388,11 +386,11 @@ def _records(connection: sa.Connection, kind: type[R], query: sa.Select[Any]) ->
 
 
 def _reigning(last: Mapping[str, Decision]) -> dict[str, Decision]:
-    return {segment: decision for segment, decision in last.items() if decision.champion is not None}
+    return {node: decision for node, decision in last.items() if decision.champion is not None}
 
 
-def _history(connection: sa.Connection, line: str, segment: str) -> list[Decision]:
-    return _records(connection, Decision, _of(DECISIONS, line, segment).order_by(DECISIONS.c.id))
+def _history(connection: sa.Connection, line: str, node: str) -> list[Decision]:
+    return _records(connection, Decision, _of(DECISIONS, line, node).order_by(DECISIONS.c.id))
 
 
 def _append(connection: sa.Connection, made: Sequence[Decision], more: Sequence[Decision]) -> None:
@@ -402,7 +400,7 @@ def _append(connection: sa.Connection, made: Sequence[Decision], more: Sequence[
     connection.execute(sa.insert(DECISIONS), numbered)
     history = [*made, *more]
     row, c = vars(stands(history, _contract(connection, history))), STANDING.c
-    own = sa.update(STANDING).where(c.line == row["line"], c.segment == row["segment"])
+    own = sa.update(STANDING).where(c.line == row["line"], c.node == row["node"])
     if not connection.execute(own.values(row)).rowcount:
         connection.execute(sa.insert(STANDING).values(row))
 
@@ -417,9 +415,9 @@ def _contract(connection: sa.Connection, made: Sequence[Decision]) -> str | None
     return connection.scalar(noted.where(c.line == trained.line, c.version == trained.version))
 
 
-def _of(table: sa.Table, line: str, segment: str | None = None) -> sa.Select[Any]:
+def _of(table: sa.Table, line: str, node: str | None = None) -> sa.Select[Any]:
     query = sa.select(table).where(table.c.line == line)
-    return query if segment is None else query.where(table.c.segment == segment)
+    return query if node is None else query.where(table.c.node == node)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -81,7 +81,7 @@ VERSIONS = sa.Table(
     "ledger_versions",
     METADATA,
     _id(),
-    *map(_text, ("line", "version", "segment", "task", "estimator", "candidate")),
+    *map(_text, ("line", "version", "node", "task", "estimator", "candidate")),
     *_dates("as_of", "train_from", "train_to", "holdout_from", "holdout_to"),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("positives", sa.BigInteger),
@@ -93,14 +93,14 @@ VERSIONS = sa.Table(
     sa.Column("metrics", sa.JSON),
     sa.Column("charts", sa.JSON),
     sa.UniqueConstraint("line", "version"),
-    sa.Index("ledger_versions_of_node", "line", "segment", "as_of"),
+    sa.Index("ledger_versions_of_node", "line", "node", "as_of"),
 )
 
 EVALUATIONS = sa.Table(
     "ledger_evaluations",
     METADATA,
     _id(),
-    *map(_text, ("line", "segment", "version")),
+    *map(_text, ("line", "node", "version")),
     _text("incumbent_version", nullable=True),
     *_dates("as_of", "holdout_from", "holdout_to"),
     sa.Column("rows", sa.BigInteger, nullable=False),
@@ -108,14 +108,14 @@ EVALUATIONS = sa.Table(
     sa.Column("certainty", sa.JSON),
     _of_a_registered_version("version"),
     _of_a_registered_version("incumbent_version"),
-    sa.Index("ledger_evaluations_of_version", "line", "segment", "version"),
+    sa.Index("ledger_evaluations_of_version", "line", "node", "version"),
 )
 
 DECISIONS = sa.Table(
     "ledger_decisions",
     METADATA,
     _id(),
-    *map(_text, ("line", "segment")),
+    *map(_text, ("line", "node")),
     # 1, 2, 3 ... within a node: what two writers that did not wait for each other cannot both insert.
     sa.Column("sequence", sa.Integer, nullable=False),
     *_dates("as_of"),
@@ -125,7 +125,7 @@ DECISIONS = sa.Table(
     *map(_text, ("reason", "decided_by")),
     *_jsons("evidence"),
     sa.Column("decided_at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("line", "segment", "sequence"),
+    sa.UniqueConstraint("line", "node", "sequence"),
     _of_a_registered_version("version"),
     _of_a_registered_version("champion"),
 )
@@ -135,7 +135,7 @@ STANDING = sa.Table(
     "ledger_standing",
     METADATA,
     sa.Column("line", sa.Text, primary_key=True),
-    sa.Column("segment", sa.Text, primary_key=True),
+    sa.Column("node", sa.Text, primary_key=True),
     # The decision itself, with its evidence, is the node's of this number.
     sa.Column("sequence", sa.Integer, nullable=False),
     *_dates("decided_as_of"),
@@ -177,7 +177,7 @@ TRIALS = sa.Table(
     "ledger_trials",
     METADATA,
     _id(),
-    *map(_text, ("line", "segment", "candidate", "estimator", "configuration", "search")),
+    *map(_text, ("line", "node", "candidate", "estimator", "configuration", "search")),
     *_dates("as_of"),
     sa.Column("number", sa.Integer, nullable=False),
     *_jsons("params"),
@@ -187,21 +187,21 @@ TRIALS = sa.Table(
     *map(_text, ("state", "told", "run_id")),
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("ended_at", UtcDateTime, nullable=False),
-    sa.Index("ledger_trials_of_search", "line", "segment", "candidate", "as_of", "search"),
+    sa.Index("ledger_trials_of_search", "line", "node", "candidate", "as_of", "search"),
 )
 
 TAGS = sa.Table(
     "ledger_tags",
     METADATA,
     _id(),
-    *map(_text, ("line", "segment", "tag")),
+    *map(_text, ("line", "node", "tag")),
     # 1, 2, 3 ... within a tag of a node.
     sa.Column("sequence", sa.Integer, nullable=False),
     # None: it was taken off.
     _text("version", nullable=True),
     *map(_text, ("why", "by")),
     sa.Column("at", UtcDateTime, nullable=False),
-    sa.UniqueConstraint("line", "segment", "tag", "sequence"),
+    sa.UniqueConstraint("line", "node", "tag", "sequence"),
     _of_a_registered_version("version"),
 )
 
@@ -307,7 +307,7 @@ def open_ledger(url: str) -> sa.Engine:
 
 @contextmanager
 def writing(engine: sa.Engine, *subject: str) -> Iterator[sa.Connection]:
-    """A transaction that no one else holds for the same subject, such as a node's (line, segment), until it ends.
+    """A transaction that no one else holds for the same subject, such as a node's (line, node), until it ends.
 
     SQLite locks the whole file; PostgreSQL an advisory lock per subject, so that nodes do not wait for each other.
     """

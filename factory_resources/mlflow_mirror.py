@@ -125,20 +125,20 @@ def _mirror(client: "MlflowClient", ledger: Ledger, line: str) -> Mirrored:
     new = [version for version in runs if version not in numbers]
     for version in new:
         record = ledger.version(line, version)
-        name = model_name(line, record.segment)
+        name = model_name(line, record.node)
         if name not in models:
-            models[name] = client.create_registered_model(name, _of_node(record), f"{line}, {record.segment}")
+            models[name] = client.create_registered_model(name, _of_node(record), f"{line}, {record.node}")
         numbers[version] = _number(client, name, record, runs[version])
     aliases = _aliases(client, ledger, line, models, numbers)
     return Mirrored(line, written, len(new), aliases)
 
 
-def model_name(line: str, segment: str) -> str:
+def model_name(line: str, node: str) -> str:
     """The registered model of a node: FR/Lyon of eta -> eta.FR.Lyon. No two nodes share a name.
 
     MLflow takes neither / nor : in a name. A key holds % only before the two digits of a character that it cannot hold.
     """
-    return f"{line}.{segment.replace('.', '%2E').replace(':', '%3A').replace('/', '.')}"
+    return f"{line}.{node.replace('.', '%2E').replace(':', '%3A').replace('/', '.')}"
 
 
 def _experiment(client: "MlflowClient", line: str) -> str:
@@ -182,7 +182,7 @@ def _run(
 ) -> str:
     """Write the version's run; its id."""
     if run is None:
-        run = client.create_run(experiment, _ms(record.started_at), _tags(record), f"{record.segment} {record.as_of}")
+        run = client.create_run(experiment, _ms(record.started_at), _tags(record), f"{record.node} {record.as_of}")
     elif run.info.lifecycle_stage == "deleted":
         client.restore_run(run.info.run_id)
     from mlflow.entities import Param
@@ -204,7 +204,7 @@ def _tags(record: VersionRecord) -> dict[str, str]:
         VERSION: record.version,
         "factory.uuid": record.uuid,
         "factory.line": record.line,
-        "factory.segment": record.segment,
+        "factory.node": record.node,
         "factory.as_of": str(record.as_of),
         "factory.made_from": held.get("made_from"),
         "factory.configuration": held.get("id"),
@@ -276,7 +276,7 @@ def _number(client: "MlflowClient", name: str, record: VersionRecord, run: str) 
 
 
 def _of_node(record: VersionRecord) -> dict[str, str]:
-    return {"factory.line": record.line, "factory.segment": record.segment, "factory.owner": record.owner}
+    return {"factory.line": record.line, "factory.node": record.node, "factory.owner": record.owner}
 
 
 def _aliases(
@@ -290,9 +290,9 @@ def _aliases(
     decisions, moved = ledger.last_decisions(line), 0
     wanted: dict[str, dict[str, str | None]] = {node: {CHAMPION: last.champion} for node, last in decisions.items()}
     for each in ledger.last_taggings(line):
-        wanted.setdefault(each.segment, {})[each.tag] = each.version
-    for segment, aliases in wanted.items():
-        name = model_name(line, segment)
+        wanted.setdefault(each.node, {})[each.tag] = each.version
+    for node, aliases in wanted.items():
+        name = model_name(line, node)
         if name not in models:
             continue
         for alias, version in aliases.items():
@@ -303,7 +303,7 @@ def _aliases(
                     client.delete_registered_model_alias(name, alias)
                 else:
                     client.set_registered_model_alias(name, alias, number)
-        decided = in_words(decisions[segment]) if segment in decisions else None
+        decided = in_words(decisions[node]) if node in decisions else None
         if decided and models[name].tags.get("factory.decided") != decided:
             client.set_registered_model_tag(name, "factory.decided", decided)
     return moved

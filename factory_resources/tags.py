@@ -32,7 +32,7 @@ class Tagging:
     """A tag that was put on a version of a node, or taken off: then `version` is None."""
 
     line: str
-    segment: str
+    node: str
     tag: str
     version: str | None
     why: str
@@ -45,9 +45,9 @@ class Tagging:
         return f"{done} by {self.by} at {when}: {self.why}"
 
 
-def uuid_of(line: str, segment: str, version: str) -> str:
+def uuid_of(line: str, node: str, version: str) -> str:
     """The UUID (RFC 9562, version 5) of a version: the same wherever the same is trained, and no other version's."""
-    return str(uuid.uuid5(NAMESPACE, f"{line}/{segment}/{version}"))
+    return str(uuid.uuid5(NAMESPACE, f"{line}/{node}/{version}"))
 
 
 def as_uuid(text: str) -> str | None:
@@ -84,40 +84,38 @@ class Tags(Database):
         that is on nothing is to be taken off.
         """
         _check(tagging)
-        line, segment, tag = tagging.line, tagging.segment, tagging.tag
-        with writing(self._open(), "tags", line, segment) as connection:
-            last = {row.tag: row for row in connection.execute(_latest(line, segment))}
+        line, node, tag = tagging.line, tagging.node, tagging.tag
+        with writing(self._open(), "tags", line, node) as connection:
+            last = {row.tag: row for row in connection.execute(_latest(line, node))}
             before = last.get(tag)
             held = before.version if before else None
             if tagging.version is None and held is None:
                 others = ", ".join(sorted(name for name, row in last.items() if row.version)) or "none"
-                raise LookupError(f"no version of {segment!r} of line {line!r} is tagged {tag!r}; tags there: {others}")
+                raise LookupError(f"no version of {node!r} of line {line!r} is tagged {tag!r}; tags there: {others}")
             if held == tagging.version:
                 return False
             if against not in (ANYONE, held):
                 told = str(_tagging(before)) if before else ""
-                raise TagMoved(
-                    f"@{tag} of {line}/{segment} is not on {against or 'any version'} any more: it was {told}"
-                )
+                raise TagMoved(f"@{tag} of {line}/{node} is not on {against or 'any version'} any more: it was {told}")
             _require_of_node(connection, tagging)
             sequence = before.sequence + 1 if before else 1
             connection.execute(sa.insert(TAGS).values(vars(tagging) | {"sequence": sequence}))
         return True
 
-    def tags(self, line: str, segment: str | None = None, at: dt.datetime | None = None) -> list[Tagging]:
+    def tags(self, line: str, node: str | None = None, at: dt.datetime | None = None) -> list[Tagging]:
         """What each tag of a line, or of one of its nodes, names: how it came to be there, by node and tag.
 
         at: as it was at this moment (None: now). Raises ValueError for a moment without time zone.
         """
-        return [each for each in self.last_taggings(line, segment, at) if each.version is not None]
+        return [each for each in self.last_taggings(line, node, at) if each.version is not None]
 
-    def last_taggings(self, line: str, segment: str | None = None, at: dt.datetime | None = None) -> list[Tagging]:
+    def last_taggings(self, line: str, node: str | None = None, at: dt.datetime | None = None) -> list[Tagging]:
         """As `tags`, with those that were taken off."""
         if at is not None and at.tzinfo is None:
             raise ValueError(f"the moment {at!r} has no time zone: give it one, such as UTC")
         with self._open().connect() as connection:
-            found = [_tagging(row) for row in connection.execute(_latest(line, segment, at))]
-        return sorted(found, key=lambda each: (each.segment, each.tag))
+            found = [_tagging(row) for row in connection.execute(_latest(line, node, at))]
+        return sorted(found, key=lambda each: (each.node, each.tag))
 
 
 def tagged() -> sa.ColumnElement[bool]:
@@ -126,19 +124,19 @@ def tagged() -> sa.ColumnElement[bool]:
     return sa.exists().where(last.c.line == VERSIONS.c.line, last.c.version == VERSIONS.c.version)
 
 
-def _latest(line: str | None = None, segment: str | None = None, at: dt.datetime | None = None) -> sa.Select[Any]:
+def _latest(line: str | None = None, node: str | None = None, at: dt.datetime | None = None) -> sa.Select[Any]:
     """The last row of each tag of each node."""
     c = TAGS.c
-    newest_first = sa.func.row_number().over(partition_by=(c.line, c.segment, c.tag), order_by=c.sequence.desc())
+    newest_first = sa.func.row_number().over(partition_by=(c.line, c.node, c.tag), order_by=c.sequence.desc())
     limits = [c.line == line] if line is not None else []
-    limits += [c.segment == segment] if segment is not None else []
+    limits += [c.node == node] if node is not None else []
     limits += [c.at <= at] if at is not None else []
     ranked = sa.select(TAGS, newest_first.label("place")).where(*limits).subquery()
     return sa.select(ranked).where(ranked.c.place == 1)
 
 
 def _tagging(row: sa.Row[Any]) -> Tagging:
-    return Tagging(row.line, row.segment, row.tag, row.version, row.why, row.by, row.at)
+    return Tagging(row.line, row.node, row.tag, row.version, row.why, row.by, row.at)
 
 
 def _check(tagging: Tagging) -> None:
@@ -151,6 +149,6 @@ def _check(tagging: Tagging) -> None:
 
 def _require_of_node(connection: sa.Connection, tagging: Tagging) -> None:
     c = VERSIONS.c
-    own = sa.select(c.id).where(c.line == tagging.line, c.segment == tagging.segment, c.version == tagging.version)
+    own = sa.select(c.id).where(c.line == tagging.line, c.node == tagging.node, c.version == tagging.version)
     if tagging.version is not None and connection.execute(own).first() is None:
-        raise ValueError(f"node {tagging.segment!r} of line {tagging.line!r} has no version {tagging.version!r}")
+        raise ValueError(f"node {tagging.node!r} of line {tagging.line!r} has no version {tagging.version!r}")

@@ -26,7 +26,7 @@ class Trial:
     """
 
     line: str
-    segment: str
+    node: str
     candidate: str
     estimator: str
     as_of: dt.date
@@ -60,7 +60,7 @@ def mean_metrics(found: list[dict[str, float]]) -> dict[str, float]:
 class SearchKey:
     """One search at one node, as of one day."""
 
-    segment: str
+    node: str
     as_of: dt.date
     search: str
 
@@ -71,7 +71,7 @@ class Trials(Database):
     def record(self, trial: Trial) -> None:
         """Append a trial."""
         row = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "id"}
-        with writing(self._open(), "trials", trial.line, trial.segment) as connection:
+        with writing(self._open(), "trials", trial.line, trial.node) as connection:
             connection.execute(sa.insert(TRIALS).values(row))
 
     def searches(self, line: str, candidate: str, configuration: str, until: dt.date) -> list[SearchKey]:
@@ -79,21 +79,21 @@ class Trials(Database):
         c = TRIALS.c
         of = (c.line == line, c.candidate == candidate, c.configuration == configuration, c.as_of <= until)
         newest = sa.func.max(c.id).label("newest")
-        query = sa.select(c.segment, c.as_of, c.search, newest).where(*of).group_by(c.segment, c.as_of, c.search)
+        query = sa.select(c.node, c.as_of, c.search, newest).where(*of).group_by(c.node, c.as_of, c.search)
         with self._open().connect() as connection:
             rows = connection.execute(query.order_by(c.as_of.desc(), newest.desc()))
-            return [SearchKey(row.segment, row.as_of, row.search) for row in rows]
+            return [SearchKey(row.node, row.as_of, row.search) for row in rows]
 
     def of_search(self, line: str, candidate: str, key: SearchKey) -> list[Trial]:
         """Trials of a search in the order of their numbers; of a number that was tried again, the later one."""
         c = TRIALS.c
-        query = _of(line, key.segment, candidate).where(c.as_of == key.as_of, c.search == key.search)
+        query = _of(line, key.node, candidate).where(c.as_of == key.as_of, c.search == key.search)
         latest = {trial.number: trial for trial in self._read(query.order_by(c.id))}
         return [latest[number] for number in sorted(latest)]
 
-    def trials(self, line: str, segment: str | None = None, candidate: str | None = None) -> list[Trial]:
+    def trials(self, line: str, node: str | None = None, candidate: str | None = None) -> list[Trial]:
         """Trials of a line, of one of its nodes or candidates, in the order in which they ended."""
-        return self._read(_of(line, segment, candidate).order_by(TRIALS.c.id))
+        return self._read(_of(line, node, candidate).order_by(TRIALS.c.id))
 
     def trial(self, line: str, trial_id: int) -> Trial:
         """The trial of this id. Raises LookupError for one that the line does not have."""
@@ -106,7 +106,7 @@ class Trials(Database):
             return [Trial(**row) for row in connection.execute(query).mappings()]
 
 
-def _of(line: str, segment: str | None = None, candidate: str | None = None) -> sa.Select[Any]:
+def _of(line: str, node: str | None = None, candidate: str | None = None) -> sa.Select[Any]:
     query = sa.select(TRIALS).where(TRIALS.c.line == line)
-    query = query if segment is None else query.where(TRIALS.c.segment == segment)
+    query = query if node is None else query.where(TRIALS.c.node == node)
     return query if candidate is None else query.where(TRIALS.c.candidate == candidate)

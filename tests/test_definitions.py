@@ -57,7 +57,7 @@ def test_where_things_are_is_neither_shown_nor_for_a_launch_to_say(definitions: 
 def test_a_champion_can_be_taken_back_by_a_job(definitions: dg.Definitions) -> None:
     (op,) = definitions.resolve_job_def("rollback").nodes
     required = {name for name, field in op.definition.config_field.config_type.fields.items() if field.is_required}
-    assert required == {"line", "segment", "why", "by"}
+    assert required == {"line", "node", "why", "by"}
 
 
 def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(

@@ -70,7 +70,7 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
     with duckdb.connect(":memory:") as con:
         for name in ("examples", "labels"):
             held["lake"].view(con, name, f"{LINE}/{name}")
-        placed = f"SELECT * REPLACE ({leaf_key(declared.line.segments.levels)} AS segment) FROM examples"
+        placed = f"SELECT * REPLACE ({leaf_key(declared.line.segments.levels)} AS leaf) FROM examples"
         for name, query in (("examples", placed), ("labels", "SELECT * FROM labels")):
             rows = con.sql(f"{query} ORDER BY ds").to_arrow_table()
             lake.replace(f"{LINE}/{name}", rows, sorted(set(rows["ds"].to_pylist())))
@@ -104,7 +104,7 @@ def compare(deployed: "Deployment", folder: Path) -> Table:
     from factory_assets.training.dataset import close_of, labelled_by_node
 
     champions = {node: str(held.champion) for node, held in deployed.ledger.champions(LINE).items()}
-    trained = {version.segment: version.version for version in deployed.ledger.versions(LINE, as_of=AS_OF)}
+    trained = {version.node: version.version for version in deployed.ledger.versions(LINE, as_of=AS_OF)}
     routes = {node: version for node, version in trained.items() if len(path_of(node)) == 3}
     with duckdb.connect(":memory:") as con:
         later, _ = labelled_by_node(con, deployed.lake, LINE, *LATER, close_of(dt.date(2014, 1, 31)))

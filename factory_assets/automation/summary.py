@@ -14,7 +14,7 @@ from factory_assets.training.timeline import first_as_of
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
-COLUMNS = ["segment", "answers", "champion", "rows", "metric", "naive", "drift"]
+COLUMNS = ["node", "answers", "champion", "rows", "metric", "naive", "drift"]
 TableOfLine = tuple[str, list[str], list[list[str]], str]
 
 
@@ -58,12 +58,12 @@ def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line}/{name}", empty_if_absent=True)
         except LookupError:
-            return pa.table({"segment": pa.array([], pa.string())})
+            return pa.table({"leaf": pa.array([], pa.string())})
         said = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
         # Labels that are refused since the task has other classes stand in the table as long as they are.
         known = "".join(f" AND label IN {classes}" for classes in [classes_of(task)] if classes)
         return con.sql(
-            f"""SELECT segment, {said}, label FROM predictions JOIN labels USING (ds, example_id)
+            f"""SELECT leaf, {said}, label FROM predictions JOIN labels USING (ds, example_id)
                 WHERE labels.superseded_at IS NULL{known}"""
         ).to_arrow_table()
 

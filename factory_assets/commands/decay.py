@@ -18,7 +18,7 @@ NAMED = 5
 
 def decay(
     line: Annotated[str, typer.Argument(help="Name of the line.")],
-    segment: Annotated[str, typer.Argument(help="The node, such as FR/Lyon.")] = "global",
+    node: Annotated[str, typer.Argument(help="The node, such as FR/Lyon.")] = "global",
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Of the gain over a naive guess: a smaller loss does not count.")
     ] = 0.05,
@@ -33,17 +33,17 @@ def decay(
     if line not in known.lines:
         unknown(line, "line", known.lines)
     declared, lake = known.resolve(known.lines[line]), held["lake"]
-    records = held["ledger"].versions(line, segment)
+    records = held["ledger"].versions(line, node)
     if not records:
-        nodes = sorted({record.segment for record in held["ledger"].versions(line)})
-        unknown(segment, "node with versions", nodes, several="nodes with versions")
+        nodes = sorted({record.node for record in held["ledger"].versions(line)})
+        unknown(node, "node with versions", nodes, several="nodes with versions")
     table, metric = f"{line}/examples", metric_of(declared)
     day = lake.days(table)[-1]
     past = comparable(records, day, lambda version: load(held["archive"], line, version), lake.read(table, day, day))
     with held["engine"].connect() as con:
-        pairs = replay(con, lake, declared, metric, {segment: past}, day)[segment]
+        pairs = replay(con, lake, declared, metric, {node: past}, day)[node]
     found = curve(pairs, past.step, metric, share)
-    _show(f"{line} {segment}: {len(past.models)} versions, {metric} by age", found)
+    _show(f"{line} {node}: {len(past.models)} versions, {metric} by age", found)
     for version, why in list(past.left_out.items())[:NAMED]:
         _say(f"left out: {version}, {why}")
     if len(past.left_out) > NAMED:

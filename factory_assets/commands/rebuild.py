@@ -45,7 +45,7 @@ def rebuild(
             return
         read = ", ".join(f"{table} at version {number}" for table, number in record.tables.items())
         console.print(
-            f"{record.line} {record.segment}, as of {record.as_of}: {record.candidate} on {record.rows:,} rows; from {read}",
+            f"{record.line} {record.node}, as of {record.as_of}: {record.candidate} on {record.rows:,} rows; from {read}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         certificate = make_again(

@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from factory_resources.ledger import Ledger
 
 Line = Annotated[str, typer.Argument(help="Name of the line.")]
-Segment = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
+Node = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
 At = Annotated[
     str | None, typer.Option(help="As it was at this time, such as 2026-04-18T09:30+02:00; UTC if it does not say.")
 ]
 By = Annotated[str, typer.Option(help="Who decides.", default_factory=you, show_default="$FACTORY_USER, or you")]
 Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
-AnySegment = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
+AnyNode = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
 
 
-def champion(line: Line, segment: AnySegment = None, at: At = None) -> None:
+def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
     """Who answers for each node, since when, and who decided that and why; of one node also its UUID and tags."""
     from factory_assets.release.standing import standing
 
     ledger, moment = _ledger_with(line), _moment(at) if at else None
     table = _table(("node", "answers", "version", "since", "verdict", "decided by", "why"))
-    standings = standing(ledger, line, moment, segment)
+    standings = standing(ledger, line, moment, node)
     for each in standings:
         if each.by is None:
             table.add_row(each.node, "nobody", "-", "-", "-", "-", "no champion had been decided")
@@ -41,22 +41,22 @@ def champion(line: Line, segment: AnySegment = None, at: At = None) -> None:
         told = (each.node, answers, str(each.version), _time(each.by.decided_at), each.by.verdict)
         table.add_row(*told, each.by.decided_by, each.by.reason)
     console.print(table)
-    if segment and standings[0].version:
+    if node and standings[0].version:
         _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))
 
 
-def history(line: Line, segment: AnySegment = None) -> None:
+def history(line: Line, node: AnyNode = None) -> None:
     """Every decision on a line, or on one of its nodes, oldest first: promotions, rollbacks, and what was not promoted."""
     table = _table(("decided at", "node", "as of", "verdict", "version", "champion after", "decided by", "why"))
-    for made in _ledger_with(line).decisions(line, segment):
+    for made in _ledger_with(line).decisions(line, node):
         named = (made.verdict, made.version or "-", made.champion or "an ancestor")
-        table.add_row(_time(made.decided_at), made.segment, str(made.as_of), *named, made.decided_by, made.reason)
-    console.print(table if table.row_count else f"nothing was decided about {segment!r} of {line}")
+        table.add_row(_time(made.decided_at), made.node, str(made.as_of), *named, made.decided_by, made.reason)
+    console.print(table if table.row_count else f"nothing was decided about {node!r} of {line}")
 
 
 def approve(
     line: Line,
-    segment: AnySegment = None,
+    node: AnyNode = None,
     why: Annotated[str, typer.Option(help="The reason, for those who ask later.")] = "",
     by: Annotated[str, typer.Option(help="Who approves.", show_default="$FACTORY_USER, or you")] = "",
     version: Annotated[
@@ -72,7 +72,7 @@ def approve(
     from factory_resources.decisions import ChampionChanged
 
     ledger = _ledger_with(line)
-    if segment is None:
+    if node is None:
         table = _table(("node", "version", "as of", "waits since", "champion now", "why"))
         for node, stands in waiting(ledger, line).items():
             since = (str(stands.decided_as_of), _time(stands.decided_at))
@@ -80,18 +80,20 @@ def approve(
         console.print(table if table.row_count else f"no challenger of {line} waits for approval")
         return
     try:
-        made = let_answer(ledger, stores()["lake"], line, segment, why, by or you(), version)
+        made = let_answer(ledger, stores()["lake"], line, node, why, by or you(), version)
     except (ApprovalRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    told = f"{line} {segment}: {made.champion} answers for the days after {made.as_of}, approved by {made.decided_by}: {why}"
+    told = (
+        f"{line} {node}: {made.champion} answers for the days after {made.as_of}, approved by {made.decided_by}: {why}"
+    )
     console.print(told, highlight=False, markup=False, soft_wrap=True)
     observe(observation([made]))
 
 
 def rollback(
     line: Line,
-    segment: Segment,
+    node: Node,
     why: Why,
     by: By,
     to: Annotated[
@@ -117,16 +119,16 @@ def rollback(
 
     ledger = _ledger_with(line)
     try:
-        made = roll_back(ledger, stores()["lake"], line, segment, why, by, to, version)
+        made = roll_back(ledger, stores()["lake"], line, node, why, by, to, version)
     except (RollbackRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     last = made[-1]
-    told = f"{line} {segment}: {last.champion or 'an ancestor'} answers instead of {last.version}"
+    told = f"{line} {node}: {last.champion or 'an ancestor'} answers instead of {last.version}"
     told += f" for the days after {made[0].as_of}, by {by}: {why}"
     _say(told)
-    if still := [f"@{each.tag}" for each in ledger.tags(line, segment) if each.version == last.version]:
-        _say(f"{last.version} is still {', '.join(still)} of {segment}: `factory tag` moves a tag")
+    if still := [f"@{each.tag}" for each in ledger.tags(line, node) if each.version == last.version]:
+        _say(f"{last.version} is still {', '.join(still)} of {node}: `factory tag` moves a tag")
     observe(observation(made))
 
 
@@ -135,7 +137,7 @@ def tag(
     tag: Annotated[str, typer.Argument(help="Name of the tag, such as stable or audit-2026.")],
     why: Why,
     by: By,
-    segment: Segment = "global",
+    node: Node = "global",
     version: Annotated[
         str | None,
         typer.Option(help="Version to put it on: the beginning of its id, its UUID or @TAG; the champion if absent."),
@@ -152,14 +154,12 @@ def tag(
     ledger = _ledger_with(line)
     try:
         made, before = (
-            take_off(ledger, line, tag, segment, why, by)
-            if remove
-            else put_tag(ledger, line, tag, segment, why, by, version)
+            take_off(ledger, line, tag, node, why, by) if remove else put_tag(ledger, line, tag, node, why, by, version)
         )
     except (TagRefused, TagMoved) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    named = f"{line}/{segment}@{tag}"
+    named = f"{line}/{node}@{tag}"
     if made.version == before:
         _say(f"{named} is {made.version} already, {made}")
         return
@@ -169,16 +169,16 @@ def tag(
     observe(tag_observation(made, before))
 
 
-def tags(line: Line, segment: AnySegment = None, at: At = None) -> None:
+def tags(line: Line, node: AnyNode = None, at: At = None) -> None:
     """What each tag names, since when, by whom and why. `@champion` is not listed: `factory champion` tells."""
     from factory_resources.tags import uuid_of
 
     table = _table(("node", "tag", "version", "uuid", "since", "by", "why"))
-    for each in _ledger_with(line).tags(line, segment, _moment(at) if at else None):
+    for each in _ledger_with(line).tags(line, node, _moment(at) if at else None):
         version = str(each.version)
-        told = (each.segment, each.tag, version, uuid_of(line, each.segment, version), _time(each.at))
+        told = (each.node, each.tag, version, uuid_of(line, each.node, version), _time(each.at))
         table.add_row(*told, each.by, each.why)
-    console.print(table if table.row_count else f"no version of {segment or line} is tagged")
+    console.print(table if table.row_count else f"no version of {node or line} is tagged")
 
 
 def _names(ledger: "Ledger", line: str, node: str, version: str, at: dt.datetime | None) -> str:

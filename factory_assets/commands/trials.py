@@ -75,7 +75,7 @@ def _list(line: str, shown: "list[Trial]", total: int, sort: str | None, limit: 
         metric = sort or trial.metric
         value = trial.metrics.get(metric)
         table.add_row(
-            *(str(trial.id), str(trial.as_of), trial.segment, trial.candidate, str(trial.number), metric),
+            *(str(trial.id), str(trial.as_of), trial.node, trial.candidate, str(trial.number), metric),
             *("" if value is None else f"{value:.5g}", trial.state, f"{trial.seconds:.1f}", _params(trial.params)),
         )
     console.print(table)
@@ -91,7 +91,7 @@ def _short(value: Any) -> str:
 
 def _compare(one: "Trial", other: "Trial") -> None:
     both = (one, other)
-    what = ("segment", "candidate", "estimator", "as_of", "number", "state", "told", "seconds", "run_id")
+    what = ("node", "candidate", "estimator", "as_of", "number", "state", "told", "seconds", "run_id")
     _show(
         f"{one.line}: trials {one.id} and {other.id}",
         both,

@@ -63,7 +63,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             holdout, _ = labelled_by_node(con, lake, line.name, span.holdout_from, span.holdout_to, close_of(day))
         withdrawn = ledger.withdrawn(line.name, day)
-        newest = {version.segment: version.version for version in ledger.versions(line.name, as_of=day)}
+        newest = {version.node: version.version for version in ledger.versions(line.name, as_of=day)}
         challengers = {node: version for node, version in newest.items() if (node, version) not in withdrawn}
         metadata, tags, metric = {}, {}, metric_of(declared)
         for met in walk(

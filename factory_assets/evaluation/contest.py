@@ -54,7 +54,7 @@ class Met:
         return [
             EvaluationRecord(
                 line=line,
-                segment=self.node,
+                node=self.node,
                 version=self.versions[side],
                 as_of=span.as_of,
                 holdout_from=span.holdout_from,

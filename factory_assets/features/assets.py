@@ -156,12 +156,12 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         description=f"{line.description}\n\nOne row an observation of the day with its complete feature vector, computed from "
         "what was known at that moment. The same rows are scored, trained on and watched for drift.",
         metadata=column_schema(
-            {"example_id": "varchar", "segment": "varchar", "observed_at": "timestamp"}
+            {"example_id": "varchar", "leaf": "varchar", "observed_at": "timestamp"}
             | {name: declared.observed.types[name] for name in [*declared.carried, *declared.row_features]}
             | {name: declared.types[name] for name in declared.features if name in declared.types},
             {
                 "example_id": "The observed event's id.",
-                "segment": "Its segment, a leaf of the tree.",
+                "leaf": "Its own segment, a leaf of the tree.",
                 "observed_at": "The moment as of which its features are computed, in UTC.",
             }
             | declared.observed.meanings

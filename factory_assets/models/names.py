@@ -22,8 +22,8 @@ def find(ledger: Ledger, named: str, line: str | None = None, node: str | None =
     place, is_tag, tag = named.rpartition("@")
     if is_tag:
         record = _tagged(ledger, tag, *((line, place or node or ROOT) if line else _place(place, named)))
-        if node not in (None, record.segment):
-            raise LookupError(f"{named!r} is {record.version} of {record.segment!r}, and not a version of {node!r}")
+        if node not in (None, record.node):
+            raise LookupError(f"{named!r} is {record.version} of {record.node!r}, and not a version of {node!r}")
         return record
     known, identity = ledger.identities(line, node), as_uuid(named)
     if identity is None:
@@ -51,7 +51,7 @@ def _place(place: str, named: str) -> tuple[str, str]:
 
 def _tagged(ledger: Ledger, tag: str, line: str, node: str) -> VersionRecord:
     if tag == CHAMPION:
-        champions = {segment: str(by.champion) for segment, by in ledger.champions(line).items()}
+        champions = {node: str(by.champion) for node, by in ledger.champions(line).items()}
         answers = answering(node, champions)
         if answers is None:
             raise LookupError(f"nobody answers for {node!r} of line {line!r} yet")

@@ -107,7 +107,7 @@ def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Seque
     """The root's rows of the run's days, and of those that the plot shows before its newest, by day."""
     first = min(days[0], days[-1] - SHOWN + dt.timedelta(days=1))
     lake.view(con, "history", table, first, days[-1], empty_if_absent=True)
-    found: pa.Table = con.execute("SELECT * FROM history WHERE segment = ? ORDER BY ds", [ROOT]).to_arrow_table()
+    found: pa.Table = con.execute("SELECT * FROM history WHERE node = ? ORDER BY ds", [ROOT]).to_arrow_table()
     return found.to_pylist()
 
 

@@ -57,7 +57,7 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     def better_than_naive(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         days = days_of(context)
         table: pa.Table = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True)
-        overall = {row["ds"]: row for row in table.filter(pc.equal(table["segment"], ROOT)).to_pylist()}
+        overall = {row["ds"]: row for row in table.filter(pc.equal(table["node"], ROOT)).to_pylist()}
         findings = []
         for day in days:
             row = overall.get(day, {})

@@ -22,7 +22,7 @@ def schema(task: str) -> pa.Schema:
     """A row a day and node. predicted, labelled: rows; a metric that these rows cannot give is null."""
     metrics = [(f"{who}{metric.name}", pa.float64()) for metric in metrics_of(task) for who in ("", "naive_")]
     return pa.schema(
-        [("segment", pa.string()), ("predicted", pa.int64()), ("labelled", pa.int64()), *metrics, ("ds", pa.date32())]
+        [("node", pa.string()), ("predicted", pa.int64()), ("labelled", pa.int64()), *metrics, ("ds", pa.date32())]
     )
 
 
@@ -31,7 +31,7 @@ def meaning(task: str) -> dict[str, str]:
     metrics = {metric.name: f"{metric.name} of the labelled rows." for metric in metrics_of(task)}
     naive = {f"naive_{name}": f"{name} of a guess that knows the training labels alone." for name in metrics}
     counts = {"predicted": "Rows that were scored.", "labelled": "Those of them whose label is known."}
-    return metrics | naive | counts | {"segment": "Segment node; its rows are those of its subtree."}
+    return metrics | naive | counts | {"node": "Node of the tree; its rows are those of its subtree."}
 
 
 def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.ndarray]) -> pa.Table:
@@ -41,14 +41,14 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.nd
     """
     said = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
     joined = con.sql(
-        f"""SELECT predictions.ds AS ds, segment, version, {said}, label
+        f"""SELECT predictions.ds AS ds, leaf, version, {said}, label
             FROM predictions LEFT JOIN (SELECT * FROM labels WHERE superseded_at IS NULL) USING (ds, example_id)
-            ORDER BY ds, segment, example_id"""
+            ORDER BY ds, leaf, example_id"""
     ).to_arrow_reader(BATCH_ROWS)
     rows: list[dict[str, object]] = []
     for day, told in _by_day(joined):
-        columns, by_node = _columns(task, told, naive), SubtreeRows(told.select(["segment"]))
-        for node in tree(pc.unique(told["segment"]).to_pylist()):
+        columns, by_node = _columns(task, told, naive), SubtreeRows(told.select(["leaf"]))
+        for node in tree(pc.unique(told["leaf"]).to_pylist()):
             places = by_node.places(node)
             rows.append(_measured(task, day, node, *(values[places] for values in columns)))
     return pa.Table.from_pylist(rows, schema=schema(task))
@@ -86,7 +86,7 @@ def _measured(
     metrics = score(task, label, prediction) if len(label) else {}
     guessed = score(task, label, guess) if len(label) else {}
     return {
-        "segment": node,
+        "node": node,
         "predicted": predicted,
         "labelled": len(label),
         **metrics,

@@ -105,7 +105,7 @@ def _tagged(tags: Sequence[Tagging]) -> dict[str, dict[str, str]]:
     """Node -> tag -> version."""
     found: dict[str, dict[str, str]] = {}
     for each in tags:
-        found.setdefault(each.segment, {})[each.tag] = str(each.version)
+        found.setdefault(each.node, {})[each.tag] = str(each.version)
     return found
 
 
@@ -125,8 +125,8 @@ class Recorded:
 
 
 def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Mapping[str, str]) -> dict[str, Recorded]:
-    challengers = {version.segment: version.version for version in ledger.versions(line, as_of=day)}
-    measured = {(record.segment, record.version): record for record in ledger.evaluations(line, as_of=day)}
+    challengers = {version.node: version.version for version in ledger.versions(line, as_of=day)}
+    measured = {(record.node, record.version): record for record in ledger.evaluations(line, as_of=day)}
     of_version: dict[str | None, str] = {}
     met = {}
     for node in nodes:
@@ -136,7 +136,7 @@ def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Ma
         first = own or challenger
         parent = first.incumbent_version if first else None
         if parent is not None and parent not in of_version:
-            of_version[parent] = ledger.version(line, parent).segment
+            of_version[parent] = ledger.version(line, parent).node
         met[node] = Recorded(node, challengers.get(node), own, challenger, of_version.get(parent), parent)
     return met
 
@@ -197,7 +197,7 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorde
     after = {"promote": met.version, "keep": held, "fallback": None}[ruling.verdict]
     return Decision(
         line=declared.line.name,
-        segment=met.node,
+        node=met.node,
         as_of=day,
         verdict=ruling.verdict,
         version=met.version,
@@ -279,7 +279,7 @@ def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any
 
 def _tags_shown(tags: Sequence[Tagging]) -> dict[str, Any]:
     """A row a tag; nothing where nobody has put any."""
-    rows = [{"node": each.segment, **vars(each), "since": each.at} for each in tags]
+    rows = [{"node": each.node, **vars(each), "since": each.at} for each in tags]
     columns = ("node", "tag", "version", "since", "by", "why")
     return {"tags": dg.MetadataValue.table(_records(rows, columns))} if rows else {}
 

@@ -29,7 +29,7 @@ class Rollback(dg.Config):
     """A champion to be taken back."""
 
     line: str = Field(description="Name of the line.")
-    segment: str = Field(description="The node, such as global or FR/Lyon.")
+    node: str = Field(description="The node, such as global or FR/Lyon.")
     why: str = Field(description="The reason, for those who ask later.")
     by: str = Field(description="Who decides it.")
     to: str | None = Field(
@@ -47,7 +47,7 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
     last = made[-1]
     return dg.AssetObservation(
         dg.AssetKey([last.line, "champion"]),
-        partition=last.segment,
+        partition=last.node,
         description=last.reason,
         metadata={
             "verdict": last.verdict,
@@ -65,12 +65,12 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
     version = made.version or str(before)
     return dg.AssetObservation(
         dg.AssetKey([made.line, "champion"]),
-        partition=made.segment,
+        partition=made.node,
         description=made.why,
         metadata={
             "tag" if made.version else "tag_taken_off": made.tag,
             "version": version,
-            "uuid": uuid_of(made.line, made.segment, version),
+            "uuid": uuid_of(made.line, made.node, version),
             "was_on": before or "none",
             "reason": made.why,
             "decided_by": made.by,
@@ -85,7 +85,7 @@ def roll_champion_back(
     context: dg.OpExecutionContext, config: Rollback, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = roll_back(ledger, lake, config.line, config.segment, config.why, config.by, config.to, config.version)
+        made = roll_back(ledger, lake, config.line, config.node, config.why, config.by, config.to, config.version)
     except (RollbackRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation(made))
@@ -104,7 +104,7 @@ class Approval(dg.Config):
     """A challenger to be approved."""
 
     line: str = Field(description="Name of the line.")
-    segment: str = Field(description="The node, such as global or FR/Lyon.")
+    node: str = Field(description="The node, such as global or FR/Lyon.")
     why: str = Field(description="The reason, for those who ask later.")
     by: str = Field(description="Who approves it.")
     version: str | None = Field(
@@ -120,7 +120,7 @@ def approve_challenger(
     context: dg.OpExecutionContext, config: Approval, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = approve(ledger, lake, config.line, config.segment, config.why, config.by, config.version)
+        made = approve(ledger, lake, config.line, config.node, config.why, config.by, config.version)
     except (ApprovalRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation([made]))
@@ -157,12 +157,12 @@ def rebuild_released(
     if record is None:
         context.log.info("no version was champion yet: there is nothing to make again")
         return
-    context.log.info(f"making {record.version} of {record.line}, {record.segment}, again")
+    context.log.info(f"making {record.version} of {record.line}, {record.node}, again")
     certificate = rebuild(record, lake, engine, ledger, archive, by=f"run {context.run_id}")
     certificates.record(certificate)
     metadata = _metadata(certificate)
     context.log_event(
-        dg.AssetObservation(dg.AssetKey([record.line, "champion"]), partition=record.segment, metadata=metadata)
+        dg.AssetObservation(dg.AssetKey([record.line, "champion"]), partition=record.node, metadata=metadata)
     )
     if certificate.verdict == "different":
         raise dg.Failure(f"{record.line} {record.version}: {certificate.told}", metadata, allow_retries=False)

@@ -46,7 +46,7 @@ def roll_back(
             f"{meant} is not what answers for {node!r}, but {present or 'an ancestor'}: {in_words(held)}"
         )
     target = _target(ledger, line, node, line_of_champions, to)
-    others = {segment for segment in ledger.champions(line) if segment != node}
+    others = {other for other in ledger.champions(line) if other != node}
     if target is None and answering(node, others) is None:
         raise RollbackRefused(
             f"nobody would answer for {node!r}: {present} is its first champion, and no ancestor has one"

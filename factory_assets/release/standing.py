@@ -68,15 +68,15 @@ def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str
     found = ledger.decisions(line) if node is None else [d for up in lineage(node) for d in ledger.decisions(line, up)]
     for decision in found:
         if at is None or decision.decided_at <= at:
-            made.setdefault(decision.segment, []).append(decision)
-    newest = {segment: reigns(own)[-1] for segment, own in made.items()}
+            made.setdefault(decision.node, []).append(decision)
+    newest = {node: reigns(own)[-1] for node, own in made.items()}
     return [_standing(each, newest) for each in (tree(made) if node is None else [node])]
 
 
 def _standing(node: str, newest: Mapping[str, Reign]) -> Standing:
-    held = {segment: reign.champion for segment, reign in newest.items() if reign.champion is not None}
+    held = {node: reign.champion for node, reign in newest.items() if reign.champion is not None}
     answers, path = answering(node, held), lineage(node)
     if answers is None:
         return Standing(node, None, None, None)
-    asked = [newest[segment].began for segment in path[: path.index(answers) + 1] if segment in newest]
+    asked = [newest[node].began for node in path[: path.index(answers) + 1] if node in newest]
     return Standing(node, answers, held[answers], max(asked, key=lambda decision: decision.decided_at))

@@ -53,7 +53,7 @@ def _append(ledger: Ledger, made: Tagging, before: Tagging | None) -> None:
 
 def _wanted(ledger: Ledger, line: str, node: str, version: str | None) -> str:
     if version is None:
-        champions = {segment: str(by.champion) for segment, by in ledger.champions(line).items()}
+        champions = {node: str(by.champion) for node, by in ledger.champions(line).items()}
         if node not in champions:
             above = answering(node, champions)
             told = f"{above} answers for it: tag that one" if above else "nobody answers for it"

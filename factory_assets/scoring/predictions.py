@@ -19,7 +19,7 @@ def schema(example_id: pa.DataType, task: str) -> pa.Schema:
         [
             ("example_id", example_id),
             ("observed_at", pa.timestamp("us")),
-            ("segment", pa.string()),
+            ("leaf", pa.string()),
             ("node", pa.string()),
             ("version", pa.string()),
             *prediction_fields(task),
@@ -34,7 +34,7 @@ def meaning(task: str) -> dict[str, str]:
     return of_classes | {
         "example_id": "The observation, as in the examples.",
         "observed_at": "When it was made, in UTC.",
-        "segment": "Its segment, a leaf of the tree.",
+        "leaf": "Its leaf, a leaf of the tree.",
         "node": "The node that answered: the segment or one above it.",
         "version": "The version that answered, that node's champion before the day.",
         PREDICTION: "The most likely class." if of_classes else "What the version said.",
@@ -60,13 +60,13 @@ def predict(examples: pa.Table, models: Mapping[str, ReleasedModel], task: str) 
 
     models: node -> champion. task: that of the line. Rows for which not even the root has a model are left out.
     """
-    segment = examples["segment"]
-    leaves = pc.unique(segment).to_pylist()
+    leaf = examples["leaf"]
+    leaves = pc.unique(leaf).to_pylist()
     nodes = {leaf: answering(leaf, models) for leaf in leaves}
     parts = []
     for node in sorted({node for node in nodes.values() if node is not None}):
         answered = [leaf for leaf, answer in nodes.items() if answer == node]
-        rows = examples.filter(pc.is_in(segment, pa.array(answered, segment.type)))
+        rows = examples.filter(pc.is_in(leaf, pa.array(answered, leaf.type)))
         parts.append(_predicted(rows, node, models[node], task))
     wanted = schema(examples.schema.field("example_id").type, task)
     return (
@@ -77,7 +77,7 @@ def predict(examples: pa.Table, models: Mapping[str, ReleasedModel], task: str) 
 
 
 def _predicted(rows: pa.Table, node: str, model: ReleasedModel, task: str) -> pa.Table:
-    columns = {name: rows[name] for name in ("example_id", "observed_at", "segment")}
+    columns = {name: rows[name] for name in ("example_id", "observed_at", "leaf")}
     columns |= {
         "node": pa.array(np.full(rows.num_rows, node, dtype=object), pa.string()),
         "version": pa.array(np.full(rows.num_rows, model.version, dtype=object), pa.string()),

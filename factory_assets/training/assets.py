@@ -213,7 +213,7 @@ def _record(
     return VersionRecord(
         version=released.version,
         line=line.name,
-        segment=fitted.node,
+        node=fitted.node,
         task=line.task,
         estimator=fitted.estimator,
         candidate=fitted.candidate,
@@ -301,9 +301,9 @@ def _searches(tuned: Tuned, node: str) -> dict[str, Any]:
     """Of each candidate that is searched for: where its parameters come from; of a search of this run also its trials."""
     told: dict[str, Any] = {}
     for name, found in tuned.found.get(node, {}).items():
-        place = f"The search at {found.key.segment} as of {found.key.as_of}."
+        place = f"The search at {found.key.node} as of {found.key.as_of}."
         told[f"search_{name}"] = f"{place} {found.why}"
-        if found.now and found.key.segment == node:
+        if found.now and found.key.node == node:
             told[f"trials_{name}"] = _trials(found)
             if node == ROOT:
                 told[f"course_{name}"] = dg.MetadataValue.md(_course(tuned, name, found))

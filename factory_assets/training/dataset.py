@@ -42,7 +42,7 @@ def labelled_by_node(
 
 def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
     """view: has all rows of the query, and maybe more."""
-    sizes = con.execute(f"SELECT segment, count(*) FROM {view} GROUP BY segment").fetchall()
+    sizes = con.execute(f"SELECT leaf, count(*) FROM {view} GROUP BY leaf").fetchall()
     # Nodes put their rows in order; in any other they come without being held back.
     con.execute("SET preserve_insertion_order = false")
     return Subtrees(con.sql(query).to_arrow_reader(BATCH), dict(sizes))

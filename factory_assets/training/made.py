@@ -80,7 +80,7 @@ def made_before(
 
     made: what a node would be made from now; asked only of nodes that have a version of this day.
     """
-    newest = {known.segment: known for known in ledger.versions(line, as_of=as_of)}
+    newest = {known.node: known for known in ledger.versions(line, as_of=as_of)}
     return {
         node: known
         for node in nodes

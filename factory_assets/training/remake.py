@@ -50,7 +50,7 @@ def remake(
 
     parents: what it continues, see `parent_of`.
     """
-    held, node = record.configuration, record.segment
+    held, node = record.configuration, record.node
     if not held.get("definitions"):
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
     declared = declared_from(held["definitions"], held["recipe"])

@@ -28,7 +28,7 @@ RANK = "leaf rank"
 class Subtrees:
     """Rows by node. A node's rows are those of its subtree, in order of observation, then id. Safe in threads.
 
-    rows: with the columns segment, observed_at and example_id, in any order; read to its end, once.
+    rows: with the columns leaf, observed_at and example_id, in any order; read to its end, once.
     sizes: every leaf that rows may be of -> about how many they are.
     """
 
@@ -42,7 +42,7 @@ class Subtrees:
         self._files, counts = [_File(with_rank) for _ in range(files)], np.zeros(len(keys), dtype=np.int64)
         leaves = pa.array(keys, pa.string())
         for batch in rows:
-            rank = pc.index_in(batch["segment"].cast(pa.string()), value_set=leaves).to_numpy()
+            rank = pc.index_in(batch["leaf"].cast(pa.string()), value_set=leaves).to_numpy()
             counts += np.bincount(rank, minlength=len(keys))
             self._deal(batch.append_column(RANK, pa.array(rank, pa.int32())), self._file_of[rank])
         for file in self._files:

@@ -445,7 +445,7 @@ def line(**more: Any) -> Line:
     return Line.model_validate(yaml.safe_load(LINE)["attributes"] | more)
 
 
-@pytest.mark.parametrize("name", ["label", "segment", "observed_at", "example_id"])
+@pytest.mark.parametrize("name", ["label", "leaf", "observed_at", "example_id"])
 def test_a_column_with_a_name_of_the_lines_own_tables_is_refused_where_it_is_used(tmp_path: Path, name: str) -> None:
     contract = CONTRACT.replace("  amount: {", f"  {name}: {{type: string}}\n  amount: {{")
     view = VIEW.replace("entity: customer", f"entity: {name}")

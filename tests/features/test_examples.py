@@ -88,7 +88,7 @@ def entity_of(one: View, event: Event) -> Any:
     return None if None in found else found
 
 
-def segment(*levels: Any) -> str:
+def leaf(*levels: Any) -> str:
     path: list[str] = []
     for value in levels:
         if value is None or value == "":
@@ -123,7 +123,7 @@ def test_an_observed_event_has_what_was_known_when_it_happened(con: duckdb.DuckD
         expected = {"observed_at": t, "ds": day, "who": event.entity, "known_at": event.known_at} | {
             name: event.values[name] for name in ("amount", "items", "flag", "shop", "country", "city")
         }
-        expected["segment"] = segment(event.values["country"], event.values["city"])
+        expected["leaf"] = leaf(event.values["country"], event.values["city"])
         values: dict[str, Any] = {}
         for one in VIEWS:
             # `pace` is read at the close of the day before, the others at the observation.
@@ -152,7 +152,7 @@ def test_an_observed_entity_has_what_was_known_at_the_close_of_the_day(
         expected = {"observed_at": t, "ds": day, "who": entity} | {
             name: oracle.latest_value(orders, entity, name, t, active, counts) for name in ("amount", "flag", "country")
         }
-        expected["segment"] = segment(expected["country"], entity)
+        expected["leaf"] = leaf(expected["country"], entity)
         values = of_view(VIEWS[2], events, entity, t, None)
         expected |= values | {"recent.share": divided(values["events.n_1d"], values["events.n_2d"])}
         row = rows[f"{entity}@{day}"]
@@ -163,7 +163,7 @@ def test_an_observed_entity_has_what_was_known_at_the_close_of_the_day(
 def test_columns_come_in_the_order_of_the_declaration(con: duckdb.DuckDBPyConnection) -> None:
     declared = declared_line(**OF_EVENTS)
     names = built(con, declared, worlds(0)).column_names
-    assert names[:3] == ["example_id", "segment", "observed_at"]
+    assert names[:3] == ["example_id", "leaf", "observed_at"]
     assert names[-1] == "ds"
     assert [name for name in names if "." in name] == [name for name in declared.features if "." in name]
 
@@ -184,7 +184,7 @@ def test_an_entity_that_a_view_does_not_know_has_no_events_and_the_default(con: 
         assert (row["risk.n_1d"], row["risk.rate_1d"]) == (0, 0.5)
         assert (row["pace.n_1h"], row["pace.mean_2d"]) == (0, -1)
         assert (row["events.n_1d"], row["events.n_1d_2d"], row["events.most_1d"]) == (0, 0, None)
-        assert row["segment"] == "FR"
+        assert row["leaf"] == "FR"
     assert [row["habit.n_1h"] for row in found] == [0, 1], "nobody has no habit; of a customer the event itself counts"
 
 
@@ -261,7 +261,7 @@ def test_days_without_events_have_no_examples(con: duckdb.DuckDBPyConnection, ki
 def test_the_nodes_seen_are_those_of_the_segments_with_their_parents(con: duckdb.DuckDBPyConnection) -> None:
     found = built(con, declared_line(**OF_EVENTS), worlds(0))
     con.register("examples", found)
-    assert list(examples.nodes_seen(con, "examples")) == tree(set(found["segment"].to_pylist()))
+    assert list(examples.nodes_seen(con, "examples")) == tree(set(found["leaf"].to_pylist()))
 
 
 def test_a_line_says_how_far_back_it_reads(con: duckdb.DuckDBPyConnection) -> None:

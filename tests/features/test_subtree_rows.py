@@ -18,7 +18,7 @@ LEAVES = ["global", "FR", "FR/Lyon", "FR/Lyons", "FR/Lyon/1", "FRA", "FR-1/Lyon"
 def test_rows_of_every_node_are_those_that_a_filter_keeps_in_their_order(
     leaves: list[str], piece: int, first: int
 ) -> None:
-    whole = pa.table({"segment": pa.array(leaves, pa.string()), "x": pa.array(range(len(leaves)), pa.int64())})
+    whole = pa.table({"leaf": pa.array(leaves, pa.string()), "x": pa.array(range(len(leaves)), pa.int64())})
     pieces = [whole.slice(start, piece) for start in range(0, len(leaves), piece)]
     rows = SubtreeRows(pa.concat_tables(pieces) if pieces else whole)
     for node in [*tree(LEAVES), "ES", "FR/Paris"]:

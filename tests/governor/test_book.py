@@ -63,16 +63,16 @@ def events_known_later(at: Deployed) -> None:
 
 
 def examples_of_another_segment(at: Deployed) -> None:
-    table(at, "guess/examples", DAYS[2], segment="ES")
+    table(at, "guess/examples", DAYS[2], leaf="ES")
 
 
-def table(at: Deployed, name: str, on: dt.date, known: dt.datetime | None = None, segment: str = "FR") -> None:
+def table(at: Deployed, name: str, on: dt.date, known: dt.datetime | None = None, leaf: str = "FR") -> None:
     known = known or dt.datetime.combine(on, dt.time(12))
-    at.lake.replace(name, pa.table({"ds": [on], "known_at": [known], "segment": [segment]}), [on])
+    at.lake.replace(name, pa.table({"ds": [on], "known_at": [known], "leaf": [leaf]}), [on])
 
 
 def decision(at: Deployed) -> None:
-    version = a_version("v2", line="guess", segment="FR", as_of=DAYS[5])
+    version = a_version("v2", line="guess", node="FR", as_of=DAYS[5])
     at.ledger.register(version)
     at.ledger.decide(Decision("guess", "FR", DAYS[5], "promote", "v2", "v2", "better", "gate", {}))
 
@@ -119,7 +119,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             event(at, on, f"5-{on}")
             table(at, "orders/events", on)
             table(at, "guess/examples", on)
-        at.ledger.register(a_version("v1", line="guess", segment="FR", as_of=DAYS[2]))
+        at.ledger.register(a_version("v1", line="guess", node="FR", as_of=DAYS[2]))
         at.ledger.decide(Decision("guess", "FR", DAYS[2], "promote", "v1", "v1", "first", "gate", {}))
         broken = {DAYS[3]: [Finding("x >= 0", "min", "5 rows")]}
         at.issues.note("orders", "team:growth", DAYS, broken)

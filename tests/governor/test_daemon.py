@@ -71,7 +71,7 @@ class Kept:
     def decisions(self) -> list[tuple[Any, ...]]:
         ledger = Ledger(url=self.home.extra["FACTORY_LEDGER"])
         return sorted(
-            (line, str(each.as_of), each.segment, each.verdict, str(each.version), str(each.champion), each.reason)
+            (line, str(each.as_of), each.node, each.verdict, str(each.version), str(each.champion), each.reason)
             for line in LINES
             for each in ledger.decisions(line)
         )

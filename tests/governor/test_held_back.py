@@ -44,7 +44,7 @@ def blocked(world: World) -> list[str]:
 
 def dates(world: World) -> list[dt.date]:
     """The days as of which the line was trained."""
-    return [each.as_of for each in world.ledger.decisions("guess") if each.segment == "global"]
+    return [each.as_of for each in world.ledger.decisions("guess") if each.node == "global"]
 
 
 def quiet(world: World) -> None:

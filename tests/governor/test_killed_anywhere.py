@@ -109,7 +109,7 @@ class Factory:
         url = f"sqlite:///{folder / 'ledger.db'}"
         issues = [(each.rule, each.state, sorted(each.days.items())) for each in Issues(url=url).issues()]
         decisions = [
-            (str(each.as_of), each.segment, each.verdict, each.version, each.champion, each.reason)
+            (str(each.as_of), each.node, each.verdict, each.version, each.champion, each.reason)
             for each in Ledger(url=url).decisions("guess")
         ]
         tables = Home(folder, self.folder / "defs", {}).contents()

@@ -147,9 +147,9 @@ def test_each_cause_is_answered_once_with_its_reason_on_the_run(lived: dict[str,
 
 
 def test_the_trainings_are_a_week_apart_whatever_was_trained_by_hand_killed_or_missed(lived: dict[str, World]) -> None:
-    days = sorted({each.as_of for each in lived["daemon"].ledger.decisions("guess") if each.segment == "global"})
+    days = sorted({each.as_of for each in lived["daemon"].ledger.decisions("guess") if each.node == "global"})
     assert days == [day(14), day(21), day(24)]
-    by_hand = {each.as_of for each in lived["daemon"].ledger.decisions("guess") if each.segment == "DE"}
+    by_hand = {each.as_of for each in lived["daemon"].ledger.decisions("guess") if each.node == "DE"}
     assert by_hand == {*days, day(16)}
 
 

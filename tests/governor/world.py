@@ -297,7 +297,7 @@ class World:
 
     def decisions(self) -> list[tuple[Any, ...]]:
         return sorted(
-            (line, str(each.as_of), each.segment, each.verdict, str(each.version), str(each.champion), each.reason)
+            (line, str(each.as_of), each.node, each.verdict, str(each.version), str(each.champion), each.reason)
             for line in LINES
             for each in self.ledger.decisions(line)
         )

@@ -110,12 +110,12 @@ def test_a_label_is_the_class_that_the_expression_gives(speed: Deployment) -> No
 
 
 def test_a_node_is_trained_searched_judged_and_decided_on_by_its_log_loss(speed: Deployment) -> None:
-    versions = {each.segment: each for each in speed.ledger.versions("speed")}
+    versions = {each.node: each for each in speed.ledger.versions("speed")}
     assert set(versions) == {"global", "FR"}
     for version in versions.values():
         assert version.task == TASK and set(version.metrics) == set(METRICS_OF["multiclass"])
         assert set(version.validation) == {"logistic", "boosted"} and version.metrics["log_loss"] < 0.7
-    reasons = {each.segment: (each.verdict, each.reason) for each in speed.ledger.decisions("speed")}
+    reasons = {each.node: (each.verdict, each.reason) for each in speed.ledger.decisions("speed")}
     assert reasons["global"][0] == "promote" and "better than the naive" in reasons["global"][1]
     assert reasons["DE"][0] == "fallback" and "400 needed" in reasons["DE"][1]
     assert str(told_of(speed, "speed/evaluation", "global")["plot"]).startswith(
@@ -139,7 +139,7 @@ def test_a_prediction_is_the_most_likely_class_and_what_each_has_the_same_in_a_b
 
 
 def test_the_day_is_measured_on_what_was_predicted_and_happened(speed: Deployment) -> None:
-    measured = {each["segment"]: each for each in table(speed, "speed/performance").to_pylist()}
+    measured = {each["node"]: each for each in table(speed, "speed/performance").to_pylist()}
     labels = {each["example_id"]: each["label"] for each in table(speed, "speed/labels").to_pylist()}
     rows = table(speed, "speed/predictions")
     rows = rows.append_column("label", [[labels[each] for each in rows["example_id"].to_pylist()]])

@@ -46,7 +46,7 @@ def test_the_table_says_for_every_segment_who_answers(on_postgres: tuple[Home, s
     ledger = Ledger(url=home.extra["FACTORY_LEDGER"])
     champions = ledger.champions("delivery_time")
     assert "global" in champions and len(champions) < 19, "some cities are too small for a model of their own"
-    for node in {decision.segment for decision in ledger.decisions("delivery_time")}:
+    for node in {decision.node for decision in ledger.decisions("delivery_time")}:
         row = next(line for line in output.splitlines() if f"│ {node} " in line)
         assert ("itself" in row) == (node in champions)
 
@@ -98,8 +98,8 @@ def test_a_run_killed_again_and_again_ends_in_the_state_of_a_clean_one(
         Ledger(url=url) for url in (f"sqlite:///{killed.folder / 'ledger.db'}", clean.extra["FACTORY_LEDGER"])
     )
     for line in LINES:
-        assert [(d.segment, d.champion) for d in ours.champions(line).values()] == [
-            (d.segment, d.champion) for d in theirs.champions(line).values()
+        assert [(d.node, d.champion) for d in ours.champions(line).values()] == [
+            (d.node, d.champion) for d in theirs.champions(line).values()
         ]
 
 

@@ -37,7 +37,7 @@ def examples(seed: int, rows: int, shift: float = 0.0) -> pa.Table:
     leaf = np.array(LEAVES)[rng.choice(len(LEAVES), rows, p=[0.5, 0.2, 0.1, 0.1, 0.1])]
     empty = np.array([each.day % 5 == 0 for each in days])
     ref = pa.array(rng.normal(size=rows), mask=empty | (rng.random(rows) < 0.1))
-    columns = {"amount": pa.array(rng.exponential(size=rows) + shift), "ref": ref, "segment": pa.array(leaf)}
+    columns = {"amount": pa.array(rng.exponential(size=rows) + shift), "ref": ref, "leaf": pa.array(leaf)}
     channel = pa.array(rng.choice(["app", "web", "shop"], rows), mask=empty)
     return pa.table(columns | {"channel": channel, "ds": pa.array(days, pa.date32())})
 

@@ -28,7 +28,7 @@ TASK = "multiclass(red, green, blue)"
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:") as connection:
         connection.execute(
-            """CREATE TABLE predictions(ds DATE, example_id BIGINT, segment VARCHAR, version VARCHAR, prediction VARCHAR,
+            """CREATE TABLE predictions(ds DATE, example_id BIGINT, leaf VARCHAR, version VARCHAR, prediction VARCHAR,
                                         p_red DOUBLE, p_green DOUBLE, p_blue DOUBLE);
                CREATE TABLE labels(ds DATE, example_id BIGINT, label VARCHAR, superseded_at TIMESTAMP)"""
         ).fetchall()
@@ -44,7 +44,7 @@ def test_each_version_is_held_against_the_shares_that_it_was_trained_on(con: duc
              ('2026-01-01', 2, 'blue', NULL)"""
     ).fetchall()
     shares = {"old": np.array([[0.2, 0.4, 0.4]]), "new": np.array([[0.6, 0.3, 0.1]])}
-    found = {(row["ds"].day, row["segment"]): row for row in measure(con, TASK, shares).to_pylist()}
+    found = {(row["ds"].day, row["node"]): row for row in measure(con, TASK, shares).to_pylist()}
     assert set(found) == {(1, "global"), (1, "FR"), (1, "DE"), (2, "global"), (2, "DE")}
     every = found[1, "global"]
     assert (every["predicted"], every["labelled"], every["accuracy"]) == (3, 2, 1.0)
@@ -66,7 +66,7 @@ def test_each_node_is_measured_on_the_rows_that_a_filter_keeps(
     made = {
         "ds": pa.array(rng.choice([dt.date(2026, 1, day) for day in (1, 2, 4)], rows)),
         "example_id": pa.array(range(rows)),
-        "segment": pa.array(rng.choice(leaves, rows)),
+        "leaf": pa.array(rng.choice(leaves, rows)),
         "version": pa.array(rng.choice(["old", "new"], rows)),
         "prediction": pa.array(classes[said.argmax(axis=1)]),
         **{f"p_{name}": pa.array(said[:, place]) for place, name in enumerate(classes)},
@@ -80,12 +80,12 @@ def test_each_node_is_measured_on_the_rows_that_a_filter_keeps(
         con.register("content", content).execute(f"INSERT INTO {name} BY NAME FROM content").fetchall()
     naive = {"old": np.array([[0.2, 0.4, 0.4]]), "new": np.array([[0.6, 0.3, 0.1]])}
     found = measure(con, TASK, naive).to_pylist()
-    told = con.sql("FROM predictions LEFT JOIN labels USING (ds, example_id) ORDER BY ds, segment, example_id")
+    told = con.sql("FROM predictions LEFT JOIN labels USING (ds, example_id) ORDER BY ds, leaf, example_id")
     every = told.to_arrow_table()
     expected = []
     for day in sorted(set(every["ds"].to_pylist())):
         of_day = every.filter(pc.equal(every["ds"], day))
-        for node in tree(set(of_day["segment"].to_pylist())):
+        for node in tree(set(of_day["leaf"].to_pylist())):
             own = rows_within(of_day, node)
             known = own.filter(pc.is_valid(own["label"]))
             y, guess = (
@@ -94,7 +94,7 @@ def test_each_node_is_measured_on_the_rows_that_a_filter_keeps(
             )
             own_score = score(TASK, y, prediction_values(TASK, known)) if known.num_rows else {}
             guessed = score(TASK, y, np.array(guess)) if known.num_rows else {}
-            row = dict.fromkeys(schema(TASK).names) | {"segment": node, "predicted": own.num_rows, "ds": day}
+            row = dict.fromkeys(schema(TASK).names) | {"node": node, "predicted": own.num_rows, "ds": day}
             row |= {"labelled": known.num_rows} | own_score | {f"naive_{name}": one for name, one in guessed.items()}
             expected.append(row)
     assert found == expected and len(expected) > 15
@@ -109,7 +109,7 @@ def test_of_the_history_a_run_reads_its_own_days_and_those_that_the_plot_shows(
     lake_of(lake, days, days)
     assert [row["ds"] for row in _overall(con, lake, "p", days[150:151])] == days[61:151]
     assert [row["ds"] for row in _overall(con, lake, "p", days[20:151])] == days[20:151]
-    assert {row["segment"] for row in _overall(con, lake, "p", days)} == {"global"}
+    assert {row["node"] for row in _overall(con, lake, "p", days)} == {"global"}
 
 
 def lake_of(lake: Lake, days: list[dt.date], measured: list[dt.date]) -> Lake:
@@ -117,7 +117,7 @@ def lake_of(lake: Lake, days: list[dt.date], measured: list[dt.date]) -> Lake:
     nodes = [(day, node) for day in measured for node in ("global", "FR")]
     columns = {
         "ds": pa.array([day for day, _ in nodes], pa.date32()),
-        "segment": pa.array([n for _, n in nodes], pa.string()),
+        "node": pa.array([n for _, n in nodes], pa.string()),
     }
     lake.replace("p", pa.table(columns), days)
     return lake

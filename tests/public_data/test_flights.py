@@ -170,7 +170,7 @@ def test_a_diverted_flight_is_predicted_and_never_labelled(winter, source):
 
 def test_hundreds_of_segments_are_considered_and_each_has_somebody_to_answer(winter):
     (title, columns, rows, _), *_ = summarise(winter.catalogue, winter.lake, winter.ledger)
-    assert title == "arrival_delay" and columns[:2] == ["segment", "answers"]
+    assert title == "arrival_delay" and columns[:2] == ["node", "answers"]
     answers = {row[0]: row[1] for row in rows}
     assert len(answers) >= 200
     own = {node for node, who in answers.items() if who == "itself"}
@@ -185,11 +185,11 @@ def test_hundreds_of_segments_are_considered_and_each_has_somebody_to_answer(win
 
 
 def test_each_prediction_says_which_node_answered_and_it_is_the_nearest_with_a_champion(winter):
-    champions = {held.segment for held in winter.ledger.champions("arrival_delay").values() if held.champion}
-    rows = table(winter, "arrival_delay/predictions").select(["segment", "node"]).to_pandas().drop_duplicates()
+    champions = {held.node for held in winter.ledger.champions("arrival_delay").values() if held.champion}
+    rows = table(winter, "arrival_delay/predictions").select(["leaf", "node"]).to_pandas().drop_duplicates()
     assert len(rows) > 200
-    for segment, node in rows.itertuples(index=False):
-        assert node == next(each for each in lineage(segment) if each in champions)
+    for leaf, node in rows.itertuples(index=False):
+        assert node == next(each for each in lineage(leaf) if each in champions)
 
 
 @pytest.mark.parametrize(("line", "metric"), [("arrival_delay", "mae"), ("late_arrival", "average_precision")])

@@ -122,7 +122,7 @@ def test_the_job_and_the_command_approve_and_show_what_waits(world: World) -> No
     world.train("global", 1, 8.0)
     done = approve_job.execute_in_process(
         run_config={
-            "ops": {"approve_challenger": {"config": {"line": LINE, "segment": "global", "why": "fine", "by": "ana"}}}
+            "ops": {"approve_challenger": {"config": {"line": LINE, "node": "global", "why": "fine", "by": "ana"}}}
         },
         resources={"ledger": world.ledger, "lake": world.lake},
         instance=world.instance,

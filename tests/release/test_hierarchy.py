@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
+from tests.training.nodeed import LINE, Segmented, day, declare
 
 from factory_assets.governor.retraining import NotDue, Training, due
 from factory_assets.identity.versions import contract_hash
 from factory_assets.models import estimators
-from tests.training.segmented import LINE, Segmented, day, declare
 
 #: Slope of the label by city, beside one that all share; where a city has that of its country, a model of its own has nothing to add.
 SLOPES = {"FR/Paris": 2.0, "FR/Lyon": 2.0, "DE/Berlin": -2.0, "DE/Bonn": -2.0}
@@ -103,7 +103,7 @@ def test_one_run_trains_a_scattered_subset_and_tells_of_nothing_else(line: Segme
     nodes = line.nodes
     assert nodes.index("FR/Lyon") - nodes.index("DE") > 1, "others lie between them"
     assert line.train(FIRST, ["global", "FR"]) == [] and line.train(FIRST, chosen) == []
-    assert {decision.segment for decision in line.ledger.decisions(LINE)} == {"global", "FR", *chosen}
+    assert {decision.node for decision in line.ledger.decisions(LINE)} == {"global", "FR", *chosen}
     for station in ("model", "evaluation", "champion"):
         events = line.instance.fetch_materializations(dg.AssetKey([LINE, station]), limit=100).records
         assert sorted(str(event.partition_key) for event in events) == sorted(["global", "FR", *chosen]), station
@@ -202,7 +202,7 @@ def test_the_order_in_which_files_hold_the_rows_changes_no_version(deploy: Deplo
     line = deploy(**boosted)
     fill(line, 0, 34)
     line.train(FIRST, stations=["model"])
-    made = {version.segment: version.version for version in line.ledger.versions(LINE)}
+    made = {version.node: version.version for version in line.ledger.versions(LINE)}
     for table in ("examples", "labels"):
         rows = line.lake.read(f"{LINE}/{table}")
         shuffled = rows.take(np.random.default_rng(7).permutation(rows.num_rows))
@@ -213,4 +213,4 @@ def test_the_order_in_which_files_hold_the_rows_changes_no_version(deploy: Deplo
     runs = line.instance.get_run_records(limit=1)
     logged = [entry.user_message for entry in line.instance.all_logs(runs[0].dagster_run.run_id)]
     assert any("7 nodes to train, 0 trained before" in message for message in logged)
-    assert {version.segment: version.version for version in line.ledger.versions(LINE)} == made
+    assert {version.node: version.version for version in line.ledger.versions(LINE)} == made

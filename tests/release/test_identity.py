@@ -33,7 +33,7 @@ def test_only_what_changed_is_trained_again(station: Station) -> None:
     ledger, lake, as_of = station.deployment.ledger, station.lake, TRAINED[-1]
     train(station, as_of)
     before = ledger.versions(LINE)
-    newest = {one.segment: one for one in ledger.versions(LINE, as_of=as_of)}
+    newest = {one.node: one for one in ledger.versions(LINE, as_of=as_of)}
     rows = examples(station)
     # The same rows the other way round, in another version of the table: nothing to learn.
     lake.replace(
@@ -46,14 +46,14 @@ def test_only_what_changed_is_trained_again(station: Station) -> None:
         assert told(station, node)["status"] == f"made before from the same, by run {newest[node].run_id}"
 
     # One value of one order in Paris, inside the training window: Lyon has learnt nothing.
-    inside = pc.and_(pc.equal(rows["segment"], "Paris"), pc.equal(rows["ds"], pa.scalar(newest["Paris"].train_to)))
+    inside = pc.and_(pc.equal(rows["leaf"], "Paris"), pc.equal(rows["ds"], pa.scalar(newest["Paris"].train_to)))
     place = pc.index(inside, True).as_py()
     amounts = rows["amount"].to_pylist()
     amounts[place] += 0.01
     changed = rows.set_column(rows.column_names.index("amount"), "amount", pa.array(amounts, rows["amount"].type))
     lake.replace(f"{LINE}/examples", changed, lake.days(f"{LINE}/examples"))
     train(station, as_of)
-    trained = [one.segment for one in ledger.versions(LINE)[len(before) :]]
+    trained = [one.node for one in ledger.versions(LINE)[len(before) :]]
     assert sorted(trained) == ["Paris", "global"]
     assert "made before" in told(station, "Lyon")["status"] and told(station, "Paris")["status"] == "trained"
 

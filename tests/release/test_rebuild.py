@@ -80,7 +80,7 @@ def test_every_released_version_comes_out_equal_after_late_rows_corrections_rewr
     scratch, archive = ArchiveFolder(str(tmp_path)), archive_of(station)
     for version in versions:
         made = remake(version, station.lake, ENGINE, scratch)
-        assert made.version == version.version, (version.segment, version.as_of)
+        assert made.version == version.version, (version.node, version.as_of)
         assert made.data == version.configuration["data"]
         assert scratch.listing(LINE, made.version) == archive.listing(LINE, version.version)
 

@@ -96,7 +96,7 @@ def test_of_two_who_see_the_same_bad_champion_the_second_is_told_and_goes_back_n
         "global-2 is not what answers for 'global', but global-1: global-2 was rolled back to global-1"
     )
     assert "by ben at" in second and second.endswith("FAILED")
-    (refused,) = launch(world, segment="global", why="complaints too", version="global-2").get_step_failure_events()
+    (refused,) = launch(world, node="global", why="complaints too", version="global-2").get_step_failure_events()
     assert "global-2 is not what answers for 'global'" in str(refused.step_failure_data.user_failure_data)
     assert world.champion() == "global-1"
     unknown = factory(world, "rollback", LINE, "global", "--why", "complaints", "--version", "global-9")
@@ -178,14 +178,14 @@ def launch(world: World, **config: str) -> dg.ExecuteInProcessResult:
 def test_the_job_rolls_back_and_shows_it_on_the_page_of_the_champions(world: World) -> None:
     world.train("global", 0, 9.0)
     world.train("global", 1, 8.0)
-    assert launch(world, segment="global", why="complaints").success
+    assert launch(world, node="global", why="complaints").success
     assert world.champion() == "global-0"
     (record,) = world.instance.fetch_observations(dg.AssetKey([LINE, "champion"]), limit=9).records
     seen = record.asset_observation
     assert seen is not None and seen.partition == "global"
     told = {name: value.value for name, value in seen.metadata.items()}
     assert (told["champion"], told["taken_back"], told["decided_by"]) == ("global-0", "global-1", "ana")
-    refused = launch(world, segment="global", why="more complaints")
+    refused = launch(world, node="global", why="more complaints")
     (failed,) = refused.get_step_failure_events()
     assert "nobody would answer" in str(failed.step_failure_data.user_failure_data)
 

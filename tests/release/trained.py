@@ -93,7 +93,7 @@ def a_trained_line(folder: Path) -> Station:
     ledger = station.deployment.ledger
     for version in ledger.versions(LINE):
         release = Decision(
-            LINE, version.segment, version.as_of, "promote", version.version, version.version, "by hand", "ana", {}
+            LINE, version.node, version.as_of, "promote", version.version, version.version, "by hand", "ana", {}
         )
         ledger.decide(release)
     return station

@@ -46,9 +46,9 @@ class World:
         for node, error in errors.items():
             version = name or f"{node}-{week}"
             self.errors[version] = error
-            self.ledger.register(a_version(version, line=LINE, segment=node, as_of=day, task="regression"))
+            self.ledger.register(a_version(version, line=LINE, node=node, as_of=day, task="regression"))
         held = held_before(self.ledger, LINE, day, errors)
-        challengers = {made.segment: made.version for made in self.ledger.versions(LINE, as_of=day)}
+        challengers = {made.node: made.version for made in self.ledger.versions(LINE, as_of=day)}
         rows = pa.table({"label": [1.0, 2.0], "ds": [day - 2 * WEEK, day - WEEK]})
         for met in walk(self.declared, "mae", list(errors), held, challengers, lambda _: rows, self.model):
             for record in met.records(LINE, span, "mae"):

@@ -35,7 +35,7 @@ def a_version(version: str = "v1", **changed: Any) -> VersionRecord:
     record = VersionRecord(
         version=version,
         line=LINE,
-        segment="global",
+        node="global",
         task="binary",
         estimator="lightgbm",
         candidate="boosted",
@@ -64,7 +64,7 @@ def a_version(version: str = "v1", **changed: Any) -> VersionRecord:
 def an_evaluation(version: str = "v1", **changed: Any) -> EvaluationRecord:
     record = EvaluationRecord(
         line=LINE,
-        segment="global",
+        node="global",
         version=version,
         as_of=DAY,
         holdout_from=dt.date(2018, 5, 18),
@@ -122,8 +122,8 @@ def _decide_at_random(url: str, number: int) -> int:
     for _ in range(30):
         version = rng.choice(["v1", "v2"])
         verdict, champion = rng.choice([("promote", version), ("keep", "v1"), ("fallback", None)])
-        segment, as_of = rng.choice(["FR", "FR/Lyon"]), DAY + dt.timedelta(days=rng.randrange(2))
-        written += ledger.decide(a_decision(verdict, version, champion, segment=segment, as_of=as_of))
+        node, as_of = rng.choice(["FR", "FR/Lyon"]), DAY + dt.timedelta(days=rng.randrange(2))
+        written += ledger.decide(a_decision(verdict, version, champion, node=node, as_of=as_of))
     ledger.close()
     return written
 
@@ -237,7 +237,7 @@ def test_floats_come_back_bit_for_bit(ledger: Ledger) -> None:
 
 
 def test_versions_of_a_node_or_of_exactly_one_day_come_in_the_order_of_registration(ledger: Ledger) -> None:
-    for version in (a_version("v2"), a_version("v1"), a_version("v3", as_of=NEXT_DAY), a_version("v4", segment="FR")):
+    for version in (a_version("v2"), a_version("v1"), a_version("v3", as_of=NEXT_DAY), a_version("v4", node="FR")):
         ledger.register(version)
     assert ledger.versions(LINE, "global", DAY) == [a_version("v2"), a_version("v1")]
     assert ledger.versions(LINE, as_of=NEXT_DAY + dt.timedelta(days=1)) == []
@@ -266,7 +266,7 @@ def test_only_registered_versions_are_evaluated_or_decided_on(ledger: Ledger) ->
 
 def _raw_insert_of_a_decision_on(ledger: Ledger, version: str) -> None:
     with ledger._open().begin() as connection:
-        columns = "line, segment, sequence, as_of, verdict, version, reason, decided_by, evidence, decided_at"
+        columns = "line, node, sequence, as_of, verdict, version, reason, decided_by, evidence, decided_at"
         values = f"'{LINE}', 'FR', 1, '{DAY}', 'keep', '{version}', 'x', 'x', '{{}}', '{DAY} 00:00:00.000000'"
         connection.exec_driver_sql(f"INSERT INTO ledger_decisions ({columns}) VALUES ({values})")
 
@@ -322,13 +322,13 @@ def test_a_rollback_on_the_same_day_replaces_the_promotion(ledger: Ledger) -> No
 
 def test_a_fallback_removes_no_champion_unless_it_names_none(ledger: Ledger) -> None:
     ledger.register(a_version("g"))
-    ledger.register(a_version("f", segment="FR"))
-    for segment, version in (("global", "g"), ("FR", "f")):
-        ledger.decide(a_decision("promote", version, version, segment=segment))
-    ledger.decide(a_decision("fallback", None, "f", segment="FR", as_of=NEXT_DAY, reason="too few rows"))
+    ledger.register(a_version("f", node="FR"))
+    for node, version in (("global", "g"), ("FR", "f")):
+        ledger.decide(a_decision("promote", version, version, node=node))
+    ledger.decide(a_decision("fallback", None, "f", node="FR", as_of=NEXT_DAY, reason="too few rows"))
     assert {s: d.champion for s, d in ledger.champions(LINE).items()} == {"global": "g", "FR": "f"}
     retired = NEXT_DAY + dt.timedelta(days=1)
-    ledger.decide(a_decision("fallback", None, None, segment="FR", as_of=retired, reason="an ancestor answers"))
+    ledger.decide(a_decision("fallback", None, None, node="FR", as_of=retired, reason="an ancestor answers"))
     assert {s: d.champion for s, d in ledger.champions(LINE).items()} == {"global": "g"}
     assert ledger.champion(LINE, "FR") is None
     assert ledger.champion(LINE, "FR", before=retired) is not None
@@ -415,15 +415,15 @@ def test_processes_deciding_on_the_same_nodes_leave_one_sequence(
     ledger.register(a_version("v1"))
     ledger.register(a_version("v2"))
     written = sum(_at_once(processes, _decide_at_random, url))
-    rows = _raw(url, "SELECT segment, sequence, as_of, verdict, version, champion FROM ledger_decisions ORDER BY id")
+    rows = _raw(url, "SELECT node, sequence, as_of, verdict, version, champion FROM ledger_decisions ORDER BY id")
     assert len(rows) == written
     sequences: dict[str, list[int]] = defaultdict(list)
     last: dict[Any, list[Any]] = {}
-    for segment, sequence, as_of, *decided in rows:
-        sequences[segment].append(sequence)
-        assert last.get((segment, as_of)) != decided, "a repetition was written: the loser did not read again"
-        last[segment, as_of] = decided
-    assert sequences == {segment: list(range(1, len(found) + 1)) for segment, found in sequences.items()}
+    for node, sequence, as_of, *decided in rows:
+        sequences[node].append(sequence)
+        assert last.get((node, as_of)) != decided, "a repetition was written: the loser did not read again"
+        last[node, as_of] = decided
+    assert sequences == {node: list(range(1, len(found) + 1)) for node, found in sequences.items()}
 
 
 def test_threads_share_one_ledger(url: str) -> None:
@@ -638,6 +638,6 @@ def test_the_query_that_the_readme_gives_answers_like_the_ledger(ledger: Ledger,
         assert moments == 1
         asked = asked.replace("delivery_time", LINE)
         assert [tuple(row[:4]) for row in _raw(ledger.url, asked)] == [
-            (held.segment, held.champion, held.verdict, held.decided_by)
+            (held.node, held.champion, held.verdict, held.decided_by)
             for held in ledger.champions(LINE, at=moment).values()
         ]

@@ -45,9 +45,9 @@ def _promote(ledger: Ledger, rng: random.Random, node: str, why: str) -> bool:
     decisions = ledger.decisions(LINE, node)
     newest = max((made.as_of for made in decisions), default=DAY)
     day = newest + dt.timedelta(days=rng.randrange(2))
-    ledger.register(a_version(why, segment=node, as_of=day))
+    ledger.register(a_version(why, node=node, as_of=day))
     held = ledger.incumbents(LINE, day).get(node)
-    decision = a_decision("promote", why, why, segment=node, as_of=day, reason=why)
+    decision = a_decision("promote", why, why, node=node, as_of=day, reason=why)
     return ledger.decide(decision, against=held.champion if held else None)
 
 
@@ -57,14 +57,14 @@ def _roll_back(ledger: Ledger, node: str, why: str) -> bool:
     if len(champions) < 2:
         return False
     newest = max(made.as_of for made in decisions)
-    back = a_decision("rollback", champions[-1], champions[-2], segment=node, as_of=newest, reason=why)
+    back = a_decision("rollback", champions[-1], champions[-2], node=node, as_of=newest, reason=why)
     return bool(ledger.roll_back(replace(back, decided_by="ana")))
 
 
 def whole(ledger: Ledger) -> dict[str, list[Decision]]:
     """The history of each node, after it was found to be one that decisions taken one after the other lead to."""
     with ledger._open().connect() as connection:
-        rows = connection.execute(sa.text("SELECT segment, sequence FROM ledger_decisions ORDER BY id")).all()
+        rows = connection.execute(sa.text("SELECT node, sequence FROM ledger_decisions ORDER BY id")).all()
     sequences: dict[str, list[int]] = defaultdict(list)
     for node, number in rows:
         sequences[node].append(number)

@@ -107,9 +107,9 @@ class Server:
         experiment = self.client.get_experiment_by_name(line)
         return self.client.search_runs([experiment.experiment_id], run_view_type=ViewType.ALL)
 
-    def champion(self, segment: str) -> str | None:
+    def champion(self, node: str) -> str | None:
         """The version that the alias is at, by its tag."""
-        model = self.client.get_registered_model(model_name(LINE, segment))
+        model = self.client.get_registered_model(model_name(LINE, node))
         if "champion" not in model.aliases:
             return None
         return str(self.client.get_model_version_by_alias(model.name, "champion").tags["factory.version"])
@@ -140,16 +140,16 @@ def server(running: Server) -> Server:
 def ledger(tmp_path: Path) -> Ledger:
     """Two versions at the root and one at FR/Lyon, all measured; the second and Lyon's are champions."""
     ledger = Ledger(url=f"sqlite:///{tmp_path / 'ledger.db'}")
-    for version, segment, as_of in (("v1", "global", DAY), ("v2", "global", NEXT_DAY), ("l1", LYON, NEXT_DAY)):
+    for version, node, as_of in (("v1", "global", DAY), ("v2", "global", NEXT_DAY), ("l1", LYON, NEXT_DAY)):
         configuration = a_version().configuration | {
             "made_from": f"m-{version}",
             "code": "c0de",
             "id": "d3cl",
             "seed": 7,
         }
-        ledger.register(a_version(version, segment=segment, as_of=as_of, configuration=configuration))
-        ledger.record_evaluation(an_evaluation(version, segment=segment, as_of=as_of))
-        ledger.decide(a_decision("promote", version, version, segment=segment, as_of=as_of))
+        ledger.register(a_version(version, node=node, as_of=as_of, configuration=configuration))
+        ledger.record_evaluation(an_evaluation(version, node=node, as_of=as_of))
+        ledger.decide(a_decision("promote", version, version, node=node, as_of=as_of))
     return ledger
 
 
@@ -176,7 +176,7 @@ def test_a_version_is_a_run_and_a_model_version_with_all_that_its_record_says(se
         and run.data.metrics["holdout.naive.average_precision"] == 0.008
     )
     tags = {
-        "segment": "global",
+        "node": "global",
         "made_from": "m-v1",
         "code": "c0de",
         "owner": "team:payments",
@@ -278,7 +278,7 @@ def test_a_mirror_that_was_killed_is_finished_by_the_next_one_without_doublets(
     server: Server, ledger: Ledger, tmp_path: Path
 ) -> None:
     for number in range(60):
-        ledger.register(a_version(f"w{number}", segment=f"DE/{number % 5}"))
+        ledger.register(a_version(f"w{number}", node=f"DE/{number % 5}"))
     command = [str(Path(sys.executable).parent / "factory"), "mirror", "--to", server.uri]
     killed = subprocess.Popen(command, env=os.environ | {"FACTORY_HOME": str(tmp_path)}, stdout=subprocess.DEVNULL)
     for _ in range(600):

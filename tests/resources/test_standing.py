@@ -43,7 +43,7 @@ STEP = st.tuples(
 def register(ledger: Ledger, line: str) -> None:
     for node in NODES:
         for number, contract in enumerate(CONTRACTS):
-            made = a_version(f"{node}-{number}", line=line, segment=node)
+            made = a_version(f"{node}-{number}", line=line, node=node)
             noted = {"contract": contract} if contract else {}
             ledger.register(replace(made, configuration=made.configuration | noted))
 
@@ -58,7 +58,7 @@ def take(ledger: Ledger, line: str, step: tuple[str, str, int, int, dict[str, An
         "rollback": (held.champion if held else None, version if number else None),
     }
     before, champion = of_verdict.get(verdict, (version, version))
-    decision = a_decision(verdict, before, champion, line=line, segment=node, as_of=DAY + dt.timedelta(days=day))
+    decision = a_decision(verdict, before, champion, line=line, node=node, as_of=DAY + dt.timedelta(days=day))
     with suppress(ChampionChanged, ValueError):
         if verdict == "rollback":
             ledger.roll_back(decision)
@@ -70,7 +70,7 @@ def rebuilt(ledger: Ledger, line: str) -> dict[str, Standing]:
     """The naive way: all decisions of each node, read from the first to the last."""
     versions = {version.version: version for version in ledger.versions(line)}
     changed, found = ledger.changed(line), {}
-    for node in {decision.segment for decision in ledger.decisions(line)}:
+    for node in {decision.node for decision in ledger.decisions(line)}:
         made = ledger.decisions(line, node)
         last = trained = None
         for number, decision in enumerate(made, start=1):
@@ -171,7 +171,7 @@ def test_deciders_of_many_nodes_in_opposite_orders_do_not_lock_each_other_out(ur
             for node in nodes if worker % 2 else reversed(nodes):
                 version = f"v{worker % 2 + 1}"
                 as_of = DAY + dt.timedelta(days=day)
-                own.decide(a_decision("promote", version, version, segment=node, as_of=as_of))
+                own.decide(a_decision("promote", version, version, node=node, as_of=as_of))
         own.close()
 
     with ThreadPoolExecutor(4) as pool:

@@ -29,19 +29,19 @@ def a_tagging(version: str | None, **changed: Any) -> Tagging:
 def ledger(url: str) -> Iterator[Ledger]:
     """v1, v2 and v3 at the root, f1 at FR."""
     opened = Ledger(url=url)
-    for version, segment in (("v1", "global"), ("v2", "global"), ("v3", "global"), ("f1", "FR")):
-        opened.register(a_version(version, segment=segment))
+    for version, node in (("v1", "global"), ("v2", "global"), ("v3", "global"), ("f1", "FR")):
+        opened.register(a_version(version, node=node))
     yield opened
     opened.close()
 
 
 def named(ledger: Ledger, at: dt.datetime | None = None) -> dict[tuple[str, str], str | None]:
-    return {(each.segment, each.tag): each.version for each in ledger.tags(LINE, at=at)}
+    return {(each.node, each.tag): each.version for each in ledger.tags(LINE, at=at)}
 
 
 def test_a_tag_is_moved_and_taken_off_and_the_ledger_tells_what_it_named_at_any_moment(ledger: Ledger) -> None:
     first, moved, off = a_tagging("v1"), a_tagging("v2", at=NOON + HOUR), a_tagging(None, at=NOON + 2 * HOUR)
-    audit, french = a_tagging("v1", tag="audit-2026"), a_tagging("f1", segment="FR", at=NOON + HOUR)
+    audit, french = a_tagging("v1", tag="audit-2026"), a_tagging("f1", node="FR", at=NOON + HOUR)
     for tagging in (first, audit, moved, french, off):
         assert ledger.tag(tagging) is True
     root = ("global", "audit-2026"), ("global", "stable")
@@ -149,9 +149,9 @@ def test_a_reference_follows_its_tag_and_champion_whoever_answers(ledger: Ledger
         find(ledger, f"{LINE}/FR@champion")
     ledger.decide(a_decision("promote", "v1", "v1"))
     assert find(ledger, f"{LINE}/FR/Lyon@champion").version == "v1"
-    ledger.decide(a_decision("promote", "f1", "f1", segment="FR", as_of=NEXT_DAY))
+    ledger.decide(a_decision("promote", "f1", "f1", node="FR", as_of=NEXT_DAY))
     assert find(ledger, "FR/Lyon@champion", LINE).version == "f1"
-    ledger.decide(a_decision("fallback", None, None, segment="FR", as_of=NEXT_DAY + (NEXT_DAY - DAY)))
+    ledger.decide(a_decision("fallback", None, None, node="FR", as_of=NEXT_DAY + (NEXT_DAY - DAY)))
     assert find(ledger, "FR/Lyon@champion", LINE).version == "v1"
 
 

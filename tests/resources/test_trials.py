@@ -19,7 +19,7 @@ FOLD = {"train_to": "2026-02-01", "validate_from": "2026-02-03", "validate_to": 
 def a_trial(number: int = 0, **changed: Any) -> Trial:
     trial = Trial(
         line="churn",
-        segment="global",
+        node="global",
         candidate="boosted",
         estimator="lightgbm",
         as_of=ONE,
@@ -69,7 +69,7 @@ def test_searches_are_those_of_the_configuration_up_to_the_day_newest_first(book
     for changed in (
         {},
         {"as_of": TWO, "search": "later"},
-        {"segment": "FR", "search": "of FR"},
+        {"node": "FR", "search": "of FR"},
         {"configuration": "other", "search": "other"},
         {"candidate": "linear"},
         {"line": "sales"},

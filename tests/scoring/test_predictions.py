@@ -31,7 +31,7 @@ def examples() -> pa.Table:
     return pa.table(
         {
             "example_id": list(range(5)),
-            "segment": segments,
+            "leaf": segments,
             "observed_at": pa.array([dt.datetime(2026, 3, 1, 5 - i) for i in range(5)], pa.timestamp("us")),
             "x": [0.0] * 5,
             "ds": [DAY] * 5,
@@ -48,7 +48,7 @@ def test_the_nearest_node_with_a_champion_answers(examples: pa.Table) -> None:
 
 
 def test_rows_that_nobody_can_answer_are_left_out(examples: pa.Table) -> None:
-    assert set(predict(examples, {"FR": a_model("f", 2.0)}, "regression")["segment"].to_pylist()) == {
+    assert set(predict(examples, {"FR": a_model("f", 2.0)}, "regression")["leaf"].to_pylist()) == {
         "FR/Paris",
         "FR/Lyon",
     }

@@ -75,7 +75,7 @@ def declare(folder: Path, features: Sequence[str] = ("x0", "x1"), **line: Any) -
 def by_node(rows: pa.Table, kind: type[Subtrees] = Subtrees) -> Subtrees:
     """The rows, as they come from a query that keeps no order."""
     shuffled = rows.take(np.random.default_rng(1).permutation(rows.num_rows)).to_reader(max_chunksize=100)
-    return kind(shuffled, Counter(rows["segment"].to_pylist()))
+    return kind(shuffled, Counter(rows["leaf"].to_pylist()))
 
 
 class Segmented:
@@ -118,7 +118,7 @@ class Segmented:
         """
         own = pa.array(range(len(days)), pa.int64())
         at = pa.array([dt.datetime.combine(on, dt.time(12)) for on in days], pa.timestamp("us"))
-        columns = {"example_id": own, "segment": pa.array(segments, pa.string()), "observed_at": at}
+        columns = {"example_id": own, "leaf": pa.array(segments, pa.string()), "observed_at": at}
         columns |= {name: pa.array(x[:, place]) for place, name in enumerate(self.declared.features)}
         ds, every = pa.array(days, pa.date32()), sorted(set(days))
         self.lake.replace(f"{LINE}/examples", pa.table(columns | {"ds": ds}), every)

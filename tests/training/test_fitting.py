@@ -39,13 +39,13 @@ def rows() -> pa.Table:
     days = [dt.date(2026, 1, 1) + dt.timedelta(days=int(day)) for day in np.sort(rng.integers(0, 28, n))]
     cities = rng.choice(["FR/Paris", "FR/Lyon", "FR/Lyons", "DE/Berlin"], n, p=[0.6, 0.2, 0.15, 0.05])
     label = 3 * x + rng.normal(size=n)
-    return pa.table({"ds": days, "segment": cities, "x": x, "z": z, "label": label})
+    return pa.table({"ds": days, "leaf": cities, "x": x, "z": z, "label": label})
 
 
 def test_rows_of_a_node_are_those_of_its_subtree_and_of_no_namesake(rows: pa.Table) -> None:
     assert rows_within(rows, "global").num_rows == rows.num_rows
-    assert set(rows_within(rows, "FR")["segment"].to_pylist()) == {"FR/Paris", "FR/Lyon", "FR/Lyons"}
-    assert set(rows_within(rows, "FR/Lyon")["segment"].to_pylist()) == {"FR/Lyon"}
+    assert set(rows_within(rows, "FR")["leaf"].to_pylist()) == {"FR/Paris", "FR/Lyon", "FR/Lyons"}
+    assert set(rows_within(rows, "FR/Lyon")["leaf"].to_pylist()) == {"FR/Lyon"}
 
 
 def test_a_node_with_too_few_rows_is_not_trained_and_says_how_many_it_lacks(rows: pa.Table) -> None:

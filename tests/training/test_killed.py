@@ -55,8 +55,8 @@ def registered(folder: Path) -> dict[str, str]:
     if not (folder / "ledger.db").exists():
         return {}
     versions = Ledger(url=f"sqlite:///{folder / 'ledger.db'}").versions(LINE)
-    assert len({version.segment for version in versions}) == len(versions), "one version a node"
-    return {version.segment: version.version for version in versions}
+    assert len({version.node for version in versions}) == len(versions), "one version a node"
+    return {version.node: version.version for version in versions}
 
 
 def fitted(folder: Path) -> list[str]:
@@ -67,7 +67,7 @@ def fitted(folder: Path) -> list[str]:
 def state(folder: Path) -> object:
     """Everything that a training leaves: versions, champions with their reasons, and tables."""
     ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
-    decided = {d.segment: (d.verdict, d.version, d.champion, d.reason) for d in ledger.decisions(LINE)}
+    decided = {d.node: (d.verdict, d.version, d.champion, d.reason) for d in ledger.decisions(LINE)}
     assert len(decided) == len(ledger.decisions(LINE)), "one decision a node"
     from factory_resources.lake import Lake
 

@@ -53,7 +53,7 @@ def rows(seed: int, task: str) -> pa.Table:
     label = score if task == "regression" else (score > 0.5).astype(float)
     gaps = pa.array(amount, mask=rng.random(2000) < 0.1)
     days = [DAY + dt.timedelta(days=int(each)) for each in np.sort(rng.integers(0, 7, 2000))]
-    return pa.table({"amount": gaps, "city": city, "segment": ["global"] * 2000, "ds": days, "label": label})
+    return pa.table({"amount": gaps, "city": city, "leaf": ["global"] * 2000, "ds": days, "label": label})
 
 
 def archive_all(folder: str) -> None:

@@ -36,7 +36,7 @@ def examples(rows: int, seed: int = 7) -> pa.Table:
     x, z = rng.normal(size=rows), rng.normal(size=rows)
     days = [START + dt.timedelta(days=int(day)) for day in np.sort(rng.integers(0, 28, rows))]
     leaves = rng.choice(LEAVES, rows, p=[0.4, 0.25, 0.15, 0.1, 0.05, 0.05])
-    columns = {"ds": days, "segment": leaves, "x": x, "z": z, "label": 3 * x * z + rng.normal(size=rows)}
+    columns = {"ds": days, "leaf": leaves, "x": x, "z": z, "label": 3 * x * z + rng.normal(size=rows)}
     at = pa.array(days, pa.date32()).cast(pa.timestamp("us"))
     return pa.table(columns | {"observed_at": at, "example_id": np.arange(rows)})
 
@@ -75,7 +75,7 @@ def test_a_nodes_rows_are_those_that_a_look_through_the_whole_table_finds(
     monkeypatch.setattr(subtrees, "FILE_ROWS", file_rows)
     for each in (rows, rows.slice(0, 0)):
         found = by_node(each)
-        assert found.num_rows == each.num_rows and set(found.leaves) == set(each["segment"].to_pylist())
+        assert found.num_rows == each.num_rows and set(found.leaves) == set(each["leaf"].to_pylist())
         for node in (*NODES, *LEAVES, "FR/L", "FR/Lyonss", "IT", "FR-2"):
             assert found.rows(node).equals(rows_within(each, node)), node
 

@@ -57,7 +57,7 @@ def rows() -> pa.Table:
     days = [START + dt.timedelta(days=int(day)) for day in np.sort(rng.integers(0, 28, n))]
     label = 3 * np.sign(x * z) + rng.normal(size=n)
     country = rng.choice(["FR", "DE"], n)
-    return pa.table({"ds": days, "segment": country, "x": x, "z": z, "label": label})
+    return pa.table({"ds": days, "leaf": country, "x": x, "z": z, "label": label})
 
 
 def tried(

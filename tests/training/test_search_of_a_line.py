@@ -54,15 +54,15 @@ def test_what_happens_in_the_holdout_changes_no_trial(station: Station, tmp_path
 
 def test_versions_have_the_parameters_found_and_say_from_which_search(station: Station) -> None:
     trials = book(station).trials("greeted")
-    assert len(trials) == 11 and {trial.segment for trial in trials} == {"global"}
+    assert len(trials) == 11 and {trial.node for trial in trials} == {"global"}
     best = max((trial for trial in trials if trial.value), key=lambda trial: trial.value or 0.0)
-    versions = {version.segment: version for version in station.deployment.ledger.versions("greeted")}
+    versions = {version.node: version for version in station.deployment.ledger.versions("greeted")}
     boosted = [version for version in versions.values() if version.candidate == "boosted"]
     assert boosted and set(versions) == {"global", "Paris", "Lyon"}
     for version in boosted:
         assert version.configuration["params"] == best.params
         source = version.configuration["search"]
-        assert (source["segment"], source["as_of"], source["trial"]) == ("global", str(AS_OF), best.number)
+        assert (source["node"], source["as_of"], source["trial"]) == ("global", str(AS_OF), best.number)
         assert source["average_precision"] == best.value
 
 

@@ -47,7 +47,7 @@ def rows() -> pa.Table:
     amount = rng.normal(size=n)
     days = [TODAY - 30 * DAY + int(day) * DAY for day in np.sort(rng.integers(0, 28, n))]
     node = rng.choice(["FR/Paris", "FR/Lyon", "DE/Berlin"], n, p=[0.5, 0.05, 0.45])
-    columns = {"ds": days, "segment": node, "amount": amount, "label": np.sin(3 * amount) + rng.normal(size=n)}
+    columns = {"ds": days, "leaf": node, "amount": amount, "label": np.sin(3 * amount) + rng.normal(size=n)}
     at = pa.array(days, pa.date32()).cast(pa.timestamp("us"))
     return pa.table(columns | {"observed_at": at, "example_id": np.arange(n)})
 
@@ -70,7 +70,7 @@ def params(tuned: Tuned, node: str) -> dict[str, Any]:
 
 def test_one_search_at_global_serves_all_nodes_and_only_candidates_that_search(book: Trials, rows: pa.Table) -> None:
     tuned, said = tune(declared(), book, rows, ["global", "FR", "FR/Lyon"])
-    assert len(book.trials("question")) == 4 and {trial.segment for trial in book.trials("question")} == {"global"}
+    assert len(book.trials("question")) == 4 and {trial.node for trial in book.trials("question")} == {"global"}
     found = tuned.source("FR/Lyon", "boosted")
     assert found and found.now and found.record()["trial"] == found.best.number
     assert params(tuned, "global") == params(tuned, "FR/Lyon") == found.best.params
@@ -100,16 +100,16 @@ def test_a_node_alone_takes_the_latest_of_its_ancestors_however_old(book: Trials
 
 def test_a_node_alone_without_any_search_before_gets_one(book: Trials, rows: pa.Table) -> None:
     alone, said = tune(declared(), book, rows, ["FR/Paris"])
-    assert said and {trial.segment for trial in book.trials("question")} == {"global"}
+    assert said and {trial.node for trial in book.trials("question")} == {"global"}
     source = alone.source("FR/Paris", "boosted")
-    assert source and source.key.segment == "global"
+    assert source and source.key.node == "global"
 
 
 def test_every_node_may_search_and_one_with_too_few_rows_takes_its_parents(book: Trials, rows: pa.Table) -> None:
     tuned, said = tune(declared(nodes="all"), book, rows, ["global", "FR", "FR/Paris", "FR/Lyon"])
-    assert {trial.segment for trial in book.trials("question")} == {"global", "FR", "FR/Paris"}
+    assert {trial.node for trial in book.trials("question")} == {"global", "FR", "FR/Paris"}
     source = tuned.source("FR/Lyon", "boosted")
-    assert source and source.key.segment == "FR" and params(tuned, "FR/Lyon") == params(tuned, "FR")
+    assert source and source.key.node == "FR" and params(tuned, "FR/Lyon") == params(tuned, "FR")
     assert len(said) == 3
 
 

@@ -49,7 +49,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
 
 
 def versions(station: Station, as_of: dt.date) -> dict[str, VersionRecord]:
-    return {one.segment: one for one in station.deployment.ledger.versions("greeted", as_of=as_of)}
+    return {one.node: one for one in station.deployment.ledger.versions("greeted", as_of=as_of)}
 
 
 def resolved(station: Station) -> DeclaredLine:

@@ -57,7 +57,7 @@ def in_stretches(
 
 
 def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], load: Load) -> str:
-    """A query for the examples of the days: example_id, segment, observed_at, carried columns, features, ds.
+    """A query for the examples of the days: example_id, leaf, observed_at, carried columns, features, ds.
 
     days: ascending, without a gap. Of several days together an example has the values that it has of its day alone.
     """
@@ -73,7 +73,7 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
         of_views |= {f"{view.name}.{name}": value for name, value in values.items()}
         if view.name not in passing:
             joins.append(_join(con, declared, view, days, load))
-    own = ["example_id", "segment", "observed_at", *_kept(declared)]
+    own = ["example_id", "leaf", "observed_at", *_kept(declared)]
     columns = [f"observations.{identifier(name)}" for name in own]
     columns += [f"{of_views[name]} AS {identifier(name)}" for name in on_demand.read(declared)]
     observations = "observations"
@@ -133,13 +133,13 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
 
 
 def observe(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> None:
-    """Create the table `observations` from `events_<stream>`: obs, example_id, segment, observed_at, columns, ds."""
+    """Create the table `observations` from `events_<stream>`: obs, example_id, leaf, observed_at, columns, ds."""
     observations = _entities(con, declared, days) if declared.line.observe.entity else _events(declared, days)
     con.execute(f"CREATE OR REPLACE TEMP TABLE observations AS {_observations(declared, observations)}").fetchall()
 
 
 def _observations(declared: DeclaredLine, rows: str) -> str:
-    return f"SELECT *, {segments.leaf_key(declared.line.segments.levels)} AS segment FROM ({rows})"
+    return f"SELECT *, {segments.leaf_key(declared.line.segments.levels)} AS leaf FROM ({rows})"
 
 
 def _events(declared: DeclaredLine, days: Sequence[dt.date], along: Sequence[Along] = ()) -> str:
@@ -218,7 +218,7 @@ def cold_starts(
 
 def nodes_seen(con: duckdb.DuckDBPyConnection, examples: str) -> Iterable[str]:
     """All segment nodes of the examples, parents first."""
-    leaves = [row[0] for row in con.execute(f"SELECT DISTINCT segment FROM {examples} ORDER BY 1").fetchall()]
+    leaves = [row[0] for row in con.execute(f"SELECT DISTINCT leaf FROM {examples} ORDER BY 1").fetchall()]
     return segments.tree(leaves)
 
 
@@ -229,7 +229,7 @@ def keys_seen(
     if lake.version(f"{line}/examples") is None:
         return {}
     lake.view(con, "examples", f"{line}/examples", first, last, empty_if_absent=True)
-    found = con.execute("SELECT segment, min(ds), max(ds) FROM examples GROUP BY segment").fetchall()
+    found = con.execute("SELECT leaf, min(ds), max(ds) FROM examples GROUP BY leaf").fetchall()
     return {key: (earliest, latest) for key, earliest, latest in found}
 
 

@@ -13,13 +13,13 @@ from factory_assets.identity.nodes import path_of, preorder, subtree
 class SubtreeRows:
     """Rows of a table by node; a node's are those of its subtree, in the table's order.
 
-    rows: with the column segment, which has no null.
+    rows: with the column leaf, which has no null.
     """
 
     def __init__(self, rows: pa.Table):
         # Of a table in pieces Arrow would put all rows together for each node again.
         self._rows = rows.combine_chunks()
-        leaves = self._rows["segment"].cast(pa.string()).combine_chunks().dictionary_encode()
+        leaves = self._rows["leaf"].cast(pa.string()).combine_chunks().dictionary_encode()
         keys = preorder(leaves.dictionary.to_pylist())
         self._paths = [path_of(key) for key in keys]
         rank = {key: place for place, key in enumerate(keys)}

@@ -105,8 +105,8 @@ def rows_within(table: pa.Table, node: str) -> pa.Table:
     """Rows of the node's subtree, in their order."""
     if node == ROOT:
         return table
-    segment = table["segment"]
-    return table.filter(pc.or_(pc.equal(segment, node), pc.starts_with(segment, f"{node}/")))
+    leaf = table["leaf"]
+    return table.filter(pc.or_(pc.equal(leaf, node), pc.starts_with(leaf, f"{node}/")))
 
 
 def fit_node(

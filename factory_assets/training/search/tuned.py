@@ -42,7 +42,7 @@ class Found:
     def record(self) -> dict[str, Any]:
         """What a version's record says of the search that its parameters come from; JSON."""
         return {
-            "segment": self.key.segment,
+            "node": self.key.node,
             "as_of": str(self.key.as_of),
             "search": self.key.search,
             "trial": self.best.number,
@@ -131,12 +131,12 @@ class Tuning:
         line, declared = self.declared.line, self._declared(name)
         found: dict[str, Found] = {}
         for key in self.trials.searches(line.name, name, self._configuration(name), self.as_of):
-            if key.segment in found:
+            if key.node in found:
                 continue
             outcomes = [_outcome(trial) for trial in self.trials.of_search(line.name, name, key)]
             ends = next((end for end in range(1, len(outcomes) + 1) if search.stops(outcomes[:end], declared)), None)
             if ends is not None and any(outcome.value is not None for outcome in outcomes[:ends]):
-                found[key.segment] = Found(key, self.metric, outcomes[:ends], key in now)
+                found[key.node] = Found(key, self.metric, outcomes[:ends], key in now)
         return found
 
     def _record(self, name: str, key: SearchKey, outcome: search.Outcome) -> None:
