@@ -23,7 +23,7 @@ from dagster._core.execution.plan.execute_step import (
 
 from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
 from factory_resources.asset_events import INPUTS
-from factory_resources.lake import DAY, Written
+from factory_resources.lake import DS, Written
 
 DATA_VERSION = "dagster/data_version"
 #: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
@@ -232,7 +232,7 @@ class Recorder:
 
 def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Definition metadata that shows columns, types and meanings on the asset page."""
-    described = {DAY: "The day of the partition."} | dict(descriptions or {})
+    described = {DS: "The day of the partition."} | dict(descriptions or {})
     return {
         "dagster/column_schema": dg.TableSchema(
             [

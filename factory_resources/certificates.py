@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from factory_resources.ledger_tables import CERTIFICATES, Database, writing
 
-Verdict = Literal["equal", "different", "not comparable"]
+Comparison = Literal["equal", "different", "not comparable"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Certificate:
 
     line: str
     version: str
-    verdict: Verdict
+    verdict: Comparison
     told: str
     parts: dict[str, tuple[str | None, str | None]]
     made_from: dict[str, tuple[str, str]]
@@ -34,8 +34,10 @@ class Certificates(Database):
 
     def record(self, certificate: Certificate) -> None:
         """Raises ValueError for a verdict that there is not, and for a time without time zone."""
-        if certificate.verdict not in get_args(Verdict):
-            raise ValueError(f"verdict {certificate.verdict!r} is not known; allowed: {', '.join(get_args(Verdict))}")
+        if certificate.verdict not in get_args(Comparison):
+            raise ValueError(
+                f"verdict {certificate.verdict!r} is not known; allowed: {', '.join(get_args(Comparison))}"
+            )
         if certificate.at.tzinfo is None:
             raise ValueError(f"a certificate of {certificate.at!r} needs a time zone, such as UTC")
         with writing(self._open(), "certificates", certificate.line) as connection:

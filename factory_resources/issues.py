@@ -20,7 +20,7 @@ NEVER_ACCEPTED = ("delivery", "exists")
 
 
 @dataclass(frozen=True)
-class Finding:
+class BrokenRule:
     """A rule that a day breaks, by name and kind, and what was found in a sentence."""
 
     rule: str
@@ -53,7 +53,7 @@ class Issues(Database):
     """The book of data issues, in the ledger's database."""
 
     def note(
-        self, stream: str, owner: str, days: Sequence[dt.date], found: Mapping[dt.date, Collection[Finding]]
+        self, stream: str, owner: str, days: Sequence[dt.date], found: Mapping[dt.date, Collection[BrokenRule]]
     ) -> None:
         """Record what days that were validated break, and what they no longer break. Repeating it writes nothing."""
         now = dt.datetime.now(dt.UTC)

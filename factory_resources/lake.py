@@ -31,7 +31,7 @@ from deltalake.schema import ArrayType, StructType
 
 from factory_resources.content import row_hashes
 
-DAY = "ds"
+DS = "ds"
 #: Delta's type -> DuckDB's, where the names differ.
 DUCKDB_TYPES = {
     "long": "BIGINT",
@@ -136,7 +136,7 @@ class Lake:
         opened, found = self._open(table), defaultdict[dt.date, int](int)
         if opened:
             actions = _actions(opened)
-            for day, rows in zip(actions[f"partition.{DAY}"], actions["num_records"], strict=True):
+            for day, rows in zip(actions[f"partition.{DS}"], actions["num_records"], strict=True):
                 found[day.as_py()] += rows.as_py()
         return dict(found)
 
@@ -146,7 +146,7 @@ class Lake:
         if opened is None:
             return {}
         actions, name = _actions(opened), f"max.{column}"
-        days = actions[f"partition.{DAY}"].to_pylist()
+        days = actions[f"partition.{DS}"].to_pylist()
         stated = actions[name].to_pylist() if name in actions.column_names else [None] * len(days)
         found: dict[dt.date, dt.datetime] = {}
         unknown = set[dt.date]()
@@ -232,7 +232,7 @@ class Lake:
                     opened or self.uri(table),
                     pa.RecordBatchReader.from_batches(reader.schema, batches),
                     mode="overwrite",
-                    partition_by=[DAY],
+                    partition_by=[DS],
                     predicate=None if retyped else _days_predicate(days),
                     schema_mode="overwrite" if retyped else "merge",
                     writer_properties=_encoding(reader.schema),
@@ -306,7 +306,7 @@ class Lake:
             self._register_filesystem(con)
             listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
             query += f""" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true,
-                          hive_partitioning = true, hive_types = {{'{DAY}': DATE}})"""
+                          hive_partitioning = true, hive_types = {{'{DS}': DATE}})"""
         con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}").fetchall()
         return int(opened.version())
 
@@ -328,7 +328,7 @@ class Lake:
     def _files(self, table: str, opened: DeltaTable) -> Iterator[tuple[dt.date, str]]:
         actions = _actions(opened)
         base = self.uri(table).removeprefix("file://")
-        for path, day in zip(actions["path"].to_pylist(), actions[f"partition.{DAY}"].to_pylist(), strict=True):
+        for path, day in zip(actions["path"].to_pylist(), actions[f"partition.{DS}"].to_pylist(), strict=True):
             yield day, f"{base}/{path}"
 
     def _register_filesystem(self, con: duckdb.DuckDBPyConnection) -> None:
@@ -390,7 +390,7 @@ def _duckdb_type(delta: Any) -> str:
 
 
 def _days(opened: DeltaTable) -> list[dt.date]:
-    return sorted({dt.date.fromisoformat(str(part[DAY])) for part in opened.partitions()})
+    return sorted({dt.date.fromisoformat(str(part[DS])) for part in opened.partitions()})
 
 
 def _retyped(opened: DeltaTable | None, schema: pa.Schema) -> Mapping[str, tuple[str, str]]:
@@ -419,9 +419,9 @@ def _quoted(column: str) -> str:
 def _days_predicate(days: Sequence[dt.date]) -> str:
     ordered = sorted(days)
     if (ordered[-1] - ordered[0]).days + 1 == len(ordered):
-        return f"{DAY} >= '{ordered[0]}' AND {DAY} <= '{ordered[-1]}'"
+        return f"{DS} >= '{ordered[0]}' AND {DS} <= '{ordered[-1]}'"
     listed = ", ".join(f"'{day}'" for day in ordered)
-    return f"{DAY} IN ({listed})"
+    return f"{DS} IN ({listed})"
 
 
 def content_of(batch: pa.RecordBatch) -> DayContent:
@@ -432,7 +432,7 @@ def content_of(batch: pa.RecordBatch) -> DayContent:
 
 def _count(batch: pa.RecordBatch, content: dict[dt.date, DayContent]) -> None:
     """Add the rows of a batch to what their days hold. Raises ValueError for a row of another day."""
-    encoded = batch.column(DAY).dictionary_encode("encode")
+    encoded = batch.column(DS).dictionary_encode("encode")
     days, places = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     digests = np.zeros(len(days), np.uint64)
     np.add.at(digests, places, row_hashes(batch))

@@ -6,13 +6,13 @@ from factory_assets.declarations import expressions, types
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Candidate, Line
 from factory_assets.declarations.tasks import BUILT_IN, METRICS, OPTION_TASKS, classes_of, kind_of
-from factory_assets.declarations.types import Finding
+from factory_assets.declarations.types import Mistake
 
 #: Reported, but nothing that models can be compared by.
 NOT_COMPARED = ("coverage",)
 
 
-def check(line: Line) -> list[Finding]:
+def check(line: Line) -> list[Mistake]:
     """What is wrong between a line's candidates, its gate, its label and its task, as (path in the declaration, message) pairs."""
     findings = list(_label(line)) + [
         found for name, candidate in line.candidates.items() for found in _candidate(line, name, candidate)
@@ -30,7 +30,7 @@ def check(line: Line) -> list[Finding]:
     return findings
 
 
-def _label(line: Line) -> Iterator[Finding]:
+def _label(line: Line) -> Iterator[Mistake]:
     """Classes that the label spells out must be those of the task; those that it computes are known with the labels."""
     classes = classes_of(line.task)
     if classes and line.label.event:
@@ -46,7 +46,7 @@ def _label(line: Line) -> Iterator[Finding]:
         yield ("label", "expression"), told
 
 
-def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Finding]:
+def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Mistake]:
     kind, path = kind_of(line.task), ("candidates", name)
     # What an installed package's estimator can do is known to its class alone, which is asked when it is trained.
     abilities = BUILT_IN.get(candidate.estimator)
@@ -83,12 +83,12 @@ def _having(option: str) -> str:
     return ", ".join(name for name, known in BUILT_IN.items() if option in known.options)
 
 
-def check_monotone(declared: DeclaredLine, feature_types: dict[str, str]) -> list[Finding]:
+def check_monotone(declared: DeclaredLine, feature_types: dict[str, str]) -> list[Mistake]:
     """Features that a candidate is to be monotone in must be of the line, and numbers.
 
     feature_types: DuckDB's type of each feature, by canonical name.
     """
-    findings: list[Finding] = []
+    findings: list[Mistake] = []
     for name, candidate in declared.line.candidates.items():
         for feature in candidate.monotone:
             path = ("candidates", name, "monotone", feature)

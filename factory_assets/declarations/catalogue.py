@@ -16,7 +16,7 @@ from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.tasks import PROBABILITY, classes_of
-from factory_assets.declarations.types import Finding
+from factory_assets.declarations.types import Mistake
 from factory_assets.declarations.view import View
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -46,7 +46,7 @@ class Catalogue:
     def every_view(self) -> dict[str, View | OnDemandView]:
         return {**self.views, **self.on_demand}
 
-    def check_view(self, view: View) -> list[Finding]:
+    def check_view(self, view: View) -> list[Mistake]:
         if view.stream not in self.streams:
             return [(("stream",), _unknown(view.stream, "stream", self.streams))]
         columns = self.streams[view.stream].types
@@ -70,9 +70,9 @@ class Catalogue:
         windowed = {name: found[name] for name in view.aggregated}
         return types.unsuited(windowed, [(("derive", name), text, "a number") for name, text in view.derive.items()])
 
-    def check_on_demand(self, view: OnDemandView) -> list[Finding]:
+    def check_on_demand(self, view: OnDemandView) -> list[Mistake]:
         """What is wrong between a view and those that it computes from."""
-        findings: list[Finding] = []
+        findings: list[Mistake] = []
         texts = on_demand.texts({**self.on_demand, view.name: view})
         several = self.every_view
         for name, text in view.derive.items():
@@ -101,7 +101,7 @@ class Catalogue:
         ]
         return types.unsuited(found, asked, expressions.over_features)
 
-    def check_line(self, line: Line) -> list[Finding]:
+    def check_line(self, line: Line) -> list[Mistake]:
         """What is wrong between a line and what it stands on, as (path in the declaration, message) pairs."""
         if line.observe.stream not in self.streams:
             return [(("observe", "stream"), _unknown(line.observe.stream, "stream", self.streams))]
@@ -135,7 +135,7 @@ class Catalogue:
             ],
         )
 
-    def _check_names(self, line: Line) -> list[Finding]:
+    def _check_names(self, line: Line) -> list[Mistake]:
         declared = self.resolve(line)
         places: dict[tuple[str, ...], list[str | None]] = {
             ("segments", "levels"): [*line.segments.levels],
@@ -155,7 +155,7 @@ class Catalogue:
             if name in RESERVED_OF_LINES or name in probabilities
         ]
 
-    def _check_types_on_demand(self, line: Line) -> list[Finding]:
+    def _check_types_on_demand(self, line: Line) -> list[Mistake]:
         """What is no number of that which features computed on demand make of the observed event."""
         declared = self.resolve(line)
         texts = [text for text in declared.derived.values() if expressions.observed(text)]
@@ -166,14 +166,14 @@ class Catalogue:
         ]
         return types.unsuited(declared.observed.types | declared.types, asked, expressions.over_features)
 
-    def _check_monotone(self, line: Line) -> list[Finding]:
+    def _check_monotone(self, line: Line) -> list[Mistake]:
         if not any(candidate.monotone for candidate in line.candidates.values()):
             return []
         declared = self.resolve(line)
         found = {name: declared.observed.types[name] for name in declared.row_features}
         return candidates.check_monotone(declared, found | declared.types)
 
-    def _check_label(self, line: Line) -> list[Finding]:
+    def _check_label(self, line: Line) -> list[Mistake]:
         if line.label.event is None:
             if line.observe.entity:
                 return [(("label", "expression"), "an entity has no row to take it from; use event and within")]
@@ -191,7 +191,7 @@ class Catalogue:
             self.streams[line.label.event].types, [(("label", "where"), line.label.where, "true or false")]
         )
 
-    def _check_entity(self, line: Line, path: tuple[str, ...], stream: str, entity: str) -> list[Finding]:
+    def _check_entity(self, line: Line, path: tuple[str, ...], stream: str, entity: str) -> list[Mistake]:
         """An entity is found again in another stream by its value: both must be of one type."""
         here, there = (self.streams[name].types.get(entity) for name in (line.observe.stream, stream))
         if here and there and here != there:
@@ -200,7 +200,7 @@ class Catalogue:
             ]
         return []
 
-    def _check_feature(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Finding]:
+    def _check_feature(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Mistake]:
         view_name, dot, _ = name.partition(".")
         if not dot:
             if line.observe.entity:
@@ -226,14 +226,14 @@ class Catalogue:
             return []
         return [found for key in view.entity for found in self._check_entity(line, path, view.stream, key)]
 
-    def _check_derived(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Finding]:
+    def _check_derived(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Mistake]:
         """What keeps a line from computing a feature on demand: what it reads must be there, and of one moment."""
         view = self.on_demand[name.partition(".")[0]]
         if name != f"{view.name}.*" and name not in view.canonical:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view.name}.*"]))]
         if self.check_on_demand(view):
             return []  # it has problems of its own
-        texts, findings = on_demand.texts(self.on_demand), list[Finding]()
+        texts, findings = on_demand.texts(self.on_demand), list[Mistake]()
         for feature in written_out([name], self.on_demand):
             read, along = on_demand.sources(feature, texts), on_demand.observed([feature], texts)
             views = list(dict.fromkeys(source.partition(".")[0] for source in read))
@@ -355,7 +355,7 @@ def _environment() -> Environment:
     return cast(Environment, found)
 
 
-def require(findings: list[Finding], folder: Path, name: str) -> None:
+def require(findings: list[Mistake], folder: Path, name: str) -> None:
     """Raise DeclarationError with the place of each finding about the declaration `name` below a folder."""
     if not findings:
         return
@@ -403,7 +403,7 @@ def _assemble(entries: list[tuple[Document, BaseModel]], broken: set[str], probl
     # A declaration that has problems of its own is not missing as well.
     known = tuple(f"{name!r} is not a " for name in broken)
     for document, entry in own:
-        findings: list[Finding] = []
+        findings: list[Mistake] = []
         if isinstance(entry, View):
             findings = catalogue.check_view(entry) or units.check_view(entry, streams[entry.stream])
         elif isinstance(entry, OnDemandView):
@@ -427,7 +427,7 @@ def _with_contract(document: Document, stream: Stream) -> tuple[list[Problem], D
     return _located(declared.check(), document, stream.name), declared
 
 
-def _located(findings: list[Finding], document: Document, name: str) -> list[Problem]:
+def _located(findings: list[Mistake], document: Document, name: str) -> list[Problem]:
     located = []
     for path, message in findings:
         steps = tuple(int(part) if part.isdigit() else part for part in path)
@@ -440,11 +440,11 @@ def _unknown(name: str, kind: str, known: Any) -> str:
     return f"{name!r} is not a {kind}; {kind}s here: {', '.join(known) or 'none'}"
 
 
-def _columns(path: tuple[str, ...], names: list[str], known: list[str]) -> list[Finding]:
+def _columns(path: tuple[str, ...], names: list[str], known: list[str]) -> list[Mistake]:
     return [(path, _unknown(name, "column", known)) for name in names if name not in known]
 
 
-def _expression(path: tuple[str, ...], text: str | None, known: list[str]) -> list[Finding]:
+def _expression(path: tuple[str, ...], text: str | None, known: list[str]) -> list[Mistake]:
     if text is None:
         return []
     try:

@@ -10,7 +10,7 @@ from factory_assets.declarations.contract import SQL_TYPES, Contract
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
-from factory_assets.declarations.types import Finding
+from factory_assets.declarations.types import Mistake
 from factory_assets.declarations.view import View
 
 TIMES = ("event_time", "known_at")
@@ -27,7 +27,7 @@ class DeclaredStream:
     contract: Contract
 
     @cached_property
-    def _typed(self) -> tuple[dict[str, str], list[Finding]]:
+    def _typed(self) -> tuple[dict[str, str], list[Mistake]]:
         columns = {name: SQL_TYPES[column.type] for name, column in self.contract.columns.items()}
         texts: dict[tuple[str, ...], str] = {("derive", name): text for name, text in self.stream.derive.items()}
         texts |= {("rules", name): text for name, text in self.stream.rules.items()}
@@ -52,7 +52,7 @@ class DeclaredStream:
         """Type in DuckDB of a column of the contract."""
         return SQL_TYPES[self.contract.columns[name].type]
 
-    def check(self) -> list[Finding]:
+    def check(self) -> list[Mistake]:
         """What is wrong between the stream and its contract, and in its expressions, as (path, message) pairs."""
         if findings := self.stream.check(self.contract) or self._typed[1]:
             return findings

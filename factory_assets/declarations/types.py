@@ -10,7 +10,7 @@ from factory_assets.declarations import expressions
 if TYPE_CHECKING:
     import duckdb
 
-Finding = tuple[tuple[str, ...], str]
+Mistake = tuple[tuple[str, ...], str]
 Wanted = Literal["a number", "true or false", "a text or a whole number"]
 #: A yes or no counts as 1 or 0 wherever a number is wanted.
 ACCEPTED: dict[Wanted, re.Pattern[str]] = {
@@ -20,7 +20,7 @@ ACCEPTED: dict[Wanted, re.Pattern[str]] = {
 }
 
 
-def added(columns: Mapping[str, str], texts: Mapping[tuple[str, ...], str]) -> tuple[dict[str, str], list[Finding]]:
+def added(columns: Mapping[str, str], texts: Mapping[tuple[str, ...], str]) -> tuple[dict[str, str], list[Mistake]]:
     """Types of columns and of those that expressions add to them, each of which may use the ones before it.
 
     texts: path in the declaration, which ends in the new column's name, to the expression.
@@ -41,7 +41,7 @@ def unsuited(
     columns: Mapping[str, str],
     texts: Iterable[tuple[tuple[str, ...], str | None, Wanted]],
     sql: Callable[[str], str] = expressions.sql,
-) -> list[Finding]:
+) -> list[Mistake]:
     """Expressions (path, text, what is wanted) over these columns that give something else; None is no expression.
 
     sql: how an expression is read.

@@ -6,7 +6,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.expressions import Aggregate
 from factory_assets.declarations.on_demand import OnDemandView
-from factory_assets.declarations.types import Finding
+from factory_assets.declarations.types import Mistake
 from factory_assets.declarations.view import View
 
 #: Units of aggregates that do not depend on what is aggregated.
@@ -56,7 +56,7 @@ def _of_aggregate(aggregate: Aggregate, declared: DeclaredStream) -> str:
     return of_column(declared, aggregate.text) if aggregate.text in declared.types else ""
 
 
-def check_view(view: View, declared: DeclaredStream) -> list[Finding]:
+def check_view(view: View, declared: DeclaredStream) -> list[Mistake]:
     """What is wrong with the units of a view: one for what is no feature, and features of which nobody says it."""
     columns = declared.contract.columns
     read = {name: expressions.aggregate(text).text for name, text in view.features.items()}
@@ -64,7 +64,7 @@ def check_view(view: View, declared: DeclaredStream) -> list[Finding]:
     return _check(view.units, {"features": view.features, "derive": view.derive}, _own(view, declared), hints)
 
 
-def check_on_demand(view: OnDemandView) -> list[Finding]:
+def check_on_demand(view: OnDemandView) -> list[Mistake]:
     """As `check_view`, of features computed on demand."""
     return _check(view.units, {"derive": view.derive}, view.units, {})
 
@@ -74,10 +74,10 @@ def _check(
     declared: Mapping[str, Mapping[str, str]],
     known: Mapping[str, str],
     hints: Mapping[str, str],
-) -> list[Finding]:
+) -> list[Mistake]:
     """declared: field -> feature -> expression. known: feature -> unit. hints: feature -> what else could be done."""
     names = [name for texts in declared.values() for name in texts]
-    findings: list[Finding] = [
+    findings: list[Mistake] = [
         (("units", name), f"{name!r} is not a feature; features here: {', '.join(names)}")
         for name in units
         if name not in names

@@ -16,17 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
 from factory_assets.measures.metrics import improvement, score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ModelRefused, ReleasedModel
 from factory_assets.models.matrix import encode
 from factory_assets.training.dataset import close_of, labelled_by_node
-from factory_assets.training.timeline import DAY, timeline
+from factory_assets.training.timeline import timeline
 from factory_resources.archive_folder import ArchiveDamaged
 from factory_resources.lake import Lake
 from factory_resources.ledger import VersionRecord
 
-Verdict = Literal["as good", "worse", "open", "too few"]
+AgeVerdict = Literal["as good", "worse", "open", "too few"]
 #: Of what a fresh model gains over a naive guess: a loss below it is not worth a training, unless somebody says otherwise.
 SHARE = 0.05
 #: Chance that an age, of all of them, is called worse while nothing is lost; and likewise of "as good".
@@ -88,7 +89,7 @@ class Age:
     lower: float | None
     upper: float | None
     gain: float
-    verdict: Verdict
+    verdict: AgeVerdict
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ def _limits(losses: np.ndarray, chance: float) -> tuple[float, float] | tuple[No
     return float(losses.mean()) - half, float(losses.mean()) + half
 
 
-def _verdict(lower: float | None, upper: float | None, tolerated: float) -> Verdict:
+def _verdict(lower: float | None, upper: float | None, tolerated: float) -> AgeVerdict:
     if lower is None or upper is None:
         return "too few"
     if tolerated > 0 and upper <= tolerated:

@@ -16,7 +16,7 @@ from factory_assets.measures.metrics import METRICS, better
 #: The certainty with which any better value is better.
 ANY = 0.5
 
-Verdict = Literal["promote", "keep", "fallback"]
+GateVerdict = Literal["promote", "keep", "fallback"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Ruling:
     waits: the challenger passed, and waits for somebody to approve it.
     """
 
-    verdict: Verdict
+    verdict: GateVerdict
     reason: str
     waits: bool = False
 

@@ -128,7 +128,7 @@ def accepted_state(issues: Issues, stream: str, days: Sequence[dt.date]) -> dict
     return {day: "|".join(sorted(rule for rule, failing in accepted.items() if day in failing)) for day in days}
 
 
-def _counts(verdict: validation.Verdict) -> Mapping[str, Any]:
+def _counts(verdict: validation.DayVerdict) -> Mapping[str, Any]:
     counted: dict[str, Any] = {
         "rows_delivered": verdict.rows,
         "accepted": verdict.accepted,

@@ -13,7 +13,7 @@ from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.events import plan
 from factory_assets.events.contract import verdicts as judged_days
-from factory_assets.events.contract.expectations import Failure, Outcome, concerns
+from factory_assets.events.contract.expectations import ConcernResult, Failure, concerns
 from factory_assets.events.contract.rules import Concern
 from factory_assets.events.contract.verdicts import CONTRACT, all_blocked
 from factory_assets.identity.inputs import judgement
@@ -21,7 +21,7 @@ from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
 from factory_resources.engine import Engine
-from factory_resources.issues import Finding as IssueFinding
+from factory_resources.issues import BrokenRule as IssueFinding
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.verdicts import Judged, Reason, Verdicts
@@ -86,7 +86,7 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
     return contract
 
 
-def _reasons(outcomes: list[Outcome], day: dt.date) -> dict[str, Reason]:
+def _reasons(outcomes: list[ConcernResult], day: dt.date) -> dict[str, Reason]:
     """Rule -> why the day may not become events, also where somebody has accepted it: that can be taken back."""
     return {
         failure.rule.name: Reason(outcome.concern, failure.told)
@@ -97,7 +97,7 @@ def _reasons(outcomes: list[Outcome], day: dt.date) -> dict[str, Reason]:
     }
 
 
-def _serious(outcomes: list[Outcome]) -> dict[dt.date, list[IssueFinding]]:
+def _serious(outcomes: list[ConcernResult]) -> dict[dt.date, list[IssueFinding]]:
     """What is an issue: every failure that stops a day, or would."""
     found: dict[dt.date, list[IssueFinding]] = {}
     for outcome in outcomes:
@@ -108,11 +108,11 @@ def _serious(outcomes: list[Outcome]) -> dict[dt.date, list[IssueFinding]]:
     return found
 
 
-def _finding(declared: DeclaredStream, outcome: Outcome, newest: bool) -> Finding:
+def _finding(declared: DeclaredStream, outcome: ConcernResult, newest: bool) -> Finding:
     return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.told, _metadata(declared, outcome, newest))
 
 
-def _metadata(declared: DeclaredStream, outcome: Outcome, newest: bool) -> dict[str, dg.MetadataValue]:
+def _metadata(declared: DeclaredStream, outcome: ConcernResult, newest: bool) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(outcome.rows)}
     if outcome.notes:
         metadata["notes"] = dg.MetadataValue.text(outcome.notes)
@@ -125,7 +125,7 @@ def _metadata(declared: DeclaredStream, outcome: Outcome, newest: bool) -> dict[
     return metadata
 
 
-def _row(declared: DeclaredStream, outcome: Outcome, failure: Failure) -> dict[str, str | int | float]:
+def _row(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> dict[str, str | int | float]:
     return {
         "rule": failure.rule.name,
         "column": failure.rule.column,

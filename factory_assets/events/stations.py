@@ -18,7 +18,7 @@ class Admitted:
     """Days made from `raw`: what was written, None where every day is blocked, and the verdict on each day."""
 
     written: Written | None
-    verdicts: list[validation.Verdict]
+    verdicts: list[validation.DayVerdict]
 
     @property
     def blocked(self) -> dict[dt.date, tuple[str, ...]]:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
-from factory_assets.training.timeline import DAY, first_as_of, timeline
+from factory_assets.training.timeline import first_as_of, timeline
 
 Trigger = Literal["first", "new_data", "schema", "unfinished", "new_node"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from factory_assets.declarations.days import DAY
 from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.measures.profiles import Numbers
 from factory_assets.measures.tables import prediction_columns
@@ -21,7 +22,6 @@ from factory_assets.monitoring.drift import Drift, drift_of_counts
 MINIMUM_ROWS = 100
 #: Bytes of the parts of models that are kept for the next day; in use they take a few times as much. Others are loaded again.
 HELD_BYTES = 256 * 2**20
-DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)

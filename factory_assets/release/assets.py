@@ -110,7 +110,7 @@ def _tagged(tags: Sequence[Tagging]) -> dict[str, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Meeting:
     """What the ledger has of a node's meeting: the evaluations of its champion and its challenger, and who is above.
 
     version: that of its challenger, measured or not.
@@ -124,7 +124,7 @@ class Recorded:
     parent: str | None
 
 
-def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Mapping[str, str]) -> dict[str, Recorded]:
+def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Mapping[str, str]) -> dict[str, Meeting]:
     challengers = {version.node: version.version for version in ledger.versions(line, as_of=day)}
     measured = {(record.node, record.version): record for record in ledger.evaluations(line, as_of=day)}
     of_version: dict[str | None, str] = {}
@@ -137,11 +137,11 @@ def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Ma
         parent = first.incumbent_version if first else None
         if parent is not None and parent not in of_version:
             of_version[parent] = ledger.version(line, parent).node
-        met[node] = Recorded(node, challengers.get(node), own, challenger, of_version.get(parent), parent)
+        met[node] = Meeting(node, challengers.get(node), own, challenger, of_version.get(parent), parent)
     return met
 
 
-def _require_measured(met: Recorded, held: Mapping[str, str], by_now: Mapping[str, str]) -> None:
+def _require_measured(met: Meeting, held: Mapping[str, str], by_now: Mapping[str, str]) -> None:
     """Raise ChampionChanged where somebody was measured against one who does not answer any more.
 
     held: node -> version before the rulings of this run, by_now: after those on the nodes above.
@@ -158,7 +158,7 @@ def _require_measured(met: Recorded, held: Mapping[str, str], by_now: Mapping[st
         )
 
 
-def _ruling(declared: DeclaredLine, met: Recorded, taken_back: Decision | None, why: str | None) -> Ruling:
+def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, why: str | None) -> Ruling:
     """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
     challenger = None if taken_back else met.challenger
     metric = metric_of(declared)
@@ -177,7 +177,7 @@ def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
     return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
 
 
-def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Recorded, held: str | None) -> Decision:
+def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, held: str | None) -> Decision:
     # Under which contract it was decided, also where there was nothing to measure: by it, a changed one is known.
     evidence: dict[str, Any] = {"contract": contract_hash(declared)}
     measured = met.challenger or met.own

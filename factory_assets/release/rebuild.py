@@ -13,7 +13,7 @@ from typing import Any
 
 from factory_assets.training.remake import NotRebuildable, Remade
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
-from factory_resources.certificates import Certificate, Verdict
+from factory_resources.certificates import Certificate, Comparison
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
@@ -84,7 +84,7 @@ def compared(
     then, now = _archived(archive, record), scratch.listing(record.line, made.version)
     differing = _differing(record.configuration, made)
     libraries = [name for name in differing if name in made.libraries]
-    verdict: Verdict
+    verdict: Comparison
     if made.version == record.version and then == now:
         verdict, told = "equal", "every part is equal"
     elif made.version == record.version:

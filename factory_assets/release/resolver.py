@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
 from factory_assets.identity.nodes import answering, lineage, preorder
 from factory_assets.measures.metrics import improvement
 from factory_assets.training.timeline import timeline
@@ -47,7 +48,6 @@ MEANING = {
     "naive": "Of a guess that knows the training labels alone.",
     "ds": "The day as of which it is.",
 }
-DAY = dt.timedelta(days=1)
 
 
 def resolve(

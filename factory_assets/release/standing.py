@@ -17,7 +17,7 @@ class Reign:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Answer:
     """A node, the node that answers for it (itself, an ancestor, or None), its version, and the decision it is so by.
 
     Where an ancestor answers, that is the ancestor's promotion, or the later decision by which the node has no champion.
@@ -59,7 +59,7 @@ def succession(decisions: Sequence[Decision]) -> list[str | None]:
     return line
 
 
-def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str | None = None) -> list[Standing]:
+def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str | None = None) -> list[Answer]:
     """How each node of a line stands, or one of them, by what had been decided at a moment (None: now).
 
     Nodes about which nothing was decided are answered for by an ancestor, like all others.
@@ -73,10 +73,10 @@ def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str
     return [_standing(each, newest) for each in (tree(made) if node is None else [node])]
 
 
-def _standing(node: str, newest: Mapping[str, Reign]) -> Standing:
+def _standing(node: str, newest: Mapping[str, Reign]) -> Answer:
     held = {node: reign.champion for node, reign in newest.items() if reign.champion is not None}
     answers, path = answering(node, held), lineage(node)
     if answers is None:
-        return Standing(node, None, None, None)
+        return Answer(node, None, None, None)
     asked = [newest[node].began for node in path[: path.index(answers) + 1] if node in newest]
-    return Standing(node, answers, held[answers], max(asked, key=lambda decision: decision.decided_at))
+    return Answer(node, answers, held[answers], max(asked, key=lambda decision: decision.decided_at))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions
 from factory_assets.declarations.tasks import classes_of
@@ -23,7 +24,7 @@ from factory_assets.models.archived import SAMPLE_ROWS
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
 from factory_assets.training.fit.fitting import Fitted
-from factory_assets.training.timeline import DAY, Timeline
+from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from factory_assets.declarations.base import format_duration, whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
-
-DAY = dt.timedelta(days=1)
+from factory_assets.declarations.days import DAY
 
 
 class TrainingRefused(Exception):

@@ -63,7 +63,7 @@ def rows(*, age: list[int | None], city: list[str | None], tip: list[float | Non
     return table
 
 
-def judged(con: duckdb.DuckDBPyConnection, table: pa.Table) -> validation.Verdict:
+def judged(con: duckdb.DuckDBPyConnection, table: pa.Table) -> validation.DayVerdict:
     con.execute("SET TimeZone = 'UTC'")
     con.register("delivered", table)
     landing.land(con, DECLARED, [Delivery("SELECT * FROM delivered", TYPES, ("x",), DAY)], [DAY], DAY)

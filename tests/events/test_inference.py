@@ -43,7 +43,7 @@ def from_csv(folder: Path, text: str) -> Proposal:
     return proposed(stream(folder / "feed.csv"))
 
 
-def verdicts(of: Stream, contract: Contract) -> list[validation.Verdict]:
+def verdicts(of: Stream, contract: Contract) -> list[validation.DayVerdict]:
     assert of.end
     days = [of.start + dt.timedelta(days=offset) for offset in range((of.end - of.start).days + 1)]
     declared = DeclaredStream(of, contract)

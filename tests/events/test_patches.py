@@ -57,7 +57,7 @@ def rows(**bad: Any) -> list[dict[str, Any]]:
     return [*made[:-1], made[-1] | bad]
 
 
-def judged(text: str, delivered: list[dict[str, Any]]) -> validation.Verdict:
+def judged(text: str, delivered: list[dict[str, Any]]) -> validation.DayVerdict:
     """The verdict on a day of rows delivered as text, under the contract of this text."""
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")

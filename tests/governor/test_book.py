@@ -20,7 +20,7 @@ from factory_assets.governor.book import Book
 from factory_assets.governor.plan import plan, plan_of_line
 from factory_assets.materialization import DATA_VERSION, INPUTS, newest_events
 from factory_resources.decisions import Decision
-from factory_resources.issues import Finding, Issues
+from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.verdicts import Judged, Verdicts
@@ -121,7 +121,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             table(at, "guess/examples", on)
         at.ledger.register(a_version("v1", line="guess", node="FR", as_of=DAYS[2]))
         at.ledger.decide(Decision("guess", "FR", DAYS[2], "promote", "v1", "v1", "first", "gate", {}))
-        broken = {DAYS[3]: [Finding("x >= 0", "min", "5 rows")]}
+        broken = {DAYS[3]: [BrokenRule("x >= 0", "min", "5 rows")]}
         at.issues.note("orders", "team:growth", DAYS, broken)
         yield made
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from factory_resources.issues import Finding, Issues
+from factory_resources.issues import BrokenRule, Issues
 from factory_resources.ledger_tables import ISSUES
 
 ONE, TWO, THREE = (dt.date(2024, 3, day) for day in (1, 2, 3))
 OWNER = "team:orders"
-SHIFT = Finding("shift of amount against the past", "shift", "shift of amount is 0.9, expected at most 0.3")
-LOST = Finding("column city is delivered", "exists", "column city is missing")
+SHIFT = BrokenRule("shift of amount against the past", "shift", "shift of amount is 0.9, expected at most 0.3")
+LOST = BrokenRule("column city is delivered", "exists", "column city is missing")
 
 
 @pytest.fixture

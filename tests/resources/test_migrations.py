@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from factory_resources import migrations
-from factory_resources.issues import Finding, Issues
+from factory_resources.issues import BrokenRule, Issues
 from factory_resources.ledger import Ledger
 from factory_resources.ledger_tables import METADATA, open_ledger
 from tests.resources.test_ledger import DAY, LINE, a_decision, a_version
@@ -94,7 +94,7 @@ def test_a_ledger_older_than_revisions_is_adopted_with_what_is_in_it(url: str, w
     held = ledger.champion(LINE, "global")
     assert held is not None and (held.champion, held.decided_at) == ("v1", dt.datetime(2018, 6, 1, tzinfo=dt.UTC))
     assert ledger.decide(a_decision("keep", "v1", "v1", as_of=DAY + dt.timedelta(days=1)))
-    issues.note("orders", "ana", [DAY], {DAY: [Finding("rule", "shift", "broken")]})
+    issues.note("orders", "ana", [DAY], {DAY: [BrokenRule("rule", "shift", "broken")]})
     assert differences(ledger._open()) == []
     with pytest.raises(sa.exc.DBAPIError, match="append-only"), ledger._open().begin() as connection:
         connection.exec_driver_sql("DELETE FROM ledger_issues")

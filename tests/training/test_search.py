@@ -13,7 +13,7 @@ import pytest
 
 from factory_assets.declarations.line import Line
 from factory_assets.training.search import study as search
-from factory_assets.training.search.study import Outcome
+from factory_assets.training.search.study import TrialResult
 
 FEATURES = ["x", "z"]
 START = dt.date(2026, 1, 1)
@@ -61,26 +61,28 @@ def rows() -> pa.Table:
 
 
 def tried(
-    line: Line, rows: pa.Table, recorded: Mapping[int, Outcome] | None = None
-) -> tuple[list[Outcome], list[Outcome]]:
+    line: Line, rows: pa.Table, recorded: Mapping[int, TrialResult] | None = None
+) -> tuple[list[TrialResult], list[TrialResult]]:
     """All trials, and those of them that were computed."""
-    kept: list[Outcome] = []
+    kept: list[TrialResult] = []
     declared = line.candidates["boosted"].search
     assert declared
     data = search.prepare(line, rows, FEATURES, declared, "mae")
     return search.run(line, "boosted", data, "mae", "global", recorded or {}, kept.append), kept
 
 
-def timeless(outcomes: list[Outcome]) -> list[Outcome]:
+def timeless(outcomes: list[TrialResult]) -> list[TrialResult]:
     return [replace(outcome, seconds=0.0) for outcome in outcomes]
 
 
 @pytest.fixture(scope="module")
-def twelve(rows: pa.Table) -> list[Outcome]:
+def twelve(rows: pa.Table) -> list[TrialResult]:
     return tried(a_line(), rows)[0]
 
 
-def test_the_same_rows_give_the_same_trials_and_more_trials_begin_alike(rows: pa.Table, twelve: list[Outcome]) -> None:
+def test_the_same_rows_give_the_same_trials_and_more_trials_begin_alike(
+    rows: pa.Table, twelve: list[TrialResult]
+) -> None:
     assert len(twelve) == 13, "number 0 is the candidate as declared"
     assert twelve[0].params == {"num_boost_round": 20}
     longer, _ = tried(a_line(trials=16), rows)
@@ -88,7 +90,7 @@ def test_the_same_rows_give_the_same_trials_and_more_trials_begin_alike(rows: pa
     assert timeless(tried(a_line(params={"num_boost_round": 21}), rows)[0]) != timeless(twelve)
 
 
-def test_what_is_found_is_better_than_what_was_declared_and_the_sentence_says_so(twelve: list[Outcome]) -> None:
+def test_what_is_found_is_better_than_what_was_declared_and_the_sentence_says_so(twelve: list[TrialResult]) -> None:
     won = search.best(twelve, "mae")
     assert won.number and won.value and twelve[0].value and won.value < 0.9 * twelve[0].value
     assert won.value == min(outcome.value for outcome in twelve if outcome.value is not None)
@@ -100,7 +102,7 @@ def test_what_is_found_is_better_than_what_was_declared_and_the_sentence_says_so
     assert set(shares) <= set(SPACE)
 
 
-def test_a_trial_that_lags_after_a_fold_is_given_up_and_costs_no_further_folds(twelve: list[Outcome]) -> None:
+def test_a_trial_that_lags_after_a_fold_is_given_up_and_costs_no_further_folds(twelve: list[TrialResult]) -> None:
     pruned = [outcome for outcome in twelve if outcome.state == "pruned"]
     assert pruned and all(outcome.value is None and 0 < len(outcome.folds) < 3 for outcome in pruned)
     first = {outcome.number: outcome.folds[0]["metrics"]["mae"] for outcome in twelve if outcome.number}
@@ -108,7 +110,7 @@ def test_a_trial_that_lags_after_a_fold_is_given_up_and_costs_no_further_folds(t
 
 
 def test_neither_the_days_that_compare_candidates_nor_the_gap_are_learned_from_or_judged_on(
-    rows: pa.Table, twelve: list[Outcome]
+    rows: pa.Table, twelve: list[TrialResult]
 ) -> None:
     days = np.array(rows["ds"].to_pylist())
     unseen = days > START + dt.timedelta(days=20)
@@ -126,14 +128,14 @@ def test_neither_the_days_that_compare_candidates_nor_the_gap_are_learned_from_o
     assert timeless(tried(a_line(), scrambled)[0]) == timeless(twelve)
 
 
-def test_a_search_that_was_killed_goes_on_where_it_stopped(rows: pa.Table, twelve: list[Outcome]) -> None:
+def test_a_search_that_was_killed_goes_on_where_it_stopped(rows: pa.Table, twelve: list[TrialResult]) -> None:
     for done in (1, 8):
         again, computed = tried(a_line(), rows, {outcome.number: outcome for outcome in twelve[:done]})
         assert timeless(again) == timeless(twelve)
         assert [outcome.number for outcome in computed] == list(range(done, 13))
 
 
-def test_a_recorded_trial_of_other_parameters_is_tried_again(rows: pa.Table, twelve: list[Outcome]) -> None:
+def test_a_recorded_trial_of_other_parameters_is_tried_again(rows: pa.Table, twelve: list[TrialResult]) -> None:
     recorded = {outcome.number: outcome for outcome in twelve}
     recorded[3] = replace(recorded[3], params={**recorded[3].params, "num_leaves": 99}, value=-1.0)
     again, computed = tried(a_line(), rows, recorded)
@@ -141,7 +143,7 @@ def test_a_recorded_trial_of_other_parameters_is_tried_again(rows: pa.Table, twe
     assert timeless(again) == timeless(twelve)
 
 
-def test_a_search_ends_after_its_time_by_the_seconds_of_its_trials(rows: pa.Table, twelve: list[Outcome]) -> None:
+def test_a_search_ends_after_its_time_by_the_seconds_of_its_trials(rows: pa.Table, twelve: list[TrialResult]) -> None:
     slow = {outcome.number: replace(outcome, seconds=25.0) for outcome in twelve}
     again, computed = tried(a_line(time="2m"), rows, slow)
     assert [outcome.number for outcome in again] == [0, 1, 2, 3, 4] and not computed

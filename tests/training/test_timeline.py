@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from factory_assets.declarations.catalogue import DeclaredLine, load
-from factory_assets.training.timeline import DAY, TrainingRefused, first_as_of, require_coverage, timeline
+from factory_assets.declarations.days import DAY
+from factory_assets.training.timeline import TrainingRefused, first_as_of, require_coverage, timeline
 from tests.line.world import declare
 
 

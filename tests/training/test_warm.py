@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.release.rebuild import compared
 from factory_assets.training.fit import warm
 from factory_assets.training.fit.warm import Drifted
 from factory_assets.training.remake import NotRebuildable, parent_of, remake
-from factory_assets.training.timeline import DAY, timeline
+from factory_assets.training.timeline import timeline
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.decisions import Decision
 from factory_resources.engine import Engine

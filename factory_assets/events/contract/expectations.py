@@ -92,7 +92,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ConcernResult:
     """The verdict on one concern of one day: passed, or what failed.
 
     new_columns: columns of the feed that the contract does not know, and some of their values.
@@ -153,7 +153,7 @@ def validate(
     days: Sequence[dt.date],
     measured: Sequence[Measured] = (),
     accepted: Collection[str] = (),
-) -> list[Outcome]:
+) -> list[ConcernResult]:
     """Validate days of raw rows, concern by concern.
 
     rows: the result of `rows_to_validate`. came: what arrived on each day; a day to which nothing came is absent.
@@ -183,7 +183,7 @@ def validate(
         )
     new = _new_columns(declared, rows, came)
     return [
-        Outcome(
+        ConcernResult(
             day,
             concern,
             totals.get(day, 0),

@@ -21,7 +21,7 @@ from factory_assets.events.landing import Arrival, arrivals, utc, with_derived
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DayVerdict:
     """What validation found in one day.
 
     rows = accepted + duplicates + superseded + all quarantined + all excluded. Accepted rows of a blocked day are held back.
@@ -48,7 +48,7 @@ def judge(
     declared: DeclaredStream,
     days: Sequence[dt.date],
     accepted: Collection[str] = (),
-) -> list[Verdict]:
+) -> list[DayVerdict]:
     """Judge the rows of views `raw` and `deliveries`; create views of what comes of them, a verdict per day.
 
     Where the contract holds days against the recent past, a view `past` has the events of the days before.
@@ -165,7 +165,7 @@ def _verdicts(
     came: Mapping[dt.date, Sequence[Arrival]],
     days: Sequence[dt.date],
     informing: Collection[str],
-) -> list[Verdict]:
+) -> list[DayVerdict]:
     table = {
         row[0]: row[1:]
         for row in con.execute(
@@ -194,7 +194,7 @@ def _verdicts(
             or _intolerable(intolerable, rows - sum(excluded.values()), declared.contract.tolerance)
         )
         verdicts.append(
-            Verdict(
+            DayVerdict(
                 day, rows, fit, duplicates, superseded, aside.get(day, {}), excluded, changed.get(day, {}),
                 tuple(reasons), broken,
             )
@@ -205,10 +205,10 @@ def _verdicts(
 def _with_measures(
     con: duckdb.DuckDBPyConnection,
     declared: DeclaredStream,
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[DayVerdict],
     came: Mapping[dt.date, Sequence[Arrival]],
     informing: Collection[str],
-) -> list[Verdict]:
+) -> list[DayVerdict]:
     """Verdicts with what the rules on whole days measured; a day that breaks one is blocked as well."""
     unfit = {verdict.day for verdict in verdicts if verdict.blocked}
     days = [verdict.day for verdict in verdicts]

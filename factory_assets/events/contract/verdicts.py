@@ -11,7 +11,7 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.expressions import identifier
 from factory_assets.events.contract import day_rules
 from factory_assets.events.contract.day_rules import Measured
-from factory_assets.events.contract.expectations import STRETCH_ROWS, Failure, Outcome, rows_to_validate, validate
+from factory_assets.events.contract.expectations import STRETCH_ROWS, ConcernResult, Failure, rows_to_validate, validate
 from factory_assets.events.contract.patches import Anomaly, Refusal, Suggestion, suggest
 from factory_assets.events.contract.validation import judge, read_arrivals
 from factory_resources.engine import Engine
@@ -23,7 +23,7 @@ CONTRACT = "contract"
 
 def outcomes(
     lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date], accepted: Collection[str] = ()
-) -> list[Outcome]:
+) -> list[ConcernResult]:
     """Validate days of `raw`. accepted: rules whose failures somebody has accepted."""
     measured = _measured(lake, engine, declared, days, accepted) if day_rules.applies(declared) else []
     return [
@@ -87,7 +87,7 @@ def _validated(
     days: list[dt.date],
     measured: list[Measured],
     accepted: Collection[str],
-) -> list[Outcome]:
+) -> list[ConcernResult]:
     with engine.connect() as con:
         for name in ("raw", "deliveries"):
             lake.view(con, name, f"{declared.stream.name}/{name}", days[0], days[-1], empty_if_absent=True)
@@ -96,7 +96,7 @@ def _validated(
         return validate(declared, rows, came, days, measured, accepted)
 
 
-def suggestion(declared: DeclaredStream, outcome: Outcome, failure: Failure) -> Suggestion:
+def suggestion(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> Suggestion:
     """The patch of the contract under which the failure passes, or the words that no patch should."""
     rule, measured = failure.rule, failure.measured
     if rule.kind == "delivery":
@@ -116,9 +116,9 @@ def new_column(declared: DeclaredStream, name: str, values: Sequence[str]) -> Su
     return suggest(declared, Anomaly("undeclared", name, "", tuple(values)))
 
 
-def suggestions(declared: DeclaredStream, found: Sequence[Outcome]) -> dict[str, Suggestion]:
+def suggestions(declared: DeclaredStream, found: Sequence[ConcernResult]) -> dict[str, Suggestion]:
     """One suggestion a broken rule, or new column, for all days together."""
-    pooled: dict[str, tuple[Outcome, Failure]] = {}
+    pooled: dict[str, tuple[ConcernResult, Failure]] = {}
     new: dict[str, list[str]] = {}
     for outcome in found:
         for name, values in outcome.new_columns.items():

@@ -15,7 +15,7 @@ import duckdb
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources.base import ABSENT, NOTHING, Delivery, Source, SourceError, told
 from factory_assets.events.sources.csv import Csv
-from factory_assets.events.sources.files import DAY
+from factory_assets.events.sources.files import PLACEHOLDER
 from factory_assets.events.sources.parquet import Parquet
 from factory_assets.events.sources.postgres import Postgres
 from factory_assets.events.sources.simulation import Simulation
@@ -48,7 +48,7 @@ def deliveries(con: duckdb.DuckDBPyConnection, stream: Stream, days: Sequence[dt
 
 def expects_a_file(stream: Stream) -> bool:
     """Whether every day has a file of its own, so that a day without one is late or lost, not empty."""
-    return DAY in getattr(stream.source, "uri", "")
+    return PLACEHOLDER in getattr(stream.source, "uri", "")
 
 
 def fingerprint(stream: Stream, days: Sequence[dt.date]) -> dict[dt.date, str]:

@@ -21,7 +21,7 @@ from factory_assets.declarations.stream import CsvSource, ParquetSource
 from factory_assets.events.sources.base import ABSENT, Source, SourceError
 
 #: Part of a file's URI that stands for the day.
-DAY = "{day}"
+PLACEHOLDER = "{day}"
 #: What file systems call a hash of the content, by how they are asked: Azure nests it, and Google's ETag is none.
 CHECKSUMS = ("md5Hash", "content_md5", "ETag")
 
@@ -45,10 +45,10 @@ class Files(Source[FileKind]):
             # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
             with _reached(uri):
                 con.register_filesystem(fsspec.filesystem(scheme))
-        if DAY in uri:
+        if PLACEHOLDER in uri:
             bringing = sorted({day + dt.timedelta(days=ago) for day in days for ago in self._late})
             for day in bringing:
-                yield day, listed(uri.replace(DAY, str(day)))
+                yield day, listed(uri.replace(PLACEHOLDER, str(day)))
             return
         files = listed(uri)
         if not files:
@@ -58,10 +58,10 @@ class Files(Source[FileKind]):
     def fingerprint(self, days: Sequence[dt.date]) -> dict[dt.date, str]:
         """Without {day} in the URI, a new file may hold rows of any day: it changes all of them."""
         uri = self.declared.uri
-        if DAY not in uri:
+        if PLACEHOLDER not in uri:
             return dict.fromkeys(days, _stamp(listed(uri)))
         bringing = {day + dt.timedelta(days=ago) for day in days for ago in self._late}
-        files = {day: listed(uri.replace(DAY, str(day))) for day in bringing}
+        files = {day: listed(uri.replace(PLACEHOLDER, str(day))) for day in bringing}
         # A day whose own file has not come is awaited, whatever others already hold of it.
         return {
             day: _stamp([file for ago in self._late for file in files[day + dt.timedelta(days=ago)]])

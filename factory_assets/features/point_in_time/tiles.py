@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from factory_assets.declarations.base import EVER, whole_days
 from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.view import View
 from factory_assets.features.point_in_time import history
 from factory_assets.features.point_in_time.aggregates import (
@@ -38,7 +39,6 @@ from factory_assets.features.point_in_time.windows import MICROSECOND, interval,
 from factory_assets.identity.code import code_of
 from factory_resources.lake import Lake
 
-DAY = dt.timedelta(days=1)
 #: Of more days at once, windows over the events cost less than merging each day's tiles.
 FEW_DAYS = 7
 #: Days whose totals are kept: the next day needs one, and a day that is computed again the one before it.

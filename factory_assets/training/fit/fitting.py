@@ -98,7 +98,7 @@ class Failed:
 
 Outcome = Fitted | NotTrained | Failed
 #: A candidate's model, what it took to fit, and what it says of the rows that it was asked for.
-Made = tuple[estimators.Trained, Tried, np.ndarray]
+FitResult = tuple[estimators.Trained, Tried, np.ndarray]
 
 
 def rows_within(table: pa.Table, node: str) -> pa.Table:
@@ -153,7 +153,7 @@ def fit_node(
 
 def _started(
     line: Line, name: str, window: Window, tried: Mapping[str, Tried], metric: str, parent: Parent | str | None
-) -> tuple[Made, Warm | None, str]:
+) -> tuple[FitResult, Warm | None, str]:
     """The candidate fitted on all days of the window, what it continues, and that in words or why it begins anew."""
     declared, encoding, x, y, days = line.candidates[name].warm_start, window.encoding, window.x, window.y, window.days
 
@@ -180,7 +180,7 @@ def _fit(
     days: np.ndarray,
     asked: np.ndarray,
     start: estimators.Start | None = None,
-) -> Made:
+) -> FitResult:
     """A candidate fitted on these rows, what that took, and what it says of the rows `asked`.
 
     Raises estimators.TooFewDays and, of a start, estimators.CannotContinue.

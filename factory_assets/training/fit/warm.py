@@ -12,13 +12,14 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
 from factory_assets.identity.nodes import ROOT, lineage
 from factory_assets.models.archived import ModelRefused, load
 from factory_assets.models.estimators import later_days
 from factory_assets.training.fit.fitting import compared_days
 from factory_assets.training.fit.warm_fit import Parent
-from factory_assets.training.timeline import DAY, Timeline
+from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.decisions import Decision
 from factory_resources.lake import Lake

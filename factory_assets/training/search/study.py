@@ -25,7 +25,7 @@ import pyarrow as pa
 from factory_assets.declarations.line import Candidate, Line
 from factory_assets.declarations.search import Fold, Parameter, Search, folds_of
 from factory_assets.declarations.tasks import classes_of
-from factory_assets.declarations.types import Finding
+from factory_assets.declarations.types import Mistake
 from factory_assets.measures.metrics import METRICS, better, guessed, naive, score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models import estimators
@@ -43,7 +43,7 @@ FEW_TRIALS = 8
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """What came of one set of parameters. folds: days, rows and metrics of each fold that was judged."""
 
     number: int
@@ -75,9 +75,9 @@ def window_days(line: Line) -> int:
     return int(line.train.window.days) - compared_days(line)
 
 
-def check(line: Line) -> list[Finding]:
+def check(line: Line) -> list[Mistake]:
     """Searches whose folds do not fit the training window, as (path in the declaration, message) pairs."""
-    findings: list[Finding] = []
+    findings: list[Mistake] = []
     for name, candidate in line.candidates.items():
         if candidate.search:
             try:
@@ -87,12 +87,12 @@ def check(line: Line) -> list[Finding]:
     return findings
 
 
-def check_space(line: Line) -> list[Finding]:
+def check_space(line: Line) -> list[Mistake]:
     """Parameters that the estimator does not know, does not allow or does not take, found by trying the ends of each.
 
     It imports the estimators, which takes seconds: for `factory check` and the beginning of a search.
     """
-    findings: list[Finding] = []
+    findings: list[Mistake] = []
     for name, candidate in line.candidates.items():
         for parameter, values in candidate.search.space.items() if candidate.search else ():
             for value in values.ends:
@@ -150,7 +150,7 @@ def identity(configuration: str, node: str, data: Data) -> str:
     return digest.hexdigest()[:16]
 
 
-def stops(done: Sequence[Outcome], declared: Search) -> bool:
+def stops(done: Sequence[TrialResult], declared: Search) -> bool:
     """Whether a search ends after these trials. It goes by the seconds that were recorded, so that a repetition ends alike."""
     if len(done) > declared.trials:
         return True
@@ -163,9 +163,9 @@ def run(
     data: Data,
     metric: str,
     node: str,
-    recorded: Mapping[int, Outcome],
-    keep: Callable[[Outcome], None],
-) -> list[Outcome]:
+    recorded: Mapping[int, TrialResult],
+    keep: Callable[[TrialResult], None],
+) -> list[TrialResult]:
     """All trials of a candidate's search at a node.
 
     recorded: trials of the same search by number, of a run that did not end; they are not computed again.
@@ -176,7 +176,7 @@ def run(
     assert declared
     study = _study(line, name, node, metric)
     space = {parameter: _distribution(values) for parameter, values in declared.space.items()}
-    done: list[Outcome] = []
+    done: list[TrialResult] = []
     while not stops(done, declared):
         number = len(done)
         trial = study.ask(space) if number else None
@@ -193,9 +193,9 @@ def run(
     return done
 
 
-def best(outcomes: Iterable[Outcome], metric: str) -> Outcome:
+def best(outcomes: Iterable[TrialResult], metric: str) -> TrialResult:
     """The complete trial with the best value, the earliest of equals. Raises ValueError where none is complete."""
-    found: Outcome | None = None
+    found: TrialResult | None = None
     told = "there are no trials"
     for one in outcomes:
         told = one.told or told
@@ -206,7 +206,7 @@ def best(outcomes: Iterable[Outcome], metric: str) -> Outcome:
     return found
 
 
-def why(outcomes: Sequence[Outcome], metric: str) -> str:
+def why(outcomes: Sequence[TrialResult], metric: str) -> str:
     """Why this one won, in a sentence."""
     if not _any(outcomes):
         return f"None of {len(outcomes)} trials could be trained: {outcomes[-1].told}"
@@ -223,11 +223,11 @@ def why(outcomes: Sequence[Outcome], metric: str) -> str:
     return f"Trial {won.number}: {metric} {won.value:.5g}, {before}{second} ({among})."
 
 
-def _any(outcomes: Iterable[Outcome]) -> bool:
+def _any(outcomes: Iterable[TrialResult]) -> bool:
     return any(one.value is not None for one in outcomes)
 
 
-def importances(outcomes: Sequence[Outcome], declared: Search, metric: str) -> dict[str, float]:
+def importances(outcomes: Sequence[TrialResult], declared: Search, metric: str) -> dict[str, float]:
     """Share of each parameter in what told good trials from others (PED-ANOVA, Watanabe et al. 2023); {} for a few trials."""
     import optuna
 
@@ -271,12 +271,16 @@ def _distribution(values: Parameter) -> Any:
     return (IntDistribution if values.int_ is not None else FloatDistribution)(*values.ends, log=values.log)
 
 
-def _judge(line: Line, candidate: Candidate, data: Data, params: dict[str, Any], metric: str, trial: Any) -> Outcome:
+def _judge(
+    line: Line, candidate: Candidate, data: Data, params: dict[str, Any], metric: str, trial: Any
+) -> TrialResult:
     """Try one set of parameters, fold after fold; given up as soon as the pruner says so."""
     began, folds = time.perf_counter(), list[dict[str, Any]]()
 
-    def ended(state: Literal["complete", "pruned", "failed"], value: float | None = None, told: str = "") -> Outcome:
-        return Outcome(0, params, state, value, folds, told, time.perf_counter() - began)
+    def ended(
+        state: Literal["complete", "pruned", "failed"], value: float | None = None, told: str = ""
+    ) -> TrialResult:
+        return TrialResult(0, params, state, value, folds, told, time.perf_counter() - began)
 
     for fold, learn, judge in data.folds:
         try:
@@ -299,7 +303,7 @@ def _given_up(trial: Any, folds: Sequence[Mapping[str, Any]], metric: str) -> bo
     return bool(trial.should_prune())
 
 
-def _repeat(known: Outcome, metric: str, trial: Any) -> None:
+def _repeat(known: TrialResult, metric: str, trial: Any) -> None:
     """Tell Optuna what a recorded trial had told it, so that the trials after it are the same."""
     seen = len(known.folds) - (known.state == "complete")
     for judged in range(1, seen + 1 if trial else 1):
@@ -310,7 +314,7 @@ def _mean(folds: Sequence[Mapping[str, Any]], metric: str) -> float:
     return float(sum(fold["metrics"][metric] for fold in folds) / len(folds))
 
 
-def _state(known: Outcome) -> Any:
+def _state(known: TrialResult) -> Any:
     from optuna.trial import TrialState
 
     return {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[known.state]

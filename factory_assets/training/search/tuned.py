@@ -28,11 +28,11 @@ class Found:
 
     key: SearchKey
     metric: str
-    outcomes: Sequence[search.Outcome]
+    outcomes: Sequence[search.TrialResult]
     now: bool
 
     @property
-    def best(self) -> search.Outcome:
+    def best(self) -> search.TrialResult:
         return search.best(self.outcomes, self.metric)
 
     @property
@@ -139,7 +139,7 @@ class Tuning:
                 found[key.node] = Found(key, self.metric, outcomes[:ends], key in now)
         return found
 
-    def _record(self, name: str, key: SearchKey, outcome: search.Outcome) -> None:
+    def _record(self, name: str, key: SearchKey, outcome: search.TrialResult) -> None:
         line = self.declared.line
         self.trials.record(
             Trial(
@@ -186,5 +186,5 @@ def _settled(line: Line, found: Mapping[str, Found]) -> Line:
     return line.model_copy(update={"candidates": candidates})
 
 
-def _outcome(trial: Trial) -> search.Outcome:
-    return search.Outcome(**{f.name: getattr(trial, f.name) for f in fields(search.Outcome)})
+def _outcome(trial: Trial) -> search.TrialResult:
+    return search.TrialResult(**{f.name: getattr(trial, f.name) for f in fields(search.TrialResult)})
