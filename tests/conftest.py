@@ -64,20 +64,31 @@ def google_store() -> Iterator[str]:
 @contextlib.contextmanager
 def _served(module: list[str], path: str, method: str) -> Iterator[str]:
     """Endpoint of a server that a Python module runs on the port that is its last argument, once it answers for a path."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", *module, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{path}", method=method))
-                break
-            time.sleep(0.1)
-        yield endpoint
-    finally:
-        server.kill()
-        server.wait()
+    for _ in range(5):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = subprocess.Popen(
+            [sys.executable, "-m", *module, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        endpoint = f"http://127.0.0.1:{port}"
+        try:
+            if _answers(server, urllib.request.Request(f"{endpoint}/{path}", method=method)):
+                yield endpoint
+                return
+        finally:
+            server.kill()
+            server.wait()
+        # Somebody else may have taken the port in between.
+    raise RuntimeError(f"{module[0]} does not answer")
+
+
+def _answers(server: subprocess.Popen[bytes], request: urllib.request.Request) -> bool:
+    """Wait until a server answers; False where it has ended, or does not within a minute."""
+    end = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(request)
+            return server.poll() is None
+        time.sleep(0.1)
+    return False

@@ -20,8 +20,13 @@ def unknown(name: str, kind: str, known: Iterable[str], several: str = "") -> No
 
 
 def you() -> str:
-    """Who works here: FACTORY_USER, or the user of this process."""
-    return os.environ.get("FACTORY_USER") or getpass.getuser()
+    """Who works here: FACTORY_USER, or the user of this process; by number where the machine has no name for it."""
+    if named := os.environ.get("FACTORY_USER"):
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not stand in its passwd file
+        return f"uid {os.getuid()}"
 
 
 def known_stream(name: str) -> None:

@@ -1,12 +1,12 @@
 """`factory rebuild` and `factory vacuum`: is a version what its record says, and what may be forgotten?"""
 
 import datetime as dt
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
+from factory_assets.commands.names import you
 from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def rebuild(
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         certificate = make_again(
-            record, held["lake"], held["engine"], ledger, held["archive"], by=getpass.getuser(), restore=restore
+            record, held["lake"], held["engine"], ledger, held["archive"], by=you(), restore=restore
         )
     except (LookupError, NotRebuildable) as error:
         console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)

@@ -134,7 +134,9 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             ledger.register(*(told for _, told in group if isinstance(told, VersionRecord)))
             for outcome, told in group:
                 candidates = {"candidates": _candidates(outcome, job.metric)} if isinstance(outcome, Fitted) else {}
-                failed += [outcome] if isinstance(outcome, Failed) else []
+                if isinstance(outcome, Failed):
+                    failed.append(outcome)
+                    context.log.error(f"{line.name}, {outcome.node} was not trained:\n{outcome.traceback}")
                 tell(outcome.node, told, **candidates)
                 if word := pace.one_more():
                     context.log.info(f"{line.name}: {word}")

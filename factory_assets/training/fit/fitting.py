@@ -89,11 +89,15 @@ class NotTrained:
 
 @dataclass(frozen=True)
 class Failed:
-    """A node whose training ended in an error, told in words; an ancestor answers, or the champion that it has."""
+    """A node whose training ended in an error; an ancestor answers, or the champion that it has.
+
+    reason: the error in words. traceback: where it came from, for the log of the run.
+    """
 
     node: str
     rows: int
     reason: str
+    traceback: str = ""
 
 
 Outcome = Fitted | NotTrained | Failed

@@ -6,6 +6,7 @@ a fork after OpenMP was used can hang. Which of the two, and how many, changes n
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -66,7 +67,8 @@ class Job:
         except (OSError, MemoryError):
             raise
         except Exception as error:
-            return Done(Failed(node, rows.num_rows, f"{type(error).__name__}: {error}"))
+            reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+            return Done(Failed(node, rows.num_rows, reason, trace))
 
 
 class Done(NamedTuple):
