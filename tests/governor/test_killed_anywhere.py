@@ -1,195 +1,25 @@
 """Does `factory run`, killed at any boundary of any step, end with the next run as if it had never been killed?
 
-One day of the line breaks its contract: it must be held back, and told, whenever the process died.
+One day of the line breaks its contract: it must be held back, and told, whenever the process died. What decides is here; every
+boundary is in `test_killed_before` and `test_killed_after`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from factory_resources.issues import Issues
-from factory_resources.ledger import Ledger
-from tests.governor.world import ORDERS_CONTRACT, SMALL, day, orders_of
-from tests.line.world import Home
-from tests.stations import csv
-
-DAYS, BAD, ROWS = 14, 12, 60
-TOLD = f"orders/raw {day(BAD)}: ranges blocks the day: x >= 0: not so for {ROWS} rows, 100.0%"
-
-
-class Death(NamedTuple):
-    """Where a process dies: before or after the how many-th event of a type and step is stored."""
-
-    when: str
-    event: str
-    step: str
-    number: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.when} {self.event.lower()} {self.number} of {self.step or 'run'}"
-
+from tests.governor.killing import BAD, DAYS, ROWS, UNDER_WAY, Clean, Death, Factory, as_if_never_killed, in_file
+from tests.governor.world import day
 
 #: About what decides: that a day is judged before it is built on, that a training is finished, and once.
 FEW = [
-    Death("before", "ASSET_MATERIALIZATION", "orders__raw"),
-    Death("after", "ASSET_MATERIALIZATION", "orders__raw", DAYS - 1),
     Death("after", "STEP_START", "orders__contract"),
-    Death("after", "ASSET_CHECK_EVALUATION", "orders__contract", 5 * (DAYS + 1)),
-    Death("after", "STEP_SUCCESS", "orders__contract"),
-    Death("before", "ASSET_MATERIALIZATION", "orders__events"),
     Death("after", "STEP_START", "guess__no_leak"),
-    Death("after", "STEP_START", "guess__evaluation"),
     Death("before", "ASSET_MATERIALIZATION", "guess__champion"),
-    Death("after", "STEP_START", "guess__drift_no_drift"),
 ]
-#: Kinds of events at which a step's work becomes known.
-MARKS = (
-    "STEP_START",
-    "STEP_OUTPUT",
-    "STEP_SUCCESS",
-    "STEP_FAILURE",
-    "ASSET_MATERIALIZATION",
-    "ASSET_CHECK_EVALUATION",
-)
-
-
-class Factory:
-    """Runs `factory run` over the line's declarations, each time in a process that may die, and looks at what it left."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        (folder / "feed").mkdir()
-        (folder / "defs").mkdir()
-        (folder / "defs" / "defs.yaml").write_text(
-            SMALL.replace("FEED", str(folder / "feed")).replace("start:", f"end: {day(DAYS - 1)}\n  start:")
-        )
-        (folder / "defs" / "orders.yaml").write_text(ORDERS_CONTRACT)
-        for offset in range(DAYS):
-            rows = [row | ({"x": -5} if offset == BAD else {}) for row in orders_of(day(offset))[:ROWS]]
-            (folder / "feed" / f"orders-{day(offset)}.csv").write_text(csv(rows))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FACTORY_", "DAGSTER_"))}
-        own = {"FACTORY_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.governor.killable"], env=kept | own, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=(folder / "server.txt").open("w"),
-        )  # fmt: skip
-
-    def run(self, home: str, *arguments: str, **how: Any) -> tuple[int, str]:
-        """Exit code, and what was printed. how: as `tests.governor.killable` takes it."""
-        assert self._server.stdin and self._server.stdout
-        output = self.folder / f"{home}.txt"
-        asked = {
-            "environment": {"FACTORY_HOME": str(self.folder / home)}, "output": str(output),
-            "arguments": ["run", str(self.folder / "defs"), *arguments], **how,
-        }  # fmt: skip
-        self._server.stdin.write(json.dumps(asked) + "\n")
-        self._server.stdin.flush()
-        answer = self._server.stdout.readline()
-        assert answer, f"the server ended with {self._server.wait()}: {(self.folder / 'server.txt').read_text()}"
-        code = json.loads(answer)
-        return code, output.read_text().replace(str(self.folder / home), "HOME")
-
-    def copy(self, home: str, copied: str) -> None:
-        shutil.copytree(self.folder / home, self.folder / copied)
-
-    def state(self, home: str) -> dict[str, Any]:
-        """All that a person, or the next run, finds there."""
-        folder = self.folder / home
-        url = f"sqlite:///{folder / 'ledger.db'}"
-        issues = [(each.rule, each.state, sorted(each.days.items())) for each in Issues(url=url).issues()]
-        decisions = [
-            (str(each.as_of), each.node, each.verdict, each.version, each.champion, each.reason)
-            for each in Ledger(url=url).decisions("guess")
-        ]
-        tables = Home(folder, self.folder / "defs", {}).contents()
-        archived = sorted(each.name for each in (folder / "archive" / "guess").iterdir())
-        return {
-            # Tiles name the files that they were made from, and are made anew when a snapshot needs them.
-            "tables": {name: held for name, held in tables.items() if not name.startswith("tiles/")},
-            "issues": issues, "checks": checks(folder),
-            "decisions": sorted(decisions), "archive": archived,
-            "under way": in_file(folder / "dagster" / "history" / "runs.db", UNDER_WAY),
-        }  # fmt: skip
-
-    def close(self) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.wait()
-
-
-UNDER_WAY = "SELECT run_id, status FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"
-NEWEST = """SELECT asset_key, check_name, coalesce(partition, ''), execution_status, evaluation_event
-            FROM asset_check_executions ORDER BY id"""
-
-
-def in_file(file: Path, query: str) -> list[Any]:
-    connection = sqlite3.connect(file)
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
-
-
-def checks(folder: Path) -> dict[tuple[str, str, str], tuple[Any, ...]]:
-    """Asset, check and partition -> the newest evaluation; or that one was planned, and did not come."""
-    found = {}
-    for asset, check, partition, status, event in in_file(folder / "dagster" / "history" / "runs" / "index.db", NEWEST):
-        told = json.loads(event)["dagster_event"]["event_specific_data"] if event else {}
-        found[asset, check, partition] = (status, told.get("severity"), told.get("description"))
-    return found
-
-
-def ending(printed: str) -> str:
-    """The table of segments, where to look, and what is not as it should be: all that follows the steps."""
-    assert "\nguess " in printed, printed
-    return printed[printed.index("\nguess ") :]
-
-
-@pytest.fixture(scope="module")
-def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
-    factory = Factory(tmp_path_factory.mktemp("killed"))
-    yield factory
-    factory.close()
-
-
-class Clean(NamedTuple):
-    """A home that was brought up to date in one run, which was left alone."""
-
-    state: dict[str, Any]
-    printed: str
-    met: list[tuple[str, str, int]]
-
-
-@pytest.fixture(scope="module")
-def clean(factory: Factory) -> Clean:
-    noted = factory.folder / "noted"
-    code, printed = factory.run("clean", noted=str(noted))
-    assert code == 1 and printed.rstrip().endswith(f"1 not as it should be:\n  {TOLD}")
-    return Clean(factory.state("clean"), ending(printed), [tuple(json.loads(line)) for line in noted.open()])
-
-
-def as_if_never_killed(factory: Factory, home: str, clean: Clean) -> None:
-    """The next run reaches the clean state, tells the same and ends with the same code; the one after finds nothing to do."""
-    code, printed = factory.run(home)
-    assert (code, ending(printed)) == (1, clean.printed)
-    state = factory.state(home)
-    for what, expected in clean.state.items():
-        assert state[what] == expected, what
-    code, printed = factory.run(home)
-    assert (code, ending(printed)) == (1, clean.printed)
-    assert " computed" not in printed and "everything else is up to date" in printed
-    assert factory.state(home) == state
 
 
 def test_the_clean_run_judged_every_day_and_trained_once(clean: Clean) -> None:
@@ -207,7 +37,9 @@ def test_killed_at_what_decides(factory: Factory, clean: Clean, death: Death) ->
     as_if_never_killed(factory, home, clean)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)], ids=["SIGTERM", "SIGINT"]
+)
 def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_on(
     factory: Factory, clean: Clean, ending: signal.Signals
 ) -> None:
@@ -223,35 +55,10 @@ def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_o
     as_if_never_killed(factory, home, clean)
 
 
-@pytest.mark.parametrize("check", ["contract", "no_leak"])
+@pytest.mark.parametrize("check", ["contract", pytest.param("no_leak", marks=pytest.mark.slow)])
 def test_a_verdict_that_finds_the_database_locked_is_given_by_the_next_run(
     factory: Factory, clean: Clean, check: str
 ) -> None:
     code, printed = factory.run(f"locked-{check}", lock=check)
     assert code == 1 and "database is locked" in printed
     as_if_never_killed(factory, f"locked-{check}", clean)
-
-
-def boundaries(met: list[tuple[str, str, int]]) -> list[Death]:
-    """Before and after the first and the last of each kind of event that each step of a run has."""
-    last: dict[tuple[str, str], int] = {}
-    for event, step, number in met:
-        last[event, step] = number
-    return [
-        Death(when, event, step, number)
-        for event, step, number in met
-        if event in MARKS and number in (1, last[event, step]) for when in ("before", "after")
-    ]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_killed_at_every_boundary_of_every_step(factory: Factory, clean: Clean) -> None:
-    """Each in a home of its own."""
-    for number, death in enumerate(boundaries(clean.met)):
-        home = f"every-{number}"
-        assert factory.run(home, die=death)[0] == -9, str(death)
-        try:
-            as_if_never_killed(factory, home, clean)
-        except AssertionError as error:
-            raise AssertionError(f"killed {death}") from error
-        shutil.rmtree(factory.folder / home)
