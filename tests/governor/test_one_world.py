@@ -1,4 +1,4 @@
-"""Do `factory run` and the daemon reach the same tables, decisions and models, whatever goes wrong in the world?"""
+"""Do `factory run`, the daemon and CI reach the same tables, decisions and models, whatever goes wrong in the world?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from factory_assets.governor.runs import REASON, training_config
 from tests.governor.world import (
     World,
+    by_ci,
     by_command,
     by_daemon,
     by_forgetful_daemon,
@@ -112,7 +113,7 @@ def live(world: World, keep: Keep, script: Script, outage: Sequence[int] = (), d
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]]:
-    names: dict[str, Keep] = {"command": by_command, "daemon": by_forgetful_daemon}
+    names: dict[str, Keep] = {"command": by_command, "daemon": by_forgetful_daemon, "ci": by_ci}
     with worlds(tmp_path_factory.mktemp("worlds"), list(names)) as made:
         for name, keep in names.items():
             made[name].load()
@@ -120,8 +121,11 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]
         yield made
 
 
-def test_every_executor_reaches_the_same_tables_decisions_models_and_issues(lived: dict[str, World]) -> None:
-    one, two = lived["command"], lived["daemon"]
+@pytest.mark.parametrize("other", ["daemon", "ci"])
+def test_every_executor_reaches_the_same_tables_decisions_models_and_issues(
+    lived: dict[str, World], other: str
+) -> None:
+    one, two = lived["command"], lived[other]
     assert one.contents() == two.contents()
     assert one.decisions() == two.decisions() and len(one.decisions()) > 12
     assert one.archived() == two.archived() and one.archived()

@@ -6,7 +6,9 @@ The same happenings are told to several deployments, each kept by another execut
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +18,10 @@ import dagster as dg
 import duckdb
 import pytest
 
+from factory_assets.commands.due import command
 from factory_assets.declarations.catalogue import load
 from factory_assets.governor.executor import Deployment, catch_up
+from factory_assets.governor.plan import plan
 from factory_assets.loading import load_declarations
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.clock import CLOCK
@@ -28,7 +32,7 @@ from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 from factory_resources.trials import Trials
 from factory_resources.verdicts import Verdicts
-from tests.governor.ticks import Ticker
+from tests.governor.ticks import QUIET, Ticker
 from tests.stations import csv
 
 START = dt.date(2026, 1, 1)
@@ -325,6 +329,30 @@ def by_daemon(world: World) -> None:
 def by_forgetful_daemon(world: World) -> None:
     """Cursors are lost all the time, and every tick comes twice."""
     world.ticker.until_quiet(forgetful=True)
+
+
+def by_ci(world: World) -> None:
+    """What `factory due` prints for ready work, executed in this process as Dagster's command would, until nothing is due."""
+    for _ in range(60):
+        found = plan(world.deployment.book())
+        if not found.ready:
+            return
+        for work in found.ready:
+            materialize(world, command(world.deployment, work))
+    raise AssertionError(f"never up to date: {[work.what for work in found.ready]}")
+
+
+def materialize(world: World, printed: str) -> None:
+    """`dagster asset materialize`, by what its command line says and nothing else."""
+    words = shlex.split(printed)
+    told = dict(zip(words[3::2], words[4::2], strict=True))
+    keys = [dg.AssetKey(name.removeprefix("key:").split("/")) for name in told["--select"].split(",")]
+    first, _, last = told.get("--partition-range", "").partition("...")
+    world.deployment.job.execute_in_process(
+        instance=world.instance, asset_selection=keys, raise_on_error=False,
+        tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last} if first else {},
+        run_config={**json.loads(told.get("--config-json", "{}")), **QUIET},
+    )  # fmt: skip
 
 
 @contextmanager
