@@ -64,6 +64,8 @@ class Daemon:
     instance: dg.DagsterInstance
     port: int = 0
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    #: From when to when there was no code server to ask.
+    down: tuple[float, float] = (0, 0)
 
     def start(self) -> None:
         with socket.socket() as free:
@@ -110,6 +112,17 @@ class Daemon:
         process = self.running.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def restart_code_server(self) -> None:
+        """Kill it, with the runs that it has started, and start another."""
+        began = time.time()
+        self.kill("code-server")
+        self.start_code_server()
+        # The daemon asks for the new one within a minute.
+        self.down = began, time.time() + 60
+
+    def was_down(self, moment: float) -> bool:
+        return self.down[0] <= moment <= self.down[1]
 
     def stop(self) -> None:
         for process in reversed(self.running.values()):
