@@ -36,8 +36,8 @@ def resources() -> dict[str, dg.ResourceDefinition]:
 def _fixed(store: Any) -> dg.ResourceDefinition:
     def opened(context: dg.InitResourceContext) -> Any:
         # Every asset of the factory needs the lake: no run of one goes without the name of its process.
-        if isinstance(store, Lake) and context.dagster_run is not None and context.instance is not None:
-            name_process(context.instance, context.dagster_run)
+        if isinstance(store, Lake) and context.run is not None and context.instance is not None:
+            name_process(context.instance, context.run)
         return store
 
     # An empty schema refuses configuration; none would take any.

@@ -15,8 +15,8 @@ EXECUTORS = {"one process": dg.in_process_executor, "many processes": dg.multipr
 
 @dg.resource
 def lake(context: dg.InitResourceContext) -> Lake:
-    assert context.instance and context.dagster_run
-    name_process(context.instance, context.dagster_run)
+    assert context.instance and context.run
+    name_process(context.instance, context.run)
     return Lake(root=str(FOLDER))
 
 
