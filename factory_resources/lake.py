@@ -47,6 +47,13 @@ DUCKDB_TYPES = {
     "timestamp_ntz": "TIMESTAMP",
     "binary": "BLOB",
 }
+#: Table of a line -> what a column was called in its older files -> what it is called. A version that was trained on those is
+#: made again from them.
+RENAMED = {
+    "examples": {"segment": "leaf"},
+    "predictions": {"segment": "leaf"},
+    "performance": {"segment": "node"},
+}
 #: Rows handed to the writer at a time.
 BATCH_ROWS = 100_000
 #: Rows and days of one commit of `replace_from`: the writer holds a file open for every day until the commit.
@@ -114,7 +121,10 @@ class Lake:
     def columns(self, table: str, version: int | None = None) -> dict[str, str]:
         """Column -> type of the table, {} while it does not exist."""
         opened = self._open(table, version)
-        return _types(opened.schema()) if opened else {}
+        if opened is None:
+            return {}
+        former, types = RENAMED.get(_kind(table), {}), _types(opened.schema())
+        return {former.get(name, name): kind for name, kind in types.items()}
 
     def days(self, table: str, version: int | None = None) -> list[dt.date]:
         """Days of which the table holds rows, ascending."""
@@ -301,12 +311,17 @@ class Lake:
         columns = ", ".join(
             f"NULL::{_duckdb_type(column.type)} AS {_quoted(column.name)}" for column in opened.schema().fields
         )
-        query = f"SELECT {columns} WHERE false"
+        query, named = f"SELECT {columns} WHERE false", {column.name for column in opened.schema().fields}
         if files:
             self._register_filesystem(con)
             listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
             query += f""" UNION ALL BY NAME SELECT * FROM read_parquet([{listed}], union_by_name = true,
                           hive_partitioning = true, hive_types = {{'{DS}': DATE}})"""
+        for old, new in RENAMED.get(_kind(table), {}).items():
+            if old in named:
+                value = f"coalesce({_quoted(new)}, {_quoted(old)})" if new in named else _quoted(old)
+                others = f"{_quoted(old)}, {_quoted(new)}" if new in named else _quoted(old)
+                query = f"SELECT * EXCLUDE ({others}), {value} AS {_quoted(new)} FROM ({query})"
         con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}").fetchall()
         return int(opened.version())
 
@@ -366,6 +381,11 @@ def _encoding(schema: pa.Schema) -> WriterProperties:
     looked_up = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_nested)
     numbers = {column.name: plain for column in schema if not any(kind(column.type) for kind in looked_up)}
     return WriterProperties(compression="SNAPPY", column_properties=numbers)
+
+
+def _kind(table: str) -> str:
+    """Which of its line's tables it is."""
+    return table.rpartition("/")[2]
 
 
 def _types(schema: Schema) -> dict[str, str]:

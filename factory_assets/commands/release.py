@@ -69,6 +69,7 @@ def approve(
     from factory_assets.release.approval import ApprovalRefused, waiting
     from factory_assets.release.approval import approve as let_answer
     from factory_assets.release.jobs import observation
+    from factory_assets.release.request import Request
     from factory_resources.decisions import ChampionChanged
 
     ledger = _ledger_with(line)
@@ -80,7 +81,7 @@ def approve(
         console.print(table if table.row_count else f"no challenger of {line} waits for approval")
         return
     try:
-        made = let_answer(ledger, stores()["lake"], line, node, why, by or you(), version)
+        made = let_answer(ledger, stores()["lake"], Request(line, node, why, by or you(), version))
     except (ApprovalRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -114,12 +115,13 @@ def rollback(
     """
     from factory_assets.deployment import stores
     from factory_assets.release.jobs import observation
+    from factory_assets.release.request import Request
     from factory_assets.release.rollback import RollbackRefused, roll_back
     from factory_resources.decisions import ChampionChanged
 
     ledger = _ledger_with(line)
     try:
-        made = roll_back(ledger, stores()["lake"], line, node, why, by, to, version)
+        made = roll_back(ledger, stores()["lake"], Request(line, node, why, by, version), to)
     except (RollbackRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -146,6 +148,7 @@ def tag(
 ) -> None:
     """Put a tag on a version of a node, and off the one that it was on: who asks for `@TAG` gets the new one from now on."""
     from factory_assets.release.jobs import tag_observation
+    from factory_assets.release.request import Request
     from factory_assets.release.tagging import TagRefused, put_tag, take_off
     from factory_resources.tags import TagMoved
 
@@ -153,9 +156,7 @@ def tag(
         raise typer.BadParameter("a tag is taken off whichever version it is on: give --remove without --version")
     ledger = _ledger_with(line)
     try:
-        made, before = (
-            take_off(ledger, line, tag, node, why, by) if remove else put_tag(ledger, line, tag, node, why, by, version)
-        )
+        made, before = (take_off if remove else put_tag)(ledger, tag, Request(line, node, why, by, version))
     except (TagRefused, TagMoved) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -29,7 +29,20 @@ KINDS: dict[str, type[BaseModel]] = {
 TOP_FIELDS = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
 #: Columns that the factory itself adds to a line's tables.
 RESERVED_OF_LINES = frozenset(
-    {"example_id", "leaf", "observed_at", "label", "node", "version", "prediction", "ds", "obs", "entity", "t"}
+    {
+        "example_id",
+        "leaf",
+        "segment",
+        "observed_at",
+        "label",
+        "node",
+        "version",
+        "prediction",
+        "ds",
+        "obs",
+        "entity",
+        "t",
+    }
 )
 
 

@@ -51,7 +51,7 @@ def _place(place: str, named: str) -> tuple[str, str]:
 
 def _tagged(ledger: Ledger, tag: str, line: str, node: str) -> VersionRecord:
     if tag == CHAMPION:
-        champions = {node: str(by.champion) for node, by in ledger.champions(line).items()}
+        champions = {each: str(by.champion) for each, by in ledger.champions(line).items()}
         answers = answering(node, champions)
         if answers is None:
             raise LookupError(f"nobody answers for {node!r} of line {line!r} yet")

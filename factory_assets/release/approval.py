@@ -3,6 +3,7 @@
 import datetime as dt
 
 from factory_assets.models.names import find
+from factory_assets.release.request import Request
 from factory_resources.decisions import WAITS, Decision, Standing, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -17,16 +18,13 @@ def waiting(ledger: Ledger, line: str) -> dict[str, Standing]:
     return {node: stands for node, stands in ledger.standing(line).items() if stands.waits}
 
 
-def approve(
-    ledger: Ledger, lake: Lake, line: str, node: str, why: str, by: str, version: str | None = None
-) -> Decision:
+def approve(ledger: Ledger, lake: Lake, request: Request) -> Decision:
     """Let the challenger that waits answer for the node, for every day that is still to be scored.
-
-    version: the one that is meant, by the beginning of its id, its UUID or a tag; None: whichever waits.
 
     Raises ApprovalRefused, saying what waits, and ChampionChanged if something else was decided meanwhile.
     """
-    if not why.strip() or not by.strip():
+    line, node, version = request.line, request.node, request.version
+    if not request.complete:
         raise ApprovalRefused("an approval needs somebody who gives it and a reason")
     found = newest(ledger.decisions(line, node))
     if found is None or not found.evidence.get(WAITS):
@@ -40,7 +38,7 @@ def approve(
     # Days that were scored keep who scored them.
     as_of = max([found.as_of, *scored[-1:]], default=dt.date.min)
     evidence = {name: kept for name, kept in found.evidence.items() if name != WAITS}
-    approval = Decision(line, node, as_of, "approve", challenger, challenger, why, by, evidence)
+    approval = Decision(line, node, as_of, "approve", challenger, challenger, request.why, request.by, evidence)
     ledger.decide(approval, against=found.champion)
     return approval
 

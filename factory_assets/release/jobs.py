@@ -9,6 +9,7 @@ from pydantic import Field
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import rebuild
+from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificate, Certificates
@@ -40,6 +41,10 @@ class Rollback(dg.Config):
     version: str | None = Field(
         default=None, description="The version that is to be taken back, named alike. Absent: whoever answers."
     )
+
+
+def _request(config: "Rollback | Approval") -> Request:
+    return Request(config.line, config.node, config.why, config.by, config.version)
 
 
 def observation(made: Sequence[Decision]) -> dg.AssetObservation:
@@ -85,7 +90,7 @@ def roll_champion_back(
     context: dg.OpExecutionContext, config: Rollback, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = roll_back(ledger, lake, config.line, config.node, config.why, config.by, config.to, config.version)
+        made = roll_back(ledger, lake, _request(config), config.to)
     except (RollbackRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation(made))
@@ -120,7 +125,7 @@ def approve_challenger(
     context: dg.OpExecutionContext, config: Approval, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = approve(ledger, lake, config.line, config.node, config.why, config.by, config.version)
+        made = approve(ledger, lake, _request(config))
     except (ApprovalRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation([made]))

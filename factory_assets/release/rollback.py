@@ -2,6 +2,7 @@
 
 from factory_assets.identity.nodes import answering
 from factory_assets.models.names import find
+from factory_assets.release.request import Request
 from factory_assets.release.standing import succession
 from factory_resources.decisions import ChampionChanged, in_words, newest
 from factory_resources.lake import Lake
@@ -15,25 +16,16 @@ class RollbackRefused(ValueError):
     """There is nothing to go back to, or not what was asked for."""
 
 
-def roll_back(
-    ledger: Ledger,
-    lake: Lake,
-    line: str,
-    node: str,
-    why: str,
-    by: str,
-    to: str | None = None,
-    version: str | None = None,
-) -> list[Decision]:
+def roll_back(ledger: Ledger, lake: Lake, request: Request, to: str | None = None) -> list[Decision]:
     """Take the node's champion back, for every day that is still to be scored; what was appended to the ledger.
 
-    to: the version to answer instead, named as in `references.find`, or ANCESTOR; None: whoever answered before it.
-    version: the one that is to be taken back, named alike, so that two people who see the same do not go back twice; None:
-        whoever answers.
+    request: its version is the one to be taken back, so that two people who see the same do not go back twice.
+    to: the version to answer instead, named as in `models.names.find`, or ANCESTOR; None: whoever answered before it.
 
     Raises RollbackRefused, saying what there is, and ChampionChanged if somebody else was faster.
     """
-    if not why.strip() or not by.strip():
+    line, node, version = request.line, request.node, request.version
+    if not request.complete:
         raise RollbackRefused("a rollback needs somebody who decides it and a reason")
     made = ledger.decisions(line, node)
     if not made:
@@ -54,7 +46,7 @@ def roll_back(
     days = lake.days(f"{line}/predictions")
     # Where nothing was ever scored, every day is still to be scored.
     scored = days[-1] if days else min(decision.as_of for decision in made)
-    return ledger.roll_back(Decision(line, node, scored, "rollback", present, target, why, by, {}))
+    return ledger.roll_back(Decision(line, node, scored, "rollback", present, target, request.why, request.by, {}))
 
 
 def _target(ledger: Ledger, line: str, node: str, line_of_champions: list[str | None], to: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from factory_assets.identity.nodes import answering
 from factory_assets.models.names import find
+from factory_assets.release.request import Request
 from factory_resources.ledger import Ledger
 from factory_resources.tags import Tagging, check_tag
 
@@ -10,38 +11,36 @@ class TagRefused(ValueError):
     """There is no such version to tag, or no such tag to take off."""
 
 
-def put_tag(
-    ledger: Ledger, line: str, tag: str, node: str, why: str, by: str, version: str | None = None
-) -> tuple[Tagging, str | None]:
+def put_tag(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | None]:
     """Put a tag on a version of a node; how it was put there, and the version that it was on before.
 
-    version: named as in `references.find`; None: the node's own champion.
+    request: without a version, the node's own champion is meant.
     A tag that is on the version already stays as it was put. Raises TagRefused, saying what there is, and TagMoved if
     somebody else was faster.
     """
-    before = _held(ledger, line, tag, node)
-    wanted = _wanted(ledger, line, node, version)
+    before = _held(ledger, tag, request)
+    wanted = _wanted(ledger, request.line, request.node, request.version)
     if before is not None and before.version == wanted:
         return before, wanted
-    made = Tagging(line, node, tag, wanted, why, by)
+    made = Tagging(request.line, request.node, tag, wanted, request.why, request.by)
     _append(ledger, made, before)
     return made, before.version if before else None
 
 
-def take_off(ledger: Ledger, line: str, tag: str, node: str, why: str, by: str) -> tuple[Tagging, str | None]:
+def take_off(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | None]:
     """Take a tag off whichever version of the node it is on; as `put_tag`."""
-    before = _held(ledger, line, tag, node)
-    made = Tagging(line, node, tag, None, why, by)
+    before = _held(ledger, tag, request)
+    made = Tagging(request.line, request.node, tag, None, request.why, request.by)
     _append(ledger, made, before)
     return made, before.version if before else None
 
 
-def _held(ledger: Ledger, line: str, tag: str, node: str) -> Tagging | None:
+def _held(ledger: Ledger, tag: str, request: Request) -> Tagging | None:
     try:
         check_tag(tag)
     except ValueError as error:
         raise TagRefused(str(error)) from None
-    return next((each for each in ledger.tags(line, node) if each.tag == tag), None)
+    return next((each for each in ledger.tags(request.line, request.node) if each.tag == tag), None)
 
 
 def _append(ledger: Ledger, made: Tagging, before: Tagging | None) -> None:
@@ -53,7 +52,7 @@ def _append(ledger: Ledger, made: Tagging, before: Tagging | None) -> None:
 
 def _wanted(ledger: Ledger, line: str, node: str, version: str | None) -> str:
     if version is None:
-        champions = {node: str(by.champion) for node, by in ledger.champions(line).items()}
+        champions = {each: str(by.champion) for each, by in ledger.champions(line).items()}
         if node not in champions:
             above = answering(node, champions)
             told = f"{above} answers for it: tag that one" if above else "nobody answers for it"

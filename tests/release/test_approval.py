@@ -12,6 +12,7 @@ from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.line import Gate
 from factory_assets.release.approval import ApprovalRefused, approve, waiting
 from factory_assets.release.jobs import approve_job
+from factory_assets.release.request import Request
 from factory_assets.release.standing import standing
 from factory_resources.decisions import ChampionChanged
 from factory_resources.ledger import Decision
@@ -28,7 +29,7 @@ def world(tmp_path: Path) -> World:
 
 
 def say_yes(world: World, node: str = "global", version: str | None = None) -> Decision:
-    return approve(world.ledger, world.lake, LINE, node, "looks right", "ana", version)
+    return approve(world.ledger, world.lake, Request(LINE, node, "looks right", "ana", version))
 
 
 def test_who_passes_waits_and_answers_from_the_next_day_that_is_scored_once_somebody_approves(world: World) -> None:
@@ -70,7 +71,7 @@ def test_only_what_waits_can_be_approved_and_the_refusal_says_what_does(world: W
     with pytest.raises(ApprovalRefused, match="'global-9' does not wait for approval at 'global'; global-0 does"):
         say_yes(world, version="global-9")
     with pytest.raises(ApprovalRefused, match="a reason"):
-        approve(world.ledger, world.lake, LINE, "global", " ", "ana")
+        approve(world.ledger, world.lake, Request(LINE, "global", " ", "ana"))
     with pytest.raises(ApprovalRefused, match="'@champion' does not wait"):
         say_yes(world, version="@champion")
     say_yes(world, version="global-")

@@ -14,6 +14,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.contest import walk
 from factory_assets.evaluation.incumbents import held_before
 from factory_assets.release.assets import champion_asset
+from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
 from factory_assets.training.run_config import AS_OF
 from factory_assets.training.timeline import timeline
@@ -80,7 +81,7 @@ class World:
         self.lake.replace(f"{LINE}/predictions", pa.table({"ds": pa.array([until]), "version": ["global-1"]}), [until])
 
     def back(self, node: str = "global", to: str | None = None) -> list[Decision]:
-        return roll_back(self.ledger, self.lake, LINE, node, "complaints", "ana", to)
+        return roll_back(self.ledger, self.lake, Request(LINE, node, "complaints", "ana"), to)
 
     def champion(self, node: str = "global", before: dt.date | None = None) -> str | None:
         held = self.ledger.champion(LINE, node, before=before)

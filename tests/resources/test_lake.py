@@ -182,6 +182,20 @@ def test_columns_may_be_added_and_older_days_read_as_null(lake):
     assert lake.read("t", version=0).to_pylist() == [{"x": 1, "ds": ONE}]
 
 
+def test_a_column_that_had_another_name_is_read_under_its_own_in_old_days_new_ones_and_old_versions(lake):
+    old = {"segment": ["FR", "DE"], "x": [1, 2]}
+    first = lake.replace("guess/examples", pa.table(old | {"ds": [ONE, TWO]}), [ONE, TWO])
+    assert lake.read("guess/examples", columns=["leaf", "x"]).to_pydict() == {"leaf": ["FR", "DE"], "x": [1, 2]}
+    lake.replace("guess/examples", pa.table({"leaf": ["ES"], "x": [3], "ds": [TWO]}), [TWO])
+    rows = lake.read("guess/examples", columns=["ds", "leaf", "x"]).sort_by("ds").to_pydict()
+    assert rows == {"ds": [ONE, TWO], "leaf": ["FR", "ES"], "x": [1, 3]}
+    assert set(lake.columns("guess/examples")) == {"leaf", "x", "ds"} == set(lake.read("guess/examples").column_names)
+    assert lake.read("guess/examples", columns=["leaf"], version=first.version)["leaf"].to_pylist() == ["FR", "DE"]
+    # A stream may have a column of that name.
+    lake.replace("orders/events", pa.table({"segment": ["a"], "ds": [ONE]}), [ONE])
+    assert set(lake.columns("orders/events")) == {"segment", "ds"}
+
+
 def test_a_column_changes_its_type_with_all_days_or_not_at_all(lake):
     lake.replace("t", pa.concat_tables([table(ONE, [1]), table(TWO, [2])]), [ONE, TWO])
     with pytest.raises(TypeError, match=r"x from long to double.*2024-01-01 to 2024-01-02"):
