@@ -49,6 +49,14 @@ class ArchiveFolder:
     """Released models below one root, as root/line/version/{parts, attachments, manifest.json}; written once, never changed.
 
     root: local path or fsspec URI (s3://bucket/prefix, gs://..., az://...).
+
+    >>> import tempfile
+    >>> archive = ArchiveFolder(tempfile.mkdtemp())
+    >>> version = archive.store("eta", {"estimator": "constant"}, {"model.json": b"3.5"})
+    >>> archive.store("eta", {"estimator": "constant"}, {"model.json": b"3.5"}) == version
+    True
+    >>> archive.load("eta", version).parts
+    {'model.json': b'3.5'}
     """
 
     root: str

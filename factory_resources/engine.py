@@ -14,6 +14,10 @@ class Engine:
     """DuckDB, in process and out of core: what does not fit the memory limit spills to disk.
 
     threads: of a query; 0: one per core. memory_limit: of a query before it spills, such as 4GB.
+
+    >>> with Engine(threads=1, memory_limit="100MB").connect() as con:
+    ...     con.execute("SELECT sum(range)::INTEGER FROM range(4)").fetchall()
+    [(6,)]
     """
 
     threads: int = 0

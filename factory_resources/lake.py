@@ -99,6 +99,17 @@ class Lake:
 
     root: local path or object-store URI (s3://bucket/prefix, gs://..., az://...).
     storage_options: those of the object store, such as aws_endpoint_url; credentials come from the environment.
+
+    >>> import tempfile
+    >>> lake, day = Lake(tempfile.mkdtemp()), dt.date(2026, 1, 31)
+    >>> lake.replace("orders/events", pa.table({"id": [1, 2], "ds": [day, day]}), [day]).rows
+    2
+    >>> lake.replace("orders/events", pa.table({"id": [3], "ds": [day]}), [day]).version
+    1
+    >>> lake.read("orders/events", columns=["id"])["id"].to_pylist()
+    [3]
+    >>> lake.read("orders/events", columns=["id"], version=0)["id"].to_pylist()
+    [1, 2]
     """
 
     root: str

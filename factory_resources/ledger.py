@@ -112,7 +112,15 @@ OPTIONAL: dict[type[Record], set[str]] = {
 
 
 class Ledger(Tags):
-    """Model versions, their tags, evaluations and decisions in SQLite or PostgreSQL. Safe in threads and across processes."""
+    """Model versions, their tags, evaluations and decisions in SQLite or PostgreSQL. Safe in threads and across processes.
+
+    >>> import tempfile
+    >>> ledger = Ledger(f"sqlite:///{tempfile.mkdtemp()}/ledger.db")
+    >>> ledger.decide(Decision("eta", "global", dt.date(2026, 1, 31), "fallback", None, None, "too few rows", "gate", {}))
+    True
+    >>> [(made.node, made.verdict, made.reason) for made in ledger.decisions("eta")]
+    [('global', 'fallback', 'too few rows')]
+    """
 
     def register(self, *versions: VersionRecord) -> None:
         """Record trained models, all or none. A version id that its line already has is left as it is.

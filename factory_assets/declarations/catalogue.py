@@ -278,6 +278,11 @@ def load(folder: Path, render: Callable[[Any], Any] = lambda value: value) -> Ca
     """Read every defs.yaml below a folder. `render` fills in templates such as {{ env.DATA }}.
 
     Raises DeclarationError with all problems found, not only the first.
+
+    >>> import factory_assets
+    >>> demo = load(Path(factory_assets.__file__).parent / "defs")
+    >>> sorted(demo.streams), sorted(demo.lines)
+    (['orders'], ['delivery_time', 'repeat_order'])
     """
     folder = Path(folder)
     files = sorted(folder.rglob("defs.yaml")) if folder.is_dir() else [folder]

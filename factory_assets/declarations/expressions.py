@@ -231,7 +231,11 @@ def _name(column: exp.Column) -> str:
 
 @cache
 def columns(text: str) -> frozenset[str]:
-    """The columns that an expression reads."""
+    """The columns that an expression reads.
+
+    >>> sorted(columns("price * (1 - coalesce(discount, 0))"))
+    ['discount', 'price']
+    """
     return frozenset(column.name for column in _parse(text).find_all(exp.Column))
 
 
@@ -279,6 +283,12 @@ def sql(text: str, allowed: Collection[str] | None = None) -> str:
 
     Raises ValueError when it is no single expression, calls a function outside FUNCTIONS, or reads a column that is
     not in `allowed` (None: any).
+
+    >>> sql("amount > 100 and not paid")
+    '("amount" > 100 AND NOT "paid")'
+    >>> sql("amount + tip", allowed=["amount"])
+    Traceback (most recent call last):
+    ValueError: 'amount + tip' reads tip; columns here: amount
     """
     node = _parse(text).copy()
     if allowed is not None:
@@ -296,7 +306,12 @@ def condition(where: str | None) -> str:
 
 
 def aggregate(text: str, allowed: Collection[str] | None = None) -> Aggregate:
-    """Read an aggregate such as `count()`, `mean(amount)`, `nth_last(city, 2)` or `sum(amount) where paid`."""
+    """Read an aggregate such as `count()`, `mean(amount)`, `nth_last(city, 2)` or `sum(amount) where paid`.
+
+    >>> read = aggregate("sum(amount) where paid")
+    >>> read.function, sorted(read.columns), read.where
+    ('sum', ['amount', 'paid'], '("paid")')
+    """
     name, argument, condition = _call(text)
     if name not in AGGREGATES:
         raise ValueError(f"{text!r} is not an aggregate; allowed: {', '.join(name + '(...)' for name in AGGREGATES)}")

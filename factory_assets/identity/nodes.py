@@ -38,7 +38,11 @@ def _literal(text: str) -> str:
 
 
 def lineage(key: str) -> list[str]:
-    """The node and its ancestors, nearest first: FR/Lyon -> [FR/Lyon, FR, global]."""
+    """The node and its ancestors, nearest first.
+
+    >>> lineage("FR/Lyon")
+    ['FR/Lyon', 'FR', 'global']
+    """
     if key == ROOT:
         return [ROOT]
     parts = key.split("/")
@@ -46,7 +50,11 @@ def lineage(key: str) -> list[str]:
 
 
 def tree(leaves: Collection[str]) -> list[str]:
-    """All nodes above and including the leaves, parents before children, otherwise in order of their keys."""
+    """All nodes above and including the leaves, parents before children, otherwise in order of their keys.
+
+    >>> tree(["FR/Lyon", "DE/Bonn", "FR/Paris"])
+    ['global', 'DE', 'FR', 'DE/Bonn', 'FR/Lyon', 'FR/Paris']
+    """
     nodes = {node for leaf in leaves for node in lineage(leaf)} | {ROOT}
     return sorted(nodes, key=lambda node: (-1 if node == ROOT else node.count("/"), node))
 
@@ -93,5 +101,9 @@ def admitted(nodes: Collection[str], known: Collection[str], most: int) -> tuple
 
 
 def answering(leaf: str, trained: Collection[str]) -> str | None:
-    """The nearest node with a model: the leaf itself or an ancestor; None where not even the root has one."""
+    """The nearest node with a model: the leaf itself or an ancestor; None where not even the root has one.
+
+    >>> answering("FR/Lyon", {"FR", "global"})
+    'FR'
+    """
     return next((node for node in lineage(leaf) if node in trained), None)

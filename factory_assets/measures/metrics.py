@@ -200,6 +200,11 @@ def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     classes, r2 without two different labels, everything without rows.
     Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1 or than
     places of classes, probabilities outside 0..1 or of classes that do not sum to 1, or counts below 0.
+
+    >>> score("regression", [1, 2, 4], [1, 2, 3])["mae"]
+    0.3333333333333333
+    >>> sorted(score("binary", [1, 1], [0.9, 0.4]))
+    ['brier', 'calibration_error', 'log_loss']
     """
     metrics, level = metrics_of(task), level_of(task)
     labels, predictions = checked(task, y, p)

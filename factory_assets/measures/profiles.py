@@ -128,6 +128,9 @@ def profile(
     stretch: shape (n,), the number of each row's stretch of time, from 0 on, each as long as what will be compared, and -1
         for rows of none. The design effect is what they say of chance; fewer than two say nothing.
     Raises TypeError for other types: a timestamp always moves on, so it has no distribution to stay in.
+
+    >>> profile(pa.array(["car", "bike", "car", None]), name="vehicle").nulls
+    1
     """
     if bins < 2:
         raise ValueError(f"a profile needs at least 2 bins; got {bins}")

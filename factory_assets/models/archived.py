@@ -190,6 +190,12 @@ def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | No
     Raises FileNotFoundError where there is no such version, or no such file of a ledger, LookupError where the ledger has
     none, ArchiveDamaged for one that is not as it was stored, and ModelRefused for one that cannot be used with the
     libraries that are installed here.
+
+    >>> model = load("LAKE/archive", "greeted", "Lyon@champion", ledger="sqlite:///LAKE/ledger.db")
+    >>> model.task, len(model.version)
+    ('binary', 16)
+    >>> 0 <= model.predict_one(model.sample.select(model.features).to_pylist()[0]) <= 1
+    True
     """
     folder = ArchiveFolder(archive) if isinstance(archive, str) else archive
     if ledger is not None:

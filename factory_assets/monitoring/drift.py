@@ -63,6 +63,11 @@ def drift(
         bound of "no significant change" (Siddiqi, Credit Risk Scorecards, 2006).
     minimum_rows: fewer rows on either side give no verdict: bins would hold too few for the chi-square limit.
     Raises TypeError where the current rows are text and the reference numbers, or the reverse.
+
+    >>> from factory_assets.measures.profiles import profile
+    >>> reference = profile(pa.array(range(1000)), name="amount")
+    >>> drift(reference, pa.array(range(1000))).verdict, drift(reference, pa.array(range(500, 1500))).verdict
+    ('stable', 'drifted')
     """
     now = reference.count(current)
     return drift_of_counts(

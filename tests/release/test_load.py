@@ -1,16 +1,20 @@
 """Does one archive say the same in a batch, in a request handler, and in a program that knows nothing of the factory's machinery?"""
 
+import contextlib
+import doctest
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import pyarrow.compute as pc
 import pytest
 
 from factory_assets.declarations.definitions import definitions
-from factory_assets.features.online import Online
+from factory_assets.features.online import Online, vectors
 from factory_assets.features.point_in_time.tables import loader
+from factory_assets.models import archived
 from factory_assets.models.archived import ModelRefused, load
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.tags import Tagging
@@ -55,6 +59,20 @@ def test_batch_request_and_import_give_equal_scores(trained_line: Station) -> No
     scores, imported = told.stdout.splitlines()
     assert dict(zip(features, json.loads(scores), strict=True)) == expected
     assert imported == "[]"
+
+
+def test_the_examples_of_a_server_s_functions_run(trained_line: Station, tmp_path: Path) -> None:
+    station = trained_line
+    (tmp_path / "LAKE").symlink_to(station.folder)
+    version = station.deployment.ledger.versions(LINE)[-1].version
+    given = {
+        "event": station.table("events", SCORED)[0], "lake": station.lake, "loader": loader,
+        "model": load(str(station.folder / "archive"), LINE, version),
+    }  # fmt: skip
+    with contextlib.chdir(tmp_path):
+        for module in (archived, vectors):
+            found = doctest.testmod(module, extraglobs=given)
+            assert found.attempted > 2 and not found.failed
 
 
 def test_an_archive_says_what_its_features_mean_and_who_answered_before_it(trained_line: Station) -> None:

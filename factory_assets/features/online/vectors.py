@@ -277,7 +277,14 @@ AGGREGATES: dict[str, Callable[[Window, int], Any]] = {
 
 
 class Online:
-    """The feature vector of a line's observed event, from the history of the days before and the event itself."""
+    """The feature vector of a line's observed event, from the history of the days before and the event itself.
+
+    >>> con, day = duckdb.connect(), event["event_time"].date()
+    >>> online = Online(con, model.declared, day, loader(lake, con))
+    >>> vector = online.features(event)
+    >>> sorted(vector) == sorted(model.features)
+    True
+    """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, declared: DeclaredLine, day: dt.date, load: Load):
         """Read what observations of a day look back on: events up to that day, and snapshots of the day before.

@@ -115,6 +115,11 @@ def train(
         learnt from the same later rows, as predicted by what goes on without them.
     Raises ValueError also for an option that the estimator or the task does not have, TooFewDays where there are too few
     days, or too few of both classes, to tell earlier from later rows, CannotContinue where the model must begin anew.
+
+    >>> x = np.arange(20.0).reshape(-1, 1)
+    >>> made = train("ridge", x, 3 * x[:, 0] + 1, task="regression", categorical=(), params={"alpha": 0.001}, seed=0)
+    >>> made.model.predict(np.array([[30.0]])).round(1)
+    array([91.])
     """
     kind = registered(estimator)
     if kind_of(task) not in kind.tasks:
