@@ -1,7 +1,7 @@
 # make run   set up and run the demo end to end
 # make ui    open Dagster on what it made
 # make test  set up, check and test
-# make test-long   what takes longer: the plan's executors, a real daemon among them, in one world; kills at every step
+# make test-slow   what takes longer: the plan's executors, a real daemon among them, in one world; kills at every step
 # make test-mlflow  test the mirror against a real MLflow server, which is installed beside the environment (850 MB)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,7 +16,7 @@ export DAGSTER_EVENT_BATCH_SIZE ?= 100
 export DAGSTER_DISABLE_TELEMETRY := 1
 PORT ?= 3000
 
-.PHONY: run ui test test-long test-mlflow check lint clean
+.PHONY: run ui test test-slow test-mlflow check lint clean
 
 run: .venv/run
 	@$(BIN)/factory run
@@ -28,8 +28,10 @@ ui: .venv/run
 test: lint
 	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
-test-long: .venv/test
-	@$(BIN)/python -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 tests/governor
+# Those that wait most come first, beside those that compute. The mirror needs an environment of its own: test-mlflow.
+test-slow: .venv/test
+	@$(BIN)/python -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 \
+		tests/governor/test_daemon.py tests/governor tests --ignore tests/resources/test_mirror.py
 
 # The whole of MLflow holds pyarrow at a release older than ours: it gets an environment of its own, of the client's version.
 test-mlflow: .venv/test .venv-mlflow/installed
