@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
-from tests.training.nodeed import LINE, Segmented, day, declare
+from tests.training.segmented import LINE, Segmented, day, declare
 
 from factory_assets.governor.retraining import NotDue, Training, due
 from factory_assets.identity.versions import contract_hash
