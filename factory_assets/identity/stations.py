@@ -42,6 +42,7 @@ ASIDE = {
     # Dagster's assets: they read, call what is named, and write. Checks compute no table.
     "factory_assets.daily_checks": "judges",
     "factory_assets.materialization": "records what was computed",
+    "factory_assets.training.session": "hands nodes to `fitting` and `archiving`, and keeps records of what comes back",
     "factory_assets.training.run_config": "says which nodes are trained as of which day",
     "factory_assets.serving.due": "says when something is exported",
     "factory_assets.events.assets": "makes assets; the rows come of `events.stations`",

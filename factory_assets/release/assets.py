@@ -2,36 +2,31 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.contest import recorded
-from factory_assets.evaluation.gate import Ruling, rule
-from factory_assets.evaluation.incumbents import held_before
 from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
-from factory_assets.identity.nodes import ROOT, answering, parent_of, preorder, tree
+from factory_assets.identity.nodes import answering, preorder, tree
 from factory_assets.identity.partitions import segment_partitions
-from factory_assets.identity.versions import contract_hash, model_version
+from factory_assets.identity.versions import model_version
 from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, resolve
+from factory_assets.release.rulings import decide
 from factory_assets.training.run_config import AsOf, Chosen, as_of
-from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_words
+from factory_resources.decisions import Decision
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-from factory_resources.ledger import EvaluationRecord, Ledger
+from factory_resources.ledger import Ledger
 from factory_resources.tags import Tagging, uuid_of
 
 GROUP = "release"
-#: Who a decision is by when the gate made it.
-GATE = "gate"
 #: Nodes shown on the asset's page; the table in the lake has all of them.
 SHOWN = 500
 
@@ -59,40 +54,12 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
-        held, withdrawn = held_before(ledger, line.name, day, nodes), ledger.withdrawn(line.name, day)
-        why, by_now = _untrained(lake, line.name, day), dict(held)
-        decisions, late = {}, []
-        for node, met in _met(ledger, line.name, day, nodes, held).items():
-            taken_back = withdrawn.get((node, str(met.version)))
-            try:
-                _require_measured(met, held, by_now)
-                ruling = _ruling(declared, met, taken_back, why.get(node))
-                decision = _decision(declared, day, ruling, met, held.get(node))
-                ledger.decide(decision, against=held.get(node))
-            except ChampionChanged as changed:
-                late.append(str(changed))
-                continue
-            decisions[node] = decision
-            if decision.champion is None:
-                by_now.pop(node, None)
-            else:
-                by_now[node] = decision.champion
-        after = {node: str(kept.champion) for node, kept in ledger.champions(line.name).items()}
-        metadata, tags, tagged = {}, {}, _tagged(ledger.tags(line.name))
-        for node, decision in decisions.items():
-            answers = answering(node, after)
-            metadata[node] = {
-                "as_of": str(day),
-                "verdict": decision.verdict,
-                "reason": decision.reason,
-                "answering_node": answers or "none",
-                "champion": after[answers] if answers else "none",
-                "uuid": uuid_of(line.name, answers, after[answers]) if answers else "none",
-                "considered": decision.version or "none",
-                "tags": ", ".join(f"{tag} on {version}" for tag, version in tagged.get(node, {}).items()) or "none",
-            }
-            tags[node] = {DATA_VERSION: after[answers] if answers else "none", INPUTS: str(day)}
+        decisions, late = decide(declared, lake, ledger, day, nodes)
         if decisions:
+            after = {node: str(kept.champion) for node, kept in ledger.champions(line.name).items()}
+            tagged = _tagged(ledger.tags(line.name))
+            metadata = {node: _decided(made, after, tagged.get(node, {})) for node, made in decisions.items()}
+            tags = {node: {DATA_VERSION: shown["champion"], INPUTS: str(day)} for node, shown in metadata.items()}
             yield from record_partitions(context, metadata, tags)
         if late:
             again = f"evaluate as of {day} again"
@@ -101,111 +68,27 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     return champion
 
 
+def _decided(decision: Decision, after: Mapping[str, str], tagged: Mapping[str, str]) -> dict[str, Any]:
+    """What a node's page says of a decision. after: node -> champion by now. tagged: tag -> version of the node."""
+    line, answers = decision.line, answering(decision.node, after)
+    return {
+        "as_of": str(decision.as_of),
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "answering_node": answers or "none",
+        "champion": after[answers] if answers else "none",
+        "uuid": uuid_of(line, answers, after[answers]) if answers else "none",
+        "considered": decision.version or "none",
+        "tags": ", ".join(f"{tag} on {version}" for tag, version in tagged.items()) or "none",
+    }
+
+
 def _tagged(tags: Sequence[Tagging]) -> dict[str, dict[str, str]]:
     """Node -> tag -> version."""
     found: dict[str, dict[str, str]] = {}
     for each in tags:
         found.setdefault(each.node, {})[each.tag] = str(each.version)
     return found
-
-
-@dataclass(frozen=True)
-class Meeting:
-    """What the ledger has of a node's meeting: the evaluations of its champion and its challenger, and who is above.
-
-    version: that of its challenger, measured or not.
-    """
-
-    node: str
-    version: str | None
-    own: EvaluationRecord | None
-    challenger: EvaluationRecord | None
-    above: str | None
-    parent: str | None
-
-
-def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Mapping[str, str]) -> dict[str, Meeting]:
-    challengers = {version.node: version.version for version in ledger.versions(line, as_of=day)}
-    measured = {(record.node, record.version): record for record in ledger.evaluations(line, as_of=day)}
-    of_version: dict[str | None, str] = {}
-    met = {}
-    for node in nodes:
-        own = measured.get((node, held[node])) if node in held else None
-        challenger = measured.get((node, challengers[node])) if node in challengers else None
-        # The champion meets its parent; without one, the challenger does.
-        first = own or challenger
-        parent = first.incumbent_version if first else None
-        if parent is not None and parent not in of_version:
-            of_version[parent] = ledger.version(line, parent).node
-        met[node] = Meeting(node, challengers.get(node), own, challenger, of_version.get(parent), parent)
-    return met
-
-
-def _require_measured(met: Meeting, held: Mapping[str, str], by_now: Mapping[str, str]) -> None:
-    """Raise ChampionChanged where somebody was measured against one who does not answer any more.
-
-    held: node -> version before the rulings of this run, by_now: after those on the nodes above.
-    """
-    node, first = met.node, met.own or met.challenger
-    if met.challenger is not None and met.own is None and node in held:
-        raise ChampionChanged(f"{met.version} for {node!r} was not measured against {held[node]}, its champion by now")
-    above = answering(str(parent_of(node)), by_now) if node != ROOT else None
-    expected = by_now[above] if above else None
-    if first is not None and first.incumbent_version != expected:
-        raise ChampionChanged(
-            f"{first.version} for {node!r} was measured against {first.incumbent_version or 'no champion'}, "
-            f"but {expected or 'nobody'} answers above it now"
-        )
-
-
-def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, why: str | None) -> Ruling:
-    """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
-    challenger = None if taken_back else met.challenger
-    metric = metric_of(declared)
-    ruling = rule(metric, declared.line.gate, recorded(metric, met.own, challenger), met.above)
-    if taken_back:
-        return replace(ruling, reason=f"{ruling.reason}: {in_words(taken_back)}")
-    return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
-
-
-def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
-    """Node -> why the training of this day gave it no model."""
-    if lake.version(f"{line}/model") is None:
-        return {}
-    rows = lake.read(f"{line}/model", day, day, ["node", "status", "reason"], empty_if_absent=True).to_pylist()
-    words = {"failed": "training failed, ", "too_little": ""}
-    return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
-
-
-def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, held: str | None) -> Decision:
-    # Under which contract it was decided, also where there was nothing to measure: by it, a changed one is known.
-    evidence: dict[str, Any] = {"contract": contract_hash(declared)}
-    measured = met.challenger or met.own
-    if measured:
-        contest = recorded(metric_of(declared), met.own, met.challenger)
-        evidence |= {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
-        sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
-        evidence |= {
-            side: metrics for side, metrics in {**sides, "naive": contest.naive}.items() if metrics is not None
-        }
-        if ruling.waits:
-            evidence[WAITS] = True
-        if contest.certainty:
-            evidence["certainty"] = dict(contest.certainty)
-        if met.parent:
-            evidence["above"] = {"node": met.above, "version": met.parent}
-    after = {"promote": met.version, "keep": held, "fallback": None}[ruling.verdict]
-    return Decision(
-        line=declared.line.name,
-        node=met.node,
-        as_of=day,
-        verdict=ruling.verdict,
-        version=met.version,
-        champion=after,
-        reason=ruling.reason,
-        decided_by=GATE,
-        evidence=evidence,
-    )
 
 
 def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:

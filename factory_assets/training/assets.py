@@ -11,22 +11,21 @@ import pyarrow as pa
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.identity.code import code_version
-from factory_assets.identity.nodes import ROOT, lineage, preorder, tree
+from factory_assets.identity.nodes import ROOT, preorder, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
-from factory_assets.identity.versions import contract_hash, model_version
+from factory_assets.identity.versions import model_version
 from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import METRICS
-from factory_assets.training.archiving import Release
 from factory_assets.training.dataset import training_rows
-from factory_assets.training.fit.fitting import Failed, Fitted, NotTrained, Outcome
-from factory_assets.training.fit.pool import Done, Job, Pace, Task, together, train_nodes
+from factory_assets.training.fit.fitting import Failed, Fitted
+from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.fit.warm import may_continue
-from factory_assets.training.made import Made, made_before
 from factory_assets.training.run_config import Chosen, as_of
 from factory_assets.training.search.study import importances
 from factory_assets.training.search.tuned import Found, Tuned, Tuning
+from factory_assets.training.session import Result, Session
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_resources.archive_folder import ArchiveFolder
@@ -46,10 +45,6 @@ OUTCOMES = pa.schema(
         ("ds", pa.date32()),
     ]
 )
-
-
-#: What is told of a node: its version in the ledger, or why there is none.
-Told = VersionRecord | NotTrained | Failed
 
 
 def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -82,70 +77,83 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[Ledger],
         trials: dg.ResourceParam[Trials],
     ) -> Iterator[dg.MaterializeResult]:
-        day, started = as_of(context, lake, declared, config), dt.datetime.now(dt.UTC)
-        try:
-            span = require_coverage(declared, day)
-        except TrainingRefused as refused:
-            raise dg.Failure(str(refused), allow_retries=False) from None
+        day, nodes = as_of(context, lake, declared, config), config.of(context)
+        span = _covered(declared, day)
         with engine.connect() as con:
             rows, later, tables = training_rows(con, lake, line.name, span)
-        nodes = config.of(context)
         _refuse_unknown_segments(context.instance, declared, rows.leaves)
         tuned = _tuned(context, declared, trials, rows, nodes, day)
-        now = {"id": model_version(declared), "contract": contract_hash(declared)}
-        continued = may_continue(line, span, now, nodes, tuned.of, lake, archive, ledger)
-        held = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
-        job = Job(declared, metric_of(declared), span, archive.root)
-
-        def task_of(node: str) -> Task:
-            answered = {up: held[up] for up in lineage(node) if up in held}
-            return Task(node, tuned.of(node), answered, continued.get(node, {}))
-
-        def made_now(node: str) -> Made:
-            return job.made(task_of(node), rows.rows(node), later.rows(node))
-
-        before = made_before(ledger, archive, line.name, span.as_of, made_now, nodes)
+        continued = may_continue(declared, span, nodes, tuned.of, lake, archive, ledger)
+        answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
+        session = Session(declared, span, rows, later, tables, tuned, answered, continued, archive, context.run.run_id)
+        report = _Report(context, session, nodes)
+        before = session.made_before(ledger, nodes)
         due = preorder([node for node in nodes if node not in before])
-        context.log.info(
-            f"{line.name}: {rows.num_rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
-            f"{len(before)} trained before from the same"
-        )
-        recorder, kept, failed = Recorder(context, len(nodes)), dict[str, dict[str, Any]](), list[Failed]()
-
-        def tell(node: str, outcome: Told, **more: Any) -> None:
-            metadata = _metadata(outcome, span, context.run.run_id) | more | _searches(tuned, node)
-            recorder.add(node, metadata, _tags(outcome, day))
-            kept[node] = _row(node, outcome, day)
-
-        def told_of(done: Done) -> tuple[Outcome, Told]:
-            outcome, released, made = done
-            if not isinstance(outcome, Fitted):
-                return outcome, outcome
-            assert released and made
-            run_id = context.run.run_id
-            return outcome, _record(declared, span, outcome, released, made, tables, archive, run_id, started, tuned)
-
-        for node, record in before.items():
-            tell(node, record)
-        recorder.write()
-        pace = Pace(len(due))
+        report.begin(before, due)
         # A transaction each for many: that costs more than what is written in it.
-        for group in together(map(told_of, train_nodes(job, rows, later, map(task_of, due)))):
-            ledger.register(*(told for _, told in group if isinstance(told, VersionRecord)))
-            for outcome, told in group:
-                candidates = {"candidates": _candidates(outcome, job.metric)} if isinstance(outcome, Fitted) else {}
-                if isinstance(outcome, Failed):
-                    failed.append(outcome)
-                    context.log.error(f"{line.name}, {outcome.node} was not trained:\n{outcome.traceback}")
-                tell(outcome.node, told, **candidates)
-                if word := pace.one_more():
-                    context.log.info(f"{line.name}: {word}")
-            recorder.write()
-        _keep(lake, line.name, day, kept)
-        yield recorder.result()
-        _refuse_failures(line, failed, len(nodes))
+        for group in together(session.train(due)):
+            ledger.register(*(result for _, result in group if isinstance(result, VersionRecord)))
+            report.trained(group)
+        _keep(lake, line.name, day, report.rows)
+        yield report.result()
+        _refuse_failures(line, report.failed, len(nodes))
 
     return model
+
+
+class _Report:
+    """What the run says of each node: its materialisation, its row of outcomes, and lines of the log."""
+
+    def __init__(self, context: dg.AssetExecutionContext, session: Session, nodes: Sequence[str]):
+        self._context, self._session, self._recorder = context, session, Recorder(context, len(nodes))
+        self._pace = Pace(0)
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.failed: list[Failed] = []
+
+    def begin(self, before: Mapping[str, VersionRecord], due: Sequence[str]) -> None:
+        """before: node -> its version, of those that are not trained again."""
+        span, rows = self._session.span, self._session.rows.num_rows
+        self._log(
+            f"{rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
+            f"{len(before)} trained before from the same"
+        )
+        for node, record in before.items():
+            self._add(node, record)
+        self._recorder.write()
+        self._pace = Pace(len(due))
+
+    def trained(self, group: Sequence[tuple[Done, Result]]) -> None:
+        """Nodes that came back together."""
+        for done, result in group:
+            outcome = done.outcome
+            if isinstance(outcome, Failed):
+                self.failed.append(outcome)
+                self._context.log.error(f"{outcome.node} was not trained:\n{outcome.traceback}")
+            metric = self._session.job.metric
+            candidates = {"candidates": _candidates(outcome, metric)} if isinstance(outcome, Fitted) else {}
+            self._add(outcome.node, result, **candidates)
+            if progress := self._pace.one_more():
+                self._log(progress)
+        self._recorder.write()
+
+    def result(self) -> dg.MaterializeResult:
+        return self._recorder.result()
+
+    def _add(self, node: str, result: Result, **more: Any) -> None:
+        span = self._session.span
+        metadata = _metadata(result, span, self._context.run.run_id) | more | _searches(self._session.tuned, node)
+        self._recorder.add(node, metadata, _tags(result, span.as_of))
+        self.rows[node] = _row(node, result, span.as_of)
+
+    def _log(self, message: str) -> None:
+        self._context.log.info(f"{self._session.declared.line.name}: {message}")
+
+
+def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:
+    try:
+        return require_coverage(declared, day)
+    except TrainingRefused as refused:
+        raise dg.Failure(str(refused), allow_retries=False) from None
 
 
 def _refuse_unknown_segments(instance: dg.DagsterInstance, declared: DeclaredLine, keys: Sequence[str]) -> None:
@@ -179,7 +187,7 @@ def _keep(lake: Lake, line: str, day: dt.date, told: Mapping[str, dict[str, Any]
     lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), [day])
 
 
-def _row(node: str, outcome: Told, day: dt.date) -> dict[str, Any]:
+def _row(node: str, outcome: Result, day: dt.date) -> dict[str, Any]:
     common = {"node": node, "rows": outcome.rows, "ds": day}
     if isinstance(outcome, VersionRecord):
         return {**common, "status": "trained", "version": outcome.version, "candidate": outcome.candidate}
@@ -194,62 +202,6 @@ def _refuse_failures(line: Line, failed: Sequence[Failed], of: int) -> None:
     raise dg.Failure(
         f"{line.name}: {len(failed)} of {of} nodes failed, segments.max_failed allows {line.segments.max_failed:.0%}. {first}",
         allow_retries=False,
-    )
-
-
-def _record(
-    declared: DeclaredLine,
-    span: Timeline,
-    fitted: Fitted,
-    released: Release,
-    made: Made,
-    tables: dict[str, int],
-    archive: ArchiveFolder,
-    run_id: str,
-    started: dt.datetime,
-    tuned: Tuned,
-) -> VersionRecord:
-    line = declared.line
-    found = tuned.source(fitted.node, fitted.candidate)
-    importances = dict(zip(fitted.encoding.features, map(float, fitted.model.importances()), strict=True))
-    return VersionRecord(
-        version=released.version,
-        line=line.name,
-        node=fitted.node,
-        task=line.task,
-        estimator=fitted.estimator,
-        candidate=fitted.candidate,
-        configuration={
-            "id": model_version(declared),
-            "contract": contract_hash(declared),
-            "params": dict(fitted.params),
-            "features": declared.features,
-            "seed": line.seed,
-            "choice": fitted.choice,
-            **({"start": fitted.start} if fitted.start else {}),
-            **({"warm_from": fitted.warm.record()} if fitted.warm else {}),
-            **({"options": fitted.options} if fitted.options else {}),
-            **({"rounds": fitted.rounds} if fitted.rounds else {}),
-            **({"search": found.record()} if found else {}),
-            **made.configuration(),
-        },
-        as_of=span.as_of,
-        train_from=span.train_from,
-        train_to=span.train_to,
-        holdout_from=span.holdout_from,
-        holdout_to=span.holdout_to,
-        rows=fitted.rows,
-        positives=fitted.positives,
-        tables=tables,
-        validation=fitted.validation,
-        metrics=released.metrics,
-        importances=importances,
-        charts=released.charts,
-        owner=line.owner,
-        archive_uri=archive.uri(line.name, released.version),
-        run_id=run_id,
-        started_at=started,
-        ended_at=dt.datetime.now(dt.UTC),
     )
 
 
@@ -273,11 +225,11 @@ def _candidates(fitted: Fitted, metric: str) -> dg.MetadataValue:
     )
 
 
-def _tags(outcome: Told, day: dt.date) -> dict[str, str]:
+def _tags(outcome: Result, day: dt.date) -> dict[str, str]:
     return {DATA_VERSION: outcome.version if isinstance(outcome, VersionRecord) else "none", INPUTS: str(day)}
 
 
-def _metadata(outcome: Told, span: Timeline, run_id: str) -> dict[str, Any]:
+def _metadata(outcome: Result, span: Timeline, run_id: str) -> dict[str, Any]:
     common = {"rows": outcome.rows, "as_of": str(span.as_of), "train": f"{span.train_from} .. {span.train_to}"}
     if not isinstance(outcome, VersionRecord):
         status = "failed" if isinstance(outcome, Failed) else "an ancestor answers"

@@ -10,11 +10,11 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
-from tests.training.segmented import LINE, Segmented, day, declare
 
 from factory_assets.governor.retraining import NotDue, Training, due
 from factory_assets.identity.versions import contract_hash
 from factory_assets.models import estimators
+from tests.training.segmented import LINE, Segmented, day, declare
 
 #: Slope of the label by city, beside one that all share; where a city has that of its country, a model of its own has nothing to add.
 SLOPES = {"FR/Paris": 2.0, "FR/Lyon": 2.0, "DE/Berlin": -2.0, "DE/Bonn": -2.0}

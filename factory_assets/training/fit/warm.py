@@ -13,8 +13,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from factory_assets.declarations.days import DAY
+from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.identity.nodes import ROOT, lineage
+from factory_assets.identity.versions import contract_hash, model_version
 from factory_assets.models.archived import ModelRefused, load
 from factory_assets.models.estimators import later_days
 from factory_assets.training.fit.fitting import compared_days
@@ -118,9 +120,8 @@ class Lookup:
 
 
 def may_continue(
-    line: Line,
+    declared: DeclaredLine,
     span: Timeline,
-    now: Mapping[str, str],
     nodes: Iterable[str],
     line_of: Callable[[str], Line],
     lake: Lake,
@@ -129,13 +130,15 @@ def may_continue(
 ) -> dict[str, Continued]:
     """Node -> what its candidates may continue; {} where none of the line's has a warm start.
 
-    now: id and contract hash of the line. line_of: the line of a node, with the parameters that were found for it.
+    line_of: the line of a node, with the parameters that were found for it.
     """
+    line = declared.line
     if not any(candidate.warm_start for candidate in line.candidates.values()):
         return {}
     # Whether the day itself is judged already is a matter of minutes; a training must not depend on it. Verdicts of before
     # the window are of before any version that has seen some of it.
     seen = drifted(lake, line.name, span.train_from, span.as_of - DAY)
+    now = {"id": model_version(declared), "contract": contract_hash(declared)}
     lookup = Lookup(span, now, ledger, archive, seen, ledger.withdrawn(line.name, span.as_of))
     return {node: lookup.of(node, line_of(node)) for node in nodes}
 

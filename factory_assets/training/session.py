@@ -1,0 +1,115 @@
+"""What does one training run hand to each node, and what does the ledger keep of what comes back?"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.identity.nodes import lineage
+from factory_assets.identity.versions import contract_hash, model_version
+from factory_assets.measures.compared import metric_of
+from factory_assets.training.archiving import Release
+from factory_assets.training.fit.fitting import Failed, Fitted, NotTrained
+from factory_assets.training.fit.pool import Done, Job, Task, train_nodes
+from factory_assets.training.fit.warm import Continued
+from factory_assets.training.made import Made, made_before
+from factory_assets.training.search.tuned import Tuned
+from factory_assets.training.subtrees import Subtrees
+from factory_assets.training.timeline import Timeline
+from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.ledger import Ledger, VersionRecord
+
+#: What became of a node: its version in the ledger, or why there is none.
+Result = VersionRecord | NotTrained | Failed
+
+
+@dataclass(frozen=True)
+class Session:
+    """One training of a line.
+
+    rows, later: of the training window, and after it. tables: the versions that they were read from. answered: node -> its champion
+    before the day. continued: node -> what its candidates may continue.
+    """
+
+    declared: DeclaredLine
+    span: Timeline
+    rows: Subtrees
+    later: Subtrees
+    tables: dict[str, int]
+    tuned: Tuned
+    answered: Mapping[str, str]
+    continued: Mapping[str, Continued]
+    archive: ArchiveFolder
+    run_id: str
+    started: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    @cached_property
+    def job(self) -> Job:
+        return Job(self.declared, metric_of(self.declared), self.span, self.archive.root)
+
+    def task(self, node: str) -> Task:
+        answered = {above: self.answered[above] for above in lineage(node) if above in self.answered}
+        return Task(node, self.tuned.of(node), answered, self.continued.get(node, {}))
+
+    def made_before(self, ledger: Ledger, nodes: Iterable[str]) -> dict[str, VersionRecord]:
+        """Node -> its version, of those that were made from the same on this day before."""
+
+        def made_now(node: str) -> Made:
+            return self.job.made(self.task(node), self.rows.rows(node), self.later.rows(node))
+
+        return made_before(ledger, self.archive, self.declared.line.name, self.span.as_of, made_now, nodes)
+
+    def train(self, nodes: Sequence[str]) -> Iterator[tuple[Done, Result]]:
+        """What became of the nodes, each as soon as it is there, with what the ledger keeps of it."""
+        for done in train_nodes(self.job, self.rows, self.later, map(self.task, nodes)):
+            outcome, released, made = done
+            if isinstance(outcome, Fitted) and released and made:
+                yield done, self._record(outcome, released, made)
+            else:
+                assert not isinstance(outcome, Fitted)
+                yield done, outcome
+
+    def _record(self, fitted: Fitted, released: Release, made: Made) -> VersionRecord:
+        line, span = self.declared.line, self.span
+        found = self.tuned.source(fitted.node, fitted.candidate)
+        importances = dict(zip(fitted.encoding.features, map(float, fitted.model.importances()), strict=True))
+        return VersionRecord(
+            version=released.version,
+            line=line.name,
+            node=fitted.node,
+            task=line.task,
+            estimator=fitted.estimator,
+            candidate=fitted.candidate,
+            configuration={
+                "id": model_version(self.declared),
+                "contract": contract_hash(self.declared),
+                "params": dict(fitted.params),
+                "features": self.declared.features,
+                "seed": line.seed,
+                "choice": fitted.choice,
+                **({"start": fitted.start} if fitted.start else {}),
+                **({"warm_from": fitted.warm.record()} if fitted.warm else {}),
+                **({"options": fitted.options} if fitted.options else {}),
+                **({"rounds": fitted.rounds} if fitted.rounds else {}),
+                **({"search": found.record()} if found else {}),
+                **made.configuration(),
+            },
+            as_of=span.as_of,
+            train_from=span.train_from,
+            train_to=span.train_to,
+            holdout_from=span.holdout_from,
+            holdout_to=span.holdout_to,
+            rows=fitted.rows,
+            positives=fitted.positives,
+            tables=self.tables,
+            validation=fitted.validation,
+            metrics=released.metrics,
+            importances=importances,
+            charts=released.charts,
+            owner=line.owner,
+            archive_uri=self.archive.uri(line.name, released.version),
+            run_id=self.run_id,
+            started_at=self.started,
+            ended_at=dt.datetime.now(dt.UTC),
+        )
