@@ -66,11 +66,17 @@ class Issues(Database):
                     before = known.get((stream, rule))
                     if before is None or before.days.get(day) != finding.told:
                         rows.append(
-                            _event(stream, rule, finding.kind, day, "failed", finding.told, owner, "validation", now)
+                            vars(
+                                _Event(
+                                    stream, rule, finding.kind, day, "failed", finding.told, owner, "validation", now
+                                )
+                            )
                         )
                 for (_, rule), issue in known.items():
                     if day in issue.days and rule not in broken:
-                        rows.append(_event(stream, rule, issue.kind, day, "passed", "holds", owner, "validation", now))
+                        rows.append(
+                            vars(_Event(stream, rule, issue.kind, day, "passed", "holds", owner, "validation", now))
+                        )
             if rows:
                 connection.execute(sa.insert(ISSUES), rows)
 
@@ -92,7 +98,7 @@ class Issues(Database):
                 raise ValueError(
                     f"{rule!r} cannot be accepted: what was not delivered cannot go on; change the contract"
                 )
-            row = _event(stream, rule, issue.kind, None, state, why, issue.owner, who, dt.datetime.now(dt.UTC))
+            row = vars(_Event(stream, rule, issue.kind, None, state, why, issue.owner, who, dt.datetime.now(dt.UTC)))
             connection.execute(sa.insert(ISSUES).values(row))
 
     def issues(self, stream: str | None = None) -> list[Issue]:
@@ -110,13 +116,19 @@ class Issues(Database):
         return {issue.rule: set(issue.days) for issue in self.issues(stream) if issue.accepted}
 
 
-def _event(
-    stream: str, rule: str, kind: str, day: dt.date | None, event: str, told: str, owner: str, who: str, at: dt.datetime
-) -> dict[str, object]:
-    return {
-        "stream": stream, "rule": rule, "kind": kind, "day": day, "event": event, "told": told, "owner": owner,
-        "who": who, "at": at,
-    }  # fmt: skip
+@dataclass(frozen=True)
+class _Event:
+    """A row of the book. day: None of a decision."""
+
+    stream: str
+    rule: str
+    kind: str
+    day: dt.date | None
+    event: str
+    told: str
+    owner: str
+    who: str
+    at: dt.datetime
 
 
 def _of(stream: str | None) -> sa.Select[tuple[object, ...]]:

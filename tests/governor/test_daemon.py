@@ -118,6 +118,16 @@ def by_command(tmp_path_factory: pytest.TempPathFactory, declarations: Path) -> 
 
 
 @pytest.fixture(scope="module")
+def by_days(tmp_path_factory: pytest.TempPathFactory, declarations: Path) -> Kept:
+    """`factory run`, each morning, after an outage."""
+    kept = made(tmp_path_factory.mktemp("days"), declarations)
+    for days in range(OUTAGE, DAYS + 1):
+        kept.days_are_over(days)
+        kept.home.run()
+    return kept
+
+
+@pytest.fixture(scope="module")
 def by_ci(tmp_path_factory: pytest.TempPathFactory, declarations: Path) -> Kept:
     """What `factory due --json` prints for ready work, typed as it is printed, until nothing is due; at two moments.
 
@@ -187,7 +197,7 @@ def test_a_long_outage_of_the_daemon_is_caught_up_in_few_runs(caught_up: list[dg
     assert len(caught_up) <= MOST_RUNS, [(run.tags, run.asset_selection) for run in caught_up]
 
 
-@pytest.mark.parametrize("other", ["by_daemon", "by_ci"])
+@pytest.mark.parametrize("other", ["by_daemon", "by_days", "by_ci"])
 def test_tables_decisions_and_models_are_those_of_one_run_of_the_command(
     by_command: Kept, other: str, request: pytest.FixtureRequest
 ) -> None:
