@@ -27,12 +27,16 @@ import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from factory_assets import deployment
 from factory_assets.cli import app
 from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.expressions import AGGREGATES, FUNCTIONS, TYPES
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
+from factory_assets.declarations.tasks import BUILT_IN, METRICS
 from factory_assets.declarations.view import View
+from factory_assets.events.sources import SOURCES
 from factory_assets.release.rollback import roll_back
 from factory_resources.issues import Finding, Issues
 from factory_resources.lake import Lake
@@ -219,6 +223,28 @@ def test_every_field_of_the_language_is_described(model: type[BaseModel]) -> Non
     text = prose(DECLARATIONS) + prose(ROOT / "docs" / "serving.md")
     described = {word for span in re.findall(r"`([^`]+)`", text) for word in re.findall(r"\w+", span)}
     assert sorted(set(declared_fields(model)) - described - {"kind"}) == []
+
+
+def spans(page: Path) -> set[str]:
+    """Words of a page that stand as code."""
+    return {word for span in re.findall(r"`([^`]+)`", prose(page)) for word in re.findall(r"[\w.]+", span)}
+
+
+def test_what_a_declaration_may_choose_from_is_listed() -> None:
+    text = DECLARATIONS.read_text()
+    functions = set(re.findall(r"\w+", text.partition("and these functions:")[2]))
+    # Of these the page speaks as operators.
+    assert sorted(FUNCTIONS - functions - {"case", "in", "between", "interval"}) == []
+    assert sorted(TYPES - {word.upper() for word in functions}) == []
+    assert sorted(set(AGGREGATES) - set(re.findall(r"(\w+)\(", text))) == []
+    assert sorted(set(BUILT_IN) - spans(ROOT / "docs" / "models.md")) == []
+    assert sorted({name for names in METRICS.values() for name in names} - set(re.findall(r"\w+", text))) == []
+    assert sorted(set(SOURCES) - set(re.findall(r"kind: (\w+)", text))) == []
+
+
+def test_every_variable_of_the_environment_is_listed() -> None:
+    known = set(re.findall(r"FACTORY_[A-Z]+", Path(deployment.__file__).read_text())) | {"FACTORY_USER"}
+    assert sorted(known - spans(ROOT / "docs" / "running.md")) == []
 
 
 def commands_of(block: Block) -> list[str]:
