@@ -15,6 +15,7 @@ from stations import Station, csv, day, row
 
 from factory_assets import materialization
 from factory_assets.events.assets import source_state
+from factory_assets.identity import code
 from factory_assets.identity.code import code_of
 from factory_assets.materialization import INPUTS, input_stamps, stale_days
 
@@ -193,7 +194,7 @@ def test_a_new_declaration_makes_every_day_stale(station):
 @pytest.mark.parametrize("table", ["raw", "events", "statistics", "features"])
 def test_code_that_computes_something_else_makes_every_day_of_its_own_table_stale(station, table, monkeypatch):
     changed = {table: "another"}
-    monkeypatch.setattr(materialization, "code_of", lambda name: changed.get(name) or code_of(name))
+    monkeypatch.setattr(code, "code_of", lambda name: changed.get(name) or code_of(name))
     station.load()
     for asset, own in zip(ASSETS, ("raw", "events", "statistics", "features"), strict=True):
         assert stale_for_us(station, asset) == (DAYS if own == table else [])

@@ -176,7 +176,7 @@ STATIONS = {
         ),
     ),
     "features": Station(
-        (*VIEWS, *AGGREGATES, *_of("features.point_in_time", "snapshots", "tiles")),
+        (*VIEWS, "factory_assets.declarations.days", *AGGREGATES, *_of("features.point_in_time", "snapshots", "tiles")),
         _ASIDE_OF_VIEWS | {"factory_assets.declarations.serving": "says where features are served"},
     ),
     "examples": Station(
@@ -196,7 +196,7 @@ STATIONS = {
     "model": Station(
         (
             *LINES,
-            *_of("declarations", "definitions", "warm_start"),
+            *_of("declarations", "days", "definitions", "warm_start"),
             *PREDICTING,
             *_of("training", "archiving", "dataset", "subtrees", "timeline"),
             *_of("training.fit", "fitting", "warm_fit"),
@@ -214,6 +214,7 @@ STATIONS = {
     "leaderboard": Station(
         (
             *LINES,
+            "factory_assets.declarations.days",
             "factory_assets.identity.nodes",
             "factory_assets.measures.metrics",
             "factory_assets.release.resolver",
@@ -224,6 +225,7 @@ STATIONS = {
     "decay": Station(
         (
             *LINES,
+            "factory_assets.declarations.days",
             *PREDICTING,
             "factory_assets.evaluation.decay",
             *_of("training", "dataset", "subtrees", "timeline"),
@@ -238,6 +240,7 @@ STATIONS = {
     "drift": Station(
         (
             *LINES,
+            "factory_assets.declarations.days",
             *PREDICTING,
             "factory_assets.features.examples.subtree_rows",
             *_of("monitoring", "assets", "drift", "drift_days"),

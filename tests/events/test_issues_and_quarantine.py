@@ -1,4 +1,4 @@
-"""Can a person see what was set aside or blocked, decide, and have the rows back, by the commands that the README names?"""
+"""Can a person see what was set aside or blocked, decide, and have the rows back, by the commands that docs/events.md names?"""
 
 from __future__ import annotations
 

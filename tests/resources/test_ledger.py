@@ -629,8 +629,8 @@ def test_the_ledger_tells_who_was_champion_at_any_moment(ledger: Ledger, weekly:
         ledger.champions(LINE, at=dt.datetime(2026, 1, 1))
 
 
-def test_the_query_that_the_readme_gives_answers_like_the_ledger(ledger: Ledger, weekly: list[dt.date]) -> None:
-    query = (Path(__file__).parents[2] / "README.md").read_text().split("```sql\n")[1].split("```")[0]
+def test_the_query_that_the_documentation_gives_answers_like_the_ledger(ledger: Ledger, weekly: list[dt.date]) -> None:
+    query = (Path(__file__).parents[2] / "docs" / "models.md").read_text().split("```sql\n")[1].split("```")[0]
     made = ledger.decisions(LINE)
     ledger.roll_back(a_rollback("v1", "v0", scored=weekly[2], decided_at=dt.datetime.now(dt.UTC)))
     for moment in [made[0].decided_at, made[2].decided_at, dt.datetime.now(dt.UTC)]:

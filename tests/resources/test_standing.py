@@ -97,6 +97,8 @@ def forget_the_table(ledger: Ledger) -> None:
     with ledger._open().begin() as connection:
         for table in ("ledger_standing", "ledger_verdicts"):
             connection.execute(sa.text(f"DROP TABLE {table}"))
+        for table in ("versions", "evaluations", "decisions", "trials", "tags"):
+            connection.execute(sa.text(f"ALTER TABLE ledger_{table} RENAME COLUMN node TO segment"))
         connection.execute(sa.update(migrations.TABLE).values(version_num="0006"))
     ledger.close()
 
