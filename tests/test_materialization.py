@@ -13,7 +13,6 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from stations import Station, csv, day, row
 
-from factory_assets import materialization
 from factory_assets.events.assets import source_state
 from factory_assets.identity import code
 from factory_assets.identity.code import code_of

@@ -21,8 +21,7 @@ from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
 from factory_resources.engine import Engine
-from factory_resources.issues import BrokenRule as IssueFinding
-from factory_resources.issues import Issues
+from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.verdicts import Judged, Reason, Verdicts
 
@@ -97,13 +96,13 @@ def _reasons(outcomes: list[ConcernResult], day: dt.date) -> dict[str, Reason]:
     }
 
 
-def _serious(outcomes: list[ConcernResult]) -> dict[dt.date, list[IssueFinding]]:
+def _serious(outcomes: list[ConcernResult]) -> dict[dt.date, list[BrokenRule]]:
     """What is an issue: every failure that stops a day, or would."""
-    found: dict[dt.date, list[IssueFinding]] = {}
+    found: dict[dt.date, list[BrokenRule]] = {}
     for outcome in outcomes:
         for failure in outcome.failures:
             if failure.serious:
-                finding = IssueFinding(failure.rule.name, failure.rule.kind, failure.told)
+                finding = BrokenRule(failure.rule.name, failure.rule.kind, failure.told)
                 found.setdefault(outcome.day, []).append(finding)
     return found
 

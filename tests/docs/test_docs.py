@@ -38,7 +38,7 @@ from factory_assets.declarations.tasks import BUILT_IN, METRICS
 from factory_assets.declarations.view import View
 from factory_assets.events.sources import SOURCES
 from factory_assets.release.rollback import roll_back
-from factory_resources.issues import Finding, Issues
+from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from tests.line.world import Home
@@ -383,7 +383,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Home:
             roll_back(ledger, lake, "delivery_time", node, "the pages speak of it", "a test", to=newest)
     day = dt.date(2026, 3, 1)
     Issues(url=f"sqlite:///{home.folder / 'ledger.db'}").note(
-        "orders", "team:marketplace", [day], {day: [Finding("number of rows", "volume", "12, expected at least 100")]}
+        "orders",
+        "team:marketplace",
+        [day],
+        {day: [BrokenRule("number of rows", "volume", "12, expected at least 100")]},
     )
     return home
 
