@@ -13,15 +13,14 @@ FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a 
 """
 
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
 from factory_resources.archive import Archive
 from factory_resources.certificates import Certificates
+from factory_resources.dagster_private.declarations import load_folder
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -32,8 +31,6 @@ from factory_resources.trials import Trials
 from factory_resources.verdicts import Verdicts
 
 PACKAGE = Path(__file__).parent
-#: Name under which declarations outside the package are known to Dagster.
-OUTSIDE = "factory_declarations"
 #: Of a Dagster that has no server: nothing is sent to anybody.
 SETTINGS = """\
 telemetry: {enabled: false}
@@ -70,12 +67,7 @@ def load_declarations() -> dg.Definitions:
         return dg.load_from_defs_folder(path_within_project=PACKAGE)
     if not folder.is_dir():
         raise FileNotFoundError(f"FACTORY_DEFS is {folder}, which is no folder; it must hold defs.yaml files")
-    # Dagster loads declarations from a module. This one has no code: only a place.
-    module = ModuleType(OUTSIDE)
-    module.__path__ = [str(folder)]
-    module.__file__ = None
-    sys.modules[OUTSIDE] = module
-    return dg.ComponentTree(defs_module=module, project_root=folder).build_defs()
+    return load_folder(folder)
 
 
 def resources() -> dict[str, Any]:

@@ -193,7 +193,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     context.log.info(f"{line.name}: {word}")
             recorder.write()
         _keep(lake, line.name, day, kept)
-        yield recorder.result()
+        yield from recorder.results()
         _refuse_failures(line, failed, len(nodes))
 
     return model
