@@ -2,22 +2,23 @@
 
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from factory_resources.dagster_private.versions import private, require
 
+T = TypeVar("T")
 #: Name under which declarations outside the package are known to Dagster.
 OUTSIDE = "factory_declarations"
 #: Dagster's name for the job of all assets, as its documents and its UI have it.
 ALL_ASSETS = "__ASSET_JOB"
 
 
-def _take() -> type[dg.ComponentTree]:
+def _take() -> type[Any]:
     require(dg.ComponentTree.__new__, "cls", "defs_module", "project_root")
     require(dg.ComponentTree.build_defs)
     return dg.ComponentTree
@@ -34,7 +35,8 @@ def load_folder(folder: Path) -> dg.Definitions:
     module.__file__ = None
     sys.modules[OUTSIDE] = module
     if _tree is not None:
-        return _tree(defs_module=module, project_root=folder).build_defs()
+        definitions: dg.Definitions = _tree(defs_module=module, project_root=folder).build_defs()
+        return definitions
     return _as_project()
 
 
@@ -50,6 +52,24 @@ def _as_project() -> dg.Definitions:
                 f"Dagster {dg.__version__} does not load declarations from outside the package ({changed}): put them into "
                 "factory_assets/defs, or install a Dagster that was tried"
             ) from changed
+
+
+def loaded_in(context: dg.ComponentLoadContext) -> object | None:
+    """The object in which Dagster keeps what it has loaded of a component's tree; None where there is none to be seen.
+
+    Not the tree: that is a tuple which equals every other tree of the same folder, so a reloaded one would be taken for the old.
+    """
+    return getattr(context.component_tree, "state_tracker", None)
+
+
+def components_beside(context: dg.ComponentLoadContext, kind: type[T]) -> Sequence[T]:
+    """All components of a kind in the tree that this one is of. Raises RuntimeError where Dagster does not tell."""
+    try:
+        return list(context.component_tree.get_all_components(of_type=kind))  # type: ignore[type-var]
+    except (AttributeError, TypeError) as changed:
+        raise RuntimeError(
+            f"Dagster {dg.__version__} does not tell a component of the others ({changed}): install a Dagster that was tried"
+        ) from changed
 
 
 def job_of_all_assets(definitions: dg.Definitions) -> dg.JobDefinition:

@@ -80,6 +80,8 @@ def newest_numbers(
 ) -> dict[str, int]:
     """Of each partition, or of these, the number of its newest materialisation."""
     chosen = None if partitions is None else set(partitions)
+    if chosen is not None and not chosen:  # Dagster would take it for all
+        return {}
     if _log is None:
         return {each: number for each, (number, _) in _newest(instance, key, MATERIALIZATION, chosen).items()}
     return dict(_log.numbers(instance.event_log_storage, key, MATERIALIZATION, chosen))

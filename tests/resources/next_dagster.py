@@ -1,0 +1,130 @@
+"""`factory run` in processes whose Dagster is another: a later version, or one that has changed a private name.
+
+A run is asked for by a line of JSON on standard input, and answered by one with the exit code. Each is a process of its own,
+forked from this one, which has read the libraries but no module of the factory: those take private names when they are read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+LIBRARIES = (
+    "great_expectations.expectations", "evidently.metrics", "skops.io", "lightgbm", "matplotlib.figure", "scipy.stats",
+    "dagster._core.storage.event_log", "dagster_postgres", "deltalake", "duckdb",
+)  # fmt: skip
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"dagster._core.{name}")
+
+
+def _renamed(*_others: Any, **_more: Any) -> None:
+    """A function with other arguments."""
+
+
+def _version() -> None:
+    dg.__version__ = "1.14.0rc1"
+
+
+def _sqlite() -> None:
+    del _module("storage.event_log").SqliteEventLogStorage._store_asset_event_tags
+    # Its own methods go by another name then.
+    storage = _module("storage.event_log.sql_event_log").SqlEventLogStorage
+    kept = storage._store_asset_event_tags
+    del storage._store_asset_event_tags
+    _module("storage.event_log").SqliteEventLogStorage.__getattr__ = lambda self, name: (
+        kept.__get__(self) if name == "_store_asset_event_tags" else object.__getattribute__(self, name)
+    )
+
+
+def _reading() -> None:
+    _module("storage.event_log").EventLogStorage.get_latest_tags_by_partition = _renamed
+
+
+def _marking() -> None:
+    del _module("storage.event_log.schema").AssetKeyTable
+
+
+def _reading_checks() -> None:
+    del _module("storage.asset_check_execution_record").AssetCheckExecutionRecordStatus
+
+
+def _recording() -> None:
+    del _module("execution.plan.execute_step").SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+
+def _batches() -> None:
+    events = _module("events").DagsterEvent
+    kept = events.asset_materialization
+    events.asset_materialization = staticmethod(
+        lambda step_context, event, batch=None: kept(step_context, event, batch)
+    )
+
+
+def _recording_checks() -> None:
+    events = _module("events").DagsterEvent
+    kept = events.asset_check_evaluation
+    events.asset_check_evaluation = staticmethod(lambda step, evaluation: kept(step, evaluation))
+
+
+def _outside() -> None:
+    del dg.ComponentTree
+
+
+def _job() -> None:
+    del dg.Definitions.resolve_implicit_global_asset_job_def
+
+
+#: What a next Dagster may have changed -> the part that goes Dagster's own way then; None: that needs no warning.
+CHANGES: dict[str, tuple[Callable[[], None], str | None]] = {
+    "version": (_version, "Its private parts are left alone"),
+    "sqlite": (_sqlite, "event log in SQLite"),
+    "reading": (_reading, "reading events"),
+    "marking": (_marking, "marking assets"),
+    "reading checks": (_reading_checks, "reading checks"),
+    "recording": (_recording, "recording partitions"),
+    "batches": (_batches, "recording partitions"),
+    "recording checks": (_recording_checks, "recording checks"),
+    "outside": (_outside, "declarations outside the package"),
+    "job": (_job, None),
+}
+
+
+def child(asked: dict[str, Any]) -> None:
+    os.environ |= asked["environment"]
+    output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if asked["change"] != "nothing":
+        CHANGES[asked["change"]][0]()
+    from factory_assets.cli import main
+
+    sys.argv = ["factory", *asked["arguments"]]
+    main()
+
+
+def serve() -> None:
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            try:
+                child(json.loads(line))
+            finally:
+                os._exit(70)
+        _, status = os.waitpid(pid, 0)
+        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 - the answer
+
+
+if __name__ == "__main__":
+    import factory_assets  # noqa: F401 - switches of libraries
+
+    serve()
