@@ -75,7 +75,8 @@ def components_beside(context: dg.ComponentLoadContext, kind: type[T]) -> Sequen
 def job_of_all_assets(definitions: dg.Definitions) -> dg.JobDefinition:
     """The job by which any assets of the definitions are run."""
     resolve = getattr(definitions, "resolve_implicit_global_asset_job_def", None)
-    return resolve() if resolve else definitions.get_job_def(ALL_ASSETS)
+    # Not `get_job_def`: it looks through sensors for a name that it warns of, and refuses those that have no job.
+    return resolve() if resolve else definitions.get_repository_def().get_job(ALL_ASSETS)
 
 
 def checks_of(definitions: dg.Definitions) -> Mapping[dg.AssetKey, Collection[dg.AssetCheckKey]]:

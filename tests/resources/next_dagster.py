@@ -25,39 +25,30 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"dagster._core.{name}")
 
 
-def _renamed(*_others: Any, **_more: Any) -> None:
-    """A function with other arguments."""
-
-
 def _version() -> None:
     dg.__version__ = "1.14.0rc1"
 
 
 def _sqlite() -> None:
-    del _module("storage.event_log").SqliteEventLogStorage._store_asset_event_tags
-    # Its own methods go by another name then.
-    storage = _module("storage.event_log.sql_event_log").SqlEventLogStorage
-    kept = storage._store_asset_event_tags
-    del storage._store_asset_event_tags
-    _module("storage.event_log").SqliteEventLogStorage.__getattr__ = lambda self, name: (
-        kept.__get__(self) if name == "_store_asset_event_tags" else object.__getattribute__(self, name)
-    )
+    storage = _module("storage.event_log").SqliteEventLogStorage
+    kept = storage._initdb
+    storage._initdb = lambda self, of, for_index_shard=False: kept(self, of, for_index_shard)
 
 
 def _reading() -> None:
-    _module("storage.event_log").EventLogStorage.get_latest_tags_by_partition = _renamed
+    _module("storage.event_log").EventLogStorage.get_latest_tags_by_partition = lambda self, keys: {}
 
 
 def _marking() -> None:
-    del _module("storage.event_log.schema").AssetKeyTable
+    _module("storage.event_log").SqlEventLogStorage.index_connection = lambda self, shard: None
 
 
 def _reading_checks() -> None:
-    del _module("storage.asset_check_execution_record").AssetCheckExecutionRecordStatus
+    _module("storage.event_log").EventLogStorage.get_latest_asset_check_execution_by_key = lambda self, keys, days: {}
 
 
 def _recording() -> None:
-    del _module("execution.plan.execute_step").SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+    del _module("definitions.source_asset").SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 
 def _batches() -> None:
@@ -79,7 +70,8 @@ def _outside() -> None:
 
 
 def _job() -> None:
-    del dg.Definitions.resolve_implicit_global_asset_job_def
+    name = "resolve_implicit_global_asset_job_def"
+    delattr(next(each for each in dg.Definitions.__mro__ if name in vars(each)), name)
 
 
 #: What a next Dagster may have changed -> the part that goes Dagster's own way then; None: that needs no warning.
