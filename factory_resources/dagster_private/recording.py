@@ -16,8 +16,6 @@ from factory_resources.dagster_private.versions import private, require
 DATA_VERSION = "dagster/data_version"
 #: Tag by which Dagster tells a data version that was given from one that it has worked out.
 GIVEN = "dagster/data_version_is_user_provided"
-#: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
-PAGE = 1000
 
 
 @dataclass(frozen=True)

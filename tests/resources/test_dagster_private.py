@@ -322,6 +322,15 @@ def test_processes_of_a_run_are_told() -> None:
         assert reading.executing(instance, ended.run_id) == {os.getpid()}
 
 
+def test_methods_of_an_instance_that_dagster_does_not_document_are_there() -> None:
+    """Those by which runs are read and closed, all over the factory."""
+    require(dg.DagsterInstance.get_records_for_run, "run_id", "cursor", "of_type", "limit", "ascending")
+    require(dg.DagsterInstance.add_run_tags, "run_id", "new_tags")
+    require(dg.DagsterInstance.report_run_failed, "dagster_run", "message")
+    require(dg.DagsterInstance.all_instigator_state)
+    require(dg.EventLogEntry.get_dagster_event)
+
+
 def test_an_instance_has_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """get_run_storage_id."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as one, dg.DagsterInstance.from_ref(one.get_ref()) as same:
@@ -435,7 +444,9 @@ def test_storages_take_what_they_call(tmp_path: Path) -> None:
 
 # --- a next Dagster -------------------------------------------------------------------------------------------------
 
-DAYS, BAD, ROWS = 14, 12, 60
+#: Changes by which events are read, or written, another way.
+READ_AGAIN = ("version", "reading", "recording")
+DAYS, BAD, ROWS = 12, 10, 60
 
 
 class Factory:
@@ -521,21 +532,22 @@ def test_on_a_next_dagster_the_factory_starts_warns_and_records_the_same(
     change: str, factory: Factory, as_tried: tuple[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, printed = factory.run(change)
-    part = CHANGES[change][1]
+    parts = [part for part in CHANGES[change].values() if part]
     assert "the factory was tried with" not in as_tried[1]
-    assert printed.count("the factory was tried with") == (0 if part is None else 1), printed
-    assert part is None or part in printed
+    assert printed.count("the factory was tried with") == len(parts), printed
+    assert all(part in printed for part in parts), printed
     # One day breaks its contract, and is told.
     assert (code, as_tried[0]) == (1, 1), printed
     assert factory.tables(change) == factory.tables("nothing")
     found, expected = factory.events(change, monkeypatch), factory.events("nothing", monkeypatch)
-    assert len(expected) > 7 * DAYS
+    assert len(expected) > 5 * DAYS
     assert found == expected
     assert factory.checks(change, monkeypatch) == factory.checks("nothing", monkeypatch)
-    # By the events that were recorded, nothing is to be made again.
-    code, again = factory.run(change)
-    assert code == 1 and "everything else is up to date" in again, again
-    assert factory.events(change, monkeypatch) == expected
+    if change in READ_AGAIN:
+        # By the events that were recorded, nothing is to be made again.
+        code, again = factory.run(change)
+        assert code == 1 and "everything else is up to date" in again, again
+        assert factory.events(change, monkeypatch) == expected
 
 
 #: Runs `noted` over its whole range in an instance at the folder that is given, on a later Dagster.
