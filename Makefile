@@ -2,6 +2,7 @@
 # make ui    open Dagster on what it made
 # make test  set up, check and test
 # make test-slow   what takes longer: the plan's executors, a real daemon among them, in one world; kills at every step
+# make test-dagster test what is private in Dagster against the newest one that the registry has, pre-releases too
 # make test-mlflow  test the mirror against a real MLflow server, which is installed beside the environment (850 MB)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,7 +17,7 @@ export DAGSTER_EVENT_BATCH_SIZE ?= 100
 export DAGSTER_DISABLE_TELEMETRY := 1
 PORT ?= 3000
 
-.PHONY: run ui test test-slow test-mlflow check lint clean
+.PHONY: run ui test test-slow test-dagster test-mlflow check lint clean
 
 run: .venv/run
 	@$(BIN)/factory run
@@ -32,6 +33,11 @@ test: lint
 test-slow: .venv/test
 	@$(BIN)/python -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 \
 		tests/governor/test_daemon.py tests/governor tests --ignore tests/resources/test_mirror.py
+
+test-dagster: .venv/test
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --pre --no-deps --upgrade --target .venv-dagster \
+		dagster dagster-shared dagster-pipes dagster-postgres
+	@PYTHONPATH=.venv-dagster $(BIN)/python -m pytest tests/resources/test_dagster_private.py
 
 # The whole of MLflow holds pyarrow at a release older than ours: it gets an environment of its own, of the client's version.
 test-mlflow: .venv/test .venv-mlflow/installed

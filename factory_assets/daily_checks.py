@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from factory_resources.dagster_private.recording import record_evaluations
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -43,18 +45,19 @@ def report(
             description=found.told,
             metadata=dict(found.metadata),
         )
-    for found in findings:
-        context.op_execution_context.log_event(
-            dg.AssetCheckEvaluation(  # type: ignore[arg-type]  # works, but Dagster's annotation does not say so
-                asset_key=key,
-                check_name=name,
-                passed=found.passed,
-                severity=found.severity,
-                description=found.told,
-                metadata=dict(found.metadata),
-                partition=str(found.day),
-            )
+    evaluations = [
+        dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=name,
+            passed=found.passed,
+            severity=found.severity,
+            description=found.told,
+            metadata=dict(found.metadata),
+            partition=str(found.day),
         )
+        for found in findings
+    ]
+    told = {} if record_evaluations(context, evaluations) else {"by_day": _by_day(findings)}
     failed = [str(found.day) for found in findings if not found.passed]
     blocked = [str(found.day) for found in findings if found.blocking]
     return dg.AssetCheckResult(
@@ -66,5 +69,28 @@ def report(
             "days": len(findings),
             "days_failed": ", ".join(failed) or "none",
             "days_blocked": ", ".join(blocked) or "none",
+            **told,
         },
     )
+
+
+def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:
+    """What was found on each day, where the days have no evaluations of their own."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "day": str(each.day),
+                    "passed": each.passed,
+                    "blocking": each.blocking,
+                    "told": each.told or "",
+                    **{name: str(value.value) for name, value in each.metadata.items() if _is_short(value)},
+                }
+            )
+            for each in findings
+        ]
+    )
+
+
+def _is_short(value: dg.MetadataValue) -> bool:
+    return isinstance(value.value, (str, int, float))

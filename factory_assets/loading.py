@@ -1,17 +1,13 @@
 """How does Dagster get the declarations and the stores of this deployment?"""
 
-import sys
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
 from factory_assets.deployment import PACKAGE, declarations, stores
+from factory_resources.dagster_private.declarations import load_folder
 from factory_resources.lake import Lake
 from factory_resources.processes import name_process
-
-#: Name under which declarations outside the package are known to Dagster.
-OUTSIDE = "factory_declarations"
 
 
 def load_declarations() -> dg.Definitions:
@@ -20,12 +16,7 @@ def load_declarations() -> dg.Definitions:
         return dg.load_from_defs_folder(path_within_project=PACKAGE)
     if not folder.is_dir():
         raise FileNotFoundError(f"FACTORY_DEFS is {folder}, which is no folder; it must hold defs.yaml files")
-    # Dagster loads declarations from a module. This one has no code: only a place.
-    module = ModuleType(OUTSIDE)
-    module.__path__ = [str(folder)]
-    module.__file__ = None
-    sys.modules[OUTSIDE] = module
-    return dg.ComponentTree(defs_module=module, project_root=folder).build_defs()
+    return load_folder(folder)
 
 
 def resources() -> dict[str, dg.ResourceDefinition]:

@@ -12,35 +12,21 @@ from typing import Any
 
 import dagster as dg
 
-# Inside Dagster's own: no public way gives each partition of a run its data version, and only one event.
-from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, generate_event_batch_id
-from dagster._core.execution.plan.execute_step import (
-    _build_data_version_tags,
-    _get_code_version,
-    _get_input_provenance_data,
-)
-
 from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
-from factory_resources.asset_events import INPUTS
+from factory_resources.dagster_private import reading
+from factory_resources.dagster_private.reading import INPUTS, PAGE, newest_numbers
+from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
 from factory_resources.lake import DS, Written
-
-DATA_VERSION = "dagster/data_version"
-#: Events asked for at a time: Dagster sets a limit, and so do databases to the length of a query.
-PAGE = 1000
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:
     """The days of this run, one or a range of them."""
-    inner = context.op_execution_context if isinstance(context, dg.AssetCheckExecutionContext) else context
-    return sorted(dt.date.fromisoformat(key) for key in inner.partition_keys)
+    return sorted(dt.date.fromisoformat(key) for key in context.partition_keys)
 
 
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
     """Of each partition the data version of its newest materialisation."""
-    found = instance.event_log_storage.get_latest_tags_by_partition(
-        key, dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[DATA_VERSION]
-    )
+    found = reading.newest_tags(instance, key, [DATA_VERSION])
     return {partition: tags[DATA_VERSION] for partition, tags in found.items()}
 
 
@@ -48,8 +34,7 @@ def newest_events(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str] | None = None
 ) -> dict[str, int]:
     """Of each partition, or of these, the number of its newest materialisation."""
-    kind, chosen = dg.DagsterEventType.ASSET_MATERIALIZATION, None if partitions is None else set(partitions)
-    return dict(instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, chosen))
+    return newest_numbers(instance, key, partitions)
 
 
 def recorded(
@@ -73,15 +58,10 @@ def _indexed(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
 ) -> dict[str, Mapping[str, str]]:
     """Partition -> data version and stamp of its newest materialisation, of those of which an index has both."""
-    storage, wanted = instance.event_log_storage, [DATA_VERSION, INPUTS]
-    if not partitions or storage.get_asset_tags_to_index({*wanted}) != {*wanted}:
+    wanted = [DATA_VERSION, INPUTS]
+    if not partitions or not reading.is_indexed(instance, wanted):
         return {}
-    found = storage.get_latest_tags_by_partition(
-        key,
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        tag_keys=wanted,
-        asset_partitions=list(partitions) if len(partitions) <= PAGE else None,
-    )
+    found = reading.newest_tags(instance, key, wanted, partitions)
     return {partition: tags for partition, tags in found.items() if len(tags) == len(wanted)}
 
 
@@ -188,46 +168,7 @@ def record_partitions(
     recorder = Recorder(context, len(metadata))
     for key in sorted(metadata):
         recorder.add(key, metadata[key], tags[key])
-    recorder.write()
-    yield recorder.result()
-
-
-class Recorder:
-    """Reports partitions as materialised. The event log takes them together, at most DAGSTER_EVENT_BATCH_SIZE at a time."""
-
-    def __init__(self, context: dg.AssetExecutionContext, partitions: int):
-        """partitions: how many will be added in all."""
-        self._key, self._step = context.asset_key, context.get_step_execution_context()
-        self._alone = partitions == 1 and len(context.partition_keys) == 1
-        self._added = list[dg.AssetMaterialization]()
-        self._inputs = _get_input_provenance_data(self._key, self._step)
-        # An output says that there is something for the steps after this one; the events about it are our own.
-        self._result: dg.MaterializeResult = dg.MaterializeResult(
-            metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
-        )
-
-    def add(self, key: str, metadata: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Of tags, that of the data version is needed."""
-        made = dg.DataVersion(tags[DATA_VERSION])
-        if self._alone:
-            own = {name: value for name, value in tags.items() if name != DATA_VERSION}
-            self._result = dg.MaterializeResult(metadata=metadata, data_version=made, tags=own)
-            return
-        provenance = _build_data_version_tags(made, _get_code_version(self._key, self._step), self._inputs, True)
-        event = dg.AssetMaterialization(self._key, partition=key, metadata=metadata, tags={**provenance, **tags})
-        self._added.append(event)
-
-    def write(self) -> None:
-        """Report what was added since the last time."""
-        batch, count = generate_event_batch_id(), len(self._added)
-        for number, event in enumerate(self._added, 1):
-            place = DagsterEventBatchMetadata(batch, is_end=number == count)
-            DagsterEvent.asset_materialization(self._step, event, place)
-        self._added = []
-
-    def result(self) -> dg.MaterializeResult:
-        """What the asset gives in the end."""
-        return self._result
+    yield from recorder.results()
 
 
 def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:

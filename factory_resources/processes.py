@@ -7,10 +7,11 @@ the default launcher forgets its runs when the code server is restarted.
 import datetime as dt
 import os
 import socket
-from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
+
+from factory_resources.dagster_private.reading import executing
 
 #: Run tag: which process of which machine executes the run. Machines that share a deployment have names of their own.
 PROCESS = "factory/process"
@@ -44,7 +45,7 @@ def is_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     if host != socket.gethostname() or not pid.isdigit() or _alive(int(pid), began):
         return False
     # With an executor of many processes the one that named itself made a step; the run's own started it.
-    return not any(_alive(other) for other in _executing(instance, run.run_id) - {int(pid)})
+    return not any(_alive(other) for other in executing(instance, run.run_id) - {int(pid)})
 
 
 def close_gone_runs(instance: dg.DagsterInstance) -> None:
@@ -54,14 +55,6 @@ def close_gone_runs(instance: dg.DagsterInstance) -> None:
         if PROCESS in run.tags and is_gone(instance, record):
             pid = run.tags[PROCESS].split(":")[1]
             instance.report_run_failed(run, f"the process {pid} that executed this run is gone")
-
-
-def _executing(instance: dg.DagsterInstance, run_id: str) -> set[int]:
-    """Processes that said they execute steps of a run."""
-    told = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
-    events: Iterable[dg.DagsterEvent] = (each.event_log_entry.get_dagster_event() for each in told)
-    pids = (event.engine_event_data.metadata.get("pid") for event in events)
-    return {int(str(pid.value)) for pid in pids if pid is not None and str(pid.value).isdigit()}
 
 
 def _stat(pid: int) -> list[str]:

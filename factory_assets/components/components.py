@@ -32,6 +32,7 @@ from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
 from factory_assets.training.assets import model_asset
 from factory_assets.training.search import study as search
+from factory_resources.dagster_private.declarations import components_beside, loaded_in
 
 
 class Declaration(dg.Component):
@@ -190,24 +191,24 @@ class ModelLine(Declaration):
         )
 
 
-#: The catalogue of each tree of components, by the object in which Dagster keeps what it has loaded of that tree. The
-#: tree itself is a tuple that equals every other tree of the same folder, so a reloaded one would be taken for the old.
+#: The catalogue of each tree of components, by the object in which Dagster keeps what it has loaded of that tree.
 _catalogues: WeakKeyDictionary[object, Catalogue] = WeakKeyDictionary()
 
 
 def deployed(context: dg.ComponentLoadContext) -> Catalogue:
     """All declarations of the tree, put together when the first component asks."""
-    tree = context.component_tree
-    found = _catalogues.get(tree.state_tracker)
-    if found is None:
-        found = _catalogues[tree.state_tracker] = _catalogue(tree)
-    return found
+    place = loaded_in(context)
+    if place is None:
+        return _catalogue(context)
+    if place not in _catalogues:
+        _catalogues[place] = _catalogue(context)
+    return _catalogues[place]
 
 
-def _catalogue(tree: dg.ComponentTree) -> Catalogue:
+def _catalogue(context: dg.ComponentLoadContext) -> Catalogue:
     return Catalogue(
-        {one.declaration.name: one.declared for one in tree.get_all_components(of_type=EventStream)},
-        {one.declaration.name: one.declaration for one in tree.get_all_components(of_type=FeatureView)},
-        {one.declaration.name: one.declaration for one in tree.get_all_components(of_type=ModelLine)},
-        {one.declaration.name: one.declaration for one in tree.get_all_components(of_type=OnDemandView)},
+        {one.declaration.name: one.declared for one in components_beside(context, EventStream)},
+        {one.declaration.name: one.declaration for one in components_beside(context, FeatureView)},
+        {one.declaration.name: one.declaration for one in components_beside(context, ModelLine)},
+        {one.declaration.name: one.declaration for one in components_beside(context, OnDemandView)},
     )

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
@@ -33,7 +32,7 @@ from factory_assets.materialization import described, newest_events, recorded
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key
 from factory_resources import clock
-from factory_resources.asset_events import mark
+from factory_resources.dagster_private.reading import mark, name_of, newest_checks
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -72,8 +71,7 @@ class Book:
     tries: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        # Every storage of Dagster's has an id, though their common base does not say so.
-        self._storage: str = self.instance.run_storage.get_run_storage_id()  # type: ignore[attr-defined]
+        self._storage = name_of(self.instance)
         self._assets: dict[str, Asset] = {}
         self._recorded: dict[str, dict[dt.date, Recorded]] = {}
         self._judged: dict[str, Mapping[dt.date, Judged]] = {}
@@ -101,7 +99,7 @@ class Book:
         if name not in self._recorded:
             key, place = _key(name), (self._storage, name)
             # Before what it marks: what comes in between has another the next time.
-            now = mark(self.instance.event_log_storage, key)
+            now = mark(self.instance, key)
             before, known = _said.get(place, (None, {}))
             if now is None or now != before:
                 newest = newest_events(self.instance, key)
@@ -151,9 +149,8 @@ class Book:
         """Check -> the run that planned it and has not evaluated it, of checks of which that is the newest; asked once a plan."""
         if self._not_evaluated is None:
             every = [check for checks in self.checks.values() for check in checks]
-            newest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(every)
-            planned = AssetCheckExecutionRecordStatus.PLANNED
-            self._not_evaluated = {key: each.run_id for key, each in newest.items() if each.status == planned}
+            newest = newest_checks(self.instance, every)
+            self._not_evaluated = {key: each.run_id for key, each in newest.items() if each.passed is None}
         return self._not_evaluated
 
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]:

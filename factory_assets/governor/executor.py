@@ -17,6 +17,7 @@ from factory_assets.governor.book import Book
 from factory_assets.governor.plan import Plan, Work, plan, plan_of_stream
 from factory_assets.governor.runs import PARTITION, asked
 from factory_assets.identity.partitions import add_nodes
+from factory_resources.dagster_private.declarations import checks_of, job_of_all_assets
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -61,10 +62,10 @@ class Deployment:
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.job = self.definitions.resolve_implicit_global_asset_job_def()
+        self.job = job_of_all_assets(self.definitions)
         self.issues, self.verdicts = Issues(url=self.ledger.url), Verdicts(url=self.ledger.url)
         self.specs = {spec.key: spec for spec in self.definitions.resolve_all_asset_specs()}
-        self.checks = {node.key: node.check_keys for node in self.definitions.resolve_asset_graph().asset_nodes}
+        self.checks = checks_of(self.definitions)
 
     def book(self, until: dt.date | None = None) -> Book:
         """What is known now."""

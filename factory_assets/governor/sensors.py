@@ -23,6 +23,7 @@ from factory_assets.identity.inputs import Asset, Recorded, digest, of_declarati
 from factory_assets.identity.partitions import add_nodes, segment_partitions
 from factory_assets.materialization import DATA_VERSION
 from factory_resources import clock
+from factory_resources.dagster_private.reading import newest_tags, sensors_on
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -72,7 +73,8 @@ def upkeep_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         verdicts: dg.ResourceParam[Verdicts],
     ) -> dg.SensorResult | dg.SkipReason:
         look = Look(context.cursor)
-        on = _switched_on(context.instance)
+        # An instance that knows no daemon: whoever ticks one sensor ticks the others.
+        on = sensors_on(context.instance, SWITCHED_ON)
         trains = [line for line in catalogue.lines if on is None or retrain_name(line) in on]
         book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, trains)
         book.look = look.chosen
@@ -248,18 +250,9 @@ def _observations(instance: dg.DagsterInstance, book: Book, stream: str) -> list
     new = {day: digest([told]) for day, told in state.items() if day not in held or held[day].stamp != expected[day]}
     if not new:
         return []
-    seen = instance.event_log_storage.get_latest_tags_by_partition(
-        key, dg.DagsterEventType.ASSET_OBSERVATION, tag_keys=[DATA_VERSION], asset_partitions=list(map(str, new))
-    )
+    seen = newest_tags(instance, key, [DATA_VERSION], list(map(str, new)), kind=dg.DagsterEventType.ASSET_OBSERVATION)
     return [
         dg.AssetObservation(key, partition=str(day), tags={DATA_VERSION: version})
         for day, version in new.items()
         if seen.get(str(day), {}).get(DATA_VERSION) != version
     ]
-
-
-def _switched_on(instance: dg.DagsterInstance) -> set[str] | None:
-    """Names of the sensors that are on; None of an instance that knows no daemon: whoever ticks one ticks the others."""
-    if instance.schedule_storage is None:
-        return None
-    return {each.instigator_name for each in instance.all_instigator_state() if each.status.value in SWITCHED_ON}

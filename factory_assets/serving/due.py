@@ -6,6 +6,7 @@ import dagster as dg
 
 from factory_assets.declarations.view import View
 from factory_assets.materialization import INPUTS, data_versions
+from factory_resources.dagster_private.reading import newest_checks
 from factory_resources.lake import Lake
 
 EQUAL = "equal"
@@ -29,9 +30,7 @@ def export_due(instance: dg.DagsterInstance, lake: Lake, view: View, spec: dg.As
     event = instance.get_latest_materialization_event(spec.key)
     stamped = (event.asset_materialization.tags or {}).get(INPUTS) if event and event.asset_materialization else None
     check = dg.AssetCheckKey(spec.key, EQUAL)
-    compared = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
-    found = compared.event.dagster_event if compared and compared.event else None
+    compared = newest_checks(instance, [check]).get(check)
     # Of a run that failed before it, the check is only planned.
-    evaluated = found if found and found.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION else None
-    equal = evaluated is not None and evaluated.asset_check_evaluation_data.passed
+    equal = compared is not None and compared.passed
     return not equal or stamped != export_state(instance, lake, view, spec)

@@ -95,7 +95,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             ledger.register(*(result for _, result in group if isinstance(result, VersionRecord)))
             report.trained(group)
         _keep(lake, line.name, day, report.rows)
-        yield report.result()
+        yield from report.results()
         _refuse_failures(line, report.failed, len(nodes))
 
     return model
@@ -136,8 +136,9 @@ class _Report:
                 self._log(progress)
         self._recorder.write()
 
-    def result(self) -> dg.MaterializeResult:
-        return self._recorder.result()
+    def results(self) -> Iterator[dg.MaterializeResult]:
+        """What the asset gives in the end."""
+        yield from self._recorder.results()
 
     def _add(self, node: str, result: Result, **more: Any) -> None:
         span = self._session.span

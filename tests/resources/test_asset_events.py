@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from factory_assets import materialization
 from factory_assets.identity.inputs import Recorded
 from factory_assets.materialization import DATA_VERSION, fetched, newest_events, recorded
-from factory_resources.asset_events import INPUTS, IndexedInputs, mark
+from factory_resources.dagster_private.indexed import IndexedInputs
+from factory_resources.dagster_private.reading import INPUTS, mark
 from tests.resources import test_postgres_event_log as postgres
 
 KEY = dg.AssetKey(["orders", "events"])
@@ -100,19 +101,19 @@ def test_an_instance_in_memory_tells_the_same() -> None:
 
 def test_the_mark_is_another_after_every_event_however_it_comes_or_goes(opened: Opened) -> None:
     instance, other = opened(True), opened(True)
-    marks = [mark(instance.event_log_storage, KEY)]
+    marks = [mark(instance, KEY)]
     for day in (DAYS[0], DAYS[1], DAYS[0]):
         made(other, day, "same", "same")
-        marks.append(mark(instance.event_log_storage, KEY))
+        marks.append(mark(instance, KEY))
     # Whoever deletes the run of an old event takes the event with it.
     oldest = min(newest_events(instance, KEY).values())
     with other.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
         connection.execute(sa.text(f"DELETE FROM event_logs WHERE id = {oldest}"))
-    marks.append(mark(instance.event_log_storage, KEY))
+    marks.append(mark(instance, KEY))
     other.wipe_assets([KEY])
-    marks.append(mark(instance.event_log_storage, KEY))
+    marks.append(mark(instance, KEY))
     assert newest_events(instance, KEY) == {}
     assert len(set(map(repr, marks))) == len(marks)
-    assert mark(instance.event_log_storage, KEY) == marks[-1]
+    assert mark(instance, KEY) == marks[-1]
     made(other, DAYS[0], "same", "same")
-    assert mark(instance.event_log_storage, KEY) != marks[-1]
+    assert mark(instance, KEY) != marks[-1]

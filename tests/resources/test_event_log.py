@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from factory_assets.deployment import prepare_home
-from factory_resources.event_log import OPEN, SqliteEventLog
+from factory_resources.dagster_private.sqlite import OPEN
+from factory_resources.event_log import SqliteEventLog
 from tests.resources.noted import PARTS, WHOLE_RANGE, noted
 
 PLAIN = "telemetry: {enabled: false}\n"

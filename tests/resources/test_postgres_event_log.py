@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from factory_resources.postgres_event_log import PostgresEventLog
+from factory_resources.dagster_private.postgres import PostgresEventLog
 from tests.resources.noted import PARTS, WHOLE_RANGE, noted
 
 PLAIN = "postgres: {{postgres_url: '{url}'}}"
