@@ -124,10 +124,10 @@ def _texts(column: Any) -> np.ndarray:
     ends = np.frombuffer(offsets, np.int64, len(column) + 1 + column.offset)[column.offset :]
     first, size = int(ends[0]), int(ends[-1] - ends[0])
     # A word is read at any byte: beyond the last text there have to be some.
-    held = np.zeros(size + 8, np.uint8)
+    padded = np.zeros(size + 8, np.uint8)
     if size:
-        held[:size] = np.frombuffer(data, np.uint8, size, first)
-    words = np.ndarray((size + 1,), "<u8", held, strides=(1,))
+        padded[:size] = np.frombuffer(data, np.uint8, size, first)
+    words = np.ndarray((size + 1,), "<u8", padded, strides=(1,))
     starts, lengths = ends[:-1] - first, np.diff(ends)
     values = _spread(lengths.view(np.uint64) + STEP)
     for place in range(0, min(SHORT, int(lengths.max())), 8):
@@ -140,7 +140,7 @@ def _texts(column: Any) -> np.ndarray:
         else:
             values[reach] = _spread(values[reach] ^ word)
     for row in np.flatnonzero(lengths > SHORT):
-        values[row] = _digest(held[starts[row] : starts[row] + lengths[row]].tobytes())
+        values[row] = _digest(padded[starts[row] : starts[row] + lengths[row]].tobytes())
     return values
 
 

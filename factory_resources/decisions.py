@@ -158,10 +158,10 @@ def champion_after(decisions: Sequence[Decision], day: dt.date) -> str | None:
     return last.champion if last else None
 
 
-def require_champion(against: str | None, held: Decision | None, decision: Decision) -> None:
-    champion = held.champion if held else None
+def require_champion(against: str | None, newest_decision: Decision | None, decision: Decision) -> None:
+    champion = newest_decision.champion if newest_decision else None
     if against != champion:
-        since = f": {in_words(held)}" if held else ""
+        since = f": {in_words(newest_decision)}" if newest_decision else ""
         raise ChampionChanged(
             f"{decision.verdict} of {decision.version} for {decision.node!r}: it was decided against "
             f"{against or 'no champion'}, but {champion or 'none'} is champion now{since}"

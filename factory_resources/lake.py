@@ -376,13 +376,13 @@ class Lake:
 def _stretches(days: Sequence[dt.date], rows: Mapping[dt.date, int]) -> Iterator[list[dt.date]]:
     """The days in order, as many together as a commit holds; a day by itself may be larger, and without rows takes no room."""
     stretch: list[dt.date] = []
-    held = files = 0
+    size = files = 0
     for day in days:
-        if stretch and day in rows and (held + rows[day] > STRETCH_ROWS or files == STRETCH_DAYS):
+        if stretch and day in rows and (size + rows[day] > STRETCH_ROWS or files == STRETCH_DAYS):
             yield stretch
-            stretch, held, files = [], 0, 0
+            stretch, size, files = [], 0, 0
         stretch.append(day)
-        held, files = held + rows.get(day, 0), files + (day in rows)
+        size, files = size + rows.get(day, 0), files + (day in rows)
     yield stretch
 
 

@@ -297,15 +297,15 @@ class Ledger(Tags):
         What was decided on those challengers themselves does not count, so that judging them again is to judge alike;
         that one of them was rolled back since does.
         """
-        held, v = self.champions(line, before=as_of), VERSIONS.c
+        champions, v = self.champions(line, before=as_of), VERSIONS.c
         own = sa.select(v.node, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
         same_day = _of(DECISIONS, line).where(DECISIONS.c.as_of == as_of).order_by(DECISIONS.c.id)
         with self._open().connect() as connection:
             challengers = dict(connection.execute(own).tuples().all())
             for decision in _records(connection, Decision, same_day):
                 if found_by(challengers.get(decision.node), as_of, decision):
-                    held[decision.node] = decision
-        return {node: decision for node, decision in held.items() if decision.champion is not None}
+                    champions[decision.node] = decision
+        return {node: decision for node, decision in champions.items() if decision.champion is not None}
 
     def withdrawn(self, line: str, as_of: dt.date) -> dict[tuple[str, str], Decision]:
         """(node, version) -> the rollback, as of this day or before, that took the version back until further notice."""

@@ -76,8 +76,8 @@ class MlflowMirror:
         client = self._client()
         for line in lines or ledger.lines():
             with self._speaking():
-                told = _mirror(client, ledger, line)
-            yield told
+                mirrored = _mirror(client, ledger, line)
+            yield mirrored
 
     def _client(self) -> "MlflowClient":
         if not re.match(r"https?://.", self.uri):
@@ -102,8 +102,8 @@ class MlflowMirror:
         try:
             yield
         except MlflowException as error:
-            told = " ".join(str(_reason(error)).replace(self.uri, self.address).split())
-            raise MirrorFailed(f"MLflow at {self.address} was not brought up to date: {told[:500]}") from error
+            message = " ".join(str(_reason(error)).replace(self.uri, self.address).split())
+            raise MirrorFailed(f"MLflow at {self.address} was not brought up to date: {message[:500]}") from error
 
 
 def _mirror(client: "MlflowClient", ledger: Ledger, line: str) -> Mirrored:
@@ -111,10 +111,10 @@ def _mirror(client: "MlflowClient", ledger: Ledger, line: str) -> Mirrored:
     for evaluation in ledger.evaluations(line):
         measured.setdefault(evaluation.version, []).append(evaluation)
     experiment = _experiment(client, line)
-    held = _runs(client, experiment)
+    runs_there = _runs(client, experiment)
     # A record is kilobytes: only those of versions that the server does not know, or not to the end, are read.
     for _, _, version in ledger.identities(line):
-        of_version, run = measured.get(version, []), held.get(version)
+        of_version, run = measured.get(version, []), runs_there.get(version)
         if run is None or not _is_told(run, of_version):
             runs[version] = _run(client, experiment, ledger.version(line, version), of_version, run)
             written += 1
@@ -199,32 +199,36 @@ def _run(
 
 
 def _tags(record: VersionRecord) -> dict[str, str]:
-    held = record.configuration
-    told = {
+    configuration = record.configuration
+    tags = {
         VERSION: record.version,
         "factory.uuid": record.uuid,
         "factory.line": record.line,
         "factory.node": record.node,
         "factory.as_of": str(record.as_of),
-        "factory.made_from": held.get("made_from"),
-        "factory.configuration": held.get("id"),
-        "factory.code": held.get("code"),
-        "factory.libraries": held.get("libraries") and _text(held["libraries"]),
+        "factory.made_from": configuration.get("made_from"),
+        "factory.configuration": configuration.get("id"),
+        "factory.code": configuration.get("code"),
+        "factory.libraries": configuration.get("libraries") and _text(configuration["libraries"]),
         "factory.archive": record.archive_uri,
         "factory.tables": _text(record.tables),
         "factory.owner": record.owner,
         "dagster.run_id": record.run_id,
         "mlflow.user": record.owner,
-        "mlflow.note.content": held.get("choice"),
+        "mlflow.note.content": configuration.get("choice"),
     }
-    return {name: str(value) for name, value in told.items() if value}
+    return {name: str(value) for name, value in tags.items() if value}
 
 
 def _params(record: VersionRecord) -> dict[str, Any]:
-    held, dates = record.configuration, ("train_from", "train_to", "holdout_from", "holdout_to")
+    configuration, dates = record.configuration, ("train_from", "train_to", "holdout_from", "holdout_to")
     own = {name: getattr(record, name) for name in ("task", "estimator", "candidate", *dates, "rows", "positives")}
-    own |= {name: held[name] for name in ("seed", "rounds", "features") if name in held}
-    return {**held["params"], **held.get("options", {}), **{n: value for n, value in own.items() if value is not None}}
+    own |= {name: configuration[name] for name in ("seed", "rounds", "features") if name in configuration}
+    return {
+        **configuration["params"],
+        **configuration.get("options", {}),
+        **{n: value for n, value in own.items() if value is not None},
+    }
 
 
 def _metrics(record: VersionRecord, measured: Sequence[EvaluationRecord]) -> list[Any]:

@@ -88,15 +88,17 @@ class Tags(Database):
         with writing(self._open(), "tags", line, node) as connection:
             last = {row.tag: row for row in connection.execute(_latest(line, node))}
             before = last.get(tag)
-            held = before.version if before else None
-            if tagging.version is None and held is None:
+            present = before.version if before else None
+            if tagging.version is None and present is None:
                 others = ", ".join(sorted(name for name, row in last.items() if row.version)) or "none"
                 raise LookupError(f"no version of {node!r} of line {line!r} is tagged {tag!r}; tags there: {others}")
-            if held == tagging.version:
+            if present == tagging.version:
                 return False
-            if against not in (ANYONE, held):
-                told = str(_tagging(before)) if before else ""
-                raise TagMoved(f"@{tag} of {line}/{node} is not on {against or 'any version'} any more: it was {told}")
+            if against not in (ANYONE, present):
+                earlier = str(_tagging(before)) if before else ""
+                raise TagMoved(
+                    f"@{tag} of {line}/{node} is not on {against or 'any version'} any more: it was {earlier}"
+                )
             _require_of_node(connection, tagging)
             sequence = before.sequence + 1 if before else 1
             connection.execute(sa.insert(TAGS).values(vars(tagging) | {"sequence": sequence}))

@@ -63,6 +63,6 @@ class Verdicts(Database):
         query = sa.select(c.day, c.stands_on, c.reasons).where(c.asset == asset, c.check == check)
         with self._open().connect() as connection:
             return {
-                row.day: Judged(row.stands_on, {rule: Reason(*told) for rule, told in row.reasons.items()})
+                row.day: Judged(row.stands_on, {rule: Reason(*reason) for rule, reason in row.reasons.items()})
                 for row in connection.execute(query)
             }

@@ -103,8 +103,8 @@ def newest_tags(
         chosen = {each: {tag: tags[tag] for tag in wanted if tag in tags} for each, (_, tags) in found.items()}
         return {each: tags for each, tags in chosen.items() if tags}
     few = list(partitions) if partitions is not None and len(partitions) <= PAGE else None
-    told = _log.tags(instance.event_log_storage, key, kind, list(wanted), few)
-    return dict(told) if few or partitions is None else {each: told[each] for each in partitions if each in told}
+    tags = _log.tags(instance.event_log_storage, key, kind, list(wanted), few)
+    return dict(tags) if few or partitions is None else {each: tags[each] for each in partitions if each in tags}
 
 
 def is_indexed(instance: dg.DagsterInstance, tags: Collection[str]) -> bool:
@@ -173,10 +173,10 @@ def newest_checks(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKe
     if _checks is None:
         return _checks_by_runs(instance, checks)
     planned, succeeded = _checks
-    told = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+    newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     return {
         key: Checked(each.run_id, None if each.status == planned else each.status == succeeded)
-        for key, each in told.items()
+        for key, each in newest.items()
     }
 
 
@@ -202,17 +202,17 @@ def _told_of_checks(instance: dg.DagsterInstance) -> Iterator[tuple[str, dg.Asse
     )
     for run in instance.get_run_records(limit=RUNS):
         run_id = run.dagster_run.run_id
-        told = instance.get_records_for_run(run_id, of_type={evaluated, planned}, ascending=False).records
-        for record in told:
+        records = instance.get_records_for_run(run_id, of_type={evaluated, planned}, ascending=False).records
+        for record in records:
             data: Any = record.event_log_entry.get_dagster_event().event_specific_data
             passed = data.passed if hasattr(data, "passed") else None
             yield run_id, dg.AssetCheckKey(data.asset_key, data.check_name), passed
 
 
 def executing(instance: dg.DagsterInstance, run_id: str) -> set[int]:
-    """Processes that said they execute steps of a run."""
-    told = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
-    data: list[Any] = [each.event_log_entry.get_dagster_event().event_specific_data for each in told]
+    """Processes that execute steps of a run, by its own events."""
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    data: list[Any] = [each.event_log_entry.get_dagster_event().event_specific_data for each in records]
     pids = (each.metadata.get("pid") for each in data if each is not None)
     return {int(str(pid.value)) for pid in pids if pid is not None and str(pid.value).isdigit()}
 

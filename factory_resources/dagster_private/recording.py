@@ -121,7 +121,7 @@ class PublicEvents:
     """Two events a partition: Dagster's, which has no stamp of inputs, and ours over it, with Dagster's tags and our own.
 
     A run that is killed between them leaves its partitions without a stamp, to be made again. Of a partition of the run that was
-    not made, what its newest event said is said once more; one that was never made shows as made, without a stamp.
+    not made, its newest event is written once more; one that was never made shows as made, without a stamp.
     """
 
     def __init__(self, context: dg.AssetExecutionContext):
@@ -140,9 +140,9 @@ class PublicEvents:
             self._newest([key for key in self._context.partition_keys if key not in self._added]),
         )
         yield dg.MaterializeResult()
-        told = self._newest(context.partition_keys[:1])
+        newest = self._newest(context.partition_keys[:1])
         # Code version and inputs are the same for all partitions of a run.
-        common = {**(next(iter(told.values())).tags or {}), GIVEN: "true"} if told else {}
+        common = {**(next(iter(newest.values())).tags or {}), GIVEN: "true"} if newest else {}
         for key, (metadata, tags) in self._added.items():
             event = dg.AssetMaterialization(self._key, partition=key, metadata=metadata, tags={**common, **tags})
             context.log_event(event)

@@ -88,8 +88,8 @@ class SqliteEventLog(IndexedInputs, SqliteEventLogStorage):
                 of_run.setdefault(event.run_id, []).append(event)
             else:
                 self.store_event(event)
-        for run_id, told in of_run.items():
-            self._store_asset_events(run_id, told)
+        for run_id, entries in of_run.items():
+            self._store_asset_events(run_id, entries)
 
     def _store_asset_events(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
         """Into the run's own file and, with what is asked across runs, into the file of all."""

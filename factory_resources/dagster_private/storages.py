@@ -36,9 +36,9 @@ def _own_sqlite() -> type[Any]:
         # Dagster documents this name for dagster.yaml.
         from dagster._core.storage.event_log import SqliteEventLogStorage
     except ImportError as moved:
-        told = "take `event_log_storage` out of dagster.yaml: Dagster then writes into the same files by itself"
+        advice = "take `event_log_storage` out of dagster.yaml: Dagster then writes into the same files by itself"
         raise ImportError(
-            f"Dagster {dg.__version__} has no SqliteEventLogStorage where it was ({moved}); {told}"
+            f"Dagster {dg.__version__} has no SqliteEventLogStorage where it was ({moved}); {advice}"
         ) from moved
 
     class SqliteEventLog(SqliteEventLogStorage):

@@ -63,13 +63,11 @@ def require(function: Any, *parameters: str) -> None:
         raise TypeError(f"{name} takes ({', '.join(names)}), where the factory gives ({', '.join(parameters)})")
 
 
-def _warn(what: str, told: str) -> None:
+def _warn(what: str, message: str) -> None:
     if what in _told:
         return
     _told.add(what)
-    text = (
-        f"Dagster {dg.__version__} runs; the factory was tried with {', '.join(f'{each}.x' for each in TESTED)}. {told}"
-    )
+    text = f"Dagster {dg.__version__} runs; the factory was tried with {', '.join(f'{each}.x' for each in TESTED)}. {message}"
     # Both: commands hide Python's warnings, and a log is what stays of a daemon.
     warnings.warn(text, UntestedDagsterWarning, stacklevel=3)
     _log.warning(text)
