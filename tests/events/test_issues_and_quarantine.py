@@ -90,6 +90,7 @@ def test_the_check_shows_that_a_failure_is_accepted_and_blocks_nothing(feed):
     assert check.metadata["failures"].records[0].data["verdict"] == "accepted"
 
 
+@pytest.mark.slow
 def test_rows_set_aside_are_shown_and_come_back_when_the_contract_allows_them(feed):
     assert "volume blocks the day" in factory(feed, "run")
     shown = factory(feed, "quarantine", "show", "orders")

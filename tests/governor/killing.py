@@ -35,8 +35,8 @@ class Death(NamedTuple):
 
 #: Kinds of events at which a step's work is done and not known yet; and those after which it is known, and what follows is not done.
 MARKS = {
-    "before": ("STEP_START", "STEP_SUCCESS", "STEP_FAILURE", "ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION"),
-    "after": ("STEP_START", "ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION"),
+    "before": ("STEP_SUCCESS", "STEP_FAILURE", "ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION"),
+    "after": ("STEP_START", "ASSET_MATERIALIZATION"),
 }
 
 

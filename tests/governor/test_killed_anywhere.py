@@ -17,7 +17,6 @@ from tests.governor.world import day
 #: About what decides: that a day is judged before it is built on, that a training is finished, and once.
 FEW = [
     Death("after", "STEP_START", "orders__contract"),
-    Death("after", "STEP_START", "guess__no_leak"),
     Death("before", "ASSET_MATERIALIZATION", "guess__champion"),
 ]
 
@@ -37,9 +36,8 @@ def test_killed_at_what_decides(factory: Factory, clean: Clean, death: Death) ->
     as_if_never_killed(factory, home, clean)
 
 
-@pytest.mark.parametrize(
-    "ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)], ids=["SIGTERM", "SIGINT"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_on(
     factory: Factory, clean: Clean, ending: signal.Signals
 ) -> None:
@@ -55,7 +53,8 @@ def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_o
     as_if_never_killed(factory, home, clean)
 
 
-@pytest.mark.parametrize("check", ["contract", pytest.param("no_leak", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ["contract", "no_leak"])
 def test_a_verdict_that_finds_the_database_locked_is_given_by_the_next_run(
     factory: Factory, clean: Clean, check: str
 ) -> None:

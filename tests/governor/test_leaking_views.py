@@ -104,6 +104,7 @@ def test_a_view_that_leaks_from_the_start_has_nothing_trained_until_it_knows_lat
         assert differing(held(world), never[MENDED]) == {} and world.decisions()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [by_command, by_daemon])
 def test_a_view_that_begins_to_leak_stops_what_follows_and_leaves_what_was_made(
     tmp_path: Path, keep: Keep, never: Never

@@ -32,9 +32,13 @@ from factory_resources.verdicts import Verdicts
 from tests.public_data.deployed import DATA
 
 RAW = DATA / "card_transactions" / "raw"
-pytestmark = pytest.mark.skipif(
-    not RAW.exists(), reason="the card transactions are not beside the repository (../shared/data/card_transactions)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not RAW.exists(),
+        reason="the card transactions are not beside the repository (../shared/data/card_transactions)",
+    ),
+]
 
 FIRST = dt.date(2018, 6, 4)
 DAYS = [FIRST + dt.timedelta(days=offset) for offset in range(14)]

@@ -17,9 +17,12 @@ from factory_assets.measures.tables import label_values, prediction_values
 from tests.public_data.deployed import DATA, bring_up, deployed, run_days, table, told_of_days
 
 FILE = DATA / "nycflights" / "flights_2013_v01.parquet"
-pytestmark = pytest.mark.skipif(
-    not FILE.exists(), reason="the flights of 2013 are not beside the repository (../shared/data/nycflights)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not FILE.exists(), reason="the flights of 2013 are not beside the repository (../shared/data/nycflights)"
+    ),
+]
 
 ENVIRONMENT = {"NYCFLIGHTS": str(FILE.parent)}
 #: The same lines, trained on two weeks instead of ten: the first models are there in February.

@@ -18,7 +18,7 @@ import dagster as dg
 import pytest
 
 import factory_resources
-from factory_assets.deployment import resources
+from factory_assets.loading import resources
 from factory_resources.dagster_private import declarations, reading, recording, storages, versions
 from factory_resources.dagster_private.reading import INPUTS, Checked
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
