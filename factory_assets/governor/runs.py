@@ -15,8 +15,8 @@ from factory_resources.processes import is_gone
 REASON = "factory/reason"
 TRIGGER = "factory/trigger"
 LINE = "factory/line"
-#: Run tag, or the first of several: hashes of what the run's work would be made from when it was planned.
-STATES = "factory/states"
+#: Run tag, or the first of several, which Dagster does not show: hashes of what the run's work would be made from when it was planned.
+STATES = ".dagster/factory_states"
 #: States in a tag, and characters of a reason: PostgreSQL indexes tags, and refuses one of more than 2,700 bytes.
 MOST_STATES, LONGEST_REASON = 100, 600
 PARTITION = "dagster/partition"
