@@ -37,6 +37,7 @@ from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.tasks import BUILT_IN, METRICS
 from factory_assets.declarations.view import View
 from factory_assets.events.sources import SOURCES
+from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
 from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
@@ -380,7 +381,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Home:
     for node in NODES:
         if node not in ledger.champions("delivery_time"):
             newest = [known.version for known in ledger.versions("delivery_time") if known.node == node][-1]
-            roll_back(ledger, lake, "delivery_time", node, "the pages speak of it", "a test", to=newest)
+            roll_back(ledger, lake, Request("delivery_time", node, "the pages speak of it", "a test"), to=newest)
     day = dt.date(2026, 3, 1)
     Issues(url=f"sqlite:///{home.folder / 'ledger.db'}").note(
         "orders",
