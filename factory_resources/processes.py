@@ -13,7 +13,8 @@ import dagster as dg
 
 from factory_resources.dagster_private.reading import executing
 
-#: Run tag, which Dagster does not show: which process of which machine executes the run. Machines that share a deployment have names of their own.
+#: Run tag, which Dagster does not show: which process of which machine executes the run. Machines that share a deployment have
+#: names of their own.
 PROCESS = ".dagster/factory_process"
 #: A run's process names itself when the run's resources are there, moments after the run began.
 NAMED_WITHIN = dt.timedelta(minutes=10)
