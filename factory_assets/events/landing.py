@@ -20,7 +20,7 @@ from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.days import EPOCH
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
-from factory_assets.events.sources import NOTHING, Delivery, told
+from factory_assets.events.sources import NOTHING, Delivery, problem_of
 from factory_assets.events.sources.base import quoted
 
 Role = Literal["event_time", "known_at"]
@@ -33,7 +33,7 @@ ZONED = ":.*[-+A-Za-z]"
 
 @dataclass(frozen=True)
 class Arrival:
-    """What the deliveries table says of one source on one day: the columns that it came with, or why it is unreadable.
+    """One row of the deliveries table: the columns that a source delivered for a day, or why the source is unreadable.
 
     late: whether the source is of a later day.
     """
@@ -45,12 +45,26 @@ class Arrival:
 
 
 def arrivals(rows: Iterable[Mapping[str, Any]]) -> dict[dt.date, list[Arrival]]:
-    """Rows of the deliveries table by day; a day to which nothing came is absent."""
+    """Rows of the deliveries table by day; a day for which nothing was delivered is absent."""
     found: dict[dt.date, list[Arrival]] = {}
     for row in rows:
         arrival = Arrival(row["source"], tuple(json.loads(row["columns"])), row["problem"], bool(row.get("late")))
         found.setdefault(row["ds"], []).append(arrival)
     return found
+
+
+@dataclass(frozen=True)
+class Landed:
+    """Names of the relations that `land` creates.
+
+    rows: raw rows of the days, a view with the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`,
+        `_source`, `ds`, and in a zone other than UTC the instants of delivered times (`instants`).
+    deliveries: what was delivered, per day and source, a table of ds, source, rows, columns (JSON list), problem (text or
+        null), late (whether it is of a later day).
+    """
+
+    rows: str = "landed"
+    deliveries: str = "deliveries"
 
 
 def land(
@@ -59,31 +73,31 @@ def land(
     delivered: Sequence[Delivery],
     days: Sequence[dt.date],
     today: dt.date,
-) -> None:
-    """Create the temporary view `landed` (raw rows of these days) and table `deliveries` (what came, per day and source).
+) -> Landed:
+    """Create the temporary relations with the raw rows of these days, and with what was delivered.
 
-    landed: the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`, `_source`, `ds`, and in a zone
-        other than UTC the instants of delivered times (`instants`).
-    deliveries: ds, source, rows, columns (JSON list), problem (text or null), late (whether it is of a later day).
     Raises SourceError where a file breaks off in the middle and its days are not known.
     """
+    landed = Landed()
     try:
-        undated = _create(con, declared, delivered, days, today)
+        undated = _create(con, landed.rows, declared, delivered, days, today)
     except duckdb.Error:
         # One file takes the whole pass down: find it, so that only its day stays behind.
         delivered = [_tried(con, declared, delivery, days, today) for delivery in delivered]
-        undated = _create(con, declared, delivered, days, today)
-    _note_deliveries(con, delivered, undated, days)
+        undated = _create(con, landed.rows, declared, delivered, days, today)
+    _note_deliveries(con, landed, delivered, undated, days)
+    return landed
 
 
 def _create(
     con: duckdb.DuckDBPyConnection,
+    into: str,
     declared: DeclaredStream,
     delivered: Sequence[Delivery],
     days: Sequence[dt.date],
     today: dt.date,
 ) -> dict[str, str]:
-    """Create `landed`; returns the sources that cannot be trusted with any day, and why."""
+    """Create the view `into` of raw rows; returns the sources that cannot be trusted with any day, and why."""
     none = Delivery(NOTHING, {}, (), days[0])
     placed = [_placed(con, declared, delivery, days, today) for delivery in delivered or [none]]
     queries = " UNION ALL BY NAME ".join(query for query, _ in placed)
@@ -94,7 +108,7 @@ def _create(
         f"CREATE OR REPLACE TEMP TABLE rows_landed AS SELECT * REPLACE ({sources} AS _source) FROM ({queries})"
     ).fetchall()
     con.execute(
-        "CREATE OR REPLACE TEMP VIEW landed AS SELECT * REPLACE (_source::VARCHAR AS _source) FROM rows_landed"
+        f"CREATE OR REPLACE TEMP VIEW {into} AS SELECT * REPLACE (_source::VARCHAR AS _source) FROM rows_landed"
     ).fetchall()
     return {source: problem for _, problems in placed for source, problem in problems.items()}
 
@@ -107,16 +121,20 @@ def _tried(
     today: dt.date,
 ) -> Delivery:
     try:
-        _create(con, declared, [delivery], days, today)
+        _create(con, "tried", declared, [delivery], days, today)
     except duckdb.Error as error:
-        return delivery.unreadable(told(error))
+        return delivery.unreadable(problem_of(error))
     return delivery
 
 
 def _note_deliveries(
-    con: duckdb.DuckDBPyConnection, delivered: Sequence[Delivery], undated: Mapping[str, str], days: Sequence[dt.date]
+    con: duckdb.DuckDBPyConnection,
+    landed: Landed,
+    delivered: Sequence[Delivery],
+    undated: Mapping[str, str],
+    days: Sequence[dt.date],
 ) -> None:
-    known = [
+    sources = [
         {
             "source": source,
             "day": delivery.day,
@@ -128,10 +146,10 @@ def _note_deliveries(
     ]
     text = pa.string()
     schema = pa.schema([("source", text), ("day", pa.date32()), ("columns", text), ("problem", text)])
-    con.register("known", pa.Table.from_pylist(known, schema=schema))
+    con.register("known", pa.Table.from_pylist(sources, schema=schema))
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE deliveries AS
-            WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM landed GROUP BY ALL),
+        f"""CREATE OR REPLACE TEMP TABLE {landed.deliveries} AS
+            WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM {landed.rows} GROUP BY ALL),
             places AS (SELECT ds, source FROM counted UNION SELECT day, source FROM known WHERE day IS NOT NULL)
             SELECT ds, source, coalesce(rows, 0) AS rows, columns, problem, coalesce(ds <> known.day, false) AS late
             FROM places LEFT JOIN counted USING (ds, source) LEFT JOIN known USING (source)

@@ -1,4 +1,4 @@
-"""Which files does a day have, and do they hold what they held? What all kinds of files have in common.
+"""Which files does a day have, and has their content changed? What all kinds of files have in common.
 
 A file is known by its name and its content, wherever it lies and whenever it was written: the same bytes delivered
 once more, or a folder moved elsewhere, are nothing new. An object store has hashed what it holds, and its checksum
@@ -93,8 +93,8 @@ def _reached(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise SourceError(f"{uri} cannot be reached: {type(error).__name__}: {said}") from error
+        message = (str(error).splitlines() or [""])[0]
+        raise SourceError(f"{uri} cannot be reached: {type(error).__name__}: {message}") from error
 
 
 def _stamp(files: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import masked
 from factory_assets.declarations.days import DAY, EPOCH, ranges
 from factory_assets.declarations.stream import PostgresSource
-from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, quoted, told
+from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, problem_of, quoted
 from factory_resources.postgres import connected
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ class Postgres(Source[PostgresSource]):
                     cursor.execute(SESSION)
                 yield server
         except (psycopg2.Error, UnicodeDecodeError, duckdb.Error) as error:
-            # Its context holds what the driver said, and a driver may say anything.
-            raise SourceError(f"{where} {masked(told(error))}") from None
+            # The error's context holds the driver's message, and that may have a password in it.
+            raise SourceError(f"{where} {masked(problem_of(error))}") from None
         except SourceError as error:
             raise SourceError(f"{where} {error}") from None
 
@@ -177,11 +177,11 @@ class Postgres(Source[PostgresSource]):
         """SQL that is true of a row whose event time cannot say its day."""
         event = self._time(columns, self.stream.event_time)
         name, first = _name(event.name), min(self.stream.start, EPOCH + DAY)
-        said = f"{name} IS NULL OR {name} < {self._edge(event, first)} OR {name} = 'infinity'"
+        unusable = f"{name} IS NULL OR {name} < {self._edge(event, first)} OR {name} = 'infinity'"
         if self._watermark != self.stream.event_time:
             written = self._moment(self._time(columns, self._watermark))
-            said += f" OR coalesce({self._moment(event)} > {written} + interval '1 day', false)"
-        return f"({said})"
+            unusable += f" OR coalesce({self._moment(event)} > {written} + interval '1 day', false)"
+        return f"({unusable})"
 
     def _day(self, columns: Sequence[Sent]) -> str:
         """SQL for the UTC day that a row belongs to."""
