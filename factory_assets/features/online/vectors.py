@@ -35,7 +35,7 @@ from factory_assets.features.point_in_time.aggregates import (
     value_columns,
     value_of,
 )
-from factory_assets.features.point_in_time.history import Load
+from factory_assets.features.point_in_time.history import Load, Versions
 from factory_assets.features.point_in_time.windows import placed
 
 Values = list[Any]
@@ -301,11 +301,11 @@ class Online:
         for stream, back in lookback(declared).items():
             views = [view for view in fresh_views(declared) if view.stream == stream]
             if views:
-                read = set().union(*map(columns_read, views))
-                first = day - dt.timedelta(days=back)
-                history.create(con, f"past_{stream}", declared.streams[stream], read, first, day, load)
-                self._recent |= {view.name: Recent(con, self._compiled[view.name], f"past_{stream}") for view in views}
-                con.execute(f"DROP TABLE past_{stream}").fetchall()
+                events, columns = f"past_{stream}", set[str]().union(*map(columns_read, views))
+                versions = Versions(declared.streams[stream], columns, day - dt.timedelta(days=back), day)
+                history.create(con, events, versions, load)
+                self._recent |= {view.name: Recent(con, self._compiled[view.name], events) for view in views}
+                con.execute(f"DROP TABLE {events}").fetchall()
         self._closed = {
             view.name: self._snapshot(view, load) for view in declared.views.values() if view.name not in self._recent
         }
@@ -326,11 +326,11 @@ class Online:
         keys, names = ", ".join(map(identifier, view.entity)), ", ".join(map(identifier, view.names))
         rows = self._con.execute(f"SELECT {keys}, {names} FROM closed").fetchall()
         width = len(view.entity)
-        found = {_key(row[:width]): dict(zip(view.names, row[width:], strict=True)) for row in rows}
+        by_entity = {_key(row[:width]): dict(zip(view.names, row[width:], strict=True)) for row in rows}
         if view.flag:
-            for row in found.values():
-                row[view.flag] = 1 - row[view.flag]
-        return found
+            for values in by_entity.values():
+                values[view.flag] = 1 - values[view.flag]
+        return by_entity
 
     def features(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Canonical name -> value at the event, as `examples` has it.
