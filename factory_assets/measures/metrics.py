@@ -145,7 +145,7 @@ def balanced_accuracy(y: Floats, p: Floats) -> float:
 
 
 def most_likely(p: Floats) -> npt.NDArray[np.intp]:
-    """Of probabilities, shape (n, k), the place of each row's largest, the first of equals; shape (n,)."""
+    """The place of each row's largest probability, the first of equals; shape (n, k) -> (n,)."""
     return np.argmax(p, axis=1)
 
 
@@ -155,8 +155,8 @@ def _of_what_happened(y: Floats, p: Floats) -> Floats:
 
 def _tallies(y: Floats, p: Floats) -> tuple[Floats, Floats, Floats]:
     """How often each class happened, was predicted, and both at once; shape (k,) each."""
-    said, classes = most_likely(p), p.shape[1]
-    count = [np.bincount(rows.astype(np.intp), minlength=classes) for rows in (y, said, y[said == y])]
+    predicted, classes = most_likely(p), p.shape[1]
+    count = [np.bincount(rows.astype(np.intp), minlength=classes) for rows in (y, predicted, y[predicted == y])]
     return count[0].astype(np.float64), count[1].astype(np.float64), count[2].astype(np.float64)
 
 

@@ -52,7 +52,7 @@ KEPT = NODES | {
 class Trees(Estimator):
     """A sum, or a mean, over trees.
 
-    Of k classes there are k sums: a leaf holds a number for each of them, or every k trees stand side by side, one a class.
+    A task of k classes has k sums: a leaf holds a number for each of them, or every k trees stand side by side, one a class.
     `base_divisor` holds the base of each sum, then the divisor.
     """
 
@@ -77,7 +77,7 @@ class Trees(Estimator):
         self._categories = Categories(levels, dict(zip(own, kept["category_unseen"].tolist(), strict=True)))
 
     def importances(self) -> np.ndarray:
-        """Share of each feature in what the splits of all trees improved."""
+        """Share of each feature in the improvement by the splits of all trees."""
         return self._importances.copy()
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
@@ -85,8 +85,8 @@ class Trees(Estimator):
 
         x = self._seen(self._categories.encode(x))
         step = max(1, BLOCK // len(self._roots))
-        said = np.concatenate([self._said(x[start : start + step]) for start in range(0, len(x), step)])
-        total = said / self._divisor + self._base
+        sums = np.concatenate([self._sums(x[start : start + step]) for start in range(0, len(x), step)])
+        total = sums / self._divisor + self._base
         if self._link == SOFTMAX:
             return softmax(total)
         return expit(total) if self._link == LOGISTIC else np.exp(total) if self._link == EXPONENTIAL else total
@@ -95,7 +95,7 @@ class Trees(Estimator):
         """The matrix as the trees saw it when they were grown."""
         return x
 
-    def _said(self, x: np.ndarray) -> np.ndarray:
+    def _sums(self, x: np.ndarray) -> np.ndarray:
         """Sum over trees of the leaf that each row falls into; shape (n,), or (n, k) for k classes."""
         nodes, width = self._nodes, x.shape[1]
         at = np.tile(self._roots, len(x))
@@ -105,7 +105,7 @@ class Trees(Estimator):
         while len(walking):
             here = at[walking]
             value = values[row[walking] + nodes["feature"][here]]
-            # Of a missing value the comparison is false, and the node says where it goes.
+            # The comparison with a missing value is false, and the node says where the value goes.
             left = (value <= nodes["threshold"][here]) | (np.isnan(value) & (nodes["missing_left"][here] != 0))
             after = np.where(left, nodes["left"][here], nodes["right"][here])
             at[walking] = after
@@ -224,7 +224,8 @@ class HistGradientBoosting(Trees):
         staged = boosted.staged_predict_proba if boosted.loss == "log_loss" else boosted.staged_predict
         weights = np.ones(len(later.y)) if later.weights is None else later.weights
         losses = [
-            np.average(_loss(boosted.loss, later, said), weights=weights) for said in staged(categories.encode(later.x))
+            np.average(_loss(boosted.loss, later, predicted), weights=weights)
+            for predicted in staged(categories.encode(later.x))
         ]
         rounds = best_round(np.array(losses), patience)
         return dict(params) | {"max_iter": rounds}, rounds
@@ -266,18 +267,18 @@ LOSSES = {
 }
 
 
-def _loss(loss: str, later: Examples, said: np.ndarray) -> np.ndarray:
-    """What boosting minimises, row by row, up to a constant; shape (n,)."""
+def _loss(loss: str, later: Examples, predicted: np.ndarray) -> np.ndarray:
+    """The loss that boosting minimises, row by row, up to a constant; shape (n,)."""
     y = later.y
     if loss == "log_loss":
-        return -np.log(np.maximum(said[np.arange(len(y)), y.astype(np.int64)], np.finfo(np.float64).eps))
+        return -np.log(np.maximum(predicted[np.arange(len(y)), y.astype(np.int64)], np.finfo(np.float64).eps))
     if loss == "quantile":
-        return np.maximum(later.level * (y - said), (later.level - 1) * (y - said))
+        return np.maximum(later.level * (y - predicted), (later.level - 1) * (y - predicted))
     if loss == "absolute_error":
-        return np.abs(y - said)
+        return np.abs(y - predicted)
     if loss == "squared_error":
-        return (y - said) ** 2
-    return said - y * np.log(said) if loss == "poisson" else np.log(said) + y / said
+        return (y - predicted) ** 2
+    return predicted - y * np.log(predicted) if loss == "poisson" else np.log(predicted) + y / predicted
 
 
 def _single(x: np.ndarray) -> np.ndarray:
