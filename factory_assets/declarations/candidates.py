@@ -40,10 +40,10 @@ def _label(line: Line) -> Iterator[Mistake]:
     try:
         strange = sorted(expressions.literals(line.label.expression) - set(classes))
     except ValueError:
-        return  # told as what is wrong with the expression
+        return  # another finding reports the expression
     if strange:
-        told = f"gives {', '.join(map(repr, strange))}; classes of the task: {', '.join(classes)}"
-        yield ("label", "expression"), told
+        message = f"gives {', '.join(map(repr, strange))}; classes of the task: {', '.join(classes)}"
+        yield ("label", "expression"), message
 
 
 def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Mistake]:

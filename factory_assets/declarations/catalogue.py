@@ -64,7 +64,9 @@ class Catalogue:
             return [(("stream",), _unknown(view.stream, "stream", self.streams))]
         columns = self.streams[view.stream].types
         findings = view.check(list(columns))
-        findings += [(("serve",), told) for told in (view.serve.check(view.entity, view.names) if view.serve else [])]
+        findings += [
+            (("serve",), message) for message in (view.serve.check(view.entity, view.names) if view.serve else [])
+        ]
         if findings:
             return findings
         aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}

@@ -2,8 +2,8 @@
 
 `tests/identity/test_stations.py` follows the imports: what a named module imports is named too, or stands aside with the
 reason why it decides no value; so does every module that there is. A station is computed again when its modules compute
-something else (see `code.code_of`), so a list should be no longer than need be: of what a station reads, the content counts
-by itself.
+something else (see `code.code_of`), so a list should be no longer than need be: the content of the tables that a station reads
+counts by itself.
 """
 
 from collections.abc import Mapping
@@ -262,5 +262,5 @@ STATIONS = {
 def aside(module: str, station: str = "") -> bool:
     """Whether a module, or the room that it is in, decides no value: of a station, or of any."""
     rooms = [module.rsplit(".", places)[0] for places in range(module.count(".") + 1)]
-    told = {*ASIDE, *(STATIONS[station].aside if station else ())}
-    return any(room in told for room in rooms)
+    all_aside = {*ASIDE, *(STATIONS[station].aside if station else ())}
+    return any(room in all_aside for room in rooms)

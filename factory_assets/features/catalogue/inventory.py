@@ -14,7 +14,7 @@ from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import COUNTS, DeclaredLine, DeclaredStream, written_out
 from factory_assets.declarations.on_demand import OnDemandView
-from factory_assets.declarations.readers import derived_from, on_demand_from, places_of, through, told
+from factory_assets.declarations.readers import derived_from, on_demand_from, places_of, reading_places, through
 from factory_assets.declarations.shapes import shape
 from factory_assets.declarations.view import View
 
@@ -149,7 +149,7 @@ def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list
     for name, read in places_of(view).items():
         found[name] = {}
         for (place, columns), column in product(read.items(), steps):
-            for where in told({place: columns}, steps[column]):
+            for where in reading_places({place: columns}, steps[column]):
                 found[name].setdefault(column, []).append(where)
     return found
 
@@ -159,7 +159,7 @@ def _steps_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, str]]
     derived = declared.stream.derive | declared.stream.rules
     leads_to = {name: derived_from(declared.stream, name) for name in derived}
     return {
-        feature: {name: text for name, text in derived.items() if told(read, leads_to[name])}
+        feature: {name: text for name, text in derived.items() if reading_places(read, leads_to[name])}
         for feature, read in places_of(view).items()
     }
 
@@ -172,7 +172,7 @@ def from_column(catalogue: Catalogue, stream: str, column: str) -> dict[str, lis
         for view in catalogue.views.values()
         if view.stream == stream
         for feature, read in places_of(view).items()
-        if (places := told(read, names))
+        if (places := reading_places(read, names))
     }
     computed = on_demand_from(catalogue, found)
     for feature, places in _from_observed(catalogue, stream, column).items():

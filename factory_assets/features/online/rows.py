@@ -107,12 +107,12 @@ def _negative(term: _Term) -> _Term:
 
     def value(row: Mapping[str, Any]) -> Any:
         found = term.value(row)
-        return None if found is None else _held(-found, term.kind)
+        return None if found is None else _in_range(-found, term.kind)
 
     return _Term(term.kind, value)
 
 
-def _held(number: Any, kind: str) -> Any:
+def _in_range(number: Any, kind: str) -> Any:
     if kind == "whole" and not -LARGEST <= number < LARGEST:
         raise Beyond
     return number
@@ -125,7 +125,7 @@ def _operation(node: type[exp.Binary], left: _Term, right: _Term) -> _Term:
 
     def value(row: Mapping[str, Any]) -> Any:
         a, b = one(row), other(row)
-        return None if a is None or b is None else _held(operate(a, b), kind)
+        return None if a is None or b is None else _in_range(operate(a, b), kind)
 
     return _Term(kind, value)
 

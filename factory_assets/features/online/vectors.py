@@ -1,4 +1,4 @@
-"""What are the features of one request? The views of a line at one observation, its history held in memory.
+"""What are the features of one request? The views of a line at one observation, its history kept in memory.
 
 History comes from the store: `Online` reads the events that a day's observations look back on. The new event comes from
 the caller. A value is the one that `examples` has of the same event, to the last bit: sums are taken in the same decimals, ties are
@@ -64,7 +64,7 @@ class Past:
         return bisect_right(self.u, t - length), end
 
     def surprised(self, first: int, last: int, t: int) -> bool:
-        """Whether any of the events from first to before last was not known at t, or held no longer."""
+        """Whether any of the events from first to before last was not known at t, or valid no longer."""
         return any(self.known_at[at] > t or self.superseded_at[at] <= t for at in self._surprises if first <= at < last)
 
     def known(self, first: int, last: int, t: int) -> list[int]:
@@ -113,8 +113,8 @@ class Window:
         found: Values = []
         if self._past is not None:
             values = self._past.values[self._column]
-            held = values[slice(*self._span)] if self._known is None else [values[at] for at in self._known]
-            found = [value for value in held if value is not None]
+            seen = values[slice(*self._span)] if self._known is None else [values[at] for at in self._known]
+            found = [value for value in seen if value is not None]
         return found + [value for value in self._own if value is not None]
 
     def count(self) -> int:
