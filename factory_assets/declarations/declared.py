@@ -1,4 +1,4 @@
-"""What does a declaration stand on? A stream with its contract, a view with the types of its features, a line with its views."""
+"""Which declarations does one need? A stream its contract, a view the types of its stream, a line its streams and views."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class DeclaredStream:
         return SQL_TYPES[self.contract.columns[name].type]
 
     def check(self) -> list[Mistake]:
-        """What is wrong between the stream and its contract, and in its expressions, as (path, message) pairs."""
+        """Mistakes between the stream and its contract, and in its expressions, as (path, message) pairs."""
         if findings := self.stream.check(self.contract) or self._typed[1]:
             return findings
         truths = {"rules": self.stream.rules, "exclude": self.stream.exclude, "contract": self.contract.rules}

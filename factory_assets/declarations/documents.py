@@ -88,7 +88,7 @@ def read(file: Path) -> list[Document]:
         raise DeclarationError([Problem(file, 1, "file", f"cannot be read: {error}")]) from None
     documents, problems = _parsed(_Fast if yaml.__with_libyaml__ else _Loader, file, text)
     if problems:
-        # Of what is wrong PyYAML's own parser says more than libyaml: which character it found, which alias nobody defined.
+        # PyYAML's own parser says more about a mistake than libyaml: which character it found, which alias nobody defined.
         documents, problems = _parsed(_Loader, file, text)
     if problems:
         raise DeclarationError(problems)
@@ -183,7 +183,7 @@ def _inside(kind: Any, part: int | str) -> Any:
     if get_origin(kind) in (dict, list):
         return get_args(kind)[-1]
     models = _models(kind)
-    # Of several models, the part is the kind of the one that was meant.
+    # Among several models, the part is the kind of the one that was meant.
     meant = [
         model
         for model in models

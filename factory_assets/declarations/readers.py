@@ -9,7 +9,7 @@ from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 
-#: What every window and every observation is placed by.
+#: The times by which every window and every observation is placed.
 TIMES = frozenset(["event_time", "known_at"])
 
 

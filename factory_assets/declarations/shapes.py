@@ -48,7 +48,7 @@ def _meant(node: exp.Expr, derived: Mapping[str, str]) -> exp.Expr:
 
 
 def _operands(node: exp.Binary, derived: Mapping[str, str]) -> Iterator[exp.Expr]:
-    """Of a chain of one operator, all operands: a + (b + c) has three."""
+    """All operands of a chain of one operator: a + (b + c) has three."""
     for side in (_meant(node.left, derived), _meant(node.right, derived)):
         if type(side) is type(node):
             yield from _operands(side, derived)

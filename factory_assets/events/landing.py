@@ -179,7 +179,7 @@ def _placed(
     lost = con.execute(f"SELECT count(*) FROM ({timed}) WHERE ds IS NULL").fetchall()[0][0]
     if not lost:
         return f"SELECT * FROM ({timed}) WHERE {wanted}", {}
-    # Where the file has no day either, or none that the stream has, the row is found on the newest day that is over.
+    # Where the file has no day either, or no day of the stream, the row lands on the newest day that is over.
     stream, yesterday = declared.stream, today - dt.timedelta(days=1)
     newest = f"DATE '{min(stream.end or yesterday, yesterday)}'"
     last = f"SELECT _source, least(coalesce(max(ds), {newest}), {newest}) AS last"
@@ -192,7 +192,7 @@ def _placed(
 def _of_day(declared: DeclaredStream, delivery: Delivery, typed: str, days: Sequence[dt.date]) -> str:
     """Query for the rows of a day's file: of that day, and those of days before for which it comes in time."""
     late: dt.timedelta = getattr(declared.stream.source, "late", dt.timedelta(0))
-    # What lacks a required column is blocked; it must not take days along that are in order.
+    # A file without a required column is blocked; it must not block days that are in order.
     whole = all(name in delivery.columns for name, column in declared.contract.columns.items() if column.required)
     own = f"DATE '{delivery.day}'"
     if not late or not whole or delivery.day is None:
@@ -234,7 +234,7 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
             chosen.append(f"NULL::{SQL_TYPES[column.type]} AS {quoted}")
             continue
         found = delivery.columns[name]
-        # Where there is a type for numbers, NaN is how feeds write that there is none.
+        # In a column of numbers, feeds write NaN for a value that is absent.
         value = f"CASE WHEN NOT isnan({quoted}) THEN {quoted} END" if found in FLOATING else quoted
         parsed = _parsed(value, column, found, declared.stream)
         chosen.append(f"{parsed} AS {quoted}")
@@ -339,7 +339,7 @@ def with_derived(declared: DeclaredStream, rows: str) -> str:
         *stream.exclude.items(),
         *declared.contract.rules.items(),
     ]
-    # Of an expression that can be computed, IS NULL is true or false; only an error makes it null.
+    # For an expression that can be computed, IS NULL is true or false; only an error makes it null.
     failing = [f"WHEN TRY({expressions.sql(text)} IS NULL) IS NULL THEN '{name}'" for name, text in computed]
     failed = f"CASE {' '.join(failing)} END" if failing else "NULL::VARCHAR"
     return f"SELECT *, {failed} AS _failed FROM ({rows})"

@@ -37,7 +37,7 @@ def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataVa
 
 
 def _meaning(record: Mapping[str, str]) -> str:
-    """What a feature is, for its column on the asset page."""
+    """The meaning of a feature, for its column on the asset page."""
     return f"{record['definition']} [{record['unit']}]"
 
 

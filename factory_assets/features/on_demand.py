@@ -1,4 +1,4 @@
-"""What do features come to that are computed from those of other views and the event? Columns added to a query of these."""
+"""How are features computed from the features of other views and the event? As columns added to a query for these."""
 
 from collections.abc import Mapping
 

@@ -65,7 +65,7 @@ def preorder(nodes: Collection[str]) -> list[str]:
 
 
 def subtree(paths: Sequence[tuple[str, ...]], node: str) -> slice:
-    """Where a node and those below it are. paths: of nodes, in the order of `preorder`."""
+    """The places of a node and of the nodes below it. paths: of all nodes, in the order of `preorder`."""
     path = path_of(node)
     return slice(bisect_left(paths, path), bisect_right(paths, path, key=lambda found: found[: len(path)]))
 

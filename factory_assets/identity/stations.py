@@ -39,7 +39,7 @@ ASIDE = {
     "factory_assets.loading": "puts assets together",
     "factory_assets.identity": "tells which code and which declaration it is",
     "factory_assets.release": "decides who answers; a day is scored by what was decided, which is hashed beside the code",
-    # Dagster's assets: they read, call what is named, and write. Checks compute no table.
+    # Dagster's assets: they read, call the modules that are named, and write. Checks compute no table.
     "factory_assets.daily_checks": "judges",
     "factory_assets.materialization": "records what was computed",
     "factory_assets.training.session": "hands nodes to `fitting` and `archiving`, and keeps records of what comes back",
@@ -95,7 +95,7 @@ ASIDE = {
     "factory_assets.training.search.study": "looks for parameters; those found are hashed beside the code",
     "factory_assets.training.search.tuned": "looks for parameters; those found are hashed beside the code",
     "factory_assets.training.fit.warm": "finds the version that a model continues, which is hashed beside the code",
-    # What stores: what is read back is what was written, as tests/resources has it.
+    # Storage: it gives back what was written, as tests/resources has it.
     "factory_resources": "stores, or opens connections",
 }
 

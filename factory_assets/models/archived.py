@@ -87,7 +87,7 @@ class ReleasedModel:
 
     @property
     def answered(self) -> dict[str, str]:
-        """Of the node and its ancestors those that had a champion when the model was made, with its version."""
+        """Node -> version of its champion when the model was made: the node and its ancestors, as far as they had one."""
         return dict(self._provenance.get("answered", {}))
 
     @property

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-#: Of a file that says it holds more, nothing is read: a thousand bytes of a hostile one can unpack to gigabytes.
+#: A file that claims to hold more is not read: a thousand bytes of a hostile one can unpack to gigabytes.
 LARGEST = 2**31
-#: What zipfile and numpy raise for bytes that are no zip of arrays.
+#: Errors that zipfile and numpy raise for bytes that are no zip of arrays.
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,

@@ -10,7 +10,7 @@ from factory_assets.identity.nodes import ROOT, answering
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.tags import CHAMPION, as_uuid, uuid_of
 
-#: Of how many versions a refusal gives the ids.
+#: How many ids of versions a refusal lists.
 NAMED = 5
 
 

@@ -202,7 +202,7 @@ def _is_outage(declared: DeclaredStream, day: dt.date) -> bool:
 
 
 def _out_of_bounds(measured: Sequence[Measured]) -> list[Measured]:
-    """What Great Expectations finds outside its bounds: one row a measure, two expectations for all of them."""
+    """Measurements that Great Expectations finds out of their bounds: one row each, two expectations for all of them."""
     import great_expectations.expectations as gxe
     import pandas as pd
 

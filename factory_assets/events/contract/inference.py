@@ -31,7 +31,7 @@ DOMAIN = 20
 DOMAIN_ROWS = 1000
 #: Days from which the size of other days can be guessed: a week has every weekday.
 VOLUME_DAYS = 7
-#: Of numbers in text, this share may be none: a fault of the feed, not another type.
+#: Share of a column of numbers that may be other text: a fault of the feed, not another type.
 FAULTS = 0.001
 #: Values on which formats are tried before all values are read with those that are left.
 FIRST_TRIED = 200

@@ -39,7 +39,7 @@ class Delivery:
     problem: str | None = None
 
     def unreadable(self, problem: str) -> "Delivery":
-        """The same without rows. Without a day nobody knows what is missing: SourceError."""
+        """The delivery without rows. Raises SourceError where it has no day: nobody knows then which rows are missing."""
         if self.day is None:
             more = f" and {len(self.sources) - 1} files like it" if len(self.sources) > 1 else ""
             raise SourceError(f"{self.sources[0]}{more} {problem}")

@@ -2,7 +2,7 @@
 
 A file is known by its name and its content, wherever it lies and whenever it was written: the same bytes delivered
 once more, or a folder moved elsewhere, are nothing new. An object store has hashed what it holds, and its checksum
-counts. Of all other files the bytes are hashed, by each process once as long as size and time stay the same; a local
+counts. The bytes of all other files are hashed, by each process once as long as size and time stay the same; a local
 gigabyte takes 0.8 s (two cores, a warm cache).
 """
 
@@ -72,7 +72,7 @@ class Files(Source[FileKind]):
 
     @property
     def _late(self) -> range:
-        """How many days after an event the file may be of that brings it."""
+        """By how many days the file that brings an event may be later than the event."""
         return range(self.declared.late.days + 1)
 
 

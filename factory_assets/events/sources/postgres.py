@@ -213,7 +213,7 @@ class Postgres(Source[PostgresSource]):
 def _sent(name: str, oid: int, precision: int | None, scale: int | None) -> Sent:
     column = _name(name)
     if oid == NUMERIC:
-        # Where there is a type for numbers, NaN is how feeds write that there is none.
+        # In a column of numbers, feeds write NaN for a value that is absent.
         number = f"nullif({column}, 'NaN')"
         if precision is not None and scale is not None and 0 <= scale <= precision <= 38:
             return Sent(name, f"DECIMAL({precision},{scale})", f"{number}::text")

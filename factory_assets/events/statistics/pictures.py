@@ -17,7 +17,7 @@ NAMED = 4
 
 
 def over_days(rows: Iterable[Sketch], days: Sequence[dt.date]) -> dict[str, OverDays]:
-    """Of each column that has a number or a text, over these days: see `plots.days_plot`. Columns as they stand in rows.
+    """A picture of each column that has a number or a text, over these days: see `plots.days_plot`. Columns as they stand in rows.
 
     Days before a column became a text, or stopped being one, are left out: nothing of them can stand beside the others.
     """
@@ -29,7 +29,7 @@ def over_days(rows: Iterable[Sketch], days: Sequence[dt.date]) -> dict[str, Over
 
 
 def distributions(rows: Iterable[Sketch]) -> dict[str, Distribution]:
-    """Of each column with different values of one day its distribution, whole day only."""
+    """The distribution of each column that has different values on one day; of the whole day, without slices."""
     found: dict[str, Distribution] = {}
     for row in rows:
         shown = {} if row["slice"] or row["bins"] == row["values"] else sketches.histogram(row)

@@ -236,7 +236,7 @@ def _sum(parts: Sequence[Sketch], keys: str, counts: str) -> Counter[Any]:
 
 
 def _merged_moments(moments: Floats) -> tuple[float, float, float]:
-    """Of rows (n, mean, sum of squared deviations) the same of all together; n > 0."""
+    """(n, mean, sum of squared deviations) of all rows together, from those of their parts; n > 0."""
     n, mean, squares = moments.T
     middle = float(mean @ (n / n.sum()))
     return float(n.sum()), middle, float(squares.sum() + n @ (mean - middle) ** 2)
@@ -300,7 +300,7 @@ def _limits(keys: Any) -> Floats:
 
 
 def _exp(exponents: Floats) -> Floats:
-    """Of the largest doubles' bin, whose limit no double is, the largest double's."""
+    """The limit of a bin; for the bin of the largest doubles, whose limit no double is, the largest double."""
     return np.exp(np.minimum(exponents, LARGEST_EXPONENT))
 
 

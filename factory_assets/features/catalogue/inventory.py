@@ -208,7 +208,7 @@ def of_on_demand(catalogue: Catalogue, view: OnDemandView) -> list[dict[str, str
 
 
 def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
-    """What a line's feature vector consists of: feature, view, owner, definition, and the columns that it comes from.
+    """The features of a line's vector: feature, view, owner, definition, and the columns that it comes from.
 
     A column of the observed event has no view; the stream's owner answers for it.
     """
@@ -275,7 +275,7 @@ def _line_sources(declared: DeclaredLine) -> dict[str, list[str]]:
 
 
 def of_view(catalogue: Catalogue, view: View) -> list[dict[str, str]]:
-    """Of each feature of a view: its definition, the columns of the contract that it comes from, and lines that use it.
+    """A record of each feature of a view: definition, the columns of the contract that it comes from, and lines that use it.
 
     Looks at this view alone, as it is asked for each of them when definitions are loaded.
     """
@@ -310,7 +310,7 @@ def twins(catalogue: Catalogue) -> list[dict[str, Definition]]:
 
 
 def _identities(declared: DeclaredStream, view: View) -> dict[str, tuple[object, ...]]:
-    """For each of a view's aggregates what is equal where the same is computed of the same events."""
+    """A key for each of a view's aggregates: equal keys compute the same from the same events."""
     derived = declared.stream.derive | declared.stream.rules
     where = shape(view.where, derived) if view.where else None
     rest = json.dumps(view.model_dump(mode="json", exclude=set(NOT_COMPARED)), sort_keys=True)

@@ -166,7 +166,7 @@ def _of_events(declared: DeclaredLine, events: Mapping[str, str], days: Sequence
     key, within = identifier(stream.id), f"ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
     observed = "true"
     if line.observe.where:
-        # What is observed is the original, whatever was corrected later.
+        # The observation is the original version, whatever was corrected later.
         seen = f"original AND {within} AND {expressions.sql(line.observe.where)}"
         observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM {events[stream.name]} WHERE {seen})"
     kind = "VARCHAR" if classes_of(line.task) else "DOUBLE"

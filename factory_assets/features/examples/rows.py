@@ -59,7 +59,7 @@ def in_stretches(
 def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], load: Load) -> str:
     """A query for the examples of the days: example_id, leaf, observed_at, carried columns, features, ds.
 
-    days: ascending, without a gap. Of several days together an example has the values that it has of its day alone.
+    days: ascending, without a gap. An example has the same values whether its day is built alone or with others.
     """
     events = {
         stream: load_events(con, declared, stream, days[0] - dt.timedelta(days=back), days[-1], load)

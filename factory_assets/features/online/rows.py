@@ -1,4 +1,4 @@
-"""What does an expression come to over one row, without asking the engine? Arithmetic only, to the engine's last bit.
+"""What is the value of an expression over one row, without asking the engine? Arithmetic only, to the engine's last bit.
 
 A query costs hundreds of microseconds however little it computes; a request has few of them to spare. What is not
 compiled here, for its functions or its types, is the engine's.
@@ -14,7 +14,7 @@ import sqlglot
 from sqlglot import exp
 
 Value = Callable[[Mapping[str, Any]], Any]
-#: What a whole number of 64 bits holds: beyond it the engine raises an error of its own.
+#: The largest whole number of 64 bits: beyond it the engine raises an error of its own.
 LARGEST = 2**63
 #: Types of columns: a double, and a whole number of 64 bits.
 COLUMNS = {"DOUBLE": "double", "BIGINT": "whole"}
@@ -77,7 +77,7 @@ def _term(node: exp.Expr, kinds: Mapping[str, str]) -> _Term:
 def _literal(text: str) -> _Term:
     if text.isdecimal() and int(text) < 2**31:
         return _Term("literal", lambda row, number=int(text): number)  # type: ignore[misc]
-    # Of so few digits a decimal is the quotient of two doubles, and both sides round it alike.
+    # A decimal of so few digits is the quotient of two doubles, and both sides round it alike.
     if text.replace(".", "", 1).isdecimal() and len(text) <= 15 and "." in text:
         return _Term("decimal", lambda row, number=float(text): number)  # type: ignore[misc]
     raise _Unknown
@@ -92,7 +92,7 @@ def _double(term: _Term) -> Value:
 
 
 def _kind(*terms: _Term) -> str:
-    """Type of what is made of these together: doubles draw all others along, whole numbers those that are written."""
+    """The type of an operation on these terms: a double makes it a double, a whole number makes literals whole numbers."""
     kinds = {term.kind for term in terms}
     if "double" in kinds:
         return "double"

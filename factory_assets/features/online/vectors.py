@@ -373,14 +373,14 @@ class Online:
                 recent.learn(entity, row)
 
     def _values(self, view: View, event: Mapping[str, Any]) -> list[Any]:
-        """What the view's aggregates look at in an event."""
+        """The values of an event that the view's aggregates read."""
         compiled = self._compiled[view.name]
         if compiled.plain is not None:
             return [1 if name is None else event[name] for name in compiled.plain]
         return self._computed(compiled.texts, {name: event[name] for name in compiled.read})
 
     def _completed(self, view: View, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Every feature of the view from the results of its aggregates: counts of nothing, defaults, what is derived."""
+        """Every feature of the view from the results of its aggregates: counts of nothing, defaults, derived features."""
         found: dict[str, Any] = {}
         compiled = self._compiled[view.name]
         for feature, _ in compiled.results:
@@ -397,7 +397,7 @@ class Online:
         return found
 
     def _derived_of(self, compiled: Compiled, found: Mapping[str, Any]) -> list[float | None]:
-        """What a view derives from its features."""
+        """The features that a view derives from its other features."""
         if compiled.formulas:
             with suppress(Beyond):  # then the engine says what it says to batches
                 return [formula(found) for formula in compiled.formulas]

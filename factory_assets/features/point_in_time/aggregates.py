@@ -1,4 +1,4 @@
-"""What does a view say of an entity, in SQL? Its aggregates over events, whichever way these are brought together."""
+"""What are a view's features of an entity, in SQL? Its aggregates over events, whichever way these are brought together."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of a view over a window. `column` is what is aggregated, among the placed events."""
+    """One column of a view over a window. `column` is the column of the placed events that is aggregated."""
 
     name: str
     aggregate: Aggregate

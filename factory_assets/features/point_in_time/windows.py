@@ -182,7 +182,7 @@ def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, columns: 
     """Look once at all events before they are sorted. columns: SQL of each column of `_given` in the relation."""
     asked = _aggregates(view, columns)
     counted = [plain.value for plain in asked if plain.function == "count"]
-    # Where nothing is counted, there is nothing that a sum could be taken together with.
+    # Where nothing is counted, no sum can be packed together with a count.
     sums = [plain.value for plain in asked if plain.function == "sum" and counted]
     values = list(dict.fromkeys([*counted, *sums]))
     surprise = f"{columns['known_at']} > {columns['u']} OR {columns['superseded_at']} < TIMESTAMP 'infinity'"

@@ -19,7 +19,7 @@ IDENTITY, LOGISTIC, EXPONENTIAL = 0, 1, 2
 LINKS = {"binary": LOGISTIC, "count": EXPONENTIAL}
 #: knots: points of a number's curve. penalty: weight of the curves' roughness, their summed squared second differences.
 DEFAULTS = {"knots": 20, "penalty": 1.0}
-#: What the size of a curve costs, so that one of two curves that can stand for each other is chosen.
+#: The cost of the size of a curve, so that one of two curves that can replace each other is chosen.
 SHRINKAGE = 1e-3
 #: Levels with a value of their own, the most frequent ones; the solver's work grows with the square of their number.
 MOST_LEVELS = 200
@@ -41,7 +41,7 @@ KEPT = {
 
 
 class Additive(Estimator):
-    """One curve a feature, kept as its points: what is predicted is their sum, and nothing else.
+    """One curve a feature, kept as its points: the prediction is the sum of the curves, and nothing else.
 
     A missing number adds a value of its own where training had one, else nothing; beyond the outermost knots the curve is flat.
     A level that training did not see adds nothing.
@@ -167,7 +167,7 @@ class Basis:
 
 
 def _points(values: np.ndarray, categorical: bool, knots: int) -> np.ndarray:
-    """Where a curve is kept: quantiles of the numbers, or the most frequent levels, ascending; NaN last, where one is missing."""
+    """The points of a curve: quantiles of the numbers, or the most frequent levels, ascending; NaN last, where a value is missing."""
     present = values[np.isfinite(values)]
     if categorical:
         levels, counts = np.unique(present, return_counts=True)

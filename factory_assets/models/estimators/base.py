@@ -13,7 +13,7 @@ from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 
 
 class Model(Protocol):
-    """What scoring, evaluation and the archive need of a trained model."""
+    """A trained model, as scoring, evaluation and the archive need it."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Shape (n, p) -> (n,): the probability of the positive class, the value, the count, or the quantile.
@@ -199,7 +199,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def finite(x: np.ndarray) -> np.ndarray:
-    """The matrix with NaN, a missing value, in the place of what is infinite."""
+    """The matrix with NaN, a missing value, in the place of infinite values."""
     return np.where(np.isfinite(x), x, np.nan)
 
 

@@ -11,7 +11,7 @@ from factory_assets.declarations.tasks import KINDS
 from factory_assets.models.estimators.base import CannotContinue, Estimator, Examples, Start, refuse_unknown, shares
 from factory_assets.models.estimators.booster_text import checked
 
-#: What LightGBM can minimise and still predict what the task asks for; the first is the default.
+#: Objectives with which LightGBM predicts what the task asks for; the first is the default.
 OBJECTIVES = {
     "binary": ("binary", "cross_entropy"),
     "regression": ("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"),
@@ -23,7 +23,7 @@ OBJECTIVES = {
 FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "device_type": "cpu"}
 #: These set the leaves of a tree after it was grown, without regard to directions: measured, they are not kept.
 LEAVES_SET_AFTERWARDS = ("regression_l1", "quantile", "mape")
-#: What LightGBM calls boosting whose trees are averaged instead of added up.
+#: LightGBM's names for boosting whose trees are averaged instead of added up.
 AVERAGED = ("rf", "random_forest")
 #: Beside the parameters that a task sets, those with which training's scores of the rows are bit for bit what the model predicts
 #: for them. Not so where trees are weighted anew (dart), averaged, or linear, or where bins are made from a few of the rows.

@@ -1,4 +1,4 @@
-"""How does a linear model read a table, and what is kept of it?"""
+"""How does a linear model read a table, and of which parts does it consist?"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from factory_assets.models import arrays
 from factory_assets.models.estimators.base import Estimator, Examples, best_round, refuse_unknown, shares, softmax
 from factory_assets.models.estimators.categories import Categories, learn_categories
 
-#: What a number that the trees add up to becomes: itself, a probability, a positive number; of classes, probabilities.
+#: The link from the sum of the trees to the prediction: the sum itself, a probability, a positive number; for classes, probabilities.
 IDENTITY, LOGISTIC, EXPONENTIAL, SOFTMAX = 0, 1, 2, 3
 #: Rows times trees that are walked at once: 16 MB for each of a few arrays.
 BLOCK = 2**21
@@ -282,7 +282,7 @@ def _loss(loss: str, later: Examples, predicted: np.ndarray) -> np.ndarray:
 
 
 def _single(x: np.ndarray) -> np.ndarray:
-    """The numbers as a forest keeps them, in 32 bits; what is too large for that is the largest."""
+    """The numbers as a forest keeps them, in 32 bits; a number that is too large becomes the largest."""
     largest = np.finfo(np.float32).max
     return np.clip(x, -largest, largest).astype(np.float32)
 
