@@ -92,7 +92,7 @@ def test_values_are_put_right_before_the_contract_judges_them():
 
 def test_every_rule_counts_what_it_changed():
     with duckdb.connect() as con:
-        verdict = judged(con, TABLE)
+        verdict, _ = judged(con, TABLE)
     assert verdict.cleansed == {
         "unknown_age": 2, "typical_age": 3, "one_spelling": 3, "old_names": 1, "tips_to_fifty": 3
     }  # fmt: skip
