@@ -98,13 +98,13 @@ def _reasons(outcomes: list[ConcernResult], day: dt.date) -> dict[str, Reason]:
 
 def _serious(outcomes: list[ConcernResult]) -> dict[dt.date, list[BrokenRule]]:
     """The issues: every failure that stops a day, or would if nobody had accepted it."""
-    found: dict[dt.date, list[BrokenRule]] = {}
+    broken: dict[dt.date, list[BrokenRule]] = {}
     for outcome in outcomes:
         for failure in outcome.failures:
             if failure.serious:
                 finding = BrokenRule(failure.rule.name, failure.rule.kind, failure.message)
-                found.setdefault(outcome.day, []).append(finding)
-    return found
+                broken.setdefault(outcome.day, []).append(finding)
+    return broken
 
 
 def _finding(declared: DeclaredStream, outcome: ConcernResult, newest: bool) -> Finding:
@@ -148,8 +148,8 @@ def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         description=f"The newest delivery has the fields that the team plans to have: {', '.join(stream.plan)}.",
     )
     def collection_plan(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        found = plan.gaps(stream, plan.newest_columns(lake, stream), today())
-        missing = [gap for gap in found if gap.state != "delivered"]
+        gaps = plan.gaps(stream, plan.newest_columns(lake, stream), today())
+        missing = [gap for gap in gaps if gap.state != "delivered"]
         overdue = any(gap.state == "overdue" for gap in missing)
         records = [
             dg.TableRecord(
@@ -162,7 +162,7 @@ def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
                     "due": str(gap.planned.due),
                 }
             )
-            for gap in found
+            for gap in gaps
         ]
         return dg.AssetCheckResult(
             passed=not missing,

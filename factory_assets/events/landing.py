@@ -102,8 +102,8 @@ def _create(
     placed = [_placed(con, declared, delivery, days, today) for delivery in delivered or [none]]
     queries = " UNION ALL BY NAME ".join(query for query, _ in placed)
     # A path takes as much room as all else of a row: there it is a number.
-    known = dict.fromkeys(source for delivery in delivered for source in delivery.sources) or [""]
-    sources = f"_source::ENUM({', '.join(map(quoted, known))})"
+    named = dict.fromkeys(source for delivery in delivered for source in delivery.sources) or [""]
+    sources = f"_source::ENUM({', '.join(map(quoted, named))})"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE rows_landed AS SELECT * REPLACE ({sources} AS _source) FROM ({queries})"
     ).fetchall()
@@ -194,13 +194,13 @@ def _of_day(declared: DeclaredStream, delivery: Delivery, typed: str, days: Sequ
     late: dt.timedelta = getattr(declared.stream.source, "late", dt.timedelta(0))
     # A file without a required column is blocked; it must not block days that are in order.
     whole = all(name in delivery.columns for name, column in declared.contract.columns.items() if column.required)
-    own = f"DATE '{delivery.day}'"
+    file_day = f"DATE '{delivery.day}'"
     if not late or not whole or delivery.day is None:
-        return f"SELECT *, {own} AS ds FROM ({typed})" + ("" if delivery.day in days else " WHERE false")
-    # A row that was known before the file's day is not late: its times are off, and its own day is where that is found.
-    known = f"CAST({utc(declared, 'known_at')} AS DATE) >= {own}"
-    in_time = f"event_day BETWEEN DATE '{delivery.day - late}' AND {own} AND {known}"
-    placed = f"CASE WHEN {in_time} THEN event_day ELSE {own} END AS ds"
+        return f"SELECT *, {file_day} AS ds FROM ({typed})" + ("" if delivery.day in days else " WHERE false")
+    # A row that was known before the file's day is not late: its times are wrong, and on the file's day that is found.
+    known_after = f"CAST({utc(declared, 'known_at')} AS DATE) >= {file_day}"
+    in_time = f"event_day BETWEEN DATE '{delivery.day - late}' AND {file_day} AND {known_after}"
+    placed = f"CASE WHEN {in_time} THEN event_day ELSE {file_day} END AS ds"
     return f"""SELECT * FROM (SELECT * EXCLUDE (event_day), {placed} FROM ({with_event_day(declared, typed)}))
                WHERE ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
 
@@ -233,10 +233,10 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
         if name not in delivery.columns:
             chosen.append(f"NULL::{SQL_TYPES[column.type]} AS {quoted}")
             continue
-        found = delivery.columns[name]
+        delivered_type = delivery.columns[name]
         # In a column of numbers, feeds write NaN for a value that is absent.
-        value = f"CASE WHEN NOT isnan({quoted}) THEN {quoted} END" if found in FLOATING else quoted
-        parsed = _parsed(value, column, found, declared.stream)
+        value = f"CASE WHEN NOT isnan({quoted}) THEN {quoted} END" if delivered_type in FLOATING else quoted
+        parsed = _parsed(value, column, delivered_type, declared.stream)
         chosen.append(f"{parsed} AS {quoted}")
         if parsed != quoted:
             text = f"CAST({value} AS VARCHAR)"
@@ -271,39 +271,39 @@ def _undeclared(names: Sequence[str]) -> str:
     return f"CASE WHEN _line IS NULL THEN json_object({', '.join(pairs)})::VARCHAR END"
 
 
-def _parsed(value: str, column: Column, found: str, stream: Stream) -> str:
+def _parsed(value: str, column: Column, delivered_type: str, stream: Stream) -> str:
     """SQL that turns a delivered value into the contract's type, or null. A number is a finite one."""
     wanted = SQL_TYPES[column.type]
-    if column.type == "timestamp" and found != wanted:
-        return _moment(value, column, found, stream, stream.timezone)
-    if column.type == "date" and (column.format or found == "TIMESTAMP WITH TIME ZONE"):
-        return f"CAST({_moment(value, column, found, stream, stream.timezone)} AS DATE)"
+    if column.type == "timestamp" and delivered_type != wanted:
+        return _moment(value, column, delivered_type, stream, stream.timezone)
+    if column.type == "date" and (column.format or delivered_type == "TIMESTAMP WITH TIME ZONE"):
+        return f"CAST({_moment(value, column, delivered_type, stream, stream.timezone)} AS DATE)"
     if column.type == "double":
-        number = value if found == wanted else f"TRY_CAST({value} AS DOUBLE)"
+        number = value if delivered_type == wanted else f"TRY_CAST({value} AS DOUBLE)"
         return f"CASE WHEN isfinite({number}) THEN {number} END"
-    if column.type == "integer" and found == "VARCHAR":
+    if column.type == "integer" and delivered_type == "VARCHAR":
         return f"CASE WHEN regexp_full_match({value}, '{WHOLE}') THEN TRY_CAST({value} AS BIGINT) END"
-    if column.type == "integer" and (found in FLOATING or found.startswith("DECIMAL")):
+    if column.type == "integer" and (delivered_type in FLOATING or delivered_type.startswith("DECIMAL")):
         return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS BIGINT) END"
-    if column.type == "boolean" and found != wanted:
+    if column.type == "boolean" and delivered_type != wanted:
         return f"TRY_CAST(CAST({value} AS VARCHAR) AS BOOLEAN)"
-    return value if found == wanted else f"TRY_CAST({value} AS {wanted})"
+    return value if delivered_type == wanted else f"TRY_CAST({value} AS {wanted})"
 
 
-def _moment(value: str, column: Column, found: str, stream: Stream, zone: str) -> str:
+def _moment(value: str, column: Column, delivered_type: str, stream: Stream, zone: str) -> str:
     """SQL for a delivered time as the wall clock of a zone, or null.
 
     A time that states its offset is taken at its word; one that does not is read in the stream's zone. There an hour
     that the clock shows twice is the second one, an hour that it skips is read as the hour after it.
     """
     stated, naive, condition = f"TRY_CAST({value} AS TIMESTAMPTZ)", f"TRY_CAST({value} AS TIMESTAMP)", "false"
-    if found == "TIMESTAMP WITH TIME ZONE":
+    if delivered_type == "TIMESTAMP WITH TIME ZONE":
         stated, condition = value, "true"
-    elif found == "VARCHAR" and column.format:
+    elif delivered_type == "VARCHAR" and column.format:
         parsed = f"try_strptime({value}, '{column.format.replace(chr(39), chr(39) * 2)}')"
         stated = naive = parsed
         condition = "true" if "%z" in column.format.lower() else "false"
-    elif found == "VARCHAR":
+    elif delivered_type == "VARCHAR":
         condition = f"regexp_matches({value}, '{ZONED}')"
     stated = f"{stated} AT TIME ZONE '{zone}'"
     if zone != stream.timezone:

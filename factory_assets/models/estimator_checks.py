@@ -202,8 +202,8 @@ def it_beats_the_constant_on_rows_it_has_not_seen(subject: Subject) -> None:
 def codes_are_names_of_categories_and_not_quantities(subject: Subject) -> None:
     """A model that reads codes as numbers would find other splits, or another slope, once they are dealt anew."""
     learnt = examples(subject.task)
-    dealt, known = learnt.x.copy(), np.isfinite(learnt.x[:, CODES])
-    dealt[known, CODES] = np.array([3, 0, 4, 1, 2])[learnt.x[known, CODES].astype(int)]
+    dealt, present = learnt.x.copy(), np.isfinite(learnt.x[:, CODES])
+    dealt[present, CODES] = np.array([3, 0, 4, 1, 2])[learnt.x[present, CODES].astype(int)]
     again = subject.trained(replace(learnt, x=dealt)).predict(dealt)
     before = subject.model.predict(learnt.x)
     far = np.abs(again - before).max()
@@ -328,13 +328,13 @@ def check_fresh_processes(of: Sequence[Subject]) -> None:
 
 def digests(wanted: Sequence[Sequence[Any]]) -> dict[str, dict[str, str]]:
     """Hash of each part of the trained models, for each [module:class, task, params]."""
-    found = {}
+    hashes = {}
     for name, task, params in wanted:
         module, _, kind = name.partition(":")
         subject = Subject(getattr(importlib.import_module(module), kind), task, params)
         parts = subject.model.parts().items()
-        found[f"{kind} {task}"] = {part: hashlib.sha256(data).hexdigest() for part, data in parts}
-    return found
+        hashes[f"{kind} {task}"] = {part: hashlib.sha256(data).hexdigest() for part, data in parts}
+    return hashes
 
 
 def attacks(canary: Path, part: bytes = b"") -> list[bytes]:

@@ -162,24 +162,24 @@ def validate(
     """
     warned = declared.contract.warn
     totals = {row["values"]: row["counts"] for row in rows["ds"].value_counts().to_pylist()}
-    found: dict[tuple[dt.date, str], list[Failure]] = defaultdict(list)
+    failures: dict[tuple[dt.date, str], list[Failure]] = defaultdict(list)
     for day in days:
         for reason in undelivered(declared, day, arrived.get(day)):
-            found[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, serious=True))
-        if arrived.get(day) is None and not found[day, "schema"] and _is_outage(declared, day):
-            found[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
+            failures[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, serious=True))
+        if arrived.get(day) is None and not failures[day, "schema"] and _is_outage(declared, day):
+            failures[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
     for (day, rule), values in _broken(declared, rows, arrived, days).items():
         share = 1.0 if rule.kind == "exists" else len(values) / totals[day]
         different = tuple(islice(dict.fromkeys(value for value in values if value is not None), KEPT))
         shown = ", ".join(str(value) for value in different[:SHOWN])
         serious = share > declared.contract.tolerance and rule.kind != "once" and rule.name not in warned
-        known = rule.name in accepted and rule.kind != "exists"
-        found[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, known, different))
+        waived = rule.name in accepted and rule.kind != "exists"
+        failures[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, waived, different))
     for one in _out_of_bounds(measured):
         serious = one.rule.name not in warned
-        known = one.rule.name in accepted
-        found[one.day, one.rule.concern].append(
-            Failure(one.rule, totals.get(one.day, 0), 1.0, one.message, serious, known, measured=one)
+        waived = one.rule.name in accepted
+        failures[one.day, one.rule.concern].append(
+            Failure(one.rule, totals.get(one.day, 0), 1.0, one.message, serious, waived, measured=one)
         )
     new = _new_columns(declared, rows, arrived)
     return [
@@ -187,7 +187,7 @@ def validate(
             day,
             concern,
             totals.get(day, 0),
-            tuple(found[day, concern]),
+            tuple(failures[day, concern]),
             _notes(declared, arrived.get(day)) if concern == "schema" else "",
             new.get(day, {}) if concern == "schema" else {},
         )
@@ -234,7 +234,7 @@ def _broken(
     declared: DeclaredStream, rows: pa.Table, arrived: Mapping[dt.date, Sequence[Arrival]], days: Sequence[dt.date]
 ) -> dict[tuple[dt.date, Rule], list[Any]]:
     """The values that break each rule on each day. Sources with the same columns are validated together."""
-    found: dict[tuple[dt.date, Rule], list[Any]] = defaultdict(list)
+    broken: dict[tuple[dt.date, Rule], list[Any]] = defaultdict(list)
     frame = _frame(declared, rows)
     lacking = {
         arrival.source: tuple(name for name in declared.contract.columns if name not in arrival.columns)
@@ -250,13 +250,13 @@ def _broken(
             if rule.kind == "exists":
                 for day in days:
                     if any(arrival.source in sources for arrival in arrived.get(day, ())):
-                        found[day, rule] += [None] * int((part["ds"] == day).sum())
+                        broken[day, rule] += [None] * int((part["ds"] == day).sum())
             for day, value in unexpected:
-                found[day, rule].append(value)
+                broken[day, rule].append(value)
     for rule, unexpected in _repeated(declared, rows):
         for day, value in unexpected:
-            found[day, rule].append(value)
-    return found
+            broken[day, rule].append(value)
+    return broken
 
 
 def _required(declared: DeclaredStream) -> list[Rule]:
@@ -410,15 +410,15 @@ def evaluate(frame: "pd.DataFrame", expectations: Sequence[Any], index: Sequence
     for place, expectation in enumerate(expectations):
         expectation.meta = {"place": place}
     suite = gx.ExpectationSuite(name="contract", expectations=list(expectations))
-    found = definition.get_batch({"dataframe": frame}).validate(
+    validated = definition.get_batch({"dataframe": frame}).validate(
         suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": list(index)}
     )
-    for result in found.results:
+    for result in validated.results:
         info = result.exception_info or {}
         if info.get("raised_exception", any(isinstance(value, dict) for value in info.values())):
             config: Any = result.expectation_config
             raise ExpectationsErrored(f"{config.type} of {config.kwargs.get('column')} was not evaluated: {info}")
-    results: list[Any] = list(found.results)
+    results: list[Any] = list(validated.results)
     return sorted(results, key=lambda result: result.expectation_config.meta["place"])
 
 

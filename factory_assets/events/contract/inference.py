@@ -189,25 +189,25 @@ def _guess_text(con: duckdb.DuckDBPyConnection, values: str) -> Guess:
     }
     counted = ", ".join(f"coalesce(sum(times) FILTER ({test}), 0)" for test in tests.values())
     total, *sums = con.execute(f"SELECT coalesce(sum(times), 0), {counted} FROM {texts}").fetchall()[0]
-    found = dict(zip(tests, map(int, sums), strict=True))
+    counts = dict(zip(tests, map(int, sums), strict=True))
     if not total:
         return Guess("string", note="no value seen")
-    if found["padded"]:
+    if counts["padded"]:
         return Guess("string", note="digits with leading zeros: taken for a name, not a number")
-    if found["whole"] == total:
+    if counts["whole"] == total:
         days = _formats(con, texts, ("%Y%m%d",))
         return Guess("integer", note="could be days, with format '%Y%m%d'" if days else "")
-    if found["number"] == total:
+    if counts["number"] == total:
         return Guess("double")
-    if found["flag"] == total:
+    if counts["flag"] == total:
         return Guess("boolean")
-    if found["day"] == total:
+    if counts["day"] == total:
         return Guess("date")
-    if found["time"] == total:
+    if counts["time"] == total:
         return Guess("timestamp")
     if formats := _formats(con, texts, FORMATS):
         return _guess_format(con, texts, formats)
-    return _guess_with_faults(con, texts, int(total), found["whole"], found["number"])
+    return _guess_with_faults(con, texts, int(total), counts["whole"], counts["number"])
 
 
 def _formats(con: duckdb.DuckDBPyConnection, texts: str, formats: Sequence[str]) -> list[str]:

@@ -324,20 +324,20 @@ def _volume(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
 
 
 def _shift(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
-    name, column, found = anomaly.column, declared.contract.columns[anomaly.column], anomaly.observed
-    assert found is not None
+    name, column, observed = anomaly.column, declared.contract.columns[anomaly.column], anomaly.observed
+    assert observed is not None
     two = column.type == "boolean" or (column.allowed is not None and len(column.allowed) == 2)
     if "serving" in column.not_in or two:
         return Refusal(
             f"{name} is {'a label' if 'serving' in column.not_in else 'a yes or no'}: it may have turned over",
             "compare single rows with their source; if they are right, raise max_shift by hand",
         )
-    if found > OTHER_DATA:
+    if observed > OTHER_DATA:
         return Refusal(
-            f"the values of {name} have little in common with those of the past ({found:.2f}): another unit, coding or column",
+            f"the values of {name} have little in common with those of the past ({observed:.2f}): another unit, coding or column",
             "have the feed corrected; if the change is meant, derive can translate the new values",
         )
-    return Patch(_column(name, max_shift=math.ceil(found * 100) / 100), f"if the values of {name} are sound")
+    return Patch(_column(name, max_shift=math.ceil(observed * 100) / 100), f"if the values of {name} are sound")
 
 
 def _refused(reason: str, instead: str) -> Callable[[DeclaredStream, Anomaly], Suggestion]:

@@ -124,11 +124,11 @@ def new_column(declared: DeclaredStream, name: str, values: Sequence[str]) -> Su
     return suggest(declared, Anomaly("undeclared", name, "", tuple(values)))
 
 
-def suggestions(declared: DeclaredStream, found: Sequence[ConcernResult]) -> dict[str, Suggestion]:
+def suggestions(declared: DeclaredStream, results: Sequence[ConcernResult]) -> dict[str, Suggestion]:
     """One suggestion a broken rule, or new column, for all days together."""
     pooled: dict[str, tuple[ConcernResult, Failure]] = {}
     new: dict[str, list[str]] = {}
-    for outcome in found:
+    for outcome in results:
         for name, values in outcome.new_columns.items():
             new.setdefault(name, []).extend(values)
         for failure in outcome.failures:

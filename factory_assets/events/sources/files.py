@@ -125,10 +125,10 @@ def _remote(file: str) -> str:
 
     filesystem, path = fsspec.core.url_to_fs(file)
     info = filesystem.info(path)
-    known = {**(info.get("content_settings") or {}), **info}
+    checksums = {**(info.get("content_settings") or {}), **info}
     for name in CHECKSUMS:
-        if known.get(name):
-            return str(known[name])
+        if checksums.get(name):
+            return str(checksums[name])
     written = info.get("mtime") or info.get("created") or info.get("last_modified")
     return _hashed(lambda mode: filesystem.open(path, mode), (file, info.get("size"), written))
 
@@ -137,8 +137,8 @@ def _hashed(opening: Callable[[str], Any], state: tuple[str, object, object]) ->
     """Hash of the bytes, from memory where the file's state is that of the last time."""
     if state not in _hashes:
         with opening("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
         if state[-1] is None:
-            return found  # without a time, another file could look like this one
-        _hashes[state] = found
+            return digest  # without a time, another file could look like this one
+        _hashes[state] = digest
     return _hashes[state]

@@ -87,11 +87,11 @@ class Postgres(Source[PostgresSource]):
                 f"""SELECT {self._day(columns)}, count(*), sum(hashtextextended(_delivered::text, 0))::text
                     FROM {self._relation()} AS _delivered WHERE {self._within(columns, days)} GROUP BY 1"""
             )
-            found = {
+            fingerprints = {
                 day: hashlib.sha256(f"{shape}|{count}|{total}".encode()).hexdigest()[:16]
                 for day, count, total in cursor.fetchall()
             }
-        return {day: found.get(day, ABSENT) for day in days}
+        return {day: fingerprints.get(day, ABSENT) for day in days}
 
     def written_since(self, day: dt.date) -> set[dt.date]:
         if self._watermark == self.stream.event_time:

@@ -87,8 +87,8 @@ def describe(
     columns = [tallies.Column(at, name, type_) for at, (name, type_) in enumerate(types.items())]
     # Nothing here depends on the order of rows, and to hold them in theirs takes half as long again.
     con.execute("SET preserve_insertion_order = false").fetchall()
-    found = [_described(con, events, columns, slices, correlations, days) for days in _batches(con, events)]
-    return pa.concat_tables([SCHEMA.empty_table(), *found])
+    sketched = [_described(con, events, columns, slices, correlations, days) for days in _batches(con, events)]
+    return pa.concat_tables([SCHEMA.empty_table(), *sketched])
 
 
 def whole_days(table: pa.Table) -> list[dict[str, Any]]:
@@ -179,15 +179,17 @@ def _with_quantiles(table: pa.Table) -> pa.Table:
     starts = np.append(0, np.cumsum(sizes))
     bins = lists.flatten().to_numpy(zero_copy_only=False)
     counts = table["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    found = np.full((table.num_rows, len(QUANTILES)), np.nan)
+    quantiles = np.full((table.num_rows, len(QUANTILES)), np.nan)
     whole = np.array([sketches.is_whole(type_) for type_ in table["type"].to_pylist()], dtype=bool)
     for wholes in (False, True):
         at = np.flatnonzero(numeric & (sizes > 0) & (whole == wholes))
         if len(at):
-            found[at] = sketches.quantiles(bins, counts, starts[at], starts[at + 1], list(QUANTILES.values()), wholes)
+            quantiles[at] = sketches.quantiles(
+                bins, counts, starts[at], starts[at + 1], list(QUANTILES.values()), wholes
+            )
     low, high = (table[name].to_numpy()[:, None] for name in ("minimum", "maximum"))
-    found = np.clip(found, low, high)
+    quantiles = np.clip(quantiles, low, high)
     for position, name in enumerate(QUANTILES):
-        values = pa.array(found[:, position], mask=np.isnan(found[:, position]))
+        values = pa.array(quantiles[:, position], mask=np.isnan(quantiles[:, position]))
         table = table.set_column(SCHEMA.get_field_index(name), name, values)
     return table

@@ -41,19 +41,21 @@ def distributions(rows: Iterable[Sketch]) -> dict[str, Distribution]:
     return found
 
 
-def _over_days(found: Mapping[dt.date, Sketch], days: Sequence[dt.date]) -> OverDays:
-    newest = sketches.kind(found[max(found)]["type"])
-    found = {day: sketch for day, sketch in found.items() if sketches.kind(sketch["type"]) == newest}
-    merged = sketches.merge(found.values())
-    absent = [1 - sketches.present(found[day]) / found[day]["rows"] if day in found else None for day in days]
+def _over_days(by_day: Mapping[dt.date, Sketch], days: Sequence[dt.date]) -> OverDays:
+    newest = sketches.kind(by_day[max(by_day)]["type"])
+    by_day = {day: sketch for day, sketch in by_day.items() if sketches.kind(sketch["type"]) == newest}
+    merged = sketches.merge(by_day.values())
+    absent = [1 - sketches.present(by_day[day]) / by_day[day]["rows"] if day in by_day else None for day in days]
     names = merged["values"]
     if names is None and len(merged["bins"]) > FEW_VALUES:
-        band = [tuple(found[day][name] if day in found else None for day in days) for name in ("q05", "median", "q95")]
+        band = [
+            tuple(by_day[day][name] if day in by_day else None for day in days) for name in ("q05", "median", "q95")
+        ]
         return OverDays(absent, band=(band[0], band[1], band[2]))
     names = names[:NAMED] if names is not None else merged["bins"]
     shares = {}
     for name in names:
-        of_day = [_share(found[day], name) if day in found else None for day in days]
+        of_day = [_share(by_day[day], name) if day in by_day else None for day in days]
         shares[_called(merged, name)] = of_day
     return OverDays(absent, shares=shares)
 

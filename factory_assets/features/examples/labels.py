@@ -106,8 +106,8 @@ def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Seque
     """
     start = declared.observed.stream.start
     newest = observed[-1] if observed else start
-    known = newest - dt.timedelta(days=declared.line.horizon_days)
-    due = max((day for day in observed if day <= known), default=start - dt.timedelta(days=1))
+    last_known = newest - dt.timedelta(days=declared.line.horizon_days)
+    due = max((day for day in observed if day <= last_known), default=start - dt.timedelta(days=1))
     return Arrival(due, labelled[-1] if labelled else None, start)
 
 
@@ -144,11 +144,11 @@ def require_classes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, labe
     if not classes:
         return
     listed = ", ".join(f"'{name}'" for name in classes)
-    found = con.execute(
+    strange_labels = con.execute(
         f"SELECT label, count(*), min(ds) FROM {labels} WHERE label NOT IN ({listed}) GROUP BY label ORDER BY 2 DESC, 1 LIMIT 5"
     ).fetchall()
-    if found:
-        strange = ", ".join(f"{label!r} ({rows:,} rows, first on {day})" for label, rows, day in found)
+    if strange_labels:
+        strange = ", ".join(f"{label!r} ({rows:,} rows, first on {day})" for label, rows, day in strange_labels)
         raise ValueError(
             f"{line.name}: label.expression gives {strange}; classes of the task: {', '.join(classes)}. Add what is missing to the "
             "task, or let the expression give one of these, or null where there is no label"

@@ -278,9 +278,9 @@ def _by_join(view: View, events: str, observations: str, seen: str, same_stream:
     """
     longest = max(view.windows)
     stretch = f"// {longest // MICROSECOND}"
-    known = "e.event_time < o.t AND e.known_at <= o.t AND e.superseded_at > o.t"
+    usable = "e.event_time < o.t AND e.known_at <= o.t AND e.superseded_at > o.t"
     if view.include_current and same_stream:
-        known = f"(({known}) OR e.number = o.obs)"
+        usable = f"(({usable}) OR e.number = o.obs)"
     asked: dict[str, str] = {}
     made = results(
         view,
@@ -295,7 +295,7 @@ def _by_join(view: View, events: str, observations: str, seen: str, same_stream:
                      FROM {observations} WHERE obs IN (SELECT obs FROM {seen} WHERE too_much)) o
                LEFT JOIN (SELECT *, epoch_us(u) {stretch} AS stretch FROM {events}) e
                ON e.entity = o.entity AND e.stretch = o.stretch
-                  AND e.u > o.t - {interval(longest)} AND e.u <= o.t AND {known}
+                  AND e.u > o.t - {interval(longest)} AND e.u <= o.t AND {usable}
                GROUP BY o.obs, o.t"""
     return f"SELECT obs, {named(made)} FROM ({joined})"
 

@@ -151,12 +151,12 @@ class Basis:
     def penalty(self, weight: float) -> np.ndarray:
         """Shape (1 + width, 1 + width): what slopes, their changes and the sizes of levels cost; the intercept is free."""
         cost = np.diag(np.append(0.0, np.full(self.width, weight)))
-        for column, own in self.places.items():
+        for column, points in self.places.items():
             if column in self.categorical:
                 continue
             at = self.points[column]
             knots = at[np.isfinite(at)]
-            place = slice(1 + own.start, 1 + own.start + len(knots))
+            place = slice(1 + points.start, 1 + points.start + len(knots))
             cost[place, place] = SHRINKAGE * np.eye(len(knots))
             if len(knots) > 1:
                 # Per spread of the knots, so that the unit of a feature has no say.
@@ -193,13 +193,13 @@ def _added(values: np.ndarray, at: np.ndarray, adds: np.ndarray, categorical: bo
     if np.isnan(at[-1]):
         at, adds = at[:-1], adds[:-1]
     if not len(at):
-        found = np.zeros(len(values))
+        added = np.zeros(len(values))
     elif categorical:
         place = np.minimum(np.searchsorted(at, values), len(at) - 1)
-        found = np.where(at[place] == values, adds[place], 0.0)
+        added = np.where(at[place] == values, adds[place], 0.0)
     else:
-        found = np.interp(values, at, adds)
-    return np.where(missing, of_missing, found)
+        added = np.interp(values, at, adds)
+    return np.where(missing, of_missing, added)
 
 
 def _fitted(examples: Examples, x: np.ndarray, basis: Basis, penalty: float) -> tuple[float, np.ndarray]:

@@ -75,26 +75,26 @@ def _sigmoid(predicted: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
     odds, positive = _log_odds(predicted), y.sum()
     wanted = np.where(y == 1, (positive + 1) / (positive + 2), 1 / (len(y) - positive + 2))
-    columns, found = np.column_stack([odds, np.ones(len(odds))]), np.array([1.0, 0.0])
+    columns, coefficients = np.column_stack([odds, np.ones(len(odds))]), np.array([1.0, 0.0])
 
     def loss(at: np.ndarray) -> float:
         corrected = (columns * at).sum(axis=1)
         return float(np.mean(np.logaddexp(0, corrected) - wanted * corrected))
 
     for _ in range(100):
-        chance = expit((columns * found).sum(axis=1))
+        chance = expit((columns * coefficients).sum(axis=1))
         bend = (columns[:, :, None] * columns[:, None, :] * (chance * (1 - chance))[:, None, None]).mean(axis=0)
         step = np.linalg.solve(bend + 1e-12 * np.eye(2), (columns * (chance - wanted)[:, None]).mean(axis=0))
-        while loss(found - step) > loss(found) and np.abs(step).max() > 1e-10:
+        while loss(coefficients - step) > loss(coefficients) and np.abs(step).max() > 1e-10:
             step = step / 2
         if np.abs(step).max() <= 1e-10:
             break
-        found = found - step
+        coefficients = coefficients - step
     # A model that ranks worse than chance on these rows is not turned round: everybody gets the base rate.
-    slope = max(0.0, float(found[0]))
+    slope = max(0.0, float(coefficients[0]))
     if slope == 0:
-        found[1] = np.log((positive + 1) / (len(y) - positive + 1))
-    return {"slope": slope, "intercept": float(found[1])}
+        coefficients[1] = np.log((positive + 1) / (len(y) - positive + 1))
+    return {"slope": slope, "intercept": float(coefficients[1])}
 
 
 def _log_odds(predicted: np.ndarray) -> np.ndarray:

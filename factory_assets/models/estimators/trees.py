@@ -72,9 +72,9 @@ class Trees(Estimator):
             kept["base_divisor"][-1],
             int(kept["link"][0]),
         )
-        own = {column: kept["level_feature"] == column for column in kept["category_feature"].tolist()}
-        levels = {column: (kept["level_code"][rows], kept["level_value"][rows]) for column, rows in own.items()}
-        self._categories = Categories(levels, dict(zip(own, kept["category_unseen"].tolist(), strict=True)))
+        rows_of = {column: kept["level_feature"] == column for column in kept["category_feature"].tolist()}
+        levels = {column: (kept["level_code"][rows], kept["level_value"][rows]) for column, rows in rows_of.items()}
+        self._categories = Categories(levels, dict(zip(rows_of, kept["category_unseen"].tolist(), strict=True)))
 
     def importances(self) -> np.ndarray:
         """Share of each feature in the improvement by the splits of all trees."""
@@ -171,8 +171,8 @@ class RandomForest(Trees):
             sides = {"left": nodes["left_child"], "right": nodes["right_child"]}
             tree = {"feature": np.where(leaf, -1, nodes["feature"]), "threshold": np.where(leaf, 0, nodes["threshold"])}
             trees.append(tree | sides | {"missing_left": nodes["missing_go_to_left"], "value": value * leaf[:, None]})
-        found = shares(forest.feature_importances_)
-        return cls._part(trees, categories, found, [0.0] * max(1, examples.classes), len(trees), IDENTITY)
+        importances = shares(forest.feature_importances_)
+        return cls._part(trees, categories, importances, [0.0] * max(1, examples.classes), len(trees), IDENTITY)
 
     @classmethod
     def _grown(cls, examples: Examples, x: np.ndarray, params: Mapping[str, Any], seed: int) -> Any:
