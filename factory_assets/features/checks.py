@@ -76,8 +76,8 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
                     "feature": leak.feature,
                     "examples": leak.count,
                     "example": str(leak.example_id),
-                    "value": str(leak.found),
-                    "of what was known": str(leak.known),
+                    "value": str(leak.value),
+                    "of what was known": str(leak.value_known),
                 }
             )
             for leak in found

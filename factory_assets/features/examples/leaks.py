@@ -38,12 +38,12 @@ class Leak:
     feature: str
     count: int
     example_id: Any
-    found: Any
-    known: Any
+    value: Any
+    value_known: Any
 
     @property
     def message(self) -> str:
-        return f"{self.feature} of {self.example_id} is {self.found}, but what was known gives {self.known}"
+        return f"{self.feature} of {self.example_id} is {self.value}, but what was known gives {self.value_known}"
 
 
 def version(declared: DeclaredLine) -> str:
