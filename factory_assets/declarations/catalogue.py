@@ -265,7 +265,7 @@ class Catalogue:
         return findings
 
     def resolve(self, line: Line) -> DeclaredLine:
-        """The line with what it stands on; call after `check_line` found nothing."""
+        """The line with its streams and views; call after `check_line` found nothing."""
         texts = on_demand.texts(self.on_demand)
         asked = written_out(line.features, self.on_demand)
         derived = on_demand.in_order(asked, texts)

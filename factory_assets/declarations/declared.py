@@ -43,7 +43,7 @@ class DeclaredStream:
 
     @property
     def meanings(self) -> dict[str, str]:
-        """Column of the events -> what it is: the contract's words, or the expression that makes it."""
+        """Column of the events -> its meaning: the contract's description, or the expression that computes it."""
         described = {name: column.description for name, column in self.contract.columns.items()}
         times = {"event_time": "When it happened, in UTC.", "known_at": "When it was known, in UTC."}
         return described | self.stream.derive | self.stream.rules | times
@@ -126,7 +126,7 @@ class DeclaredLine:
 
     @property
     def stands_on(self) -> list[str]:
-        """Names of the streams that the line reads: what it observes, what its views aggregate, where its label is."""
+        """Names of the streams that the line reads: the observed stream, those that its views aggregate, and its label's."""
         names = {self.line.observe.stream, *(view.stream for view in self.views.values())}
         return sorted(names | ({self.line.label.event} if self.line.label.event else set()))
 

@@ -1,7 +1,7 @@
 """What does a model's line mean by its features and label, so that these can be computed again wherever the model goes?
 
-What is declared, in JSON, without what the meaning does not depend on: who owns it, where events come from, where features
-are served. So neither a moved folder nor a rotated password makes another model, and an archive holds no secret.
+The declarations in JSON, without the fields on which the meaning does not depend: owners, places of sources, places where
+features are served. So neither a moved folder nor a rotated password makes another model, and an archive holds no secret.
 """
 
 from collections.abc import Mapping

@@ -179,7 +179,7 @@ def _fields(kind: Any, location: tuple[int | str, ...]) -> list[str]:
 
 
 def _inside(kind: Any, part: int | str) -> Any:
-    """The type of what a part of a location leads to."""
+    """The type to which a part of a location leads."""
     if get_origin(kind) in (dict, list):
         return get_args(kind)[-1]
     models = _models(kind)
@@ -194,7 +194,7 @@ def _inside(kind: Any, part: int | str) -> Any:
 
 
 def _models(kind: Any) -> list[type[BaseModel]]:
-    """The model that a type is, or those that it is one of."""
+    """The models that a type stands for: the type itself, or the members of a union."""
     if isinstance(kind, type):
         return [kind] if issubclass(kind, BaseModel) else []
     return [model for one in get_args(kind) for model in _models(one)]

@@ -1,4 +1,4 @@
-"""Which features are computed from those of other views and the observed event? The `OnDemandView` declaration."""
+"""Which features are computed from features of other views and the observed event? The `OnDemandView` declaration."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated

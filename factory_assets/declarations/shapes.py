@@ -1,7 +1,7 @@
-"""Do two expressions say the same but for how they are written?
+"""Are two expressions the same but for the way they are written?
 
 Compared are their trees: blanks, brackets and the case of keywords are not in them. Operands of `and`, `or`, `+` and
-`*` are put in one order, and a derived column is what it is derived from. `a > b` and `b < a` remain two expressions:
+`*` are put in one order, and a derived column is replaced by its expression. `a > b` and `b < a` remain two expressions:
 this recognises copies, and does not prove anything of algebra.
 """
 

@@ -206,10 +206,10 @@ def _of_day(declared: DeclaredStream, delivery: Delivery, typed: str, days: Sequ
 
 
 def _undated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, timed: str) -> dict[str, str]:
-    """Sources of which more than the tolerated share of rows has no day, in words.
+    """Source -> its problem: more than the tolerated share of its rows has no day.
 
-    Dates read in a wrong format are none or others: 13/2 shows the fault, and 1/2 has silently become 2/1. So what the
-    source has for other days is not to be had either. Rows that the stream leaves out need no day.
+    Dates read in a wrong format are none or others: 13/2 shows the fault, and 1/2 has silently become 2/1. So the
+    source's rows of other days are not trusted either. Rows that the stream leaves out need no day.
     """
     stream = declared.stream
     left_out = " OR ".join(f"coalesce(TRY({expressions.sql(text)}), false)" for text in stream.exclude.values())

@@ -45,7 +45,7 @@ def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
 
 
 def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
-    """An error that stops what stands on the examples, where one of them holds something of the future."""
+    """An error that stops the assets made from examples, where one of the examples holds something of the future."""
     key = dg.AssetKey([declared.line.name, "examples"])
 
     @dg.multi_asset_check(

@@ -1,7 +1,7 @@
 """Which contract do these data suggest? A proposal for a person to read, under which the same data pass.
 
-It says what can be seen in data: types, formats, empty values, domains of few values, rows a day. It invents no bounds:
-what a value may not become is for someone to say who knows what it means.
+The proposal has only what data show: types, formats, empty values, domains of few values, rows a day. It invents no bounds:
+whoever knows the meaning of a value says what the value may not become.
 """
 
 import datetime as dt
@@ -55,7 +55,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A contract as it is proposed: fields by column, a note on some, columns that no contract can hold, days seen."""
+    """A proposed contract: fields by column, notes on some columns, columns that no contract can hold, days seen."""
 
     rows: int
     columns: dict[str, dict[str, Any]]

@@ -1,7 +1,7 @@
 """Which small change of the contract would let an anomaly pass, or why should none?
 
-A feed that grew or changed on purpose is answered by a patch: a fragment of the contract, to be read and applied. What is
-wrong in itself is answered by words that say what to do instead: a contract that is stretched over a fault hides it.
+Where a feed grew or changed on purpose, the answer is a patch: a fragment of the contract, to be read and applied. Where the
+rows are wrong in themselves, it is a refusal that says what to do instead: a contract that is stretched over a fault hides it.
 """
 
 import math

@@ -40,8 +40,8 @@ def source_of(stream: Stream) -> Source[Any]:
 def deliveries(con: duckdb.DuckDBPyConnection, stream: Stream, days: Sequence[dt.date]) -> list[Delivery]:
     """All deliveries that may hold rows of these days.
 
-    Of a stream with a file a day, a file that cannot be read is a delivery with a problem, and the other days go on.
-    Raises SourceError where the days of what cannot be read are not known.
+    Where a stream has a file a day, a file that cannot be read is a delivery with a problem, and the other days go on.
+    Raises SourceError where a delivery cannot be read and its days are not known.
     """
     return source_of(stream).deliveries(con, days)
 

@@ -134,7 +134,7 @@ def _remote(file: str) -> str:
 
 
 def _hashed(opening: Callable[[str], Any], state: tuple[str, object, object]) -> str:
-    """Hash of the bytes, from memory where the file's state is that of the last time."""
+    """Hash of the bytes; the hash of the last time while the file's state is the same."""
     if state not in _hashes:
         with opening("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()

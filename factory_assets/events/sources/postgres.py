@@ -195,7 +195,7 @@ class Postgres(Source[PostgresSource]):
         return f"CASE WHEN {self._unusable(columns)} THEN {otherwise} ELSE {event}::date END"
 
     def _within(self, columns: Sequence[Sent], days: Sequence[dt.date]) -> str:
-        """SQL that is true of the rows of these days; what it asks of the times first, indexes can answer."""
+        """SQL that is true of the rows of these days; an index can answer its first condition, on the plain times."""
         event, unusable = self._time(columns, self.stream.event_time), self._unusable(columns)
         written = self._time(columns, self._watermark)
         near, exact = [], []

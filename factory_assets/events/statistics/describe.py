@@ -1,7 +1,7 @@
 """What do the values of a day look like? A sketch of every column, of the whole day and of its slices, in few scans.
 
-DuckDB does all of the counting. What it adds up are whole numbers, so the same rows give the same bytes whatever their
-order and the threads. What a sketch answers stands in `factory_assets.events.statistics.sketches`.
+DuckDB does all of the counting. It adds up whole numbers only, so the same rows give the same bytes whatever their order and
+the threads. `factory_assets.events.statistics.sketches` answers questions from a sketch.
 """
 
 import datetime as dt

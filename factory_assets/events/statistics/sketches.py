@@ -172,7 +172,7 @@ def distance(a: Sketch, b: Sketch) -> float:
     """How far apart the values of two sketches lie, from 0 (the same shares) to 1 (nothing in common).
 
     The Jensen-Shannon divergence in bits (Lin 1991) over at most 32 groups of neighbouring bins, or of names in
-    alphabetical order, that have about the same share of both taken together; what is heavier is a group by itself. So no
+    alphabetical order, that have about the same share of both taken together; a heavier bin is a group by itself. So no
     outlier squeezes the rest into one bin, and it is symmetric. A time is compared by its hours. Names that one side may
     have among its `other_values` count as such on both sides. Nulls do not enter. A column without a value is at 1 from
     one that has some, and at 0 from another without. Raises ValueError for columns of different kinds.

@@ -133,7 +133,7 @@ def entries(catalogue: Catalogue) -> dict[str, Entry]:
 
 
 def _merged(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Column -> `through` the features that come from it. columns: feature -> those that it comes from."""
+    """Column -> `through` the features that come from it. columns: feature -> the columns that it comes from."""
     every = dict.fromkeys(column for several in columns.values() for column in several)
     return {column: [through(name for name, several in columns.items() if column in several)] for column in every}
 
@@ -141,8 +141,8 @@ def _merged(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
 def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list[str]]]:
     """For each feature of a view the columns of the contract that it comes from, and where each enters.
 
-    Derived columns, rules and cleansing are followed back to what is delivered. What the feature computes with comes
-    first, then what its view chooses and places events by.
+    Derived columns, rules and cleansing are followed back to delivered columns. The columns that the feature aggregates come
+    first, then the columns by which its view chooses and places events.
     """
     steps = {column: derived_from(declared.stream, column) for column in declared.contract.columns}
     found: dict[str, dict[str, list[str]]] = {}
@@ -339,7 +339,7 @@ def notes(catalogue: Catalogue) -> list[str]:
 
 
 def _same(catalogue: Catalogue) -> dict[str, list[str]]:
-    """Feature -> those that are the same, each with what it is without an event where that differs."""
+    """Feature -> the features that are the same, each with its value without an event where that differs."""
     found: dict[str, list[str]] = {}
     for group in twins(catalogue):
         for name, definition in group.items():

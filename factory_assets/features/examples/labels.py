@@ -116,9 +116,9 @@ def build(
 ) -> str:
     """A query for labels known at the close of the last day that is in: example_id, label, known_at, superseded_at, ds.
 
-    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row; one whose label was
-    corrected has a row for each that was known, of which the one that holds has no `superseded_at`. Whether an entity had an
-    event is not known where a day on which it might have had one is missing.
+    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row. An observation whose label
+    was corrected has a row for each label that was known; the valid one has no `superseded_at`. The label of an entity is not
+    known while a day is missing on which it might have had an event.
     """
     events: dict[str, str] = {}
     for stream, (before, after) in lookaround(declared).items():

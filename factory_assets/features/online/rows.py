@@ -1,7 +1,7 @@
 """What is the value of an expression over one row, without asking the engine? Arithmetic only, to the engine's last bit.
 
-A query costs hundreds of microseconds however little it computes; a request has few of them to spare. What is not
-compiled here, for its functions or its types, is the engine's.
+A query costs hundreds of microseconds however little it computes; a request has few of them to spare. An expression that is
+not compiled here, because of its functions or its types, is left to the engine.
 """
 
 import math
@@ -37,7 +37,7 @@ class _Term:
 
 
 def compiled(text: str, kinds: Mapping[str, str]) -> Value | None:
-    """A function of a row that gives a finite number or None, as `aggregates.finite` has it; None for what is not known here.
+    """A function of a row that gives a finite number or None, as `aggregates.finite` has it. None where it is not known here.
 
     text: SQL that `expressions` wrote. kinds: DuckDB's type of each column. The function raises Beyond.
     """

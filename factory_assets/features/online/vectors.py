@@ -75,7 +75,7 @@ class Past:
         return counts[last] - counts[first]
 
     def sums(self, column: int, first: int, last: int) -> tuple[int, int, int]:
-        """How many numbers, their sum and that of their squares, in units of 1e-12."""
+        """How many numbers, their sum and the sum of their squares, in units of 1e-12."""
         return self._sums[column].between(first, last)
 
 
@@ -405,7 +405,7 @@ class Online:
         return [number if number is not None and math.isfinite(number) else None for number in numbers]
 
     def _on_demand(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Features computed from those of other views and columns of the event."""
+        """Features computed from features of other views and columns of the event."""
         if self._formulas_on_demand:
             with suppress(Beyond):
                 row = dict(values)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plain:
-    """An aggregate of which the results of views are made. Empty values are left out.
+    """A plain aggregate: the results of views are computed from these. Empty values are left out.
 
     function: count, sum, min, max, latest (the `place` largest, in descending order), distinct, approx_distinct or
-    histogram. value: SQL of what is aggregated. only: SQL of the rows that count, all if empty.
+    histogram. value: SQL of the aggregated value. only: SQL of the rows that count, all if empty.
     """
 
     function: str

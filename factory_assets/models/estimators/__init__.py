@@ -182,7 +182,7 @@ def _parts(
 def load(estimator: str, parts: Mapping[str, bytes]) -> Model:
     """The model of these parts; parts that the estimator does not know are ignored.
 
-    Raises ValueError for an unknown estimator, an absent part, and a part that is not what it should be. Nothing in a
+    Raises ValueError for an unknown estimator, an absent part, and a part that is not sound. Nothing in a
     part is executed.
     """
     model = registered(estimator)(parts)
@@ -192,7 +192,7 @@ def load(estimator: str, parts: Mapping[str, bytes]) -> Model:
 def registered(estimator: str) -> type[Estimator]:
     """The class of an estimator: one of ours, or one that an installed package names by an entry point.
 
-    No archive can name code to import: what is looked up is a name, among the entry points of packages that are installed.
+    No archive can name code to import: only a name is looked up, among the entry points of packages that are installed.
     """
     if estimator in ESTIMATORS:
         return ESTIMATORS[estimator]
