@@ -37,8 +37,9 @@ class _Term:
 
 
 def compiled(text: str, kinds: Mapping[str, str]) -> Value | None:
-    """A function of a row that gives a finite number or None, as `aggregates.finite` has it. None where it is not known here.
+    """A function of a row that gives a finite number or None, as `aggregates.finite` has it.
 
+    The result is None for an expression that is not known here.
     text: SQL that `expressions` wrote. kinds: DuckDB's type of each column. The function raises Beyond.
     """
     try:
