@@ -125,7 +125,7 @@ def ours(halves: int, turn: int) -> tuple[Cost, int]:
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations, stores
-    from factory_assets.features.assets import computed
+    from factory_assets.features.assets import Output, computed
     from factory_assets.features.examples import rows as examples
     from factory_assets.features.point_in_time.tables import loader
 
@@ -135,7 +135,9 @@ def ours(halves: int, turn: int) -> tuple[Cost, int]:
         con.execute("SET enable_progress_bar = false")
         stretches = examples.in_stretches(con, lake, declared, days)
         build = functools.partial(examples.build, con, declared, load=loader(lake, con))
-        written = list(computed(lake, con, table(halves, turn), build, stretches, ["observed_at", "example_id"]))
+        written = list(
+            computed(Output(lake, con, table(halves, turn), ["observed_at", "example_id"]), build, stretches)
+        )
     return cost, len(written)
 
 

@@ -232,7 +232,7 @@ def written(home: Path, name: str) -> Path:
 def ours(home: Path, turn: int) -> Cost:
     """Examples of all days, built and written as the asset does, into a lake's table of its own each turn."""
     from factory_assets.declarations.catalogue import load
-    from factory_assets.features.assets import replace_computed
+    from factory_assets.features.assets import Output, replace_computed
     from factory_assets.features.examples import rows as examples
     from factory_assets.features.point_in_time.tables import loader
     from factory_resources.engine import Engine
@@ -244,7 +244,7 @@ def ours(home: Path, turn: int) -> Cost:
     with costing() as cost, Engine().connect() as con:
         con.execute("SET enable_progress_bar = false")
         query = examples.build(con, declared, days, loader(lake, con))
-        replace_computed(lake, con, f"paid/examples_{turn}", query, days, ["observed_at", "example_id"])
+        replace_computed(Output(lake, con, f"paid/examples_{turn}", ["observed_at", "example_id"]), query, days)
     return cost
 
 

@@ -37,7 +37,7 @@ def infer(
 
     from factory_assets.declarations.base import NAME
     from factory_assets.events.contract.inference import infer as propose
-    from factory_assets.events.sources import SourceError, deliveries, told
+    from factory_assets.events.sources import SourceError, deliveries, problem_of
 
     if out is not None and out.exists():
         _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
@@ -52,7 +52,7 @@ def infer(
         except (SourceError, ValueError) as error:
             _refuse(str(error))
         except duckdb.Error as error:
-            _refuse(f"{source} {told(error)}")
+            _refuse(f"{source} {problem_of(error)}")
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -187,7 +187,7 @@ def patch(
     found = suggestions(declared, outcomes(held["lake"], held["engine"], declared, days))
     for rule, suggested in found.items():
         console.print(f"[bold]{rule}[/bold]", highlight=False)
-        console.print(f"    {suggested.told}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"    {suggested.message}", soft_wrap=True, highlight=False, markup=False)
     patches = [suggested for suggested in found.values() if isinstance(suggested, Patch)]
     if not found:
         console.print(f"{stream}: nothing is wrong with {', '.join(map(str, days))}")

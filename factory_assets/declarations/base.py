@@ -1,4 +1,4 @@
-"""What do all declarations share: strict fields, validated names, durations."""
+"""What do all declarations share? Strict fields, validated names, durations."""
 
 import datetime as dt
 import re

@@ -13,7 +13,7 @@ NOT_COMPARED = ("coverage",)
 
 
 def check(line: Line) -> list[Mistake]:
-    """What is wrong between a line's candidates, its gate, its label and its task, as (path in the declaration, message) pairs."""
+    """Mistakes between a line's candidates, its gate, its label and its task, as (path in the declaration, message) pairs."""
     findings = list(_label(line)) + [
         found for name, candidate in line.candidates.items() for found in _candidate(line, name, candidate)
     ]
@@ -40,15 +40,15 @@ def _label(line: Line) -> Iterator[Mistake]:
     try:
         strange = sorted(expressions.literals(line.label.expression) - set(classes))
     except ValueError:
-        return  # told as what is wrong with the expression
+        return  # another finding reports the expression
     if strange:
-        told = f"gives {', '.join(map(repr, strange))}; classes of the task: {', '.join(classes)}"
-        yield ("label", "expression"), told
+        message = f"gives {', '.join(map(repr, strange))}; classes of the task: {', '.join(classes)}"
+        yield ("label", "expression"), message
 
 
 def _candidate(line: Line, name: str, candidate: Candidate) -> Iterator[Mistake]:
     kind, path = kind_of(line.task), ("candidates", name)
-    # What an installed package's estimator can do is known to its class alone, which is asked when it is trained.
+    # Only the class of an installed package's estimator knows its tasks and options; it is asked when it is trained.
     abilities = BUILT_IN.get(candidate.estimator)
     if abilities and kind not in abilities.tasks:
         able = [other for other, known in BUILT_IN.items() if kind in known.tasks]

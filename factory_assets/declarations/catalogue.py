@@ -25,7 +25,7 @@ KINDS: dict[str, type[BaseModel]] = {
     "OnDemandView": OnDemandView,
     "ModelLine": Line,
 }
-#: What may stand beside `type` and `attributes` is Dagster's own.
+#: The keys that Dagster itself allows beside `type` and `attributes`.
 TOP_FIELDS = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
 #: Columns that the factory itself adds to a line's tables.
 RESERVED_OF_LINES = frozenset(
@@ -64,7 +64,9 @@ class Catalogue:
             return [(("stream",), _unknown(view.stream, "stream", self.streams))]
         columns = self.streams[view.stream].types
         findings = view.check(list(columns))
-        findings += [(("serve",), told) for told in (view.serve.check(view.entity, view.names) if view.serve else [])]
+        findings += [
+            (("serve",), message) for message in (view.serve.check(view.entity, view.names) if view.serve else [])
+        ]
         if findings:
             return findings
         aggregates = {name: expressions.aggregate(text) for name, text in view.features.items()}
@@ -84,7 +86,7 @@ class Catalogue:
         return types.unsuited(windowed, [(("derive", name), text, "a number") for name, text in view.derive.items()])
 
     def check_on_demand(self, view: OnDemandView) -> list[Mistake]:
-        """What is wrong between a view and those that it computes from."""
+        """Mistakes between a view computed on demand and the views that it reads."""
         findings: list[Mistake] = []
         texts = on_demand.texts({**self.on_demand, view.name: view})
         several = self.every_view
@@ -108,14 +110,14 @@ class Catalogue:
         for source in sources:
             kinds = feature_types(source, self.streams[source.stream])
             found |= {f"{source.name}.{name}": kind for name, kind in kinds.items()}
-        # What a column of the observed event is, the line knows that observes it.
+        # The type of a column of the observed event is known to the line that observes it.
         asked: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [
             (("derive", name), text, "a number") for name, text in view.derive.items() if not expressions.observed(text)
         ]
         return types.unsuited(found, asked, expressions.over_features)
 
     def check_line(self, line: Line) -> list[Mistake]:
-        """What is wrong between a line and what it stands on, as (path in the declaration, message) pairs."""
+        """Mistakes between a line and the streams and views that it reads, as (path in the declaration, message) pairs."""
         if line.observe.stream not in self.streams:
             return [(("observe", "stream"), _unknown(line.observe.stream, "stream", self.streams))]
         typed = self.streams[line.observe.stream].types
@@ -169,7 +171,7 @@ class Catalogue:
         ]
 
     def _check_types_on_demand(self, line: Line) -> list[Mistake]:
-        """What is no number of that which features computed on demand make of the observed event."""
+        """Mistakes where a feature computed on demand gives no number from the columns of the observed event."""
         declared = self.resolve(line)
         texts = [text for text in declared.derived.values() if expressions.observed(text)]
         if not texts:
@@ -240,7 +242,7 @@ class Catalogue:
         return [found for key in view.entity for found in self._check_entity(line, path, view.stream, key)]
 
     def _check_derived(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Mistake]:
-        """What keeps a line from computing a feature on demand: what it reads must be there, and of one moment."""
+        """Mistakes that keep a line from computing a feature on demand: its inputs must be there, and of one moment."""
         view = self.on_demand[name.partition(".")[0]]
         if name != f"{view.name}.*" and name not in view.canonical:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view.name}.*"]))]
@@ -263,7 +265,7 @@ class Catalogue:
         return findings
 
     def resolve(self, line: Line) -> DeclaredLine:
-        """The line with what it stands on; call after `check_line` found nothing."""
+        """The line with its streams and views; call after `check_line` found nothing."""
         texts = on_demand.texts(self.on_demand)
         asked = written_out(line.features, self.on_demand)
         derived = on_demand.in_order(asked, texts)

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 
 DAY = dt.timedelta(days=1)
-#: What a clock shows that was never set.
+#: The day that a clock shows which was never set.
 EPOCH = dt.date(1970, 1, 1)
 
 

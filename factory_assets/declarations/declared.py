@@ -1,4 +1,4 @@
-"""What does a declaration stand on? A stream with its contract, a view with the types of its features, a line with its views."""
+"""Which declarations does one need? A stream its contract, a view the types of its stream, a line its streams and views."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class DeclaredStream:
 
     @property
     def meanings(self) -> dict[str, str]:
-        """Column of the events -> what it is: the contract's words, or the expression that makes it."""
+        """Column of the events -> its meaning: the contract's description, or the expression that computes it."""
         described = {name: column.description for name, column in self.contract.columns.items()}
         times = {"event_time": "When it happened, in UTC.", "known_at": "When it was known, in UTC."}
         return described | self.stream.derive | self.stream.rules | times
@@ -53,7 +53,7 @@ class DeclaredStream:
         return SQL_TYPES[self.contract.columns[name].type]
 
     def check(self) -> list[Mistake]:
-        """What is wrong between the stream and its contract, and in its expressions, as (path, message) pairs."""
+        """Mistakes between the stream and its contract, and in its expressions, as (path, message) pairs."""
         if findings := self.stream.check(self.contract) or self._typed[1]:
             return findings
         truths = {"rules": self.stream.rules, "exclude": self.stream.exclude, "contract": self.contract.rules}
@@ -126,7 +126,7 @@ class DeclaredLine:
 
     @property
     def stands_on(self) -> list[str]:
-        """Names of the streams that the line reads: what it observes, what its views aggregate, where its label is."""
+        """Names of the streams that the line reads: the observed stream, those that its views aggregate, and its label's."""
         names = {self.line.observe.stream, *(view.stream for view in self.views.values())}
         return sorted(names | ({self.line.label.event} if self.line.label.event else set()))
 

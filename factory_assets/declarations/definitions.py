@@ -1,7 +1,7 @@
 """What does a model's line mean by its features and label, so that these can be computed again wherever the model goes?
 
-What is declared, in JSON, without what the meaning does not depend on: who owns it, where events come from, where features
-are served. So neither a moved folder nor a rotated password makes another model, and an archive holds no secret.
+The declarations in JSON, without the fields on which the meaning does not depend: owners, places of sources, places where
+features are served. So neither a moved folder nor a rotated password makes another model, and an archive holds no secret.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 
 MEANING = {"name", "task", "observe", "label", "snapshot"}
-#: When somebody is warned is no part of what a label means.
+#: The meaning of a label does not depend on when somebody is warned.
 UNHEARD: dict[str, Any] = {"label": {"freshness"}}
-#: Of the rest of a line, what changes no model that is made.
+#: Other fields of a line that change no model.
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
     "segments": {"max_nodes", "max_failed"},
     "train": {"workers", "pool", "missing"},
     "gate": {"floor", "certainty", "approval"},
     "monitor": {"false_alarm_rate"},
 }
-#: What a declaration has to say and the meaning does not depend on.
+#: Required fields of a declaration on which its meaning does not depend.
 OWNED = {"owner": "team:archived", "description": "Read from an archive."}
 UNTRAINED = {"train": {"window": "1d", "holdout": "1d"}, "candidates": {"none": {"estimator": "constant"}}}
 #: A model that is made again, or asked for its features, is up for no gate: any holdout will do.

@@ -88,7 +88,7 @@ def read(file: Path) -> list[Document]:
         raise DeclarationError([Problem(file, 1, "file", f"cannot be read: {error}")]) from None
     documents, problems = _parsed(_Fast if yaml.__with_libyaml__ else _Loader, file, text)
     if problems:
-        # Of what is wrong PyYAML's own parser says more than libyaml: which character it found, which alias nobody defined.
+        # PyYAML's own parser says more about a mistake than libyaml: which character it found, which alias nobody defined.
         documents, problems = _parsed(_Loader, file, text)
     if problems:
         raise DeclarationError(problems)
@@ -179,11 +179,11 @@ def _fields(kind: Any, location: tuple[int | str, ...]) -> list[str]:
 
 
 def _inside(kind: Any, part: int | str) -> Any:
-    """The type of what a part of a location leads to."""
+    """The type to which a part of a location leads."""
     if get_origin(kind) in (dict, list):
         return get_args(kind)[-1]
     models = _models(kind)
-    # Of several models, the part is the kind of the one that was meant.
+    # Among several models, the part is the kind of the one that was meant.
     meant = [
         model
         for model in models
@@ -194,7 +194,7 @@ def _inside(kind: Any, part: int | str) -> Any:
 
 
 def _models(kind: Any) -> list[type[BaseModel]]:
-    """The model that a type is, or those that it is one of."""
+    """The models that a type stands for: the type itself, or the members of a union."""
     if isinstance(kind, type):
         return [kind] if issubclass(kind, BaseModel) else []
     return [model for one in get_args(kind) for model in _models(one)]

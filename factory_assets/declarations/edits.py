@@ -98,7 +98,7 @@ def _placed(text: str, path: tuple[str, ...], value: Any) -> str:
 
 def _replaced(text: str, entry: _Entry, value: Any) -> str:
     if isinstance(entry.value, yaml.CollectionNode) and not entry.value.flow_style:
-        # What stood on lines of its own moves up behind its key.
+        # A value that stood on lines of its own moves up behind its key.
         start = text.index(":", entry.key.end_mark.index) + 1
         return f"{text[:start]} {flow(value)}{text[_end(entry.value) :]}"
     return text[: entry.value.start_mark.index] + flow(value) + text[entry.value.end_mark.index :]
@@ -117,7 +117,7 @@ def _inserted(text: str, node: yaml.MappingNode, name: str, value: Any, top: boo
     indent = " " * first.start_mark.column
     if top and name == "version":
         return f"{text[: first.start_mark.index]}{entry}\n{indent}{text[first.start_mark.index :]}"
-    # What concerns the whole stands above the columns; a column comes after the others.
+    # Fields of the whole contract stand above the columns; a new column comes after the others.
     after = next((inner for key, inner in node.value if key.value == "version"), None) if top else None
     end = _end(after if after is not None else node.value[-1][1])
     line = text.find("\n", end)

@@ -137,7 +137,7 @@ TYPES = frozenset(
 )
 
 
-#: What a query of a source may not hold: what writes, locks, or gives another result another time.
+#: Parts that a query of a source may not have: they write, lock, or give another result another time.
 UNFIT = (
     *(exp.Into, exp.Lock, exp.DML, exp.DDL, exp.Command, exp.Placeholder, exp.Parameter),
     *(exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Localtime, exp.Localtimestamp),

@@ -1,4 +1,4 @@
-"""Which features are computed from those of other views and the observed event? The `OnDemandView` declaration."""
+"""Which features are computed from features of other views and the observed event? The `OnDemandView` declaration."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated
@@ -53,7 +53,7 @@ def texts(views: Mapping[str, OnDemandView]) -> dict[str, str]:
 
 
 def in_order(names: Collection[str], texts: Mapping[str, str]) -> list[str]:
-    """Of these features and all that they are computed from, those that are computed on demand: each after what it reads.
+    """The features computed on demand among these features and their inputs, each after the features that it reads.
 
     texts: as of `texts` above. A circle, which a check refuses, is cut where it closes.
     """

@@ -9,7 +9,7 @@ from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
 
-#: What every window and every observation is placed by.
+#: The times by which every window and every observation is placed.
 TIMES = frozenset(["event_time", "known_at"])
 
 
@@ -55,9 +55,11 @@ def readers(catalogue: Catalogue, stream: str, contract: Contract, column: str) 
         for name, other in contract.columns.items()
         if other.presence and other.presence.by in names
     ]
-    views = {name: told(places(view), names) for name, view in catalogue.views.items() if view.stream == stream}
-    for name, found_in in views.items():
-        found += [Reader("view", name, place) for place in found_in]
+    views = {
+        name: reading_places(places(view), names) for name, view in catalogue.views.items() if view.stream == stream
+    }
+    for name, of_view in views.items():
+        found += [Reader("view", name, place) for place in of_view]
     for feature, ways in on_demand_from(catalogue, _touched(catalogue.views.values(), stream, names)).items():
         view, _, feature_name = feature.partition(".")
         found += [Reader("view", view, f"derive.{feature_name} {way}") for way in ways]
@@ -69,7 +71,7 @@ def readers(catalogue: Catalogue, stream: str, contract: Contract, column: str) 
 def _touched(views: Iterable[View], stream: str, names: Mapping[str, str]) -> list[str]:
     """Features of these views that come from a stream's columns of these names."""
     of_stream = [view for view in views if view.stream == stream]
-    return [name for view in of_stream for name, read in places_of(view).items() if told(read, names)]
+    return [name for view in of_stream for name, read in places_of(view).items() if reading_places(read, names)]
 
 
 def on_demand_from(catalogue: Catalogue, features: Collection[str]) -> dict[str, list[str]]:
@@ -123,8 +125,8 @@ def places_of(view: View) -> dict[str, dict[str, frozenset[str]]]:
     return {f"{view.name}.{name}": found for name, found in read.items()}
 
 
-def told(read: Mapping[str, frozenset[str]], names: Mapping[str, str]) -> list[str]:
-    """Those places that read one of the names, which `derived_from` gives, each with what stands in between."""
+def reading_places(read: Mapping[str, frozenset[str]], names: Mapping[str, str]) -> list[str]:
+    """The places that read one of the names, which `derived_from` gives, each with the columns in between."""
     touched = {place: columns & set(names) for place, columns in read.items() if columns & set(names)}
     return [place if place == "windows" else _through(place, columns, names) for place, columns in touched.items()]
 

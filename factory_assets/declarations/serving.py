@@ -42,11 +42,11 @@ class PostgresServing(Declared):
 
     @property
     def place(self) -> str:
-        """Where the rows go, without the password: what a new one of is a new declaration."""
+        """Where the rows go, without the password: another target is another declaration."""
         return f"{masked(self.url)} {self.schema_}"
 
     def check(self, entity: Sequence[str], features: Sequence[str]) -> list[str]:
-        """What a table cannot hold of an entity's and features' names."""
+        """Mistakes in the names of an entity and of features that a table cannot have."""
         columns = [*entity, *features]
         problems = [
             f"{name!r} is a column that the table has already; name the entity otherwise by derive"
@@ -88,7 +88,7 @@ class RedisServing(Declared):
         except ValueError:
             port_is_one = False
         if not port_is_one:
-            # What the parser says quotes parts of it.
+            # The parser's message quotes parts of the URL.
             raise ValueError("is no URL; write / : and @ of a password as %2F, %3A and %40")
         # The client would take the database 0 for any that it does not understand.
         if scheme != "unix" and not parts.path.strip("/").isdecimal() and parts.path.strip("/"):
@@ -97,11 +97,11 @@ class RedisServing(Declared):
 
     @property
     def place(self) -> str:
-        """Where the rows go, without the password: what a new one of is a new declaration."""
+        """Where the rows go, without the password: another target is another declaration."""
         return f"{masked(self.url)} {self.prefix}"
 
     def check(self, entity: Sequence[str], features: Sequence[str]) -> list[str]:
-        """What a hash cannot hold of features' names; an entity's are in no hash."""
+        """Mistakes in the names of features that a hash cannot have; an entity's names are in no hash."""
         return [f"{name!r} is a field that every row has; name it otherwise" for name in features if name in OURS]
 
 

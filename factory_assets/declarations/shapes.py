@@ -1,7 +1,7 @@
-"""Do two expressions say the same but for how they are written?
+"""Are two expressions the same but for the way they are written?
 
 Compared are their trees: blanks, brackets and the case of keywords are not in them. Operands of `and`, `or`, `+` and
-`*` are put in one order, and a derived column is what it is derived from. `a > b` and `b < a` remain two expressions:
+`*` are put in one order, and a derived column is replaced by its expression. `a > b` and `b < a` remain two expressions:
 this recognises copies, and does not prove anything of algebra.
 """
 
@@ -48,7 +48,7 @@ def _meant(node: exp.Expr, derived: Mapping[str, str]) -> exp.Expr:
 
 
 def _operands(node: exp.Binary, derived: Mapping[str, str]) -> Iterator[exp.Expr]:
-    """Of a chain of one operator, all operands: a + (b + c) has three."""
+    """All operands of a chain of one operator: a + (b + c) has three."""
     for side in (_meant(node.left, derived), _meant(node.right, derived)):
         if type(side) is type(node):
             yield from _operands(side, derived)

@@ -266,7 +266,7 @@ class Stream(Declared):
         return [name for name in names if name not in ("event_time", "known_at")] + ["event_time", "known_at"]
 
     def check(self, contract: Contract) -> list[tuple[tuple[str, ...], str]]:
-        """What is wrong between the stream and its contract, as (path in the declaration, message) pairs."""
+        """Mistakes between the stream and its contract, as (path in the declaration, message) pairs."""
         known = list(contract.columns)
         problems: list[tuple[tuple[str, ...], str]] = [
             (("contract",), f"column {column!r} has a name that the factory uses; rename it in the feed")

@@ -122,7 +122,7 @@ def check_estimator_name(name: str) -> str:
     """The name, if it is an estimator of the factory's or of an installed package. Raises ValueError."""
     if name in BUILT_IN:
         return name
-    # To look through all installed packages takes longer than to read a declaration.
+    # A look through all installed packages takes longer than reading a declaration.
     installed = [point.name for point in entry_points(group=PLUG_INS)]
     if name not in installed:
         raise ValueError(f"{name!r} is not an estimator; allowed: {', '.join([*BUILT_IN, *installed])}")

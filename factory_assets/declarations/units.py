@@ -1,4 +1,4 @@
-"""What is each feature measured in? What its view says, or else the contract of the column that it aggregates."""
+"""In which unit is each feature? In the unit that its view declares, or else the contract of the column that it aggregates."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.types import Mistake
 from factory_assets.declarations.view import View
 
-#: Units of aggregates that do not depend on what is aggregated.
+#: Units of aggregates that do not depend on the aggregated column.
 OWN = {"distinct": "values", "approx_distinct": "values", "time_since_last": "s"}
 #: Of a column of true and false; the others give one of the values.
 OF_TRUTHS = {"mean": "share", "deviation": "share", "min": "0 or 1", "max": "0 or 1"}
@@ -57,7 +57,7 @@ def _of_aggregate(aggregate: Aggregate, declared: DeclaredStream) -> str:
 
 
 def check_view(view: View, declared: DeclaredStream) -> list[Mistake]:
-    """What is wrong with the units of a view: one for what is no feature, and features of which nobody says it."""
+    """Mistakes in the units of a view: a unit for a name that is no feature, and features without a unit."""
     columns = declared.contract.columns
     read = {name: expressions.aggregate(text).text for name, text in view.features.items()}
     hints = {name: f", or column {text} of the contract a unit" for name, text in read.items() if text in columns}

@@ -108,7 +108,7 @@ class View(Declared):
         return max((window for window in self.windows if window != EVER), default=dt.timedelta(0)) + self.delay
 
     def check(self, columns: list[str]) -> list[tuple[tuple[str, ...], str]]:
-        """What is wrong between the view and its stream's columns, as (path, message) pairs."""
+        """Mistakes between the view and its stream's columns, as (path, message) pairs."""
         problems: list[tuple[tuple[str, ...], str]] = []
         problems += [
             (("entity",), f"{key!r} is not in {self.stream}; columns there: {', '.join(columns)}")

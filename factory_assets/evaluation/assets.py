@@ -21,7 +21,7 @@ from factory_assets.identity.versions import model_version
 from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
-from factory_assets.measures.decay_plot import decay_plot
+from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import load
 from factory_assets.training.dataset import close_of, labelled_by_node
 from factory_assets.training.run_config import AsOf, Chosen, as_of
@@ -222,11 +222,17 @@ def _record(row: Mapping[str, Any]) -> dg.TableRecord:
 def _told(declared: DeclaredLine, node: str, past: Past, found: Curve, share: float) -> dict[str, Any]:
     every, metric = declared.line.retrain.every.days, metric_of(declared)
     title = f"{declared.line.name} {node}: loss of {metric} against a fresh model"
-    limits = [None if age.lower is None or age.upper is None else (age.lower, age.upper) for age in found.ages]
-    png = decay_plot(
-        [(age.first, age.last) for age in found.ages], [age.loss for age in found.ages], limits,
-        [share * age.gain for age in found.ages], found.cadence, every, metric, title,
-    )  # fmt: skip
+    ages = [
+        LossAtAge(
+            age.first,
+            age.last,
+            age.loss,
+            None if age.lower is None or age.upper is None else (age.lower, age.upper),
+            share * age.gain,
+        )
+        for age in found.ages
+    ]
+    png = decay_plot(ages, found.cadence, every, metric, title)
     return {
         "advice": advice(found, every),
         "node": node,

@@ -26,7 +26,7 @@ GROUP = "events"
 
 
 def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
-    """What lies outside of the factory, and is observed: the source's days."""
+    """The source outside of the factory, whose days are observed."""
     stream = declared.stream
     return dg.AssetSpec(
         dg.AssetKey([stream.name, "source"]),
@@ -80,7 +80,7 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
 
 
 def source_state(declared: DeclaredStream, days: list[dt.date]) -> dict[dt.date, str]:
-    """What `raw` depends on beside its declaration: the state of the source, day by day."""
+    """Day -> the state of the source, on which `raw` depends beside its declaration."""
     return sources.fingerprint(declared.stream, days)
 
 
@@ -123,7 +123,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
 
 
 def accepted_state(issues: Issues, stream: str, days: Sequence[dt.date]) -> dict[dt.date, str]:
-    """What `events` depends on beside `raw`: the issues of each day that somebody has accepted."""
+    """Day -> the issues that somebody has accepted, on which `events` depends beside `raw`."""
     accepted = issues.accepted(stream)
     return {day: "|".join(sorted(rule for rule, failing in accepted.items() if day in failing)) for day in days}
 

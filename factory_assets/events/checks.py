@@ -66,11 +66,11 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         accepted = issues.accepted(stream.name)
         outcomes = judged_days.outcomes(lake, engine, declared, days, accepted)
         issues.note(stream.name, stream.owner, days, _serious(outcomes))
-        # How to take a new column in is said where a person looks first, on the newest day that has it.
+        # The patch that adds a new column is shown where a person looks first, on the newest day that has it.
         newest = max((outcome.day for outcome in outcomes if outcome.new_columns), default=None)
         for concern in concerns(declared):
-            own = [outcome for outcome in outcomes if outcome.concern == concern]
-            findings = [_finding(declared, outcome, outcome.day == newest) for outcome in own]
+            of_concern = [outcome for outcome in outcomes if outcome.concern == concern]
+            findings = [_finding(declared, outcome, outcome.day == newest) for outcome in of_concern]
             yield report(context, key, concern, findings)
         # Last: a verdict that is known was shown. One that a killed run has not come to is given by the next one.
         judged = {day: Judged(judgement(stamps.get(str(day), "")), _reasons(outcomes, day)) for day in days}
@@ -78,7 +78,7 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         blocked: dict[dt.date, list[str]] = {}
         for outcome in outcomes:
             if outcome.blocking:
-                blocked.setdefault(outcome.day, []).append(outcome.told)
+                blocked.setdefault(outcome.day, []).append(outcome.message)
         if len(blocked) == len(days):
             raise dg.Failure(all_blocked(stream.name, blocked))
 
@@ -88,7 +88,7 @@ def contract_checks(declared: DeclaredStream) -> dg.AssetChecksDefinition:
 def _reasons(outcomes: list[ConcernResult], day: dt.date) -> dict[str, Reason]:
     """Rule -> why the day may not become events, also where somebody has accepted it: that can be taken back."""
     return {
-        failure.rule.name: Reason(outcome.concern, failure.told)
+        failure.rule.name: Reason(outcome.concern, failure.message)
         for outcome in outcomes
         if outcome.day == day
         for failure in outcome.failures
@@ -97,18 +97,18 @@ def _reasons(outcomes: list[ConcernResult], day: dt.date) -> dict[str, Reason]:
 
 
 def _serious(outcomes: list[ConcernResult]) -> dict[dt.date, list[BrokenRule]]:
-    """What is an issue: every failure that stops a day, or would."""
-    found: dict[dt.date, list[BrokenRule]] = {}
+    """The issues: every failure that stops a day, or would if nobody had accepted it."""
+    broken: dict[dt.date, list[BrokenRule]] = {}
     for outcome in outcomes:
         for failure in outcome.failures:
             if failure.serious:
-                finding = BrokenRule(failure.rule.name, failure.rule.kind, failure.told)
-                found.setdefault(outcome.day, []).append(finding)
-    return found
+                finding = BrokenRule(failure.rule.name, failure.rule.kind, failure.message)
+                broken.setdefault(outcome.day, []).append(finding)
+    return broken
 
 
 def _finding(declared: DeclaredStream, outcome: ConcernResult, newest: bool) -> Finding:
-    return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.told, _metadata(declared, outcome, newest))
+    return Finding(outcome.day, outcome.passed, outcome.blocking, outcome.message, _metadata(declared, outcome, newest))
 
 
 def _metadata(declared: DeclaredStream, outcome: ConcernResult, newest: bool) -> dict[str, dg.MetadataValue]:
@@ -116,8 +116,10 @@ def _metadata(declared: DeclaredStream, outcome: ConcernResult, newest: bool) ->
     if outcome.notes:
         metadata["notes"] = dg.MetadataValue.text(outcome.notes)
     if outcome.new_columns and newest:
-        told = [judged_days.new_column(declared, name, values).told for name, values in outcome.new_columns.items()]
-        metadata["patches"] = dg.MetadataValue.text("; ".join(told))
+        patches = [
+            judged_days.new_column(declared, name, values).message for name, values in outcome.new_columns.items()
+        ]
+        metadata["patches"] = dg.MetadataValue.text("; ".join(patches))
     if outcome.failures:
         records = [dg.TableRecord(_row(declared, outcome, failure)) for failure in outcome.failures]
         metadata["failures"] = dg.MetadataValue.table(records)
@@ -132,7 +134,7 @@ def _row(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> 
         "share": round(failure.share, 6),
         "examples": failure.examples,
         "verdict": "accepted" if failure.accepted else "blocks the day" if failure.serious else "informs",
-        "patch": judged_days.suggestion(declared, outcome, failure).told,
+        "patch": judged_days.suggestion(declared, outcome, failure).message,
     }
 
 
@@ -146,8 +148,8 @@ def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         description=f"The newest delivery has the fields that the team plans to have: {', '.join(stream.plan)}.",
     )
     def collection_plan(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        found = plan.gaps(stream, plan.newest_columns(lake, stream), today())
-        missing = [gap for gap in found if gap.state != "delivered"]
+        gaps = plan.gaps(stream, plan.newest_columns(lake, stream), today())
+        missing = [gap for gap in gaps if gap.state != "delivered"]
         overdue = any(gap.state == "overdue" for gap in missing)
         records = [
             dg.TableRecord(
@@ -160,12 +162,12 @@ def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
                     "due": str(gap.planned.due),
                 }
             )
-            for gap in found
+            for gap in gaps
         ]
         return dg.AssetCheckResult(
             passed=not missing,
             severity=dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN,
-            description="; ".join(gap.told for gap in missing) or "every planned field is delivered",
+            description="; ".join(gap.message for gap in missing) or "every planned field is delivered",
             metadata={"plan": dg.MetadataValue.table(records)},
         )
 

@@ -20,7 +20,7 @@ from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.days import EPOCH
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
-from factory_assets.events.sources import NOTHING, Delivery, told
+from factory_assets.events.sources import NOTHING, Delivery, problem_of
 from factory_assets.events.sources.base import quoted
 
 Role = Literal["event_time", "known_at"]
@@ -33,7 +33,7 @@ ZONED = ":.*[-+A-Za-z]"
 
 @dataclass(frozen=True)
 class Arrival:
-    """What the deliveries table says of one source on one day: the columns that it came with, or why it is unreadable.
+    """One row of the deliveries table: the columns that a source delivered for a day, or why the source is unreadable.
 
     late: whether the source is of a later day.
     """
@@ -45,12 +45,26 @@ class Arrival:
 
 
 def arrivals(rows: Iterable[Mapping[str, Any]]) -> dict[dt.date, list[Arrival]]:
-    """Rows of the deliveries table by day; a day to which nothing came is absent."""
+    """Rows of the deliveries table by day; a day for which nothing was delivered is absent."""
     found: dict[dt.date, list[Arrival]] = {}
     for row in rows:
         arrival = Arrival(row["source"], tuple(json.loads(row["columns"])), row["problem"], bool(row.get("late")))
         found.setdefault(row["ds"], []).append(arrival)
     return found
+
+
+@dataclass(frozen=True)
+class Landed:
+    """Names of the relations that `land` creates.
+
+    rows: raw rows of the days, a view with the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`,
+        `_source`, `ds`, and in a zone other than UTC the instants of delivered times (`instants`).
+    deliveries: what was delivered, per day and source, a table of ds, source, rows, columns (JSON list), problem (text or
+        null), late (whether it is of a later day).
+    """
+
+    rows: str = "landed"
+    deliveries: str = "deliveries"
 
 
 def land(
@@ -59,42 +73,42 @@ def land(
     delivered: Sequence[Delivery],
     days: Sequence[dt.date],
     today: dt.date,
-) -> None:
-    """Create the temporary view `landed` (raw rows of these days) and table `deliveries` (what came, per day and source).
+) -> Landed:
+    """Create the temporary relations with the raw rows of these days, and with what was delivered.
 
-    landed: the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`, `_source`, `ds`, and in a zone
-        other than UTC the instants of delivered times (`instants`).
-    deliveries: ds, source, rows, columns (JSON list), problem (text or null), late (whether it is of a later day).
     Raises SourceError where a file breaks off in the middle and its days are not known.
     """
+    landed = Landed()
     try:
-        undated = _create(con, declared, delivered, days, today)
+        undated = _create(con, landed.rows, declared, delivered, days, today)
     except duckdb.Error:
         # One file takes the whole pass down: find it, so that only its day stays behind.
         delivered = [_tried(con, declared, delivery, days, today) for delivery in delivered]
-        undated = _create(con, declared, delivered, days, today)
-    _note_deliveries(con, delivered, undated, days)
+        undated = _create(con, landed.rows, declared, delivered, days, today)
+    _note_deliveries(con, landed, delivered, undated, days)
+    return landed
 
 
 def _create(
     con: duckdb.DuckDBPyConnection,
+    into: str,
     declared: DeclaredStream,
     delivered: Sequence[Delivery],
     days: Sequence[dt.date],
     today: dt.date,
 ) -> dict[str, str]:
-    """Create `landed`; returns the sources that cannot be trusted with any day, and why."""
+    """Create the view `into` of raw rows; returns the sources that cannot be trusted with any day, and why."""
     none = Delivery(NOTHING, {}, (), days[0])
     placed = [_placed(con, declared, delivery, days, today) for delivery in delivered or [none]]
     queries = " UNION ALL BY NAME ".join(query for query, _ in placed)
     # A path takes as much room as all else of a row: there it is a number.
-    known = dict.fromkeys(source for delivery in delivered for source in delivery.sources) or [""]
-    sources = f"_source::ENUM({', '.join(map(quoted, known))})"
+    named = dict.fromkeys(source for delivery in delivered for source in delivery.sources) or [""]
+    sources = f"_source::ENUM({', '.join(map(quoted, named))})"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE rows_landed AS SELECT * REPLACE ({sources} AS _source) FROM ({queries})"
     ).fetchall()
     con.execute(
-        "CREATE OR REPLACE TEMP VIEW landed AS SELECT * REPLACE (_source::VARCHAR AS _source) FROM rows_landed"
+        f"CREATE OR REPLACE TEMP VIEW {into} AS SELECT * REPLACE (_source::VARCHAR AS _source) FROM rows_landed"
     ).fetchall()
     return {source: problem for _, problems in placed for source, problem in problems.items()}
 
@@ -107,16 +121,20 @@ def _tried(
     today: dt.date,
 ) -> Delivery:
     try:
-        _create(con, declared, [delivery], days, today)
+        _create(con, "tried", declared, [delivery], days, today)
     except duckdb.Error as error:
-        return delivery.unreadable(told(error))
+        return delivery.unreadable(problem_of(error))
     return delivery
 
 
 def _note_deliveries(
-    con: duckdb.DuckDBPyConnection, delivered: Sequence[Delivery], undated: Mapping[str, str], days: Sequence[dt.date]
+    con: duckdb.DuckDBPyConnection,
+    landed: Landed,
+    delivered: Sequence[Delivery],
+    undated: Mapping[str, str],
+    days: Sequence[dt.date],
 ) -> None:
-    known = [
+    sources = [
         {
             "source": source,
             "day": delivery.day,
@@ -128,10 +146,10 @@ def _note_deliveries(
     ]
     text = pa.string()
     schema = pa.schema([("source", text), ("day", pa.date32()), ("columns", text), ("problem", text)])
-    con.register("known", pa.Table.from_pylist(known, schema=schema))
+    con.register("known", pa.Table.from_pylist(sources, schema=schema))
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE deliveries AS
-            WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM landed GROUP BY ALL),
+        f"""CREATE OR REPLACE TEMP TABLE {landed.deliveries} AS
+            WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM {landed.rows} GROUP BY ALL),
             places AS (SELECT ds, source FROM counted UNION SELECT day, source FROM known WHERE day IS NOT NULL)
             SELECT ds, source, coalesce(rows, 0) AS rows, columns, problem, coalesce(ds <> known.day, false) AS late
             FROM places LEFT JOIN counted USING (ds, source) LEFT JOIN known USING (source)
@@ -161,7 +179,7 @@ def _placed(
     lost = con.execute(f"SELECT count(*) FROM ({timed}) WHERE ds IS NULL").fetchall()[0][0]
     if not lost:
         return f"SELECT * FROM ({timed}) WHERE {wanted}", {}
-    # Where the file has no day either, or none that the stream has, the row is found on the newest day that is over.
+    # Where the file has no day either, or no day of the stream, the row lands on the newest day that is over.
     stream, yesterday = declared.stream, today - dt.timedelta(days=1)
     newest = f"DATE '{min(stream.end or yesterday, yesterday)}'"
     last = f"SELECT _source, least(coalesce(max(ds), {newest}), {newest}) AS last"
@@ -174,24 +192,24 @@ def _placed(
 def _of_day(declared: DeclaredStream, delivery: Delivery, typed: str, days: Sequence[dt.date]) -> str:
     """Query for the rows of a day's file: of that day, and those of days before for which it comes in time."""
     late: dt.timedelta = getattr(declared.stream.source, "late", dt.timedelta(0))
-    # What lacks a required column is blocked; it must not take days along that are in order.
+    # A file without a required column is blocked; it must not block days that are in order.
     whole = all(name in delivery.columns for name, column in declared.contract.columns.items() if column.required)
-    own = f"DATE '{delivery.day}'"
+    file_day = f"DATE '{delivery.day}'"
     if not late or not whole or delivery.day is None:
-        return f"SELECT *, {own} AS ds FROM ({typed})" + ("" if delivery.day in days else " WHERE false")
-    # A row that was known before the file's day is not late: its times are off, and its own day is where that is found.
-    known = f"CAST({utc(declared, 'known_at')} AS DATE) >= {own}"
-    in_time = f"event_day BETWEEN DATE '{delivery.day - late}' AND {own} AND {known}"
-    placed = f"CASE WHEN {in_time} THEN event_day ELSE {own} END AS ds"
+        return f"SELECT *, {file_day} AS ds FROM ({typed})" + ("" if delivery.day in days else " WHERE false")
+    # A row that was known before the file's day is not late: its times are wrong, and on the file's day that is found.
+    known_after = f"CAST({utc(declared, 'known_at')} AS DATE) >= {file_day}"
+    in_time = f"event_day BETWEEN DATE '{delivery.day - late}' AND {file_day} AND {known_after}"
+    placed = f"CASE WHEN {in_time} THEN event_day ELSE {file_day} END AS ds"
     return f"""SELECT * FROM (SELECT * EXCLUDE (event_day), {placed} FROM ({with_event_day(declared, typed)}))
                WHERE ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
 
 
 def _undated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, timed: str) -> dict[str, str]:
-    """Sources of which more than the tolerated share of rows has no day, in words.
+    """Source -> its problem: more than the tolerated share of its rows has no day.
 
-    Dates read in a wrong format are none or others: 13/2 shows the fault, and 1/2 has silently become 2/1. So what the
-    source has for other days is not to be had either. Rows that the stream leaves out need no day.
+    Dates read in a wrong format are none or others: 13/2 shows the fault, and 1/2 has silently become 2/1. So the
+    source's rows of other days are not trusted either. Rows that the stream leaves out need no day.
     """
     stream = declared.stream
     left_out = " OR ".join(f"coalesce(TRY({expressions.sql(text)}), false)" for text in stream.exclude.values())
@@ -215,10 +233,10 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
         if name not in delivery.columns:
             chosen.append(f"NULL::{SQL_TYPES[column.type]} AS {quoted}")
             continue
-        found = delivery.columns[name]
-        # Where there is a type for numbers, NaN is how feeds write that there is none.
-        value = f"CASE WHEN NOT isnan({quoted}) THEN {quoted} END" if found in FLOATING else quoted
-        parsed = _parsed(value, column, found, declared.stream)
+        delivered_type = delivery.columns[name]
+        # In a column of numbers, feeds write NaN for a value that is absent.
+        value = f"CASE WHEN NOT isnan({quoted}) THEN {quoted} END" if delivered_type in FLOATING else quoted
+        parsed = _parsed(value, column, delivered_type, declared.stream)
         chosen.append(f"{parsed} AS {quoted}")
         if parsed != quoted:
             text = f"CAST({value} AS VARCHAR)"
@@ -253,39 +271,39 @@ def _undeclared(names: Sequence[str]) -> str:
     return f"CASE WHEN _line IS NULL THEN json_object({', '.join(pairs)})::VARCHAR END"
 
 
-def _parsed(value: str, column: Column, found: str, stream: Stream) -> str:
+def _parsed(value: str, column: Column, delivered_type: str, stream: Stream) -> str:
     """SQL that turns a delivered value into the contract's type, or null. A number is a finite one."""
     wanted = SQL_TYPES[column.type]
-    if column.type == "timestamp" and found != wanted:
-        return _moment(value, column, found, stream, stream.timezone)
-    if column.type == "date" and (column.format or found == "TIMESTAMP WITH TIME ZONE"):
-        return f"CAST({_moment(value, column, found, stream, stream.timezone)} AS DATE)"
+    if column.type == "timestamp" and delivered_type != wanted:
+        return _moment(value, column, delivered_type, stream, stream.timezone)
+    if column.type == "date" and (column.format or delivered_type == "TIMESTAMP WITH TIME ZONE"):
+        return f"CAST({_moment(value, column, delivered_type, stream, stream.timezone)} AS DATE)"
     if column.type == "double":
-        number = value if found == wanted else f"TRY_CAST({value} AS DOUBLE)"
+        number = value if delivered_type == wanted else f"TRY_CAST({value} AS DOUBLE)"
         return f"CASE WHEN isfinite({number}) THEN {number} END"
-    if column.type == "integer" and found == "VARCHAR":
+    if column.type == "integer" and delivered_type == "VARCHAR":
         return f"CASE WHEN regexp_full_match({value}, '{WHOLE}') THEN TRY_CAST({value} AS BIGINT) END"
-    if column.type == "integer" and (found in FLOATING or found.startswith("DECIMAL")):
+    if column.type == "integer" and (delivered_type in FLOATING or delivered_type.startswith("DECIMAL")):
         return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS BIGINT) END"
-    if column.type == "boolean" and found != wanted:
+    if column.type == "boolean" and delivered_type != wanted:
         return f"TRY_CAST(CAST({value} AS VARCHAR) AS BOOLEAN)"
-    return value if found == wanted else f"TRY_CAST({value} AS {wanted})"
+    return value if delivered_type == wanted else f"TRY_CAST({value} AS {wanted})"
 
 
-def _moment(value: str, column: Column, found: str, stream: Stream, zone: str) -> str:
+def _moment(value: str, column: Column, delivered_type: str, stream: Stream, zone: str) -> str:
     """SQL for a delivered time as the wall clock of a zone, or null.
 
     A time that states its offset is taken at its word; one that does not is read in the stream's zone. There an hour
     that the clock shows twice is the second one, an hour that it skips is read as the hour after it.
     """
     stated, naive, condition = f"TRY_CAST({value} AS TIMESTAMPTZ)", f"TRY_CAST({value} AS TIMESTAMP)", "false"
-    if found == "TIMESTAMP WITH TIME ZONE":
+    if delivered_type == "TIMESTAMP WITH TIME ZONE":
         stated, condition = value, "true"
-    elif found == "VARCHAR" and column.format:
+    elif delivered_type == "VARCHAR" and column.format:
         parsed = f"try_strptime({value}, '{column.format.replace(chr(39), chr(39) * 2)}')"
         stated = naive = parsed
         condition = "true" if "%z" in column.format.lower() else "false"
-    elif found == "VARCHAR":
+    elif delivered_type == "VARCHAR":
         condition = f"regexp_matches({value}, '{ZONED}')"
     stated = f"{stated} AT TIME ZONE '{zone}'"
     if zone != stream.timezone:
@@ -321,7 +339,7 @@ def with_derived(declared: DeclaredStream, rows: str) -> str:
         *stream.exclude.items(),
         *declared.contract.rules.items(),
     ]
-    # Of an expression that can be computed, IS NULL is true or false; only an error makes it null.
+    # For an expression that can be computed, IS NULL is true or false; only an error makes it null.
     failing = [f"WHEN TRY({expressions.sql(text)} IS NULL) IS NULL THEN '{name}'" for name, text in computed]
     failed = f"CASE {' '.join(failing)} END" if failing else "NULL::VARCHAR"
     return f"SELECT *, {failed} AS _failed FROM ({rows})"

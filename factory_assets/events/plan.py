@@ -1,6 +1,6 @@
 """Which fields does the team want of a stream, which of them does it have, and who gets the others by when?
 
-The collection plan of the declaration is held against the columns of the newest delivery.
+The collection plan of the declaration is compared with the columns of the newest delivery.
 """
 
 import datetime as dt
@@ -24,7 +24,7 @@ class Gap:
     state: State
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The gap in a sentence."""
         verb = {"overdue": "has been absent past", "unknown": "is wanted by"}.get(self.state, "is awaited until")
         return (
@@ -52,11 +52,11 @@ def _state(name: str, planned: Planned, delivered: Collection[str] | None, now: 
 
 
 def newest_columns(lake: Lake, stream: Stream) -> set[str] | None:
-    """Columns that every readable file of the newest day came with; None while none was delivered."""
+    """Columns that every readable file of the newest day has; None while none was delivered."""
     table = f"{stream.name}/deliveries"
     for day in reversed(lake.days(table)):
-        came = arrivals(lake.read(table, day, day, ["ds", "source", "columns", "problem"]).to_pylist())
-        readable = [set(arrival.columns) for arrival in came[day] if not arrival.problem]
+        delivered = arrivals(lake.read(table, day, day, ["ds", "source", "columns", "problem"]).to_pylist())
+        readable = [set(arrival.columns) for arrival in delivered[day] if not arrival.problem]
         if readable:
             return set.intersection(*readable)
     return None

@@ -292,8 +292,8 @@ def _journey(rng: np.random.Generator, orders: Columns, prep: np.ndarray, rush: 
     mishap = rng.exponential(15, n) * (rng.random(n) < 0.04)
     minutes = at_work * (1 + slower / 2) + orders["distance_km"] * per_km * (1 + slower) + handover
     minutes *= weather * rng.lognormal(0, 0.16, n)
-    told = rng.random(n) >= _VEHICLE_UNTOLD
-    return {"vehicle": np.where(told, vehicle, -1), "delivery_minutes": np.round(5.1 + minutes + mishap, 1)}
+    given = rng.random(n) >= _VEHICLE_UNTOLD
+    return {"vehicle": np.where(given, vehicle, -1), "delivery_minutes": np.round(5.1 + minutes + mishap, 1)}
 
 
 def _misdelivered(world: Marketplace, index: int, orders: Columns) -> Columns:

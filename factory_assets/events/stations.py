@@ -1,4 +1,4 @@
-"""What does each station of a stream make of days? Deliveries to `raw`, `raw` to `events`, `events` to `statistics`."""
+"""What does each station of a stream make? `raw` from deliveries, `events` from `raw`, `statistics` from `events`."""
 
 import datetime as dt
 from collections.abc import Collection, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.events import landing, sources
 from factory_assets.events.contract import validation
-from factory_assets.events.contract.verdicts import views_to_judge
+from factory_assets.events.contract.verdicts import inputs_to_judge
 from factory_assets.events.statistics import describe as statistics
 from factory_resources.engine import Engine
 from factory_resources.lake import BATCH_ROWS, Lake, Written
@@ -26,13 +26,13 @@ class Admitted:
 
 
 def deliver(lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence[dt.date], today: dt.date) -> Written:
-    """Read the source's rows of these days into `raw`, and what came into `deliveries`. Raises SourceError."""
+    """Write the source's rows of these days to `raw`, and a record of each delivery to `deliveries`. Raises SourceError."""
     stream = declared.stream
     with engine.connect() as con:
-        landing.land(con, declared, sources.deliveries(con, stream, days), days, today)
-        came = con.sql("SELECT * FROM deliveries").to_arrow_reader(BATCH_ROWS)
-        lake.replace(f"{stream.name}/deliveries", came, days)
-        return lake.replace_from(con, f"{stream.name}/raw", "landed", days)
+        landed = landing.land(con, declared, sources.deliveries(con, stream, days), days, today)
+        deliveries = con.sql(f"SELECT * FROM {landed.deliveries}").to_arrow_reader(BATCH_ROWS)
+        lake.replace(f"{stream.name}/deliveries", deliveries, days)
+        return lake.replace_from(con, f"{stream.name}/raw", landed.rows, days)
 
 
 def admit(
@@ -44,22 +44,24 @@ def admit(
     """
     name = declared.stream.name
     with engine.connect() as con:
-        views_to_judge(con, lake, declared, days)
-        verdicts = validation.judge(con, declared, days, accepted)
-        fit = [verdict.day for verdict in verdicts if not verdict.blocked]
-        # Also of days that are blocked: they may be what blocks them.
-        lake.replace_from(con, f"{name}/quarantine", "quarantined", days)
+        inputs = inputs_to_judge(con, lake, declared, days)
+        judgement = validation.judge(con, declared, inputs, days, accepted)
+        fit = [verdict.day for verdict in judgement.verdicts if not verdict.blocked]
+        # Blocked days too: the rows set aside may be the reason why a day is blocked.
+        lake.replace_from(con, f"{name}/quarantine", judgement.quarantined, days)
         if not fit:
-            return Admitted(None, verdicts)
-        lake.replace_from(con, f"{name}/superseded", "superseded", fit)
-        return Admitted(lake.replace_from(con, f"{name}/events", "accepted", fit, "ds, event_time"), verdicts)
+            return Admitted(None, judgement.verdicts)
+        lake.replace_from(con, f"{name}/superseded", judgement.superseded, fit)
+        written = lake.replace_from(con, f"{name}/events", judgement.accepted, fit, "ds, event_time")
+        return Admitted(written, judgement.verdicts)
 
 
 def describe(lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence[dt.date]) -> Written:
     """Sketch the columns of these days' events into `statistics`."""
     stream = declared.stream
     with engine.connect() as con:
-        lake.view(con, "events", f"{stream.name}/events", days[0], days[-1], empty_if_absent=True)
+        events = "events"
+        lake.view(con, events, f"{stream.name}/events", days[0], days[-1], empty_if_absent=True)
         types = {name: kind for name, kind in declared.types.items() if name != stream.id}
-        table = statistics.describe(con, "events", types, stream.statistics.by, stream.statistics.correlations)
+        table = statistics.describe(con, events, types, stream.statistics.by, stream.statistics.correlations)
         return lake.replace(f"{stream.name}/statistics", table, days)

@@ -4,6 +4,7 @@ import datetime as dt
 import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 import duckdb
@@ -36,19 +37,29 @@ def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataVa
 
 
 def _meaning(record: Mapping[str, str]) -> str:
-    """What a feature is, for its column on the asset page."""
+    """The meaning of a feature, for its column on the asset page."""
     return f"{record['definition']} [{record['unit']}]"
 
 
+@dataclass(frozen=True)
+class Output:
+    """Where computed days are written.
+
+    table: of the lake. order: columns by which the rows of a day are sorted.
+    rows: name of the connection's table that has the rows of the stretch that was computed last.
+    """
+
+    lake: Lake
+    con: duckdb.DuckDBPyConnection
+    table: str
+    order: Sequence[str]
+    rows: str = "built"
+
+
 def computed(
-    lake: Lake,
-    con: duckdb.DuckDBPyConnection,
-    table: str,
-    build: Callable[[Sequence[dt.date]], str],
-    stretches: Iterable[Sequence[dt.date]],
-    order: Sequence[str],
+    output: Output, build: Callable[[Sequence[dt.date]], str], stretches: Iterable[Sequence[dt.date]]
 ) -> Iterator[Written]:
-    """Compute and write one stretch of days after another; after each, `built` holds its rows.
+    """Compute and write one stretch of days after another.
 
     build: gives the query for some days. A column that changes its type makes all days one stretch, since it changes for
         all of them at once.
@@ -56,37 +67,32 @@ def computed(
     waiting = [list(days) for days in stretches]
     while waiting:
         query = build(waiting[0])
-        if len(waiting) > 1 and lake.retyped(
-            table, con.sql(f"SELECT * FROM ({query}) LIMIT 0").to_arrow_table().schema
+        if len(waiting) > 1 and output.lake.retyped(
+            output.table, output.con.sql(f"SELECT * FROM ({query}) LIMIT 0").to_arrow_table().schema
         ):
             waiting = [[day for days in waiting for day in days]]
             query = build(waiting[0])
-        yield replace_computed(lake, con, table, query, waiting.pop(0), order)
+        yield replace_computed(output, query, waiting.pop(0))
 
 
 def replace_computed(
-    lake: Lake,
-    con: duckdb.DuckDBPyConnection,
-    table: str,
-    query: str,
-    days: Sequence[dt.date],
-    order: Sequence[str],
-    require: Callable[[str], None] = lambda built: None,
+    output: Output, query: str, days: Sequence[dt.date], require: Callable[[str], None] = lambda rows: None
 ) -> Written:
-    """Compute days as the table `built`, which spills where memory ends, and write it a stretch at a time.
+    """Compute days as a table of the connection, which spills where memory ends, and write it a stretch at a time.
 
-    require: called with its name before anything is written; a ValueError of it fails the asset.
+    require: called with the name of that table before anything is written; its ValueError fails the asset.
     """
-    con.execute(f"CREATE OR REPLACE TEMP TABLE built AS {query}").fetchall()
+    output.con.execute(f"CREATE OR REPLACE TEMP TABLE {output.rows} AS {query}").fetchall()
     try:
-        require("built")
+        require(output.rows)
     except ValueError as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
-    return lake.replace_from(con, table, "built", days, ", ".join(["ds", *map(identifier, order)]))
+    order = ", ".join(["ds", *map(identifier, output.order)])
+    return output.lake.replace_from(output.con, output.table, output.rows, days, order)
 
 
 def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[str, str]]) -> dg.AssetsDefinition:
-    """records: what the catalogue tells of each feature, for the asset page."""
+    """records: the catalogue's record of each feature, for the asset page."""
     key = dg.AssetKey(["features", view.name])
 
     @dg.asset(
@@ -114,15 +120,15 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
-        table = f"features/{view.name}"
         with engine.connect() as con:
+            output = Output(lake, con, f"features/{view.name}", view.entity)
             if tiles.fit(view, days):
                 query, read = tiles.Tiles(con, lake, view, declared).snapshot(days)
-                written = replace_computed(lake, con, table, query, days, view.entity)
+                written = replace_computed(output, query, days)
             else:
                 stretches, load = snapshots.in_stretches(con, lake, view, declared, days), loader(lake, con)
                 build = functools.partial(snapshots.snapshot, con, view, declared, load=load)
-                written = functools.reduce(operator.add, computed(lake, con, table, build, stretches, view.entity))
+                written = functools.reduce(operator.add, computed(output, build, stretches))
                 read = {}
         yield from record_days(context, written, inputs, {f"{what}_read": rows for what, rows in read.items()})
 
@@ -178,11 +184,11 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             stretches = example_rows.in_stretches(con, lake, declared, days)
             build = functools.partial(example_rows.build, con, declared, load=loader(lake, con))
-            order = ["observed_at", "example_id"]
-            for part in computed(lake, con, f"{line.name}/examples", build, stretches, order):
+            output = Output(lake, con, f"{line.name}/examples", ["observed_at", "example_id"])
+            for part in computed(output, build, stretches):
                 written.append(part)
-                nodes |= set(example_rows.nodes_seen(con, "built"))
-                cold |= example_rows.cold_starts(con, declared, "built")
+                nodes |= set(example_rows.nodes_seen(con, output.rows))
+                cold |= example_rows.cold_starts(con, declared, output.rows)
                 if len(part.days) < len(days):
                     context.log.info(f"{max(part.days)}: {sum(len(done.days) for done in written)} of {len(days)} days")
         add_nodes(context.instance, declared, nodes)
@@ -235,10 +241,9 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, passed)
         with engine.connect() as con:
             query = label_rows.build(con, declared, days, through, loader(lake, con))
-            written = replace_computed(
-                lake, con, f"{line.name}/labels", query, days, ["example_id"],
-                lambda built: label_rows.require_classes(con, declared, built),
-            )  # fmt: skip
+            output = Output(lake, con, f"{line.name}/labels", ["example_id"])
+            require = functools.partial(label_rows.require_classes, con, declared)
+            written = replace_computed(output, query, days, require)
         yield from record_days(context, written, inputs, {"labels_known_through": str(through.day)})
 
     return labels

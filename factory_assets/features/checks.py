@@ -32,20 +32,20 @@ def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     )
     def fresh(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         observed = lake.days(f"{line.observe.stream}/events")
-        found = label_rows.arrival(declared, observed, lake.days("/".join(key.path)))
-        told = f"the newest labels are of {found.labelled or 'no day yet'}, due are those of {found.due} and before"
+        arrival = label_rows.arrival(declared, observed, lake.days("/".join(key.path)))
+        late = f"the newest labels are of {arrival.labelled or 'no day yet'}, due are those of {arrival.due} and before"
         return dg.AssetCheckResult(
-            passed=found.behind <= allowed,
+            passed=arrival.behind <= allowed,
             severity=dg.AssetCheckSeverity.WARN,
-            description=told if found.behind else "all labels that are due have come",
-            metadata={"days_behind": dg.MetadataValue.int(found.behind.days)},
+            description=late if arrival.behind else "all labels that are due have come",
+            metadata={"days_behind": dg.MetadataValue.int(arrival.behind.days)},
         )
 
     return fresh
 
 
 def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
-    """An error that stops what stands on the examples, where one of them holds something of the future."""
+    """An error that stops the assets made from examples, where one of the examples holds something of the future."""
     key = dg.AssetKey([declared.line.name, "examples"])
 
     @dg.multi_asset_check(
@@ -76,8 +76,8 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
                     "feature": leak.feature,
                     "examples": leak.count,
                     "example": str(leak.example_id),
-                    "value": str(leak.found),
-                    "of what was known": str(leak.known),
+                    "value": str(leak.value),
+                    "of what was known": str(leak.value_known),
                 }
             )
             for leak in found
@@ -85,17 +85,17 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         metadata: dict[str, dg.MetadataValue] = {"examples_computed_again": dg.MetadataValue.int(sampled)}
         if records:
             metadata["leaks"] = dg.MetadataValue.table(records)
-        told = "; ".join(leak.told for leak in found[:5])
+        messages = "; ".join(leak.message for leak in found[:5])
         yield dg.AssetCheckResult(
             asset_key=key,
             check_name=NO_LEAK,
             passed=not found,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=told or "nothing of the future",
+            description=messages or "nothing of the future",
             metadata=metadata,
         )
         # Last: a verdict that is known was shown. One that a killed run has not come to is given by the next one.
-        reasons = {leak.feature: Reason(NO_LEAK, leak.told) for leak in found}
+        reasons = {leak.feature: Reason(NO_LEAK, leak.message) for leak in found}
         version = leaks.version(declared)
         judged = {day: Judged(judgement(stamps.get(str(day), ""), version), reasons) for day in days}
         verdicts.note("/".join(key.path), NO_LEAK, judged, context.run.run_id)

@@ -1,4 +1,4 @@
-"""What do features come to that are computed from those of other views and the event? Columns added to a query of these."""
+"""How are features computed from the features of other views and the event? As columns added to a query for these."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from factory_assets.features.point_in_time.aggregates import finite, named
 
 
 def read(declared: DeclaredLine) -> list[str]:
-    """Features of views over streams that an example needs: the line's own, and those that its others are computed from."""
+    """Features of views over streams that an example needs: the line's own, and the inputs of features computed on demand."""
     own = [name for name in declared.features if "." in name]
     names = [*own, *(name for text in declared.derived.values() for name in expressions.features(text))]
     return [name for name in dict.fromkeys(names) if name not in declared.derived]

@@ -1,1 +1,1 @@
-"""What is a thing made of, in hashes? Code, declarations, inputs: pure questions that every station asks."""
+"""From what is a table or a model made, in hashes? Code, declarations, inputs: pure functions for every station."""

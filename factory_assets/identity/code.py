@@ -1,8 +1,8 @@
 """Which code computes a table or a model, in one hash that changes with what it computes and with nothing else?
 
-`stations.STATIONS` names the modules. Of each the syntax tree counts, without what computes nothing: comments, docstrings,
-the layout of lines, annotations of arguments, the words of an error. Nor does it count where a module lies: an import is
-told by the code that it leads to. So a file may be moved, and a message be reworded, and nothing is computed again.
+`stations.STATIONS` names the modules. The syntax tree of each module counts, without the parts that compute nothing: comments,
+docstrings, the layout of lines, annotations of arguments, the words of an error. Nor does it count where a module lies: an
+import counts by the code that it leads to. So a file may be moved, and a message be reworded, and nothing is computed again.
 
 The modules are read and not imported: to know its code version, an asset need not load what a run of it loads.
 """
@@ -37,7 +37,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Source:
-    """A module as far as it computes. body: hash of all but its imports."""
+    """The computing parts of a module. body: hash of all of them but the imports."""
 
     body: str
     imports: tuple[Import, ...]
@@ -45,17 +45,17 @@ class Source:
 
 @functools.cache
 def code_of(station: str) -> str:
-    """16 hex digits of the code of a table or of models. Raises LookupError for a station, or a module, that there is not."""
+    """16 hex digits of the code of a table or of models. Raises LookupError for an unknown station, or a module that is gone."""
     if station not in STATIONS:
         raise LookupError(f"no station {station!r} names its modules; those that do: {', '.join(STATIONS)}")
     read = {name: source(name) for name in STATIONS[station].modules}
     # A module that decides nothing here counts by the names that are imported of it.
-    bodies = {name: found.body for name, found in read.items()}
+    bodies = {name: module.body for name, module in read.items()}
 
-    def told(one: Import) -> tuple[str, str, str]:
+    def content(one: Import) -> tuple[str, str, str]:
         return bodies.get(one.module, "") if one.ours else one.module, one.name, one.known_as
 
-    modules = sorted((found.body, sorted(map(told, found.imports))) for found in read.values())
+    modules = sorted((module.body, sorted(map(content, module.imports))) for module in read.values())
     return hashlib.sha256(repr(modules).encode()).hexdigest()[:16]
 
 
@@ -75,7 +75,7 @@ def parsed(text: str, module: str, package: bool = False) -> Source:
     reader = _Reader(module if package else module.rpartition(".")[0])
     with _uncollected():
         reader.statements(ast.parse(text).body)
-    body = hashlib.sha256("".join(reader.told).encode("utf-8", "surrogatepass")).hexdigest()
+    body = hashlib.sha256("".join(reader.tokens).encode("utf-8", "surrogatepass")).hexdigest()
     return Source(body, tuple(dict.fromkeys(reader.imports)))
 
 
@@ -86,7 +86,7 @@ def imported(module: str) -> set[str]:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the collector of garbage: it looks for some again and again while a tree grows, and takes half the time."""
+    """Without the garbage collector: it runs again and again while a tree grows, and takes half the time."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -111,10 +111,10 @@ def _file(module: str) -> Path | None:
 
 
 class _Reader:
-    """Writes down what a tree computes. `ast.dump` would do, did its text not change with releases of Python."""
+    """Writes down the computing parts of a tree. `ast.dump` would do, did its text not change with releases of Python."""
 
     def __init__(self, package: str):
-        self.told: list[str] = []
+        self.tokens: list[str] = []
         self.imports: list[Import] = []
         self._package = package
         # Annotations of a class body make fields, of dataclasses and of declarations; others are for the reader.
@@ -132,13 +132,13 @@ class _Reader:
             self._written(kind.__name__, node, kind._fields)
 
     def _written(self, kind: str, node: ast.AST, fields: Iterable[str]) -> None:
-        self.told.append(kind)
+        self.tokens.append(kind)
         for name in fields:
             value = getattr(node, name, None)
             # Fields that a release of Python adds are absent, or empty. Whether a name is read or written shows in its place.
             if value is None or value == [] or name == "ctx":
                 continue
-            self.told.append(name)
+            self.tokens.append(name)
             if isinstance(value, ast.AST):
                 self._node(value)
             elif isinstance(value, list):
@@ -146,11 +146,11 @@ class _Reader:
                     if isinstance(each, ast.AST):
                         self._node(each)
                     else:
-                        self.told.append(f"{each},")
-                self.told.append("]")
+                        self.tokens.append(f"{each},")
+                self.tokens.append("]")
             else:
-                self.told.append(f"{value},")
-        self.told.append(")")
+                self.tokens.append(f"{value},")
+        self.tokens.append(")")
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         self.imports += _imports(node, self._package)
@@ -177,10 +177,10 @@ class _Reader:
     def _constant(self, node: ast.Constant) -> None:
         value = node.value
         if not isinstance(value, str):
-            self.told.append(f"{type(value).__name__}:{value!r},")
+            self.tokens.append(f"{type(value).__name__}:{value!r},")
         elif not self._in_raise:
             # Not its `repr`, which goes by the Unicode of the release.
-            self.told.append(f"str{len(value)}:{value},")
+            self.tokens.append(f"str{len(value)}:{value},")
 
     def _raise(self, node: ast.Raise) -> None:
         before, self._in_raise = self._in_raise, True

@@ -1,11 +1,11 @@
-"""How is a declaration, or any other plain value, told in a few digits that a ledger may keep?"""
+"""How does a declaration, or any other plain value, get a short hash that a ledger may keep?"""
 
 import hashlib
 import json
 from typing import Any
 
-#: Ledgers hold hashes that begin with it, as ids of configurations and of contracts: another one would be another id of
-#: the same declaration, and every line would be trained again because its contract had "changed".
+#: Ledgers hold hashes of texts that begin with it, as ids of configurations and of contracts: with another beginning, the same
+#: declaration would get another id, and every line would be trained again because its contract had "changed".
 FIRST = "3"
 
 

@@ -1,7 +1,7 @@
-"""What is a day of an asset made from, and what of it is another than when it was made?
+"""From what is a day of an asset made, and what has changed since?
 
-A day is stamped with a hash of all that it is made from. Behind it stand short ones, of the asset's declaration and code, of
-what it depends on beside tables, and of each table that it reads: so a day that has to be made again says why.
+A day is stamped with a hash of all that it is made from. Short hashes follow, of the asset's declaration and code, of what
+it depends on beside tables, and of each table that it reads: so the stamp of a day that has to be made again shows why.
 """
 
 import datetime as dt
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 #: Between the parts of a stamp.
 SEPARATOR = "-"
-#: Hex digits of all, of the declaration, and of each other part. A stamp is a tag of Dagster's, which has 63 characters at most.
+#: Hex digits of the whole, of the declaration, and of each other part. A stamp is a tag of Dagster's, of at most 63 characters.
 WHOLE, OWN, PART = 16, 8, 3
-#: Parts beside the declaration's; what is left of the tables that are read shares the last one.
+#: Parts beside the declaration's; tables beyond so many share the last part.
 PARTS = 9
 #: Data version of a day that was held back and serves nothing.
 BLOCKED = "blocked"
@@ -21,7 +21,7 @@ BLOCKED = "blocked"
 
 @dataclass(frozen=True)
 class Asset:
-    """An asset with days. reads: asset -> first and last day, from its own day on, that a day of this one reads of it."""
+    """An asset with days. reads: asset -> first and last day that a day of this one reads, counted from the day itself."""
 
     name: str
     version: str
@@ -30,7 +30,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The newest materialisation of a day: a hash of what it holds, the stamp of what it was made from, the event's number."""
+    """The newest materialisation of a day: the hash of its content, the stamp of its inputs, the number of the event."""
 
     data: str
     stamp: str
@@ -48,33 +48,33 @@ def stamps(
     days: Sequence[dt.date],
     extra: Mapping[dt.date, str] | None = None,
 ) -> dict[dt.date, str]:
-    """Day -> what it would be made from now.
+    """Day -> the stamp with which it would be made now.
 
-    data: for each asset that this one reads, day -> hash of its content. extra: what a day depends on beside tables.
+    data: for each asset that this one reads, day -> hash of its content. extra: day -> what it depends on beside tables.
     """
     read: dict[dt.date, list[str]] = {day: [asset.version, (extra or {}).get(day, "")] for day in days}
     for name in sorted(asset.reads):
         first, last = asset.reads[name]
-        held = {dt.date.fromisoformat(day).toordinal(): version for day, version in data.get(name, {}).items()}
+        versions = {dt.date.fromisoformat(day).toordinal(): version for day, version in data.get(name, {}).items()}
         # Before its first day an asset has nothing, however far a window reaches.
-        start = min(held, default=dt.date.max.toordinal())
+        start = min(versions, default=dt.date.max.toordinal())
         for day in days:
             at = day.toordinal()
             window = range(max(at + first, start), at + last + 1)
-            read[day].append("|".join(held.get(each, "") for each in window))
+            read[day].append("|".join(versions.get(each, "") for each in window))
     return {day: _stamp(parts) for day, parts in read.items()}
 
 
 def _stamp(parts: Sequence[str]) -> str:
-    own, *rest = parts
+    declaration, *rest = parts
     if len(rest) > PARTS:
         rest = [*rest[: PARTS - 1], SEPARATOR.join(rest[PARTS - 1 :])]
-    told = [_short(SEPARATOR.join(parts), WHOLE), _short(own, OWN), *(_short(part, PART) for part in rest)]
-    return SEPARATOR.join(told)
+    hashes = [_short(SEPARATOR.join(parts), WHOLE), _short(declaration, OWN), *(_short(part, PART) for part in rest)]
+    return SEPARATOR.join(hashes)
 
 
 def changed(asset: Asset, before: str, now: str, beside: str) -> list[str]:
-    """What differs between two stamps, in words. beside: what the asset depends on beside tables."""
+    """The inputs in which two stamps differ, by name. beside: the name of what the asset depends on beside tables."""
     names = ["its declaration or code", beside, *sorted(asset.reads)]
     if len(names) > PARTS + 1:
         names = [*names[:PARTS], ", ".join(names[PARTS:])]
@@ -91,7 +91,7 @@ def of_declaration(asset: Asset, stamp: str) -> bool:
 
 
 def judgement(stamp: str, version: str = "") -> str:
-    """What a verdict on a day stands on: the day as it was made, and the declaration of the check beside the asset's own."""
+    """The text that identifies the inputs of a verdict on a day: the day's stamp, and the declaration of the check."""
     return f"{stamp}{SEPARATOR}{_short(version, WHOLE)}"
 
 

@@ -65,7 +65,7 @@ def preorder(nodes: Collection[str]) -> list[str]:
 
 
 def subtree(paths: Sequence[tuple[str, ...]], node: str) -> slice:
-    """Where a node and those below it are. paths: of nodes, in the order of `preorder`."""
+    """The places of a node and of the nodes below it. paths: of all nodes, in the order of `preorder`."""
     path = path_of(node)
     return slice(bisect_left(paths, path), bisect_right(paths, path, key=lambda found: found[: len(path)]))
 
@@ -76,7 +76,7 @@ def path_of(node: str) -> tuple[str, ...]:
 
 
 def parent_of(node: str) -> str | None:
-    """The node above; None of the root."""
+    """The node above; None for the root."""
     return None if node == ROOT else lineage(node)[1]
 
 
@@ -86,17 +86,17 @@ def admitted(nodes: Collection[str], known: Collection[str], most: int) -> tuple
     most: nodes that there may be. The new keys of a level join together or not at all, and none without its parent:
     where a level turns out to hold ids, the nodes above it still get their models.
     """
-    held, joined, refused = set(known), list[str](), list[str]()
+    members, joined, refused = set(known), list[str](), list[str]()
     levels: dict[int, list[str]] = {}
     for node in tree(nodes):
-        if node not in held:
+        if node not in members:
             levels.setdefault(len(path_of(node)), []).append(node)
     for depth in sorted(levels):
-        fitting = [node for node in levels[depth] if depth == 0 or parent_of(node) in held]
-        if len(held) + len(fitting) <= most or depth == 0:
-            held.update(fitting)
+        fitting = [node for node in levels[depth] if depth == 0 or parent_of(node) in members]
+        if len(members) + len(fitting) <= most or depth == 0:
+            members.update(fitting)
             joined += fitting
-        refused += [node for node in levels[depth] if node not in held]
+        refused += [node for node in levels[depth] if node not in members]
     return joined, refused
 
 

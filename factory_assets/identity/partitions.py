@@ -44,11 +44,11 @@ def add_nodes(instance: dg.DagsterInstance, declared: DeclaredLine, nodes: Colle
 
 
 def without_room(declared: DeclaredLine, refused: Sequence[str]) -> str:
-    """What is wrong with these nodes, in words."""
+    """The message about nodes for which there is no room."""
     segments = declared.line.segments
     by_level = Counter(segments.levels[len(path_of(node)) - 1] for node in refused)
-    told = ", ".join(f"{count} new keys of {level}" for level, count in by_level.items())
+    new_keys = ", ".join(f"{count} new keys of {level}" for level, count in by_level.items())
     return (
-        f"{declared.line.name}: {told} do not fit into segments.max_nodes {segments.max_nodes}, such as {refused[0]!r}; the nodes "
+        f"{declared.line.name}: {new_keys} do not fit into segments.max_nodes {segments.max_nodes}, such as {refused[0]!r}; the nodes "
         "above answer for them. Is the level an id? If they are meant, raise segments.max_nodes"
     )

@@ -2,8 +2,8 @@
 
 `tests/identity/test_stations.py` follows the imports: what a named module imports is named too, or stands aside with the
 reason why it decides no value; so does every module that there is. A station is computed again when its modules compute
-something else (see `code.code_of`), so a list should be no longer than need be: of what a station reads, the content counts
-by itself.
+something else (see `code.code_of`), so a list should be no longer than need be: the content of the tables that a station reads
+counts by itself.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ ASIDE = {
     "factory_assets.loading": "puts assets together",
     "factory_assets.identity": "tells which code and which declaration it is",
     "factory_assets.release": "decides who answers; a day is scored by what was decided, which is hashed beside the code",
-    # Dagster's assets: they read, call what is named, and write. Checks compute no table.
+    # Dagster's assets: they read, call the modules that are named, and write. Checks compute no table.
     "factory_assets.daily_checks": "judges",
     "factory_assets.materialization": "records what was computed",
     "factory_assets.training.session": "hands nodes to `fitting` and `archiving`, and keeps records of what comes back",
@@ -95,7 +95,7 @@ ASIDE = {
     "factory_assets.training.search.study": "looks for parameters; those found are hashed beside the code",
     "factory_assets.training.search.tuned": "looks for parameters; those found are hashed beside the code",
     "factory_assets.training.fit.warm": "finds the version that a model continues, which is hashed beside the code",
-    # What stores: what is read back is what was written, as tests/resources has it.
+    # Storage: it gives back what was written, as tests/resources has it.
     "factory_resources": "stores, or opens connections",
 }
 
@@ -262,5 +262,5 @@ STATIONS = {
 def aside(module: str, station: str = "") -> bool:
     """Whether a module, or the room that it is in, decides no value: of a station, or of any."""
     rooms = [module.rsplit(".", places)[0] for places in range(module.count(".") + 1)]
-    told = {*ASIDE, *(STATIONS[station].aside if station else ())}
-    return any(room in told for room in rooms)
+    all_aside = {*ASIDE, *(STATIONS[station].aside if station else ())}
+    return any(room in all_aside for room in rooms)

@@ -1,4 +1,4 @@
-"""What of its declaration does each thing depend on? Hashes of declarations: of a stream, a view, examples, a model."""
+"""On which fields of its declaration does each asset depend? Hashes of declarations: of a stream, a view, examples, a model."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from factory_assets.identity.hashes import hash_of
 def stream_version(declared: DeclaredStream) -> str:
     """Changes with everything in the stream's declaration and contract that its rows depend on.
 
-    Where the source lies is not part of it: what lies there is, by its fingerprint. Nor is the start, but for a stream
-    that begins before 1970: there it says which stamps are believed.
+    The place of the source is left out: its content counts, by its fingerprint. So is the start, except for a stream that
+    begins before 1970: there it decides which stamps are believed.
     """
     left_out: dict[str, Any] = {
         "owner": True,
@@ -33,7 +33,7 @@ def stream_version(declared: DeclaredStream) -> str:
 
 
 def view_definition(view: View) -> dict[str, Any]:
-    """What of a view's declaration its values depend on."""
+    """The fields of a view's declaration on which its values depend."""
     return view.model_dump(
         mode="json", exclude={"owner", "description", "freshness", "units", "serve"}, exclude_defaults=True
     )

@@ -145,7 +145,7 @@ def balanced_accuracy(y: Floats, p: Floats) -> float:
 
 
 def most_likely(p: Floats) -> npt.NDArray[np.intp]:
-    """Of probabilities, shape (n, k), the place of each row's largest, the first of equals; shape (n,)."""
+    """The place of each row's largest probability, the first of equals; shape (n, k) -> (n,)."""
     return np.argmax(p, axis=1)
 
 
@@ -155,8 +155,8 @@ def _of_what_happened(y: Floats, p: Floats) -> Floats:
 
 def _tallies(y: Floats, p: Floats) -> tuple[Floats, Floats, Floats]:
     """How often each class happened, was predicted, and both at once; shape (k,) each."""
-    said, classes = most_likely(p), p.shape[1]
-    count = [np.bincount(rows.astype(np.intp), minlength=classes) for rows in (y, said, y[said == y])]
+    predicted, classes = most_likely(p), p.shape[1]
+    count = [np.bincount(rows.astype(np.intp), minlength=classes) for rows in (y, predicted, y[predicted == y])]
     return count[0].astype(np.float64), count[1].astype(np.float64), count[2].astype(np.float64)
 
 
@@ -195,7 +195,7 @@ def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     """Every metric of the task that these rows define.
 
     y: labels, shape (n,); 0 and 1 (or booleans) for a binary task, 0 or more for a count, places of classes for multiclass.
-    p: predictions, shape (n,); probabilities of class 1 for a binary task. Of k classes (n, k), their probabilities.
+    p: predictions, shape (n,); probabilities of class 1 for a binary task. For k classes (n, k), their probabilities.
     Returns values by name. A metric is absent where the rows leave it undefined: ranking metrics without both
     classes, r2 without two different labels, everything without rows.
     Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1 or than
@@ -212,12 +212,12 @@ def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
-#: What one predicts without looking at features: a number, or a probability for each class.
+#: A prediction that looks at no feature: a number, or a probability for each class.
 Guess = float | list[float]
 
 
 def naive(task: str, y: Floats) -> Guess:
-    """What one would predict from labels alone, shape (n,): base rate, median, mean count, the quantile, or class shares."""
+    """The prediction from labels alone: base rate, median, mean count, the quantile, or class shares. y: shape (n,)."""
     kind, level = kind_of(task), level_of(task)
     if classes := classes_of(task):
         counts: Floats = np.bincount(y.astype(np.intp), minlength=len(classes)) / len(y)

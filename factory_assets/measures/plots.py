@@ -131,7 +131,7 @@ def series_plot(
 
 
 def trials_plot(values: Sequence[float | None], metric: str, importances: Mapping[str, float], title: str) -> bytes:
-    """What a search found, trial by trial, with the best so far; beside it what each parameter had to do with it.
+    """The values of a search, trial by trial, with the best so far; beside it the influence of each parameter.
 
     values: shape (n,), by number of the trial; None for one that was given up or failed, a tick at the bottom.
     importances: parameter -> share; without any there is no second panel.
@@ -163,7 +163,7 @@ def trials_plot(values: Sequence[float | None], metric: str, importances: Mappin
 def gains_plot(gains: Mapping[str, float], chosen: Collection[str], title: str, unit: str) -> bytes:
     """By how much something is better than what it would replace, a bar each; those chosen are the subject.
 
-    gains: name -> gain, positive where it is better. Of many names the two ends are drawn.
+    gains: name -> gain, positive where it is better. Among many names the two ends are drawn.
     """
     if not gains:
         return _saying("nothing could be measured")
@@ -350,7 +350,7 @@ def _confusion(axes: Axes, classes: Sequence[str], y: Floats, models: Mapping[st
 
 
 def _given_to_what_happened(axes: Axes, classes: Sequence[str], y: Floats, models: Mapping[str, Floats]) -> None:
-    """Of each class, how likely it was held on the rows where it happened: a bar a model."""
+    """The probability that each class was given on the rows where it happened: a bar a model."""
     height = 0.8 / len(models)
     for position, (name, p) in enumerate(models.items()):
         given = p[np.arange(len(y)), y.astype(int)]
@@ -404,7 +404,7 @@ def _over_days(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -
 
 
 def _stack(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -> None:
-    """Shares of levels from the bottom up, and what is left of the rows that have a value; names where there is room."""
+    """Shares of levels from the bottom up, and the share of all other values; names where there is room."""
     base = np.zeros(len(when))
     left = 1 - _floats(column.absent)
     series = [

@@ -56,7 +56,7 @@ class Profile:
 
     @property
     def comparable(self) -> bool:
-        """Whether other rows can be told from these by more than their nulls."""
+        """Whether other rows can differ from these by more than their nulls."""
         return self.kind != "text" or bool(self.levels or self.others)
 
     def count(self, column: pa.Array | pa.ChunkedArray) -> Numbers:
@@ -80,7 +80,7 @@ class Profile:
         return np.where(absent, len(self.counts), self._places(values))
 
     def bins(self) -> list[str]:
-        """What a person calls each bin, in the order that `count` returns them."""
+        """A name for each bin, in the order in which `count` returns them."""
         if self.kind == "empty":
             return ["any value", "no value"]
         if self.kind == "text":
@@ -240,7 +240,7 @@ def _text_profile(name: str, values: pa.Array, nulls: int) -> Profile:
         return Profile(name, "text", levels=tuple(own), counts=(*heavy, len(values) - sum(heavy), 0), nulls=nulls)
     others = [level for level in rows if rows[level] <= least]
     light = np.cumsum([0, *(known[level] for level in others)])
-    # The last range takes what is left over, so that none is so small that levels seen once are all it has.
+    # The last range takes the remaining values, so that none is so small that levels seen once are all it has.
     part = np.minimum(light[1:] // fair, max(light[-1] // fair - 1, 0))
     starts = np.flatnonzero(np.diff(part, prepend=-1))
     ranges = np.diff(light[[*starts, -1]])

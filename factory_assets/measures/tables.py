@@ -1,6 +1,6 @@
 """In which columns of a table do a task's labels and predictions stand, and which arrays are they?
 
-A label is a number, or the name of its class. A prediction is a number, or of k classes the name of the most likely one and a
+A label is a number, or the name of its class. A prediction is a number, or for k classes the name of the most likely one and a
 column of probability for each.
 """
 
@@ -19,7 +19,7 @@ LABEL, PREDICTION = "label", "prediction"
 
 
 def label_values(task: str, column: pa.ChunkedArray) -> Floats:
-    """Labels as numbers, shape (n,): of classes their places in the task. One that is not known yet is NaN.
+    """Labels as numbers, shape (n,): for classes their places in the task. A label that is not known yet is NaN.
 
     Raises ValueError for the name of a class that the task does not have.
     """
@@ -47,14 +47,14 @@ def prediction_fields(task: str) -> list[pa.Field]:
     return [pa.field(PREDICTION, pa.string()), *(pa.field(name, pa.float64()) for name in probability_columns(task))]
 
 
-def prediction_columns(task: str, said: Floats) -> dict[str, pa.Array]:
-    """The columns of predictions. said: shape (n,), or (n, k) for k classes."""
+def prediction_columns(task: str, predictions: Floats) -> dict[str, pa.Array]:
+    """Predictions as columns of a table. predictions: shape (n,), or (n, k) for k classes."""
     classes = classes_of(task)
     if not classes:
-        return {PREDICTION: pa.array(said, pa.float64())}
-    told = pa.array(classes, pa.string()).take(pa.array(most_likely(said)))
-    of_classes = (pa.array(np.ascontiguousarray(said[:, place])) for place in range(len(classes)))
-    return {PREDICTION: told} | dict(zip(probability_columns(task), of_classes, strict=True))
+        return {PREDICTION: pa.array(predictions, pa.float64())}
+    names = pa.array(classes, pa.string()).take(pa.array(most_likely(predictions)))
+    of_classes = (pa.array(np.ascontiguousarray(predictions[:, place])) for place in range(len(classes)))
+    return {PREDICTION: names} | dict(zip(probability_columns(task), of_classes, strict=True))
 
 
 def prediction_values(task: str, rows: pa.Table) -> Floats:
@@ -66,21 +66,21 @@ def prediction_values(task: str, rows: pa.Table) -> Floats:
     return np.column_stack(columns).astype(np.float64)
 
 
-def aligned(made: str, said: Floats, wanted: str) -> Floats:
+def aligned(made: str, predictions: Floats, wanted: str) -> Floats:
     """Probabilities of one task's classes, shape (..., j), as those of another's, (..., k), by the names of the classes.
 
-    A class that the model was not made for has 0; those that are no longer declared share out what they had. Predictions of
+    A class for which the model was not made has 0; classes that are no longer declared share out their probability. Predictions of
     a task without classes stay as they are. Raises ValueError between tasks with classes and without.
     """
     if made == wanted or not (classes_of(made) or classes_of(wanted)):
-        return said
+        return predictions
     before, now = classes_of(made), classes_of(wanted)
     if not before or not now:
         raise ValueError(f"a model of task {made} cannot answer for {wanted}: give the line another name")
-    kept = np.zeros((*said.shape[:-1], len(now)))
+    kept = np.zeros((*predictions.shape[:-1], len(now)))
     for place, name in enumerate(before):
         if name in now:
-            kept[..., now.index(name)] = said[..., place]
+            kept[..., now.index(name)] = predictions[..., place]
     left = kept.sum(axis=-1, keepdims=True)
     return np.where(left > 0, kept / np.where(left > 0, left, 1), 1 / len(now))
 

@@ -43,7 +43,7 @@ class ModelRefused(Exception):
 
 @dataclass(frozen=True)
 class ReleasedModel:
-    """A model as it came out of the archive."""
+    """A model that was read from the archive."""
 
     version: str
     manifest: dict[str, Any]
@@ -64,11 +64,11 @@ class ReleasedModel:
 
     @property
     def task(self) -> str:
-        """What it predicts, as it was declared when the model was made."""
+        """The line's task, as it was declared when the model was made."""
         return str(self.manifest.get("task", ""))
 
     def naive(self, rows: int, task: str) -> np.ndarray:
-        """What one would predict without a model: base rate, median, mean count, quantile or class shares; as `predict`."""
+        """Predictions without a model: base rate, median, mean count, quantile or class shares; shapes as of `predict`."""
         guess: Guess = self.manifest["naive"]
         return aligned(self.task, guessed(guess, rows), task)
 
@@ -87,7 +87,7 @@ class ReleasedModel:
 
     @property
     def answered(self) -> dict[str, str]:
-        """Of the node and its ancestors those that had a champion when the model was made, with its version."""
+        """Node -> version of its champion when the model was made: the node and its ancestors, as far as they had one."""
         return dict(self._provenance.get("answered", {}))
 
     @property
@@ -109,14 +109,14 @@ class ReleasedModel:
         return file.read()
 
     def predict(self, rows: pa.Table, task: str | None = None) -> np.ndarray:
-        """Predictions for rows with the model's features, shape (n,); of k classes their probabilities, (n, k).
+        """Predictions for rows with the model's features, shape (n,); for k classes their probabilities, (n, k).
 
         task: the line's task, whose classes may have changed since the model was made; if absent, the model's own.
         """
         if not rows.num_rows:
             return np.empty((0, len(classes))) if (classes := classes_of(task or self.task)) else np.empty(0)
-        said = self._model.predict(encode(rows, self.encoding))
-        return said if task is None else aligned(self.task, said, task)
+        predictions = self._model.predict(encode(rows, self.encoding))
+        return predictions if task is None else aligned(self.task, predictions, task)
 
     def predict_one(self, features: Mapping[str, Any]) -> float | dict[str, float]:
         """The prediction for one observation, or class -> probability.
@@ -127,9 +127,9 @@ class ReleasedModel:
         if absent:
             raise KeyError(f"no value for {', '.join(absent)}")
         row = pa.table({name: pa.array([features[name]]) for name in self.features})
-        (said,) = self.predict(row).tolist()
+        (prediction,) = self.predict(row).tolist()
         classes = classes_of(self.task)
-        return dict(zip(classes, said, strict=True)) if classes else float(said)
+        return dict(zip(classes, prediction, strict=True)) if classes else float(prediction)
 
     def require_usable(self) -> None:
         """Raise ModelRefused for a model that cannot be read here, or that scores otherwise than where it was made."""
@@ -147,7 +147,7 @@ class ReleasedModel:
             MemoryError,
             pa.ArrowException,
         ) as error:
-            raise ModelRefused(f"version {self.version} cannot be read{_told(other)}: {error!r:.500}") from error
+            raise ModelRefused(f"version {self.version} cannot be read{_made_with(other)}: {error!r:.500}") from error
         if rows is None or scored is None:
             return
         kept = prediction_values(self.task, rows)
@@ -155,7 +155,7 @@ class ReleasedModel:
         if differ.any():
             raise ModelRefused(
                 f"version {self.version} scores {differ.sum()} of {len(kept)} archived rows otherwise than it did, by up to "
-                f"{np.max(np.abs(scored - kept)):.3g}{_told(other)}. Install those, or train the version anew"
+                f"{np.max(np.abs(scored - kept)):.3g}{_made_with(other)}. Install those, or train the version anew"
             )
 
 
@@ -169,9 +169,10 @@ def changed_libraries(then: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def _told(other: Mapping[str, tuple[str, str]]) -> str:
-    told = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in sorted(other.items()))
-    return f"; it was made with {told}" if told else ""
+def _made_with(other: Mapping[str, tuple[str, str]]) -> str:
+    """The end of a sentence that names the other libraries; empty where there are none."""
+    names = ", ".join(f"{name} {then} ({now} here)" for name, (then, now) in sorted(other.items()))
+    return f"; it was made with {names}" if names else ""
 
 
 def _json(content: bytes) -> Any:
@@ -210,7 +211,7 @@ def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | No
 
 
 def naive_of(archive: ArchiveFolder, line: str, version: str, task: str) -> np.ndarray:
-    """What one would predict without a model, for a row: as `ReleasedModel.naive`, read from the manifest alone."""
+    """The prediction for a row without a model: as `ReleasedModel.naive`, read from the manifest alone."""
     return ReleasedModel(version, archive.manifest(line, version), {}).naive(1, task)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-#: Of a file that says it holds more, nothing is read: a thousand bytes of a hostile one can unpack to gigabytes.
+#: A file that claims to hold more is not read: a thousand bytes of a hostile one can unpack to gigabytes.
 LARGEST = 2**31
-#: What zipfile and numpy raise for bytes that are no zip of arrays.
+#: Errors that zipfile and numpy raise for bytes that are no zip of arrays.
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -47,9 +47,9 @@ def dump(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def load(content: bytes, kinds: Mapping[str, str], part: str) -> dict[str, np.ndarray]:
-    """The arrays that `kinds` names, name -> type such as "<f8", of one dimension each; others are not looked at.
+    """The arrays that `kinds` names, name -> type such as "<f8", of one dimension each; others are not read.
 
-    Raises ValueError naming the part for anything else: what is no zip, another type, an array of objects.
+    Raises ValueError naming the part for anything else: a file that is no zip, another type, an array of objects.
     """
     arrays = {}
     try:

@@ -38,14 +38,14 @@ CODES, AMOUNT, EMPTY = 0, 1, 2
 FEATURES, ROWS, SEED = 24, 1000, 7
 #: Tasks that are more than one word, as they are checked.
 CHECKED_AT = {"quantile": "quantile(0.9)", "multiclass": "multiclass(red, green, blue)"}
-#: The variables by which libraries are told how many threads to use.
+#: The variables that set how many threads libraries use.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED")
 
 
 def examples(task: str, rows: int = ROWS, seed: int = 0) -> Examples:
     """Categories 1 and 3 of 5 and a large amount raise the label; a fifth of both is missing. The rest is noise.
 
-    Of the three classes the third is that of the lowest signal, so that places are no quantities.
+    The third of three classes has the lowest signal, so that places are no quantities.
     """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows, FEATURES))
@@ -89,7 +89,7 @@ def subjects(kind: type[Estimator], params: Mapping[str, Any] | None = None, lea
 
 
 def check_estimator(kind: type[Estimator], params: Mapping[str, Any] | None = None, learns: bool = True) -> None:
-    """Run every check on every task of an estimator; raises AssertionError with what it does not keep.
+    """Run every check on every task of an estimator; raises AssertionError with the clause that it does not keep.
 
     kind: a class at the top of a module, which a fresh process can import. params: see Subject.
     """
@@ -125,10 +125,10 @@ def loaded_predicts_bit_for_bit_what_trained_did(subject: Subject) -> None:
 
 def what_training_says_of_its_rows_is_what_the_model_predicts(subject: Subject) -> None:
     learnt = examples(subject.task)
-    parts, said = subject.kind.trained(learnt, subject.params, SEED)
+    parts, predicted = subject.kind.trained(learnt, subject.params, SEED)
     _require(parts == subject.model.parts(), "`trained` gives another model than `train`")
-    if said is not None:
-        _same(said, subject.kind(parts).predict(learnt.x), "predictions of the training rows")
+    if predicted is not None:
+        _same(predicted, subject.kind(parts).predict(learnt.x), "predictions of the training rows")
 
 
 def training_twice_gives_the_same_bytes(subject: Subject) -> None:
@@ -147,17 +147,23 @@ def side_by_side_equals_alone(subject: Subject) -> None:
 
 
 def one_prediction_a_row(subject: Subject) -> None:
-    told = examples(subject.task)
-    x, said = told.x, subject.model.predict(told.x)
-    shape = (len(x), told.classes) if told.classes else (len(x),)
-    _require(said.shape == shape and said.dtype == np.float64, f"predictions are {said.shape} of {said.dtype}")
+    learnt = examples(subject.task)
+    x, predicted = learnt.x, subject.model.predict(learnt.x)
+    shape = (len(x), learnt.classes) if learnt.classes else (len(x),)
+    _require(
+        predicted.shape == shape and predicted.dtype == np.float64,
+        f"predictions are {predicted.shape} of {predicted.dtype}",
+    )
     _require(subject.model.predict(x[:0]).shape == (0,), "no rows give predictions")
     if subject.task == "binary":
-        _require(bool(((said >= 0) & (said <= 1)).all()), "a probability lies outside 0..1")
-    if told.classes:
-        _require(bool((said >= 0).all()) and bool(np.allclose(said.sum(axis=1), 1)), "probabilities do not sum to 1")
+        _require(bool(((predicted >= 0) & (predicted <= 1)).all()), "a probability lies outside 0..1")
+    if learnt.classes:
+        _require(
+            bool((predicted >= 0).all()) and bool(np.allclose(predicted.sum(axis=1), 1)),
+            "probabilities do not sum to 1",
+        )
     if subject.task == "count":
-        _require(bool((said >= 0).all()), "a count lies below 0")
+        _require(bool((predicted >= 0).all()), "a count lies below 0")
 
 
 def a_row_alone_gets_the_bits_that_it_gets_in_a_batch(subject: Subject) -> None:
@@ -179,8 +185,8 @@ def importances_are_shares(subject: Subject) -> None:
     _require(bool((shares >= 0).all()) and shares[EMPTY] == 0, "one is negative, or that of an empty feature is not 0")
     _require(bool(np.isclose(shares.sum(), 1 if subject.learns else 0)), f"importances sum to {shares.sum()}")
     if subject.learns:
-        told = f"{shares[[CODES, AMOUNT]].sum():.2f} of 1 are those of the two features that matter"
-        _require(set(np.argsort(shares)[-2:].tolist()) == {CODES, AMOUNT}, told)
+        shown = f"{shares[[CODES, AMOUNT]].sum():.2f} of 1 are those of the two features that matter"
+        _require(set(np.argsort(shares)[-2:].tolist()) == {CODES, AMOUNT}, shown)
 
 
 def it_beats_the_constant_on_rows_it_has_not_seen(subject: Subject) -> None:
@@ -189,17 +195,17 @@ def it_beats_the_constant_on_rows_it_has_not_seen(subject: Subject) -> None:
     new = examples(subject.task, seed=1)
     metric = "log_loss" if subject.task == "binary" else DEFAULT[new.kind]
     guess = guessed(naive(subject.task, new.y), len(new.y))
-    own, best = (score(subject.task, new.y, said)[metric] for said in (subject.model.predict(new.x), guess))
-    _require(own < 0.85 * best, f"{metric} {own:.3f}, of a constant {best:.3f}")
+    loss, best = (score(subject.task, new.y, predicted)[metric] for predicted in (subject.model.predict(new.x), guess))
+    _require(loss < 0.85 * best, f"{metric} {loss:.3f}, of a constant {best:.3f}")
 
 
 def codes_are_names_of_categories_and_not_quantities(subject: Subject) -> None:
     """A model that reads codes as numbers would find other splits, or another slope, once they are dealt anew."""
-    told = examples(subject.task)
-    dealt, known = told.x.copy(), np.isfinite(told.x[:, CODES])
-    dealt[known, CODES] = np.array([3, 0, 4, 1, 2])[told.x[known, CODES].astype(int)]
-    again = subject.trained(replace(told, x=dealt)).predict(dealt)
-    before = subject.model.predict(told.x)
+    learnt = examples(subject.task)
+    dealt, present = learnt.x.copy(), np.isfinite(learnt.x[:, CODES])
+    dealt[present, CODES] = np.array([3, 0, 4, 1, 2])[learnt.x[present, CODES].astype(int)]
+    again = subject.trained(replace(learnt, x=dealt)).predict(dealt)
+    before = subject.model.predict(learnt.x)
     far = np.abs(again - before).max()
     _require(bool(np.allclose(again, before, rtol=1e-3, atol=1e-3)), f"other codes move predictions by {far:.3g}")
 
@@ -235,32 +241,32 @@ def hostile_parts_are_refused_unread(subject: Subject) -> None:
 
 
 def options_are_honoured(subject: Subject) -> None:
-    told, kind = examples(subject.task), subject.kind
+    learnt, kind = examples(subject.task), subject.kind
     if "class_weight" in kind.options and subject.task == "binary":
-        heavier = replace(told, weights=np.where(told.y == 1, 1.8, 0.2))
-        heard, unheard = subject.trained(heavier).predict(told.x), subject.model.predict(told.x)
-        _require(heard.mean() > unheard.mean() + 0.05, "heavier positives do not raise predictions")
-    if "class_weight" in kind.options and told.classes:
-        heavier = replace(told, weights=np.where(told.y == 1, 2.4, 0.3))
-        heard, unheard = subject.trained(heavier).predict(told.x), subject.model.predict(told.x)
-        _require(heard[:, 1].mean() > unheard[:, 1].mean() + 0.02, "a heavier class is not more likely")
-    if "monotone" in kind.options and told.kind not in ("quantile", "multiclass"):
-        _check_monotone(subject, told)
+        heavier = replace(learnt, weights=np.where(learnt.y == 1, 1.8, 0.2))
+        weighted, unweighted = subject.trained(heavier).predict(learnt.x), subject.model.predict(learnt.x)
+        _require(weighted.mean() > unweighted.mean() + 0.05, "heavier positives do not raise predictions")
+    if "class_weight" in kind.options and learnt.classes:
+        heavier = replace(learnt, weights=np.where(learnt.y == 1, 2.4, 0.3))
+        weighted, unweighted = subject.trained(heavier).predict(learnt.x), subject.model.predict(learnt.x)
+        _require(weighted[:, 1].mean() > unweighted[:, 1].mean() + 0.02, "a heavier class is not more likely")
+    if "monotone" in kind.options and learnt.kind not in ("quantile", "multiclass"):
+        _check_monotone(subject, learnt)
     if "early_stopping" in kind.options:
-        older = np.arange(len(told.y)) < 0.8 * len(told.y)
-        params, rounds = kind.stopped(told.where(older), told.where(~older), subject.params, SEED, 3)
+        older = np.arange(len(learnt.y)) < 0.8 * len(learnt.y)
+        params, rounds = kind.stopped(learnt.where(older), learnt.where(~older), subject.params, SEED, 3)
         _require(rounds >= 1, f"{rounds} rounds were found")
-        again = subject.trained(told, params)
-        _require(subject.trained(told, params).parts() == again.parts(), "its parameters do not train the same again")
+        again = subject.trained(learnt, params)
+        _require(subject.trained(learnt, params).parts() == again.parts(), "its parameters do not train the same again")
     if "warm_start" in kind.options:
-        _check_continued(subject, told)
+        _check_continued(subject, learnt)
 
 
-def _check_continued(subject: Subject, told: Examples) -> None:
+def _check_continued(subject: Subject, learnt: Examples) -> None:
     """Going on towards other labels moves predictions, a little with few rounds, and by the same bytes again."""
-    x, before = told.x, subject.model.predict(told.x)
-    other = replace(told, y=np.roll(told.y, len(told.y) // 2))
-    start = Start(subject.model.parts(), np.ones(len(told.y), dtype=bool), share=0.05)
+    x, before = learnt.x, subject.model.predict(learnt.x)
+    other = replace(learnt, y=np.roll(learnt.y, len(learnt.y) // 2))
+    start = Start(subject.model.parts(), np.ones(len(learnt.y), dtype=bool), share=0.05)
     few, again, many = (
         subject.kind.continued(other, replace(start, share=share), subject.params, SEED) for share in (0.05, 0.05, 1.0)
     )
@@ -269,13 +275,13 @@ def _check_continued(subject: Subject, told: Examples) -> None:
     _require(0 < moved < far, f"few rounds that are added move predictions by {moved:.3g}, many by {far:.3g}")
 
 
-def _check_monotone(subject: Subject, told: Examples) -> None:
+def _check_monotone(subject: Subject, learnt: Examples) -> None:
     amounts = np.linspace(-3, 3, 50)
-    rows = np.repeat(told.x[:20], len(amounts), axis=0)
+    rows = np.repeat(learnt.x[:20], len(amounts), axis=0)
     rows[:, AMOUNT] = np.tile(amounts, 20)
     for way in (1, -1):
-        said = subject.trained(replace(told, monotone={AMOUNT: way})).predict(rows).reshape(20, -1)
-        against = float((way * np.diff(said, axis=1)).min())
+        predicted = subject.trained(replace(learnt, monotone={AMOUNT: way})).predict(rows).reshape(20, -1)
+        against = float((way * np.diff(predicted, axis=1)).min())
         _require(against >= -1e-12, f"a prediction moves by {against:.3g} against its direction")
 
 
@@ -313,22 +319,22 @@ def check_fresh_processes(of: Sequence[Subject]) -> None:
                 subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             )
         for process in running:
-            told, complaints = process.communicate()
+            output, complaints = process.communicate()
             _require(process.returncode == 0, f"a fresh process cannot train it: {complaints.decode()[-2000:]}")
-            there = json.loads(told.splitlines()[-1])
+            there = json.loads(output.splitlines()[-1])
             other = [name for name in here if there[name] != here[name]]
             _require(not other, f"a fresh process with other threads gives other bytes for {', '.join(other)}")
 
 
 def digests(wanted: Sequence[Sequence[Any]]) -> dict[str, dict[str, str]]:
-    """Hash of each part of what is trained, for each [module:class, task, params]."""
-    found = {}
+    """Hash of each part of the trained models, for each [module:class, task, params]."""
+    hashes = {}
     for name, task, params in wanted:
         module, _, kind = name.partition(":")
         subject = Subject(getattr(importlib.import_module(module), kind), task, params)
         parts = subject.model.parts().items()
-        found[f"{kind} {task}"] = {part: hashlib.sha256(data).hexdigest() for part, data in parts}
-    return found
+        hashes[f"{kind} {task}"] = {part: hashlib.sha256(data).hexdigest() for part, data in parts}
+    return hashes
 
 
 def attacks(canary: Path, part: bytes = b"") -> list[bytes]:
@@ -352,10 +358,10 @@ def attacks(canary: Path, part: bytes = b"") -> list[bytes]:
     return [bare, array.getvalue(), zipped.getvalue(), changed.getvalue()]
 
 
-def _require(kept: bool, told: str) -> None:
+def _require(kept: bool, message: str) -> None:
     # Not `assert`, which is left out under python -O.
     if not kept:
-        raise AssertionError(told)
+        raise AssertionError(message)
 
 
 def _same(found: np.ndarray, wanted: np.ndarray, what: str) -> None:

@@ -10,14 +10,14 @@ from factory_assets.identity.nodes import ROOT, answering
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.tags import CHAMPION, as_uuid, uuid_of
 
-#: Of how many versions a refusal gives the ids.
+#: How many ids of versions a refusal lists.
 NAMED = 5
 
 
 def find(ledger: Ledger, named: str, line: str | None = None, node: str | None = None) -> VersionRecord:
-    """The version that is named, of any line, of this one, or of this node of it.
+    """The version that is named: of any line, of this line, or of this node of the line.
 
-    Raises LookupError, saying what there is, where that is no version, or more than one, or another node's.
+    Raises LookupError, with the versions that there are, where the name is that of no version, of several, or of another node's.
     """
     place, is_tag, tag = named.rpartition("@")
     if is_tag:
@@ -25,21 +25,21 @@ def find(ledger: Ledger, named: str, line: str | None = None, node: str | None =
         if node not in (None, record.node):
             raise LookupError(f"{named!r} is {record.version} of {record.node!r}, and not a version of {node!r}")
         return record
-    known, identity = ledger.identities(line, node), as_uuid(named)
+    identities, identity = ledger.identities(line, node), as_uuid(named)
     if identity is None:
-        found = [each for each in known if each[2].startswith(named)]
+        matching = [each for each in identities if each[2].startswith(named)]
     else:
-        found = [each for each in known if uuid_of(*each) == identity]
-    if len(found) != 1:
-        of, there = repr(node) if node else line or "the ledger", _listed(found or known)
-        what = f"more than one version {named!r}" if found else f"no version {named!r}; its newest"
+        matching = [each for each in identities if uuid_of(*each) == identity]
+    if len(matching) != 1:
+        of, there = repr(node) if node else line or "the ledger", _listed(matching or identities)
+        what = f"more than one version {named!r}" if matching else f"no version {named!r}; its newest"
         raise LookupError(f"{of} has {what}: {there}")
-    return ledger.version(found[0][0], found[0][2])
+    return ledger.version(matching[0][0], matching[0][2])
 
 
-def _listed(known: Sequence[tuple[str, str, str]]) -> str:
+def _listed(identities: Sequence[tuple[str, str, str]]) -> str:
     """The newest first."""
-    return ", ".join(version for _, _, version in list(reversed(known))[:NAMED]) or "none"
+    return ", ".join(version for _, _, version in list(reversed(identities))[:NAMED]) or "none"
 
 
 def _place(place: str, named: str) -> tuple[str, str]:

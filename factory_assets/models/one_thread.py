@@ -1,4 +1,4 @@
-"""How is BLAS held to one thread while several models are fitted side by side?"""
+"""How is BLAS limited to one thread while several models are fitted side by side?"""
 
 from __future__ import annotations
 

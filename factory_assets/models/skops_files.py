@@ -1,4 +1,4 @@
-"""What is in a skops file, and may it be read? Files that are equal byte for byte, and hold nothing but a linear model."""
+"""Does a skops file hold a linear model and nothing else, so that it may be read? Files that are equal byte for byte."""
 
 from __future__ import annotations
 

@@ -63,13 +63,13 @@ def rows(*, age: list[int | None], city: list[str | None], tip: list[float | Non
     return table
 
 
-def judged(con: duckdb.DuckDBPyConnection, table: pa.Table) -> validation.DayVerdict:
+def judged(con: duckdb.DuckDBPyConnection, table: pa.Table) -> tuple[validation.DayVerdict, validation.Judgement]:
     con.execute("SET TimeZone = 'UTC'")
     con.register("delivered", table)
-    landing.land(con, DECLARED, [Delivery("SELECT * FROM delivered", TYPES, ("x",), DAY)], [DAY], DAY)
-    con.execute("CREATE OR REPLACE VIEW raw AS SELECT * FROM landed")
-    (verdict,) = validation.judge(con, DECLARED, [DAY])
-    return verdict
+    landed = landing.land(con, DECLARED, [Delivery("SELECT * FROM delivered", TYPES, ("x",), DAY)], [DAY], DAY)
+    judgement = validation.judge(con, DECLARED, validation.Inputs(landed.rows, landed.deliveries), [DAY])
+    (verdict,) = judgement.verdicts
+    return verdict, judgement
 
 
 TABLE = rows(
@@ -79,8 +79,8 @@ TABLE = rows(
 
 def test_values_are_put_right_before_the_contract_judges_them():
     with duckdb.connect() as con:
-        verdict = judged(con, TABLE)
-        found = con.execute("SELECT id, age, city, tip, shares FROM accepted ORDER BY id").fetchall()
+        verdict, judgement = judged(con, TABLE)
+        found = con.execute(f"SELECT id, age, city, tip, shares FROM {judgement.accepted} ORDER BY id").fetchall()
     assert found == [
         (0, 30, "paris", 50.0, 25.0),
         (1, 40, "lyon", 0.0, 0.0),
@@ -92,7 +92,7 @@ def test_values_are_put_right_before_the_contract_judges_them():
 
 def test_every_rule_counts_what_it_changed():
     with duckdb.connect() as con:
-        verdict = judged(con, TABLE)
+        verdict, _ = judged(con, TABLE)
     assert verdict.cleansed == {
         "unknown_age": 2, "typical_age": 3, "one_spelling": 3, "old_names": 1, "tips_to_fifty": 3
     }  # fmt: skip
@@ -100,8 +100,8 @@ def test_every_rule_counts_what_it_changed():
 
 def test_a_row_set_aside_shows_its_values_as_delivered():
     with duckdb.connect() as con:
-        judged(con, TABLE)
-        ((row,),) = con.execute("SELECT raw_row FROM quarantined").fetchall()
+        _, judgement = judged(con, TABLE)
+        ((row,),) = con.execute(f"SELECT raw_row FROM {judgement.quarantined}").fetchall()
     assert json.loads(row)["city"] == "Rome" and json.loads(row)["tip"] == 70.0
 
 

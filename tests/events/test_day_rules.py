@@ -78,13 +78,14 @@ def judged(columns: dict[str, Any], contract: dict[str, Any], strange: dict[dt.d
                     "shop": "BIGINT",
                 }
                 delivered.append(Delivery(f"SELECT * FROM d{day:%m%d}", types, (str(day),), day))
-        landing.land(con, declared, delivered, DAYS, DAYS[-1] + dt.timedelta(1))
-        con.execute("CREATE VIEW raw AS SELECT * FROM landed")
-        con.execute("CREATE VIEW past AS SELECT *, ds AS event_time FROM landed WHERE false")
-        verdicts = {verdict.day: verdict for verdict in validation.judge(con, declared, DAYS, **known)}
+        landed = landing.land(con, declared, delivered, DAYS, DAYS[-1] + dt.timedelta(1))
+        con.execute(f"CREATE VIEW past AS SELECT *, ds AS event_time FROM {landed.rows} WHERE false")
+        inputs = validation.Inputs(landed.rows, landed.deliveries, "past")
+        judgement = validation.judge(con, declared, inputs, DAYS, **known)
+        verdicts = {verdict.day: verdict for verdict in judgement.verdicts}
         measured = [one for verdict in verdicts.values() for one in verdict.measured]
-        rows = con.sql(rows_to_validate(declared)).to_arrow_table()
-        outcomes = validate(declared, rows, validation.read_arrivals(con), DAYS, measured, **known)
+        rows = con.sql(rows_to_validate(declared, landed.rows)).to_arrow_table()
+        outcomes = validate(declared, rows, validation.read_arrivals(con, landed.deliveries), DAYS, measured, **known)
     for day in DAYS:
         blocking = [one for one in outcomes if one.day == day and one.blocking]
         assert bool(blocking) == bool(verdicts[day].blocked), (day, blocking, verdicts[day].blocked)
@@ -176,7 +177,7 @@ def test_an_empty_day_is_an_outage_unless_the_calendar_says_otherwise():
     verdicts, outcomes = judged({}, {"quiet": ["sunday"]}, empty)
     assert not any(verdict.blocked for verdict in verdicts.values())
     (told,) = [one for one in outcomes if not one.passed]
-    assert told.day == monday and told.concern == "volume" and "outage" in told.told and not told.blocking
+    assert told.day == monday and told.concern == "volume" and "outage" in told.message and not told.blocking
     _, outcomes = judged({}, {"volume": {"min": 0}}, empty)
     assert all(one.passed for one in outcomes)
 

@@ -83,6 +83,10 @@ def dirty(rng: np.random.Generator, day: dt.date, ids: range) -> list[dict[str, 
     return made
 
 
+#: What `con` has landed.
+INPUTS = validation.Inputs(landing.Landed.rows, landing.Landed.deliveries)
+
+
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
     """Views `raw` and `deliveries` of random dirty days: two files each, some without a column, one day without any."""
@@ -103,14 +107,13 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
                 con.register(name, table.append_column("_source", pa.array([name] * len(rows), pa.string())))
                 delivered.append(Delivery(f"SELECT * FROM {name}", dict.fromkeys(columns, "VARCHAR"), (name,), day))
         landing.land(con, DECLARED, delivered, DAYS, DAYS[-1])
-        con.execute("CREATE VIEW raw AS SELECT * FROM landed")
         yield con
 
 
 def test_checks_and_row_rules_find_the_same_rows_on_every_day(con):
-    verdicts = {verdict.day: verdict for verdict in validation.judge(con, DECLARED, DAYS)}
-    rows = con.sql(rows_to_validate(DECLARED)).to_arrow_table()
-    outcomes = validate(DECLARED, rows, validation.read_arrivals(con), DAYS)
+    verdicts = {verdict.day: verdict for verdict in validation.judge(con, DECLARED, INPUTS, DAYS).verdicts}
+    rows = con.sql(rows_to_validate(DECLARED, INPUTS.raw)).to_arrow_table()
+    outcomes = validate(DECLARED, rows, validation.read_arrivals(con, INPUTS.deliveries), DAYS)
     for day in DAYS:
         found = {
             failure.rule.name: failure.count
@@ -133,38 +136,39 @@ def test_checks_and_row_rules_find_the_same_rows_on_every_day(con):
 
 
 def test_a_rule_that_only_informs_sets_no_row_aside(con):
-    verdicts = validation.judge(con, DECLARED, DAYS)
+    verdicts = validation.judge(con, DECLARED, INPUTS, DAYS).verdicts
     assert sum(verdict.broken.get("level_can_be_small", 0) for verdict in verdicts) > 0
     assert not any("level_can_be_small" in verdict.quarantined for verdict in verdicts)
 
 
 def test_a_correction_takes_the_place_of_the_row_before_it_and_a_contradiction_is_set_aside(con):
-    verdicts = validation.judge(con, DECLARED, DAYS)
+    judgement = validation.judge(con, DECLARED, INPUTS, DAYS)
+    verdicts, accepted, judged = judgement.verdicts, judgement.accepted, judgement.judged
     assert sum(verdict.superseded for verdict in verdicts) > 10
     assert sum(verdict.duplicates for verdict in verdicts) > 3
     assert sum(verdict.quarantined.get("id is unique", 0) for verdict in verdicts) > 1
-    newest = """SELECT count(*) FROM accepted JOIN judged USING (ds, id)
-                WHERE judged._repeated = 'superseded' AND judged.known_at >= accepted.known_at"""
+    newest = f"""SELECT count(*) FROM {accepted} JOIN {judged} USING (ds, id)
+                 WHERE {judged}._repeated = 'superseded' AND {judged}.known_at >= {accepted}.known_at"""
     assert con.execute(newest).fetchall() == [(0,)]
-    assert con.execute("SELECT count(*) FROM accepted GROUP BY ds, id HAVING count(*) > 1").fetchall() == []
+    assert con.execute(f"SELECT count(*) FROM {accepted} GROUP BY ds, id HAVING count(*) > 1").fetchall() == []
 
 
 def test_the_counts_of_every_day_add_up(con):
-    for verdict in validation.judge(con, DECLARED, DAYS):
+    for verdict in validation.judge(con, DECLARED, INPUTS, DAYS).verdicts:
         aside = sum(verdict.quarantined.values()) + sum(verdict.excluded.values())
         assert verdict.rows == verdict.accepted + verdict.duplicates + verdict.superseded + aside
 
 
 def test_an_expectation_that_cannot_be_evaluated_is_an_error_and_no_verdict(con):
-    rows = con.sql(rows_to_validate(DECLARED)).to_arrow_table()
+    rows = con.sql(rows_to_validate(DECLARED, INPUTS.raw)).to_arrow_table()
     texts = pa.array(["12.5"] * rows.num_rows)
     wrong = rows.set_column(rows.column_names.index("amount"), "amount", texts)
     with pytest.raises(ExpectationsErrored, match="amount"):
-        validate(DECLARED, wrong, validation.read_arrivals(con), DAYS)
+        validate(DECLARED, wrong, validation.read_arrivals(con, INPUTS.deliveries), DAYS)
 
 
 def test_large_ids_that_differ_in_the_last_digit_are_different_ids(con):
-    rows = con.sql(rows_to_validate(DECLARED)).to_arrow_table().slice(0, 3)
+    rows = con.sql(rows_to_validate(DECLARED, INPUTS.raw)).to_arrow_table().slice(0, 3)
     ids = pa.array([2**60 + 1, 2**60 + 2, None], pa.int64())
     day = pa.array([DAYS[0]] * 3, pa.date32())
     rows = rows.set_column(0, "id", ids).set_column(rows.column_names.index("ds"), "ds", day)

@@ -50,9 +50,8 @@ def verdicts(of: Stream, contract: Contract) -> list[validation.DayVerdict]:
     assert declared.check() == []
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        landing.land(con, declared, deliveries(con, of, days), days, dt.date(2026, 1, 1))
-        con.execute("CREATE VIEW raw AS SELECT * FROM landed")
-        return validation.judge(con, declared, days)
+        landed = landing.land(con, declared, deliveries(con, of, days), days, dt.date(2026, 1, 1))
+        return validation.judge(con, declared, validation.Inputs(landed.rows, landed.deliveries), days).verdicts
 
 
 @needs_data

@@ -51,12 +51,12 @@ def land(
     days: list[dt.date],
     day: dt.date | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of `landed` for one delivery, in the order in which they came."""
-    con.register("came", table)
-    columns = {row[0]: row[1] for row in con.execute("DESCRIBE came").fetchall()}
-    query = "SELECT *, 'file' AS _source, NULL::VARCHAR AS _line FROM came"
-    landing.land(con, declared, [Delivery(query, columns, ("file",), day)], days, TODAY)
-    return con.sql("SELECT * FROM landed ORDER BY id").to_arrow_table().to_pylist()
+    """Raw rows of one delivery, in the order of their ids."""
+    con.register("delivered", table)
+    columns = {row[0]: row[1] for row in con.execute("DESCRIBE delivered").fetchall()}
+    query = "SELECT *, 'file' AS _source, NULL::VARCHAR AS _line FROM delivered"
+    landed = landing.land(con, declared, [Delivery(query, columns, ("file",), day)], days, TODAY)
+    return con.sql(f"SELECT * FROM {landed.rows} ORDER BY id").to_arrow_table().to_pylist()
 
 
 def one(con: duckdb.DuckDBPyConnection, column: dict[str, Any], values: pa.Array, **more: Any) -> list[tuple[Any, Any]]:
@@ -113,8 +113,8 @@ def times(con: duckdb.DuckDBPyConnection, values: pa.Array, zone: str, **column:
     declared = declare({"at": {"type": "timestamp"} | column}, timezone=zone)
     table = pa.table({"id": pa.array(range(len(values)), pa.int64()), "at": values})
     land(con, declared, table, [DAY], DAY)
-    con.execute("CREATE OR REPLACE VIEW raw AS SELECT * FROM landed")
-    rows = con.execute(f'SELECT "at" AS local, event_time FROM ({validation.judged_rows(declared)}) ORDER BY id')
+    judged = validation.judged_rows(declared, landing.Landed.rows)
+    rows = con.execute(f'SELECT "at" AS local, event_time FROM ({judged}) ORDER BY id')
     return rows.fetchall()
 
 

@@ -65,12 +65,12 @@ def judged(text: str, delivered: list[dict[str, Any]]) -> validation.DayVerdict:
         schema = pa.schema([(name, pa.string()) for name in [*names, "_line", "_source"]])
         con.register("given", pa.Table.from_pylist([{"_source": "f"} | row for row in delivered], schema=schema))
         delivery = Delivery("SELECT * FROM given", dict.fromkeys(names, "VARCHAR"), ("f",), DAY)
-        landing.land(con, declared(text), [delivery], [DAY], DAY)
-        con.execute("CREATE VIEW raw AS SELECT * FROM landed")
-        con.execute("CREATE VIEW past AS SELECT *, ds AS event_time FROM landed WHERE false")
+        landed = landing.land(con, declared(text), [delivery], [DAY], DAY)
+        con.execute(f"CREATE VIEW past AS SELECT *, ds AS event_time FROM {landed.rows} WHERE false")
+        inputs = validation.Inputs(landed.rows, landed.deliveries, "past")
         whole = declared(text)
         rows_alone = whole.contract.model_copy(update={"volume": None})
-        return validation.judge(con, DeclaredStream(STREAM, rows_alone), [DAY])[0]
+        return validation.judge(con, DeclaredStream(STREAM, rows_alone), inputs, [DAY]).verdicts[0]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_row_passes_under_the_patched_contract_and_no_other_row_is_touched(
     assert judged(TEXT, delivered).broken == {rule: 1}
     values = () if bad is None else (bad if kind in ("type", "allowed") and column != "code" else _typed(kind, bad),)
     patch = suggest(declared(), Anomaly(kind, column, rule, values, observed))
-    assert isinstance(patch, Patch), patch.told
+    assert isinstance(patch, Patch), patch.message
     assert patch.text == f"columns: {fragment}"
     patched = apply(TEXT, patch)
     assert judged(patched, delivered).broken == {}
@@ -164,7 +164,7 @@ def test_a_new_column_of_the_feed_is_added_so_that_old_and_new_days_pass(values:
 def test_a_plausible_day_gets_bounds_that_hold_it(anomaly: Anomaly, text: str) -> None:
     patch = suggest(declared(), anomaly)
     assert isinstance(patch, Patch) and patch.text == text
-    assert "\n" not in patch.told and patch.told.startswith(text)
+    assert "\n" not in patch.message and patch.message.startswith(text)
     contract = Contract.model_validate(yaml.safe_load(apply(TEXT, patch)))
     assert contract.version == 8
     (key, value), *_ = _leaves(patch.change)
@@ -220,8 +220,8 @@ def test_a_fault_gets_no_patch_but_words_what_to_do(
     kind: str, column: str, values: tuple[Any, ...], observed: float | None, said: str
 ) -> None:
     refusal = suggest(declared(), Anomaly(kind, column, "rule", values, observed))
-    assert isinstance(refusal, Refusal), refusal.told
-    assert said in refusal.told and refusal.instead
+    assert isinstance(refusal, Refusal), refusal.message
+    assert said in refusal.message and refusal.instead
 
 
 def test_three_hundred_new_terminals_are_growth_and_ten_times_the_ids_are_not() -> None:

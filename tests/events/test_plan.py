@@ -55,7 +55,7 @@ def test_a_planned_field_is_awaited_until_its_date_and_overdue_after_it(
 
 def test_a_gap_names_field_need_remedy_owner_and_date() -> None:
     (gap,) = gaps(stream(), DELIVERED, dt.date(2024, 5, 2))
-    assert gap.told == (
+    assert gap.message == (
         "courier_id has been absent past 2024-05-01: The way depends on who rides.; remedy: log, owner: team:riders"
     )
 

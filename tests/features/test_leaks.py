@@ -55,7 +55,7 @@ def test_a_window_that_reads_the_label_before_it_is_known_leaks(con: duckdb.Duck
     _, found = found_in(con, declared_line(**OF_EVENTS), worlds(0))
     assert set(found) == {"amount", "habit.spent_1h", "habit.spent_3d", "ratio.spent", "ratio.most", "ratio.again"}
     assert found["amount"].count > 50
-    assert "but what was known gives" in found["habit.spent_3d"].told
+    assert "but what was known gives" in found["habit.spent_3d"].message
 
 
 def test_an_outcome_that_is_told_before_every_label_is_in_may_be_read_from_then_on(
@@ -85,7 +85,7 @@ def test_a_label_of_a_derived_column_is_told_by_what_that_is_derived_from() -> N
     ]:
         label = declared.line.label.model_copy(update={"expression": expression, "known": known})
         line = declared.line.model_copy(update={"label": label})
-        assert leaks.told_by_label(DeclaredLine(line, observed, {}, {})) == told
+        assert leaks.revealing(DeclaredLine(line, observed, {}, {})) == told
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from factory_assets.features.assets import computed
+from factory_assets.features.assets import Output, computed
 from factory_assets.features.point_in_time.stretches import Read, cut
 from factory_assets.features.point_in_time.tables import loader
 from factory_resources.engine import Engine, memory_of
@@ -59,11 +59,12 @@ def query(kind: str, days: Sequence[dt.date]) -> str:
 
 def test_the_same_is_written_in_one_stretch_and_in_many(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     lake, built = Lake(root=str(tmp_path)), list[int]()
-    (whole,) = computed(lake, con, "t/whole", lambda days: query("DOUBLE", days), [DAYS], ["id"])
+    (whole,) = computed(Output(lake, con, "t/whole", ["id"]), lambda days: query("DOUBLE", days), [DAYS])
     parts = []
-    for part in computed(lake, con, "t/parts", lambda days: query("DOUBLE", days), cut_by(6), ["id"]):
+    output = Output(lake, con, "t/parts", ["id"])
+    for part in computed(output, lambda days: query("DOUBLE", days), cut_by(6)):
         parts.append(part)
-        built += [len(con.execute("SELECT DISTINCT ds FROM built").fetchall())]
+        built += [len(con.execute(f"SELECT DISTINCT ds FROM {output.rows}").fetchall())]
     assert built == [6, 6, 6, 2]
     assert whole.days == {day: content for part in parts for day, content in part.days.items()}
     assert lake.rows("t/parts") == lake.rows("t/whole") == dict.fromkeys(DAYS, 50)
@@ -78,15 +79,15 @@ def test_a_column_that_changes_its_type_makes_all_days_one_stretch(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     lake = Lake(root=str(tmp_path))
-    list(computed(lake, con, "t/a", lambda days: query("DOUBLE", days), cut_by(6), ["id"]))
-    (again,) = computed(lake, con, "t/a", lambda days: query("VARCHAR", days), cut_by(6), ["id"])
+    list(computed(Output(lake, con, "t/a", ["id"]), lambda days: query("DOUBLE", days), cut_by(6)))
+    (again,) = computed(Output(lake, con, "t/a", ["id"]), lambda days: query("VARCHAR", days), cut_by(6))
     assert sorted(again.days) == DAYS
     assert lake.columns("t/a")["x"] == "string"
 
 
 def test_every_stretch_reads_what_the_first_one_found(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     lake = Lake(root=str(tmp_path))
-    list(computed(lake, con, "t/a", lambda days: query("DOUBLE", days), [DAYS], ["id"]))
+    list(computed(Output(lake, con, "t/a", ["id"]), lambda days: query("DOUBLE", days), [DAYS]))
     load = loader(lake, con)
     load("before", "t/a", DAYS[0], DAYS[5])
     lake.replace_from(con, "t/a", "(SELECT * FROM rows WHERE false)", DAYS)

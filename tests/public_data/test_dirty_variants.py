@@ -298,7 +298,7 @@ def check_the_round_trip(variant: Variant, feed: Feed) -> None:
     suggested = suggestions(declared, outcomes(feed.lake, feed.engine, declared, [STRANGE]))
     patches = [each for each in suggested.values() if isinstance(each, Patch)]
     if variant.patched is not None:
-        assert bool(patches) == variant.patched, {name: each.told for name, each in suggested.items()}
+        assert bool(patches) == variant.patched, {name: each.message for name, each in suggested.items()}
     assert suggested or not variant.blocked
     if patches and len(patches) == len(suggested):
         text = feed.contract.read_text()

@@ -506,14 +506,14 @@ class TestLightGBM:
         options = Options(class_weight="balanced") if task == "binary" else Options()
         settings = {"task": task, "categorical": [CODES], "params": sampled | goal, "seed": SEED}
         found = trained("lightgbm", x, y, options=options, **settings)
-        assert found.said is not None
-        np.testing.assert_array_equal(found.said, found.model.predict(x), strict=True)
+        assert found.predictions is not None
+        np.testing.assert_array_equal(found.predictions, found.model.predict(x), strict=True)
 
     @pytest.mark.parametrize("other", [{"boosting": "dart"}, {"linear_tree": True}, {"bin_construct_sample_cnt": 100}])
     def test_nothing_is_taken_from_training_that_may_be_another_number(self, other: Mapping[str, Any]) -> None:
         x, y = examples("regression")
         settings = {"task": "regression", "categorical": [CODES], "params": {"num_boost_round": 5} | other, "seed": 1}
-        assert trained("lightgbm", x, y, **settings).said is None
+        assert trained("lightgbm", x, y, **settings).predictions is None
 
     def test_every_name_that_lightgbm_has_for_a_parameter_trains_the_same_model(self) -> None:
         one = train("lightgbm", "binary", {"num_boost_round": 5, "min_data_in_leaf": 50})

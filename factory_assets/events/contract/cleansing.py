@@ -1,7 +1,7 @@
 """Which values are put right before a row is judged? The stream's cleansing rules, as one expression each.
 
-They work on single rows, so that a row cleansed alone is the row cleansed among millions. What a rule changes is
-counted under its name, and the values as delivered stay with the row.
+They work on single rows, so that a row cleansed alone is the row cleansed among millions. The rows that a
+rule changes are counted under its name, and the values as delivered stay with the row.
 """
 
 from factory_assets.declarations import expressions

@@ -1,7 +1,7 @@
 """Is a day as a whole what was to be expected? Presence, volume, variety and shape, against bounds and the recent past.
 
-A day is held against the median, or the pooled distribution, of the days before it that were fit for use. Until
-there are MIN_PAST of them nothing is said about change.
+A day is compared with the median, or the pooled distribution, of the days before it that were fit for use. Until
+there are MIN_PAST of them no change is judged.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ from factory_assets.declarations.contract import Amount, Column, Presence
 from factory_assets.declarations.expressions import identifier
 from factory_assets.events.contract.rules import Rule
 
-#: Days of the past without which a change cannot be told from the course of a week.
+#: Fewer days of the past do not distinguish a change from the course of a week.
 MIN_PAST = 7
 #: Rows below which neither a share nor a distribution says anything.
 MIN_ROWS = 20
@@ -30,9 +30,9 @@ HOUR, DAY_HOURS = dt.timedelta(hours=1), 24.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What a rule on whole days found: a number and the bounds that it must keep. None is no bound.
+    """The measurement of a rule on whole days: a number and the bounds that it must keep. None is no bound.
 
-    usual: the median of the recent past, where the day is held against it.
+    usual: the median of the recent past, where the day is compared with it.
     """
 
     day: dt.date
@@ -55,7 +55,7 @@ class Measured:
         return max(0.0, below, above)
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The number against its bounds, in a sentence."""
         bounds = [
             f"at least {self.low:.6g}" if self.low is not None else "",
@@ -63,6 +63,20 @@ class Measured:
         ]
         where = f" ({self.place})" if self.place else ""
         return f"{self.rule.name}{where} is {self.observed:.6g}, expected {' and '.join(filter(None, bounds))}"
+
+
+@dataclass(frozen=True)
+class Measurable:
+    """The rows that rules on whole days measure.
+
+    judged: name of a relation of the days' rows, with `_excluded` and `_repeated`. past: name of a relation of the events of
+        the days before, read where a rule compares days. lacking: column -> sources that were delivered without it; a
+        presence rule leaves their rows out.
+    """
+
+    judged: str
+    past: str
+    lacking: Mapping[str, Sequence[str]]
 
 
 @dataclass
@@ -76,14 +90,14 @@ class Summary:
 
 
 def looks_back(declared: DeclaredStream) -> bool:
-    """Whether any rule holds a day against the days before it."""
+    """Whether any rule compares a day with the days before it."""
     amounts = [declared.contract.volume, *(column.distinct for column in declared.contract.columns.values())]
     shapes = [column.max_shift for column in declared.contract.columns.values()]
     return any(amount and amount.max_change is not None for amount in amounts) or any(shapes)
 
 
 def applies(declared: DeclaredStream) -> bool:
-    """Whether the contract says anything about whole days."""
+    """Whether the contract has rules on whole days."""
     columns = declared.contract.columns.values()
     return (
         declared.contract.volume is not None
@@ -95,39 +109,39 @@ def applies(declared: DeclaredStream) -> bool:
 def measure(
     con: duckdb.DuckDBPyConnection,
     declared: DeclaredStream,
+    rows: Measurable,
     days: Sequence[dt.date],
-    lacking: Mapping[str, Sequence[str]],
     unfit: Collection[dt.date],
     informing: Collection[str],
 ) -> list[Measured]:
-    """Measure the view `judged` day by day, and the view `past` before it where days are held against each other.
+    """Measure rows day by day.
 
-    lacking: columns, and the sources that came without them; their rows are not asked for a value.
     unfit: days that are blocked for other reasons: none of them is part of another day's past.
-    informing: rules that block no day; what breaks only these is part of the past.
+    informing: rules that block no day; a day that breaks only these is part of the past.
     """
     if not applies(declared):
         return []
-    _hold(con, declared, lacking)
-    found = list(_presences(con, declared, lacking))
-    summaries = _summaries(con, declared, "measured", repeated=True)
-    past = _summaries(con, declared, "past", repeated=False) if looks_back(declared) else {}
-    failing = {one.day for one in found if not one.holds and one.rule.name not in informing}
+    kept = _keep(con, declared, rows)
+    measured = list(_presences(con, declared, kept, rows.lacking))
+    summaries = _summaries(con, declared, kept, repeated=True)
+    past = _summaries(con, declared, rows.past, repeated=False) if looks_back(declared) else {}
+    failing = {one.day for one in measured if not one.holds and one.rule.name not in informing}
     for day in sorted(days):
-        own = summaries.get(day, Summary())
+        summary = summaries.get(day, Summary())
         reach = [past[day - dt.timedelta(days=ago)] for ago in _reach(declared) if day - dt.timedelta(days=ago) in past]
-        of_day = list(_amounts(declared, day, own, reach))
-        found += of_day
+        of_day = list(_amounts(declared, day, summary, reach))
+        measured += of_day
         if day in unfit or day in failing or any(not one.holds and one.rule.name not in informing for one in of_day):
             past.pop(day, None)
-        elif own.rows:
-            past[day] = own
-    return found
+        elif summary.rows:
+            past[day] = summary
+    return measured
 
 
-def _hold(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, lacking: Mapping[str, Sequence[str]]) -> None:
-    """Hold what there is to measure, the rows that are not left out, as the table `measured`: it is read for each rule."""
-    names = {"ds", "event_time", "_repeated", *(["_source"] if lacking else [])}
+def _keep(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: Measurable) -> str:
+    """Keep the rows that are not left out, with the columns that are measured, in a table: each rule reads it. Its name."""
+    kept = "measured"
+    names = {"ds", "event_time", "_repeated", *(["_source"] if rows.lacking else [])}
     for name, column in declared.contract.columns.items():
         if column.presence or column.distinct or column.max_shift is not None:
             names.add(name)
@@ -135,8 +149,9 @@ def _hold(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, lacking: Map
             names.add(column.presence.by)
     chosen = ", ".join(map(identifier, sorted(names)))
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE measured AS SELECT {chosen} FROM judged WHERE _excluded IS NULL"
+        f"CREATE OR REPLACE TEMP TABLE {kept} AS SELECT {chosen} FROM {rows.judged} WHERE _excluded IS NULL"
     ).fetchall()
+    return kept
 
 
 def _reach(declared: DeclaredStream) -> range:
@@ -144,7 +159,7 @@ def _reach(declared: DeclaredStream) -> range:
 
 
 def _presences(
-    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, lacking: Mapping[str, Sequence[str]]
+    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: str, lacking: Mapping[str, Sequence[str]]
 ) -> Iterator[Measured]:
     for name, column in declared.contract.columns.items():
         wanted = column.presence
@@ -152,17 +167,17 @@ def _presences(
             continue
         rule, place = _presence_rule(name, wanted), _place(wanted)
         absent = ", ".join("'" + source.replace("'", "''") + "'" for source in lacking.get(name, ()))
-        came = f"WHERE _source NOT IN ({absent})" if absent else ""
-        for day, where, rows, given in con.execute(
-            f"""SELECT ds, {place}, count(*), count({identifier(name)}) FROM measured
-                {came} GROUP BY ALL ORDER BY ALL"""
+        delivered = f"WHERE _source NOT IN ({absent})" if absent else ""
+        for day, where, count, given in con.execute(
+            f"""SELECT ds, {place}, count(*), count({identifier(name)}) FROM {rows}
+                {delivered} GROUP BY ALL ORDER BY ALL"""
         ).fetchall():
-            if not where or rows >= MIN_ROWS:
-                yield Measured(day, rule, where, given / rows, wanted.min_fraction, None)
+            if not where or count >= MIN_ROWS:
+                yield Measured(day, rule, where, given / count, wanted.min_fraction, None)
         if wanted.min_count:
             counted = Rule("completeness", "presence", name, f"values of {name}", "")
             for day, given in con.execute(
-                f"SELECT ds, count({identifier(name)}) FROM measured {came} GROUP BY ds ORDER BY ds"
+                f"SELECT ds, count({identifier(name)}) FROM {rows} {delivered} GROUP BY ds ORDER BY ds"
             ).fetchall():
                 yield Measured(day, counted, "", given, wanted.min_count, None)
 
@@ -183,12 +198,12 @@ def _place(wanted: Presence) -> str:
 def _summaries(
     con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: str, repeated: bool
 ) -> dict[dt.date, Summary]:
-    """The days of a relation in numbers. repeated: whether rows delivered twice stand in it, to be counted once."""
+    """The days of a relation in numbers. repeated: whether it has rows delivered twice, to be counted once."""
     columns = declared.contract.columns
     counted = "count(*) FILTER (_repeated IS NULL)" if repeated else "count(*)"
     varied = [name for name, column in columns.items() if column.distinct]
     chosen = ", ".join([counted, "max(event_time)", *(f"count(DISTINCT {identifier(name)})" for name in varied)])
-    found = {
+    summaries = {
         day: Summary(count, newest, dict(zip(varied, values, strict=True)))
         for day, count, newest, *values in con.execute(f"SELECT ds, {chosen} FROM {rows} GROUP BY ds").fetchall()
     }
@@ -197,8 +212,8 @@ def _summaries(
             for day, value, count in con.execute(
                 f"SELECT * FROM (SELECT ds, {_bin(name, column)} AS bin, count(*) FROM {rows} GROUP BY 1, 2) WHERE bin IS NOT NULL"
             ).fetchall():
-                found[day].bins.setdefault(name, Counter())[value] = count
-    return found
+                summaries[day].bins.setdefault(name, Counter())[value] = count
+    return summaries
 
 
 def _bin(name: str, column: Column) -> str:
@@ -216,25 +231,25 @@ def _bin(name: str, column: Column) -> str:
     return f"CASE WHEN {small} THEN {quoted}::BIGINT::VARCHAR WHEN {quoted} IS NOT NULL THEN {size} END"
 
 
-def _amounts(declared: DeclaredStream, day: dt.date, own: Summary, past: Sequence[Summary]) -> Iterator[Measured]:
+def _amounts(declared: DeclaredStream, day: dt.date, summary: Summary, past: Sequence[Summary]) -> Iterator[Measured]:
     contract = declared.contract
-    if contract.volume and not (own.rows == 0 and contract.is_quiet(day)):
-        yield _amount(day, VOLUME, own.rows, contract.volume, [one.rows for one in past])
-    if contract.freshness and not (own.rows == 0 and contract.is_quiet(day)):
+    if contract.volume and not (summary.rows == 0 and contract.is_quiet(day)):
+        yield _amount(day, VOLUME, summary.rows, contract.volume, [one.rows for one in past])
+    if contract.freshness and not (summary.rows == 0 and contract.is_quiet(day)):
         close = dt.datetime.combine(day, dt.time()) + DAY_HOURS * HOUR
-        quiet = DAY_HOURS if own.newest is None else max(0.0, (close - own.newest) / HOUR)
+        quiet = DAY_HOURS if summary.newest is None else max(0.0, (close - summary.newest) / HOUR)
         yield Measured(day, FRESHNESS, "", quiet, None, contract.freshness / HOUR)
-    if not own.rows:
+    if not summary.rows:
         return
     for name, column in contract.columns.items():
         if column.distinct:
             rule = Rule("distribution", "distinct", name, f"different values of {name}", "")
             # Days of an older contract do not have the column at all.
             earlier = [one.distinct[name] for one in past if one.distinct.get(name)]
-            yield _amount(day, rule, own.distinct.get(name, 0), column.distinct, earlier)
+            yield _amount(day, rule, summary.distinct.get(name, 0), column.distinct, earlier)
         if column.max_shift is not None:
             pooled: Counter[str] = sum((one.bins.get(name, Counter()) for one in past), Counter())
-            now = own.bins.get(name, Counter())
+            now = summary.bins.get(name, Counter())
             if len(past) >= MIN_PAST and min(now.total(), pooled.total()) >= MIN_ROWS_OF_A_SHAPE:
                 rule = Rule("distribution", "shift", name, f"shift of {name} against the past", "")
                 yield Measured(day, rule, "", divergence(now, pooled), None, column.max_shift)

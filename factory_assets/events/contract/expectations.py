@@ -1,4 +1,4 @@
-"""What does Great Expectations say of a day of raw rows? The rules of the contract as one suite; verdicts per day.
+"""Which rules does a day of raw rows break by Great Expectations? The contract as one suite; verdicts per day.
 
 One validation covers all days of a run, and every unexpected row is counted to its day: the cost depends on rows, not
 on days times rules. Rows are set aside by validation.py under the same rules; a test holds the two equal.
@@ -67,8 +67,8 @@ OUTAGE = (
 class Failure:
     """One rule that a day breaks: how many rows do, their share, some of the values.
 
-    serious: whether that stops the day. accepted: whether somebody has said why it goes on all the same.
-    values: different values that break it, at most KEPT; of a rule on whole days there are none, but what was `measured`.
+    serious: whether the failure stops the day. accepted: whether somebody has given a reason why the day goes on all the same.
+    values: different values that break it, at most KEPT; a rule on whole days has none, but what was `measured`.
     """
 
     rule: Rule
@@ -85,7 +85,7 @@ class Failure:
         return self.serious and not self.accepted
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         if self.rule.kind in ("exists", *ROW_KINDS):
             return f"{self.rule.name}: not so for {self.count} rows, {self.share:.1%}"
         return self.examples or self.rule.name
@@ -114,17 +114,17 @@ class ConcernResult:
         return any(failure.blocking for failure in self.failures)
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The verdict in a sentence."""
-        return "; ".join(failure.told for failure in self.failures) or "all rules hold"
+        return "; ".join(failure.message for failure in self.failures) or "all rules hold"
 
 
 class ExpectationsErrored(RuntimeError):
     """Great Expectations could not evaluate an expectation: that is no verdict on the data."""
 
 
-def rows_to_validate(declared: DeclaredStream) -> str:
-    """Query over a view `raw` for the rows that `validate` looks at: all but those left out on purpose."""
+def rows_to_validate(declared: DeclaredStream, raw: str) -> str:
+    """Query for the raw rows that `validate` looks at, all but those left out on purpose. raw: name of their relation."""
     names = dict.fromkeys([*declared.contract.columns, *essential(declared.stream)])
     contract = declared.contract
     lists = [name for name, column in contract.columns.items() if column.value_count]
@@ -132,11 +132,11 @@ def rows_to_validate(declared: DeclaredStream) -> str:
     parts += [_breach(declared, rule) for rule in row_rules(declared) if rule.kind == "rule"]
     return f"""SELECT {", ".join(parts)}, _unparsed, _undeclared, _line, _failed, _source, ds, CAST(event_time AS DATE) AS event_day,
                       {row_content(declared)} AS content
-               FROM ({judged_rows(declared)}) WHERE _excluded IS NULL"""
+               FROM ({judged_rows(declared, raw)}) WHERE _excluded IS NULL"""
 
 
 def concerns(declared: DeclaredStream) -> list[Concern]:
-    """What there is to be said about a day of the stream; each is a check."""
+    """The concerns by which a day of the stream is judged; each is a check."""
     columns = declared.contract.columns.values()
     found: list[Concern] = ["schema", "completeness", "ranges", "uniqueness", "volume"]
     if declared.contract.rules:
@@ -149,46 +149,46 @@ def concerns(declared: DeclaredStream) -> list[Concern]:
 def validate(
     declared: DeclaredStream,
     rows: pa.Table,
-    came: Mapping[dt.date, Sequence[Arrival]],
+    arrived: Mapping[dt.date, Sequence[Arrival]],
     days: Sequence[dt.date],
     measured: Sequence[Measured] = (),
     accepted: Collection[str] = (),
 ) -> list[ConcernResult]:
     """Validate days of raw rows, concern by concern.
 
-    rows: the result of `rows_to_validate`. came: what arrived on each day; a day to which nothing came is absent.
-    measured: what `day_rules.measure` found of these days. accepted: rules whose failures somebody has accepted.
+    rows: the result of `rows_to_validate`. arrived: the arrivals of each day; a day without any is absent.
+    measured: the measurements of these days, from `day_rules.measure`. accepted: rules whose failures somebody has accepted.
     Raises ExpectationsErrored.
     """
     warned = declared.contract.warn
     totals = {row["values"]: row["counts"] for row in rows["ds"].value_counts().to_pylist()}
-    found: dict[tuple[dt.date, str], list[Failure]] = defaultdict(list)
+    failures: dict[tuple[dt.date, str], list[Failure]] = defaultdict(list)
     for day in days:
-        for reason in undelivered(declared, day, came.get(day)):
-            found[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, serious=True))
-        if came.get(day) is None and not found[day, "schema"] and _is_outage(declared, day):
-            found[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
-    for (day, rule), values in _broken(declared, rows, came, days).items():
+        for reason in undelivered(declared, day, arrived.get(day)):
+            failures[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, serious=True))
+        if arrived.get(day) is None and not failures[day, "schema"] and _is_outage(declared, day):
+            failures[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
+    for (day, rule), values in _broken(declared, rows, arrived, days).items():
         share = 1.0 if rule.kind == "exists" else len(values) / totals[day]
         different = tuple(islice(dict.fromkeys(value for value in values if value is not None), KEPT))
         shown = ", ".join(str(value) for value in different[:SHOWN])
         serious = share > declared.contract.tolerance and rule.kind != "once" and rule.name not in warned
-        known = rule.name in accepted and rule.kind != "exists"
-        found[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, known, different))
+        waived = rule.name in accepted and rule.kind != "exists"
+        failures[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, waived, different))
     for one in _out_of_bounds(measured):
         serious = one.rule.name not in warned
-        known = one.rule.name in accepted
-        found[one.day, one.rule.concern].append(
-            Failure(one.rule, totals.get(one.day, 0), 1.0, one.told, serious, known, measured=one)
+        waived = one.rule.name in accepted
+        failures[one.day, one.rule.concern].append(
+            Failure(one.rule, totals.get(one.day, 0), 1.0, one.message, serious, waived, measured=one)
         )
-    new = _new_columns(declared, rows, came)
+    new = _new_columns(declared, rows, arrived)
     return [
         ConcernResult(
             day,
             concern,
             totals.get(day, 0),
-            tuple(found[day, concern]),
-            _notes(declared, came.get(day)) if concern == "schema" else "",
+            tuple(failures[day, concern]),
+            _notes(declared, arrived.get(day)) if concern == "schema" else "",
             new.get(day, {}) if concern == "schema" else {},
         )
         for day in days
@@ -202,7 +202,7 @@ def _is_outage(declared: DeclaredStream, day: dt.date) -> bool:
 
 
 def _out_of_bounds(measured: Sequence[Measured]) -> list[Measured]:
-    """What Great Expectations finds outside its bounds: one row a measure, two expectations for all of them."""
+    """Measurements that Great Expectations finds out of their bounds: one row each, two expectations for all of them."""
     import great_expectations.expectations as gxe
     import pandas as pd
 
@@ -231,15 +231,15 @@ def _out_of_bounds(measured: Sequence[Measured]) -> list[Measured]:
 
 
 def _broken(
-    declared: DeclaredStream, rows: pa.Table, came: Mapping[dt.date, Sequence[Arrival]], days: Sequence[dt.date]
+    declared: DeclaredStream, rows: pa.Table, arrived: Mapping[dt.date, Sequence[Arrival]], days: Sequence[dt.date]
 ) -> dict[tuple[dt.date, Rule], list[Any]]:
-    """The values that break each rule on each day. Sources that came with the same columns are validated together."""
-    found: dict[tuple[dt.date, Rule], list[Any]] = defaultdict(list)
+    """The values that break each rule on each day. Sources with the same columns are validated together."""
+    broken: dict[tuple[dt.date, Rule], list[Any]] = defaultdict(list)
     frame = _frame(declared, rows)
     lacking = {
         arrival.source: tuple(name for name in declared.contract.columns if name not in arrival.columns)
         for day in days
-        for arrival in came.get(day, ())
+        for arrival in arrived.get(day, ())
         if not arrival.problem
     }
     for absent in sorted(set(lacking.values())):
@@ -249,14 +249,14 @@ def _broken(
         for rule, unexpected in _run(declared, part.drop(columns=list(absent)), [*_required(declared), *rules]):
             if rule.kind == "exists":
                 for day in days:
-                    if any(arrival.source in sources for arrival in came.get(day, ())):
-                        found[day, rule] += [None] * int((part["ds"] == day).sum())
+                    if any(arrival.source in sources for arrival in arrived.get(day, ())):
+                        broken[day, rule] += [None] * int((part["ds"] == day).sum())
             for day, value in unexpected:
-                found[day, rule].append(value)
+                broken[day, rule].append(value)
     for rule, unexpected in _repeated(declared, rows):
         for day, value in unexpected:
-            found[day, rule].append(value)
-    return found
+            broken[day, rule].append(value)
+    return broken
 
 
 def _required(declared: DeclaredStream) -> list[Rule]:
@@ -304,7 +304,7 @@ def _text_of(name: str) -> str:
 
 
 def _filled(declared: DeclaredStream, frame: "pd.DataFrame", name: str) -> str:
-    """The column to look for empty values in: one with what stands in a value's place where there is such."""
+    """The column in which to look for empty values, with the text that stands in a value's place where there is one."""
     reasons = ["_line", _text_of(name) if name in declared.contract.columns else "_failed"]
     stand_ins = [reason for reason in reasons if reason in frame and frame[reason].notna().any()]
     if not stand_ins:
@@ -371,20 +371,20 @@ def _repeated(declared: DeclaredStream, rows: pa.Table) -> Iterator[tuple[Rule, 
     import great_expectations.expectations as gxe
     import pyarrow.compute as pc
 
-    key, told = declared.stream.id, declared.stream.known_at
-    names = list(dict.fromkeys(["ds", key, "content", *([told] if told else [])]))
+    key, known_at = declared.stream.id, declared.stream.known_at
+    names = list(dict.fromkeys(["ds", key, "content", *([known_at] if known_at else [])]))
     # Rows without an id are another rule's; left in, they would make floating-point numbers of large ids.
     frame = rows.select(names).filter(pc.is_valid(rows[key])).to_pandas(date_as_object=True)
     if frame.empty:
         return
     # Ids need to be unique within a day; the day is part of the key because a validation covers many.
-    index = ["ds", "content", *([told] if told else [])]
+    index = ["ds", "content", *([known_at] if known_at else [])]
     (result,) = evaluate(frame, [gxe.ExpectCompoundColumnsToBeUnique(column_list=["ds", key])], index)
     if result.success:
         return
     versions: dict[tuple[dt.date, Any, Any], list[Any]] = defaultdict(list)
     for entry in result.result["unexpected_index_list"]:
-        versions[entry["ds"], entry[key], str(entry[told]) if told else None].append(entry["content"])
+        versions[entry["ds"], entry[key], str(entry[known_at]) if known_at else None].append(entry["content"])
     different = [(day, value, len(set(those)) - 1) for (day, value, _), those in versions.items()]
     again = [(day, value, len(those) - len(set(those))) for (day, value, _), those in versions.items()]
     unique = Rule("uniqueness", "unique", key, unique_rule(declared.stream), "")
@@ -410,34 +410,34 @@ def evaluate(frame: "pd.DataFrame", expectations: Sequence[Any], index: Sequence
     for place, expectation in enumerate(expectations):
         expectation.meta = {"place": place}
     suite = gx.ExpectationSuite(name="contract", expectations=list(expectations))
-    found = definition.get_batch({"dataframe": frame}).validate(
+    validated = definition.get_batch({"dataframe": frame}).validate(
         suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": list(index)}
     )
-    for result in found.results:
+    for result in validated.results:
         info = result.exception_info or {}
         if info.get("raised_exception", any(isinstance(value, dict) for value in info.values())):
             config: Any = result.expectation_config
             raise ExpectationsErrored(f"{config.type} of {config.kwargs.get('column')} was not evaluated: {info}")
-    results: list[Any] = list(found.results)
+    results: list[Any] = list(validated.results)
     return sorted(results, key=lambda result: result.expectation_config.meta["place"])
 
 
-def _notes(declared: DeclaredStream, came: Sequence[Arrival] | None) -> str:
-    if came is None:
+def _notes(declared: DeclaredStream, arrivals: Sequence[Arrival] | None) -> str:
+    if arrivals is None:
         return "nothing was delivered"
-    extra = _unknown(declared, came)
+    extra = _unknown(declared, arrivals)
     return f"columns that the contract does not know: {', '.join(extra)}" if extra else ""
 
 
-def _unknown(declared: DeclaredStream, came: Sequence[Arrival]) -> list[str]:
-    return sorted({name for arrival in came for name in arrival.columns} - set(declared.contract.columns))
+def _unknown(declared: DeclaredStream, arrivals: Sequence[Arrival]) -> list[str]:
+    return sorted({name for arrival in arrivals for name in arrival.columns} - set(declared.contract.columns))
 
 
 def _new_columns(
-    declared: DeclaredStream, rows: pa.Table, came: Mapping[dt.date, Sequence[Arrival]]
+    declared: DeclaredStream, rows: pa.Table, arrived: Mapping[dt.date, Sequence[Arrival]]
 ) -> dict[dt.date, dict[str, list[str]]]:
-    """Of each day the columns that the contract does not know, and the values of them in its first rows."""
-    unknown = {day: _unknown(declared, arrived) for day, arrived in came.items()}
+    """Day -> columns that the contract does not know -> their values in the first rows of the day."""
+    unknown = {day: _unknown(declared, arrivals) for day, arrivals in arrived.items()}
     found: dict[dt.date, dict[str, list[str]]] = {day: {name: [] for name in names} for day, names in unknown.items()}
     if any(unknown.values()):
         frame = rows.select(["ds", "_undeclared"]).to_pandas(date_as_object=True).dropna()

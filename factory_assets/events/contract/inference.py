@@ -1,7 +1,7 @@
 """Which contract do these data suggest? A proposal for a person to read, under which the same data pass.
 
-It says what can be seen in data: types, formats, empty values, domains of few values, rows a day. It invents no bounds:
-what a value may not become is for someone to say who knows what it means.
+The proposal has only what data show: types, formats, empty values, domains of few values, rows a day. It invents no bounds:
+whoever knows the meaning of a value says what the value may not become.
 """
 
 import datetime as dt
@@ -29,9 +29,9 @@ TOLERANCE = 0.05
 DOMAIN = 20
 #: Fewer rows say little about values that were not seen.
 DOMAIN_ROWS = 1000
-#: Days from which the size of others can be told: a week has every weekday.
+#: Days from which the size of other days can be guessed: a week has every weekday.
 VOLUME_DAYS = 7
-#: Of numbers in text, this share may be none: a fault of the feed, not another type.
+#: Share of a column of numbers that may be other text: a fault of the feed, not another type.
 FAULTS = 0.001
 #: Values on which formats are tried before all values are read with those that are left.
 FIRST_TRIED = 200
@@ -55,7 +55,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A contract as it is proposed: fields by column, a note on some, columns that no contract can hold, days seen."""
+    """A proposed contract: fields by column, notes on some columns, columns that no contract can hold, days seen."""
 
     rows: int
     columns: dict[str, dict[str, Any]]
@@ -94,56 +94,58 @@ def infer(
 ) -> Proposal:
     """Propose a contract for what a stream delivers.
 
-    stream: its source tells text from typed values; its derived columns and times, where they fit, tell the days.
-    time: the delivered column that tells the days instead of the stream's event time.
+    stream: by its source, values are text or typed; its derived columns and times, where they fit, give the days.
+    time: the delivered column that gives the days instead of the stream's event time.
     Raises ValueError where there is nothing to infer from.
     """
     delivered = [delivery for delivery in delivered if not delivery.problem and delivery.columns]
     if not delivered:
         raise ValueError("nothing was delivered that can be read; a contract needs data to be proposed from")
+    rows_delivered, rows_typed, rows_dated = "delivered", "typed", "dated"
     con.execute(
-        "CREATE OR REPLACE TEMP VIEW delivered AS "
+        f"CREATE OR REPLACE TEMP VIEW {rows_delivered} AS "
         + " UNION ALL BY NAME ".join(f"SELECT * FROM ({delivery.query}) WHERE _line IS NULL" for delivery in delivered)
     ).fetchall()
-    guesses, left_out = _guesses(con, stream, delivered)
+    guesses, left_out = _guesses(con, stream, delivered, rows_delivered)
     if not guesses:
         raise ValueError(f"no column can be in a contract: {'; '.join(map(': '.join, left_out.items()))}")
     first = {name: Column(type=guess.type, format=guess.format, nullable=True) for name, guess in guesses.items()}  # type: ignore[arg-type]
     plain = DeclaredStream(stream, Contract(columns=first))
     typed = " UNION ALL BY NAME ".join(f"({typed_rows(plain, delivery)})" for delivery in delivered)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE typed AS SELECT * FROM ({typed}) WHERE _line IS NULL").fetchall()
-    rows = con.execute("SELECT count(*) FROM typed").fetchall()[0][0]
-    columns = {name: _fields(con, name, guess, delivered, rows) for name, guess in guesses.items()}
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {rows_typed} AS SELECT * FROM ({typed}) WHERE _line IS NULL").fetchall()
+    rows = con.execute(f"SELECT count(*) FROM {rows_typed}").fetchall()[0][0]
+    columns = {name: _fields(con, rows_typed, name, guess, delivered) for name, guess in guesses.items()}
     notes = {name: guess.note for name, guess in guesses.items() if guess.note}
     dated, why = _dated(plain, time, columns)
     if dated is None:
         return Proposal(rows, columns, notes, left_out, day_note=why)
     con.execute(
-        f"CREATE OR REPLACE TEMP VIEW dated AS SELECT * FROM ({with_event_day(dated, 'SELECT * FROM typed')}) "
-        f"WHERE event_day IS NOT NULL"
+        f"CREATE OR REPLACE TEMP VIEW {rows_dated} AS "
+        f"SELECT * FROM ({with_event_day(dated, f'SELECT * FROM {rows_typed}')}) WHERE event_day IS NOT NULL"
     ).fetchall()
-    _add_presence(con, columns)
-    return Proposal(rows, columns, notes, left_out, *_days(con))
+    _add_presence(con, rows_dated, columns)
+    return Proposal(rows, columns, notes, left_out, *_days(con, rows_dated))
 
 
 def _guesses(
-    con: duckdb.DuckDBPyConnection, stream: Stream, delivered: Sequence[Delivery]
+    con: duckdb.DuckDBPyConnection, stream: Stream, delivered: Sequence[Delivery], rows: str
 ) -> tuple[dict[str, Guess], dict[str, str]]:
-    found: dict[str, Guess] = {}
+    """Guesses by column, and the reasons why other columns are left out. rows: name of the relation of delivered rows."""
+    guesses: dict[str, Guess] = {}
     left_out: dict[str, str] = {}
-    kinds = {row[0]: row[1] for row in con.execute("DESCRIBE delivered").fetchall()}
+    kinds = {row[0]: row[1] for row in con.execute(f"DESCRIBE {rows}").fetchall()}
     for name in dict.fromkeys(name for delivery in delivered for name in delivery.columns):
         if not COLUMN.fullmatch(name):
             left_out[name] = "a column's name is letters, digits and _ after a first letter; rename it in the feed"
         elif name in RESERVED and name not in TIMES:
             left_out[name] = "the factory itself uses the name; rename it in the feed"
         elif kinds[name] == "VARCHAR" and stream.source.kind == "csv":
-            found[name] = _guess_text(con, f"SELECT {identifier(name)} AS value FROM delivered")
+            guesses[name] = _guess_text(con, f"SELECT {identifier(name)} AS value FROM {rows}")
         elif kind := _column_type(kinds[name]):
-            found[name] = Guess(kind)
+            guesses[name] = Guess(kind)
         else:
             left_out[name] = f"{kinds[name].partition('(')[0]} is no type of a contract; it is kept in raw"
-    return found, left_out
+    return guesses, left_out
 
 
 def _column_type(kind: str) -> str | None:
@@ -172,8 +174,10 @@ def guess_texts(texts: Sequence[str]) -> Guess:
 
 def _guess_text(con: duckdb.DuckDBPyConnection, values: str) -> Guess:
     """The narrowest type as which every value can be read; text where that is open."""
+    texts = "texts"
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE texts AS SELECT value, count(*) AS times FROM ({values}) WHERE value IS NOT NULL GROUP BY value"
+        f"CREATE OR REPLACE TEMP TABLE {texts} AS "
+        f"SELECT value, count(*) AS times FROM ({values}) WHERE value IS NOT NULL GROUP BY value"
     ).fetchall()
     tests = {
         "whole": f"regexp_full_match(value, '{WHOLE}') AND TRY_CAST(value AS BIGINT) IS NOT NULL",
@@ -184,63 +188,63 @@ def _guess_text(con: duckdb.DuckDBPyConnection, values: str) -> Guess:
         "time": f"regexp_full_match(value, '{ISO_TIME}') AND TRY_CAST(value AS TIMESTAMPTZ) IS NOT NULL",
     }
     counted = ", ".join(f"coalesce(sum(times) FILTER ({test}), 0)" for test in tests.values())
-    total, *sums = con.execute(f"SELECT coalesce(sum(times), 0), {counted} FROM texts").fetchall()[0]
-    found = dict(zip(tests, map(int, sums), strict=True))
+    total, *sums = con.execute(f"SELECT coalesce(sum(times), 0), {counted} FROM {texts}").fetchall()[0]
+    counts = dict(zip(tests, map(int, sums), strict=True))
     if not total:
         return Guess("string", note="no value seen")
-    if found["padded"]:
+    if counts["padded"]:
         return Guess("string", note="digits with leading zeros: taken for a name, not a number")
-    if found["whole"] == total:
-        days = _formats(con, ("%Y%m%d",))
+    if counts["whole"] == total:
+        days = _formats(con, texts, ("%Y%m%d",))
         return Guess("integer", note="could be days, with format '%Y%m%d'" if days else "")
-    if found["number"] == total:
+    if counts["number"] == total:
         return Guess("double")
-    if found["flag"] == total:
+    if counts["flag"] == total:
         return Guess("boolean")
-    if found["day"] == total:
+    if counts["day"] == total:
         return Guess("date")
-    if found["time"] == total:
+    if counts["time"] == total:
         return Guess("timestamp")
-    if formats := _formats(con, FORMATS):
-        return _guess_format(con, formats)
-    return _guess_with_faults(con, int(total), found["whole"], found["number"])
+    if formats := _formats(con, texts, FORMATS):
+        return _guess_format(con, texts, formats)
+    return _guess_with_faults(con, texts, int(total), counts["whole"], counts["number"])
 
 
-def _formats(con: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> list[str]:
-    """The formats that read every value, as a time within YEARS."""
-    some = f"(SELECT * FROM texts ORDER BY hash(value) LIMIT {FIRST_TRIED})"
-    for place in (some, "texts"):
+def _formats(con: duckdb.DuckDBPyConnection, texts: str, formats: Sequence[str]) -> list[str]:
+    """The formats that read every value, as a time within YEARS. texts: name of the table of values."""
+    some = f"(SELECT * FROM {texts} ORDER BY hash(value) LIMIT {FIRST_TRIED})"
+    for values in (some, texts):
         reads = ", ".join(
             f"bool_and(coalesce(year(try_strptime(value, '{one}')) BETWEEN {YEARS[0]} AND {YEARS[1]}, false))"
             for one in formats
         )
         if not formats:
             return []
-        sums = con.execute(f"SELECT {reads} FROM {place}").fetchall()[0]
+        sums = con.execute(f"SELECT {reads} FROM {values}").fetchall()[0]
         formats = [one for one, reads_all in zip(formats, sums, strict=True) if reads_all]
     return list(formats)
 
 
-def _guess_format(con: duckdb.DuckDBPyConnection, formats: Sequence[str]) -> Guess:
+def _guess_format(con: duckdb.DuckDBPyConnection, texts: str, formats: Sequence[str]) -> Guess:
     """A date or timestamp in the one format that reads it; text, and the candidates, where two read it differently."""
     kind = "timestamp" if "%H" in formats[0] or "%I" in formats[0] else "date"
     for one, other in itertools.combinations(formats, 2):
-        told, differ = con.execute(
-            f"""SELECT count(*), count(*) FILTER (try_strptime(value, '{one}') <> try_strptime(value, '{other}')) FROM texts"""
+        count, differ = con.execute(
+            f"""SELECT count(*), count(*) FILTER (try_strptime(value, '{one}') <> try_strptime(value, '{other}')) FROM {texts}"""
         ).fetchall()[0]
         if differ:
             candidates = " or ".join(f"'{candidate}'" for candidate in formats)
             return Guess(
                 "string",
-                note=f"a {kind}, format {candidates}? All values fit each, and {differ} of {told} mean another day: ask",
+                note=f"a {kind}, format {candidates}? All values fit each, and {differ} of {count} mean another day: ask",
             )
     return Guess(kind, formats[0])
 
 
-def _guess_with_faults(con: duckdb.DuckDBPyConnection, total: int, whole: int, number: int) -> Guess:
+def _guess_with_faults(con: duckdb.DuckDBPyConnection, texts: str, total: int, whole: int, number: int) -> Guess:
     """Numbers among which are a few faults, or a word that stands for none; else text."""
     others = con.execute(
-        """SELECT value, times FROM texts WHERE NOT coalesce(isfinite(TRY_CAST(value AS DOUBLE)), false)
+        f"""SELECT value, times FROM {texts} WHERE NOT coalesce(isfinite(TRY_CAST(value AS DOUBLE)), false)
            ORDER BY times DESC, value LIMIT 4"""
     ).fetchall()
     shown = ", ".join(ascii(value) for value, _ in others[:3])
@@ -248,15 +252,15 @@ def _guess_with_faults(con: duckdb.DuckDBPyConnection, total: int, whole: int, n
     if 0 < total - fitting <= FAULTS * total:
         return Guess(kind, note=f"{total - fitting} of {total:,} values are none and will be set aside: {shown}")
     if number and len(others) == 1:
-        told = f"numbers but for {shown}, {others[0][1]:,} of {total:,}"
-        return Guess("string", note=f"{told}: if it stands for an empty value, name it in null_values of the source")
+        values = f"numbers but for {shown}, {others[0][1]:,} of {total:,}"
+        return Guess("string", note=f"{values}: if it stands for an empty value, name it in null_values of the source")
     return Guess("string")
 
 
 def _fields(
-    con: duckdb.DuckDBPyConnection, name: str, guess: Guess, delivered: Sequence[Delivery], rows: int
+    con: duckdb.DuckDBPyConnection, rows: str, name: str, guess: Guess, delivered: Sequence[Delivery]
 ) -> dict[str, Any]:
-    """Fields of a column in the order in which contracts give them."""
+    """Fields of a column in the order in which contracts give them. rows: name of the table of typed rows."""
     quoted = identifier(name)
     fields: dict[str, Any] = {"type": guess.type}
     without = [source for each in delivered if name not in each.columns for source in each.sources]
@@ -267,7 +271,7 @@ def _fields(
     empty, filled, least = con.execute(
         f"""SELECT count(*) FILTER ({here} AND {quoted} IS NULL AND NOT coalesce(json_exists(_unparsed, '$."{name}"')
                                     AND json_extract_string(_unparsed, '$."{name}"') IS NOT NULL, false)),
-                   count({quoted}), {f"min({quoted})" if numeric else "NULL"} FROM typed"""
+                   count({quoted}), {f"min({quoted})" if numeric else "NULL"} FROM {rows}"""
     ).fetchall()[0]
     if guess.format:
         fields["format"] = guess.format
@@ -275,7 +279,7 @@ def _fields(
         fields["required"] = False
     if empty or not filled:
         fields["nullable"] = True
-    values = _domain(con, name, guess.type, filled)
+    values = _domain(con, rows, name, guess.type, filled)
     if values:
         fields["allowed"] = values
     elif numeric and least is not None and least >= 0:
@@ -283,21 +287,21 @@ def _fields(
     return fields
 
 
-def _domain(con: duckdb.DuckDBPyConnection, name: str, kind: str, filled: int) -> list[str | int]:
+def _domain(con: duckdb.DuckDBPyConnection, rows: str, name: str, kind: str, filled: int) -> list[str | int]:
     """The values of a text with few of them, or of a flag of 0 and 1; none where others are likely to come.
 
     The share of rows with a value not seen so far is about that of the values seen once (Good 1953).
     """
     if kind not in ("string", "integer") or filled < DOMAIN_ROWS:
         return []
-    found = con.execute(
-        f"""SELECT {identifier(name)}, count(*) FROM typed WHERE {identifier(name)} IS NOT NULL GROUP BY ALL
+    counted = con.execute(
+        f"""SELECT {identifier(name)}, count(*) FROM {rows} WHERE {identifier(name)} IS NOT NULL GROUP BY ALL
             ORDER BY ALL LIMIT {DOMAIN + 1}"""
     ).fetchall()
-    values = [value for value, _ in found]
+    values = [value for value, _ in counted]
     if kind == "integer":
         return values if values == [0, 1] else []
-    return values if len(values) <= DOMAIN and all(times > 1 for _, times in found) else []
+    return values if len(values) <= DOMAIN and all(times > 1 for _, times in counted) else []
 
 
 def _dated(
@@ -325,23 +329,28 @@ def _dated(
     return plain, ""
 
 
-def _add_presence(con: duckdb.DuckDBPyConnection, columns: dict[str, dict[str, Any]]) -> None:
-    """For nullable columns the share of values below which no day should fall: half of what was seen, or twice the lack."""
+def _add_presence(con: duckdb.DuckDBPyConnection, rows: str, columns: dict[str, dict[str, Any]]) -> None:
+    """Give nullable columns a share of values below which no day should fall: half of the lowest seen, or twice its lack.
+
+    rows: name of the relation of rows with their day.
+    """
     for name, fields in columns.items():
         if not fields.get("nullable"):
             continue
         worst = con.execute(
-            f"SELECT min(share) FROM (SELECT count({identifier(name)}) / count(*) AS share FROM dated GROUP BY event_day)"
+            f"SELECT min(share) FROM (SELECT count({identifier(name)}) / count(*) AS share FROM {rows} GROUP BY event_day)"
         ).fetchall()[0][0]
         least = math.floor(100 * max((worst or 0) / 2, 1 - 2 * (1 - (worst or 0)))) / 100
         if least > 0:
             fields["presence"] = {"min_fraction": least}
 
 
-def _days(con: duckdb.DuckDBPyConnection) -> tuple[tuple[dt.date, ...], dict[str, int | float], tuple[str, ...], str]:
+def _days(
+    con: duckdb.DuckDBPyConnection, rows: str
+) -> tuple[tuple[dt.date, ...], dict[str, int | float], tuple[str, ...], str]:
     """Days seen, the volume of a day (half the smallest to twice the largest), days without any, and a note."""
     counted = dict(
-        con.execute("SELECT event_day, count(*) FROM dated GROUP BY event_day ORDER BY event_day").fetchall()
+        con.execute(f"SELECT event_day, count(*) FROM {rows} GROUP BY event_day ORDER BY event_day").fetchall()
     )
     days = tuple(counted)
     if len(days) < VOLUME_DAYS:

@@ -1,7 +1,7 @@
 """Which small change of the contract would let an anomaly pass, or why should none?
 
-A feed that grew or changed on purpose is answered by a patch: a fragment of the contract, to be read and applied. What is
-wrong in itself is answered by words that say what to do instead: a contract that is stretched over a fault hides it.
+Where a feed grew or changed on purpose, the answer is a patch: a fragment of the contract, to be read and applied. Where the
+rows are wrong in themselves, it is a refusal that says what to do instead: a contract that is stretched over a fault hides it.
 """
 
 import math
@@ -35,16 +35,16 @@ NAME_LIKE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]*")
 
 @dataclass(frozen=True)
 class Anomaly:
-    """What a rule found.
+    """A broken rule, with the values and measurements that break it.
 
     kind: as in validation.Rule, or one of the whole day: value_count, rule, presence, distinct, shift, volume; or
         undeclared, for a column that the contract does not know.
     column: empty for volume and rule. rule: the name under which verdicts give it.
     values: the different values found; of a type, the texts. For min and max the extremes suffice, for allowed all are
-        needed, for exists the columns that came and are not in the contract.
-    observed: what was measured: of null the share of rows, of presence the share or number, of value_count, distinct and
-        volume the number, of shift the divergence.
-    past: the median of the recent past, where the day was held against it. share: of the day's rows, those that break it.
+        needed, for exists the delivered columns that are not in the contract.
+    observed: the measurement: for null the share of rows, for presence the share or number, for value_count, distinct and
+        volume the number, for shift the divergence.
+    past: the median of the recent past, where the day was compared with it. share: of the day's rows, those that break it.
     """
 
     kind: str
@@ -69,7 +69,7 @@ class Patch:
         return ", ".join(f"{key}: {flow(value)}" for key, value in self.change.items())
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         return f"{self.text}  ({self.reason})"
 
 
@@ -81,7 +81,7 @@ class Refusal:
     instead: str
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         return f"no patch: {self.reason}; {self.instead}"
 
 
@@ -89,7 +89,7 @@ Suggestion = Patch | Refusal
 
 
 def suggest(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
-    """A patch of the stream's contract under which the anomaly passes, or the words that no patch should."""
+    """A patch of the stream's contract under which the anomaly passes, or the refusal of one."""
     if anomaly.kind not in SUGGESTIONS:
         raise ValueError(f"{anomaly.kind!r} is no kind of anomaly; allowed: {', '.join(SUGGESTIONS)}")
     return SUGGESTIONS[anomaly.kind](declared, anomaly)
@@ -247,52 +247,54 @@ def _allowed(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
 
 
 def _value_count(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
-    name, held = anomaly.column, declared.contract.columns[anomaly.column].value_count
+    name, allowed = anomaly.column, declared.contract.columns[anomaly.column].value_count
     counts = [int(value) for value in anomaly.values] + (
         [int(anomaly.observed)] if anomaly.observed is not None else []
     )
-    assert held is not None and counts
-    bounds = {"min": min(held.min, *counts)}
-    if held.max is not None:
-        if held.max and max(counts) > FAR * held.max:
+    assert allowed is not None and counts
+    bounds = {"min": min(allowed.min, *counts)}
+    if allowed.max is not None:
+        if allowed.max and max(counts) > FAR * allowed.max:
             return Refusal(f"{max(counts)} values are more than {FAR} times what is allowed", "look at such a row")
-        bounds["max"] = max(held.max, *counts)
+        bounds["max"] = max(allowed.max, *counts)
     return Patch(_column(name, value_count=bounds), f"if {name} may hold so many values")
 
 
 def _presence(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
-    name, found = anomaly.column, anomaly.observed
+    name, observed = anomaly.column, anomaly.observed
     wanted = declared.contract.columns[name].presence or Presence()
-    assert found is not None
-    counted = found > 1 or (found == 1 and wanted.min_count > 1)
+    assert observed is not None
+    counted = observed > 1 or (observed == 1 and wanted.min_count > 1)
     least: float = wanted.min_count if counted else wanted.min_fraction
-    if found < least / 2:
-        told = f"{found:.0f} values" if counted else f"{found:.1%} of the rows with a value"
+    if observed < least / 2:
+        given = f"{observed:.0f} values" if counted else f"{observed:.1%} of the rows with a value"
         return Refusal(
-            f"{told}, where {least:g} is asked for, is an outage", "have the feed deliver what is missing again"
+            f"{given}, where {least:g} is asked for, is an outage", "have the feed deliver what is missing again"
         )
-    bound = {"min_count": int(found)} if counted else {"min_fraction": math.floor(found * 100) / 100}
+    bound = {"min_count": int(observed)} if counted else {"min_fraction": math.floor(observed * 100) / 100}
     return Patch(_column(name, presence=bound), f"if {name} is given less often from now on")
 
 
-def _amount(what: str, held: Amount | None, anomaly: Anomaly) -> tuple[dict[str, Any], float] | Refusal:
+def _amount(what: str, allowed: Amount | None, anomaly: Anomaly) -> tuple[dict[str, Any], float] | Refusal:
     """The fields of an amount that the observation breaks, widened; and how far it is from the past, as a share."""
-    held, found = held or Amount(), anomaly.observed
-    assert found is not None
-    if found == 0:
+    bounds, observed = allowed or Amount(), anomaly.observed
+    assert observed is not None
+    if observed == 0:
         return Refusal(f"there is no {what} at all, which is an outage", "have the day delivered again")
-    if held.max is not None and found > FAR * held.max:
-        return Refusal(f"{found:g} {what} are more than {FAR} times what is allowed", "look for rows that came twice")
+    if bounds.max is not None and observed > FAR * bounds.max:
+        return Refusal(
+            f"{observed:g} {what} are more than {FAR} times what is allowed", "look for rows that came twice"
+        )
     fields: dict[str, Any] = {}
-    if held.min is not None and found < held.min:
-        fields["min"] = math.floor(-round_up(-found))
-    if held.max is not None and found > held.max:
-        fields["max"] = math.ceil(round_up(found))
-    change = abs(found / anomaly.past - 1) if anomaly.past else 0.0
-    if held.max_change is not None and change > held.max_change:
+    if bounds.min is not None and observed < bounds.min:
+        fields["min"] = math.floor(-round_up(-observed))
+    if bounds.max is not None and observed > bounds.max:
+        fields["max"] = math.ceil(round_up(observed))
+    change = abs(observed / anomaly.past - 1) if anomaly.past else 0.0
+    if bounds.max_change is not None and change > bounds.max_change:
         fields["max_change"] = math.ceil(change * 10) / 10
     if not fields:
-        raise ValueError(f"{found:g} {what} break no bound of {held}; past: {anomaly.past}")
+        raise ValueError(f"{observed:g} {what} break no bound of {bounds}; past: {anomaly.past}")
     return fields, change
 
 
@@ -322,20 +324,20 @@ def _volume(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
 
 
 def _shift(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
-    name, column, found = anomaly.column, declared.contract.columns[anomaly.column], anomaly.observed
-    assert found is not None
+    name, column, observed = anomaly.column, declared.contract.columns[anomaly.column], anomaly.observed
+    assert observed is not None
     two = column.type == "boolean" or (column.allowed is not None and len(column.allowed) == 2)
     if "serving" in column.not_in or two:
         return Refusal(
             f"{name} is {'a label' if 'serving' in column.not_in else 'a yes or no'}: it may have turned over",
             "compare single rows with their source; if they are right, raise max_shift by hand",
         )
-    if found > OTHER_DATA:
+    if observed > OTHER_DATA:
         return Refusal(
-            f"the values of {name} have little in common with those of the past ({found:.2f}): another unit, coding or column",
+            f"the values of {name} have little in common with those of the past ({observed:.2f}): another unit, coding or column",
             "have the feed corrected; if the change is meant, derive can translate the new values",
         )
-    return Patch(_column(name, max_shift=math.ceil(found * 100) / 100), f"if the values of {name} are sound")
+    return Patch(_column(name, max_shift=math.ceil(observed * 100) / 100), f"if the values of {name} are sound")
 
 
 def _refused(reason: str, instead: str) -> Callable[[DeclaredStream, Anomaly], Suggestion]:

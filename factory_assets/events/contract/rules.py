@@ -35,7 +35,7 @@ class Rule:
 def row_rules(declared: DeclaredStream, lacking: Mapping[str, Sequence[str]] | None = None) -> list[Rule]:
     """The rules of a stream in the order in which a row is judged.
 
-    lacking: for columns, the sources that came without them; there, an empty value breaks nothing.
+    lacking: column -> sources that were delivered without it; there, an empty value breaks nothing.
     """
     stream, contract = declared.stream, declared.contract
     rules = [Rule("schema", "line", "_line", "the line has a value for every column", "_line IS NOT NULL")]
@@ -105,28 +105,30 @@ def allowed_values(column: Column) -> list[str | int | float | bool]:
     return [str(value) for value in values] if column.type == "string" else list(values)
 
 
-def lacking(declared: DeclaredStream, came: Mapping[dt.date, Sequence[Arrival]]) -> dict[str, list[str]]:
-    """Columns of the contract, and the sources that came without them."""
+def lacking(declared: DeclaredStream, arrived: Mapping[dt.date, Sequence[Arrival]]) -> dict[str, list[str]]:
+    """Column of the contract -> sources that were delivered without it."""
     found: dict[str, list[str]] = {}
-    for arrival in {arrival for day in came.values() for arrival in day}:
+    for arrival in {arrival for day in arrived.values() for arrival in day}:
         for name in declared.contract.columns:
             if name not in arrival.columns:
                 found.setdefault(name, []).append(arrival.source)
     return found
 
 
-def undelivered(declared: DeclaredStream, day: dt.date, came: Sequence[Arrival] | None) -> list[str]:
+def undelivered(declared: DeclaredStream, day: dt.date, arrivals: Sequence[Arrival] | None) -> list[str]:
     """Why a day has no rows to judge: no file where one was due, or a file that cannot be read."""
-    if not came or all(arrival.late for arrival in came):
+    if not arrivals or all(arrival.late for arrival in arrivals):
         due = expects_a_file(declared.stream) and not declared.contract.is_quiet(day)
         if due:
             return ["no file was delivered"]
-    return [f"{arrival.source} {arrival.problem}" for arrival in came or () if arrival.problem]
+    return [f"{arrival.source} {arrival.problem}" for arrival in arrivals or () if arrival.problem]
 
 
-def missing_columns(declared: DeclaredStream, came: Sequence[Arrival] | None) -> list[str]:
-    """Required columns that a delivery of the day came without."""
-    return [name for name in required_columns(declared) if any(name not in arrival.columns for arrival in came or ())]
+def missing_columns(declared: DeclaredStream, arrivals: Sequence[Arrival] | None) -> list[str]:
+    """Required columns that a delivery of the day does not have."""
+    return [
+        name for name in required_columns(declared) if any(name not in arrival.columns for arrival in arrivals or ())
+    ]
 
 
 def required_columns(declared: DeclaredStream) -> list[str]:

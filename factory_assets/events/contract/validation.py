@@ -22,7 +22,7 @@ from factory_assets.events.landing import Arrival, arrivals, utc, with_derived
 
 @dataclass(frozen=True)
 class DayVerdict:
-    """What validation found in one day.
+    """The verdict on one day: the counts of its rows, and the reasons why it is blocked.
 
     rows = accepted + duplicates + superseded + all quarantined + all excluded. Accepted rows of a blocked day are held back.
     superseded: rows to which a correction was delivered, the same id known later.
@@ -43,42 +43,83 @@ class DayVerdict:
     measured: tuple[Measured, ...] = ()
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """Names of the relations that `judge` reads.
+
+    raw: raw rows of the days. deliveries: what was delivered for each day.
+    past: events of the days before; empty where the contract compares no day with the recent past.
+    """
+
+    raw: str
+    deliveries: str
+    past: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict per day, and the names of the views that `judge` creates of the rows.
+
+    judged: all rows with `_rule`, the first that each breaks, `_excluded` and `_repeated`, or null.
+    accepted: the columns of the events table and `ds`, blocked days left out.
+    superseded: the same columns of rows that were corrected, and `superseded_at`, when the correction was known.
+    quarantined: ds, rule, source, unparsed (JSON of the texts that do not parse), line (text that is no row), raw_row
+        (JSON of the row's values as delivered).
+    """
+
+    verdicts: list[DayVerdict]
+    judged: str
+    accepted: str = "accepted"
+    superseded: str = "superseded"
+    quarantined: str = "quarantined"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Names of the relations with judged rows.
+
+    Most rows are in order. To hold them costs more than to read and judge them again when they are asked for, so `judged` is
+    a view of all rows, and the table `doubtful` holds the others alone: rows that break a rule, are left out, or seem to have
+    another row's id (`_again`). repeated: a table of the doubtful rows that are not the first with their id.
+    """
+
+    judged: str = "judged"
+    doubtful: str = "doubtful"
+    repeated: str = "repeated"
+
+
 def judge(
     con: duckdb.DuckDBPyConnection,
     declared: DeclaredStream,
+    inputs: Inputs,
     days: Sequence[dt.date],
     accepted: Collection[str] = (),
-) -> list[DayVerdict]:
-    """Judge the rows of views `raw` and `deliveries`; create views of what comes of them, a verdict per day.
+) -> Judgement:
+    """Judge the raw rows of these days.
 
-    Where the contract holds days against the recent past, a view `past` has the events of the days before.
     accepted: rules whose failures somebody has accepted: they block no day.
-    View `accepted`: the columns of the events table and `ds`, blocked days left out. `superseded`: the same of rows that
-    were corrected, and `superseded_at`, when the correction was known.
-    View `quarantined`: ds, rule, source, unparsed (JSON of the texts that do not parse), line (text that is no row), raw_row
-        (JSON of the row's values as delivered).
     """
-    came = read_arrivals(con)
-    rules = row_rules(declared, lacking(declared, came))
-    _judge_rows(con, declared, [rule for rule in rules if rule.name not in declared.contract.warn])
-    _mark_repeated(con, declared)
+    arrived = read_arrivals(con, inputs.deliveries)
+    rules = row_rules(declared, lacking(declared, arrived))
+    rows = _judge_rows(con, declared, inputs.raw, [rule for rule in rules if rule.name not in declared.contract.warn])
+    _mark_repeated(con, declared, rows)
     informing = {*declared.contract.warn, *accepted}
-    verdicts = _verdicts(con, declared, rules, came, days, informing)
-    _split(con, declared, [verdict.day for verdict in verdicts if verdict.blocked])
-    return verdicts
+    counted = _count(con, declared, inputs.raw, rows, rules)
+    verdicts = _verdicts(declared, counted, arrived, days, informing)
+    measurable = day_rules.Measurable(rows.judged, inputs.past, lacking(declared, arrived))
+    judgement = Judgement(_with_measures(con, declared, measurable, verdicts, informing), rows.judged)
+    _split(con, declared, rows, judgement)
+    return judgement
 
 
-def _judge_rows(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, strict: Sequence[Rule]) -> None:
-    """Create the view `judged`: all rows with `_rule`, the first that each breaks, `_excluded` and `_repeated`, or null.
-
-    Most rows are in order. To hold them costs more than to read and judge them again when they are asked for, so the table
-    `doubtful` holds the others alone: what breaks a rule, is left out, or seems to have another row's id (`_again`).
-    """
+def _judge_rows(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, raw: str, strict: Sequence[Rule]) -> _Rows:
+    """Create the relations `judged` and `doubtful`."""
+    rows = _Rows()
     key = identifier(declared.stream.id)
     broken = " ".join(f"WHEN {rule.broken} THEN '{rule.name}'" for rule in strict)
     rule = f"CASE WHEN _excluded IS NOT NULL THEN NULL {broken} END"
     con.execute(
-        f"CREATE OR REPLACE TEMP VIEW rows_with_rule AS SELECT *, {rule} AS _rule FROM ({judged_rows(declared)})"
+        f"CREATE OR REPLACE TEMP VIEW rows_with_rule AS SELECT *, {rule} AS _rule FROM ({judged_rows(declared, raw)})"
     ).fetchall()
     # Sorted hashes take half the time of groups. Two ids with one hash are found to be different later on.
     con.execute(
@@ -88,21 +129,24 @@ def _judge_rows(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, strict
     ).fetchall()
     same = f"known.ds = seen.ds AND hash({key}) = seen.h"
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE doubtful AS SELECT known.*, NULL::VARCHAR AS _repeated, seen.ds IS NOT NULL AS _again
+        f"""CREATE OR REPLACE TEMP TABLE {rows.doubtful} AS
+            SELECT known.*, NULL::VARCHAR AS _repeated, seen.ds IS NOT NULL AS _again
             FROM rows_with_rule AS known LEFT JOIN repeated_ids AS seen ON {same}
             WHERE _rule IS NOT NULL OR _excluded IS NOT NULL OR _again"""
     ).fetchall()
     con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW judged AS
+        f"""CREATE OR REPLACE TEMP VIEW {rows.judged} AS
             SELECT * REPLACE (NULL::VARCHAR AS _rule, NULL::VARCHAR AS _excluded), NULL::VARCHAR AS _repeated
             FROM rows_with_rule AS known ANTI JOIN repeated_ids AS seen ON {same} WHERE _rule IS NULL AND _excluded IS NULL
-            UNION ALL SELECT * EXCLUDE (_again) FROM doubtful"""
+            UNION ALL SELECT * EXCLUDE (_again) FROM {rows.doubtful}"""
     ).fetchall()
+    return rows
 
 
-def judged_rows(declared: DeclaredStream) -> str:
-    """Query over a view `raw`: its rows cleansed, with derived columns, `event_time`, `known_at` and `_excluded`.
+def judged_rows(declared: DeclaredStream, raw: str) -> str:
+    """Query for raw rows cleansed, with derived columns, `event_time`, `known_at` and `_excluded`.
 
+    raw: name of the relation with the raw rows.
     _excluded: the name under which the stream leaves the row out on purpose, or null; such a row is not judged.
     """
     stream = declared.stream
@@ -111,19 +155,21 @@ def judged_rows(declared: DeclaredStream) -> str:
     keep = f"* EXCLUDE ({', '.join(taken)})" if taken else "*"
     left_out = " ".join(f"WHEN TRY({expressions.sql(text)}) THEN '{name}'" for name, text in stream.exclude.items())
     excluded = f"CASE {left_out} END" if left_out else "NULL::VARCHAR"
-    rows = with_derived(declared, cleansed(declared, "SELECT * FROM raw"))
+    rows = with_derived(declared, cleansed(declared, f"SELECT * FROM {raw}"))
     return f"SELECT {keep}, {times}, {excluded} AS _excluded FROM ({rows})"
 
 
-def read_arrivals(con: duckdb.DuckDBPyConnection) -> dict[dt.date, list[Arrival]]:
-    """What the view `deliveries` says came on each day."""
+def read_arrivals(con: duckdb.DuckDBPyConnection, deliveries: str) -> dict[dt.date, list[Arrival]]:
+    """Day -> its arrivals. deliveries: name of the relation with the rows of the deliveries table."""
     names = ("ds", "source", "columns", "problem", "late")
-    found = con.execute(f"SELECT {', '.join(names)} FROM deliveries ORDER BY ALL").fetchall()
-    return arrivals(dict(zip(names, row, strict=True)) for row in found)
+    rows = con.execute(f"SELECT {', '.join(names)} FROM {deliveries} ORDER BY ALL").fetchall()
+    return arrivals(dict(zip(names, row, strict=True)) for row in rows)
 
 
-def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> None:
-    """A row delivered twice is kept once. Of different rows with one id the last known is kept, as a correction.
+def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: _Rows) -> None:
+    """Create the table `repeated`, and mark its rows in `doubtful`.
+
+    A row delivered twice is kept once. Among different rows with one id the last known is kept, as a correction.
 
     Rows with one id that differ, though none is known later than the other, contradict each other: one is kept, the
     rest set aside. Where the stream has no `known_at`, all are of that kind, and the earliest is kept.
@@ -133,94 +179,118 @@ def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> 
     order = "known_at DESC" if stream.known_at else "known_at"
     corrected = "known_at < max(known_at) OVER (PARTITION BY ds, id)" if stream.known_at else "false"
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE repeated AS
-            WITH those AS (SELECT doubtful.rowid AS row, ds, {key} AS id, known_at, {content} AS content
-                           FROM doubtful WHERE _again AND _rule IS NULL AND _excluded IS NULL)
+        f"""CREATE OR REPLACE TEMP TABLE {rows.repeated} AS
+            WITH those AS (SELECT {rows.doubtful}.rowid AS row, ds, {key} AS id, known_at, {content} AS content
+                           FROM {rows.doubtful} WHERE _again AND _rule IS NULL AND _excluded IS NULL)
             SELECT row, CASE WHEN row_number() OVER (PARTITION BY ds, id, content ORDER BY row) > 1 THEN 'duplicate'
                              WHEN {corrected} THEN 'superseded' ELSE 'contradiction' END AS kind,
                    min(known_at) OVER (PARTITION BY ds, id ORDER BY known_at RANGE BETWEEN INTERVAL 1 MICROSECOND FOLLOWING
                                        AND UNBOUNDED FOLLOWING) AS superseded_at,
-                   row_number() OVER (PARTITION BY ds, id, known_at ORDER BY content, row) = 1 AS held
+                   row_number() OVER (PARTITION BY ds, id, known_at ORDER BY content, row) = 1 AS kept
             FROM those QUALIFY row_number() OVER (PARTITION BY ds, id ORDER BY {order}, content, row) > 1"""
     ).fetchall()
     con.execute(
-        "UPDATE doubtful SET _repeated = kind FROM repeated WHERE doubtful.rowid = row AND kind <> 'contradiction'"
+        f"""UPDATE {rows.doubtful} SET _repeated = kind
+            FROM {rows.repeated} WHERE {rows.doubtful}.rowid = row AND kind <> 'contradiction'"""
     ).fetchall()
     con.execute(
-        f"""UPDATE doubtful SET _rule = '{unique_rule(stream)}'
-            FROM repeated WHERE doubtful.rowid = row AND kind = 'contradiction'"""
+        f"""UPDATE {rows.doubtful} SET _rule = '{unique_rule(stream)}'
+            FROM {rows.repeated} WHERE {rows.doubtful}.rowid = row AND kind = 'contradiction'"""
     ).fetchall()
 
 
 def row_content(declared: DeclaredStream) -> str:
-    """SQL of a number that two rows share when they say the same: every column of the contract, and both times."""
+    """SQL of a number that two rows share when they are equal in every column of the contract, and in both times."""
     names = dict.fromkeys([*declared.contract.columns, "event_time", "known_at"])
     return f"hash({', '.join(map(identifier, names))})"
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """Rows of each day, counted.
+
+    delivered: all rows, accepted ones, duplicates and superseded ones. broken: rows that break each rule, an earlier rule
+    notwithstanding. aside, left_out, cleansed: rows by the rule that sets them aside, the name under which they are left out,
+    and the cleansing rule that changed them.
+    """
+
+    delivered: dict[dt.date, tuple[int, int, int, int]]
+    broken: dict[dt.date, dict[str, int]]
+    aside: dict[dt.date, dict[str, int]]
+    left_out: dict[dt.date, dict[str, int]]
+    cleansed: dict[dt.date, dict[str, int]]
+
+
+def _count(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, raw: str, rows: _Rows, rules: Sequence[Rule]
+) -> _Counts:
+    delivered = {
+        row[0]: row[1:]
+        for row in con.execute(
+            f"""SELECT ds, delivered, delivered - coalesce(set_aside, 0), coalesce(duplicates, 0), coalesce(superseded, 0)
+                FROM (SELECT ds, count(*) AS delivered FROM {raw} GROUP BY ds) LEFT JOIN (
+                    SELECT ds, count(*) FILTER (_rule IS NOT NULL OR _excluded IS NOT NULL OR _repeated IS NOT NULL) AS set_aside,
+                        count(*) FILTER (_repeated = 'duplicate') AS duplicates,
+                        count(*) FILTER (_repeated = 'superseded') AS superseded
+                    FROM {rows.doubtful} GROUP BY ds) USING (ds)"""
+        ).fetchall()
+    }
+    broken = _breaking(con, declared, rows.judged, rules)
+    for day, count in con.execute(_conflicts(declared, rows.doubtful)).fetchall():
+        broken.setdefault(day, {})[unique_rule(declared.stream)] = count
+    return _Counts(
+        delivered,
+        broken,
+        _counted(con, rows.doubtful, "_rule"),
+        _counted(con, rows.doubtful, "_excluded"),
+        _cleansed(con, declared, rows.judged),
+    )
+
+
 def _verdicts(
-    con: duckdb.DuckDBPyConnection,
     declared: DeclaredStream,
-    rules: Sequence[Rule],
-    came: Mapping[dt.date, Sequence[Arrival]],
+    counted: _Counts,
+    arrived: Mapping[dt.date, Sequence[Arrival]],
     days: Sequence[dt.date],
     informing: Collection[str],
 ) -> list[DayVerdict]:
-    table = {
-        row[0]: row[1:]
-        for row in con.execute(
-            """SELECT ds, delivered, delivered - coalesce(set_aside, 0), coalesce(duplicates, 0), coalesce(superseded, 0)
-               FROM (SELECT ds, count(*) AS delivered FROM raw GROUP BY ds) LEFT JOIN (
-                   SELECT ds, count(*) FILTER (_rule IS NOT NULL OR _excluded IS NOT NULL OR _repeated IS NOT NULL) AS set_aside,
-                       count(*) FILTER (_repeated = 'duplicate') AS duplicates,
-                       count(*) FILTER (_repeated = 'superseded') AS superseded
-                   FROM doubtful GROUP BY ds) USING (ds)"""
-        ).fetchall()
-    }
-    breaking = _breaking(con, declared, rules)
-    conflicts = dict(con.execute(_conflicts(declared)).fetchall())
-    aside, left_out, changed = _counted(con, "_rule"), _counted(con, "_excluded"), _cleansed(con, declared)
+    """A verdict per day by its deliveries and rows, without the rules on whole days."""
     verdicts = []
     for day in days:
-        rows, fit, duplicates, superseded = table.get(day, (0, 0, 0, 0))
-        broken = dict(breaking.get(day, {}))
-        if day in conflicts:
-            broken[unique_rule(declared.stream)] = conflicts[day]
-        excluded = left_out.get(day, {})
+        rows, fit, duplicates, superseded = counted.delivered.get(day, (0, 0, 0, 0))
+        broken, excluded = counted.broken.get(day, {}), counted.left_out.get(day, {})
         intolerable = {name: count for name, count in broken.items() if name not in informing}
         reasons = (
-            undelivered(declared, day, came.get(day))
-            or [f"column {name} is missing" for name in missing_columns(declared, came.get(day))]
+            undelivered(declared, day, arrived.get(day))
+            or [f"column {name} is missing" for name in missing_columns(declared, arrived.get(day))]
             or _intolerable(intolerable, rows - sum(excluded.values()), declared.contract.tolerance)
         )
+        aside, cleansed = counted.aside.get(day, {}), counted.cleansed.get(day, {})
         verdicts.append(
-            DayVerdict(
-                day, rows, fit, duplicates, superseded, aside.get(day, {}), excluded, changed.get(day, {}),
-                tuple(reasons), broken,
-            )
-        )  # fmt: skip
-    return _with_measures(con, declared, verdicts, came, informing)
+            DayVerdict(day, rows, fit, duplicates, superseded, aside, excluded, cleansed, tuple(reasons), broken)
+        )
+    return verdicts
 
 
 def _with_measures(
     con: duckdb.DuckDBPyConnection,
     declared: DeclaredStream,
+    rows: day_rules.Measurable,
     verdicts: Sequence[DayVerdict],
-    came: Mapping[dt.date, Sequence[Arrival]],
     informing: Collection[str],
 ) -> list[DayVerdict]:
-    """Verdicts with what the rules on whole days measured; a day that breaks one is blocked as well."""
+    """Verdicts with the measurements of the rules on whole days; a day that breaks one is blocked as well."""
     unfit = {verdict.day for verdict in verdicts if verdict.blocked}
     days = [verdict.day for verdict in verdicts]
-    measured = day_rules.measure(con, declared, days, lacking(declared, came), unfit, informing)
-    found = []
+    measured = day_rules.measure(con, declared, rows, days, unfit, informing)
+    completed = []
     for verdict in verdicts:
-        own = tuple(one for one in measured if one.day == verdict.day)
-        reasons = [one.told for one in own if not one.holds and one.rule.name not in informing]
+        of_day = tuple(one for one in measured if one.day == verdict.day)
+        reasons = [one.message for one in of_day if not one.holds and one.rule.name not in informing]
         # A day without rows for a reason given breaks no rule about its rows.
         blocked = verdict.blocked or tuple(reasons)
-        found.append(replace(verdict, blocked=blocked, measured=own))
-    return found
+        completed.append(replace(verdict, blocked=blocked, measured=of_day))
+    return completed
 
 
 def _intolerable(broken: Mapping[str, int], rows: int, tolerance: float) -> list[str]:
@@ -232,51 +302,51 @@ def _intolerable(broken: Mapping[str, int], rows: int, tolerance: float) -> list
     ]
 
 
-def _conflicts(declared: DeclaredStream) -> str:
-    """Rows of each day whose id another, different row has, which is no correction of it."""
+def _conflicts(declared: DeclaredStream, doubtful: str) -> str:
+    """Query for the number of rows of each day whose id another, different row has, which is no correction of it."""
     key = identifier(declared.stream.id)
     version = "known_at" if declared.stream.known_at else "NULL"
     return f"""SELECT ds, sum(different - 1)::BIGINT FROM (
                    SELECT ds, {key}, {version}, count(DISTINCT {row_content(declared)}) AS different
-                   FROM doubtful WHERE _again AND _excluded IS NULL GROUP BY ALL)
+                   FROM {doubtful} WHERE _again AND _excluded IS NULL GROUP BY ALL)
                GROUP BY ds HAVING sum(different - 1) > 0"""
 
 
 def _breaking(
-    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rules: Sequence[Rule]
+    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, judged: str, rules: Sequence[Rule]
 ) -> dict[dt.date, dict[str, int]]:
     """Rows of each day that break each rule, an earlier rule notwithstanding."""
-    # What is not set aside breaks at most rules that warn; the many rules are tried on the few rows that are.
+    # A row that is not set aside breaks at most rules that warn; the many rules are tried on the few rows that are.
     warned = [rule.broken for rule in rules if rule.name in declared.contract.warn]
     suspect = " OR ".join(["_rule IS NOT NULL", *(f"({broken})" for broken in warned)])
     counts = ", ".join(f"count(*) FILTER ({rule.broken})" for rule in rules)
     found = con.execute(
-        f"SELECT ds, {counts} FROM (SELECT * FROM judged WHERE _excluded IS NULL AND ({suspect})) GROUP BY ds"
+        f"SELECT ds, {counts} FROM (SELECT * FROM {judged} WHERE _excluded IS NULL AND ({suspect})) GROUP BY ds"
     ).fetchall()
     names = [rule.name for rule in rules]
     return {day: {name: n for name, n in zip(names, counts, strict=True) if n} for day, *counts in found}
 
 
-def _counted(con: duckdb.DuckDBPyConnection, name: str) -> dict[dt.date, dict[str, int]]:
-    found: dict[dt.date, dict[str, int]] = {}
+def _counted(con: duckdb.DuckDBPyConnection, rows: str, name: str) -> dict[dt.date, dict[str, int]]:
+    """Rows of each day by the value of a column."""
+    counts: dict[dt.date, dict[str, int]] = {}
     for day, value, count in con.execute(
-        f"SELECT ds, {name}, count(*) FROM doubtful WHERE {name} IS NOT NULL GROUP BY ALL ORDER BY ALL"
+        f"SELECT ds, {name}, count(*) FROM {rows} WHERE {name} IS NOT NULL GROUP BY ALL ORDER BY ALL"
     ).fetchall():
-        found.setdefault(day, {})[value] = count
-    return found
+        counts.setdefault(day, {})[value] = count
+    return counts
 
 
-def _cleansed(con: duckdb.DuckDBPyConnection, declared: DeclaredStream) -> dict[dt.date, dict[str, int]]:
+def _cleansed(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, judged: str) -> dict[dt.date, dict[str, int]]:
     """Rows of each day that each cleansing rule changed."""
-    found: dict[dt.date, dict[str, int]] = {}
-    if declared.stream.cleanse:
-        query = "SELECT ds, name, count(*) FROM (SELECT ds, unnest(_cleansed) AS name FROM judged) GROUP BY ALL ORDER BY ALL"
-        for day, name, count in con.execute(query).fetchall():
-            found.setdefault(day, {})[name] = count
-    return found
+    if not declared.stream.cleanse:
+        return {}
+    return _counted(con, f"(SELECT ds, unnest(_cleansed) AS name FROM {judged})", "name")
 
 
-def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, blocked: Sequence[dt.date]) -> None:
+def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: _Rows, judgement: Judgement) -> None:
+    """Create the views that the judgement names."""
+    blocked = [verdict.day for verdict in judgement.verdicts if verdict.blocked]
     columns = ", ".join(identifier(name) for name in declared.types)
     closed = ", ".join(f"DATE '{day}'" for day in blocked) or "NULL::DATE"
     delivered = [identifier(name) for name in declared.contract.columns if name not in ("event_time", "known_at")]
@@ -284,17 +354,17 @@ def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, blocked: Se
     if declared.stream.cleanse:
         row = f"json_merge_patch({row}, _was)"
     con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW accepted AS SELECT {columns}, ds FROM judged
+        f"""CREATE OR REPLACE TEMP VIEW {judgement.accepted} AS SELECT {columns}, ds FROM {rows.judged}
             WHERE _rule IS NULL AND _excluded IS NULL AND _repeated IS NULL AND NOT coalesce(ds IN ({closed}), false)"""
     ).fetchall()
     con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW superseded AS SELECT {columns}, ds, superseded_at
-            FROM doubtful JOIN repeated ON doubtful.rowid = row
-            WHERE kind = 'superseded' AND held AND NOT coalesce(ds IN ({closed}), false)"""
+        f"""CREATE OR REPLACE TEMP VIEW {judgement.superseded} AS SELECT {columns}, ds, superseded_at
+            FROM {rows.doubtful} JOIN {rows.repeated} ON {rows.doubtful}.rowid = row
+            WHERE kind = 'superseded' AND kept AND NOT coalesce(ds IN ({closed}), false)"""
     ).fetchall()
     con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW quarantined AS
+        f"""CREATE OR REPLACE TEMP VIEW {judgement.quarantined} AS
             SELECT ds, _rule AS rule, _source AS source, _unparsed AS unparsed, _line AS line,
                    {row}::VARCHAR AS raw_row
-            FROM doubtful WHERE _rule IS NOT NULL"""
+            FROM {rows.doubtful} WHERE _rule IS NOT NULL"""
     ).fetchall()

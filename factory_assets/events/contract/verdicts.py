@@ -1,4 +1,4 @@
-"""What is to be said of days of a stream, concern by concern, and which patch of the contract would let them pass?"""
+"""Which rules do days of a stream break, concern by concern, and which patch of the contract would let them pass?"""
 
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from factory_assets.events.contract import day_rules
 from factory_assets.events.contract.day_rules import Measured
 from factory_assets.events.contract.expectations import STRETCH_ROWS, ConcernResult, Failure, rows_to_validate, validate
 from factory_assets.events.contract.patches import Anomaly, Refusal, Suggestion, suggest
-from factory_assets.events.contract.validation import judge, read_arrivals
+from factory_assets.events.contract.validation import Inputs, judge, read_arrivals
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
-#: Name of the checks of a contract together, among verdicts.
+#: Name among verdicts of all checks of a contract together.
 CONTRACT = "contract"
 
 
@@ -35,25 +35,34 @@ def outcomes(
     ]
 
 
-def views_to_judge(
+def inputs_to_judge(
     con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredStream, days: Sequence[dt.date]
-) -> None:
-    """The views that `validation.judge` reads: raw rows, deliveries, and events of the past where days are compared."""
-    name = declared.stream.name
-    for view in ("raw", "deliveries"):
-        lake.view(con, view, f"{name}/{view}", days[0], days[-1], empty_if_absent=True)
-    if day_rules.looks_back(declared):
-        before = days[0] - declared.contract.past
-        held = lake.columns(f"{name}/events")
-        # Events of an older contract have no value of a column that is new to it.
-        lacking = [f"NULL::{kind} AS {identifier(each)}" for each, kind in declared.types.items() if each not in held]
-        if held:
-            lake.view(con, "held", f"{name}/events", before, days[0] - dt.timedelta(days=1), empty_if_absent=True)
-            rows = "FROM held"
-        else:
-            lacking, rows = [*lacking, "NULL::DATE AS ds"], "WHERE false"
-        chosen = ", ".join([*(["*"] if held else []), *lacking])
-        con.execute(f"CREATE OR REPLACE TEMP VIEW past AS SELECT {chosen} {rows}").fetchall()
+) -> Inputs:
+    """Create the views that `validation.judge` reads; with events of the past where the contract compares days."""
+    inputs = _delivered(con, lake, declared, days)
+    if not day_rules.looks_back(declared):
+        return inputs
+    past, table = "past", f"{declared.stream.name}/events"
+    stored = lake.columns(table)
+    # Events of an older contract have no value of a column that is new to it.
+    lacking = [f"NULL::{kind} AS {identifier(each)}" for each, kind in declared.types.items() if each not in stored]
+    if stored:
+        first, last = days[0] - declared.contract.past, days[0] - dt.timedelta(days=1)
+        lake.view(con, "stored", table, first, last, empty_if_absent=True)
+        rows = "FROM stored"
+    else:
+        lacking, rows = [*lacking, "NULL::DATE AS ds"], "WHERE false"
+    chosen = ", ".join([*(["*"] if stored else []), *lacking])
+    con.execute(f"CREATE OR REPLACE TEMP VIEW {past} AS SELECT {chosen} {rows}").fetchall()
+    return replace(inputs, past=past)
+
+
+def _delivered(con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredStream, days: Sequence[dt.date]) -> Inputs:
+    """Create views of the days' raw rows and deliveries."""
+    inputs = Inputs(raw="raw", deliveries="deliveries")
+    for view, table in ((inputs.raw, "raw"), (inputs.deliveries, "deliveries")):
+        lake.view(con, view, f"{declared.stream.name}/{table}", days[0], days[-1], empty_if_absent=True)
+    return inputs
 
 
 def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Iterator[list[dt.date]]:
@@ -74,10 +83,11 @@ def _stretches(lake: Lake, declared: DeclaredStream, days: list[dt.date]) -> Ite
 def _measured(
     lake: Lake, engine: Engine, declared: DeclaredStream, days: list[dt.date], accepted: Collection[str]
 ) -> list[Measured]:
-    """What the rules on whole days find: in one pass over the range, since each day is part of the next one's past."""
+    """Measurements of the rules on whole days: in one pass over the range, since each day is part of the next one's past."""
     with engine.connect() as con:
-        views_to_judge(con, lake, declared, days)
-        return [one for verdict in judge(con, declared, days, accepted) for one in verdict.measured]
+        inputs = inputs_to_judge(con, lake, declared, days)
+        judgement = judge(con, declared, inputs, days, accepted)
+        return [one for verdict in judgement.verdicts for one in verdict.measured]
 
 
 def _validated(
@@ -89,15 +99,13 @@ def _validated(
     accepted: Collection[str],
 ) -> list[ConcernResult]:
     with engine.connect() as con:
-        for name in ("raw", "deliveries"):
-            lake.view(con, name, f"{declared.stream.name}/{name}", days[0], days[-1], empty_if_absent=True)
-        came = read_arrivals(con)
-        rows = con.sql(rows_to_validate(declared)).to_arrow_table()
-        return validate(declared, rows, came, days, measured, accepted)
+        inputs = _delivered(con, lake, declared, days)
+        rows = con.sql(rows_to_validate(declared, inputs.raw)).to_arrow_table()
+        return validate(declared, rows, read_arrivals(con, inputs.deliveries), days, measured, accepted)
 
 
 def suggestion(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> Suggestion:
-    """The patch of the contract under which the failure passes, or the words that no patch should."""
+    """The patch of the contract under which the failure passes, or the reason why no patch should let it pass."""
     rule, measured = failure.rule, failure.measured
     if rule.kind == "delivery":
         return Refusal("a day that is not delivered, or cannot be read, has no rows", "have it delivered again")
@@ -116,33 +124,33 @@ def new_column(declared: DeclaredStream, name: str, values: Sequence[str]) -> Su
     return suggest(declared, Anomaly("undeclared", name, "", tuple(values)))
 
 
-def suggestions(declared: DeclaredStream, found: Sequence[ConcernResult]) -> dict[str, Suggestion]:
+def suggestions(declared: DeclaredStream, results: Sequence[ConcernResult]) -> dict[str, Suggestion]:
     """One suggestion a broken rule, or new column, for all days together."""
     pooled: dict[str, tuple[ConcernResult, Failure]] = {}
     new: dict[str, list[str]] = {}
-    for outcome in found:
+    for outcome in results:
         for name, values in outcome.new_columns.items():
             new.setdefault(name, []).extend(values)
         for failure in outcome.failures:
             name = failure.rule.name
             pooled[name] = (outcome, _worse(pooled[name][1], failure) if name in pooled else failure)
-    told = {name: suggestion(declared, outcome, failure) for name, (outcome, failure) in pooled.items()}
-    return told | {f"new column {name}": new_column(declared, name, values) for name, values in new.items()}
+    by_rule = {name: suggestion(declared, outcome, failure) for name, (outcome, failure) in pooled.items()}
+    return by_rule | {f"new column {name}": new_column(declared, name, values) for name, values in new.items()}
 
 
 def _worse(one: Failure, other: Failure) -> Failure:
-    """Two failures of a rule as one that covers both: all values, and what was measured further out of bounds."""
+    """Two failures of a rule as one that covers both: all values, and the measurement that lies further out of bounds."""
     extreme = max((one, other), key=lambda failure: (failure.measured.excess if failure.measured else 0, failure.share))
     return replace(extreme, values=tuple(dict.fromkeys([*one.values, *other.values])))
 
 
 def all_blocked(stream: str, blocked: Mapping[dt.date, Sequence[str]]) -> str:
-    """The end of a run in which every day is blocked; days with the same reasons in one breath."""
+    """The message of a run in which every day is blocked; days with the same reasons are named together."""
     alike: dict[str, list[dt.date]] = {}
     for day, reasons in blocked.items():
         alike.setdefault(", ".join(reasons), []).append(day)
-    told = "; ".join(f"{_span(days)}: {why}" for why, days in alike.items())
-    return f"{stream}: blocked, the events that were served stay as they are. {told}"
+    reasons_of_days = "; ".join(f"{_span(days)}: {why}" for why, days in alike.items())
+    return f"{stream}: blocked, the events that were served stay as they are. {reasons_of_days}"
 
 
 def _span(days: Sequence[dt.date]) -> str:

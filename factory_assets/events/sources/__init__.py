@@ -1,7 +1,7 @@
 """What has been delivered for these days? One contract for every kind of source, `Source`, and one module a kind.
 
-A source yields deliveries. A delivery is a query over rows as they came, and the columns that came. Every row has
-`_source`, the file or table it came from, and `_line`, the text of a line that cannot be split into columns, null for
+A source yields deliveries. A delivery is a query for rows as they were delivered, and their columns. Every row has
+`_source`, the file or table that it was read from, and `_line`, the text of a line that cannot be split into columns, null for
 all others. To add a kind: its fields in declarations/stream.py, a subclass of `Source` in a module here, a line in
 SOURCES, and a case in tests/events/source_checks.py, which holds every kind to the same behaviour.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from factory_assets.declarations.stream import Stream
-from factory_assets.events.sources.base import ABSENT, NOTHING, Delivery, Source, SourceError, told
+from factory_assets.events.sources.base import ABSENT, NOTHING, Delivery, Source, SourceError, problem_of
 from factory_assets.events.sources.csv import Csv
 from factory_assets.events.sources.files import PLACEHOLDER
 from factory_assets.events.sources.parquet import Parquet
@@ -22,7 +22,7 @@ from factory_assets.events.sources.simulation import Simulation
 
 __all__ = [
     "ABSENT", "NOTHING", "SOURCES", "Delivery", "Source", "SourceError",
-    "deliveries", "expects_a_file", "fingerprint", "source_of", "told",
+    "deliveries", "expects_a_file", "fingerprint", "problem_of", "source_of",
 ]  # fmt: skip
 
 SOURCES: dict[str, type[Source[Any]]] = {
@@ -40,8 +40,8 @@ def source_of(stream: Stream) -> Source[Any]:
 def deliveries(con: duckdb.DuckDBPyConnection, stream: Stream, days: Sequence[dt.date]) -> list[Delivery]:
     """All deliveries that may hold rows of these days.
 
-    Of a stream with a file a day, a file that cannot be read is a delivery with a problem, and the other days go on.
-    Raises SourceError where the days of what cannot be read are not known.
+    Where a stream has a file a day, a file that cannot be read is a delivery with a problem, and the other days go on.
+    Raises SourceError where a delivery cannot be read and its days are not known.
     """
     return source_of(stream).deliveries(con, days)
 

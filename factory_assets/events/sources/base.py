@@ -25,11 +25,11 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Delivery:
-    """Rows that came together: a query for the columns below, `_source` and `_line`.
+    """Rows that were delivered together: a query for the columns below, `_source` and `_line`.
 
-    sources: what `_source` may say; no two deliveries share one.
-    day: the day that it was meant for; None where the rows themselves say it.
-    problem: why it cannot be read; then it has no rows.
+    sources: the values of `_source`; no two deliveries share one.
+    day: the day for which the rows were delivered; None where the rows themselves say it.
+    problem: why the delivery cannot be read; then it has no rows.
     """
 
     query: str
@@ -39,7 +39,7 @@ class Delivery:
     problem: str | None = None
 
     def unreadable(self, problem: str) -> "Delivery":
-        """The same without rows. Without a day nobody knows what is missing: SourceError."""
+        """The delivery without rows. Raises SourceError where it has no day: nobody knows then which rows are missing."""
         if self.day is None:
             more = f" and {len(self.sources) - 1} files like it" if len(self.sources) > 1 else ""
             raise SourceError(f"{self.sources[0]}{more} {problem}")
@@ -65,18 +65,18 @@ class Source(ABC, Generic[Kind]):
 
     @abstractmethod
     def fingerprint(self, days: Sequence[dt.date]) -> dict[dt.date, str]:
-        """Of each day a text that is the same as long as its content is, ABSENT while there is none.
+        """Day -> a text that is the same as long as the day's content is, ABSENT while there is none.
 
-        It is asked for more often than rows are: the less it reads, the better. Raises SourceError.
+        The fingerprint is asked for more often than rows are: the less it reads, the better. Raises SourceError.
         """
 
     def written_since(self, day: dt.date) -> set[dt.date]:
-        """Days that were written to since then, where the source can tell: they are looked at first."""
+        """Days that were written to since a day, where the source knows them: they are looked at first."""
         return set()
 
 
-def told(error: Exception) -> str:
-    """An engine's error as the end of a sentence about a file."""
+def problem_of(error: Exception) -> str:
+    """An engine's error as the `problem` of a delivery: the end of a sentence about a file."""
     return f"cannot be read: {str(error).splitlines()[0]}"
 
 

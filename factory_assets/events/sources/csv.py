@@ -10,7 +10,7 @@ import duckdb
 
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import CsvSource
-from factory_assets.events.sources.base import NOTHING, Delivery, SourceError, quoted, told
+from factory_assets.events.sources.base import NOTHING, Delivery, SourceError, problem_of, quoted
 from factory_assets.events.sources.files import Files
 
 #: DuckDB keeps this much of a line that it cannot split; of a longer one, what follows it may be lost.
@@ -47,7 +47,7 @@ def _file(con: duckdb.DuckDBPyConnection, source: CsvSource, delivery: Delivery)
     try:
         con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT *, NULL::VARCHAR AS _line FROM {rows}").fetchall()
     except duckdb.Error as error:
-        return delivery.unreadable(told(error))
+        return delivery.unreadable(problem_of(error))
     rejected = con.execute(
         """SELECT min(line), max(csv_line) FROM reject_errors JOIN reject_scans USING (scan_id, file_id)
            WHERE file_path = ? GROUP BY line_byte_position ORDER BY line_byte_position""",

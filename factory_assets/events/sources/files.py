@@ -1,8 +1,8 @@
-"""Which files does a day have, and do they hold what they held? What all kinds of files have in common.
+"""Which files does a day have, and has their content changed? What all kinds of files have in common.
 
 A file is known by its name and its content, wherever it lies and whenever it was written: the same bytes delivered
 once more, or a folder moved elsewhere, are nothing new. An object store has hashed what it holds, and its checksum
-counts. Of all other files the bytes are hashed, by each process once as long as size and time stay the same; a local
+counts. The bytes of all other files are hashed, by each process once as long as size and time stay the same; a local
 gigabyte takes 0.8 s (two cores, a warm cache).
 """
 
@@ -72,7 +72,7 @@ class Files(Source[FileKind]):
 
     @property
     def _late(self) -> range:
-        """How many days after an event the file may be of that brings it."""
+        """By how many days the file that brings an event may be later than the event."""
         return range(self.declared.late.days + 1)
 
 
@@ -93,8 +93,8 @@ def _reached(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise SourceError(f"{uri} cannot be reached: {type(error).__name__}: {said}") from error
+        message = (str(error).splitlines() or [""])[0]
+        raise SourceError(f"{uri} cannot be reached: {type(error).__name__}: {message}") from error
 
 
 def _stamp(files: Sequence[str]) -> str:
@@ -125,20 +125,20 @@ def _remote(file: str) -> str:
 
     filesystem, path = fsspec.core.url_to_fs(file)
     info = filesystem.info(path)
-    known = {**(info.get("content_settings") or {}), **info}
+    checksums = {**(info.get("content_settings") or {}), **info}
     for name in CHECKSUMS:
-        if known.get(name):
-            return str(known[name])
+        if checksums.get(name):
+            return str(checksums[name])
     written = info.get("mtime") or info.get("created") or info.get("last_modified")
     return _hashed(lambda mode: filesystem.open(path, mode), (file, info.get("size"), written))
 
 
 def _hashed(opening: Callable[[str], Any], state: tuple[str, object, object]) -> str:
-    """Hash of the bytes, from memory where the file's state is that of the last time."""
+    """Hash of the bytes; the hash of the last time while the file's state is the same."""
     if state not in _hashes:
         with opening("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
         if state[-1] is None:
-            return found  # without a time, another file could look like this one
-        _hashes[state] = found
+            return digest  # without a time, another file could look like this one
+        _hashes[state] = digest
     return _hashes[state]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import duckdb
 
 from factory_assets.declarations.stream import ParquetSource
-from factory_assets.events.sources.base import NOTHING, Delivery, quoted, told
+from factory_assets.events.sources.base import NOTHING, Delivery, problem_of, quoted
 from factory_assets.events.sources.files import Files
 
 
@@ -19,7 +19,7 @@ class Parquet(Files[ParquetSource]):
                 try:
                     rows = con.execute(f"DESCRIBE SELECT * EXCLUDE (_source) FROM {_rows([file])}").fetchall()
                 except duckdb.Error as error:
-                    found.append(Delivery(NOTHING, {}, (file,), day).unreadable(told(error)))
+                    found.append(Delivery(NOTHING, {}, (file,), day).unreadable(problem_of(error)))
                     continue
                 alike.setdefault(tuple((row[0], row[1]) for row in rows), []).append(file)
             for columns, members in alike.items():

@@ -20,7 +20,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import masked
 from factory_assets.declarations.days import DAY, EPOCH, ranges
 from factory_assets.declarations.stream import PostgresSource
-from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, quoted, told
+from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, problem_of, quoted
 from factory_resources.postgres import connected
 
 if TYPE_CHECKING:
@@ -87,11 +87,11 @@ class Postgres(Source[PostgresSource]):
                 f"""SELECT {self._day(columns)}, count(*), sum(hashtextextended(_delivered::text, 0))::text
                     FROM {self._relation()} AS _delivered WHERE {self._within(columns, days)} GROUP BY 1"""
             )
-            found = {
+            fingerprints = {
                 day: hashlib.sha256(f"{shape}|{count}|{total}".encode()).hexdigest()[:16]
                 for day, count, total in cursor.fetchall()
             }
-        return {day: found.get(day, ABSENT) for day in days}
+        return {day: fingerprints.get(day, ABSENT) for day in days}
 
     def written_since(self, day: dt.date) -> set[dt.date]:
         if self._watermark == self.stream.event_time:
@@ -132,8 +132,8 @@ class Postgres(Source[PostgresSource]):
                     cursor.execute(SESSION)
                 yield server
         except (psycopg2.Error, UnicodeDecodeError, duckdb.Error) as error:
-            # Its context holds what the driver said, and a driver may say anything.
-            raise SourceError(f"{where} {masked(told(error))}") from None
+            # The error's context holds the driver's message, and that may have a password in it.
+            raise SourceError(f"{where} {masked(problem_of(error))}") from None
         except SourceError as error:
             raise SourceError(f"{where} {error}") from None
 
@@ -177,11 +177,11 @@ class Postgres(Source[PostgresSource]):
         """SQL that is true of a row whose event time cannot say its day."""
         event = self._time(columns, self.stream.event_time)
         name, first = _name(event.name), min(self.stream.start, EPOCH + DAY)
-        said = f"{name} IS NULL OR {name} < {self._edge(event, first)} OR {name} = 'infinity'"
+        unusable = f"{name} IS NULL OR {name} < {self._edge(event, first)} OR {name} = 'infinity'"
         if self._watermark != self.stream.event_time:
             written = self._moment(self._time(columns, self._watermark))
-            said += f" OR coalesce({self._moment(event)} > {written} + interval '1 day', false)"
-        return f"({said})"
+            unusable += f" OR coalesce({self._moment(event)} > {written} + interval '1 day', false)"
+        return f"({unusable})"
 
     def _day(self, columns: Sequence[Sent]) -> str:
         """SQL for the UTC day that a row belongs to."""
@@ -195,7 +195,7 @@ class Postgres(Source[PostgresSource]):
         return f"CASE WHEN {self._unusable(columns)} THEN {otherwise} ELSE {event}::date END"
 
     def _within(self, columns: Sequence[Sent], days: Sequence[dt.date]) -> str:
-        """SQL that is true of the rows of these days; what it asks of the times first, indexes can answer."""
+        """SQL that is true of the rows of these days; an index can answer its first condition, on the plain times."""
         event, unusable = self._time(columns, self.stream.event_time), self._unusable(columns)
         written = self._time(columns, self._watermark)
         near, exact = [], []
@@ -213,7 +213,7 @@ class Postgres(Source[PostgresSource]):
 def _sent(name: str, oid: int, precision: int | None, scale: int | None) -> Sent:
     column = _name(name)
     if oid == NUMERIC:
-        # Where there is a type for numbers, NaN is how feeds write that there is none.
+        # In a column of numbers, feeds write NaN for a value that is absent.
         number = f"nullif({column}, 'NaN')"
         if precision is not None and scale is not None and 0 <= scale <= precision <= 38:
             return Sent(name, f"DECIMAL({precision},{scale})", f"{number}::text")

@@ -1,7 +1,7 @@
 """What do the values of a day look like? A sketch of every column, of the whole day and of its slices, in few scans.
 
-DuckDB does all of the counting. What it adds up are whole numbers, so the same rows give the same bytes whatever their
-order and the threads. What a sketch answers stands in `factory_assets.events.statistics.sketches`.
+DuckDB does all of the counting. It adds up whole numbers only, so the same rows give the same bytes whatever their order and
+the threads. `factory_assets.events.statistics.sketches` answers questions from a sketch.
 """
 
 import datetime as dt
@@ -66,7 +66,7 @@ MEANING = {
 }
 #: Values of a column that are slices of their own, a day; the rest is one slice.
 SLICES = 50
-#: Rows held in memory at a time, in whole days.
+#: Rows in memory at a time, in whole days.
 BATCH_ROWS = 2_000_000
 
 
@@ -87,8 +87,8 @@ def describe(
     columns = [tallies.Column(at, name, type_) for at, (name, type_) in enumerate(types.items())]
     # Nothing here depends on the order of rows, and to hold them in theirs takes half as long again.
     con.execute("SET preserve_insertion_order = false").fetchall()
-    found = [_described(con, events, columns, slices, correlations, days) for days in _batches(con, events)]
-    return pa.concat_tables([SCHEMA.empty_table(), *found])
+    sketched = [_described(con, events, columns, slices, correlations, days) for days in _batches(con, events)]
+    return pa.concat_tables([SCHEMA.empty_table(), *sketched])
 
 
 def whole_days(table: pa.Table) -> list[dict[str, Any]]:
@@ -99,13 +99,13 @@ def whole_days(table: pa.Table) -> list[dict[str, Any]]:
 
 def _batches(con: duckdb.DuckDBPyConnection, events: str) -> Iterator[list[dt.date]]:
     days: list[dt.date] = []
-    held = 0
+    in_batch = 0
     for day, rows in con.execute(f"SELECT ds, count(*) FROM {events} GROUP BY ds ORDER BY ds").fetchall():
-        if days and held + rows > BATCH_ROWS:
+        if days and in_batch + rows > BATCH_ROWS:
             yield days
-            days, held = [], 0
+            days, in_batch = [], 0
         days.append(day)
-        held += rows
+        in_batch += rows
     if days:
         yield days
 
@@ -118,16 +118,13 @@ def _described(
     correlations: bool,
     days: Sequence[dt.date],
 ) -> pa.Table:
-    by = _hold(
-        con, f"(SELECT * FROM {events} WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}')", columns, slices
-    )
-    tallies.sums(con, columns, by)
-    tallies.bins(con, columns, by)
-    tallies.texts(con, columns, by)
-    tallies.registers(con, columns, by)
-    tallies.comoments(con, columns if correlations else ())
+    of_days = f"(SELECT * FROM {events} WHERE ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}')"
+    rows, parts = _divided(con, of_days, columns, slices)
+    sums, bins, words = (make(con, rows, columns) for make in (tallies.sums, tallies.bins, tallies.words))
+    texts, registers = tallies.texts(con, words), tallies.registers(con, rows, words, columns)
+    comoments = tallies.comoments(con, rows, columns if correlations else ())
     described = con.sql(
-        f"""SELECT ds, parts.name AS slice, "column", "type", "rows", nulls, nan, infinite, mean, deviation, minimum,
+        f"""SELECT ds, {parts}.name AS slice, "column", "type", "rows", nulls, nan, infinite, mean, deviation, minimum,
                 {", ".join(f"NULL::DOUBLE AS {name}" for name in QUANTILES)}, maximum, earliest, latest,
                 CASE WHEN has_bins THEN coalesce(bins, []) END AS bins,
                 CASE WHEN has_bins THEN coalesce(counts, []) END AS counts,
@@ -135,22 +132,21 @@ def _described(
                 CASE WHEN has_values THEN coalesce(value_counts, []) END AS value_counts,
                 coalesce(other_values, 0)::BIGINT AS other_values,
                 CASE WHEN has_registers THEN coalesce(registers, []) END AS registers, partners, comoments
-            FROM sums JOIN parts USING (ds, part) LEFT JOIN bins USING (ds, part, c) LEFT JOIN texts USING (ds, part, c)
-            LEFT JOIN registers USING (ds, part, c) LEFT JOIN comoments USING (ds, part, c) ORDER BY ds, part, c"""
+            FROM {sums} JOIN {parts} USING (ds, part) LEFT JOIN {bins} USING (ds, part, c) LEFT JOIN {texts} USING (ds, part, c)
+            LEFT JOIN {registers} USING (ds, part, c) LEFT JOIN {comoments} USING (ds, part, c) ORDER BY ds, part, c"""
     ).to_arrow_table()
     return _with_quantiles(described.cast(SCHEMA))
 
 
-def _hold(
-    con: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[tallies.Column], slices: Sequence[str]
-) -> list[str]:
-    """Rows as `held`, numbers also in whole steps; of each sliced column a column with the row's slice, which are returned.
+def _divided(
+    con: duckdb.DuckDBPyConnection, events: str, columns: Sequence[tallies.Column], slices: Sequence[str]
+) -> tuple[tallies.Rows, str]:
+    """The events as rows to sum up, with the number of their slices; and the table that names the slices, by ds and part.
 
-    Slices are numbered, and named in `parts`. The whole day is 0; those of the first sliced column begin at 100, of the
-    second at 200, the most frequent first.
+    The whole day is part 0; the slices of the first sliced column begin at 100, of the second at 200, the most frequent first.
     """
-    chosen, joined = ["e.ds"], ""
-    named = ["SELECT DISTINCT ds, 0 AS part, '' AS name FROM held"]
+    values, chosen, joined = "divided", ["e.ds"], ""
+    named = [f"SELECT DISTINCT ds, 0 AS part, '' AS name FROM {values}"]
     for number, name in enumerate(slices, start=1):
         column, table, first = identifier(name), f"slices{number}", 100 * number
         others, absent = first + SLICES, first + SLICES + 1
@@ -158,7 +154,7 @@ def _hold(
             con,
             table,
             f"""SELECT ds, {column} AS value, ({first - 1} + row_number() OVER ranked)::INTEGER AS part
-                FROM {rows} WHERE {column} IS NOT NULL GROUP BY ds, {column}
+                FROM {events} WHERE {column} IS NOT NULL GROUP BY ds, {column}
                 WINDOW ranked AS (PARTITION BY ds ORDER BY count(*) DESC, {column})
                 QUALIFY row_number() OVER ranked <= {SLICES}""",
         )
@@ -167,13 +163,12 @@ def _hold(
             f"CASE WHEN e.{column} IS NULL THEN {absent} ELSE coalesce({table}.part, {others}) END::INTEGER AS s{number}"
         )
         named.append(f"SELECT ds, part, '{name} = ' || value::VARCHAR FROM {table}")
-        named.append(f"SELECT DISTINCT ds, {others}, '{name}: other values' FROM held")
-        named.append(f"SELECT DISTINCT ds, {absent}, '{name} is null' FROM held")
+        named.append(f"SELECT DISTINCT ds, {others}, '{name}: other values' FROM {values}")
+        named.append(f"SELECT DISTINCT ds, {absent}, '{name} is null' FROM {values}")
     chosen += [f"e.{identifier(column.name)} AS c{column.at}" for column in columns]
-    tallies.create(con, "held", f"SELECT {', '.join(chosen)} FROM {rows} AS e{joined}")
-    tallies.create(con, "parts", " UNION ALL ".join(named))
-    tallies.scale(con, columns)
-    return [f"s{number}" for number in range(1, len(slices) + 1)]
+    tallies.create(con, values, f"SELECT {', '.join(chosen)} FROM {events} AS e{joined}")
+    parts = tallies.create(con, "parts", " UNION ALL ".join(named))
+    return tallies.scaled(con, values, [f"s{number}" for number in range(1, len(slices) + 1)], columns), parts
 
 
 def _with_quantiles(table: pa.Table) -> pa.Table:
@@ -184,15 +179,17 @@ def _with_quantiles(table: pa.Table) -> pa.Table:
     starts = np.append(0, np.cumsum(sizes))
     bins = lists.flatten().to_numpy(zero_copy_only=False)
     counts = table["counts"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    found = np.full((table.num_rows, len(QUANTILES)), np.nan)
+    quantiles = np.full((table.num_rows, len(QUANTILES)), np.nan)
     whole = np.array([sketches.is_whole(type_) for type_ in table["type"].to_pylist()], dtype=bool)
     for wholes in (False, True):
         at = np.flatnonzero(numeric & (sizes > 0) & (whole == wholes))
         if len(at):
-            found[at] = sketches.quantiles(bins, counts, starts[at], starts[at + 1], list(QUANTILES.values()), wholes)
+            quantiles[at] = sketches.quantiles(
+                bins, counts, starts[at], starts[at + 1], list(QUANTILES.values()), wholes
+            )
     low, high = (table[name].to_numpy()[:, None] for name in ("minimum", "maximum"))
-    found = np.clip(found, low, high)
+    quantiles = np.clip(quantiles, low, high)
     for position, name in enumerate(QUANTILES):
-        values = pa.array(found[:, position], mask=np.isnan(found[:, position]))
+        values = pa.array(quantiles[:, position], mask=np.isnan(quantiles[:, position]))
         table = table.set_column(SCHEMA.get_field_index(name), name, values)
     return table

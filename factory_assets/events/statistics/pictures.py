@@ -17,7 +17,7 @@ NAMED = 4
 
 
 def over_days(rows: Iterable[Sketch], days: Sequence[dt.date]) -> dict[str, OverDays]:
-    """Of each column that has a number or a text, over these days: see `plots.days_plot`. Columns as they stand in rows.
+    """A picture of each column that has a number or a text, over these days: see `plots.days_plot`. Columns as they stand in rows.
 
     Days before a column became a text, or stopped being one, are left out: nothing of them can stand beside the others.
     """
@@ -29,7 +29,7 @@ def over_days(rows: Iterable[Sketch], days: Sequence[dt.date]) -> dict[str, Over
 
 
 def distributions(rows: Iterable[Sketch]) -> dict[str, Distribution]:
-    """Of each column with different values of one day its distribution, whole day only."""
+    """The distribution of each column that has different values on one day; of the whole day, without slices."""
     found: dict[str, Distribution] = {}
     for row in rows:
         shown = {} if row["slice"] or row["bins"] == row["values"] else sketches.histogram(row)
@@ -41,19 +41,21 @@ def distributions(rows: Iterable[Sketch]) -> dict[str, Distribution]:
     return found
 
 
-def _over_days(found: Mapping[dt.date, Sketch], days: Sequence[dt.date]) -> OverDays:
-    newest = sketches.kind(found[max(found)]["type"])
-    found = {day: sketch for day, sketch in found.items() if sketches.kind(sketch["type"]) == newest}
-    merged = sketches.merge(found.values())
-    absent = [1 - sketches.present(found[day]) / found[day]["rows"] if day in found else None for day in days]
+def _over_days(by_day: Mapping[dt.date, Sketch], days: Sequence[dt.date]) -> OverDays:
+    newest = sketches.kind(by_day[max(by_day)]["type"])
+    by_day = {day: sketch for day, sketch in by_day.items() if sketches.kind(sketch["type"]) == newest}
+    merged = sketches.merge(by_day.values())
+    absent = [1 - sketches.present(by_day[day]) / by_day[day]["rows"] if day in by_day else None for day in days]
     names = merged["values"]
     if names is None and len(merged["bins"]) > FEW_VALUES:
-        band = [tuple(found[day][name] if day in found else None for day in days) for name in ("q05", "median", "q95")]
+        band = [
+            tuple(by_day[day][name] if day in by_day else None for day in days) for name in ("q05", "median", "q95")
+        ]
         return OverDays(absent, band=(band[0], band[1], band[2]))
     names = names[:NAMED] if names is not None else merged["bins"]
     shares = {}
     for name in names:
-        of_day = [_share(found[day], name) if day in found else None for day in days]
+        of_day = [_share(by_day[day], name) if day in by_day else None for day in days]
         shares[_called(merged, name)] = of_day
     return OverDays(absent, shares=shares)
 

@@ -172,7 +172,7 @@ def distance(a: Sketch, b: Sketch) -> float:
     """How far apart the values of two sketches lie, from 0 (the same shares) to 1 (nothing in common).
 
     The Jensen-Shannon divergence in bits (Lin 1991) over at most 32 groups of neighbouring bins, or of names in
-    alphabetical order, that have about the same share of both taken together; what is heavier is a group by itself. So no
+    alphabetical order, that have about the same share of both taken together; a heavier bin is a group by itself. So no
     outlier squeezes the rest into one bin, and it is symmetric. A time is compared by its hours. Names that one side may
     have among its `other_values` count as such on both sides. Nulls do not enter. A column without a value is at 1 from
     one that has some, and at 0 from another without. Raises ValueError for columns of different kinds.
@@ -236,7 +236,7 @@ def _sum(parts: Sequence[Sketch], keys: str, counts: str) -> Counter[Any]:
 
 
 def _merged_moments(moments: Floats) -> tuple[float, float, float]:
-    """Of rows (n, mean, sum of squared deviations) the same of all together; n > 0."""
+    """(n, mean, sum of squared deviations) of all rows together, from those of their parts; n > 0."""
     n, mean, squares = moments.T
     middle = float(mean @ (n / n.sum()))
     return float(n.sum()), middle, float(squares.sum() + n @ (mean - middle) ** 2)
@@ -300,7 +300,7 @@ def _limits(keys: Any) -> Floats:
 
 
 def _exp(exponents: Floats) -> Floats:
-    """Of the largest doubles' bin, whose limit no double is, the largest double's."""
+    """The limit of a bin; for the bin of the largest doubles, whose limit no double is, the largest double."""
     return np.exp(np.minimum(exponents, LARGEST_EXPONENT))
 
 

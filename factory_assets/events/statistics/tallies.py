@@ -1,7 +1,7 @@
 """How are the rows of many days summed up column by column? The SQL behind `statistics.describe`, a table a question.
 
-Rows stand in the table `held`: `ds`, a column `c<n>` for each column described, and a column `s<n>` for each sliced one,
-with the number of the row's slice. Each function makes one table by (ds, part, c), where part 0 is the whole day.
+`Rows` names the tables that the functions read. Each function creates one table by (ds, part, c), where part 0 is the whole
+day, and returns its name.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ MIX = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1))
 
 @dataclass(frozen=True)
 class Column:
-    """A column that is described, the `at`-th, and SQL of what is counted of it."""
+    """A column that is described, the `at`-th, and the SQL of its values that are counted."""
 
     at: int
     name: str
@@ -65,17 +65,35 @@ class Column:
         return self.kind == "number" or (self.name == EVENT_TIME and self.type.startswith("TIMESTAMP"))
 
 
-def create(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
+@dataclass(frozen=True)
+class Rows:
+    """Names of the relations with the rows that are summed up.
+
+    values: a table of `ds`, a column `c<n>` for each column described, and a column `s<n>` for each sliced one, with the number
+        of the row's slice. by: the columns `s<n>`.
+    scales: a table of each day's minimum (`low<n>`) and scale (`scale<n>`) of each number.
+    stepped: `values`, with each number in whole steps from the day's minimum, fine (`f<n>`) and coarse (`q<n>`).
+    """
+
+    values: str
+    by: Sequence[str]
+    scales: str = "scales"
+    stepped: str = "stepped"
+
+
+def create(con: duckdb.DuckDBPyConnection, name: str, query: str) -> str:
     con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}").fetchall()
+    return name
 
 
-def scale(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> None:
-    """A view `stepped`: `held`, with each number in whole steps from the day's minimum, fine (`f<n>`) and coarse (`q<n>`).
+def scaled(con: duckdb.DuckDBPyConnection, values: str, by: Sequence[str], columns: Sequence[Column]) -> Rows:
+    """Create the scales of the values, and the view of the values in steps.
 
-    Sums of them are exact, so they do not depend on the order of rows. A step is a power of two, so that scaling is
+    Sums of steps are exact, so they do not depend on the order of rows. A step is a power of two, so that scaling is
     exact too. The day's range has at most 2^52 fine steps, which keep all digits of a mean, and at most 2^30 coarse ones,
     whose squares and products fit 64 bits.
     """
+    rows = Rows(values, by)
     numbers = [column for column in columns if column.kind == "number"]
     extremes = "".join(f", min({c.number}) AS low{c.at}, max({c.number}) AS high{c.at}" for c in numbers)
     scales = "".join(
@@ -83,58 +101,67 @@ def scale(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> None:
             pow(2, least(1000, 51 - ceil(log2(greatest(high{c.at} / 2 - low{c.at} / 2, 1e-300))))) END AS scale{c.at}"""
         for c in numbers
     )
-    create(con, "scales", f"SELECT ds{scales} FROM (SELECT ds{extremes} FROM held GROUP BY ds)")
+    create(con, rows.scales, f"SELECT ds{scales} FROM (SELECT ds{extremes} FROM {values} GROUP BY ds)")
     fine = "".join(f", round({c.number} * scale{c.at} - low{c.at} * scale{c.at})::BIGINT AS f{c.at}" for c in numbers)
     coarse = "".join(f", (f{c.at} + {COARSE // 2}) // {COARSE} AS q{c.at}" for c in numbers)
     con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW stepped AS
-            SELECT *{coarse} FROM (SELECT held.*{fine} FROM held JOIN scales ON held.ds = scales.ds)"""
+        f"""CREATE OR REPLACE TEMP VIEW {rows.stepped} AS
+            SELECT *{coarse} FROM (SELECT {values}.*{fine} FROM {values} JOIN {rows.scales} ON {values}.ds = {rows.scales}.ds)"""
     ).fetchall()
+    return rows
 
 
-def sums(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], by: Sequence[str]) -> None:
-    """Presence, moments and extremes as `sums`, with a row for every column."""
-    added, rows = [], []
+def sums(con: duckdb.DuckDBPyConnection, rows: Rows, columns: Sequence[Column]) -> str:
+    """Presence, moments and extremes, with a row for every column."""
+    summed, added, of_columns = "summed", [], []
     for c in columns:
         added.append(f"count(c{c.at}) AS given{c.at}")
-        said = {"nan": "0", "infinite": "0", "mean": "NULL", "deviation": "NULL", "minimum": "NULL", "maximum": "NULL"}
-        said |= {"earliest": "NULL", "latest": "NULL"}
+        chosen = {
+            "nan": "0",
+            "infinite": "0",
+            "mean": "NULL",
+            "deviation": "NULL",
+            "minimum": "NULL",
+            "maximum": "NULL",
+        }
+        chosen |= {"earliest": "NULL", "latest": "NULL"}
         if c.is_float or c.kind == "time":
             added.append(f"count(*) FILTER (isinf(c{c.at})) AS infinite{c.at}")
-            said["infinite"] = f"infinite{c.at}"
+            chosen["infinite"] = f"infinite{c.at}"
         if c.is_float:
             added.append(f"count(*) FILTER (isnan(c{c.at})) AS nan{c.at}")
-            said["nan"] = f"nan{c.at}"
+            chosen["nan"] = f"nan{c.at}"
         if c.kind == "time":
             added.append(f"min({c.finite})::TIMESTAMP AS min{c.at}, max({c.finite})::TIMESTAMP AS max{c.at}")
-            said |= {"earliest": f"min{c.at}", "latest": f"max{c.at}"}
+            chosen |= {"earliest": f"min{c.at}", "latest": f"max{c.at}"}
         if c.kind == "number":
             n, sum_, squares = f"n{c.at}", f"sum{c.at}", f"squares{c.at}"
             added.append(f"count(q{c.at}) AS {n}, sum(q{c.at}) AS {sum_}, sum(q{c.at} * q{c.at}) AS {squares}")
             added.append(f"sum(f{c.at}) AS fine{c.at}")
             added.append(f"min({c.number}) AS min{c.at}, max({c.number}) AS max{c.at}")
-            said |= {"minimum": f"min{c.at}", "maximum": f"max{c.at}"}
-            said["mean"] = f"(low{c.at} * scale{c.at} + fine{c.at}::DOUBLE / {n}) / scale{c.at}"
-            said["deviation"] = f"sqrt(({n} * {squares} - {sum_} * {sum_})::DOUBLE) / {n} / (scale{c.at} / {COARSE})"
-        rows.append(
+            chosen |= {"minimum": f"min{c.at}", "maximum": f"max{c.at}"}
+            chosen["mean"] = f"(low{c.at} * scale{c.at} + fine{c.at}::DOUBLE / {n}) / scale{c.at}"
+            chosen["deviation"] = f"sqrt(({n} * {squares} - {sum_} * {sum_})::DOUBLE) / {n} / (scale{c.at} / {COARSE})"
+        of_columns.append(
             f"""SELECT ds, part, {c.at} AS c, '{c.name}' AS "column", '{c.type}' AS "type", "rows",
-                "rows" - given{c.at} AS nulls, {", ".join(f"{value} AS {name}" for name, value in said.items())},
+                "rows" - given{c.at} AS nulls, {", ".join(f"{value} AS {name}" for name, value in chosen.items())},
                 {c.has_bins} AS has_bins, {c.kind == "text"} AS has_values,
-                {c.kind == "text" or c.type in COUNTED} AS has_registers FROM summed JOIN scales USING (ds)"""
+                {c.kind == "text" or c.type in COUNTED} AS has_registers FROM {summed} JOIN {rows.scales} USING (ds)"""
         )
-    create(con, "summed", f'SELECT ds, {_part(by)}, count(*) AS "rows", {", ".join(added)} FROM stepped {_sets(by)}')
-    create(con, "sums", " UNION ALL ".join(rows))
+    counts = f'count(*) AS "rows", {", ".join(added)}'
+    create(con, summed, f"SELECT ds, {_part(rows.by)}, {counts} FROM {rows.stepped} {_sets(rows.by)}")
+    return create(con, "sums", " UNION ALL ".join(of_columns))
 
 
-def bins(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], by: Sequence[str]) -> None:
-    """Rows of each bin, ascending, as `bins`."""
+def bins(con: duckdb.DuckDBPyConnection, rows: Rows, columns: Sequence[Column]) -> str:
+    """How many rows fall into each bin, ascending."""
     counted = ["SELECT NULL::DATE AS ds, 0 AS part, 0 AS c, 0 AS bin, 0 AS n WHERE false"]
     counted += [
-        f"SELECT ds, {_part(by)}, {c.at}, bin, count(*) FROM {_having(c.bin, 'bin', by)} {_sets(by, 'bin')}"
+        f"SELECT ds, {_part(rows.by)}, {c.at}, bin, count(*) FROM {_having(rows, c.bin, 'bin')} {_sets(rows.by, 'bin')}"
         for c in columns
         if c.has_bins
     ]
-    create(
+    return create(
         con,
         "bins",
         f"""SELECT ds, part, c, list(bin ORDER BY bin) AS bins, list(n ORDER BY bin) AS counts
@@ -142,39 +169,44 @@ def bins(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], by: Sequence
     )
 
 
-def texts(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], by: Sequence[str]) -> None:
-    """Rows of each text as `words`, and of the most frequent as `texts`."""
+def words(con: duckdb.DuckDBPyConnection, rows: Rows, columns: Sequence[Column]) -> str:
+    """How many rows have each text."""
     counted = ["SELECT NULL::DATE AS ds, 0 AS part, 0 AS c, '' AS word, 0 AS n WHERE false"]
     counted += [
-        f"SELECT ds, {_part(by)}, {c.at}, word, count(*) FROM {_having(f'c{c.at}', 'word', by)} {_sets(by, 'word')}"
+        f"SELECT ds, {_part(rows.by)}, {c.at}, word, count(*) FROM {_having(rows, f'c{c.at}', 'word')} {_sets(rows.by, 'word')}"
         for c in columns
         if c.kind == "text"
     ]
-    create(con, "words", " UNION ALL ".join(counted))
+    return create(con, "words", " UNION ALL ".join(counted))
+
+
+def texts(con: duckdb.DuckDBPyConnection, words: str) -> str:
+    """The most frequent texts, from the table that `words` created."""
     listed = f"FILTER (place <= {LISTED})"
-    create(
+    return create(
         con,
         "texts",
         f"""SELECT ds, part, c, list(word ORDER BY place) {listed} AS "values",
                 list(n ORDER BY place) {listed} AS value_counts, sum(n) FILTER (place > {LISTED}) AS other_values
-            FROM (SELECT *, row_number() OVER (PARTITION BY ds, part, c ORDER BY n DESC, word) AS place FROM words)
+            FROM (SELECT *, row_number() OVER (PARTITION BY ds, part, c ORDER BY n DESC, word) AS place FROM {words})
             GROUP BY ds, part, c""",
     )
 
 
-def registers(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], by: Sequence[str]) -> None:
-    """HyperLogLog of texts (after `texts`) and whole numbers as `registers`, from the smallest hash of each register."""
+def registers(con: duckdb.DuckDBPyConnection, rows: Rows, words: str, columns: Sequence[Column]) -> str:
+    """HyperLogLog of texts and whole numbers, from the smallest hash of each register. words: the table with the texts."""
     low, rest = f"(h & {REGISTERS - 1})::INTEGER AS register", f"min(h >> {REGISTERS.bit_length() - 1}) AS smallest"
     hashed = [
-        f"SELECT ds, part, c, {low}, {rest} FROM (SELECT *, md5_number_lower(word) & {MASK} AS h FROM words) GROUP BY ALL"
+        f"SELECT ds, part, c, {low}, {rest} FROM (SELECT *, md5_number_lower(word) & {MASK} AS h FROM {words}) GROUP BY ALL"
     ]
     hashed += [
-        f"SELECT ds, {_part(by)}, {c.at}, register, {rest} FROM (SELECT *, {low} FROM {_mixed(c, by)}) {_sets(by, 'register')}"
+        f"SELECT ds, {_part(rows.by)}, {c.at}, register, {rest} FROM (SELECT *, {low} FROM {_mixed(rows, c)}) "
+        f"{_sets(rows.by, 'register')}"
         for c in columns
         if c.type in COUNTED
     ]
     rank = f"CASE WHEN smallest = 0 THEN {RANK_BITS + 1} ELSE {RANK_BITS} - floor(log2(smallest)) END"
-    create(
+    return create(
         con,
         "registers",
         f"""SELECT ds, part, c, list((32 * register + {rank})::SMALLINT ORDER BY register) AS registers
@@ -182,10 +214,11 @@ def registers(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], by: Seq
     )
 
 
-def comoments(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> None:
-    """What correlates each pair of the first numeric columns on whole days, as `comoments` of the pair's first one."""
+def comoments(con: duckdb.DuckDBPyConnection, rows: Rows, columns: Sequence[Column]) -> str:
+    """The moments that correlate each pair of the first numeric columns on whole days, in the row of the pair's first one."""
+    pairs = "pairs"
     numbers = [column for column in columns if column.kind == "number"][:CORRELATED]
-    gaps = _with_gaps(con, numbers)
+    gaps = _with_gaps(con, rows, numbers)
     added, lists = [], []
     for first, others in ((numbers[at], numbers[at + 1 :]) for at in range(len(numbers) - 1)):
         moments = []
@@ -212,33 +245,33 @@ def comoments(con: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> None
             moments += [f"{n}::DOUBLE", *(f"coalesce({value}, 0)" for value in (*means, *products))]
         partners = ", ".join(f"'{other.name}'" for other in others)
         lists.append(
-            f"SELECT ds, 0 AS part, {first.at} AS c, [{partners}] AS partners, [{', '.join(moments)}] AS comoments FROM pairs"
+            f"SELECT ds, 0 AS part, {first.at} AS c, [{partners}] AS partners, [{', '.join(moments)}] AS comoments FROM {pairs}"
         )
     if lists:
         create(
             con,
-            "pairs",
-            f"SELECT * FROM (SELECT ds, {', '.join(added)} FROM stepped GROUP BY ds) JOIN scales USING (ds)",
+            pairs,
+            f"SELECT * FROM (SELECT ds, {', '.join(added)} FROM {rows.stepped} GROUP BY ds) JOIN {rows.scales} USING (ds)",
         )
     empty = "SELECT NULL::DATE AS ds, 0 AS part, 0 AS c, NULL::VARCHAR[] AS partners, NULL::DOUBLE[] AS comoments WHERE false"
-    create(con, "comoments", " UNION ALL ".join([empty, *lists]))
+    return create(con, "comoments", " UNION ALL ".join([empty, *lists]))
 
 
-def _with_gaps(con: duckdb.DuckDBPyConnection, numbers: Sequence[Column]) -> set[int]:
-    """Columns that some row held has no number of."""
+def _with_gaps(con: duckdb.DuckDBPyConnection, rows: Rows, numbers: Sequence[Column]) -> set[int]:
+    """Places of the columns that have no number in some row."""
     if not numbers:
         return set()
     tests = ", ".join(f"count({column.number}) < count(*)" for column in numbers)
-    (found,) = con.execute(f"SELECT {tests} FROM held").fetchall()
-    return {column.at for column, gap in zip(numbers, found, strict=True) if gap}
+    (gaps,) = con.execute(f"SELECT {tests} FROM {rows.values}").fetchall()
+    return {column.at for column, gap in zip(numbers, gaps, strict=True) if gap}
 
 
-def _mixed(column: Column, by: Sequence[str]) -> str:
-    """Rows of `held` with a whole number, and its hash of 32 bits as `h`."""
-    kept, value = ", ".join(["ds", *by]), f"c{column.at}::BIGINT"
+def _mixed(rows: Rows, column: Column) -> str:
+    """The rows with a whole number, and its hash of 32 bits as `h`."""
+    kept, value = ", ".join(["ds", *rows.by]), f"c{column.at}::BIGINT"
     # The halves of a number; a factor that is odd loses nothing of the upper one.
     halves = f"xor(({value} & {MASK})::UBIGINT, (({value} >> 32) & {MASK})::UBIGINT * 2654435769 & {MASK})"
-    query = f"(SELECT {kept}, {halves} AS h FROM held WHERE c{column.at} IS NOT NULL)"
+    query = f"(SELECT {kept}, {halves} AS h FROM {rows.values} WHERE c{column.at} IS NOT NULL)"
     for shift, factor in MIX:
         query = f"(SELECT {kept}, (xor(h, h >> {shift}) * {factor}) & {MASK} AS h FROM {query})"
     return query
@@ -254,6 +287,6 @@ def _sets(by: Sequence[str], *keys: str) -> str:
     return f"GROUP BY GROUPING SETS ({', '.join(f'({one})' for one in sets)})"
 
 
-def _having(value: str, name: str, by: Sequence[str]) -> str:
-    """The rows of `held` that have a value."""
-    return f"(SELECT {', '.join(['ds', *by])}, {value} AS {name} FROM held WHERE {name} IS NOT NULL)"
+def _having(rows: Rows, value: str, name: str) -> str:
+    """The rows that have a value."""
+    return f"(SELECT {', '.join(['ds', *rows.by])}, {value} AS {name} FROM {rows.values} WHERE {name} IS NOT NULL)"

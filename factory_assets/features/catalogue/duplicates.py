@@ -22,7 +22,7 @@ from factory_assets.features.examples.rows import Load
 CORRELATED = 0.999
 #: Fewer entities correlate by chance, and say little of those to come.
 MIN_ENTITIES = 100
-#: From so many, a correlation of .999 has a standard error of 1e-5, (1 - r²)/√n; more would cost memory only.
+#: With so many rows, a correlation of .999 has a standard error of 1e-5, (1 - r²)/√n; more would cost memory only.
 MAX_ENTITIES = 50_000
 #: Values that differ by less than this share of their size differ by rounding.
 ROUNDING = 1e-12

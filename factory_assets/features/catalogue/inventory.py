@@ -14,7 +14,7 @@ from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import COUNTS, DeclaredLine, DeclaredStream, written_out
 from factory_assets.declarations.on_demand import OnDemandView
-from factory_assets.declarations.readers import derived_from, on_demand_from, places_of, through, told
+from factory_assets.declarations.readers import derived_from, on_demand_from, places_of, reading_places, through
 from factory_assets.declarations.shapes import shape
 from factory_assets.declarations.view import View
 
@@ -133,7 +133,7 @@ def entries(catalogue: Catalogue) -> dict[str, Entry]:
 
 
 def _merged(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Column -> `through` the features that come from it. columns: feature -> those that it comes from."""
+    """Column -> `through` the features that come from it. columns: feature -> the columns that it comes from."""
     every = dict.fromkeys(column for several in columns.values() for column in several)
     return {column: [through(name for name, several in columns.items() if column in several)] for column in every}
 
@@ -141,15 +141,15 @@ def _merged(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
 def sources_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, list[str]]]:
     """For each feature of a view the columns of the contract that it comes from, and where each enters.
 
-    Derived columns, rules and cleansing are followed back to what is delivered. What the feature computes with comes
-    first, then what its view chooses and places events by.
+    Derived columns, rules and cleansing are followed back to delivered columns. The columns that the feature aggregates come
+    first, then the columns by which its view chooses and places events.
     """
     steps = {column: derived_from(declared.stream, column) for column in declared.contract.columns}
     found: dict[str, dict[str, list[str]]] = {}
     for name, read in places_of(view).items():
         found[name] = {}
         for (place, columns), column in product(read.items(), steps):
-            for where in told({place: columns}, steps[column]):
+            for where in reading_places({place: columns}, steps[column]):
                 found[name].setdefault(column, []).append(where)
     return found
 
@@ -159,7 +159,7 @@ def _steps_of(declared: DeclaredStream, view: View) -> dict[str, dict[str, str]]
     derived = declared.stream.derive | declared.stream.rules
     leads_to = {name: derived_from(declared.stream, name) for name in derived}
     return {
-        feature: {name: text for name, text in derived.items() if told(read, leads_to[name])}
+        feature: {name: text for name, text in derived.items() if reading_places(read, leads_to[name])}
         for feature, read in places_of(view).items()
     }
 
@@ -172,7 +172,7 @@ def from_column(catalogue: Catalogue, stream: str, column: str) -> dict[str, lis
         for view in catalogue.views.values()
         if view.stream == stream
         for feature, read in places_of(view).items()
-        if (places := told(read, names))
+        if (places := reading_places(read, names))
     }
     computed = on_demand_from(catalogue, found)
     for feature, places in _from_observed(catalogue, stream, column).items():
@@ -208,7 +208,7 @@ def of_on_demand(catalogue: Catalogue, view: OnDemandView) -> list[dict[str, str
 
 
 def of_line(declared: DeclaredLine) -> list[dict[str, str]]:
-    """What a line's feature vector consists of: feature, view, owner, definition, and the columns that it comes from.
+    """The features of a line's vector: feature, view, owner, definition, and the columns that it comes from.
 
     A column of the observed event has no view; the stream's owner answers for it.
     """
@@ -275,7 +275,7 @@ def _line_sources(declared: DeclaredLine) -> dict[str, list[str]]:
 
 
 def of_view(catalogue: Catalogue, view: View) -> list[dict[str, str]]:
-    """Of each feature of a view: its definition, the columns of the contract that it comes from, and lines that use it.
+    """A record of each feature of a view: definition, the columns of the contract that it comes from, and lines that use it.
 
     Looks at this view alone, as it is asked for each of them when definitions are loaded.
     """
@@ -310,7 +310,7 @@ def twins(catalogue: Catalogue) -> list[dict[str, Definition]]:
 
 
 def _identities(declared: DeclaredStream, view: View) -> dict[str, tuple[object, ...]]:
-    """For each of a view's aggregates what is equal where the same is computed of the same events."""
+    """A key for each of a view's aggregates: equal keys compute the same from the same events."""
     derived = declared.stream.derive | declared.stream.rules
     where = shape(view.where, derived) if view.where else None
     rest = json.dumps(view.model_dump(mode="json", exclude=set(NOT_COMPARED)), sort_keys=True)
@@ -339,7 +339,7 @@ def notes(catalogue: Catalogue) -> list[str]:
 
 
 def _same(catalogue: Catalogue) -> dict[str, list[str]]:
-    """Feature -> those that are the same, each with what it is without an event where that differs."""
+    """Feature -> the features that are the same, each with its value without an event where that differs."""
     found: dict[str, list[str]] = {}
     for group in twins(catalogue):
         for name, definition in group.items():

@@ -30,10 +30,11 @@ def lookaround(declared: DeclaredLine) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Through:
-    """How far the events are in that labels are made from.
+    """How far the events are in from which labels are made.
 
-    day: the last day that is in; its close is what a label may be known by. lasting: day -> the last day on which an event of it
-    becomes known. holes: days before that which were held back, or never came.
+    day: the last day that is in; a label counts if it is known by the close of that day.
+    lasting: day -> the last day on which an event of it becomes known.
+    holes: days before the last that were held back, or never delivered.
     """
 
     day: dt.date
@@ -63,7 +64,7 @@ def through(declared: DeclaredLine, lake: Lake, served: Collection[dt.date]) -> 
 
 
 def state(declared: DeclaredLine, days: Sequence[dt.date], through: Through) -> dict[dt.date, str]:
-    """How much of what each day's labels wait for has come: what they depend on beside the day's events."""
+    """Day -> how far its labels have come, in a text: labels depend on it beside the day's events."""
     return {day: _state(declared, day, through) for day in days}
 
 
@@ -77,7 +78,7 @@ def _state(declared: DeclaredLine, day: dt.date, through: Through) -> str:
 
 
 def complete(declared: DeclaredLine, day: dt.date, through: Through) -> bool:
-    """Whether the day's labels are all in that are to come within the label's delay."""
+    """Whether all labels of the day that come within the label's delay are in."""
     if declared.line.label.event and through.hole_after(day, declared.line.horizon_days):
         return False
     return (through.day - day).days >= declared.line.horizon_days
@@ -105,8 +106,8 @@ def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Seque
     """
     start = declared.observed.stream.start
     newest = observed[-1] if observed else start
-    known = newest - dt.timedelta(days=declared.line.horizon_days)
-    due = max((day for day in observed if day <= known), default=start - dt.timedelta(days=1))
+    last_known = newest - dt.timedelta(days=declared.line.horizon_days)
+    due = max((day for day in observed if day <= last_known), default=start - dt.timedelta(days=1))
     return Arrival(due, labelled[-1] if labelled else None, start)
 
 
@@ -115,15 +116,17 @@ def build(
 ) -> str:
     """A query for labels known at the close of the last day that is in: example_id, label, known_at, superseded_at, ds.
 
-    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row; one whose label was
-    corrected has a row for each that was known, of which the one that holds has no `superseded_at`. Whether an entity had an
-    event is not known where a day on which it might have had one is missing.
+    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row. An observation whose label
+    was corrected has a row for each label that was known; the valid one has no `superseded_at`. The label of an entity is not
+    known while a day is missing on which it might have had an event.
     """
+    events: dict[str, str] = {}
     for stream, (before, after) in lookaround(declared).items():
         first, last = days[0] + dt.timedelta(days=before), min(days[-1] + dt.timedelta(days=after), through.day)
-        load_events(con, declared, stream, first, max(first, last), load)
+        events[stream] = load_events(con, declared, stream, first, max(first, last), load)
     close = f"TIMESTAMP '{through.day + dt.timedelta(days=1)}'"
-    query = _of_events(declared, days) if declared.line.label.expression else _of_entities(con, declared, days)
+    by_event = bool(declared.line.label.expression)
+    query = _of_events(declared, events, days) if by_event else _of_entities(con, declared, events, days)
     horizon = declared.line.horizon_days
     unknown = [day for day in days if declared.line.label.event and through.hole_after(day, horizon)]
     known = f"label IS NOT NULL AND known_at <= {close} AND coalesce(superseded_at > known_at, true)"
@@ -133,54 +136,67 @@ def build(
 
 
 def require_classes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, labels: str) -> None:
-    """Raise ValueError for labels, a relation, that hold what is no class of the line's task; of another task, do nothing."""
+    """Raise ValueError where a label is no class of the line's task; a task without classes has nothing to require.
+
+    labels: name of the relation of labels.
+    """
     line, classes = declared.line, classes_of(declared.line.task)
     if not classes:
         return
     listed = ", ".join(f"'{name}'" for name in classes)
-    found = con.execute(
+    strange_labels = con.execute(
         f"SELECT label, count(*), min(ds) FROM {labels} WHERE label NOT IN ({listed}) GROUP BY label ORDER BY 2 DESC, 1 LIMIT 5"
     ).fetchall()
-    if found:
-        told = ", ".join(f"{label!r} ({rows:,} rows, first on {day})" for label, rows, day in found)
+    if strange_labels:
+        strange = ", ".join(f"{label!r} ({rows:,} rows, first on {day})" for label, rows, day in strange_labels)
         raise ValueError(
-            f"{line.name}: label.expression gives {told}; classes of the task: {', '.join(classes)}. Add what is missing to the "
+            f"{line.name}: label.expression gives {strange}; classes of the task: {', '.join(classes)}. Add what is missing to the "
             "task, or let the expression give one of these, or null where there is no label"
         )
 
 
-def _of_events(declared: DeclaredLine, days: Sequence[dt.date]) -> str:
-    """The expression over each version of each observed event, known with it but not before the label's delay has passed."""
+def _of_events(declared: DeclaredLine, events: Mapping[str, str], days: Sequence[dt.date]) -> str:
+    """The expression over each version of each observed event, known with it but not before the label's delay has passed.
+
+    events: stream -> table of its events.
+    """
     line, stream = declared.line, declared.observed.stream
     assert line.label.expression is not None
     known_at = f"greatest(known_at, event_time + {interval(line.label.delay)})"
     key, within = identifier(stream.id), f"ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
     observed = "true"
     if line.observe.where:
-        # What is observed is the original, whatever was corrected later.
+        # The observation is the original version, whatever was corrected later.
         seen = f"original AND {within} AND {expressions.sql(line.observe.where)}"
-        observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM events_{stream.name} WHERE {seen})"
+        observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM {events[stream.name]} WHERE {seen})"
     kind = "VARCHAR" if classes_of(line.task) else "DOUBLE"
     return f"""SELECT {key} AS example_id, CAST({expressions.sql(line.label.expression)} AS {kind}) AS label,
-                      {known_at} AS known_at, superseded_at, ds FROM events_{stream.name}
+                      {known_at} AS known_at, superseded_at, ds FROM {events[stream.name]}
                WHERE {within} AND known_at IS NOT NULL AND {observed}"""
 
 
-def _of_entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> str:
-    """Whether each entity had an event in [t, t + within). Final when the delay has passed: what was not known by then
-    never counts, or a label would depend on the day on which it is asked for."""
+def _of_entities(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Mapping[str, str], days: Sequence[dt.date]
+) -> str:
+    """Whether each entity had an event in [t, t + within). The label is final when the delay has passed.
+
+    An event that was not known by then never counts, or a label would depend on the day on which it is asked for.
+    events: stream -> table of its events.
+    """
     line, label = declared.line, declared.line.label
     assert label.event is not None and label.within is not None and line.observe.entity is not None
-    con.execute(f"CREATE OR REPLACE TEMP TABLE population AS {population(line, days)}").fetchall()
+    entities = "population"
+    rows = population(line, events[line.observe.stream], days)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {entities} AS {rows}").fetchall()
     known_at = f"t + {interval(label.horizon)}"
     return f"""
         WITH later AS (
             SELECT {identifier(line.observe.entity)} AS entity, event_time, known_at AS event_known, superseded_at
-            FROM events_{label.event} WHERE {expressions.condition(label.where)}
+            FROM {events[label.event]} WHERE {expressions.condition(label.where)}
         ), hits AS (
-            SELECT DISTINCT obs FROM population JOIN later USING (entity)
+            SELECT DISTINCT obs FROM {entities} JOIN later USING (entity)
             WHERE event_time >= t AND event_time < t + {interval(label.within)} AND event_known <= {known_at}
               AND coalesce(superseded_at > {known_at}, true)
         )
         SELECT example_id, CAST(hits.obs IS NOT NULL AS DOUBLE) AS label, {known_at} AS known_at, NULL::TIMESTAMP AS superseded_at, ds
-        FROM population LEFT JOIN hits USING (obs)"""
+        FROM {entities} LEFT JOIN hits USING (obs)"""

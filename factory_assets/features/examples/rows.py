@@ -4,7 +4,7 @@ These rows are trained on, scored and watched for drift alike; there is no secon
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
@@ -17,7 +17,7 @@ from factory_assets.declarations.view import View
 from factory_assets.features import on_demand
 from factory_assets.features.point_in_time import history
 from factory_assets.features.point_in_time.aggregates import columns_read, entity_of, filled
-from factory_assets.features.point_in_time.history import Load
+from factory_assets.features.point_in_time.history import Load, Versions
 from factory_assets.features.point_in_time.stretches import VALUE_BYTES, Read, cut
 from factory_assets.features.point_in_time.windows import Along, active_entities, along, compute, passed
 from factory_assets.identity import nodes as segments
@@ -59,38 +59,53 @@ def in_stretches(
 def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date], load: Load) -> str:
     """A query for the examples of the days: example_id, leaf, observed_at, carried columns, features, ds.
 
-    days: ascending, without a gap. Of several days together an example has the values that it has of its day alone.
+    days: ascending, without a gap. An example has the same values whether its day is built alone or with others.
     """
-    for stream, back in lookback(declared).items():
-        load_events(con, declared, stream, days[0] - dt.timedelta(days=back), days[-1], load)
-    passing = _along(con, declared)
+    events = {
+        stream: load_events(con, declared, stream, days[0] - dt.timedelta(days=back), days[-1], load)
+        for stream, back in lookback(declared).items()
+    }
+    passing = _along(con, declared, events)
+    observations = "observations"
     if not passing or len(passing) < len(fresh_views(declared)):
-        observe(con, declared, days)
+        observe(con, declared, events, days, observations)
     joins: list[str] = []
     of_views: dict[str, str] = {}
     for view in declared.views.values():
-        values = passing[view.name].values if view.name in passing else joined(view, f"view_{view.name}")
+        rows = f"view_{view.name}"
+        values = passing[view.name].values if view.name in passing else joined(view, rows)
         of_views |= {f"{view.name}.{name}": value for name, value in values.items()}
-        if view.name not in passing:
-            joins.append(_join(con, declared, view, days, load))
-    own = ["example_id", "leaf", "observed_at", *_kept(declared)]
-    columns = [f"observations.{identifier(name)}" for name in own]
+        if view.name in passing:
+            continue
+        if view in fresh_views(declared):
+            at = f"(SELECT obs, {entity_of(view.entity)} AS entity, observed_at AS t FROM {observations})"
+            same_stream = view.stream == declared.line.observe.stream
+            compute(con, view, events[view.stream], at, rows, same_stream=same_stream)
+            joins.append(f"LEFT JOIN {rows} ON {rows}.obs = {observations}.obs")
+        else:
+            joins.append(_join_snapshots(declared, view, days, load, rows, observations))
+    of_observation = ["example_id", "leaf", "observed_at", *_kept(declared)]
+    columns = [f"{observations}.{identifier(name)}" for name in of_observation]
     columns += [f"{of_views[name]} AS {identifier(name)}" for name in on_demand.read(declared)]
-    observations = "observations"
+    source = observations
     if passing:
-        observations = f"({_observations(declared, _events(declared, days, list(passing.values())))}) AS observations"
-    query = f"SELECT {', '.join(columns)}, observations.ds FROM {observations} {' '.join(joins)}"
+        observed = _observations(declared, _events(declared, events, days, list(passing.values())))
+        source = f"({observed}) AS {observations}"
+    query = f"SELECT {', '.join(columns)}, {observations}.ds FROM {source} {' '.join(joins)}"
     if not declared.derived:
         return query
-    chosen = [*own, *(name for name in declared.features if "." in name), "ds"]
+    chosen = [*of_observation, *(name for name in declared.features if "." in name), "ds"]
     return f"SELECT {', '.join(map(identifier, chosen))} FROM ({on_demand.added(query, declared.derived)})"
 
 
-def _along(con: duckdb.DuckDBPyConnection, declared: DeclaredLine) -> dict[str, Along]:
-    """Views of the observed events themselves that one pass over these computes, sparing a table and a join each."""
+def _along(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Mapping[str, str]) -> dict[str, Along]:
+    """Views of the observed events themselves that one pass over these computes, sparing a table and a join each.
+
+    events: stream -> table of its events.
+    """
     stream = declared.line.observe.stream
-    found = {view.name: along(con, view, f"events_{stream}") for view in fresh_views(declared) if view.stream == stream}
-    return {name: view for name, view in found.items() if view is not None}
+    views = {view.name: along(con, view, events[stream]) for view in fresh_views(declared) if view.stream == stream}
+    return {name: view for name, view in views.items() if view is not None}
 
 
 def joined(view: View, rows: str) -> dict[str, str]:
@@ -110,10 +125,12 @@ def _kept(declared: DeclaredLine) -> list[str]:
 
 def load_events(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, stream: str, first: dt.date, last: dt.date, load: Load
-) -> None:
-    """Make `events_<stream>` a table of the columns that the line reads: see `history.create`."""
-    columns = _columns_read(declared, stream)
-    history.create(con, f"events_{stream}", declared.streams[stream], columns, first, last, load)
+) -> str:
+    """Create a table of a stream's events with the columns that the line reads, see `history.create`; returns its name."""
+    events = f"events_{stream}"
+    versions = Versions(declared.streams[stream], _columns_read(declared, stream), first, last)
+    history.create(con, events, versions, load)
+    return events
 
 
 def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
@@ -132,88 +149,100 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
     return columns | {name for text in texts if text for name in expressions.columns(text)}
 
 
-def observe(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> None:
-    """Create the table `observations` from `events_<stream>`: obs, example_id, leaf, observed_at, columns, ds."""
-    observations = _entities(con, declared, days) if declared.line.observe.entity else _events(declared, days)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE observations AS {_observations(declared, observations)}").fetchall()
+def observe(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredLine,
+    events: Mapping[str, str],
+    days: Sequence[dt.date],
+    into: str,
+) -> None:
+    """Create the table `into` of observations: obs, example_id, leaf, observed_at, columns, ds.
+
+    events: stream -> table of its events.
+    """
+    of_entities = bool(declared.line.observe.entity)
+    rows = _entities(con, declared, events, days) if of_entities else _events(declared, events, days)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_observations(declared, rows)}").fetchall()
 
 
 def _observations(declared: DeclaredLine, rows: str) -> str:
     return f"SELECT *, {segments.leaf_key(declared.line.segments.levels)} AS leaf FROM ({rows})"
 
 
-def _events(declared: DeclaredLine, days: Sequence[dt.date], along: Sequence[Along] = ()) -> str:
-    """Query for the observed events, with the columns that the views along them are made of."""
+def _events(
+    declared: DeclaredLine, events: Mapping[str, str], days: Sequence[dt.date], along: Sequence[Along] = ()
+) -> str:
+    """Query for the observed events, with the columns from which the views along them are computed."""
     stream = declared.observed.stream
     columns = list(map(identifier, _kept(declared)))
-    rows = f"SELECT *, rowid AS obs FROM events_{stream.name}"
+    rows = f"SELECT *, rowid AS obs FROM {events[stream.name]}"
     if along:
         columns += ["event_time", *(column for view in along for column in view.asked)]
-        rows = passed(f"events_{stream.name}", along)
+        rows = passed(events[stream.name], along)
     return f"""SELECT obs, {identifier(stream.id)} AS example_id, event_time AS observed_at, {", ".join([*columns, "ds"])}
                FROM ({rows})
                WHERE original AND ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
                  AND {expressions.condition(declared.line.observe.where)}"""
 
 
-def _entities(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence[dt.date]) -> str:
-    """Entities that are active at the close of each day, with the latest known values of what they carry."""
+def _entities(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Mapping[str, str], days: Sequence[dt.date]
+) -> str:
+    """Query for the entities that are active at the close of each day, with the latest known values of carried columns."""
     observe = declared.line.observe
     assert observe.entity is not None
-    con.execute(f"CREATE OR REPLACE TEMP TABLE population AS {population(declared.line, days)}").fetchall()
+    entities, values = "population", "latest"
+    rows = population(declared.line, events[observe.stream], days)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {entities} AS {rows}").fetchall()
     carried = [name for name in declared.carried if name != observe.entity]
-    own = f"obs, example_id, t AS observed_at, entity AS {identifier(observe.entity)}"
+    of_entity = f"obs, example_id, t AS observed_at, entity AS {identifier(observe.entity)}"
     if not carried:
-        return f"SELECT {own}, ds FROM population"
+        return f"SELECT {of_entity}, ds FROM {entities}"
     latest = View(
         name="latest", stream=observe.stream, entity=observe.entity, owner=declared.line.owner, description="",
         windows=[observe.active], where=observe.where,
         features={f"c{index}": f"last({identifier(name)})" for index, name in enumerate(carried)},
     )  # fmt: skip
-    population_at = "(SELECT obs, entity, t FROM population)"
-    compute(con, latest, f"events_{observe.stream}", population_at, "latest", same_stream=False)
-    values = ", ".join(f"{column} AS {identifier(name)}" for column, name in zip(latest.names, carried, strict=True))
-    return f"SELECT {own}, {values}, ds FROM population JOIN latest USING (obs)"
+    at = f"(SELECT obs, entity, t FROM {entities})"
+    compute(con, latest, events[observe.stream], at, values, same_stream=False)
+    named = ", ".join(f"{column} AS {identifier(name)}" for column, name in zip(latest.names, carried, strict=True))
+    return f"SELECT {of_entity}, {named}, ds FROM {entities} JOIN {values} USING (obs)"
 
 
-def population(line: Line, days: Sequence[dt.date]) -> str:
-    """Query for the entities observed at the close of each day: obs, example_id ('<entity>@<day>'), entity, t, ds."""
+def population(line: Line, events: str, days: Sequence[dt.date]) -> str:
+    """Query for the entities observed at the close of each day: obs, example_id ('<entity>@<day>'), entity, t, ds.
+
+    events: name of the table with the events of the observed stream.
+    """
     assert line.observe.entity is not None
-    active = active_entities(
-        f"events_{line.observe.stream}", [line.observe.entity], days, line.observe.active, line.observe.where
-    )
+    active = active_entities(events, [line.observe.entity], days, line.observe.active, line.observe.where)
     return (
         f"SELECT row_number() OVER () AS obs, entity::VARCHAR || '@' || ds AS example_id, entity, t, ds FROM ({active})"
     )
 
 
-def _join(
-    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, view: View, days: Sequence[dt.date], load: Load
+def _join_snapshots(
+    declared: DeclaredLine, view: View, days: Sequence[dt.date], load: Load, rows: str, observations: str
 ) -> str:
-    """Compute or load a view and say how it joins `observations`."""
-    if view in fresh_views(declared):
-        own = view.stream == declared.line.observe.stream
-        at = f"(SELECT obs, {entity_of(view.entity)} AS entity, observed_at AS t FROM observations)"
-        compute(con, view, f"events_{view.stream}", at, f"view_{view.name}", same_stream=own)
-        return f"LEFT JOIN view_{view.name} ON view_{view.name}.obs = observations.obs"
+    """Load the snapshots of a view as the relation `rows`; the SQL that joins them to the relation of observations."""
     offset = dt.timedelta(days=snapshot_offset(declared))
-    load(f"view_{view.name}", f"features/{view.name}", days[0] + offset, days[-1] + offset)
-    same = " AND ".join(f"view_{view.name}.{identifier(key)} = observations.{identifier(key)}" for key in view.entity)
-    return f"""LEFT JOIN view_{view.name} ON {same}
-               AND view_{view.name}.ds = observations.ds + {offset.days}"""
+    load(rows, f"features/{view.name}", days[0] + offset, days[-1] + offset)
+    same = " AND ".join(f"{rows}.{identifier(key)} = {observations}.{identifier(key)}" for key in view.entity)
+    return f"""LEFT JOIN {rows} ON {same}
+               AND {rows}.ds = {observations}.ds + {offset.days}"""
 
 
 def cold_starts(
     con: duckdb.DuckDBPyConnection, declared: DeclaredLine, examples: str
 ) -> dict[dt.date, dict[str, float]]:
-    """Of each day and each flag the share of its examples of whose entity the view knew nothing."""
+    """Day -> flag -> share of the day's examples for whose entity the flag's view had no event."""
     flags = [f"{view.name}.{view.flag}" for view in declared.views.values() if view.flag]
     flags = [name for name in flags if name in declared.features]
     if not flags:
         return {}
     shares = ", ".join(f"avg({identifier(name)})" for name in flags)
-    found = con.execute(f"SELECT ds, {shares} FROM {examples} GROUP BY ds").fetchall()
-    return {day: dict(zip(flags, values, strict=True)) for day, *values in found}
+    by_day = con.execute(f"SELECT ds, {shares} FROM {examples} GROUP BY ds").fetchall()
+    return {day: dict(zip(flags, values, strict=True)) for day, *values in by_day}
 
 
 def nodes_seen(con: duckdb.DuckDBPyConnection, examples: str) -> Iterable[str]:
@@ -225,12 +254,13 @@ def nodes_seen(con: duckdb.DuckDBPyConnection, examples: str) -> Iterable[str]:
 def keys_seen(
     con: duckdb.DuckDBPyConnection, lake: Lake, line: str, first: dt.date | None = None, last: dt.date | None = None
 ) -> dict[str, tuple[dt.date, dt.date]]:
-    """Of each segment key among a line's examples of these days, the first and the last day that have it."""
+    """Segment key -> the first and the last of these days on which a line's examples have it."""
     if lake.version(f"{line}/examples") is None:
         return {}
-    lake.view(con, "examples", f"{line}/examples", first, last, empty_if_absent=True)
-    found = con.execute("SELECT leaf, min(ds), max(ds) FROM examples GROUP BY leaf").fetchall()
-    return {key: (earliest, latest) for key, earliest, latest in found}
+    examples = "examples"
+    lake.view(con, examples, f"{line}/examples", first, last, empty_if_absent=True)
+    rows = con.execute(f"SELECT leaf, min(ds), max(ds) FROM {examples} GROUP BY leaf").fetchall()
+    return {key: (earliest, latest) for key, earliest, latest in rows}
 
 
 def keys_in_reach(

@@ -17,13 +17,13 @@ class SubtreeRows:
     """
 
     def __init__(self, rows: pa.Table):
-        # Of a table in pieces Arrow would put all rows together for each node again.
+        # A table in pieces Arrow would put together again for each node.
         self._rows = rows.combine_chunks()
         leaves = self._rows["leaf"].cast(pa.string()).combine_chunks().dictionary_encode()
         keys = preorder(leaves.dictionary.to_pylist())
         self._paths = [path_of(key) for key in keys]
         rank = {key: place for place, key in enumerate(keys)}
-        # Numbers of 16 bits numpy sorts by counting them.
+        # Numpy sorts numbers of 16 bits by counting them.
         kind = np.uint16 if len(keys) <= np.iinfo(np.uint16).max else np.int64
         ranks = np.array([rank[key] for key in leaves.dictionary.to_pylist()], dtype=kind)
         of_rows = ranks[leaves.indices.to_numpy()]
@@ -41,7 +41,7 @@ class SubtreeRows:
         return np.sort(self._order[low:high])
 
     def rows(self, node: str, first: int = 0) -> pa.Table:
-        """A node's rows, of those from a place in the table on."""
+        """A node's rows, from a place in the table on."""
         places = self.places(node)
         places = places[np.searchsorted(places, first) :]
         return self._rows if len(places) == self._rows.num_rows else self._rows.take(pa.array(places))

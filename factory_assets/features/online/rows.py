@@ -1,7 +1,7 @@
-"""What does an expression come to over one row, without asking the engine? Arithmetic only, to the engine's last bit.
+"""What is the value of an expression over one row, without asking the engine? Arithmetic only, to the engine's last bit.
 
-A query costs hundreds of microseconds however little it computes; a request has few of them to spare. What is not
-compiled here, for its functions or its types, is the engine's.
+A query costs hundreds of microseconds however little it computes; a request has few of them to spare. An expression that is
+not compiled here, because of its functions or its types, is left to the engine.
 """
 
 import math
@@ -14,7 +14,7 @@ import sqlglot
 from sqlglot import exp
 
 Value = Callable[[Mapping[str, Any]], Any]
-#: What a whole number of 64 bits holds: beyond it the engine raises an error of its own.
+#: The largest whole number of 64 bits: beyond it the engine raises an error of its own.
 LARGEST = 2**63
 #: Types of columns: a double, and a whole number of 64 bits.
 COLUMNS = {"DOUBLE": "double", "BIGINT": "whole"}
@@ -37,8 +37,9 @@ class _Term:
 
 
 def compiled(text: str, kinds: Mapping[str, str]) -> Value | None:
-    """A function of a row that gives a finite number or None, as `aggregates.finite` has it; None for what is not known here.
+    """A function of a row that gives a finite number or None, as `aggregates.finite` has it.
 
+    The result is None for an expression that is not known here.
     text: SQL that `expressions` wrote. kinds: DuckDB's type of each column. The function raises Beyond.
     """
     try:
@@ -77,7 +78,7 @@ def _term(node: exp.Expr, kinds: Mapping[str, str]) -> _Term:
 def _literal(text: str) -> _Term:
     if text.isdecimal() and int(text) < 2**31:
         return _Term("literal", lambda row, number=int(text): number)  # type: ignore[misc]
-    # Of so few digits a decimal is the quotient of two doubles, and both sides round it alike.
+    # A decimal of so few digits is the quotient of two doubles, and both sides round it alike.
     if text.replace(".", "", 1).isdecimal() and len(text) <= 15 and "." in text:
         return _Term("decimal", lambda row, number=float(text): number)  # type: ignore[misc]
     raise _Unknown
@@ -92,7 +93,7 @@ def _double(term: _Term) -> Value:
 
 
 def _kind(*terms: _Term) -> str:
-    """Type of what is made of these together: doubles draw all others along, whole numbers those that are written."""
+    """The type of an operation on these terms: a double makes it a double, a whole number makes literals whole numbers."""
     kinds = {term.kind for term in terms}
     if "double" in kinds:
         return "double"
@@ -107,12 +108,12 @@ def _negative(term: _Term) -> _Term:
 
     def value(row: Mapping[str, Any]) -> Any:
         found = term.value(row)
-        return None if found is None else _held(-found, term.kind)
+        return None if found is None else _in_range(-found, term.kind)
 
     return _Term(term.kind, value)
 
 
-def _held(number: Any, kind: str) -> Any:
+def _in_range(number: Any, kind: str) -> Any:
     if kind == "whole" and not -LARGEST <= number < LARGEST:
         raise Beyond
     return number
@@ -125,7 +126,7 @@ def _operation(node: type[exp.Binary], left: _Term, right: _Term) -> _Term:
 
     def value(row: Mapping[str, Any]) -> Any:
         a, b = one(row), other(row)
-        return None if a is None or b is None else _held(operate(a, b), kind)
+        return None if a is None or b is None else _in_range(operate(a, b), kind)
 
     return _Term(kind, value)
 

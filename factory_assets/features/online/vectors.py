@@ -1,4 +1,4 @@
-"""What are the features of one request? The views of a line at one observation, its history held in memory.
+"""What are the features of one request? The views of a line at one observation, its history kept in memory.
 
 History comes from the store: `Online` reads the events that a day's observations look back on. The new event comes from
 the caller. A value is the one that `examples` has of the same event, to the last bit: sums are taken in the same decimals, ties are
@@ -35,7 +35,7 @@ from factory_assets.features.point_in_time.aggregates import (
     value_columns,
     value_of,
 )
-from factory_assets.features.point_in_time.history import Load
+from factory_assets.features.point_in_time.history import Load, Versions
 from factory_assets.features.point_in_time.windows import placed
 
 Values = list[Any]
@@ -64,7 +64,7 @@ class Past:
         return bisect_right(self.u, t - length), end
 
     def surprised(self, first: int, last: int, t: int) -> bool:
-        """Whether any of the events from first to before last was not known at t, or held no longer."""
+        """Whether any of the events from first to before last was not known at t, or valid no longer."""
         return any(self.known_at[at] > t or self.superseded_at[at] <= t for at in self._surprises if first <= at < last)
 
     def known(self, first: int, last: int, t: int) -> list[int]:
@@ -75,7 +75,7 @@ class Past:
         return counts[last] - counts[first]
 
     def sums(self, column: int, first: int, last: int) -> tuple[int, int, int]:
-        """How many numbers, their sum and that of their squares, in units of 1e-12."""
+        """How many numbers, their sum and the sum of their squares, in units of 1e-12."""
         return self._sums[column].between(first, last)
 
 
@@ -94,11 +94,11 @@ class _Sums:
 
 
 class Window:
-    """The values of one column that an observation sees in one window: those of the past and that of the current event."""
+    """The values of one column that an observation sees in one window: past events, and the current one where it counts."""
 
-    def __init__(self, past: Past | None, column: int, span: tuple[int, int], known: list[int] | None, own: Values):
-        """known: places of the past that were known, None if all in the span were. own: the current event's value, or none."""
-        self._past, self._column, self._span, self._known, self._own = past, column, span, known, own
+    def __init__(self, past: Past | None, column: int, span: tuple[int, int], known: list[int] | None, current: Values):
+        """known: places of the past that were known, None if all in the span were. current: the current event's value, or none."""
+        self._past, self._column, self._span, self._known, self._current = past, column, span, known, current
 
     def pairs(self, t: int) -> list[tuple[int, Any]]:
         """(time, value) of every value, by time."""
@@ -107,25 +107,25 @@ class Window:
             values, times = self._past.values[self._column], self._past.event_time
             places = range(*self._span) if self._known is None else self._known
             found = [(times[at], values[at]) for at in places if values[at] is not None]
-        return found + [(t, value) for value in self._own if value is not None]
+        return found + [(t, value) for value in self._current if value is not None]
 
     def values(self) -> Values:
         found: Values = []
         if self._past is not None:
             values = self._past.values[self._column]
-            held = values[slice(*self._span)] if self._known is None else [values[at] for at in self._known]
-            found = [value for value in held if value is not None]
-        return found + [value for value in self._own if value is not None]
+            seen = values[slice(*self._span)] if self._known is None else [values[at] for at in self._known]
+            found = [value for value in seen if value is not None]
+        return found + [value for value in self._current if value is not None]
 
     def count(self) -> int:
         if self._known is None and self._past is not None:
-            return self._past.count(self._column, *self._span) + sum(value is not None for value in self._own)
+            return self._past.count(self._column, *self._span) + sum(value is not None for value in self._current)
         return len(self.values())
 
     def sums(self) -> tuple[int, int, int]:
         if self._known is None and self._past is not None:
             n, total, squares = self._past.sums(self._column, *self._span)
-            more = self._own
+            more = self._current
         else:
             n, total, squares, more = 0, 0, 0, self.values()
         for value in more:
@@ -137,8 +137,8 @@ class Window:
 class Compiled:
     """A view as requests need it, read from its declaration once.
 
-    columns: names of the values that aggregates look at. results: each feature and the place of its column.
-    formulas: functions that compute what is derived; none where the engine has to be asked for one of them.
+    columns: names of the values that aggregates read. results: each feature and the place of its column.
+    formulas: functions that compute the derived features; none where the engine has to compute one of them.
     """
 
     def __init__(self, view: View, declared: DeclaredStream):
@@ -191,7 +191,7 @@ class Recent:
         self._pasts.pop(entity, None)
 
     def at(self, entity: Any, t: int, current: Sequence[Any] | None) -> dict[str, Any]:
-        """Results of the aggregates by name at t, and of the flag the number of events. current: the observed event's values."""
+        """Aggregate -> its result at t, and flag -> number of events. current: the observed event's values."""
         past = self._past(entity)
         spans: dict[dt.timedelta, tuple[tuple[int, int], list[int] | None]] = {}
         for window, length in self._lengths.items():
@@ -206,13 +206,13 @@ class Recent:
             span, known = spans[length]
             return Window(past, column, span, known, [] if included is None else [included[column]])
 
-        found = {
+        results = {
             feature.name: self._aggregated(feature, over(at, feature.window), t)
             for feature, at in self._compiled.results
         }
         if self.view.flag and self._compiled.seen is not None:
-            found[self.view.flag] = over(self._compiled.seen, self._longest).count()
-        return found
+            results[self.view.flag] = over(self._compiled.seen, self._longest).count()
+        return results
 
     def _past(self, entity: Any) -> Past | None:
         """The entity's past, its running sums made when it is first asked for."""
@@ -287,9 +287,9 @@ class Online:
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, declared: DeclaredLine, day: dt.date, load: Load):
-        """Read what observations of a day look back on: events up to that day, and snapshots of the day before.
+        """Read the history of observations of a day: events up to that day, and snapshots of the day before.
 
-        con: is used as long as this lives. Raises ValueError for a line that observes entities: nobody requests these.
+        con: is used as long as this object lives. Raises ValueError for a line that observes entities: nobody requests these.
         """
         if declared.line.observe.entity:
             raise ValueError(
@@ -301,11 +301,11 @@ class Online:
         for stream, back in lookback(declared).items():
             views = [view for view in fresh_views(declared) if view.stream == stream]
             if views:
-                read = set().union(*map(columns_read, views))
-                first = day - dt.timedelta(days=back)
-                history.create(con, f"past_{stream}", declared.streams[stream], read, first, day, load)
-                self._recent |= {view.name: Recent(con, self._compiled[view.name], f"past_{stream}") for view in views}
-                con.execute(f"DROP TABLE past_{stream}").fetchall()
+                events, columns = f"past_{stream}", set[str]().union(*map(columns_read, views))
+                versions = Versions(declared.streams[stream], columns, day - dt.timedelta(days=back), day)
+                history.create(con, events, versions, load)
+                self._recent |= {view.name: Recent(con, self._compiled[view.name], events) for view in views}
+                con.execute(f"DROP TABLE {events}").fetchall()
         self._closed = {
             view.name: self._snapshot(view, load) for view in declared.views.values() if view.name not in self._recent
         }
@@ -326,11 +326,11 @@ class Online:
         keys, names = ", ".join(map(identifier, view.entity)), ", ".join(map(identifier, view.names))
         rows = self._con.execute(f"SELECT {keys}, {names} FROM closed").fetchall()
         width = len(view.entity)
-        found = {_key(row[:width]): dict(zip(view.names, row[width:], strict=True)) for row in rows}
+        by_entity = {_key(row[:width]): dict(zip(view.names, row[width:], strict=True)) for row in rows}
         if view.flag:
-            for row in found.values():
-                row[view.flag] = 1 - row[view.flag]
-        return found
+            for values in by_entity.values():
+                values[view.flag] = 1 - values[view.flag]
+        return by_entity
 
     def features(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Canonical name -> value at the event, as `examples` has it.
@@ -342,7 +342,7 @@ class Online:
         if t.date() != self.day:
             raise ValueError(f"an event of {t.date()}, and the history is of {self.day}")
         moment = _micros(t)
-        found: dict[str, Any] = {name: event[name] for name in self._declared.row_features}
+        vector: dict[str, Any] = {name: event[name] for name in self._declared.row_features}
         for view in self._declared.views.values():
             entity = _key([event[key] for key in view.entity])
             recent = self._recent.get(view.name)
@@ -351,37 +351,37 @@ class Online:
             elif entity is None:
                 results = {}
             else:
-                own = view.stream == self._declared.line.observe.stream and view.include_current
-                results = recent.at(entity, moment, self._values(view, event) if own else None)
-            found |= {f"{view.name}.{name}": value for name, value in self._completed(view, results).items()}
+                with_current = view.stream == self._declared.line.observe.stream and view.include_current
+                results = recent.at(entity, moment, self._values(view, event) if with_current else None)
+            vector |= {f"{view.name}.{name}": value for name, value in self._completed(view, results).items()}
         if self._declared.derived:
-            found |= self._on_demand({name: event[name] for name in self._along} | found)
-        return {name: found[name] for name in self._declared.features}
+            vector |= self._on_demand({name: event[name] for name in self._along} | vector)
+        return {name: vector[name] for name in self._declared.features}
 
     def learn(self, stream: str, event: Mapping[str, Any]) -> None:
         """Take a new event of a stream into the history. event: as for `features`, and `known_at`.
 
-        It must not be known already: a correction of what is known takes effect when the history is read again.
+        The event must be new: a correction of an earlier event takes effect when the history is read again.
         """
         for recent in self._recent.values():
             view = recent.view
             entity = _key([event[key] for key in view.entity]) if view.stream == stream else None
             if entity is not None:
                 u, known_at = event["event_time"] + view.delay, event["known_at"]
-                known = NEVER if known_at is None else _micros(known_at)
-                row = (_micros(u), _micros(event["event_time"]), known, NEVER, *self._values(view, event))
+                known_micros = NEVER if known_at is None else _micros(known_at)
+                row = (_micros(u), _micros(event["event_time"]), known_micros, NEVER, *self._values(view, event))
                 recent.learn(entity, row)
 
     def _values(self, view: View, event: Mapping[str, Any]) -> list[Any]:
-        """What the view's aggregates look at in an event."""
+        """The values of an event that the view's aggregates read."""
         compiled = self._compiled[view.name]
         if compiled.plain is not None:
             return [1 if name is None else event[name] for name in compiled.plain]
         return self._computed(compiled.texts, {name: event[name] for name in compiled.read})
 
     def _completed(self, view: View, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Every feature of the view from the results of its aggregates: counts of nothing, defaults, what is derived."""
-        found: dict[str, Any] = {}
+        """Every feature of the view from the results of its aggregates: counts of nothing, defaults, derived features."""
+        values: dict[str, Any] = {}
         compiled = self._compiled[view.name]
         for feature, _ in compiled.results:
             value = results.get(feature.name)
@@ -389,30 +389,30 @@ class Online:
                 value = value or 0
             elif view.default is not None:
                 value = float(view.default if value is None else value)
-            found[feature.name] = value
+            values[feature.name] = value
         if view.derive:
-            found |= zip(view.derive, self._derived_of(compiled, found), strict=True)
+            values |= zip(view.derive, self._derived_of(compiled, values), strict=True)
         if view.flag:
-            found[view.flag] = int(not results.get(view.flag))
-        return found
+            values[view.flag] = int(not results.get(view.flag))
+        return values
 
-    def _derived_of(self, compiled: Compiled, found: Mapping[str, Any]) -> list[float | None]:
-        """What a view derives from its features."""
+    def _derived_of(self, compiled: Compiled, values: Mapping[str, Any]) -> list[float | None]:
+        """The features that a view derives from its other features."""
         if compiled.formulas:
-            with suppress(Beyond):  # then the engine says what it says to batches
-                return [formula(found) for formula in compiled.formulas]
-        numbers = self._computed(compiled.derived, found)
+            with suppress(Beyond):  # then the engine computes the row, and raises what it raises for batches
+                return [formula(values) for formula in compiled.formulas]
+        numbers = self._computed(compiled.derived, values)
         return [number if number is not None and math.isfinite(number) else None for number in numbers]
 
-    def _on_demand(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Features computed from those of other views and columns of the event."""
+    def _on_demand(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Features computed from features of other views and columns of the event."""
         if self._formulas_on_demand:
             with suppress(Beyond):
-                row = dict(found)
+                row = dict(values)
                 for name, formula in zip(self._declared.derived, self._formulas_on_demand, strict=True):
                     row[name] = formula(row)
                 return row
-        numbers = self._con.execute(self._derived, [found[name] for name in self._given]).fetchall()[0]
+        numbers = self._con.execute(self._derived, [values[name] for name in self._given]).fetchall()[0]
         return dict(zip(self._declared.derived, numbers, strict=True))
 
     def _computed(self, texts: Sequence[str], given: Mapping[str, Any]) -> list[Any]:
@@ -431,8 +431,8 @@ class Online:
 
 def _all(formulas: Sequence[Value | None]) -> list[Value]:
     """The functions if all are there, else none."""
-    known = [formula for formula in formulas if formula is not None]
-    return known if len(known) == len(formulas) else []
+    compiled = [formula for formula in formulas if formula is not None]
+    return compiled if len(compiled) == len(formulas) else []
 
 
 def _key(values: Sequence[Any]) -> Any:

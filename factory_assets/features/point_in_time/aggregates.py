@@ -1,4 +1,4 @@
-"""What does a view say of an entity, in SQL? Its aggregates over events, whichever way these are brought together."""
+"""What are a view's features of an entity, in SQL? Its aggregates over events, whichever way these are brought together."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of a view over a window. `column` is what is aggregated, among the placed events."""
+    """One column of a view over a window. `column` is the column of the placed events that is aggregated."""
 
     name: str
     aggregate: Aggregate
@@ -47,7 +47,7 @@ def keys_of(keys: Sequence[str]) -> str:
 
 
 def value_of(view: View, aggregate: Aggregate) -> str:
-    """SQL of what an aggregate looks at in one event, null where the event does not count."""
+    """SQL of the value that an aggregate reads in one event, null where the event does not count."""
     conditions = [part for part in (expressions.sql(view.where) if view.where else None, aggregate.where) if part]
     value = aggregate.argument or "1"
     if aggregate.function == "time_since_last":
@@ -93,11 +93,11 @@ def columns_read(view: View) -> set[str]:
 def results(
     view: View, value: Callable[[Feature], str], moment: str, now: str, ask: Callable[[Plain, dt.timedelta], str]
 ) -> dict[str, str]:
-    """SQL of the result of every aggregate by the feature's name, and of the flag the number of events.
+    """Feature -> SQL of the result of its aggregate, and flag -> SQL of the number of events.
 
-    value: SQL of what a feature aggregates. moment: the time of an event, now: that of the observation.
-    ask: takes a plain aggregate and the window to take it over, and gives the column that will hold it. Some are asked for
-        more than once: a mean is made of a count that may be a feature itself.
+    value: gives the SQL of the value that a feature aggregates. moment: SQL of the time of an event, now: of the observation.
+    ask: takes a plain aggregate and its window, and gives the column that will hold the result. Some are asked for more than
+        once: a mean is made from a count that may be a feature itself.
     """
 
     def over(window: dt.timedelta) -> Callable[[Plain], str]:
@@ -153,10 +153,10 @@ def _double(total: str) -> str:
 
 
 def filled(view: View, columns: Mapping[str, str]) -> dict[str, str]:
-    """SQL of every feature of the view by name, from that of the aggregates' results, which may be null.
+    """Feature -> its SQL, from the SQL of the aggregates' results, which may be null.
 
-    columns: SQL of the results by name; of the flag, of the number of events. Counts of nothing are 0, other aggregates
-    of nothing the view's default, a number. What is derived from them is a finite number or null.
+    columns: feature -> SQL of its result, and flag -> SQL of the number of events. Counts of nothing are 0, other aggregates
+    of nothing the view's default, a number. A derived feature is a finite number or null.
     """
     found = {}
     for feature in features(view):

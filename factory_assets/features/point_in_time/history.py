@@ -1,7 +1,8 @@
-"""Which versions of events were there? Those that hold today, and those that a correction has superseded since."""
+"""Which versions did events have? The versions that are valid today, and those that a correction has superseded since."""
 
 import datetime as dt
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import duckdb
 
@@ -12,26 +13,28 @@ from factory_assets.declarations.expressions import identifier
 Load = Callable[[str, str, dt.date, dt.date], None]
 
 
-def create(
-    con: duckdb.DuckDBPyConnection,
-    into: str,
-    declared: DeclaredStream,
-    columns: Collection[str],
-    first: dt.date,
-    last: dt.date,
-    load: Load,
-) -> None:
-    """Create a table of every version of the events of these days: the columns asked for, its times, and
+@dataclass(frozen=True)
+class Versions:
+    """Which versions of events are read: all of a stream's events on the days from first to last, with these columns."""
+
+    declared: DeclaredStream
+    columns: Collection[str]
+    first: dt.date
+    last: dt.date
+
+
+def create(con: duckdb.DuckDBPyConnection, into: str, versions: Versions, load: Load) -> None:
+    """Create the table `into` of versions of events: the columns asked for, the times, and
 
     superseded_at: the time at which a correction was known, or null; original: whether the version was known first.
     An observation is what was seen when it happened, and that is the original.
     """
-    stream = declared.stream
-    load("current", f"{stream.name}/events", first, last)
-    load("superseded", f"{stream.name}/superseded", first, last)
+    stream, days = versions.declared.stream, (versions.first, versions.last)
+    load("current", f"{stream.name}/events", *days)
+    load("superseded", f"{stream.name}/superseded", *days)
     (corrected,) = con.execute("SELECT count(*) FROM superseded").fetchall()[0]
     key = identifier(stream.id)
-    names = {*columns, "ds", "event_time", "known_at", *([stream.id] if corrected else [])}
+    names = {*versions.columns, "ds", "event_time", "known_at", *([stream.id] if corrected else [])}
     chosen = ", ".join(identifier(column) for column in sorted(names))
     query = f"SELECT {chosen}, NULL::TIMESTAMP AS superseded_at, true AS original FROM current"
     if corrected:

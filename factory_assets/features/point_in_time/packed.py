@@ -1,6 +1,6 @@
 """How do a sum and a count share one pass over a window? As one sum of whole numbers: the total above, the count below.
 
-To find where a window of an event begins and ends costs more than to add up what is between, and the engine finds it anew
+Finding where a window of an event begins and ends costs more than adding up the values between, and the engine does it anew
 for each aggregate. A decimal of twelve places is a whole number of 1e-12; that number times 2**32, plus one, is summed.
 """
 
@@ -27,7 +27,7 @@ def fits(value: str) -> str:
 
 
 def packed(value: str) -> str:
-    """SQL of the aggregate of which `total` and `number` are made."""
+    """SQL of the aggregate from which `total` and `number` are taken."""
     return f"sum({_whole(value)} * {2**BITS} + 1)"
 
 

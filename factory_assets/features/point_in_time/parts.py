@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plain:
-    """An aggregate of which the results of views are made. Empty values are left out.
+    """A plain aggregate: the results of views are computed from these. Empty values are left out.
 
     function: count, sum, min, max, latest (the `place` largest, in descending order), distinct, approx_distinct or
-    histogram. value: SQL of what is aggregated. only: SQL of the rows that count, all if empty.
+    histogram. value: SQL of the aggregated value. only: SQL of the rows that count, all if empty.
     """
 
     function: str
@@ -28,7 +28,7 @@ class Plain:
 
     @property
     def part(self) -> str:
-        """Over events too, as it is kept to be merged: of the same events the same value, and of a type that a table holds."""
+        """SQL of the part over events, which is kept to be merged: the same events give the same value, of a table's type."""
         match self.function:
             case "distinct" | "approx_distinct":
                 return f"list_sort(list(DISTINCT {self.value}) FILTER ({self.value} IS NOT NULL))"
@@ -38,12 +38,12 @@ class Plain:
         return self.sql
 
     def merged(self, part: str, where: str) -> str:
-        """Over rows that hold a part, those for which `where` is true: a part again."""
-        held = f"FILTER ({where})"
+        """SQL that merges the parts of the rows for which `where` is true into one part. part: the column with the parts."""
+        counted = f"FILTER ({where})"
         every = f"flatten(list({part}) FILTER ({part} IS NOT NULL AND {where}))"
         match self.function:
             case "count":
-                return f"CAST(sum({part}) {held} AS BIGINT)"
+                return f"CAST(sum({part}) {counted} AS BIGINT)"
             case "latest":
                 return f"list_slice(list_reverse_sort({every}), 1, {self.place})"
             case "distinct" | "approx_distinct":
@@ -52,10 +52,10 @@ class Plain:
                 keys = f"list_sort(list_distinct(list_transform({every}, lambda e: e.key)))"
                 values = f"list_transform(list_filter({every}, lambda e: e.key = k), lambda e: e.value)"
                 return f"list_transform({keys}, lambda k: {{'key': k, 'value': CAST(list_sum({values}) AS BIGINT)}})"
-        return f"{self.function}({part}) {held}"
+        return f"{self.function}({part}) {counted}"
 
     def result(self, part: str) -> str:
-        """What `sql` gives of all the events that a part was merged from."""
+        """SQL of the value that `sql` gives for all events from which a part was merged."""
         return {
             "distinct": f"len({part})",
             "approx_distinct": f"list_aggregate({part}, 'approx_count_distinct')",

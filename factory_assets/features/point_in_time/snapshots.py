@@ -11,7 +11,7 @@ from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.features.point_in_time import history
 from factory_assets.features.point_in_time.aggregates import columns_read, keys_of
-from factory_assets.features.point_in_time.history import Load
+from factory_assets.features.point_in_time.history import Load, Versions
 from factory_assets.features.point_in_time.stretches import VALUE_BYTES, Read, cut
 from factory_assets.features.point_in_time.windows import active_entities, compute
 from factory_resources.engine import memory_of
@@ -31,13 +31,14 @@ def snapshot(
     con: duckdb.DuckDBPyConnection, view: View, declared: DeclaredStream, days: Sequence[dt.date], load: Load
 ) -> str:
     """A query for (entity, features, ds): entities with an event within the view's reach, at the close of each day."""
+    events, closes, values = "history", "closes", "snapshot"
     first = days[0] - dt.timedelta(days=whole_days(view.reach))
-    history.create(con, "history", declared, columns_read(view), first, days[-1], load)
-    active = active_entities("history", view.entity, days, view.reach)
+    history.create(con, events, Versions(declared, columns_read(view), first, days[-1]), load)
+    active = active_entities(events, view.entity, days, view.reach)
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE closes AS SELECT row_number() OVER () AS obs, ds, entity, t FROM ({active})"
+        f"CREATE OR REPLACE TEMP TABLE {closes} AS SELECT row_number() OVER () AS obs, ds, entity, t FROM ({active})"
     ).fetchall()
-    compute(con, view, "history", "(SELECT obs, entity, t FROM closes)", "snapshot", same_stream=False)
+    compute(con, view, events, f"(SELECT obs, entity, t FROM {closes})", values, same_stream=False)
     columns = ", ".join(identifier(name) for name in view.names)
     return f"""SELECT {keys_of(view.entity)}, {columns}, ds
-               FROM closes JOIN snapshot USING (obs)"""
+               FROM {closes} JOIN {values} USING (obs)"""

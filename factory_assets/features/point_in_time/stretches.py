@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 #: Memory of a value while windows run over its rows and the result is sorted, in bytes; see benchmarks/README.md.
 VALUE_BYTES = 16
-#: A stretch has at least this many times the rows that the next one reads again; it rather spills than ends sooner.
+#: A stretch has at least this many times the rows that the next stretch reads again, even where memory ends and it spills.
 LEAST = 3
 
 
 @dataclass(frozen=True)
 class Read:
-    """What days are made from. rows: of each day of the input. back: days before the first that are read as well."""
+    """An input of a computation. rows: day -> rows of the input. back: days before the first that are read as well."""
 
     rows: Mapping[dt.date, int]
     back: int
@@ -21,16 +21,16 @@ class Read:
 def cut(days: Sequence[dt.date], reads: Sequence[Read], most: int) -> Iterator[list[dt.date]]:
     """The days in order, as many together as need no more than `most` rows of the inputs."""
     stretch: list[dt.date] = []
-    own = again = 0
+    rows_of_stretch = again = 0
     for day in days:
         rows = sum(read.rows.get(day, 0) for read in reads)
-        if stretch and again + own + rows > most and own >= LEAST * _before(reads, day):
+        if stretch and again + rows_of_stretch + rows > most and rows_of_stretch >= LEAST * _before(reads, day):
             yield stretch
-            stretch, own = [], 0
+            stretch, rows_of_stretch = [], 0
         if not stretch:
             again = _before(reads, day)
         stretch.append(day)
-        own += rows
+        rows_of_stretch += rows
     if stretch:
         yield stretch
 

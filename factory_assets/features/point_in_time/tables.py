@@ -9,7 +9,7 @@ from factory_resources.lake import Lake
 
 
 def loader(lake: Lake, con: duckdb.DuckDBPyConnection) -> Load:
-    """However often a table is read through it, it is read as of one version: that of the first time."""
+    """A `Load` that reads a table as of the same version every time: the version of the first time."""
     versions: dict[str, int | None] = {}
 
     def load(name: str, table: str, first: dt.date, last: dt.date) -> None:

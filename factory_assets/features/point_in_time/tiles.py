@@ -1,17 +1,17 @@
 """How does a day's snapshot cost the same however long the history? Days of events are summed up once, and kept.
 
-A tile is what the events of an entity on a day come to: the part of each of the view's aggregates. It holds events that
-begin and cease to count together:
+A tile sums up events of an entity on a day: it has the part of each of the view's aggregates. All events of a tile begin and
+cease to count together:
 
     due     the day at whose close their time plus the view's delay has come,
     known   the day at whose close they have happened and are known,
-    void    the day at whose close they hold no longer, null if they hold.
+    void    the day at whose close they are no longer valid, null while they are.
 
 At the close of day D, a window of w days is made of the tiles with  D - w < due <= D  and  known <= D < void: for closes of
 days that is the rule of `windows`. For the window `ever` a total of all tiles is carried forward from day to day.
 
-Tiles and totals are no assets: they are made when a snapshot needs them, and hold as long as the files of events do that
-they were made from.
+Tiles and totals are no assets: they are made when a snapshot needs them, and stay valid as long as the files of events from
+which they were made.
 """
 
 import datetime as dt
@@ -34,12 +34,13 @@ from factory_assets.features.point_in_time.aggregates import (
     results,
     value_columns,
 )
+from factory_assets.features.point_in_time.history import Versions
 from factory_assets.features.point_in_time.parts import Plain
 from factory_assets.features.point_in_time.windows import MICROSECOND, interval, placed
 from factory_assets.identity.code import code_of
 from factory_resources.lake import Lake
 
-#: Of more days at once, windows over the events cost less than merging each day's tiles.
+#: For more days at once, windows over the events cost less than merging each day's tiles.
 FEW_DAYS = 7
 #: Days whose totals are kept: the next day needs one, and a day that is computed again the one before it.
 TOTALS_KEPT = 8
@@ -55,6 +56,8 @@ class Tiles:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, lake: Lake, view: View, declared: DeclaredStream) -> None:
         self._con, self._lake, self._view, self._declared = con, lake, view, declared
+        #: Names of the relations with the events, and with their tiles and totals.
+        self._events, self._tiles, self._totals = "history", "tiles", "totals"
         self._parts: dict[Plain, str] = {}
         self._delay = whole_days(view.delay)
         self._window = max((whole_days(window) for window in view.windows if window != EVER), default=0)
@@ -66,25 +69,25 @@ class Tiles:
                    greatest(CAST(event_time AS DATE), CAST(known_at - {tick} AS DATE)) AS known,
                    CASE WHEN superseded_at < TIMESTAMP 'infinity' THEN CAST(superseded_at - {tick} AS DATE) END AS void,
                    {parts}
-            FROM ({placed(view, "history")}) WHERE known_at < TIMESTAMP 'infinity' GROUP BY ALL"""
+            FROM ({placed(view, self._events)}) WHERE known_at < TIMESTAMP 'infinity' GROUP BY ALL"""
         self._files = self._days_files()
         self._events_read = 0
 
     def snapshot(self, days: Sequence[dt.date]) -> tuple[str, dict[str, int]]:
-        """A query for (entity, features, ds), as `snapshots.snapshot` gives it; and how many rows of what it is made from."""
+        """A query for (entity, features, ds), as `snapshots.snapshot` gives it; and how many rows were read, by what they are."""
         first = days[0] - (self._window + self._delay - 1) * DAY
         self._ensure(first, days[-1])
         read = {}
         if EVER in self._view.windows:
             for day in days:
                 self._carry(day)
-            self._load("totals", self._table("totals"), days[0], days[-1])
-            read["totals"] = self._count("totals")
-        self._see("tiles", first, days[-1])
-        return self._merged(days), {"events": self._events_read, "tiles": self._count("tiles"), **read}
+            self._load(self._totals, self._table("totals"), days[0], days[-1])
+            read["totals"] = self._count(self._totals)
+        self._see(self._tiles, first, days[-1])
+        return self._merged(days), {"events": self._events_read, "tiles": self._count(self._tiles), **read}
 
     def _part(self, plain: Plain, _: dt.timedelta) -> str:
-        # Named after what it is: of another definition, or another type of the stream's columns, it is another column.
+        # The name has a hash of the definition and the types of the stream's columns: where these change, it is another column.
         types = [f"{column} {kind}" for column, kind in sorted(self._declared.types.items())]
         return self._parts.setdefault(plain, f"part_{_hash(plain.part, *value_columns(self._view), *types)}")
 
@@ -116,53 +119,53 @@ class Tiles:
             self._load(name, self._table("tiles"), first, last)
 
     def _read(self, first: dt.date, last: dt.date) -> None:
-        columns = columns_read(self._view)
-        history.create(self._con, "history", self._declared, columns, first, last, self._load)
+        versions = Versions(self._declared, columns_read(self._view), first, last)
+        history.create(self._con, self._events, versions, self._load)
 
     def _ensure(self, first: dt.date, last: dt.date) -> None:
-        """Make the tiles of the days that have none, or none of today's files."""
-        held = self._sources("tiles", first, last)
-        wanted = {day: made for day, made in self._files.items() if first <= day <= last}
-        stale = sorted(day for day in {*held, *wanted} if held.get(day) != wanted.get(day))
+        """Make the tiles of the days that have none, or none from the files of now."""
+        stored = self._sources("tiles", first, last)
+        wanted = {day: source for day, source in self._files.items() if first <= day <= last}
+        stale = sorted(day for day in {*stored, *wanted} if stored.get(day) != wanted.get(day))
         for days in _stretches(stale):
             self._read(days[0], days[-1])
-            self._events_read += self._count("history")
+            self._events_read += self._count(self._events)
             self._write("tiles", f"SELECT *, {_case(wanted)} AS source FROM ({self._query})", days)
 
     def _carry(self, day: dt.date) -> None:
-        """Make the total of a day: that of the day before and the tiles that have come due since; else all tiles."""
-        made = self._history_until(day)
-        if self._sources("totals", day, day).get(day) == made:
+        """Make the total of a day: from the total of the day before and the tiles due since; else from all tiles."""
+        source = self._history_until(day)
+        if self._sources("totals", day, day).get(day) == source:
             return
         before, since = day - DAY, day - (self._delay + 1) * DAY
         carried = self._sources("totals", before, before).get(before) == self._history_until(before)
         if not carried:
             since = min(self._files, default=day)
         self._ensure(since, day)
-        self._see("tiles", since, day)
+        self._see(self._tiles, since, day)
         joining = f"greatest(due, ds) {'=' if carried else '<='} DATE '{day}'"
         columns = f"entity, known, void, {', '.join(self._parts.values())}"
-        rows = f"SELECT {columns} FROM tiles WHERE {joining}"
+        rows = f"SELECT {columns} FROM {self._tiles} WHERE {joining}"
         if carried:
             self._load("before", self._table("totals"), before, before)
             rows += f" UNION ALL BY NAME SELECT {columns} FROM before"
         merged = ", ".join(f"{plain.merged(name, 'true')} AS {name}" for plain, name in self._parts.items())
-        # What holds and is known is one row of an entity for good; the rest waits until it is known, or void.
+        # Valid and known events are one row of an entity for good; the others wait until they are known, or void.
         query = f"""SELECT DATE '{day}' AS ds, entity, CASE WHEN known > DATE '{day}' OR void IS NOT NULL THEN known END AS known,
-                           void, {merged}, '{made}' AS source
+                           void, {merged}, '{source}' AS source
                     FROM ({rows}) WHERE void IS NULL OR void > DATE '{day}' GROUP BY ALL"""
         old = [one for one in self._lake.days(self._table("totals")) if one < day - TOTALS_KEPT * DAY]
         self._write("totals", query, [*old, day])
 
     def _history_until(self, day: dt.date) -> str:
-        return _hash(*(made for one, made in self._files.items() if one <= day))
+        return _hash(*(source for one, source in self._files.items() if one <= day))
 
     def _sources(self, what: str, first: dt.date, last: dt.date) -> dict[dt.date, str]:
-        """Day -> what its rows were made from."""
+        """Day -> the hash of the events from which its rows were made."""
         if self._lake.version(self._table(what)) is None:
             return {}
-        self._load("held", self._table(what), first, last)
-        return dict(self._con.execute("SELECT ds, min(source) FROM held GROUP BY ds").fetchall())
+        self._load("stored", self._table(what), first, last)
+        return dict(self._con.execute("SELECT ds, min(source) FROM stored GROUP BY ds").fetchall())
 
     def _write(self, what: str, query: str, days: Sequence[dt.date]) -> None:
         rows: pa.RecordBatchReader = self._con.sql(f"{query} ORDER BY ds, entity, known, void").to_arrow_reader(100_000)
@@ -181,10 +184,12 @@ class Tiles:
         )
         parts = ", ".join(self._parts.values())
         holds = "(known IS NULL OR known <= days.ds) AND (void IS NULL OR void > days.ds)"
-        rows = f"""SELECT days.ds, entity, due, {parts} FROM tiles
+        rows = f"""SELECT days.ds, entity, due, {parts} FROM {self._tiles}
                    JOIN days ON {holds} AND due > days.ds - {self._window}"""
         if EVER in self._view.windows:
-            rows += f" UNION ALL BY NAME SELECT ds, entity, {parts} FROM totals JOIN days USING (ds) WHERE {holds}"
+            rows += (
+                f" UNION ALL BY NAME SELECT ds, entity, {parts} FROM {self._totals} JOIN days USING (ds) WHERE {holds}"
+            )
         listed = ", ".join(f"DATE '{day}'" for day in days)
         values = filled(self._view, made)
         return f"""WITH days AS (SELECT unnest([{listed}]) AS ds), counting AS ({rows}),
@@ -202,7 +207,7 @@ def _hash(*texts: str) -> str:
 
 
 def _case(sources: Mapping[dt.date, str]) -> str:
-    listed = " ".join(f"WHEN DATE '{day}' THEN '{made}'" for day, made in sources.items())
+    listed = " ".join(f"WHEN DATE '{day}' THEN '{source}'" for day, source in sources.items())
     return f"CASE ds {listed} END" if listed else "''"
 
 

@@ -1,16 +1,16 @@
 """What was known about an entity at a moment? Trailing-window aggregates, computed point in time.
 
-The rule. An event happened at `event_time`, was known at `known_at`, and held until a correction of it was known, at
+The rule. An event happened at `event_time`, was known at `known_at`, and was valid until a correction of it was known, at
 `superseded_at`. A view with a delay places it at u = event_time + delay. An observation at t uses the event in a window
 w if and only if
 
     t - w < u <= t,   event_time < t   and   known_at <= t < superseded_at.
 
 The first two are one RANGE window per length over the sorted events. The third holds by itself where events are
-punctual (known_at <= u) and never corrected. Where one was not known yet, or no longer held, the windows saw too much: the
-latest known_at and the earliest superseded_at among the events of the longest window tell, in the same pass. Those
-observations, few unless events are late by much, are computed again by the rule as written, with a join. A naive scan
-in tests/oracles holds both to the rule, value for value.
+punctual (known_at <= u) and never corrected. Where an event was not known yet at t, or no longer valid, the windows saw too
+much. The same pass finds these observations: it compares t with the latest known_at and the earliest superseded_at among the
+events of the longest window. They are few unless events are late by much, and are computed again by the rule as written, with
+a join. A naive scan in tests/oracles holds both ways to the rule, value for value.
 """
 
 import datetime as dt
@@ -51,7 +51,7 @@ def compute(
 ) -> None:
     """Create the table `into` (obs, one column a feature) with the view's values at every observation of an entity.
 
-    events: a table with the stream's columns, `event_time`, `known_at` and `superseded_at` (null: holds to this day),
+    events: a table with the stream's columns, `event_time`, `known_at` and `superseded_at` (null: valid to this day),
         reaching back far enough.
     observations: a relation of obs (unique number), entity, t (timestamp, UTC). One without an entity gets no row.
     same_stream: the observations are events of this very table and `obs` is their rowid. Then one sorted pass over the
@@ -62,39 +62,40 @@ def compute(
         query = f"SELECT obs, {named(found.values)} FROM ({passed(events, [found])}) AS observations"
         con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {query}").fetchall()
         return
-    con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS {placed(view, events)}")
-    survey = _survey(con, view, "placed", {name: name for name in _given(view)})
-    windows = _by_windows(view, observations, same_stream, survey)
+    located, seen = "placed", "seen"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW {located} AS {placed(view, events)}")
+    survey = _survey(con, view, located, {name: name for name in _given(view)})
+    windows = _by_windows(view, located, observations, same_stream, survey)
     if not survey.surprises:
         con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_completed(view, windows)}").fetchall()
         return
-    con.execute(f"CREATE OR REPLACE TEMP TABLE seen AS {windows}").fetchall()
-    both = f"""SELECT * EXCLUDE (too_much) FROM seen WHERE NOT too_much
-               UNION ALL BY NAME {_by_join(view, observations, same_stream)}"""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {seen} AS {windows}").fetchall()
+    both = f"""SELECT * EXCLUDE (too_much) FROM {seen} WHERE NOT too_much
+               UNION ALL BY NAME {_by_join(view, located, observations, seen, same_stream)}"""
     con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_completed(view, both)}").fetchall()
-    con.execute("DROP TABLE seen").fetchall()
+    con.execute(f"DROP TABLE {seen}").fetchall()
 
 
 def along(con: duckdb.DuckDBPyConnection, view: View, events: str) -> Along | None:
     """How `passed` computes a view for each event of its own stream.
 
-    events: as for `compute`. None if any was known late, holds no longer or has no entity.
+    events: as for `compute`. None if any was known late, is valid no longer or has no entity.
     """
-    own, given = {}, []
+    columns, given = {}, []
     for name, value in _given(view).items():
-        # What a sort carries is copied: a column that is there already is not given another name.
-        own[name] = value if PLAIN.fullmatch(value) else identifier(f"{view.name}.{name}")
-        given += [] if own[name] == value else [f"{value} AS {own[name]}"]
-    survey = _survey(con, view, f"(SELECT {', '.join(['*', *given])} FROM {events})", own)
+        # A sort copies each column that it carries: a column that is there already is not given another name.
+        columns[name] = value if PLAIN.fullmatch(value) else identifier(f"{view.name}.{name}")
+        given += [] if columns[name] == value else [f"{value} AS {columns[name]}"]
+    survey = _survey(con, view, f"(SELECT {', '.join(['*', *given])} FROM {events})", columns)
     if survey.surprises or not survey.whole:
         return None
     asked = _Asked("*", survey, f"{view.name}.")
-    made = results(view, lambda feature: own[feature.column], "event_time", "observations.event_time", asked)
+    made = results(view, lambda feature: columns[feature.column], "event_time", "observations.event_time", asked)
     return Along(
         given=given,
         asked=asked.over(lambda window: identifier(f"{view.name}.{_over(window)}")),
         windows=[
-            f"{identifier(f'{view.name}.{name}')} AS (PARTITION BY {own['entity']} ORDER BY event_time {frame})"
+            f"{identifier(f'{view.name}.{name}')} AS (PARTITION BY {columns['entity']} ORDER BY event_time {frame})"
             for name, frame in _frames(view, same_stream=True).items()
         ],
         values=filled(view, made),
@@ -121,7 +122,7 @@ def placed(view: View, events: str) -> str:
 
 
 def _given(view: View) -> dict[str, str]:
-    """What a view takes of an event, as column -> SQL."""
+    """The columns that a view takes from an event, as column -> SQL."""
     return {
         "number": "rowid",
         "entity": entity_of(view.entity),
@@ -136,11 +137,11 @@ def _given(view: View) -> dict[str, str]:
 class _Asked:
     """Aggregates over windows, each asked for once, a sum and the count of the same values as one.
 
-    Of what is there in every event, to count it is to count events.
+    A value that every event has is not counted: the events are.
     """
 
     def __init__(self, event: str, survey: "_Survey", prefix: str = ""):
-        """event: what to count for the number of events. prefix: of the columns' names."""
+        """event: SQL that counts events in `count(...)`. prefix: the beginning of the columns' names."""
         self._event, self._survey, self._prefix = event, survey, prefix
         self.columns: dict[tuple[str, dt.timedelta], str] = {}
 
@@ -157,15 +158,17 @@ class _Asked:
         return self.columns.setdefault((text, window), identifier(f"{self._prefix}p{len(self.columns)}"))
 
     def over(self, name: Callable[[dt.timedelta], str]) -> dict[str, str]:
-        """Column -> SQL. name: that of a window."""
+        """Column -> SQL. name: gives the name of a window."""
         return {column: f"{text} OVER {name(window)}" for (text, window), column in self.columns.items()}
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """surprises: whether an event was known late, or holds no longer. whole: whether each has an entity. full: values that
-    every event has, so that to count them is to count events. packed: values that are summed and counted as one.
-    counting: one of these that is full; empty where there is none.
+    """What all events of a view have in common.
+
+    surprises: whether an event was known late, or is valid no longer. whole: whether each event has an entity.
+    full: values that every event has, so that to count them is to count events.
+    packed: values that are summed and counted as one. counting: a packed value that is full; empty where there is none.
     """
 
     surprises: bool
@@ -175,29 +178,29 @@ class _Survey:
     counting: str
 
 
-def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, own: Mapping[str, str]) -> _Survey:
-    """Look once at all events before they are sorted. own: SQL of each column of `_given` in the relation."""
-    asked = _aggregates(view, own)
+def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, columns: Mapping[str, str]) -> _Survey:
+    """Look once at all events before they are sorted. columns: SQL of each column of `_given` in the relation."""
+    asked = _aggregates(view, columns)
     counted = [plain.value for plain in asked if plain.function == "count"]
-    # Where nothing is counted, there is nothing that a sum could be taken together with.
+    # Where nothing is counted, no sum can be packed together with a count.
     sums = [plain.value for plain in asked if plain.function == "sum" and counted]
     values = list(dict.fromkeys([*counted, *sums]))
-    surprise = f"{own['known_at']} > {own['u']} OR {own['superseded_at']} < TIMESTAMP 'infinity'"
+    surprise = f"{columns['known_at']} > {columns['u']} OR {columns['superseded_at']} < TIMESTAMP 'infinity'"
     looked = [
         f"coalesce(bool_or({surprise}), false)",
-        f"count({own['entity']}) = count(*)",
+        f"count({columns['entity']}) = count(*)",
         *(f"count({value}) = count(*)" for value in values),
         *(packed.fits(value) for value in sums),
     ]
-    surprises, whole, *found = con.execute(f"SELECT {', '.join(looked)} FROM {relation}").fetchall()[0]
-    full = [value for value, same in zip(values, found[: len(values)], strict=True) if same]
-    fitting = [value for value, fits in zip(sums, found[len(values) :], strict=True) if fits]
+    surprises, whole, *tests = con.execute(f"SELECT {', '.join(looked)} FROM {relation}").fetchall()[0]
+    full = [value for value, same in zip(values, tests[: len(values)], strict=True) if same]
+    fitting = [value for value, fits in zip(sums, tests[len(values) :], strict=True) if fits]
     counting = next((value for value in fitting if value in full), "")
     together = [value for value in fitting if value in counted or value == counting]
     return _Survey(surprises, whole, frozenset(full), frozenset(together), counting)
 
 
-def _aggregates(view: View, own: Mapping[str, str]) -> list[Plain]:
+def _aggregates(view: View, columns: Mapping[str, str]) -> list[Plain]:
     """The plain aggregates that a view is made of, each once."""
     asked: dict[Plain, None] = {}
 
@@ -205,7 +208,7 @@ def _aggregates(view: View, own: Mapping[str, str]) -> list[Plain]:
         asked[plain] = None
         return "noted"
 
-    results(view, lambda feature: own[feature.column], own["u"], own["u"], note)
+    results(view, lambda feature: columns[feature.column], columns["u"], columns["u"], note)
     return list(asked)
 
 
@@ -224,14 +227,17 @@ def _frame_with_current(window: dt.timedelta) -> str:
     return f"RANGE BETWEEN {interval(window - MICROSECOND)} PRECEDING AND CURRENT ROW EXCLUDE TIES"
 
 
-def _by_windows(view: View, observations: str, same_stream: bool, survey: _Survey) -> str:
-    """Features by RANGE windows; with surprises, also whether a window saw `too_much`: what was not known at t, or void."""
+def _by_windows(view: View, events: str, observations: str, same_stream: bool, survey: _Survey) -> str:
+    """Features by RANGE windows; with surprises, also whether a window saw `too_much`: events not known at t, or void.
+
+    events: name of the relation that `placed` gives.
+    """
     columns = ["number", "known_at", "superseded_at", *value_columns(view).values()]
     if same_stream:
-        timeline = f"SELECT number AS obs, entity, event_time AS moment, {', '.join(columns)} FROM placed"
+        timeline = f"SELECT number AS obs, entity, event_time AS moment, {', '.join(columns)} FROM {events}"
     else:
         empty = ", ".join(f"NULL AS {column}" for column in columns)
-        timeline = f"""SELECT NULL::BIGINT AS obs, entity, u AS moment, {", ".join(columns)} FROM placed
+        timeline = f"""SELECT NULL::BIGINT AS obs, entity, u AS moment, {", ".join(columns)} FROM {events}
                        UNION ALL BY NAME
                        SELECT obs, entity, t AS moment, {empty} FROM {observations} WHERE entity IS NOT NULL"""
     asked, frames = _Asked("number", survey), _frames(view, same_stream)
@@ -262,17 +268,19 @@ def _over(window: dt.timedelta) -> str:
     return f"w{format_duration(window)}"
 
 
-def _by_join(view: View, observations: str, same_stream: bool) -> str:
+def _by_join(view: View, events: str, observations: str, seen: str, same_stream: bool) -> str:
     """Features by the rule as written, for the observations that saw too much.
 
+    events: name of the relation that `placed` gives. seen: name of the table that `_by_windows` gives.
+
     Time is cut into stretches as long as the longest window, which therefore lies in an observation's stretch and the
-    one before: the join compares events of these alone, and not all that an entity ever had.
+    one before: the join compares only the events of these two, and not all events that an entity ever had.
     """
     longest = max(view.windows)
     stretch = f"// {longest // MICROSECOND}"
-    known = "e.event_time < o.t AND e.known_at <= o.t AND e.superseded_at > o.t"
+    usable = "e.event_time < o.t AND e.known_at <= o.t AND e.superseded_at > o.t"
     if view.include_current and same_stream:
-        known = f"(({known}) OR e.number = o.obs)"
+        usable = f"(({usable}) OR e.number = o.obs)"
     asked: dict[str, str] = {}
     made = results(
         view,
@@ -282,14 +290,14 @@ def _by_join(view: View, observations: str, same_stream: bool) -> str:
         lambda plain, window: asked.setdefault(plain.sql, f"p{len(asked)}"),
     )
     chosen = ", ".join(f"{text} AS {column}" for text, column in asked.items())
-    seen = f"""SELECT o.obs, o.t, {chosen}
+    joined = f"""SELECT o.obs, o.t, {chosen}
                FROM (SELECT obs, entity, t, unnest([epoch_us(t) {stretch}, epoch_us(t) {stretch} - 1]) AS stretch
-                     FROM {observations} WHERE obs IN (SELECT obs FROM seen WHERE too_much)) o
-               LEFT JOIN (SELECT *, epoch_us(u) {stretch} AS stretch FROM placed) e
+                     FROM {observations} WHERE obs IN (SELECT obs FROM {seen} WHERE too_much)) o
+               LEFT JOIN (SELECT *, epoch_us(u) {stretch} AS stretch FROM {events}) e
                ON e.entity = o.entity AND e.stretch = o.stretch
-                  AND e.u > o.t - {interval(longest)} AND e.u <= o.t AND {known}
+                  AND e.u > o.t - {interval(longest)} AND e.u <= o.t AND {usable}
                GROUP BY o.obs, o.t"""
-    return f"SELECT obs, {named(made)} FROM ({seen})"
+    return f"SELECT obs, {named(made)} FROM ({joined})"
 
 
 def _completed(view: View, aggregated: str) -> str:

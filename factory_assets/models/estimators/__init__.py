@@ -1,4 +1,4 @@
-"""What can be trained, and what is kept of it? One contract, its implementations, and the registry that names them.
+"""Which estimators can be trained, and what is a model made of? One contract, its implementations, and their registry.
 
 A trained model is its parts: a few files of data that the archive stores. Training produces the parts and the model is
 read back from them, so what is evaluated is what will be loaded years later. The same examples, parameters and seed
@@ -59,16 +59,16 @@ class Options:
 class Trained:
     """A model, and the number of rounds that early stopping found for it.
 
-    said: what it predicts for the rows that it was trained on, where that is known without asking it.
+    predictions: for the rows on which it was trained, where training knows them; else None.
     """
 
     model: Model
     rounds: int | None = None
-    said: np.ndarray | None = field(default=None, repr=False, compare=False)
+    predictions: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 class TooFewDays(ValueError):
-    """There are no earlier and later rows to tell apart, so rounds cannot be counted nor probabilities be corrected."""
+    """Too few days for earlier and later rows, so rounds cannot be counted nor probabilities be corrected."""
 
 
 def fit(
@@ -87,7 +87,7 @@ def fit(
     y: shape (n,): 0 and 1, both present, for "binary"; whole numbers from 0 on, not all 0, for "count"; places of classes, two
         of them or more, for "multiclass(...)"; else finite numbers.
     categorical: column numbers whose values are codes of categories.
-    params: the estimator's own parameters; what they leave open has the estimator's default.
+    params: the estimator's own parameters; one that is absent has the estimator's default.
     Raises ValueError for an unknown estimator, task or parameter, an estimator that cannot do the task, and labels
     that cannot be learned from.
     """
@@ -109,10 +109,10 @@ def train(
 ) -> Trained:
     """Train an estimator of the registry with a candidate's options; see `fit`.
 
-    days: shape (n,), the day of each row; where options ask for later rows, those are the newest fifth of the days. Rounds are
-        counted and a calibration is learnt from what is fitted on the earlier rows; the model itself is fitted on all.
-    start: go on from this model, fitted on those of the rows that it has not seen. No rounds are counted then; a calibration is
-        learnt from the same later rows, as predicted by what goes on without them.
+    days: shape (n,), the day of each row. Where options need later rows, these are the rows of the newest fifth of the days: rounds
+        are counted and a calibration is learnt on them, by a model of the earlier rows; the model itself is fitted on all rows.
+    start: go on from this model, with the rows that it has not seen. No rounds are counted then; a calibration is learnt on the same
+        later rows, as predicted by a model that goes on without them.
     Raises ValueError also for an option that the estimator or the task does not have, TooFewDays where there are too few
     days, or too few of both classes, to tell earlier from later rows, CannotContinue where the model must begin anew.
 
@@ -131,39 +131,40 @@ def train(
     examples = Examples(x, y, task, tuple(categorical), weights, dict(options.monotone) or None)
     counted = options.early_stopping if not start else None
     if not counted and not options.calibrate:
-        model, said = _trained(kind, examples, params, seed, start)
-        return Trained(model, said=said)
+        model, predictions = _trained(kind, examples, params, seed, start)
+        return Trained(model, predictions=predictions)
     later = _later(y, task, days)
-    earlier, held = examples.where(~later), examples.where(later)
+    earlier, newest = examples.where(~later), examples.where(later)
     rounds = None
     if counted:
-        told = classes.shared(earlier, held) if examples.classes else (earlier, held)
-        params, rounds = kind.stopped(*told, params, seed, counted)
-    model, known = _trained(kind, examples, params, seed, start)
+        both = classes.shared(earlier, newest) if examples.classes else (earlier, newest)
+        params, rounds = kind.stopped(*both, params, seed, counted)
+    model, predictions = _trained(kind, examples, params, seed, start)
     if options.calibrate:
         before = None
         if start:
             if not start.rows[later].all():
                 raise CannotContinue("days by which its probabilities are to be corrected were seen before")
             before = replace(start, rows=start.rows[~later])
-        said = kind(_parts(kind, earlier, params, seed, before)[0]).predict(held.x)
-        model, known = calibration.Calibrated(model, calibration.calibration(options.calibrate, said, held.y)), None
-    return Trained(model, rounds, known)
+        predicted = kind(_parts(kind, earlier, params, seed, before)[0]).predict(newest.x)
+        part = calibration.calibration(options.calibrate, predicted, newest.y)
+        model, predictions = calibration.Calibrated(model, part), None
+    return Trained(model, rounds, predictions)
 
 
 def _trained(
     kind: type[Estimator], examples: Examples, params: Mapping[str, Any], seed: int, start: Start | None
 ) -> tuple[Model, np.ndarray | None]:
-    """The model, and what it says of the examples where that is known."""
+    """The model, and its predictions for the examples where training knows them."""
     if not examples.classes:
-        parts, said = _parts(kind, examples, params, seed, start)
-        return kind(parts), said
-    own, content = classes.reduced(examples)
+        parts, predictions = _parts(kind, examples, params, seed, start)
+        return kind(parts), predictions
+    reduced, content = classes.reduced(examples)
     if start and start.parts.get(classes.PART) != content:
         raise CannotContinue("its rows are of other classes than those that were known before")
-    parts, said = _parts(kind, own, params, seed, start)
+    parts, predictions = _parts(kind, reduced, params, seed, start)
     model = classes.OfClasses(kind(parts), content)
-    return model, None if said is None else model.spread(said)
+    return model, None if predictions is None else model.spread(predictions)
 
 
 def _parts(
@@ -181,7 +182,7 @@ def _parts(
 def load(estimator: str, parts: Mapping[str, bytes]) -> Model:
     """The model of these parts; parts that the estimator does not know are ignored.
 
-    Raises ValueError for an unknown estimator, an absent part, and a part that is not what it should be. Nothing in a
+    Raises ValueError for an unknown estimator, an absent part, and a part that is not sound. Nothing in a
     part is executed.
     """
     model = registered(estimator)(parts)
@@ -191,7 +192,7 @@ def load(estimator: str, parts: Mapping[str, bytes]) -> Model:
 def registered(estimator: str) -> type[Estimator]:
     """The class of an estimator: one of ours, or one that an installed package names by an entry point.
 
-    No archive can name code to import: what is looked up is a name, among the entry points of packages that are installed.
+    No archive can name code to import: only a name is looked up, among the entry points of packages that are installed.
     """
     if estimator in ESTIMATORS:
         return ESTIMATORS[estimator]
@@ -233,8 +234,8 @@ def _refuse_unlearnable(x: np.ndarray, y: np.ndarray, task: str) -> None:
     if names := classes_of(task):
         strange = np.setdiff1d(y, range(len(names)))
         if len(strange):
-            told = ", ".join(map(str, strange[:5]))
-            raise ValueError(f"a label is the place of one of {len(names)} classes; given are also {told}")
+            others = ", ".join(map(str, strange[:5]))
+            raise ValueError(f"a label is the place of one of {len(names)} classes; given are also {others}")
     if not len(y):
         raise ValueError("there are no examples to learn from: 0 rows")
     if task == "count":
@@ -246,7 +247,7 @@ def _refuse_unlearnable(x: np.ndarray, y: np.ndarray, task: str) -> None:
 
 
 def unlearnable(y: np.ndarray, task: str) -> str:
-    """Why these labels, sound in themselves, teach nothing; "" if they do."""
+    """The reason why a model cannot learn from these labels, sound in themselves; "" if it can."""
     positive = int(np.sum(y > 0))
     if task == "binary" and positive in (0, len(y)):
         return f"a binary task needs both classes; {positive} of {len(y)} labels are 1"
@@ -269,7 +270,7 @@ def _balanced(y: np.ndarray, task: str) -> np.ndarray:
 
 
 def later_days(days: int) -> int:
-    """Of so many days, how many are the newest fifth; one at least."""
+    """The number of days that are the newest fifth of so many; one at least."""
     return max(1, round(LATER_SHARE * days))
 
 
@@ -279,13 +280,13 @@ def _later(y: np.ndarray, task: str, days: np.ndarray | None) -> np.ndarray:
         raise ValueError("early_stopping and calibrate need the day of each row")
     distinct = np.unique(days)
     later = days >= distinct[-later_days(len(distinct))]
-    judged, told = y[later], f"{y[later].sum():g} of {y.sum():g} positives"
+    judged, content = y[later], f"{y[later].sum():g} of {y.sum():g} positives"
     if names := classes_of(task):
         judged = judged[np.isin(judged, y[~later])]
-        told = f"{len(np.unique(judged))} of {len(names)} classes on both sides"
+        content = f"{len(np.unique(judged))} of {len(names)} classes on both sides"
     if any(not len(rows) or unlearnable(rows, task) for rows in (judged, y[~later])):
         raise TooFewDays(
             f"early_stopping and calibrate need earlier and later rows to learn from: of {len(distinct)} days the newest "
-            f"{len(np.unique(days[later]))} hold {later.sum()} of {len(y)} rows, {told}"
+            f"{len(np.unique(days[later]))} hold {later.sum()} of {len(y)} rows, {content}"
         )
     return later

@@ -19,7 +19,7 @@ IDENTITY, LOGISTIC, EXPONENTIAL = 0, 1, 2
 LINKS = {"binary": LOGISTIC, "count": EXPONENTIAL}
 #: knots: points of a number's curve. penalty: weight of the curves' roughness, their summed squared second differences.
 DEFAULTS = {"knots": 20, "penalty": 1.0}
-#: What the size of a curve costs, so that one of two curves that can stand for each other is chosen.
+#: The cost of the size of a curve, so that one of two curves that can replace each other is chosen.
 SHRINKAGE = 1e-3
 #: Levels with a value of their own, the most frequent ones; the solver's work grows with the square of their number.
 MOST_LEVELS = 200
@@ -41,7 +41,7 @@ KEPT = {
 
 
 class Additive(Estimator):
-    """One curve a feature, kept as its points: what is predicted is their sum, and nothing else.
+    """One curve a feature, kept as its points: the prediction is the sum of the curves, and nothing else.
 
     A missing number adds a value of its own where training had one, else nothing; beyond the outermost knots the curve is flat.
     A level that training did not see adds nothing.
@@ -78,17 +78,17 @@ class Additive(Estimator):
         }
         basis = Basis({column: at for column, at in points.items() if len(at)}, set(examples.categorical))
         with ONE_BLAS_THREAD:
-            intercept, found = _fitted(examples, x, basis, float(settings["penalty"]))
-        # Of every row of training, each feature has one point or a mix of two, so a curve's level can move to the intercept.
+            intercept, adds = _fitted(examples, x, basis, float(settings["penalty"]))
+        # Each training row has one point of a feature or a mix of two, so a curve's level can move to the intercept.
         spread = np.zeros(x.shape[1])
-        for column, own in basis.places.items():
-            said = _added(x[:, column], basis.points[column], found[own], column in basis.categorical)
-            found[own] -= said.mean()
-            intercept, spread[column] = intercept + said.mean(), said.std()
+        for column, place in basis.places.items():
+            added = _added(x[:, column], basis.points[column], adds[place], column in basis.categorical)
+            adds[place] -= added.mean()
+            intercept, spread[column] = intercept + added.mean(), added.std()
         kept = {
             "feature": np.repeat(list(basis.points), [len(at) for at in basis.points.values()]),
             "at": np.concatenate([[], *basis.points.values()]),
-            "adds": found,
+            "adds": adds,
             "categorical": np.array(examples.categorical),
             "importances": shares(spread),
             "intercept": np.array([intercept]),
@@ -97,7 +97,7 @@ class Additive(Estimator):
         return {"curves.npz": arrays.dump({name: kept[name].astype(kind) for name, kind in KEPT.items()})}
 
     def importances(self) -> np.ndarray:
-        """Share of each feature in the sum of the standard deviations of what the curves add."""
+        """Share of each feature in the sum of the curves' standard deviations over the training rows."""
         return self._importances.copy()
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
@@ -137,11 +137,11 @@ class Basis:
             taken[rows, place], taken[rows, place + 1] = 1 - share, share
         return taken
 
-    def said(self, x: np.ndarray, found: np.ndarray) -> np.ndarray:
-        """Shape (n,): intercept and curves, given by what each point adds; the same as laid_out(x) @ found."""
-        total = np.full(len(x), found[0])
-        for column, own in self.places.items():
-            total += _added(x[:, column], self.points[column], found[1:][own], column in self.categorical)
+    def scores(self, x: np.ndarray, adds: np.ndarray) -> np.ndarray:
+        """Shape (n,): the sum of intercept and curves; the same as laid_out(x) @ adds. adds: by the intercept and each point."""
+        total = np.full(len(x), adds[0])
+        for column, place in self.places.items():
+            total += _added(x[:, column], self.points[column], adds[1:][place], column in self.categorical)
         return total
 
     def laid_out(self, x: np.ndarray) -> np.ndarray:
@@ -151,12 +151,12 @@ class Basis:
     def penalty(self, weight: float) -> np.ndarray:
         """Shape (1 + width, 1 + width): what slopes, their changes and the sizes of levels cost; the intercept is free."""
         cost = np.diag(np.append(0.0, np.full(self.width, weight)))
-        for column, own in self.places.items():
+        for column, points in self.places.items():
             if column in self.categorical:
                 continue
             at = self.points[column]
             knots = at[np.isfinite(at)]
-            place = slice(1 + own.start, 1 + own.start + len(knots))
+            place = slice(1 + points.start, 1 + points.start + len(knots))
             cost[place, place] = SHRINKAGE * np.eye(len(knots))
             if len(knots) > 1:
                 # Per spread of the knots, so that the unit of a feature has no say.
@@ -167,7 +167,7 @@ class Basis:
 
 
 def _points(values: np.ndarray, categorical: bool, knots: int) -> np.ndarray:
-    """Where a curve is kept: quantiles of the numbers, or the most frequent levels, ascending; NaN last, where one is missing."""
+    """The points of a curve: quantiles of the numbers, or the most frequent levels, ascending; NaN last, where a value is missing."""
     present = values[np.isfinite(values)]
     if categorical:
         levels, counts = np.unique(present, return_counts=True)
@@ -187,19 +187,19 @@ def _points(values: np.ndarray, categorical: bool, knots: int) -> np.ndarray:
 
 
 def _added(values: np.ndarray, at: np.ndarray, adds: np.ndarray, categorical: bool) -> np.ndarray:
-    """What a curve adds for each value, shape (n,)."""
+    """The value that a curve adds for each number or code, shape (n,)."""
     missing = np.isnan(values)
     of_missing = adds[-1] if np.isnan(at[-1]) else 0.0
     if np.isnan(at[-1]):
         at, adds = at[:-1], adds[:-1]
     if not len(at):
-        found = np.zeros(len(values))
+        added = np.zeros(len(values))
     elif categorical:
         place = np.minimum(np.searchsorted(at, values), len(at) - 1)
-        found = np.where(at[place] == values, adds[place], 0.0)
+        added = np.where(at[place] == values, adds[place], 0.0)
     else:
-        found = np.interp(values, at, adds)
-    return np.where(missing, of_missing, found)
+        added = np.interp(values, at, adds)
+    return np.where(missing, of_missing, added)
 
 
 def _fitted(examples: Examples, x: np.ndarray, basis: Basis, penalty: float) -> tuple[float, np.ndarray]:
@@ -207,13 +207,13 @@ def _fitted(examples: Examples, x: np.ndarray, basis: Basis, penalty: float) -> 
     centre, scale = _centre(examples)
     y = (examples.y - centre) / scale
     weights = np.ones(len(y)) if examples.weights is None else examples.weights
-    cost, found = basis.penalty(penalty), np.zeros(1 + basis.width)
-    found[0] = _start(examples, weights)
-    said = np.full(len(y), found[0])
-    value = float(weights @ _loss(examples, y, said))
+    cost, adds = basis.penalty(penalty), np.zeros(1 + basis.width)
+    adds[0] = _start(examples, weights)
+    scores = np.full(len(y), adds[0])
+    value = float(weights @ _loss(examples, y, scores))
     for _ in range(MOST_STEPS):
-        slope, bend = _slopes(examples, y, said)
-        gradient, curvature = cost @ found, cost.copy()
+        slope, bend = _slopes(examples, y, scores)
+        gradient, curvature = cost @ adds, cost.copy()
         for start in range(0, len(y), BLOCK):
             rows = slice(start, start + BLOCK)
             laid_out = basis.laid_out(x[rows])
@@ -221,18 +221,18 @@ def _fitted(examples: Examples, x: np.ndarray, basis: Basis, penalty: float) -> 
             curvature += laid_out.T @ (laid_out * (weights[rows] * bend[rows])[:, None])
         step = np.linalg.solve(curvature, gradient)
         for _ in range(30):
-            ahead = found - step
-            heard = basis.said(x, ahead)
-            after = float(weights @ _loss(examples, y, heard) + ahead @ cost @ ahead / 2)
+            ahead = adds - step
+            scores_ahead = basis.scores(x, ahead)
+            after = float(weights @ _loss(examples, y, scores_ahead) + ahead @ cost @ ahead / 2)
             if after <= value:
                 break
             step = step / 2
         else:
             break  # no step is better: this is the bottom, to the last digits
-        gained, found, said, value = value - after, ahead, heard, after
+        gained, adds, scores, value = value - after, ahead, scores_ahead, after
         if gained <= TOLERANCE * (1 + abs(value)):
             break
-    return float(found[0] * scale + centre), found[1:] * scale
+    return float(adds[0] * scale + centre), adds[1:] * scale
 
 
 def _centre(examples: Examples) -> tuple[float, float]:
@@ -253,30 +253,30 @@ def _start(examples: Examples, weights: np.ndarray) -> float:
 KINK = 1e-3
 
 
-def _loss(examples: Examples, y: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """Shape (n,), up to a constant; said: shape (n,), before the link."""
+def _loss(examples: Examples, y: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Shape (n,), up to a constant. scores: shape (n,), before the link."""
     if examples.kind == "binary":
-        return np.logaddexp(0, said) - y * said
+        return np.logaddexp(0, scores) - y * scores
     if examples.kind == "count":
-        return np.exp(np.minimum(said, 500)) - y * said
-    left = y - said
+        return np.exp(np.minimum(scores, 500)) - y * scores
+    left = y - scores
     if examples.kind == "quantile":
         size = np.abs(left)
         return (size - KINK * np.log(KINK + size)) / 2 + (examples.level - 0.5) * left
     return left**2 / 2
 
 
-def _slopes(examples: Examples, y: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First derivative of the loss by `said`, and the second; for a quantile that of a parabola which lies above the loss."""
+def _slopes(examples: Examples, y: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First derivative of the loss by `scores`, and the second; for a quantile that of a parabola which lies above the loss."""
     from scipy.special import expit
 
     if examples.kind == "binary":
-        chance = expit(said)
+        chance = expit(scores)
         return chance - y, np.maximum(chance * (1 - chance), 1e-10)
     if examples.kind == "count":
-        mean = np.exp(said)
+        mean = np.exp(scores)
         return mean - y, mean
-    left = y - said
+    left = y - scores
     if examples.kind == "quantile":
         weight = 1 / (2 * (KINK + np.abs(left)))
         return -left * weight - (examples.level - 0.5), weight

@@ -1,4 +1,4 @@
-"""What is asked of anything that can be trained? The contract of estimators, and of the models that they make."""
+"""What must anything do that can be trained? The contract of estimators, and of the models that they make."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 
 
 class Model(Protocol):
-    """What scoring, evaluation and the archive need of a trained model."""
+    """A trained model, as scoring, evaluation and the archive need it."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Shape (n, p) -> (n,): the probability of the positive class, the value, the count, or the quantile.
 
-        Of k classes shape (n, k): the probability of each.
+        For k classes the shape is (n, k): the probability of each.
         """
         ...
 
     def parts(self) -> dict[str, bytes]:
-        """File name -> content; `load` makes the model of it again."""
+        """File name -> content, from which `load` makes the model again."""
         ...
 
     def importances(self) -> np.ndarray:
@@ -33,9 +33,9 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """What is learned from, checked: x (n, p) and y (n,) float64, and the columns of x that are codes of categories.
+    """Checked examples to learn from: x (n, p) and y (n,) float64, and the columns of x that are codes of categories.
 
-    Of a multiclass task y holds places of its classes, 0 to k - 1; each of them is there, and k is 3 or more.
+    For a multiclass task y holds places of its classes, 0 to k - 1; each of them is there, and k is 3 or more.
     weights: shape (n,), of mean 1; None if all weigh the same. monotone: a column -> 1 where predictions must not fall with
     it, -1 where they must not rise.
     """
@@ -80,8 +80,8 @@ class Examples:
 class Start:
     """A model to go on from instead of beginning anew.
 
-    parts: of the model. rows: mask of shape (n,), of the examples that it has not seen. share: rounds to add, as a share of those
-    of a cold fit. rounds: how many these are, where early stopping found them.
+    parts: the model's. rows: mask of shape (n,), true for the examples that the model has not seen. share: rounds to add, as a
+    share of the rounds of a cold fit. rounds: the rounds of a cold fit, where early stopping found them.
     """
 
     parts: Mapping[str, bytes]
@@ -100,12 +100,12 @@ class Estimator(ABC):
     An estimator of your own is a subclass, named by an entry point of the group `model_factory.estimators`;
     `estimator_checks.check_estimator` tells whether it keeps the contract. `examples` hold only what is declared here.
 
-    tasks: kinds of task that it can do: binary, regression, count, quantile, multiclass. Who does multiclass does binary: rows of
-        two classes only are learnt as that.
-    options: of class_weight (`examples.weights`), monotone (`examples.monotone`), early_stopping (`stopped`) and warm_start
-        (`continued`) those that it honours.
+    tasks: kinds of task that it can do: binary, regression, count, quantile, multiclass. With multiclass goes binary: rows of
+        two classes only are learnt as a binary task.
+    options: those that it honours among class_weight (`examples.weights`), monotone (`examples.monotone`), early_stopping
+        (`stopped`) and warm_start (`continued`).
     interpretable: whether a person can read off the model how a prediction comes about.
-    files: the parts that make a model of it. width: the number of features of a model.
+    files: names of the parts of a model. width: the number of features of a model.
     """
 
     tasks: ClassVar[tuple[str, ...]]
@@ -115,7 +115,7 @@ class Estimator(ABC):
     width: int
 
     def __init__(self, parts: Mapping[str, bytes]) -> None:
-        """Read a model from its parts, as data: nothing in them may be executed. Raises ValueError for what is not right."""
+        """Read a model from its parts, as data: nothing in them may be executed. Raises ValueError for a part that is not sound."""
         absent = [name for name in self.files if name not in parts]
         if absent:
             raise ValueError(f"a {type(self).__name__} model lacks its parts {', '.join(absent)}")
@@ -133,7 +133,7 @@ class Estimator(ABC):
     def trained(
         cls, examples: Examples, params: Mapping[str, Any], seed: int
     ) -> tuple[dict[str, bytes], np.ndarray | None]:
-        """As `train`, with what the model predicts for these very rows, if training knows it bit for bit."""
+        """As `train`, with the model's predictions for these very rows, if training knows them bit for bit."""
         return cls.train(examples, params, seed), None
 
     @classmethod
@@ -142,15 +142,15 @@ class Estimator(ABC):
     ) -> tuple[dict[str, Any], int]:
         """The parameters with the number of rounds at which the later rows were predicted best, and that number.
 
-        patience: rounds without improvement after which no better one is looked for.
+        patience: rounds without improvement after which the search ends.
         """
         raise ValueError(f"{cls.__name__} is not trained in rounds: it has no early_stopping")
 
     @classmethod
     def continued(cls, examples: Examples, start: Start, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
-        """The parts of a model that says what another says, corrected by rounds that are learnt from all of these examples.
+        """The parts of a model that adds rounds to another one, learnt from all of these examples.
 
-        Raises CannotContinue where the parameters allow none; otherwise as `train`.
+        Raises CannotContinue where the parameters do not allow to add rounds; otherwise as `train`.
         """
         raise ValueError(f"{cls.__name__} does not go on from a model: it has no warm_start")
 
@@ -160,7 +160,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        """Predictions for one row or more, of the right width; of k classes their probabilities, shape (n, k)."""
+        """Predictions for one row or more, of the right width; for k classes their probabilities, shape (n, k)."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """See Model. Raises ValueError for a matrix of another width; no rows give no predictions."""
@@ -199,7 +199,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def finite(x: np.ndarray) -> np.ndarray:
-    """The matrix with NaN, a missing value, in the place of what is infinite."""
+    """The matrix with NaN, a missing value, in the place of infinite values."""
     return np.where(np.isfinite(x), x, np.nan)
 
 

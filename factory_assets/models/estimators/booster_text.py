@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-#: What numbers are written with. Whether they are some is seen when they are read: a tree has hundreds.
+#: The characters of numbers. Whether a text is a number shows when it is read: a tree has hundreds.
 FLOATS, COUNTS, INTEGERS = "[-+.0-9aefin ]*", "[0-9 ]*", "[-0-9 ]*"
 COUNT = r"\d{1,9}"
 #: No name holds what LightGBM cuts a line at.
@@ -102,7 +102,7 @@ class _Trees:
         self._require("Tree", own, "is the number of another one")
         self._read("shrinkage", self._once, pa.float64())
         self._read("leaf_value", leaves, pa.float64())
-        # Of a tree that is one leaf LightGBM may not have counted the rows.
+        # In a tree that is one leaf LightGBM may not have counted the rows.
         counted = np.where(self._given("leaf_weight") | (splits > 0), leaves, 0)
         self._read("leaf_weight", counted, pa.float64())
         self._read("leaf_count", np.where(self._given("leaf_count") | (splits > 0), leaves, 0), pa.int32())
@@ -192,5 +192,5 @@ class _Trees:
 
 
 def _starts(lengths: np.ndarray) -> np.ndarray:
-    """Where the values of each begin."""
+    """The places at which the values of each tree begin."""
     return np.cumsum(lengths) - lengths

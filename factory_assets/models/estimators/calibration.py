@@ -1,4 +1,4 @@
-"""How are a classifier's scores turned into shares that come true, by what happened after it was fitted?"""
+"""How are a classifier's scores turned into shares that come true, by the labels of rows after it was fitted?"""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Calibrated:
         """See Model."""
         from scipy.special import expit
 
-        said = self._model.predict(x)
+        predicted = self._model.predict(x)
         first, second = self._numbers
         if self._kind == "isotonic":
-            return np.interp(said, first, second)
-        return expit(first * _log_odds(said) + second)
+            return np.interp(predicted, first, second)
+        return expit(first * _log_odds(predicted) + second)
 
     def parts(self) -> dict[str, bytes]:
         """See Model."""
@@ -53,54 +53,54 @@ class Calibrated:
 NUMBERS = {"isotonic": ("said", "happened"), "sigmoid": ("slope", "intercept")}
 
 
-def calibration(kind: str, said: np.ndarray, y: np.ndarray) -> bytes:
-    """The part that corrects a model's probabilities. said, y: shape (n,), of rows that the model was not fitted on."""
-    kept = _isotonic(said, y) if kind == "isotonic" else _sigmoid(said, y)
+def calibration(kind: str, predicted: np.ndarray, y: np.ndarray) -> bytes:
+    """The part that corrects a model's probabilities. predicted, y: shape (n,), for rows on which the model was not fitted."""
+    kept = _isotonic(predicted, y) if kind == "isotonic" else _sigmoid(predicted, y)
     return json.dumps({"kind": kind} | kept, sort_keys=True).encode()
 
 
-def _isotonic(said: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _isotonic(predicted: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Zadrozny and Elkan, 2002. No share is more certain than n rows allow, or one surprise would cost everything."""
     from sklearn.isotonic import IsotonicRegression
 
-    curve = IsotonicRegression(out_of_bounds="clip").fit(said, y)
+    curve = IsotonicRegression(out_of_bounds="clip").fit(predicted, y)
     certain = 1 / (len(y) + 2)
     happened = np.clip(curve.y_thresholds_, certain, 1 - certain)
     return {"said": curve.X_thresholds_.tolist(), "happened": happened.tolist()}
 
 
-def _sigmoid(said: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _sigmoid(predicted: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Platt, 1999, with his targets for few rows, on the log odds; Newton's method over two numbers, with halved steps."""
     from scipy.special import expit
 
-    odds, positive = _log_odds(said), y.sum()
+    odds, positive = _log_odds(predicted), y.sum()
     wanted = np.where(y == 1, (positive + 1) / (positive + 2), 1 / (len(y) - positive + 2))
-    columns, found = np.column_stack([odds, np.ones(len(odds))]), np.array([1.0, 0.0])
+    columns, coefficients = np.column_stack([odds, np.ones(len(odds))]), np.array([1.0, 0.0])
 
     def loss(at: np.ndarray) -> float:
-        heard = (columns * at).sum(axis=1)
-        return float(np.mean(np.logaddexp(0, heard) - wanted * heard))
+        corrected = (columns * at).sum(axis=1)
+        return float(np.mean(np.logaddexp(0, corrected) - wanted * corrected))
 
     for _ in range(100):
-        chance = expit((columns * found).sum(axis=1))
+        chance = expit((columns * coefficients).sum(axis=1))
         bend = (columns[:, :, None] * columns[:, None, :] * (chance * (1 - chance))[:, None, None]).mean(axis=0)
         step = np.linalg.solve(bend + 1e-12 * np.eye(2), (columns * (chance - wanted)[:, None]).mean(axis=0))
-        while loss(found - step) > loss(found) and np.abs(step).max() > 1e-10:
+        while loss(coefficients - step) > loss(coefficients) and np.abs(step).max() > 1e-10:
             step = step / 2
         if np.abs(step).max() <= 1e-10:
             break
-        found = found - step
+        coefficients = coefficients - step
     # A model that ranks worse than chance on these rows is not turned round: everybody gets the base rate.
-    slope = max(0.0, float(found[0]))
+    slope = max(0.0, float(coefficients[0]))
     if slope == 0:
-        found[1] = np.log((positive + 1) / (len(y) - positive + 1))
-    return {"slope": slope, "intercept": float(found[1])}
+        coefficients[1] = np.log((positive + 1) / (len(y) - positive + 1))
+    return {"slope": slope, "intercept": float(coefficients[1])}
 
 
-def _log_odds(said: np.ndarray) -> np.ndarray:
+def _log_odds(predicted: np.ndarray) -> np.ndarray:
     from scipy.special import logit
 
-    return logit(np.clip(said, 1e-12, 1 - 1e-12))
+    return logit(np.clip(predicted, 1e-12, 1 - 1e-12))
 
 
 def load(model: Model, parts: Mapping[str, bytes]) -> Model:

@@ -1,7 +1,7 @@
-"""How does a model of the classes that training saw speak for all that are declared?
+"""How does a model of the classes that training saw predict all that are declared?
 
 A segment may lack a class that others have. An estimator learns from the classes that are there, all of which it then knows;
-of two it learns a binary task. What it says is spread over the declared classes, and an unseen one has probability 0.
+from two it learns a binary task. Its predictions are spread over the declared classes, and an unseen one has probability 0.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ class OfClasses:
         """See Model."""
         return self.spread(self._model.predict(x))
 
-    def spread(self, said: np.ndarray) -> np.ndarray:
-        """What the model of the known classes says, over all that are declared: shape (n, k)."""
-        found = np.zeros((len(said), len(self.declared)))
-        if len(said):
-            said = np.column_stack([1 - said, said]) if said.ndim == 1 else said
-            if said.shape[1] != len(self.known):
-                raise ValueError(f"{PART} names {len(self.known)} classes, of a model that knows {said.shape[1]}")
-            found[:, self._places] = said
-        return found
+    def spread(self, predictions: np.ndarray) -> np.ndarray:
+        """Predictions of the model of the known classes, over all classes that are declared: shape (n, k)."""
+        spread = np.zeros((len(predictions), len(self.declared)))
+        if len(predictions):
+            predictions = np.column_stack([1 - predictions, predictions]) if predictions.ndim == 1 else predictions
+            if predictions.shape[1] != len(self.known):
+                raise ValueError(
+                    f"{PART} names {len(self.known)} classes, of a model that knows {predictions.shape[1]}"
+                )
+            spread[:, self._places] = predictions
+        return spread
 
     def parts(self) -> dict[str, bytes]:
         """See Model."""
@@ -57,7 +59,7 @@ class OfClasses:
 
 
 def reduced(examples: Examples) -> tuple[Examples, bytes]:
-    """The examples as a task of the classes that are among them, and the part that tells which; two classes at least."""
+    """The examples as a task of the classes that are among them, and the part that names these; two classes at least."""
     declared, places = classes_of(examples.task), np.unique(examples.y)
     known = [declared[int(place)] for place in places]
     content = json.dumps({"declared": list(declared), "known": known}).encode()

@@ -11,7 +11,7 @@ from factory_assets.declarations.tasks import KINDS
 from factory_assets.models.estimators.base import CannotContinue, Estimator, Examples, Start, refuse_unknown, shares
 from factory_assets.models.estimators.booster_text import checked
 
-#: What LightGBM can minimise and still predict what the task asks for; the first is the default.
+#: Objectives with which LightGBM predicts what the task asks for; the first is the default.
 OBJECTIVES = {
     "binary": ("binary", "cross_entropy"),
     "regression": ("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"),
@@ -23,10 +23,10 @@ OBJECTIVES = {
 FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "device_type": "cpu"}
 #: These set the leaves of a tree after it was grown, without regard to directions: measured, they are not kept.
 LEAVES_SET_AFTERWARDS = ("regression_l1", "quantile", "mape")
-#: What LightGBM calls boosting whose trees are averaged instead of added up.
+#: LightGBM's names for boosting whose trees are averaged instead of added up.
 AVERAGED = ("rf", "random_forest")
-#: Beside what a task sets, what training may be told so that its scores of the rows are bit for bit what the model predicts for
-#: them. Not so where trees are weighted anew (dart), averaged, or linear, or where bins are made from a few of the rows.
+#: Beside the parameters that a task sets, those with which training's scores of the rows are bit for bit what the model predicts
+#: for them. Not so where trees are weighted anew (dart), averaged, or linear, or where bins are made from a few of the rows.
 SCORES_KEPT = frozenset(
     (
         *("objective", "num_class", "alpha", "seed", "verbosity", "monotone_constraints", *FIXED),
@@ -34,9 +34,9 @@ SCORES_KEPT = frozenset(
         *("lambda_l1", "lambda_l2", "min_gain_to_split", "bagging_fraction", "bagging_freq", "feature_fraction"),
     )
 )
-#: From so many rows on LightGBM may put two sparse features into one that have a row in common, and train on one of its values.
+#: With so many rows and more LightGBM may put two sparse features into one that have a row in common, and train on one of its values.
 BUNDLED_FROM = 10_000
-#: Said by the task or the candidate's own fields.
+#: Set by the task or the candidate's own fields.
 DECLARED_ELSEWHERE = {
     "early_stopping_round": "early_stopping of the candidate",
     "monotone_constraints": "monotone of the candidate",
@@ -112,9 +112,9 @@ class LightGBM(Estimator):
         data = lgb.Dataset(
             examples.x, label=examples.y, weight=examples.weights, categorical_feature=codes, params=settings
         )
-        held = lgb.Dataset(later.x, label=later.y, weight=later.weights, reference=data, params=settings)
+        later_data = lgb.Dataset(later.x, label=later.y, weight=later.weights, reference=data, params=settings)
         stop = lgb.early_stopping(patience, first_metric_only=True, verbose=False)
-        booster = lgb.train(settings, data, num_boost_round=rounds, valid_sets=[held], callbacks=[stop])
+        booster = lgb.train(settings, data, num_boost_round=rounds, valid_sets=[later_data], callbacks=[stop])
         return _by_main_name(params) | {"num_iterations": booster.best_iteration}, booster.best_iteration
 
     def importances(self) -> np.ndarray:
@@ -134,19 +134,19 @@ def _text(booster: Any) -> dict[str, bytes]:
 
 
 def _scores(booster: Any) -> np.ndarray:
-    """What a booster that is still at its training says of the rows that it is trained on."""
-    told: list[np.ndarray] = []
+    """Predictions of a booster that is still at its training for the rows on which it is trained."""
+    heard: list[np.ndarray] = []
 
     def listen(scores: np.ndarray, _: Any) -> tuple[str, float, bool]:
-        told.append(np.array(scores, order="C"))
+        heard.append(np.array(scores, order="C"))
         return "listened", 0.0, False
 
     booster.eval_train(listen)
-    return told[0]
+    return heard[0]
 
 
 def _settings(examples: Examples, params: Mapping[str, Any], seed: int) -> tuple[dict[str, Any], int]:
-    """What LightGBM is told, and for how many rounds it is trained."""
+    """The parameters of LightGBM, and the number of rounds."""
     given, allowed = _by_main_name(params), OBJECTIVES[examples.kind]
     settings: dict[str, Any] = {"objective": allowed[0], "num_leaves": 31, "learning_rate": 0.05} | given
     settings |= FIXED | {"seed": seed, "verbosity": -1}

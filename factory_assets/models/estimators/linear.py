@@ -1,4 +1,4 @@
-"""How does a linear model read a table, and what is kept of it?"""
+"""How does a linear model read a table, and of which parts does it consist?"""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _final(task: str) -> Any:
 
 
 def _score(inputs: Any, weights: np.ndarray, intercept: float) -> np.ndarray:
-    """Shape (n,): what the columns, dense or sparse, come to with these weights.
+    """Shape (n,): the weighted sum of the columns, dense or sparse.
 
     Not the pipeline's own predict: BLAS adds up a row in an order that depends on how many rows there are, so a day scored
     alone and within a month would differ in the last bits. These two sum every row for itself.

@@ -18,7 +18,7 @@ from factory_assets.models import arrays
 from factory_assets.models.estimators.base import Estimator, Examples, best_round, refuse_unknown, shares, softmax
 from factory_assets.models.estimators.categories import Categories, learn_categories
 
-#: What a number that the trees add up to becomes: itself, a probability, a positive number; of classes, probabilities.
+#: The link from the sum of the trees to the prediction: the sum itself, a probability, a positive number; for classes, probabilities.
 IDENTITY, LOGISTIC, EXPONENTIAL, SOFTMAX = 0, 1, 2, 3
 #: Rows times trees that are walked at once: 16 MB for each of a few arrays.
 BLOCK = 2**21
@@ -52,7 +52,7 @@ KEPT = NODES | {
 class Trees(Estimator):
     """A sum, or a mean, over trees.
 
-    Of k classes there are k sums: a leaf holds a number for each of them, or every k trees stand side by side, one a class.
+    A task of k classes has k sums: a leaf holds a number for each of them, or every k trees stand side by side, one a class.
     `base_divisor` holds the base of each sum, then the divisor.
     """
 
@@ -72,12 +72,12 @@ class Trees(Estimator):
             kept["base_divisor"][-1],
             int(kept["link"][0]),
         )
-        own = {column: kept["level_feature"] == column for column in kept["category_feature"].tolist()}
-        levels = {column: (kept["level_code"][rows], kept["level_value"][rows]) for column, rows in own.items()}
-        self._categories = Categories(levels, dict(zip(own, kept["category_unseen"].tolist(), strict=True)))
+        rows_of = {column: kept["level_feature"] == column for column in kept["category_feature"].tolist()}
+        levels = {column: (kept["level_code"][rows], kept["level_value"][rows]) for column, rows in rows_of.items()}
+        self._categories = Categories(levels, dict(zip(rows_of, kept["category_unseen"].tolist(), strict=True)))
 
     def importances(self) -> np.ndarray:
-        """Share of each feature in what the splits of all trees improved."""
+        """Share of each feature in the improvement by the splits of all trees."""
         return self._importances.copy()
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
@@ -85,8 +85,8 @@ class Trees(Estimator):
 
         x = self._seen(self._categories.encode(x))
         step = max(1, BLOCK // len(self._roots))
-        said = np.concatenate([self._said(x[start : start + step]) for start in range(0, len(x), step)])
-        total = said / self._divisor + self._base
+        sums = np.concatenate([self._sums(x[start : start + step]) for start in range(0, len(x), step)])
+        total = sums / self._divisor + self._base
         if self._link == SOFTMAX:
             return softmax(total)
         return expit(total) if self._link == LOGISTIC else np.exp(total) if self._link == EXPONENTIAL else total
@@ -95,7 +95,7 @@ class Trees(Estimator):
         """The matrix as the trees saw it when they were grown."""
         return x
 
-    def _said(self, x: np.ndarray) -> np.ndarray:
+    def _sums(self, x: np.ndarray) -> np.ndarray:
         """Sum over trees of the leaf that each row falls into; shape (n,), or (n, k) for k classes."""
         nodes, width = self._nodes, x.shape[1]
         at = np.tile(self._roots, len(x))
@@ -105,7 +105,7 @@ class Trees(Estimator):
         while len(walking):
             here = at[walking]
             value = values[row[walking] + nodes["feature"][here]]
-            # Of a missing value the comparison is false, and the node says where it goes.
+            # The comparison with a missing value is false, and the node says where the value goes.
             left = (value <= nodes["threshold"][here]) | (np.isnan(value) & (nodes["missing_left"][here] != 0))
             after = np.where(left, nodes["left"][here], nodes["right"][here])
             at[walking] = after
@@ -171,8 +171,8 @@ class RandomForest(Trees):
             sides = {"left": nodes["left_child"], "right": nodes["right_child"]}
             tree = {"feature": np.where(leaf, -1, nodes["feature"]), "threshold": np.where(leaf, 0, nodes["threshold"])}
             trees.append(tree | sides | {"missing_left": nodes["missing_go_to_left"], "value": value * leaf[:, None]})
-        found = shares(forest.feature_importances_)
-        return cls._part(trees, categories, found, [0.0] * max(1, examples.classes), len(trees), IDENTITY)
+        importances = shares(forest.feature_importances_)
+        return cls._part(trees, categories, importances, [0.0] * max(1, examples.classes), len(trees), IDENTITY)
 
     @classmethod
     def _grown(cls, examples: Examples, x: np.ndarray, params: Mapping[str, Any], seed: int) -> Any:
@@ -224,7 +224,8 @@ class HistGradientBoosting(Trees):
         staged = boosted.staged_predict_proba if boosted.loss == "log_loss" else boosted.staged_predict
         weights = np.ones(len(later.y)) if later.weights is None else later.weights
         losses = [
-            np.average(_loss(boosted.loss, later, said), weights=weights) for said in staged(categories.encode(later.x))
+            np.average(_loss(boosted.loss, later, predicted), weights=weights)
+            for predicted in staged(categories.encode(later.x))
         ]
         rounds = best_round(np.array(losses), patience)
         return dict(params) | {"max_iter": rounds}, rounds
@@ -266,22 +267,22 @@ LOSSES = {
 }
 
 
-def _loss(loss: str, later: Examples, said: np.ndarray) -> np.ndarray:
-    """What boosting minimises, row by row, up to a constant; shape (n,)."""
+def _loss(loss: str, later: Examples, predicted: np.ndarray) -> np.ndarray:
+    """The loss that boosting minimises, row by row, up to a constant; shape (n,)."""
     y = later.y
     if loss == "log_loss":
-        return -np.log(np.maximum(said[np.arange(len(y)), y.astype(np.int64)], np.finfo(np.float64).eps))
+        return -np.log(np.maximum(predicted[np.arange(len(y)), y.astype(np.int64)], np.finfo(np.float64).eps))
     if loss == "quantile":
-        return np.maximum(later.level * (y - said), (later.level - 1) * (y - said))
+        return np.maximum(later.level * (y - predicted), (later.level - 1) * (y - predicted))
     if loss == "absolute_error":
-        return np.abs(y - said)
+        return np.abs(y - predicted)
     if loss == "squared_error":
-        return (y - said) ** 2
-    return said - y * np.log(said) if loss == "poisson" else np.log(said) + y / said
+        return (y - predicted) ** 2
+    return predicted - y * np.log(predicted) if loss == "poisson" else np.log(predicted) + y / predicted
 
 
 def _single(x: np.ndarray) -> np.ndarray:
-    """The numbers as a forest keeps them, in 32 bits; what is too large for that is the largest."""
+    """The numbers as a forest keeps them, in 32 bits; a number that is too large becomes the largest."""
     largest = np.finfo(np.float32).max
     return np.clip(x, -largest, largest).astype(np.float32)
 

@@ -218,7 +218,7 @@ def _fit(
 
 def _said(trained: estimators.Trained, asked: np.ndarray, learnt: bool) -> tuple[np.ndarray, float]:
     """What a model says of the rows `asked`, and the microseconds that a row takes. learnt: they are what it was trained on."""
-    known = trained.said if learnt else None
+    known = trained.predictions if learnt else None
     few = asked if known is None else asked[:TIMED]
     began = time.perf_counter()
     said = trained.model.predict(few)
