@@ -82,12 +82,12 @@ def check(folder: Folder = None) -> None:
             console.print(f"    {problem.message}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"[red]{len(error.problems)} problem{'s' * (len(error.problems) > 1)}[/red]")
         raise typer.Exit(1) from None
-    told = [
+    counts = [
         f"{len(catalogue.streams)} streams",
         f"{len(catalogue.every_view)} views",
         f"{len(catalogue.lines)} lines",
     ]
-    console.print(f"[green]✓[/green] {', '.join(told)} in {chosen}")
+    console.print(f"[green]✓[/green] {', '.join(counts)} in {chosen}")
     for note in notes(catalogue):
         console.print(f"[yellow]note[/yellow] {note}", soft_wrap=True, highlight=False)
 

@@ -20,7 +20,7 @@ class Finding:
     day: dt.date
     passed: bool
     blocking: bool = False
-    told: str | None = None
+    message: str | None = None
     metadata: Mapping[str, dg.MetadataValue] = field(default_factory=dict)
 
     @property
@@ -36,30 +36,30 @@ def report(
     The result over a range blocks only when every day is blocked: one bad day must not hold the others back.
     """
     if len(findings) == 1:
-        (found,) = findings
+        (finding,) = findings
         return dg.AssetCheckResult(
             asset_key=key,
             check_name=name,
-            passed=found.passed,
-            severity=found.severity,
-            description=found.told,
-            metadata=dict(found.metadata),
+            passed=finding.passed,
+            severity=finding.severity,
+            description=finding.message,
+            metadata=dict(finding.metadata),
         )
     evaluations = [
         dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=name,
-            passed=found.passed,
-            severity=found.severity,
-            description=found.told,
-            metadata=dict(found.metadata),
-            partition=str(found.day),
+            passed=finding.passed,
+            severity=finding.severity,
+            description=finding.message,
+            metadata=dict(finding.metadata),
+            partition=str(finding.day),
         )
-        for found in findings
+        for finding in findings
     ]
-    told = {} if record_evaluations(context, evaluations) else {"by_day": _by_day(findings)}
-    failed = [str(found.day) for found in findings if not found.passed]
-    blocked = [str(found.day) for found in findings if found.blocking]
+    by_day = {} if record_evaluations(context, evaluations) else {"by_day": _by_day(findings)}
+    failed = [str(finding.day) for finding in findings if not finding.passed]
+    blocked = [str(finding.day) for finding in findings if finding.blocking]
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=name,
@@ -69,7 +69,7 @@ def report(
             "days": len(findings),
             "days_failed": ", ".join(failed) or "none",
             "days_blocked": ", ".join(blocked) or "none",
-            **told,
+            **by_day,
         },
     )
 
@@ -83,7 +83,7 @@ def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:
                     "day": str(each.day),
                     "passed": each.passed,
                     "blocking": each.blocking,
-                    "told": each.told or "",
+                    "told": each.message or "",
                     **{name: str(value.value) for name, value in each.metadata.items() if _is_short(value)},
                 }
             )

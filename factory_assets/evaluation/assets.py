@@ -12,7 +12,7 @@ from pydantic import Field
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.contest import Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
-from factory_assets.evaluation.incumbents import held_before
+from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT
@@ -70,7 +70,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             declared,
             metric,
             nodes,
-            held_before(ledger, line.name, day, nodes),
+            champions_before(ledger, line.name, day, nodes),
             challengers,
             holdout.rows,
             lambda version: load(archive, line.name, version),
@@ -196,9 +196,9 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         rows = _ages(curves, metric, day)
         written = lake.replace(f"{line.name}/decay", pa.Table.from_pylist(rows, schema=DECAY), [day])
         first = config.nodes[0]
-        told = _told(declared, first, nodes[first], curves[first], config.share)
+        metadata = _decay_metadata(declared, first, nodes[first], curves[first], config.share)
         return dg.MaterializeResult(
-            metadata=told | {"ages": dg.MetadataValue.table([_record(row) for row in rows])},
+            metadata=metadata | {"ages": dg.MetadataValue.table([_record(row) for row in rows])},
             data_version=dg.DataVersion(written.days[day].hash),
         )
 
@@ -208,9 +208,9 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 def _ages(curves: Mapping[str, Curve], metric: str, day: dt.date) -> list[dict[str, Any]]:
     common = {"metric": metric, "ds": day}
     return [
-        {"node": node, **vars(age), "cadence": found.cadence, **common}
-        for node, found in curves.items()
-        for age in found.ages
+        {"node": node, **vars(age), "cadence": curve.cadence, **common}
+        for node, curve in curves.items()
+        for age in curve.ages
     ]
 
 
@@ -219,16 +219,16 @@ def _record(row: Mapping[str, Any]) -> dg.TableRecord:
     return dg.TableRecord({name: _short(x) if isinstance(x, float | None) else x for name, x in shown.items()})
 
 
-def _told(declared: DeclaredLine, node: str, past: Past, found: Curve, share: float) -> dict[str, Any]:
+def _decay_metadata(declared: DeclaredLine, node: str, past: Past, curve: Curve, share: float) -> dict[str, Any]:
     every, metric = declared.line.retrain.every.days, metric_of(declared)
     title = f"{declared.line.name} {node}: loss of {metric} against a fresh model"
-    limits = [None if age.lower is None or age.upper is None else (age.lower, age.upper) for age in found.ages]
+    limits = [None if age.lower is None or age.upper is None else (age.lower, age.upper) for age in curve.ages]
     png = decay_plot(
-        [(age.first, age.last) for age in found.ages], [age.loss for age in found.ages], limits,
-        [share * age.gain for age in found.ages], found.cadence, every, metric, title,
+        [(age.first, age.last) for age in curve.ages], [age.loss for age in curve.ages], limits,
+        [share * age.gain for age in curve.ages], curve.cadence, every, metric, title,
     )  # fmt: skip
     return {
-        "advice": advice(found, every),
+        "advice": advice(curve, every),
         "node": node,
         "versions": len(past.models),
         "left_out": dg.MetadataValue.json(dict(past.left_out)),

@@ -28,11 +28,11 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import VersionRecord
 
 AgeVerdict = Literal["as good", "worse", "open", "too few"]
-#: Of what a fresh model gains over a naive guess: a loss below it is not worth a training, unless somebody says otherwise.
+#: Share of what a fresh model gains over a naive guess: a smaller loss is not worth a training, unless somebody says otherwise.
 SHARE = 0.05
 #: Chance that an age, of all of them, is called worse while nothing is lost; and likewise of "as good".
 CHANCE = 0.05
-#: Stretches without which no age is judged: of fewer, the spread is itself a guess.
+#: An age is judged from so many stretches on: the spread of fewer is itself a guess.
 FEWEST = 4
 #: Days of a stretch at least. Errors of neighbouring days come from the same two models and are no independent witnesses.
 WEEK = 7
@@ -52,7 +52,7 @@ class Past:
 
     @property
     def step(self) -> int:
-        """Days from one version to the next, as a rule; 0 of fewer than two versions. A model of this age is still fresh."""
+        """Days from one version to the next, as a rule; 0 where there are fewer than two. A model of this age is still fresh."""
         gaps = sorted((later - earlier).days for earlier, later in pairwise(self.models))
         return gaps[len(gaps) // 2] if gaps else 0
 
@@ -74,8 +74,8 @@ class Pair:
 class Age:
     """Versions of an age beside fresh ones; ages in days, inclusive, the rest in the metric's unit.
 
-    loss: by how much the old is worse, lower and upper its limits, which hold for all ages together; None of too few
-    stretches. gain: by how much the fresh is better than the naive guess on these days.
+    loss: by how much the old is worse. lower, upper: limits of the loss, which hold for all ages together; None where there
+    are too few stretches. gain: by how much the fresh is better than the naive guess on these days.
     """
 
     first: int
@@ -94,12 +94,12 @@ class Age:
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss by age. cadence: days after which to train again, None where too little is known; told: why, in words."""
+    """Loss by age. cadence: days after which to train again, None where too little is known. reason: why, in words."""
 
     step: int
     ages: Sequence[Age]
     cadence: int | None
-    told: str
+    reason: str
 
 
 def comparable(
@@ -110,13 +110,13 @@ def comparable(
     records: of one node, in the order of registration. examples: a table with the columns of the line's examples.
     An edited declaration makes another model: what it is better or worse by is not age, so only those of the newest count.
     """
-    known = sorted((record for record in records if record.as_of <= day), key=lambda record: record.as_of)
+    made = sorted((record for record in records if record.as_of <= day), key=lambda record: record.as_of)
     models: dict[dt.date, ReleasedModel] = {}
     left_out: dict[str, str] = {}
-    for place, record in enumerate(known):
-        if any(later.as_of == record.as_of for later in known[place + 1 :]):
+    for place, record in enumerate(made):
+        if any(later.as_of == record.as_of for later in made[place + 1 :]):
             left_out[record.version] = f"trained again as of {record.as_of}"
-        elif record.configuration.get("id") != known[-1].configuration.get("id"):
+        elif record.configuration.get("id") != made[-1].configuration.get("id"):
             left_out[record.version] = "made from another declaration than the newest"
         else:
             try:
@@ -137,7 +137,7 @@ def replay(
     day: dt.date,
 ) -> dict[str, list[Pair]]:
     """Node -> its pairs, on every day up to `day` whose labels are all in; the examples are read once for all of them."""
-    found: dict[str, list[Pair]] = {node: [] for node in nodes}
+    pairs: dict[str, list[Pair]] = {node: [] for node in nodes}
     made = [as_of for past in nodes.values() for as_of in past.models]
     last, tables = timeline(declared, day).holdout_to, None
     start = min(made, default=last) + DAY
@@ -145,31 +145,31 @@ def replay(
         end = min(start + (READ - 1) * DAY, last)
         rows, tables = labelled_by_node(con, lake, declared.line.name, start, end, close_of(day), tables)
         for node, past in nodes.items():
-            found[node] += _pairs(declared.line.task, metric, past, rows.rows(node))
+            pairs[node] += _pairs(declared.line.task, metric, past, rows.rows(node))
         start = end + DAY
-    return found
+    return pairs
 
 
 def _pairs(task: str, metric: str, past: Past, rows: pa.Table) -> Iterator[Pair]:
-    """Of each day of the rows, which are a node's, each age's oldest version beside the fresh one."""
+    """The oldest version of each age beside the fresh one, on each day of the rows, which are a node's."""
     for day in sorted(pc.unique(rows["ds"]).to_pylist()):
         made = [as_of for as_of in past.models if as_of < day]
         # Once trainings stop, nothing is fresh any more to compare with.
         if not made or (day - made[-1]).days > past.step:
             continue
-        own = rows.filter(pc.equal(rows["ds"], pa.scalar(day)))
-        y, fresh = label_values(task, own[LABEL]), past.models[made[-1]]
-        known = score(task, y, fresh.predict(own, task)).get(metric)
+        of_day = rows.filter(pc.equal(rows["ds"], pa.scalar(day)))
+        y, fresh = label_values(task, of_day[LABEL]), past.models[made[-1]]
+        fresh_value = score(task, y, fresh.predict(of_day, task)).get(metric)
         naive = score(task, y, fresh.naive(len(y), task)).get(metric)
         for as_of in _rivals(made, day, past.step):
-            old = score(task, y, past.models[as_of].predict(own, task)).get(metric)
+            old = score(task, y, past.models[as_of].predict(of_day, task)).get(metric)
             # Rows of one class, or too few, have no value of some metrics, whoever speaks.
-            if old is not None and known is not None and naive is not None:
-                yield Pair(day, (day - as_of).days, past.models[as_of].version, fresh.version, old, known, naive)
+            if old is not None and fresh_value is not None and naive is not None:
+                yield Pair(day, (day - as_of).days, past.models[as_of].version, fresh.version, old, fresh_value, naive)
 
 
 def _rivals(made: Sequence[dt.date], day: dt.date, step: int) -> list[dt.date]:
-    """Of the days as of which versions were made, ascending: for each age the oldest, the fresh ones left out."""
+    """For each age the oldest of the days as of which versions were made, the fresh ones left out. made: ascending."""
     oldest: dict[tuple[int, int], dt.date] = {}
     for as_of in made:
         if (day - as_of).days > step:
@@ -277,17 +277,17 @@ def _cadence(ages: Sequence[Age], step: int, length: int, share: float) -> tuple
             f"{max((age.stretches for age in ages), default=0)}"
         )
     ends = next((place for place, age in enumerate(judged) if not _holds(age, share)), len(judged))
-    held, after = judged[:ends], judged[ends:]
-    cadence = held[-1].last if held else step
-    told = [f"up to an age of {cadence} days {_harmless(held)}"] if held else []
+    holding, after = judged[:ends], judged[ends:]
+    cadence = holding[-1].last if holding else step
+    reasons = [f"up to an age of {cadence} days {_harmless(holding)}"] if holding else []
     if not after:
-        told.append("no version was judged at a greater age")
+        reasons.append("no version was judged at a greater age")
     else:
         unsure = ", by too few days to tell that from nothing" if after[0].verdict == "open" else ""
-        told.append(f"at {after[0].first} to {after[0].last} days {_lost(after[0])}{unsure}")
-    if not held:
-        told.append(f"versions are {step} days apart, so that nothing shorter can be judged")
-    return cadence, "; ".join(told)
+        reasons.append(f"at {after[0].first} to {after[0].last} days {_lost(after[0])}{unsure}")
+    if not holding:
+        reasons.append(f"versions are {step} days apart, so that nothing shorter can be judged")
+    return cadence, "; ".join(reasons)
 
 
 def _holds(age: Age, share: float) -> bool:
@@ -299,19 +299,19 @@ def _lost(age: Age) -> str:
     return f"it loses {age.loss:.4g} against a fresh one{part}"
 
 
-def _harmless(held: Sequence[Age]) -> str:
-    gaining = [age for age in held if age.gain > 0]
+def _harmless(ages: Sequence[Age]) -> str:
+    gaining = [age for age in ages if age.gain > 0]
     if not gaining:
         return "a model is no worse than a fresh one, which is no better than a naive guess"
     most = max(0.0, *(age.loss / age.gain for age in gaining))
-    told = f"a model loses {most:.0%} or less of what a fresh one gains over a naive guess"
+    words = f"a model loses {most:.0%} or less of what a fresh one gains over a naive guess"
     bounds = [age.upper / age.gain for age in gaining if age.verdict == "open" and age.upper is not None]
-    return told + (f" ({max(bounds):.0%} cannot be ruled out)" if bounds else "")
+    return words + (f" ({max(bounds):.0%} cannot be ruled out)" if bounds else "")
 
 
 def advice(curve: Curve, declared: int) -> str:
     """What follows for a line that is declared to be trained every so many days: a sentence."""
     if curve.cadence is None:
-        return f"retrain.every is {declared}d, and nothing can be said of it: {curve.told}"
+        return f"retrain.every is {declared}d, and nothing can be said of it: {curve.reason}"
     suits = "as declared" if curve.cadence == declared else f"where retrain.every is {declared}d"
-    return f"train every {curve.cadence}d, {suits}: {curve.told}"
+    return f"train every {curve.cadence}d, {suits}: {curve.reason}"

@@ -51,11 +51,14 @@ class Contest:
 
 def rival(metric: str, contest: Contest) -> Literal["champion", "parent"]:
     """Whom a challenger has to beat: the parent where that is better than the champion, or there is no champion."""
-    own, parent = contest.champion, contest.parent
-    if own is None:
+    champion, parent = contest.champion, contest.parent
+    if champion is None:
         return "parent"
     overtaken = (
-        parent is not None and metric in own and metric in parent and better(metric, parent[metric], own[metric])
+        parent is not None
+        and metric in champion
+        and metric in parent
+        and better(metric, parent[metric], champion[metric])
     )
     return "parent" if overtaken else "champion"
 
@@ -65,17 +68,17 @@ def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ru
 
     above: the node whose champion is the parent. The reason is empty where there is nothing to say.
     """
-    own, parent = contest.champion, contest.parent
-    if own is None:
+    champion, parent = contest.champion, contest.parent
+    if champion is None:
         return Ruling("fallback", "")
     if parent is None or rival(metric, contest) == "champion":
         return Ruling("keep", "")
-    told = f"{metric} {own[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
-    champion = contest.certainty.get("champion")
-    sure = None if champion is None else 1 - champion
+    comparison = f"{metric} {champion[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
+    certainty = contest.certainty.get("champion")
+    sure = None if certainty is None else 1 - certainty
     if not _sure_enough(gate, sure):
-        return Ruling("keep", f"the champion stays: {told}, {_how_sure(gate, sure)}")
-    return Ruling("fallback", f"the champion steps down: {told}")
+        return Ruling("keep", f"the champion stays: {comparison}, {_how_sure(gate, sure)}")
+    return Ruling("fallback", f"the champion steps down: {comparison}")
 
 
 def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
@@ -91,8 +94,8 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling
     passed = ruling.verdict == "promote"
     if passed and not gate.approval:
         return ruling
-    told = f"{ruling.reason}; waits for approval" if passed else ruling.reason
-    return Ruling(otherwise.verdict, "; ".join(filter(None, (told, otherwise.reason))), waits=passed)
+    reason = f"{ruling.reason}; waits for approval" if passed else ruling.reason
+    return Ruling(otherwise.verdict, "; ".join(filter(None, (reason, otherwise.reason))), waits=passed)
 
 
 def judge(
@@ -124,12 +127,12 @@ def judge(
         if metric in incumbent
         else f"the naive {naive.get(metric, float('nan')):.4g}"
     )
-    told = f"{metric} {value:.4g}, better than {against}"
+    comparison = f"{metric} {value:.4g}, better than {against}"
     if metric not in incumbent:
-        return Ruling("promote", told)
+        return Ruling("promote", comparison)
     if not _sure_enough(gate, sure):
-        return Ruling("keep", f"{told}, {_how_sure(gate, sure)}")
-    return Ruling("promote", told if sure is None else f"{told} with a certainty of {sure:.2f}")
+        return Ruling("keep", f"{comparison}, {_how_sure(gate, sure)}")
+    return Ruling("promote", comparison if sure is None else f"{comparison} with a certainty of {sure:.2f}")
 
 
 def _sure_enough(gate: Gate, sure: float | None) -> bool:

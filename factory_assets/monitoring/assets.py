@@ -107,8 +107,8 @@ def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Seque
     """The root's rows of the run's days, and of those that the plot shows before its newest, by day."""
     first = min(days[0], days[-1] - SHOWN + dt.timedelta(days=1))
     lake.view(con, "history", table, first, days[-1], empty_if_absent=True)
-    found: pa.Table = con.execute("SELECT * FROM history WHERE node = ? ORDER BY ds", [ROOT]).to_arrow_table()
-    return found.to_pylist()
+    rows: pa.Table = con.execute("SELECT * FROM history WHERE node = ? ORDER BY ds", [ROOT]).to_arrow_table()
+    return rows.to_pylist()
 
 
 def _numbers(row: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -171,9 +171,9 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
         def judged() -> Iterator[pa.RecordBatch]:
             for day in days:
-                found = watched.judge(day, champions[day])
-                by_day[day] = _summary(found)
-                rows = [_row(day, node, version, verdict) for node, version, verdict in found]
+                verdicts = watched.judge(day, champions[day])
+                by_day[day] = _summary(verdicts)
+                rows = [_row(day, node, version, verdict) for node, version, verdict in verdicts]
                 yield from pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA).to_batches()
 
         written = lake.replace(f"{line.name}/drift", pa.RecordBatchReader.from_batches(DRIFT_SCHEMA, judged()), days)
@@ -188,15 +188,15 @@ def _row(day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any
     return {"node": node, "version": version, "ds": day} | {name: getattr(verdict, name) for name in fields}
 
 
-def _summary(found: list[tuple[str, str, Drift]]) -> dict[str, Any]:
-    drifted = [(node, verdict) for node, _, verdict in found if verdict.verdict == "drifted"]
-    if not found:
+def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
+    drifted = [(node, verdict) for node, _, verdict in verdicts if verdict.verdict == "drifted"]
+    if not verdicts:
         return {"verdict": "no verdict: too few rows, or no champion yet"}
     worst = sorted(drifted, key=lambda item: -item[1].statistic)[:10]
     return {
         "verdict": "drifted" if drifted else "stable",
         "columns_drifted": len(drifted),
-        "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in found),
+        "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in verdicts),
         "worst": dg.MetadataValue.table(
             [
                 dg.TableRecord(
@@ -228,11 +228,11 @@ def _report(
         return {}
     coarsest = next(node for node in tree(judged) if node in judged)
     model, rows = watched.model(judged[coarsest]), watched.rows(coarsest)
-    said = prediction_columns(model.task, model.predict(rows))
-    rows = with_columns(rows, said)
+    predicted = prediction_columns(model.task, model.predict(rows))
+    rows = with_columns(rows, predicted)
     categorical = [name for name in model.features if name in model.encoding.categories]
-    categorical += [name for name, values in said.items() if pa.types.is_string(values.type)]
-    numerical = [name for name in (*model.features, *said) if name not in categorical]
+    categorical += [name for name, values in predicted.items() if pa.types.is_string(values.type)]
+    numerical = [name for name in (*model.features, *predicted) if name not in categorical]
     title = f"{declared.line.name}, {coarsest}, {declared.line.monitor.window.days} days to {day}"
     html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

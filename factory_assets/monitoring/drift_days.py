@@ -55,7 +55,7 @@ class DriftDays:
         self._seen: pa.Table | None = None
         self._days: list[dt.date] = []
         self._tallies: dict[tuple[str, str], Tally] = {}
-        self._held: dict[str, ReleasedModel] = {}
+        self._kept: dict[str, ReleasedModel] = {}
         self._room = HELD_BYTES
 
     def judge(self, day: dt.date, champions: Mapping[str, str]) -> list[tuple[str, str, Drift]]:
@@ -66,9 +66,9 @@ class DriftDays:
         seem to drift as soon as the large ones get models of their own. A node with too few rows for any verdict has none.
         """
         self._move_to(day)
-        for version in self._held.keys() - set(champions.values()):
-            self._room += _size(self._held.pop(version))
-        tallies, found = dict[tuple[str, str], Tally](), list[tuple[str, str, Drift]]()
+        for version in self._kept.keys() - set(champions.values()):
+            self._room += _size(self._kept.pop(version))
+        tallies, verdicts = dict[tuple[str, str], Tally](), list[tuple[str, str, Drift]]()
         for node, version in sorted(champions.items()):
             if self._by_node.count(node) < MINIMUM_ROWS:
                 continue
@@ -80,9 +80,9 @@ class DriftDays:
                 verdict = drift_of_counts(
                     model.profiles[name], now, false_alarm_rate=self._rate, minimum_rows=MINIMUM_ROWS
                 )
-                found.append((node, version, verdict))
+                verdicts.append((node, version, verdict))
         self._tallies = tallies
-        return found
+        return verdicts
 
     @property
     def judged(self) -> dict[str, str]:
@@ -95,19 +95,19 @@ class DriftDays:
 
     def model(self, version: str) -> ReleasedModel:
         """The model of a version, held if there is room."""
-        if version in self._held:
-            return self._held[version]
+        if version in self._kept:
+            return self._kept[version]
         model = self._load(version)
         # Who is met first is kept: of versions that are asked for in turn, one that makes room is the next to be asked for.
         if _size(model) <= self._room:
-            self._held[version] = model
+            self._kept[version] = model
             self._room -= _size(model)
         return model
 
     def _move_to(self, day: dt.date) -> None:
         first = day - self._window + DAY
-        known = self._days[-1] if self._days else first - DAY
-        seen = self._read(max(first, known + DAY), day)
+        newest = self._days[-1] if self._days else first - DAY
+        seen = self._read(max(first, newest + DAY), day)
         if self._seen is not None:
             kept = self._seen.slice(np.searchsorted(_days(self._seen), np.datetime64(first)))
             seen = pa.concat_tables([kept, seen])

@@ -189,13 +189,13 @@ def _metadata(certificate: Certificate) -> dict[str, dg.MetadataValue]:
         )
         for name, (then, now) in certificate.parts.items()
     ]
-    told = {
+    metadata = {
         "version": dg.MetadataValue.text(certificate.version),
         "rebuild": dg.MetadataValue.text(certificate.verdict),
         "told": dg.MetadataValue.text(certificate.told),
         "made_from_differs": dg.MetadataValue.json(certificate.made_from),
     }
-    return told | ({"parts": dg.MetadataValue.table(parts)} if parts else {})
+    return metadata | ({"parts": dg.MetadataValue.table(parts)} if parts else {})
 
 
 @dg.job(
@@ -210,10 +210,9 @@ def mirror_ledger(
     context: dg.OpExecutionContext, ledger: dg.ResourceParam[Ledger], mirror: dg.ResourceParam[MlflowMirror]
 ) -> None:
     try:
-        for told in mirror.bring_up_to_date(ledger):
-            context.log.info(
-                f"{told.line}: {told.runs} runs, {told.versions} versions, {told.aliases} aliases written to {mirror.address}"
-            )
+        for mirrored in mirror.bring_up_to_date(ledger):
+            new = f"{mirrored.runs} runs, {mirrored.versions} versions, {mirrored.aliases} aliases"
+            context.log.info(f"{mirrored.line}: {new} written to {mirror.address}")
     except MirrorFailed as failed:
         raise dg.Failure(str(failed), allow_retries=False) from None
 

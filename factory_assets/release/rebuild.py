@@ -44,7 +44,7 @@ def rebuild(
 def in_a_fresh_process(
     record: VersionRecord, lake: Lake, engine: Engine, ledger: Ledger, archive: ArchiveFolder, into: ArchiveFolder
 ) -> Remade:
-    """What `training.remake` makes of the version. Nothing of this process is known to it but where things are."""
+    """The version as `training.remake` makes it. That process learns nothing from this one but where things are."""
     asked = {
         "line": record.line,
         "version": record.version,
@@ -80,27 +80,27 @@ def _archived(archive: ArchiveFolder, record: VersionRecord) -> dict[str, str]:
 def compared(
     record: VersionRecord, made: Remade, archive: ArchiveFolder, scratch: ArchiveFolder, by: str
 ) -> Certificate:
-    """What the archive holds of a version against what came out in the scratch archive."""
+    """The version in the archive against the version made again in the scratch archive."""
     then, now = _archived(archive, record), scratch.listing(record.line, made.version)
     differing = _differing(record.configuration, made)
     libraries = [name for name in differing if name in made.libraries]
     verdict: Comparison
     if made.version == record.version and then == now:
-        verdict, told = "equal", "every part is equal"
+        verdict, reason = "equal", "every part is equal"
     elif made.version == record.version:
-        verdict, told = "different", "it comes out equal, and the archive does not hold it whole; restore it"
+        verdict, reason = "different", "it comes out equal, and the archive does not hold it whole; restore it"
     elif libraries:
-        told = ", ".join(f"{name} {differing[name][0]} then, {differing[name][1]} now" for name in libraries)
-        verdict, told = "not comparable", f"not comparable: {told}"
+        reason = ", ".join(f"{name} {differing[name][0]} then, {differing[name][1]} now" for name in libraries)
+        verdict, reason = "not comparable", f"not comparable: {reason}"
     else:
         names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-        verdict, told = "different", f"{', '.join(names)} differ; version {made.version} came out"
+        verdict, reason = "different", f"{', '.join(names)} differ; version {made.version} came out"
     parts = {name: (then.get(name), now.get(name)) for name in sorted(then.keys() | now.keys())}
-    return Certificate(record.line, record.version, verdict, told, parts, differing, by)
+    return Certificate(record.line, record.version, verdict, reason, parts, differing, by)
 
 
 def _differing(configuration: dict[str, Any], made: Remade) -> dict[str, tuple[str, str]]:
-    """Of what a model is made from: what is not what it was, with both values."""
+    """What differs in what the model is made from: name -> value then, value now."""
     then: dict[str, Any] = {"code": configuration["code"]} | configuration["libraries"]
     then |= {f"rows: {name}": value for name, value in configuration["data"].items()}
     now: dict[str, Any] = {"code": made.code} | made.libraries

@@ -101,17 +101,17 @@ def _measured(metric: str, decision: Decision | None) -> dict[str, Any]:
     if decision is None or not decision.evidence:
         return {}
     evidence = decision.evidence
-    found = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
-    own = found["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
+    values = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
+    own = values["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
     side = {"promote": "challenger", "approve": "challenger", "keep": "champion", "fallback": "parent"}.get(
         decision.verdict, ""
     )
-    gain = None if own is None or found["parent"] is None else improvement(metric, own, found["parent"])
+    gain = None if own is None or values["parent"] is None else improvement(metric, own, values["parent"])
     return {
         "rows": evidence.get("rows"),
-        "value": found.get(side),
+        "value": values.get(side),
         "own": own,
-        "parent": found["parent"],
+        "parent": values["parent"],
         "gain": gain,
-        "naive": found["naive"],
+        "naive": values["naive"],
     }

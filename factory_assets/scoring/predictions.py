@@ -14,7 +14,7 @@ from factory_assets.models.archived import ReleasedModel
 
 
 def schema(example_id: pa.DataType, task: str) -> pa.Schema:
-    """Columns of the predictions table; `node` is the segment node that answered, `version` its champion."""
+    """Columns of the predictions table; `node` is the node that answered, `version` its champion."""
     return pa.schema(
         [
             ("example_id", example_id),

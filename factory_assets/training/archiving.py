@@ -57,10 +57,10 @@ def release(
     seen = recent if recent.num_rows else train
     fit = fitted.fit
     predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is recent else fit
-    said, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
+    predicted, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
     stretch = _stretch(train["ds"].to_numpy(), span, line.monitor.window)
     reference = profiles(train, fitted.encoding.features, stretch)
-    for name, values in said.items():
+    for name, values in predicted.items():
         chance = profile(learnt[name], stretch=stretch).design_effect
         reference[name] = replace(profile(values, name=name), design_effect=chance)
     manifest = {
@@ -84,7 +84,7 @@ def release(
     parts = {
         **fitted.model.parts(),
         "definitions.json": _to_json(definitions(declared)),
-        "reference.parquet": _sample(with_columns(seen.select(list(fitted.encoding.features)), said)),
+        "reference.parquet": _sample(with_columns(seen.select(list(fitted.encoding.features)), predicted)),
     }
     charts = _charts(line.task, fitted, predictions)
     provenance = {
@@ -121,7 +121,7 @@ def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
 
 
 def _stretch(days: np.ndarray, span: Timeline, length: dt.timedelta) -> np.ndarray:
-    """Of each training row the number of its stretch of time, as long as what drift is judged on, back from the newest day.
+    """The number of each training row's stretch of time, as long as what drift is judged on, back from the newest day.
 
     days: shape (n,). -1 for the oldest days, where they do not fill a stretch.
     """

@@ -90,7 +90,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         before = session.made_before(ledger, nodes)
         due = preorder([node for node in nodes if node not in before])
         report.begin(before, due)
-        # A transaction each for many: that costs more than what is written in it.
+        # Several nodes in one transaction: opening it costs more than writing one node.
         for group in together(session.train(due)):
             ledger.register(*(result for _, result in group if isinstance(result, VersionRecord)))
             report.trained(group)
@@ -158,9 +158,9 @@ def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:
 
 
 def _refuse_unknown_segments(instance: dg.DagsterInstance, declared: DeclaredLine, keys: Sequence[str]) -> None:
-    """A level that turned out to hold ids spoils the nodes above it too; what the check `segments_fit` says, said again."""
-    known = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
-    if refused := [node for node in tree(keys) if node not in known]:
+    """Refuse a level that turned out to hold ids, as the check `segments_fit` does: it spoils the nodes above it too."""
+    partitions = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
+    if refused := [node for node in tree(keys) if node not in partitions]:
         raise dg.Failure(without_room(declared, refused), allow_retries=False)
 
 
@@ -179,12 +179,12 @@ def _tuned(
         raise dg.Failure(str(refused), allow_retries=False) from None
 
 
-def _keep(lake: Lake, line: str, day: dt.date, told: Mapping[str, dict[str, Any]]) -> None:
+def _keep(lake: Lake, line: str, day: dt.date, outcomes: Mapping[str, dict[str, Any]]) -> None:
     """The outcomes, rows by node, in the lake; those of the day's other nodes stay."""
-    table, rows = f"{line}/model", [row for _, row in sorted(told.items())]
+    table, rows = f"{line}/model", [row for _, row in sorted(outcomes.items())]
     if lake.version(table) is not None:
         others = lake.read(table, day, day, OUTCOMES.names, empty_if_absent=True).to_pylist()
-        rows += [row for row in others if row["node"] not in told]
+        rows += [row for row in others if row["node"] not in outcomes]
     lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), [day])
 
 
@@ -253,34 +253,34 @@ def _metadata(outcome: Result, span: Timeline, run_id: str) -> dict[str, Any]:
 
 
 def _searches(tuned: Tuned, node: str) -> dict[str, Any]:
-    """Of each candidate that is searched for: where its parameters come from; of a search of this run also its trials."""
-    told: dict[str, Any] = {}
-    for name, found in tuned.found.get(node, {}).items():
-        place = f"The search at {found.key.node} as of {found.key.as_of}."
-        told[f"search_{name}"] = f"{place} {found.why}"
-        if found.now and found.key.node == node:
-            told[f"trials_{name}"] = _trials(found)
+    """Where the parameters of each candidate with a search come from; for a search of this run also its trials."""
+    metadata: dict[str, Any] = {}
+    for name, search in tuned.found.get(node, {}).items():
+        place = f"The search at {search.key.node} as of {search.key.as_of}."
+        metadata[f"search_{name}"] = f"{place} {search.why}"
+        if search.now and search.key.node == node:
+            metadata[f"trials_{name}"] = _trials(search)
             if node == ROOT:
-                told[f"course_{name}"] = dg.MetadataValue.md(_course(tuned, name, found))
-    return told
+                metadata[f"course_{name}"] = dg.MetadataValue.md(_course(tuned, name, search))
+    return metadata
 
 
-def _trials(found: Found) -> dg.TableMetadataValue:
-    judged = [one for one in found.outcomes if one.value is not None]
-    ranked = sorted(judged, key=lambda one: one.value or 0.0, reverse=bool(METRICS[found.metric].greater_is_better))
+def _trials(search: Found) -> dg.TableMetadataValue:
+    judged = [one for one in search.outcomes if one.value is not None]
+    ranked = sorted(judged, key=lambda one: one.value or 0.0, reverse=bool(METRICS[search.metric].greater_is_better))
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
-                {"trial": one.number, found.metric: f"{one.value:.5g}", "params": json.dumps(dict(one.params))}
+                {"trial": one.number, search.metric: f"{one.value:.5g}", "params": json.dumps(dict(one.params))}
             )
             for one in ranked[:10]
         ]
     )
 
 
-def _course(tuned: Tuned, name: str, found: Found) -> str:
+def _course(tuned: Tuned, name: str, search: Found) -> str:
     declared = tuned.line.candidates[name].search
-    shares = importances(found.outcomes, declared, found.metric) if declared else {}
-    title = f"{tuned.line.name}: search for {name}, as of {found.key.as_of}"
-    values = [one.value for one in found.outcomes]
-    return plots.markdown(plots.trials_plot(values, found.metric, shares, title), title)
+    shares = importances(search.outcomes, declared, search.metric) if declared else {}
+    title = f"{tuned.line.name}: search for {name}, as of {search.key.as_of}"
+    values = [one.value for one in search.outcomes]
+    return plots.markdown(plots.trials_plot(values, search.metric, shares, title), title)

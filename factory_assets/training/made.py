@@ -41,9 +41,9 @@ class Made:
     @property
     def id(self) -> str:
         """64 hex digits; equal for two models that must come out equal."""
-        # Without what it continues where there is nothing, as it was before anything could be.
-        told = {name: value for name, value in vars(self).items() if name != "continues" or value}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        # An empty `continues` is left out: ids from before there were warm starts stay as they were.
+        described = {name: value for name, value in vars(self).items() if name != "continues" or value}
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def configuration(self) -> dict[str, Any]:
         """What the ledger keeps of it, beside the days that have columns of their own."""
@@ -80,14 +80,14 @@ def made_before(
 
     made: what a node would be made from now; asked only of nodes that have a version of this day.
     """
-    newest = {known.node: known for known in ledger.versions(line, as_of=as_of)}
+    newest = {version.node: version for version in ledger.versions(line, as_of=as_of)}
     return {
-        node: known
+        node: version
         for node in nodes
-        if (known := newest.get(node))
-        and known.archive_uri == archive.uri(line, known.version)
-        and archive.exists(line, known.version)
-        and known.configuration.get("made_from") == made(node).id
+        if (version := newest.get(node))
+        and version.archive_uri == archive.uri(line, version.version)
+        and archive.exists(line, version.version)
+        and version.configuration.get("made_from") == made(node).id
     }
 
 

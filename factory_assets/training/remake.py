@@ -35,7 +35,7 @@ class NotRebuildable(Exception):
 
 @dataclass(frozen=True)
 class Remade:
-    """What came out: a version of the scratch archive, and what it was made from (see identity.Made)."""
+    """The version made again, in the scratch archive, and what it was made from (see made.Made)."""
 
     version: str
     data: dict[str, str]
@@ -50,10 +50,10 @@ def remake(
 
     parents: what it continues, see `parent_of`.
     """
-    held, node = record.configuration, record.node
-    if not held.get("definitions"):
+    configuration, node = record.configuration, record.node
+    if not configuration.get("definitions"):
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
-    declared = declared_from(held["definitions"], held["recipe"])
+    declared = declared_from(configuration["definitions"], configuration["recipe"])
     span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
     try:
         with engine.connect() as con:

@@ -72,7 +72,7 @@ class Session:
 
     def _record(self, fitted: Fitted, released: Release, made: Made) -> VersionRecord:
         line, span = self.declared.line, self.span
-        found = self.tuned.source(fitted.node, fitted.candidate)
+        search = self.tuned.source(fitted.node, fitted.candidate)
         importances = dict(zip(fitted.encoding.features, map(float, fitted.model.importances()), strict=True))
         return VersionRecord(
             version=released.version,
@@ -92,7 +92,7 @@ class Session:
                 **({"warm_from": fitted.warm.record()} if fitted.warm else {}),
                 **({"options": fitted.options} if fitted.options else {}),
                 **({"rounds": fitted.rounds} if fitted.rounds else {}),
-                **({"search": found.record()} if found else {}),
+                **({"search": search.record()} if search else {}),
                 **made.configuration(),
             },
             as_of=span.as_of,

@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 
 from factory_assets.identity.nodes import path_of, preorder, subtree
 
-#: Rows of a file, about; of a leaf with more, all the same.
+#: About so many rows a file. A leaf is never divided, however many rows it has.
 FILE_ROWS = 50_000
 #: A process may have some hundreds of files open, and others want some too.
 MOST_FILES = 64
 #: What a node's rows are ordered by: row order is part of what a model is made from, and files are read in any order.
 ORDER = [("observed_at", "ascending"), ("example_id", "ascending")]
-#: Of each row in a file the place of its leaf.
+#: Column of a file: the place of the row's leaf in the tree.
 RANK = "leaf rank"
 
 
@@ -96,7 +96,7 @@ class Subtrees:
 
 
 def _dealt(sizes: list[int]) -> np.ndarray:
-    """Shape (n,): of each leaf the number of its file, ascending and without gaps. sizes: its rows."""
+    """Shape (n,): the number of each leaf's file, ascending and without gaps. sizes: rows of each leaf."""
     rows = np.array(sizes, dtype=np.int64)
     total = int(rows.sum())
     files = min(MOST_FILES, -(-total // FILE_ROWS))

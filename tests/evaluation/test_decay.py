@@ -101,14 +101,14 @@ def test_where_the_world_turns_a_model_loses_more_the_older_it_is(turning: Segme
     losses = [age.loss for age in judged]
     assert losses == sorted(losses) and losses[-1] > 3 * losses[0]
     assert found.cadence == found.step == 7
-    assert "at 8 to 14 days it loses" in found.told and "nothing shorter can be judged" in found.told
+    assert "at 8 to 14 days it loses" in found.reason and "nothing shorter can be judged" in found.reason
 
 
 def test_where_the_world_stands_still_no_age_loses_and_the_cadence_is_as_long_as_was_seen(still: Segmented) -> None:
     found = curve_of(still)
     judged = [age for age in found.ages if age.verdict != "too few"]
     assert len(judged) >= 4 and "worse" not in {age.verdict for age in judged}
-    assert found.cadence == judged[-1].last > 50 and found.told.endswith("no version was judged at a greater age")
+    assert found.cadence == judged[-1].last > 50 and found.reason.endswith("no version was judged at a greater age")
     assert advice(found, 7).startswith(f"train every {found.cadence}d, where retrain.every is 7d: ")
 
 

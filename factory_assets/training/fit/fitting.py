@@ -25,16 +25,17 @@ from factory_assets.training.fit.warm_fit import Parent, Parents, Warm, Window, 
 
 #: Share of the training days, the newest, on which candidates are compared.
 VALIDATION_SHARE = 0.25
-#: Rows that a model is asked for where what it says of them is known: to see how long it takes, and that it is so.
+#: Rows that a model predicts again where its predictions are known already: to measure how long it takes, and that they are equal.
 TIMED = 100
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A candidate as it was compared, or for the only one as it was fitted; times are of a machine that does other things too.
+    """A candidate in the comparison of candidates, or the only candidate as it was fitted.
 
-    metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: a row, to predict. bytes: of
-    its parts. rounds: what early stopping found. reason: why it could not be fitted on this node's rows, else "".
+    metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: to predict a row; the machine does
+    other things at the same time. bytes: of its parts. rounds: what early stopping found. reason: why it could not be fitted on
+    this node's rows, else "".
     """
 
     metrics: dict[str, float]
@@ -60,7 +61,7 @@ class Fitted:
     params: Mapping[str, Any]
     model: estimators.Model
     encoding: Encoding
-    #: What the model says of the rows that it was fitted on, in their order: nobody has to ask it again.
+    #: The model's predictions of the rows that it was fitted on, in their order: nobody has to ask it again.
     fit: np.ndarray = field(repr=False, compare=False)
     rows: int
     positives: int | None
@@ -101,7 +102,7 @@ class Failed:
 
 
 Outcome = Fitted | NotTrained | Failed
-#: A candidate's model, what it took to fit, and what it says of the rows that it was asked for.
+#: A candidate's model, what it took to fit, and its predictions of the rows that it was asked for.
 FitResult = tuple[estimators.Trained, Tried, np.ndarray]
 
 
@@ -185,7 +186,7 @@ def _fit(
     asked: np.ndarray,
     start: estimators.Start | None = None,
 ) -> FitResult:
-    """A candidate fitted on these rows, what that took, and what it says of the rows `asked`.
+    """A candidate fitted on these rows, what that took, and its predictions of the rows `asked`.
 
     Raises estimators.TooFewDays and, of a start, estimators.CannotContinue.
     """
@@ -204,7 +205,7 @@ def _fit(
         start=start,
     )
     fitted = time.perf_counter()
-    said, microseconds = _said(trained, asked, asked is x)
+    predictions, microseconds = _predicted(trained, asked, asked is x)
     tried = Tried(
         metrics={},
         interpretable=estimators.registered(candidate.estimator).interpretable,
@@ -213,19 +214,19 @@ def _fit(
         bytes=sum(map(len, trained.model.parts().values())),
         rounds=trained.rounds,
     )
-    return trained, tried, said
+    return trained, tried, predictions
 
 
-def _said(trained: estimators.Trained, asked: np.ndarray, learnt: bool) -> tuple[np.ndarray, float]:
-    """What a model says of the rows `asked`, and the microseconds that a row takes. learnt: they are what it was trained on."""
-    known = trained.said if learnt else None
-    few = asked if known is None else asked[:TIMED]
+def _predicted(trained: estimators.Trained, asked: np.ndarray, learnt: bool) -> tuple[np.ndarray, float]:
+    """A model's predictions of the rows `asked`, and the microseconds that a row takes. learnt: it was trained on these rows."""
+    fit = trained.said if learnt else None
+    few = asked if fit is None else asked[:TIMED]
     began = time.perf_counter()
-    said = trained.model.predict(few)
+    predictions = trained.model.predict(few)
     microseconds = 1e6 * (time.perf_counter() - began) / len(few)
-    if known is None:
-        return said, microseconds
-    return known if np.array_equal(known[:TIMED], said) else trained.model.predict(asked), microseconds
+    if fit is None:
+        return predictions, microseconds
+    return fit if np.array_equal(fit[:TIMED], predictions) else trained.model.predict(asked), microseconds
 
 
 def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:
@@ -247,16 +248,16 @@ def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days
     older = ~newer
     if not older.any() or not newer.any() or estimators.unlearnable(y[older], line.task):
         return {}
-    found = {}
+    compared = {}
     for name, candidate in line.candidates.items():
         try:
-            _, tried, said = _fit(line, name, encoding, x[older], y[older], days[older], x[newer])
+            _, tried, predictions = _fit(line, name, encoding, x[older], y[older], days[older], x[newer])
         except estimators.TooFewDays as error:
             readable = estimators.registered(candidate.estimator).interpretable
-            found[name] = Tried({}, readable, reason=str(error))
+            compared[name] = Tried({}, readable, reason=str(error))
             continue
-        found[name] = replace(tried, metrics=score(line.task, y[newer], said))
-    return found
+        compared[name] = replace(tried, metrics=score(line.task, y[newer], predictions))
+    return compared
 
 
 def _newer(line: Line, days: np.ndarray) -> np.ndarray:
@@ -281,19 +282,19 @@ def _best(line: Line, tried: Mapping[str, Tried], metric: str) -> tuple[str, str
         ) == 1 else "nothing to compare by"
     best = _first_best(measured, metric)
     readable = {name: value for name, value in measured.items() if tried[name].interpretable}
-    said = f"{metric} {_short(measured[best])} of {best}"
+    reason = f"{metric} {_short(measured[best])} of {best}"
     if best in readable or not readable:
         others = {name: value for name, value in measured.items() if name != best}
         second = _first_best(others, metric) if others else None
-        return best, said + (
+        return best, reason + (
             f" against {_short(others[second])} of {second}" if second else "; no other could be measured"
         )
     plain = _first_best(readable, metric)
-    said += f" against {_short(measured[plain])} of {plain}, which can be read"
+    reason += f" against {_short(measured[plain])} of {plain}, which can be read"
     margin = line.train.margin
     if improvement(metric, measured[best], measured[plain]) > margin:
-        return best, f"{said}: more than the margin of {margin:g}"
-    return plain, f"{said}: not more than the margin of {margin:g}, so {plain} is taken"
+        return best, f"{reason}: more than the margin of {margin:g}"
+    return plain, f"{reason}: not more than the margin of {margin:g}, so {plain} is taken"
 
 
 def _first_best(values: Mapping[str, float], metric: str) -> str:

@@ -29,7 +29,7 @@ from factory_resources.archive_folder import ArchiveFolder
 AHEAD = 2
 #: Seconds of training of which what became of the nodes is written down at once.
 TOGETHER = 2.0
-#: Seconds between two words on how far it got.
+#: Seconds between two reports of progress.
 TELL_EVERY = 10.0
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def _packed(table: pa.Table) -> pa.Buffer:
 
 
 def together(items: Iterable[T], clock: Callable[[], float] = time.monotonic) -> Iterator[list[T]]:
-    """What came within a short time, in lists that are never empty. An error comes after what came before it."""
+    """Items of a short time together, in lists that are never empty. An error is raised after the items before it."""
     group, began = list[T](), clock()
     try:
         for item in items:
@@ -162,19 +162,19 @@ def together(items: Iterable[T], clock: Callable[[], float] = time.monotonic) ->
 
 
 class Pace:
-    """How far is it, how fast and how long yet? Told at most every few seconds."""
+    """How far is it, how fast and how long yet? Reported at most every few seconds."""
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic):
         self._total, self._clock, self._done = total, clock, 0
-        self._started = self._told = clock()
+        self._started = self._reported = clock()
 
     def one_more(self) -> str | None:
-        """Count a node; what is to be told, if it is time to."""
+        """Count a node; the progress in words, where a report is due."""
         self._done += 1
         now = self._clock()
-        if now - self._told < TELL_EVERY:
+        if now - self._reported < TELL_EVERY:
             return None
-        self._told = now
+        self._reported = now
         rate = self._done / (now - self._started)
         left = round((self._total - self._done) / rate)
         return f"{self._done} of {self._total} nodes, {60 * rate:.0f} a minute, {left // 60} min {left % 60} s left"

@@ -19,10 +19,11 @@ from factory_assets.measures.metrics import improvement, score
 from factory_assets.models.estimators import CannotContinue, Start
 from factory_assets.models.matrix import Encoding
 
-#: To grow a tree takes, beside its rows, as long as so many rows would: finding splits of 31 leaves in 255 bins of each feature,
-#: measured at 10,000 to 30,000.
+#: The fixed cost of growing a tree, in rows: it takes as long to find the splits of 31 leaves in 255 bins of each feature as to
+#: learn from so many rows; measured at 10,000 to 30,000.
 GROWN = 15_000
-#: A row is led through a tree in the time in which the tree learns from so many features of a row, measured at 7 to 15.
+#: The cost of predicting a row by one tree, in features: a tree learns from so many features of a row in the same time; measured
+#: at 7 to 15.
 PREDICTED = 12
 
 
@@ -112,12 +113,12 @@ def continued(
             f"new to it, and to predict with more trees takes about {share:.0%} of a cold fit"
         )
     start = Start(parent.parts, unseen, declared.rounds, rounds)
-    said = fit(older, window.newer, Start(parent.parts, unseen[older], declared.rounds, rounds))
-    value = score(window.task, window.y[window.newer], said).get(metric)
+    predictions = fit(older, window.newer, Start(parent.parts, unseen[older], declared.rounds, rounds))
+    value = score(window.task, window.y[window.newer], predictions).get(metric)
     if value is None or improvement(metric, value, cold) < -declared.tolerance * abs(cold):
-        told = "without a value" if value is None else f"{value:.5g}"
+        measured = "without a value" if value is None else f"{value:.5g}"
         raise CannotContinue(
-            f"{metric} {told} continued from {parent.version}, {cold:.5g} anew: not within {declared.tolerance:g}"
+            f"{metric} {measured} continued from {parent.version}, {cold:.5g} anew: not within {declared.tolerance:g}"
         )
     return start, Warm(parent.version, parent.chain + 1, new, share, metric, value, cold)
 

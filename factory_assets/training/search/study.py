@@ -44,7 +44,7 @@ FEW_TRIALS = 8
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of one set of parameters. folds: days, rows and metrics of each fold that was judged."""
+    """How one set of parameters did. folds: days, rows and metrics of each fold that was judged. told: why it ended early."""
 
     number: int
     params: Mapping[str, Any]
@@ -96,9 +96,9 @@ def check_space(line: Line) -> list[Mistake]:
     for name, candidate in line.candidates.items():
         for parameter, values in candidate.search.space.items() if candidate.search else ():
             for value in values.ends:
-                told = _refusal(line, candidate, {**candidate.params, parameter: value})
-                if told and not (candidate.params and _refusal(line, candidate, candidate.params)):
-                    findings.append((("candidates", name, "search", "space", parameter), f"{value!r}: {told}"))
+                refusal = _refusal(line, candidate, {**candidate.params, parameter: value})
+                if refusal and not (candidate.params and _refusal(line, candidate, candidate.params)):
+                    findings.append((("candidates", name, "search", "space", parameter), f"{value!r}: {refusal}"))
                     break
     return findings
 
@@ -181,29 +181,31 @@ def run(
         number = len(done)
         trial = study.ask(space) if number else None
         params = {**candidate.params, **(trial.params if trial else {})}
-        known = recorded.get(number)
-        if known is None or known.params != params:
-            known = replace(_judge(line, candidate, data, params, metric, trial), number=number)
-            keep(known)
+        result = recorded.get(number)
+        if result is None or result.params != params:
+            result = replace(_judge(line, candidate, data, params, metric, trial), number=number)
+            keep(result)
         else:
-            _repeat(known, metric, trial)
-        done.append(known)
+            _repeat(result, metric, trial)
+        done.append(result)
         if trial:
-            study.tell(trial, known.value if known.state == "complete" else None, _state(known))
+            study.tell(trial, result.value if result.state == "complete" else None, _state(result))
     return done
 
 
 def best(outcomes: Iterable[TrialResult], metric: str) -> TrialResult:
     """The complete trial with the best value, the earliest of equals. Raises ValueError where none is complete."""
-    found: TrialResult | None = None
-    told = "there are no trials"
+    winner: TrialResult | None = None
+    reason = "there are no trials"
     for one in outcomes:
-        told = one.told or told
-        if one.value is not None and (found is None or found.value is None or better(metric, one.value, found.value)):
-            found = one
-    if found is None:
-        raise ValueError(f"none of the parameters that were tried could be trained: {told}")
-    return found
+        reason = one.told or reason
+        if one.value is not None and (
+            winner is None or winner.value is None or better(metric, one.value, winner.value)
+        ):
+            winner = one
+    if winner is None:
+        raise ValueError(f"none of the parameters that were tried could be trained: {reason}")
+    return winner
 
 
 def why(outcomes: Sequence[TrialResult], metric: str) -> str:
@@ -211,7 +213,7 @@ def why(outcomes: Sequence[TrialResult], metric: str) -> str:
     if not _any(outcomes):
         return f"None of {len(outcomes)} trials could be trained: {outcomes[-1].told}"
     won, declared = best(outcomes, metric), outcomes[0]
-    counts = [f"{sum(one.state == state for one in outcomes)} {told}" for state, told in STATES.items()]
+    counts = [f"{sum(one.state == state for one in outcomes)} {words}" for state, words in STATES.items()]
     among = f"of {len(outcomes)} trials, {', '.join(counts)}; {metric} over {len(won.folds)} folds"
     if won.number == 0:
         return f"The parameters as declared: {metric} {won.value:.5g}, and nothing that was tried is better ({among})."
@@ -228,7 +230,7 @@ def _any(outcomes: Iterable[TrialResult]) -> bool:
 
 
 def importances(outcomes: Sequence[TrialResult], declared: Search, metric: str) -> dict[str, float]:
-    """Share of each parameter in what told good trials from others (PED-ANOVA, Watanabe et al. 2023); {} for a few trials."""
+    """Share of each parameter in what sets good trials apart (PED-ANOVA, Watanabe et al. 2023); {} for a few trials."""
     import optuna
 
     complete = [one for one in outcomes if one.number and one.value is not None]
@@ -278,9 +280,9 @@ def _judge(
     began, folds = time.perf_counter(), list[dict[str, Any]]()
 
     def ended(
-        state: Literal["complete", "pruned", "failed"], value: float | None = None, told: str = ""
+        state: Literal["complete", "pruned", "failed"], value: float | None = None, reason: str = ""
     ) -> TrialResult:
-        return TrialResult(0, params, state, value, folds, told, time.perf_counter() - began)
+        return TrialResult(0, params, state, value, folds, reason, time.perf_counter() - began)
 
     for fold, learn, judge in data.folds:
         try:
@@ -290,11 +292,11 @@ def _judge(
             )  # fmt: skip
             metrics = score(line.task, data.y[judge], trained.model.predict(data.x[judge]))
         except ValueError as error:
-            return ended("failed", told=str(error))
+            return ended("failed", reason=str(error))
         days = {name: str(day) for name, day in asdict(fold).items()}
         folds.append({**days, "rows": int(learn.sum()), "validation_rows": int(judge.sum()), "metrics": metrics})
         if trial and len(folds) < len(data.folds) and _given_up(trial, folds, metric):
-            return ended("pruned", told=f"not in the better half after {len(folds)} of {len(data.folds)} folds")
+            return ended("pruned", reason=f"not in the better half after {len(folds)} of {len(data.folds)} folds")
     return ended("complete", _mean(folds, metric))
 
 
@@ -303,18 +305,18 @@ def _given_up(trial: Any, folds: Sequence[Mapping[str, Any]], metric: str) -> bo
     return bool(trial.should_prune())
 
 
-def _repeat(known: TrialResult, metric: str, trial: Any) -> None:
-    """Tell Optuna what a recorded trial had told it, so that the trials after it are the same."""
-    seen = len(known.folds) - (known.state == "complete")
+def _repeat(result: TrialResult, metric: str, trial: Any) -> None:
+    """Report a recorded trial to Optuna as it was reported then, so that the trials after it are the same."""
+    seen = len(result.folds) - (result.state == "complete")
     for judged in range(1, seen + 1 if trial else 1):
-        _given_up(trial, known.folds[:judged], metric)
+        _given_up(trial, result.folds[:judged], metric)
 
 
 def _mean(folds: Sequence[Mapping[str, Any]], metric: str) -> float:
     return float(sum(fold["metrics"][metric] for fold in folds) / len(folds))
 
 
-def _state(known: TrialResult) -> Any:
+def _state(result: TrialResult) -> Any:
     from optuna.trial import TrialState
 
-    return {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[known.state]
+    return {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[result.state]

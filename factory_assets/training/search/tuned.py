@@ -87,26 +87,28 @@ class Tuning:
         if not searched:
             return Tuned(line)
         if findings := search.check(line) + search.check_space(line):
-            raise ValueError("; ".join(f"{line.name}: {'.'.join(path)}: {told}" for path, told in findings))
+            raise ValueError("; ".join(f"{line.name}: {'.'.join(path)}: {message}" for path, message in findings))
         jobs = [(name, node) for name in searched for node in self._due(name)]
         # Side by side, as models are; each search has its own order of trials.
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             now = {key for key in pool.map(lambda job: self._search(*job), jobs) if key}
-        found = {name: self._finished(name, now) for name in searched}
+        finished = {name: self._finished(name, now) for name in searched}
         by_node = {
-            node: {name: place for name in searched if (place := _nearest(node, found[name]))} for node in self.nodes
+            node: {name: place for name in searched if (place := _nearest(node, finished[name]))} for node in self.nodes
         }
         return Tuned(line, {node: _settled(line, places) for node, places in by_node.items()}, by_node)
 
     def _due(self, name: str) -> list[str]:
         """Nodes at which a candidate is to be searched in this run."""
         declared = self._declared(name)
-        known = {node: found.key.as_of for node, found in self._finished(name).items()}
+        searched_as_of = {node: finished.key.as_of for node, finished in self._finished(name).items()}
         places = list(self.nodes)
         if declared.nodes == "global":
             # Whoever trains a node alone wants that node, not a search for all; without any there is nothing to take.
-            places = [ROOT] if ROOT in self.nodes or ROOT not in known else []
-        return [node for node in places if node not in known or self.as_of - known[node] >= declared.every]
+            places = [ROOT] if ROOT in self.nodes or ROOT not in searched_as_of else []
+        return [
+            node for node in places if node not in searched_as_of or self.as_of - searched_as_of[node] >= declared.every
+        ]
 
     def _search(self, name: str, node: str) -> SearchKey | None:
         """Search at a node, or say why its rows allow none."""
@@ -129,15 +131,15 @@ class Tuning:
     def _finished(self, name: str, now: Collection[SearchKey] = ()) -> dict[str, Found]:
         """Node -> its newest search that came to its end and found parameters that can be trained."""
         line, declared = self.declared.line, self._declared(name)
-        found: dict[str, Found] = {}
+        newest: dict[str, Found] = {}
         for key in self.trials.searches(line.name, name, self._configuration(name), self.as_of):
-            if key.node in found:
+            if key.node in newest:
                 continue
             outcomes = [_outcome(trial) for trial in self.trials.of_search(line.name, name, key)]
             ends = next((end for end in range(1, len(outcomes) + 1) if search.stops(outcomes[:end], declared)), None)
             if ends is not None and any(outcome.value is not None for outcome in outcomes[:ends]):
-                found[key.node] = Found(key, self.metric, outcomes[:ends], key in now)
-        return found
+                newest[key.node] = Found(key, self.metric, outcomes[:ends], key in now)
+        return newest
 
     def _record(self, name: str, key: SearchKey, outcome: search.TrialResult) -> None:
         line = self.declared.line
@@ -171,15 +173,18 @@ class Tuning:
         return declared
 
 
-def _nearest(node: str, found: Mapping[str, Found]) -> Found | None:
-    return next((found[place] for place in lineage(node) if place in found), None)
+def _nearest(node: str, searches: Mapping[str, Found]) -> Found | None:
+    return next((searches[place] for place in lineage(node) if place in searches), None)
 
 
-def _settled(line: Line, found: Mapping[str, Found]) -> Line:
+def _settled(line: Line, searches: Mapping[str, Found]) -> Line:
     """The line with parameters in the place of searches."""
     candidates = {
         name: candidate.model_copy(
-            update={"params": dict(found[name].best.params if name in found else candidate.params), "search": None}
+            update={
+                "params": dict(searches[name].best.params if name in searches else candidate.params),
+                "search": None,
+            }
         )
         for name, candidate in line.candidates.items()
     }
