@@ -41,9 +41,11 @@ def deployed() -> Iterator["Deployment"]:
     from factory_assets.governor.executor import Deployment
 
     prepare_home()
-    held = stores()
+    resources = stores()
     with dg.DagsterInstance.get() as instance:
-        yield Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"], held["engine"])
+        yield Deployment(
+            load(declarations(), render), defs(), instance, resources["lake"], resources["ledger"], resources["engine"]
+        )
 
 
 def observe(observation: "dg.AssetObservation") -> None:

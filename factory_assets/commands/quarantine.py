@@ -77,7 +77,7 @@ def _aside(stream: str, first: dt.datetime | None, last: dt.datetime | None) -> 
 
 
 def _delivered(row: dict[str, Any]) -> str:
-    """What the row said: the line as it was where it is no row, else its values, and texts that did not parse."""
+    """A row as delivered: its line where that could not be read as a row, else its values and the texts that did not parse."""
     if row["line"] is not None:
         return str(row["line"])
     values = {name: value for name, value in json.loads(str(row["raw_row"])).items() if value is not None}

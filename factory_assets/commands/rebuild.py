@@ -36,8 +36,8 @@ def rebuild(
     from factory_assets.release.rebuild import rebuild as make_again
     from factory_assets.training.remake import NotRebuildable
 
-    held = stores()
-    ledger = held["ledger"]
+    resources = stores()
+    ledger = resources["ledger"]
     try:
         record = chosen(ledger, version or "", seed=str(dt.datetime.now(dt.UTC)))
         if record is None:
@@ -49,12 +49,12 @@ def rebuild(
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         certificate = make_again(
-            record, held["lake"], held["engine"], ledger, held["archive"], by=you(), restore=restore
+            record, resources["lake"], resources["engine"], ledger, resources["archive"], by=you(), restore=restore
         )
     except (LookupError, NotRebuildable) as error:
         console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    held["certificates"].record(certificate)
+    resources["certificates"].record(certificate)
     _show(certificate)
     raise typer.Exit(EXIT[certificate.verdict])
 
@@ -90,8 +90,8 @@ def vacuum(
     except ValueError as error:
         console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    held = stores()
-    lake, ledger = held["lake"], held["ledger"]
+    resources = stores()
+    lake, ledger = resources["lake"], resources["ledger"]
     named = tables_named(continued_by(ledger, ledger.relied_on()))
     for name in lake.tables():
         files = lake.vacuum(name, span, named.get(name, set()), dry_run=not delete)
