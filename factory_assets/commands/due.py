@@ -12,7 +12,7 @@ from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_assets.governor.executor import Deployment
-    from factory_assets.governor.plan import Work
+    from factory_assets.governor.work import Work
 
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 #: Where Dagster's own command finds the definitions.
@@ -64,7 +64,7 @@ def due(
     except DeclarationError as error:
         console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(1) from None
-    raise typer.Exit(1 if planned.told("blocked", "failed") else 0)
+    raise typer.Exit(1 if planned.notices_of("blocked", "failed") else 0)
 
 
 def _item(deployment: "Deployment", work: "Work") -> dict[str, Any]:

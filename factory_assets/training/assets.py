@@ -28,6 +28,7 @@ from factory_assets.training.search.tuned import Found, Tuned, Tuning
 from factory_assets.training.session import Result, Session
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -114,7 +115,7 @@ class _Report:
         """before: node -> its version, of those that are not trained again."""
         span, rows = self._session.span, self._session.rows.num_rows
         self._log(
-            f"{rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
+            f"{counted(rows, 'row')} of {span.train_from} to {span.train_to}, {counted(len(due), 'node')} to train, "
             f"{len(before)} trained before from the same"
         )
         for node, record in before.items():
