@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.contest import Met, walk
+from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.identity.code import code_version
@@ -66,15 +66,9 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         newest = {version.node: version.version for version in ledger.versions(line.name, as_of=day)}
         challengers = {node: version for node, version in newest.items() if (node, version) not in withdrawn}
         metadata, tags, metric = {}, {}, metric_of(declared)
-        for met in walk(
-            declared,
-            metric,
-            nodes,
-            champions_before(ledger, line.name, day, nodes),
-            challengers,
-            holdout.rows,
-            lambda version: load(archive, line.name, version),
-        ):
+        champions = champions_before(ledger, line.name, day, nodes)
+        contestants = Contestants(champions, challengers, lambda version: load(archive, line.name, version))
+        for met in walk(declared, metric, nodes, contestants, holdout.rows):
             records = met.records(line.name, span, metric)
             for record in records:
                 ledger.record_evaluation(record)

@@ -6,7 +6,7 @@ against the parent, and the challenger against the better of the two.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -38,11 +38,11 @@ class Met:
     node: str
     above: str | None
     versions: Mapping[str, str]
-    y: np.ndarray
-    predictions: Mapping[str, np.ndarray]
-    metrics: Mapping[str, Mapping[str, float]]
-    rivals: Mapping[str, str]
-    certainty: Mapping[str, float]
+    y: np.ndarray = field(default_factory=lambda: np.empty(0))
+    predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    certainty: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def contest(self) -> Contest:
@@ -75,19 +75,30 @@ class Met:
 OWN = ("champion", "challenger")
 
 
+@dataclass(frozen=True)
+class Contestants:
+    """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> version.
+
+    load: the model of a version.
+    """
+
+    champions: Mapping[str, str]
+    challengers: Mapping[str, str]
+    load: Callable[[str], ReleasedModel]
+
+
 def walk(
     declared: DeclaredLine,
     metric: str,
     nodes: Collection[str],
-    champions: Mapping[str, str],
-    challengers: Mapping[str, str],
+    contestants: Contestants,
     rows_of: Callable[[str], pa.Table],
-    load: Callable[[str], ReleasedModel],
 ) -> Iterator[Met]:
     """The meetings of the nodes, parents before children, each after the rulings on the nodes above it.
 
-    champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> version.
+    rows_of: the rows of a node in the holdout.
     """
+    champions, challengers = contestants.champions, contestants.challengers
     after, models = dict(champions), dict[str, ReleasedModel]()
     for node in preorder(nodes):
         parent = parent_of(node)
@@ -97,9 +108,10 @@ def walk(
         # A model is needed while the walk is below its node: never more of them than the tree is deep.
         needed = {*versions.values(), *(after[each] for each in lineage(node) if each in after)}
         models = {version: model for version, model in models.items() if version in needed}
+        met = Met(node, above, versions)
         if any(side in versions for side in OWN):
-            models |= {version: load(version) for version in set(versions.values()) - set(models)}
-        met = _meet(declared.line, metric, node, above, versions, rows_of, models)
+            models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
+            met = _measured(declared.line, metric, met, rows_of(node), models)
         ruling = rule(metric, declared.line.gate, met.contest, above)
         if ruling.verdict == "promote":
             after[node] = versions["challenger"]
@@ -108,24 +120,14 @@ def walk(
         yield met
 
 
-def _meet(
-    line: Line,
-    metric: str,
-    node: str,
-    above: str | None,
-    versions: Mapping[str, str],
-    rows_of: Callable[[str], pa.Table],
-    models: Mapping[str, ReleasedModel],
-) -> Met:
-    version = next((versions[side] for side in reversed(OWN) if side in versions), None)
-    if version is None:
-        return Met(node, above, versions, np.empty(0), {}, {}, {}, {})
-    rows = rows_of(node)
+def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel]) -> Met:
+    """The meeting with what was measured. models: version -> model, of all who meet."""
     y = label_values(line.task, rows[LABEL])
-    predictions = {side: models[version].predict(rows, line.task) for side, version in versions.items()}
-    predictions["naive"] = models[version].naive(len(y), line.task)
+    predictions = {side: models[version].predict(rows, line.task) for side, version in met.versions.items()}
+    newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)
+    predictions["naive"] = models[newest].naive(len(y), line.task)
     metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
-    met = Met(node, above, versions, y, predictions, metrics, {}, {})
+    met = replace(met, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     sure = {
         side: certainty(line.task, metric, y, predictions[side], predictions[other], rows["ds"].to_numpy())

@@ -30,7 +30,7 @@ from factory_resources.ledger import VersionRecord
 AgeVerdict = Literal["as good", "worse", "open", "too few"]
 #: Share of what a fresh model gains over a naive guess: a smaller loss is not worth a training, unless somebody says otherwise.
 SHARE = 0.05
-#: Chance that an age, of all of them, is called worse while nothing is lost; and likewise of "as good".
+#: Chance that any of the ages is called worse while nothing is lost; and likewise that any is called as good.
 CHANCE = 0.05
 #: An age is judged from so many stretches on: the spread of fewer is itself a guess.
 FEWEST = 4
@@ -200,9 +200,12 @@ def curve(pairs: Sequence[Pair], step: int, metric: str, share: float = SHARE) -
         by_age.setdefault(age_of(pair.age, step), []).append(pair)
     origin = min((pair.day for pair in pairs), default=dt.date.min)
     length = max(step, WEEK)
-    spread = {age: ([_stretch(pair, origin, length) for pair in by_age[age]], by_age[age]) for age in sorted(by_age)}
-    judged = sum(len(set(stretches)) >= FEWEST for stretches, _ in spread.values())
-    ages = [_age(*age, *of, metric, share, CHANCE / max(judged, 1)) for age, of in spread.items()]
+    alike = [
+        _Alike(first, last, of_age, [_stretch(pair, origin, length) for pair in of_age])
+        for (first, last), of_age in sorted(by_age.items())
+    ]
+    judged = sum(len(set(each.stretches)) >= FEWEST for each in alike)
+    ages = [_age(each, metric, share, CHANCE / max(judged, 1)) for each in alike]
     return Curve(step, ages, *_cadence(ages, step, length, share))
 
 
@@ -210,27 +213,31 @@ def _stretch(pair: Pair, origin: dt.date, length: int) -> int:
     return (pair.day - origin).days // length
 
 
-def _age(
-    first: int,
-    last: int,
-    stretches: Sequence[int],
-    pairs: Sequence[Pair],
-    metric: str,
-    share: float,
-    chance: float,
-) -> Age:
+@dataclass(frozen=True)
+class _Alike:
+    """Pairs of one age, from its first day to its last. stretches: the number of each pair's stretch of days."""
+
+    first: int
+    last: int
+    pairs: Sequence[Pair]
+    stretches: Sequence[int]
+
+
+def _age(alike: _Alike, metric: str, share: float, chance: float) -> Age:
+    """chance: of calling this age worse while nothing is lost, and likewise as good."""
+    pairs = alike.pairs
     values = {
         "loss": [improvement(metric, pair.fresh, pair.old) for pair in pairs],
         "gain": [improvement(metric, pair.fresh, pair.naive) for pair in pairs],
         "old": [pair.old for pair in pairs],
         "fresh": [pair.fresh for pair in pairs],
     }
-    by_stretch = {name: _means(stretches, column) for name, column in values.items()}
+    by_stretch = {name: _means(alike.stretches, column) for name, column in values.items()}
     mean = {name: float(column.mean()) for name, column in by_stretch.items()}
     lower, upper = _limits(by_stretch["loss"], chance)
     return Age(
-        first=first,
-        last=last,
+        first=alike.first,
+        last=alike.last,
         days=len({pair.day for pair in pairs}),
         stretches=len(by_stretch["loss"]),
         versions=len({pair.version for pair in pairs}),

@@ -49,6 +49,14 @@ class Contest:
     certainty: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Incumbent:
+    """Whoever answers for the rows now. name: in words. metrics: on these rows; none where nobody answers."""
+
+    name: str
+    metrics: Mapping[str, float]
+
+
 def rival(metric: str, contest: Contest) -> Literal["champion", "parent"]:
     """Whom a challenger has to beat: the parent where that is better than the champion, or there is no champion."""
     champion, parent = contest.champion, contest.parent
@@ -82,15 +90,14 @@ def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ru
 
 
 def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
-    """What becomes of a node; `above` as in standing."""
+    """Who answers for a node from now on; `above` as in standing."""
     otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
-    incumbent, name = contest.parent, f"the champion of {above}"
+    incumbent = Incumbent(f"the champion of {above}", contest.parent or {})
     if rival(metric, contest) == "champion":
-        incumbent, name = contest.champion, "the champion"
-    sure = contest.certainty.get("challenger")
-    ruling = judge(metric, gate, contest.challenger, incumbent or {}, contest.naive, name if incumbent else None, sure)
+        incumbent = Incumbent("the champion", contest.champion or {})
+    ruling = judge(metric, gate, contest.challenger, incumbent, contest.naive, contest.certainty.get("challenger"))
     passed = ruling.verdict == "promote"
     if passed and not gate.approval:
         return ruling
@@ -102,15 +109,13 @@ def judge(
     metric: str,
     gate: Gate,
     challenger: Mapping[str, float],
-    incumbent: Mapping[str, float],
+    incumbent: Incumbent,
     naive: Mapping[str, float],
-    incumbent_name: str | None,
     sure: float | None = None,
 ) -> Ruling:
     """Judge metrics that were measured on one set of rows. An absent metric could not be measured on them.
 
-    incumbent_name: who answers for these rows today, in words; None if nobody does.
-    sure: how sure it is that the challenger is better than that one; None if the rows cannot say.
+    sure: how sure it is that the challenger is better than the incumbent; None if the rows cannot say.
     """
     if metric not in challenger:
         return Ruling("keep", f"{metric} cannot be measured on the holdout: too few rows, or only one class")
@@ -120,16 +125,12 @@ def judge(
         return Ruling("keep", f"{metric} {value:.4g}, {bound} {gate.floor:.4g} needed")
     if metric in naive and not better(metric, value, naive[metric]):
         return Ruling("keep", f"{metric} {value:.4g}, no better than the naive {naive[metric]:.4g}")
-    if metric in incumbent and not better(metric, value, incumbent[metric]):
-        return Ruling("keep", f"{metric} {value:.4g}, no better than {incumbent[metric]:.4g} of {incumbent_name}")
-    against = (
-        f"{incumbent[metric]:.4g} of {incumbent_name}"
-        if metric in incumbent
-        else f"the naive {naive.get(metric, float('nan')):.4g}"
-    )
+    if metric not in incumbent.metrics:
+        return Ruling("promote", f"{metric} {value:.4g}, better than the naive {naive.get(metric, float('nan')):.4g}")
+    against = f"{incumbent.metrics[metric]:.4g} of {incumbent.name}"
+    if not better(metric, value, incumbent.metrics[metric]):
+        return Ruling("keep", f"{metric} {value:.4g}, no better than {against}")
     comparison = f"{metric} {value:.4g}, better than {against}"
-    if metric not in incumbent:
-        return Ruling("promote", comparison)
     if not _sure_enough(gate, sure):
         return Ruling("keep", f"{comparison}, {_how_sure(gate, sure)}")
     return Ruling("promote", comparison if sure is None else f"{comparison} with a certainty of {sure:.2f}")
