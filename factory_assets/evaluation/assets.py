@@ -23,7 +23,7 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import decay_plot
 from factory_assets.models.archived import load
-from factory_assets.training.dataset import close_of, labelled_by_node
+from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import Timeline, timeline
 from factory_resources.archive_folder import ArchiveFolder
@@ -61,7 +61,8 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         span = timeline(declared, day)
         with engine.connect() as con:
-            holdout, _ = labelled_by_node(con, lake, line.name, span.holdout_from, span.holdout_to, close_of(day))
+            days = DaysAsKnown(span.holdout_from, span.holdout_to, close_of(day))
+            holdout, _ = labelled_by_node(con, lake, line.name, days)
         withdrawn = ledger.withdrawn(line.name, day)
         newest = {version.node: version.version for version in ledger.versions(line.name, as_of=day)}
         challengers = {node: version for node, version in newest.items() if (node, version) not in withdrawn}

@@ -21,7 +21,7 @@ from factory_assets.measures.metrics import improvement, score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ModelRefused, ReleasedModel
 from factory_assets.models.matrix import encode
-from factory_assets.training.dataset import close_of, labelled_by_node
+from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.timeline import timeline
 from factory_resources.archive_folder import ArchiveDamaged
 from factory_resources.lake import Lake
@@ -143,7 +143,8 @@ def replay(
     start = min(made, default=last) + DAY
     while start <= last:
         end = min(start + (READ - 1) * DAY, last)
-        rows, tables = labelled_by_node(con, lake, declared.line.name, start, end, close_of(day), tables)
+        days = DaysAsKnown(start, end, close_of(day))
+        rows, tables = labelled_by_node(con, lake, declared.line.name, days, tables)
         for node, past in nodes.items():
             pairs[node] += _pairs(declared.line.task, metric, past, rows.rows(node))
         start = end + DAY

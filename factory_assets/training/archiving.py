@@ -23,6 +23,7 @@ from factory_assets.measures.tables import LABEL, label_values, prediction_colum
 from factory_assets.models.archived import SAMPLE_ROWS
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
+from factory_assets.training.dataset import NodeRows
 from factory_assets.training.fit.fitting import Fitted
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
@@ -30,7 +31,7 @@ from factory_resources.archive_folder import ArchiveFolder
 
 @dataclass(frozen=True)
 class Release:
-    """A version in the archive, with what the ledger is told of it."""
+    """A version in the archive, with the metrics and charts that the ledger records of it."""
 
     version: str
     metrics: dict[str, float]
@@ -42,21 +43,20 @@ def release(
     declared: DeclaredLine,
     span: Timeline,
     fitted: Fitted,
-    train: pa.Table,
-    recent: pa.Table,
+    rows: NodeRows,
     answered: Mapping[str, str],
 ) -> Release:
     """Store a fitted model; the version id that it gets is a hash of all that it is.
 
-    recent: rows after the training window. The predictions on them are the reference for drift of predictions, since
-        a model is surer of the rows that it has learnt by heart. Their labels are not looked at.
+    rows: the predictions on the recent ones are the reference for drift of predictions, since a model is surer of the rows
+        that it has learnt by heart. Labels of recent rows are not looked at.
     answered: node -> champion, of the node and its ancestors, when the model was made. It goes along with the model, as
         do libraries and charts, and is no part of the version.
     """
-    line = declared.line
-    seen = recent if recent.num_rows else train
+    line, train = declared.line, rows.train
+    seen = rows.recent if rows.recent.num_rows else train
     fit = fitted.fit
-    predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is recent else fit
+    predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is rows.recent else fit
     predicted, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
     stretch = _stretch(train["ds"].to_numpy(), span, line.monitor.window)
     reference = profiles(train, fitted.encoding.features, stretch)

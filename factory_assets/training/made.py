@@ -17,6 +17,7 @@ from factory_assets.declarations.definitions import definitions, recipe
 from factory_assets.declarations.line import Line
 from factory_assets.identity.code import code_of
 from factory_assets.models.libraries import libraries
+from factory_assets.training.dataset import NodeRows
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.ledger import Ledger, VersionRecord
@@ -56,18 +57,17 @@ def made_of(
     span: Timeline,
     node: str,
     line: Line,
-    train: pa.Table,
-    recent: pa.Table,
+    rows: NodeRows,
     continues: Mapping[str, str] = MappingProxyType({}),
 ) -> Made:
     """What a node's model is made from.
 
-    line: with the parameters that were found for the node. train, recent: the node's rows, in the order in which they are learnt
-        from. continues: candidate -> version that it may continue.
+    line: with the parameters that were found for the node. rows: the node's, in the order in which they are learnt from.
+    continues: candidate -> version that it may continue.
     """
     data = {
-        "train": content(train, [*declared.features, "label", "ds"]),
-        "recent": content(recent, declared.features),
+        "train": content(rows.train, [*declared.features, "label", "ds"]),
+        "recent": content(rows.recent, declared.features),
     }
     days = span.to_dict()
     return Made(definitions(declared), recipe(line), node, days, data, code_of("model"), libraries(), dict(continues))

@@ -17,7 +17,7 @@ from factory_assets.declarations.definitions import declared_from
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import ModelRefused
 from factory_assets.training.archiving import release
-from factory_assets.training.dataset import training_rows
+from factory_assets.training.dataset import NodeRows, training_rows
 from factory_assets.training.fit.fitting import NotTrained, fit_node
 from factory_assets.training.fit.warm import read
 from factory_assets.training.fit.warm_fit import Parent, Parents
@@ -61,12 +61,12 @@ def remake(
     except (LookupError, duckdb.Error, DeltaError) as error:
         named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
         raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
-    rows, after = train.rows(node), recent.rows(node)
-    made = made_of(declared, span, node, declared.line, rows, after)
-    outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared), parents)
+    rows = NodeRows(train.rows(node), recent.rows(node))
+    made = made_of(declared, span, node, declared.line, rows)
+    outcome = fit_node(declared.line, rows.train, declared.features, node, metric_of(declared), parents)
     if isinstance(outcome, NotTrained):
         raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
-    version = release(into, declared, span, outcome, rows, after, {}).version
+    version = release(into, declared, span, outcome, rows, {}).version
     return Remade(version, made.data, made.code, made.libraries)
 
 

@@ -21,12 +21,14 @@ from factory_assets.measures.metrics import Guess, better, improvement, naive, s
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models import estimators
 from factory_assets.models.matrix import Encoding, encode, learn_encoding
-from factory_assets.training.fit.warm_fit import Parent, Parents, Warm, Window, continued
+from factory_assets.training.fit.warm_fit import Cold, Parent, Parents, Warm, Window, continued
 
 #: Share of the training days, the newest, on which candidates are compared.
 VALIDATION_SHARE = 0.25
 #: Rows that a model predicts again where its predictions are known already: to measure how long it takes, and that they are equal.
 TIMED = 100
+#: All rows of a window.
+EVERY = slice(None)
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ def fit_node(
         return NotTrained(node, rows.num_rows, f"nothing to tell apart: {reason}")
     encoding = learn_encoding(rows, features)
     x, days = encode(rows, encoding), rows["ds"].to_numpy(zero_copy_only=False)
-    tried = _validate(line, encoding, x, y, days)
-    chosen, choice = _best(line, tried, metric)
     window = Window(line.task, encoding, x, y, days, _newer(line, days))
+    tried = _validate(line, window)
+    chosen, choice = _best(line, tried, metric)
     try:
         (model, alone, fit), warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
     except estimators.TooFewDays as error:
@@ -160,37 +162,39 @@ def _started(
     line: Line, name: str, window: Window, tried: Mapping[str, Tried], metric: str, parent: Parent | str | None
 ) -> tuple[FitResult, Warm | None, str]:
     """The candidate fitted on all days of the window, what it continues, and that in words or why it begins anew."""
-    declared, encoding, x, y, days = line.candidates[name].warm_start, window.encoding, window.x, window.y, window.days
+    declared = line.candidates[name].warm_start
 
     def fit(learn: np.ndarray, asked: np.ndarray, start: estimators.Start) -> np.ndarray:
-        return _fit(line, name, encoding, x[learn], y[learn], days[learn], x[asked], start)[2]
+        return _fit(line, name, window, learn, asked, start)[2]
 
     reason = f"cold: {parent}" if isinstance(parent, str) else ""
     if declared and isinstance(parent, Parent):
-        cold = tried.get(name, Tried({}, False))
+        compared = tried.get(name, Tried({}, False))
+        cold = Cold(metric, compared.metrics.get(metric), compared.rounds)
         try:
-            start, warm = continued(parent, declared, window, metric, cold.metrics.get(metric), cold.rounds, fit)
-            return _fit(line, name, encoding, x, y, days, x, start), warm, str(warm)
+            start, warm = continued(parent, declared, window, cold, fit)
+            return _fit(line, name, window, EVERY, EVERY, start), warm, str(warm)
         except estimators.CannotContinue as why:
             reason = f"cold: {why}"
-    return _fit(line, name, encoding, x, y, days, x), None, reason
+    return _fit(line, name, window, EVERY, EVERY), None, reason
 
 
 def _fit(
     line: Line,
     name: str,
-    encoding: Encoding,
-    x: np.ndarray,
-    y: np.ndarray,
-    days: np.ndarray,
-    asked: np.ndarray,
+    window: Window,
+    learn: np.ndarray | slice,
+    asked: np.ndarray | slice,
     start: estimators.Start | None = None,
 ) -> FitResult:
-    """A candidate fitted on these rows, what that took, and its predictions of the rows `asked`.
+    """A candidate fitted on rows of the window, what that took, and its predictions of the rows `asked`.
 
+    learn, asked: masks of shape (n,), or EVERY.
     Raises estimators.TooFewDays and, of a start, estimators.CannotContinue.
     """
-    candidate = line.candidates[name]
+    candidate, encoding = line.candidates[name], window.encoding
+    x, y, days = window.x[learn], window.y[learn], window.days[learn]
+    rows = x if asked is learn else window.x[asked]
     began = time.perf_counter()
     trained = estimators.train(
         candidate.estimator,
@@ -205,7 +209,7 @@ def _fit(
         start=start,
     )
     fitted = time.perf_counter()
-    predictions, microseconds = _predicted(trained, asked, asked is x)
+    predictions, microseconds = _predicted(trained, rows, asked is learn)
     tried = Tried(
         metrics={},
         interpretable=estimators.registered(candidate.estimator).interpretable,
@@ -240,18 +244,18 @@ def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:
     )
 
 
-def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray) -> dict[str, Tried]:
+def _validate(line: Line, window: Window) -> dict[str, Tried]:
     """Every candidate, fitted on the older and measured on the newest days of the training window; {} if nothing compares."""
     if len(line.candidates) == 1:
         return {}
-    newer = _newer(line, days)
+    newer, y = window.newer, window.y
     older = ~newer
     if not older.any() or not newer.any() or estimators.unlearnable(y[older], line.task):
         return {}
     compared = {}
     for name, candidate in line.candidates.items():
         try:
-            _, tried, predictions = _fit(line, name, encoding, x[older], y[older], days[older], x[newer])
+            _, tried, predictions = _fit(line, name, window, older, newer)
         except estimators.TooFewDays as error:
             readable = estimators.registered(candidate.estimator).interpretable
             compared[name] = Tried({}, readable, reason=str(error))

@@ -6,7 +6,7 @@ a cold fit.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,25 +122,24 @@ class Lookup:
 def may_continue(
     declared: DeclaredLine,
     span: Timeline,
-    nodes: Iterable[str],
-    line_of: Callable[[str], Line],
+    lines: Mapping[str, Line],
     lake: Lake,
     archive: ArchiveFolder,
     ledger: Ledger,
 ) -> dict[str, Continued]:
     """Node -> what its candidates may continue; {} where none of the line's has a warm start.
 
-    line_of: the line of a node, with the parameters that were found for it.
+    lines: node -> the line with the parameters that were found for it, of the nodes to train.
     """
-    line = declared.line
-    if not any(candidate.warm_start for candidate in line.candidates.values()):
+    name = declared.line.name
+    if not any(candidate.warm_start for candidate in declared.line.candidates.values()):
         return {}
     # Whether the day itself is judged already is a matter of minutes; a training must not depend on it. Verdicts from before
     # the window are older than any version that has seen some of the window.
-    seen = drifted(lake, line.name, span.train_from, span.as_of - DAY)
+    seen = drifted(lake, name, span.train_from, span.as_of - DAY)
     now = {"id": model_version(declared), "contract": contract_hash(declared)}
-    lookup = Lookup(span, now, ledger, archive, seen, ledger.withdrawn(line.name, span.as_of))
-    return {node: lookup.of(node, line_of(node)) for node in nodes}
+    lookup = Lookup(span, now, ledger, archive, seen, ledger.withdrawn(name, span.as_of))
+    return {node: lookup.of(node, line) for node, line in lines.items()}
 
 
 def _changed(configuration: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -66,6 +66,16 @@ class Data:
     folds: list[tuple[Fold, np.ndarray, np.ndarray]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a search is about: the parameters of a candidate at a node, compared by a metric."""
+
+    line: Line
+    candidate: str
+    node: str
+    metric: str
+
+
 class NothingToSearch(Exception):
     """These rows allow no search; the message says why."""
 
@@ -158,23 +168,18 @@ def stops(done: Sequence[TrialResult], declared: Search) -> bool:
 
 
 def run(
-    line: Line,
-    name: str,
-    data: Data,
-    metric: str,
-    node: str,
-    recorded: Mapping[int, TrialResult],
-    keep: Callable[[TrialResult], None],
+    subject: Subject, data: Data, recorded: Mapping[int, TrialResult], keep: Callable[[TrialResult], None]
 ) -> list[TrialResult]:
-    """All trials of a candidate's search at a node.
+    """All trials of a search.
 
     recorded: trials of the same search by number, of a run that did not end; they are not computed again.
     keep: called with each trial that was computed, as soon as it ends.
     """
-    candidate = line.candidates[name]
+    line, metric = subject.line, subject.metric
+    candidate = line.candidates[subject.candidate]
     declared = candidate.search
     assert declared
-    study = _study(line, name, node, metric)
+    study = _study(subject)
     space = {parameter: _distribution(values) for parameter, values in declared.space.items()}
     done: list[TrialResult] = []
     while not stops(done, declared):
@@ -248,14 +253,15 @@ def importances(outcomes: Sequence[TrialResult], declared: Search, metric: str) 
     }
 
 
-def _study(line: Line, name: str, node: str, metric: str) -> Any:
+def _study(subject: Subject) -> Any:
     import optuna
 
     # Otherwise it reports every trial on the console, in every run.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seed = int.from_bytes(hashlib.sha256(f"{line.seed}|{name}|{node}".encode()).digest()[:4], "big")
+    identified = f"{subject.line.seed}|{subject.candidate}|{subject.node}"
+    seed = int.from_bytes(hashlib.sha256(identified.encode()).digest()[:4], "big")
     return optuna.create_study(
-        direction=_direction(metric),
+        direction=_direction(subject.metric),
         sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=False),
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=HALVING),
     )

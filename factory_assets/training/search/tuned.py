@@ -122,9 +122,8 @@ class Tuning:
             return None
         key = SearchKey(node, self.as_of, search.identity(self._configuration(name), node, data))
         recorded = {trial.number: _outcome(trial) for trial in self.trials.of_search(line.name, name, key)}
-        outcomes = search.run(
-            line, name, data, self.metric, node, recorded, lambda outcome: self._record(name, key, outcome)
-        )
+        subject = search.Subject(line, name, node, self.metric)
+        outcomes = search.run(subject, data, recorded, lambda outcome: self._record(name, key, outcome))
         self.say(f"{line.name}: {name} at {node}: {search.why(outcomes, self.metric)}")
         return key
 
