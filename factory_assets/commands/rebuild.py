@@ -33,6 +33,7 @@ def rebuild(
     """
     from factory_assets.deployment import stores
     from factory_assets.release.jobs import chosen
+    from factory_assets.release.rebuild import Origin
     from factory_assets.release.rebuild import rebuild as make_again
     from factory_assets.training.remake import NotRebuildable
 
@@ -48,9 +49,8 @@ def rebuild(
             f"{record.line} {record.node}, as of {record.as_of}: {record.candidate} on {record.rows:,} rows; from {read}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-        certificate = make_again(
-            record, resources["lake"], resources["engine"], ledger, resources["archive"], by=you(), restore=restore
-        )
+        origin = Origin(resources["lake"], resources["engine"], ledger, resources["archive"])
+        certificate = make_again(record, origin, by=you(), restore=restore)
     except (LookupError, NotRebuildable) as error:
         console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -17,7 +17,7 @@ from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, 
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
-from factory_assets.release.resolver import MEANING, SCHEMA, resolve
+from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve
 from factory_assets.release.rulings import decide
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_resources.decisions import Decision
@@ -118,16 +118,17 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day = as_of(context, lake, declared, config)
         with engine.connect() as con:
             seen = keys_seen(con, lake, line.name, last=day)
-        # Not nodes that came later: the board of a day is the same whenever it is drawn.
-        in_tree, decided = set(tree(seen)), ledger.last_decisions(line.name, before=day + dt.timedelta(days=1))
-        partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
-        nodes = [node for node in partitions if node in in_tree or node in decided]
-        cut = day + dt.timedelta(days=1)
-        table = resolve(
-            declared, metric, day, nodes, decided,
-            ledger.changed(line.name, before=cut), {key: last for key, (_, last) in seen.items()},
+        after = day + dt.timedelta(days=1)
+        decided = Decided(
+            ledger.last_decisions(line.name, before=after),
+            ledger.changed(line.name, before=after),
             ledger.candidates(line.name),
-        )  # fmt: skip
+        )
+        # Not nodes that came later: the board of a day is the same whenever it is drawn.
+        in_tree = set(tree(seen))
+        partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+        nodes = [node for node in partitions if node in in_tree or node in decided.last]
+        table = resolve(declared, metric, day, nodes, decided, {leaf: last for leaf, (_, last) in seen.items()})
         written = lake.replace(f"{line.name}/leaderboard", table, [day])
         return dg.MaterializeResult(
             metadata=_shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(ledger.tags(line.name)),

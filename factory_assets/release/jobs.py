@@ -8,7 +8,7 @@ from pydantic import Field
 
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
-from factory_assets.release.rebuild import rebuild
+from factory_assets.release.rebuild import Origin, rebuild
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
 from factory_resources.archive_folder import ArchiveFolder
@@ -163,7 +163,7 @@ def rebuild_released(
         context.log.info("no version was champion yet: there is nothing to make again")
         return
     context.log.info(f"making {record.version} of {record.line}, {record.node}, again")
-    certificate = rebuild(record, lake, engine, ledger, archive, by=f"run {context.run_id}")
+    certificate = rebuild(record, Origin(lake, engine, ledger, archive), by=f"run {context.run_id}")
     certificates.record(certificate)
     metadata = _metadata(certificate)
     context.log_event(

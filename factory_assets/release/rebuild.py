@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from factory_assets.training.remake import NotRebuildable, Remade
@@ -19,15 +20,17 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 
 
-def rebuild(
-    record: VersionRecord,
-    lake: Lake,
-    engine: Engine,
-    ledger: Ledger,
-    archive: ArchiveFolder,
-    by: str,
-    restore: bool = False,
-) -> Certificate:
+@dataclass(frozen=True)
+class Origin:
+    """Where a version comes from: its tables and an engine to read them by, its record, its archive."""
+
+    lake: Lake
+    engine: Engine
+    ledger: Ledger
+    archive: ArchiveFolder
+
+
+def rebuild(record: VersionRecord, origin: Origin, by: str, restore: bool = False) -> Certificate:
     """Make the version again and compare.
 
     restore: put back what the archive lacks, if it comes out equal.
@@ -35,23 +38,22 @@ def rebuild(
     """
     with tempfile.TemporaryDirectory(prefix="factory-rebuild-") as folder:
         scratch = ArchiveFolder(folder)
-        made = in_a_fresh_process(record, lake, engine, ledger, archive, scratch)
+        made = in_a_fresh_process(record, origin, scratch)
         if restore and made.version == record.version:
-            archive.store(record.line, *scratch.load(record.line, made.version))
-        return compared(record, made, archive, scratch, by)
+            origin.archive.store(record.line, *scratch.load(record.line, made.version))
+        return compared(record, made, origin.archive, scratch, by)
 
 
-def in_a_fresh_process(
-    record: VersionRecord, lake: Lake, engine: Engine, ledger: Ledger, archive: ArchiveFolder, into: ArchiveFolder
-) -> Remade:
+def in_a_fresh_process(record: VersionRecord, origin: Origin, into: ArchiveFolder) -> Remade:
     """The version as `training.remake` makes it. That process learns nothing from this one but where things are."""
+    lake, engine = origin.lake, origin.engine
     asked = {
         "line": record.line,
         "version": record.version,
-        "ledger": ledger.url,
+        "ledger": origin.ledger.url,
         "lake": {"root": lake.root, "storage_options": dict(lake.storage_options)},
         "engine": {"threads": engine.threads, "memory_limit": engine.memory_limit},
-        "archive": archive.root,
+        "archive": origin.archive.root,
         "into": into.root,
     }
     # By standard input: an address may hold a password, and arguments are seen by everyone on the machine.
