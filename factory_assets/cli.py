@@ -27,7 +27,7 @@ from factory_assets.commands import (
 )
 from factory_assets.commands.screen import console
 
-#: What a shell tells of a process that was stopped by a signal, as that of Ctrl-C.
+#: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")

@@ -1,4 +1,4 @@
-"""How does a check say what it found on each day? One result for a day, one evaluation a partition for a range.
+"""How does a check report its finding on each day? One result for a day, one evaluation a partition for a range.
 
 Dagster records the partition of a check only in runs of one partition. In a range run the evaluations of the days are
 logged one by one, and one result over all of them decides whether the run goes on.
@@ -15,7 +15,7 @@ from factory_resources.dagster_private.recording import record_evaluations
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found on a day; `blocking` only where the day must not go on."""
+    """A check's finding on a day; `blocking` only where the day must not go on."""
 
     day: dt.date
     passed: bool
@@ -75,7 +75,7 @@ def report(
 
 
 def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:
-    """What was found on each day, where the days have no evaluations of their own."""
+    """A table of the findings by day, where the days have no evaluations of their own."""
     return dg.MetadataValue.table(
         [
             dg.TableRecord(

@@ -57,7 +57,7 @@ def recorded(
 def _indexed(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
 ) -> dict[str, Mapping[str, str]]:
-    """Partition -> data version and stamp of its newest materialisation, of those of which an index has both."""
+    """Partition -> data version and stamp of its newest materialisation, where an index has both."""
     wanted = [DATA_VERSION, INPUTS]
     if not partitions or not reading.is_indexed(instance, wanted):
         return {}

@@ -221,7 +221,7 @@ def _contract(file: Path) -> "Contract":
 
 
 def _shown(value: Any) -> str:
-    """A value of a change for a person; nothing for what is not there."""
+    """A value of a change for a person; empty where there is none."""
     from pydantic import BaseModel
     from rich.markup import escape
 

@@ -49,7 +49,7 @@ def deployed() -> Iterator["Deployment"]:
 
 
 def observe(observation: "dg.AssetObservation") -> None:
-    """Show on an asset's page what was done to it outside of any run."""
+    """Show an observation from outside of any run on its asset's page."""
     import dagster as dg
 
     from factory_assets.deployment import prepare_home

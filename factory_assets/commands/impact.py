@@ -49,7 +49,7 @@ def streams_under(catalogue: Catalogue, *contracts: Contract) -> list[str]:
 
 
 def impact(catalogue: Catalogue, names: Sequence[str], old: Contract, new: Contract) -> Impact:
-    """What replacing one contract by another means for the streams of these names and all that stands on them."""
+    """The impact of replacing one contract by another on the streams of these names and all that stands on them."""
     changed = dict.fromkeys(
         change.column for change in compare(old, new) if change.column and change.field not in MEANING
     )
@@ -85,7 +85,7 @@ def _under(catalogue: Catalogue, names: Sequence[str], contract: Contract) -> Ca
 
 
 def _problems(after: Catalogue, names: Sequence[str]) -> list[str]:
-    """What no longer holds; views and lines on a stream that has problems itself are not asked."""
+    """Declarations that no longer hold; views and lines on a stream that has problems itself are not checked."""
     findings_of = {name: after.streams[name].check() for name in names}
     if not any(findings_of.values()):
         views = {name: after.check_view(view) for name, view in after.views.items() if view.stream in names}

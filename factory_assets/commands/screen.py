@@ -14,5 +14,5 @@ def screen(stderr: bool = False) -> Console:
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=UNFOLDED)
 
 
-#: Of commands that print tables.
+#: For commands that print tables.
 console = screen()

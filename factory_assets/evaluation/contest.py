@@ -121,7 +121,7 @@ def walk(
 
 
 def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel]) -> Met:
-    """The meeting with what was measured. models: version -> model, of all who meet."""
+    """The meeting with predictions, metrics and certainty. models: version -> model, of all who meet."""
     y = label_values(line.task, rows[LABEL])
     predictions = {side: models[version].predict(rows, line.task) for side, version in met.versions.items()}
     newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)

@@ -108,7 +108,8 @@ def comparable(
     """The versions of a node as of a day or earlier that can be replayed beside each other.
 
     records: of one node, in the order of registration. examples: a table with the columns of the line's examples.
-    An edited declaration makes another model: what it is better or worse by is not age, so only those of the newest count.
+    An edited declaration makes another model, which is better or worse for other reasons than age: only versions of the newest
+    declaration count.
     """
     made = sorted((record for record in records if record.as_of <= day), key=lambda record: record.as_of)
     models: dict[dt.date, ReleasedModel] = {}
@@ -191,9 +192,9 @@ def age_of(days: int, step: int) -> tuple[int, int]:
 
 
 def curve(pairs: Sequence[Pair], step: int, metric: str, share: float = SHARE) -> Curve:
-    """What is lost by age, and the cadence that follows.
+    """The loss by age, and the cadence that follows.
 
-    step: as in Past. share: of the gain over a naive guess; what is lost below it does not count.
+    step: as in Past. share: of the gain over a naive guess; a smaller loss does not count.
     The limits are those of Student's t over stretches of days, one training or a week long.
     """
     by_age: dict[tuple[int, int], list[Pair]] = {}
@@ -318,7 +319,7 @@ def _harmless(ages: Sequence[Age]) -> str:
 
 
 def advice(curve: Curve, declared: int) -> str:
-    """What follows for a line that is declared to be trained every so many days: a sentence."""
+    """The advice for a line that is declared to be trained every so many days: a sentence."""
     if curve.cadence is None:
         return f"retrain.every is {declared}d, and nothing can be said of it: {curve.reason}"
     suits = "as declared" if curve.cadence == declared else f"where retrain.every is {declared}d"

@@ -59,7 +59,7 @@ class Stores:
 
 @dataclass
 class Book:
-    """Implements `known.Known`. `forget` what is no longer so after something was made."""
+    """Implements `known.Known`. After something was made, call `forget`."""
 
     catalogue: Catalogue
     specs: Mapping[dg.AssetKey, dg.AssetSpec]
@@ -87,7 +87,7 @@ class Book:
         self._not_evaluated: dict[dg.AssetCheckKey, str] | None = None
 
     def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
-        """What these assets hold, and what the sources of these days do, is to be asked again."""
+        """Ask again what is recorded of these assets, and what the sources hold of these days."""
         self._not_evaluated = None
         for name in assets:
             self._recorded.pop(name, None)

@@ -36,7 +36,7 @@ Begin = Callable[[str, str], None]
 
 
 class Stopped(Exception):
-    """Somebody stopped the run; what was made stays, the rest is due."""
+    """Somebody stopped the run; days and nodes that were made stay, the others are due."""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class _Planner:
         self._daily(Daily(events, days, rules, "what was accepted of its issues", gates=[(raw, 0)]))
         stands = self.known.recorded(events)
         for day, reason in blocked.items():
-            # What was served before goes on being served.
+            # A day that served rows before goes on serving them.
             if day not in stands or not stands[day].served:
                 self.missing[events][day] = _Missing(reason)
         self._daily(Daily(f"{name}/statistics", days, gates=[(events, 0)]))
@@ -239,7 +239,7 @@ class _Planner:
         )  # fmt: skip
         finishing = isinstance(due, Training) and due.trigger == "unfinished"
         if not finishing and (left := retraining.undrawn(line.name, known.standing(line.name), known.drawn(line.name))):
-            # What was decided stands: it may have been approved, or rolled back, since.
+            # The board alone is drawn: decisions stand, and may have been approved, or rolled back, since.
             board = f"{line.name}/{TRAINED[-1]}"
             states = (digest([board, str(left.as_of), *left.nodes]),)
             self._offer(Work((board,), left.reason, training=left, states=states))
@@ -387,7 +387,7 @@ class _Planner:
 def _after(
     day: dt.date, moving: Mapping[str, set[dt.date]], waits_for: Mapping[dt.date, str] | None
 ) -> tuple[str, ...]:
-    """Assets whose work comes before that on a day. moving: asset -> days that read of it what is about to change."""
+    """Assets whose work comes before that on a day. moving: asset -> days whose rows of it are about to change."""
     names = [name for name, days in moving.items() if day in days]
     if waits_for and day in waits_for:
         names.append(waits_for[day])

@@ -164,7 +164,7 @@ def _other(standing: Mapping[str, Trained], node: str, contract: str) -> bool:
 
 
 def _in_order(nodes: Collection[str], order: Sequence[str]) -> list[str]:
-    """Those of the nodes that the order has, in it."""
+    """The nodes in this order, without those that it lacks."""
     chosen = set(nodes)
     return [node for node in order if node in chosen]
 

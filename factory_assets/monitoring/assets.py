@@ -29,7 +29,7 @@ from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 
 GROUP = "monitoring"
-#: What the plot of performance shows: a quarter of a year. The table in the lake has all days.
+#: Days in the plot of performance: a quarter of a year. The table in the lake has all days.
 SHOWN = dt.timedelta(days=90)
 DRIFT_MEANS = {
     "node": "Segment node whose rows are compared.",

@@ -1,7 +1,7 @@
-"""Which nodes drifted, one day after the other? Of the days that overlap each row is read, predicted and counted once.
+"""Which nodes drifted, one day after the other? Windows overlap, and each row is read, predicted and counted once.
 
-A day is judged on the rows of the days up to it. Rows in the bins of a profile can be added up by day, so of a day that
-follows another only its own rows are new, while the champion stays the same.
+A day is judged on the rows of the days up to it. Rows in the bins of a profile can be added up by day, so a day that follows
+another adds only its own rows, while the champion stays the same.
 """
 
 import datetime as dt
@@ -20,7 +20,7 @@ from factory_assets.monitoring.drift import Drift, drift_of_counts
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100
-#: Bytes of the parts of models that are kept for the next day; in use they take a few times as much. Others are loaded again.
+#: Models are kept for the next day up to so many bytes of their parts, and others loaded again; in use they take a few times as much.
 HELD_BYTES = 256 * 2**20
 
 
@@ -98,7 +98,7 @@ class DriftDays:
         if version in self._kept:
             return self._kept[version]
         model = self._load(version)
-        # Who is met first is kept: of versions that are asked for in turn, one that makes room is the next to be asked for.
+        # The first models are kept, and none makes room for a later one: it would be the next to be asked for again.
         if _size(model) <= self._room:
             self._kept[version] = model
             self._room -= _size(model)

@@ -10,7 +10,7 @@ from factory_resources.ledger import Ledger
 
 
 class ApprovalRefused(ValueError):
-    """Nothing waits for approval, or not what was approved."""
+    """No challenger waits for approval, or another one than was approved."""
 
 
 def waiting(ledger: Ledger, line: str) -> dict[str, Standing]:

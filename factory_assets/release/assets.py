@@ -69,7 +69,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _decided(decision: Decision, after: Mapping[str, str], tagged: Mapping[str, str]) -> dict[str, Any]:
-    """What a node's page says of a decision. after: node -> champion by now. tagged: tag -> version of the node."""
+    """Metadata of a decision for the node's page. after: node -> champion by now. tagged: tag -> version of the node."""
     line, answers = decision.line, answering(decision.node, after)
     return {
         "as_of": str(decision.as_of),
@@ -124,7 +124,7 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             ledger.changed(line.name, before=after),
             ledger.candidates(line.name),
         )
-        # Not nodes that came later: the board of a day is the same whenever it is drawn.
+        # Without nodes of later days: the board of a day is the same whenever it is drawn.
         in_tree = set(tree(seen))
         partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
         nodes = [node for node in partitions if node in in_tree or node in decided.last]

@@ -48,7 +48,7 @@ def _request(config: "Rollback | Approval") -> Request:
 
 
 def observation(made: Sequence[Decision]) -> dg.AssetObservation:
-    """What a person decided as it shows on the page of the line's champions."""
+    """A person's decision as it shows on the page of the line's champions."""
     last = made[-1]
     return dg.AssetObservation(
         dg.AssetKey([last.line, "champion"]),

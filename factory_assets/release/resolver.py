@@ -53,7 +53,7 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided of a line until the close of a day.
+    """The decisions on a line until the close of a day.
 
     last: node -> its last decision. changed: node -> as of when its own champion last changed. candidates: version -> the
     candidate that it is.

@@ -13,11 +13,11 @@ ANCESTOR = "ancestor"
 
 
 class RollbackRefused(ValueError):
-    """There is nothing to go back to, or not what was asked for."""
+    """There is no champion to go back to, or not the one that was asked for."""
 
 
 def roll_back(ledger: Ledger, lake: Lake, request: Request, to: str | None = None) -> list[Decision]:
-    """Take the node's champion back, for every day that is still to be scored; what was appended to the ledger.
+    """Take the node's champion back, for every day that is still to be scored; the decisions appended to the ledger.
 
     request: its version is the one to be taken back, so that two people who see the same do not go back twice.
     to: the version to answer instead, named as in `models.names.find`, or ANCESTOR; None: whoever answered before it.

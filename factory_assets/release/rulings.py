@@ -1,4 +1,4 @@
-"""What is decided on each node of a training, by the gate, from what was measured?"""
+"""What does the gate decide on each node of a training, from the evaluations?"""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_wor
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
 
-#: Who a decision is by when the gate made it.
+#: Stands for the person in decisions that the gate made.
 GATE = "gate"
 
 
 def decide(
     declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]
 ) -> tuple[dict[str, Decision], list[str]]:
-    """Decide on each node of a training and append it to the ledger; node -> decision, and what came too late, in words.
+    """Decide on each node of a training and append it to the ledger; node -> decision, and decisions that came too late, in words.
 
-    nodes: every node before its subtree: whom a node is measured against is decided before it.
+    nodes: every node before its subtree, since a node was measured against a champion above it.
     """
     line = declared.line.name
     champions, withdrawn = champions_before(ledger, line, day, nodes), ledger.withdrawn(line, day)
@@ -122,7 +122,7 @@ def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
 
 
 def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, champion: str | None) -> Decision:
-    # Under which contract it was decided, also where there was nothing to measure: by it, a changed one is known.
+    # The contract is recorded also where there was nothing to measure: a changed one is noticed by it.
     evidence: dict[str, Any] = {"contract": contract_hash(declared)}
     measured = met.challenger or met.champion
     if measured:

@@ -35,7 +35,7 @@ def champions_of_days(ledger: Ledger, line: str, days: Sequence[dt.date]) -> dic
 
 
 def champion_state(champions: Mapping[dt.date, Champions]) -> dict[dt.date, str]:
-    """What a day's predictions depend on beside its examples, in short."""
+    """A hash of each day's champions: a day's predictions depend on these beside its examples."""
     states: dict[int, str] = {}
     for of_day in champions.values():
         if id(of_day) not in states:

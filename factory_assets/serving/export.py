@@ -26,7 +26,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a store holds against a snapshot. surplus: entities more than the snapshot has, negative: fewer."""
+    """A store compared with a snapshot. surplus: by how many entities the store has more than the snapshot; negative: fewer."""
 
     compared: int
     differing: int

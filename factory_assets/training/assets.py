@@ -103,7 +103,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 class _Report:
-    """What the run says of each node: its materialisation, its row of outcomes, and lines of the log."""
+    """The run's report of each node: its materialisation, its row of outcomes, and lines of the log."""
 
     def __init__(self, context: dg.AssetExecutionContext, session: Session, nodes: Sequence[str]):
         self._context, self._session, self._recorder = context, session, Recorder(context, len(nodes))
@@ -124,7 +124,7 @@ class _Report:
         self._pace = Pace(len(due))
 
     def trained(self, group: Sequence[tuple[Done, Result]]) -> None:
-        """Nodes that came back together."""
+        """Report nodes that ended within a short time of each other."""
         for done, result in group:
             outcome = done.outcome
             if isinstance(outcome, Failed):
@@ -138,7 +138,7 @@ class _Report:
         self._recorder.write()
 
     def results(self) -> Iterator[dg.MaterializeResult]:
-        """What the asset gives in the end."""
+        """The results that the asset yields."""
         yield from self._recorder.results()
 
     def _add(self, node: str, result: Result, **more: Any) -> None:
@@ -208,7 +208,7 @@ def _refuse_failures(line: Line, failed: Sequence[Failed], of: int) -> None:
 
 
 def _candidates(fitted: Fitted, metric: str) -> dg.MetadataValue:
-    """What there was to choose from, and at which price."""
+    """The candidates, and what each costs."""
     return dg.MetadataValue.table(
         [
             dg.TableRecord(

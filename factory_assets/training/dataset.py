@@ -69,7 +69,7 @@ def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
 def training_rows(
     con: duckdb.DuckDBPyConnection, lake: Lake, line: str, span: Timeline, tables: Mapping[str, int] | None = None
 ) -> tuple[Subtrees, Subtrees, dict[str, int]]:
-    """What a training stands on: labelled rows of its window, examples of the holdout, and the table versions read.
+    """The rows of a training: labelled ones of its window, examples of the holdout, and the table versions read.
 
     tables: the versions to read; the newest ones if absent.
     """

@@ -47,7 +47,7 @@ class Made:
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def configuration(self) -> dict[str, Any]:
-        """What the ledger keeps of it, beside the days that have columns of their own."""
+        """The entries of a version's configuration in the ledger; the days have columns of their own there."""
         kept = ("definitions", "recipe", "data", "code", "libraries")
         return {"made_from": self.id} | {name: getattr(self, name) for name in kept}
 

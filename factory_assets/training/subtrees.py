@@ -1,7 +1,7 @@
 """Which rows are a node's, when there are more than memory holds? They are dealt out to files, from which a node's are read.
 
 A file has the rows of some leaves side by side in the tree. It has no name, so it is gone with the process however that
-ends, and it is mapped only while one of its rows is in use: what is held at a time are the rows of the nodes at work.
+ends, and it is mapped only while one of its rows is in use: only rows of nodes at work are in memory.
 """
 
 import mmap
@@ -108,7 +108,7 @@ class _File:
     """Rows in a file without a name."""
 
     def __init__(self, schema: pa.Schema):
-        # Whoever reads holds the mapping, and this the file.
+        # A table that was read holds the mapping, and this object the file.
         self._file = tempfile.TemporaryFile(prefix="factory-rows-")  # noqa: SIM115
         self._writer = pa.ipc.new_stream(self._file, schema)
 
@@ -121,6 +121,6 @@ class _File:
         self._file.flush()
 
     def read(self) -> pa.Table:
-        """All of it, mapped for as long as a row of it is held: what is not looked at takes no memory."""
+        """All rows, mapped for as long as one of them is in use: rows that are not looked at take no memory."""
         mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()

@@ -38,7 +38,7 @@ TYPES = {
     "timestamp": "timestamp without time zone",
     "timestamptz": "timestamp with time zone",
 }
-#: Of every row, beside its features.
+#: Columns of every row, beside its features.
 OURS = {AS_OF: "timestamp with time zone", "table_version": "bigint"}
 #: Entities asked for in one query.
 ASKED = 10_000

@@ -265,7 +265,7 @@ def _validate(line: Line, window: Window) -> dict[str, Tried]:
 
 
 def _newer(line: Line, days: np.ndarray) -> np.ndarray:
-    """Which rows are of the days on which candidates are compared."""
+    """A mask of the rows on whose days candidates are compared."""
     return np.asarray(days > days.max() - np.timedelta64(compared_days(line), "D"))
 
 

@@ -58,7 +58,7 @@ class Warm:
     cold: float
 
     def record(self) -> dict[str, Any]:
-        """What a version's record says of it; JSON."""
+        """The entry in a version's record; JSON."""
         return dict(vars(self))
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ Fit = Callable[[np.ndarray, np.ndarray, Start], np.ndarray]
 
 
 def continued(parent: Parent, declared: WarmStart, window: Window, cold: Cold, fit: Fit) -> tuple[Start, Warm]:
-    """What the fit on all days of the window goes on from. Raises CannotContinue with the reason for which it begins anew."""
+    """From where the fit on all days of the window continues. Raises CannotContinue with the reason for which it begins anew."""
     if parent.encoding != window.encoding:
         other = ", ".join(_other(parent.encoding, window.encoding))
         raise CannotContinue(f"other levels of {other} than {parent.version} knows")

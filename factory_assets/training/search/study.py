@@ -4,8 +4,9 @@ A fold learns from days whose labels were known before those that it is judged o
 candidates are compared, the newest days of the window decide between them: a search does not see those, nor the holdout.
 
 Trials follow from the declaration, the rows and the seed alone: they are tried one after the other, by Optuna's TPE (Bergstra
-et al. 2011, multivariate), and one that after a fold is not in the better half of those that came as far is given up
-(asynchronous successive halving, Li et al. 2018). Number 0 is the candidate as declared: what is found is better, or not taken.
+et al. 2011, multivariate). A trial is given up after a fold where it is not in the better half of the trials that reached that
+fold (asynchronous successive halving, Li et al. 2018). Number 0 is the candidate as declared: other parameters are better, or
+not taken.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from factory_assets.models import estimators
 from factory_assets.models.matrix import Encoding, encode, learn_encoding
 from factory_assets.training.fit.fitting import compared_days, options_of
 
-#: What decides the numbers of a trial beside our own code.
+#: Libraries whose versions decide a trial's numbers, beside our own code.
 LIBRARIES = ("numpy", "optuna", "lightgbm", "scikit-learn")
 #: A trial goes on after a fold if it is in the better 1/2 of all that were judged there.
 HALVING = 2
 #: How a trial ended, in words.
 STATES = {"complete": "complete", "pruned": "given up early", "failed": "failed"}
-#: Fewer different values than this say nothing of what matters.
+#: From fewer different values than this, no importance of a parameter is estimated.
 FEW_TRIALS = 8
 
 

@@ -40,7 +40,7 @@ class Found:
         return search.why(self.outcomes, self.metric)
 
     def record(self) -> dict[str, Any]:
-        """What a version's record says of the search that its parameters come from; JSON."""
+        """The search in the record of a version whose parameters come from it; JSON."""
         return {
             "node": self.key.node,
             "as_of": str(self.key.as_of),
@@ -53,7 +53,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Tuned:
-    """Line of each node, its candidates with the parameters found for them; and where these come from."""
+    """The line of each node, its candidates with the parameters found for them, and the searches that found these."""
 
     line: Line
     lines: Mapping[str, Line] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Tuning:
         searched_as_of = {node: finished.key.as_of for node, finished in self._finished(name).items()}
         places = list(self.nodes)
         if declared.nodes == "global":
-            # Whoever trains a node alone wants that node, not a search for all; without any there is nothing to take.
+            # Training one node alone starts no search for all, unless there was none yet: then nothing could be taken.
             places = [ROOT] if ROOT in self.nodes or ROOT not in searched_as_of else []
         return [
             node for node in places if node not in searched_as_of or self.as_of - searched_as_of[node] >= declared.every
@@ -157,7 +157,7 @@ class Tuning:
         )
 
     def _configuration(self, name: str) -> str:
-        """16 hex digits that change with all of a declaration that makes an earlier search's answer another question's."""
+        """16 hex digits of the declaration as far as it makes a search another: an earlier search of other digits does not count."""
         line, candidate = self.declared.line, self.declared.line.candidates[name]
         declared = line.model_dump(mode="json", include={"task", "observe", "label", "seed"})
         asked = candidate.model_dump(mode="json", exclude={"warm_start"}) | {
