@@ -26,6 +26,7 @@ from factory_assets.commands import (
     trials,
 )
 from factory_assets.commands.screen import console
+from factory_assets.words import counted
 
 #: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
@@ -83,9 +84,9 @@ def check(folder: Folder = None) -> None:
         console.print(f"[red]{len(error.problems)} problem{'s' * (len(error.problems) > 1)}[/red]")
         raise typer.Exit(1) from None
     counts = [
-        f"{len(catalogue.streams)} streams",
-        f"{len(catalogue.every_view)} views",
-        f"{len(catalogue.lines)} lines",
+        counted(len(catalogue.streams), "stream"),
+        counted(len(catalogue.every_view), "view"),
+        counted(len(catalogue.lines), "line"),
     ]
     console.print(f"[green]✓[/green] {', '.join(counts)} in {chosen}")
     for note in notes(catalogue):

@@ -8,6 +8,7 @@ from rich.table import Table
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
 from factory_assets.commands.screen import console
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     from factory_assets.evaluation.decay import Curve
@@ -45,7 +46,7 @@ def decay(
     with resources["engine"].connect() as con:
         pairs = replay(con, lake, declared, metric, {node: past}, day)[node]
     by_age = curve(pairs, past.step, metric, share)
-    _show(f"{line} {node}: {len(past.models)} versions, {metric} by age", by_age)
+    _show(f"{line} {node}: {counted(len(past.models), 'version')}, {metric} by age", by_age)
     for version, why in list(past.left_out.items())[:NAMED]:
         _say(f"left out: {version}, {why}")
     if len(past.left_out) > NAMED:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from factory_assets.commands.screen import console, screen
+from factory_assets.words import counted
 
 
 def mirror(
@@ -28,7 +29,8 @@ def mirror(
     server = resources["mirror"] if to is None else MlflowMirror(uri=to)
     try:
         for mirrored in server.bring_up_to_date(resources["ledger"], [line] if line else lines):
-            new = f"{mirrored.runs} runs, {mirrored.versions} versions, {mirrored.aliases} aliases"
+            counts = counted(mirrored.runs, "run"), counted(mirrored.versions, "version")
+            new = ", ".join([*counts, counted(mirrored.aliases, "alias", "aliases")])
             console.print(f"{mirrored.line}: {new} written to {server.address}", highlight=False, soft_wrap=True)
     except MirrorFailed as failed:
         screen(stderr=True).print(str(failed), style="red", highlight=False, markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from factory_assets.commands.names import you
 from factory_assets.commands.screen import console
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     from factory_resources.certificates import Certificate
@@ -96,7 +97,9 @@ def vacuum(
     for name in lake.tables():
         files = lake.vacuum(name, span, named.get(name, set()), dry_run=not delete)
         kept = (
-            f", {len(named[name])} versions kept for models that were released or are tagged" if name in named else ""
+            f", {counted(len(named[name]), 'version')} kept for models that were released or are tagged"
+            if name in named
+            else ""
         )
         console.print(f"{len(files):>7} files  {name}{kept}", highlight=False, soft_wrap=True)
     if not delete:

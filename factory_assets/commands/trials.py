@@ -9,6 +9,7 @@ from rich.table import Table
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
 from factory_assets.commands.screen import console, screen
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     from factory_resources.trials import Trial
@@ -67,7 +68,9 @@ def _sorted(trials: "list[Trial]", metric: str | None) -> "list[Trial]":
 
 
 def _list(line: str, shown: "list[Trial]", total: int, sort: str | None, limit: int) -> None:
-    table = Table(title=f"{line}: {min(limit, len(shown))} of {total} trials", title_justify="left", title_style="bold")
+    table = Table(
+        title=f"{line}: {min(limit, len(shown))} of {counted(total, 'trial')}", title_justify="left", title_style="bold"
+    )
     for column in ("id", "as of", "node", "candidate", "trial", "metric", "value", "state", "seconds", "params"):
         numeric = column in ("id", "trial", "value", "seconds")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

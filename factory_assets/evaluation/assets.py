@@ -26,6 +26,7 @@ from factory_assets.models.archived import load
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import Timeline, timeline
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -48,7 +49,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         kinds={"python"},
         code_version=code_version("evaluation", model_version(declared), metric_of(declared)),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
-        f"naive guess, on the same {line.train.holdout.days} days after the training window, by {metric_of(declared)}.",
+        f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by {metric_of(declared)}.",
     )
     def evaluation(
         context: dg.AssetExecutionContext,

@@ -23,6 +23,7 @@ from factory_assets.models.archived import ModelRefused, ReleasedModel
 from factory_assets.models.matrix import encode
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.timeline import timeline
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveDamaged
 from factory_resources.lake import Lake
 from factory_resources.ledger import VersionRecord
@@ -282,20 +283,20 @@ def _cadence(ages: Sequence[Age], step: int, length: int, share: float) -> tuple
     judged = [age for age in ages if age.verdict != "too few"]
     if not judged:
         return None, (
-            f"an age is judged from {FEWEST} stretches of {length} days on, and there are "
+            f"an age is judged from {FEWEST} stretches of {counted(length, 'day')} on, and there are "
             f"{max((age.stretches for age in ages), default=0)}"
         )
     ends = next((place for place, age in enumerate(judged) if not _holds(age, share)), len(judged))
     holding, after = judged[:ends], judged[ends:]
     cadence = holding[-1].last if holding else step
-    reasons = [f"up to an age of {cadence} days {_harmless(holding)}"] if holding else []
+    reasons = [f"up to an age of {counted(cadence, 'day')} {_harmless(holding)}"] if holding else []
     if not after:
         reasons.append("no version was judged at a greater age")
     else:
         unsure = ", by too few days to tell that from nothing" if after[0].verdict == "open" else ""
-        reasons.append(f"at {after[0].first} to {after[0].last} days {_lost(after[0])}{unsure}")
+        reasons.append(f"at {after[0].first} to {counted(after[0].last, 'day')} {_lost(after[0])}{unsure}")
     if not holding:
-        reasons.append(f"versions are {step} days apart, so that nothing shorter can be judged")
+        reasons.append(f"versions are {counted(step, 'day')} apart, so that nothing shorter can be judged")
     return cadence, "; ".join(reasons)
 
 

@@ -22,6 +22,7 @@ from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
 from factory_assets.monitoring.report import drift_report
 from factory_assets.scoring.champions import champions_of_days
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -75,7 +76,7 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         kinds={"python", "deltalake"},
         code_version=code_version("performance", line.task),
         description=f"{line.description}\n\nMetrics of the day's predictions for every node, beside a naive guess on the same rows; "
-        f"complete {line.horizon_days} days after the day.",
+        f"complete {counted(line.horizon_days, 'day')} after the day.",
         metadata=column_schema(
             {field.name: str(field.type) for field in performance_rows.schema(line.task)},
             performance_rows.meaning(line.task),
@@ -147,8 +148,8 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         kinds={"python", "evidently"},
         code_version=code_version("drift", declared.features, line.monitor.model_dump(mode="json")),
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
-        f"{line.monitor.window.days} days against the training data of each node's champion. The Evidently report of the newest "
-        "day of a run draws the coarsest node.",
+        f"{counted(line.monitor.window.days, 'day')} against the training data of each node's champion. The Evidently report "
+        "of the newest day of a run draws the coarsest node.",
         metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}, DRIFT_MEANS),
     )
     def drift_of_day(
@@ -233,6 +234,6 @@ def _report(
     categorical = [name for name in model.features if name in model.encoding.categories]
     categorical += [name for name, values in predicted.items() if pa.types.is_string(values.type)]
     numerical = [name for name in (*model.features, *predicted) if name not in categorical]
-    title = f"{declared.line.name}, {coarsest}, {declared.line.monitor.window.days} days to {day}"
+    title = f"{declared.line.name}, {coarsest}, {counted(declared.line.monitor.window.days, 'day')} to {day}"
     html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

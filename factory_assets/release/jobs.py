@@ -11,6 +11,7 @@ from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import Origin, rebuild
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificate, Certificates
 from factory_resources.decisions import ChampionChanged
@@ -211,7 +212,8 @@ def mirror_ledger(
 ) -> None:
     try:
         for mirrored in mirror.bring_up_to_date(ledger):
-            new = f"{mirrored.runs} runs, {mirrored.versions} versions, {mirrored.aliases} aliases"
+            counts = counted(mirrored.runs, "run"), counted(mirrored.versions, "version")
+            new = ", ".join([*counts, counted(mirrored.aliases, "alias", "aliases")])
             context.log.info(f"{mirrored.line}: {new} written to {mirror.address}")
     except MirrorFailed as failed:
         raise dg.Failure(str(failed), allow_retries=False) from None

@@ -202,7 +202,8 @@ def _refuse_failures(line: Line, failed: Sequence[Failed], of: int) -> None:
         return
     first = "; ".join(f"{outcome.node}: {outcome.reason}" for outcome in failed[:3])
     raise dg.Failure(
-        f"{line.name}: {len(failed)} of {of} nodes failed, segments.max_failed allows {line.segments.max_failed:.0%}. {first}",
+        f"{line.name}: {len(failed)} of {counted(of, 'node')} failed, segments.max_failed allows "
+        f"{line.segments.max_failed:.0%}. {first}",
         allow_retries=False,
     )
 

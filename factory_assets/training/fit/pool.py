@@ -24,6 +24,7 @@ from factory_assets.training.fit.warm import Continued, read_all, versions_of
 from factory_assets.training.made import Made, made_of
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 
 #: Nodes handed out to each worker, the one that it trains included: they bound the rows and models in memory.
@@ -176,4 +177,4 @@ class Pace:
         self._reported = now
         rate = self._done / (now - self._started)
         left = round((self._total - self._done) / rate)
-        return f"{self._done} of {self._total} nodes, {60 * rate:.0f} a minute, {left // 60} min {left % 60} s left"
+        return f"{self._done} of {counted(self._total, 'node')}, {60 * rate:.0f} a minute, {left // 60} min {left % 60} s left"

@@ -32,6 +32,7 @@ from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models import estimators
 from factory_assets.models.matrix import Encoding, encode, learn_encoding
 from factory_assets.training.fit.fitting import compared_days, options_of
+from factory_assets.words import counted
 
 #: Libraries whose versions decide a trial's numbers, beside our own code.
 LIBRARIES = ("numpy", "optuna", "lightgbm", "scikit-learn")
@@ -217,10 +218,12 @@ def best(outcomes: Iterable[TrialResult], metric: str) -> TrialResult:
 def why(outcomes: Sequence[TrialResult], metric: str) -> str:
     """Why this one won, in a sentence."""
     if not _any(outcomes):
-        return f"None of {len(outcomes)} trials could be trained: {outcomes[-1].told}"
+        return f"None of {counted(len(outcomes), 'trial')} could be trained: {outcomes[-1].told}"
     won, declared = best(outcomes, metric), outcomes[0]
     counts = [f"{sum(one.state == state for one in outcomes)} {words}" for state, words in STATES.items()]
-    among = f"of {len(outcomes)} trials, {', '.join(counts)}; {metric} over {len(won.folds)} folds"
+    among = (
+        f"of {counted(len(outcomes), 'trial')}, {', '.join(counts)}; {metric} over {counted(len(won.folds), 'fold')}"
+    )
     if won.number == 0:
         return f"The parameters as declared: {metric} {won.value:.5g}, and nothing that was tried is better ({among})."
     rest = [one for one in outcomes if one.number not in (0, won.number)]
