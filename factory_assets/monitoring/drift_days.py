@@ -21,7 +21,7 @@ from factory_assets.monitoring.drift import Drift, drift_of_counts
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100
 #: Models are kept for the next day up to so many bytes of their parts, and others loaded again; in use they take a few times as much.
-HELD_BYTES = 256 * 2**20
+KEPT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class DriftDays:
         self._days: list[dt.date] = []
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._kept: dict[str, ReleasedModel] = {}
-        self._room = HELD_BYTES
+        self._room = KEPT_BYTES
 
     def judge(self, day: dt.date, champions: Mapping[str, str]) -> list[tuple[str, str, Drift]]:
         """Node, version and verdict on each column, of every node that has a champion. champions: node -> version.
@@ -94,7 +94,7 @@ class DriftDays:
         return self._by_node.rows(node)
 
     def model(self, version: str) -> ReleasedModel:
-        """The model of a version, held if there is room."""
+        """The model of a version, kept if there is room."""
         if version in self._kept:
             return self._kept[version]
         model = self._load(version)
@@ -120,8 +120,8 @@ class DriftDays:
     def _tally(self, node: str, model: ReleasedModel, before: Tally | None) -> Tally:
         """The node's rows of all days of the window, of which those before are counted already."""
         days = self._days if before is None else [day for day in self._days if day > before.days[-1]]
-        own = _counted(model, self._by_node.rows(node, self._first_row[days[0]]), days)
-        return own if before is None else before.followed_by(own, self._days[0])
+        new = _counted(model, self._by_node.rows(node, self._first_row[days[0]]), days)
+        return new if before is None else before.followed_by(new, self._days[0])
 
 
 def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally:

@@ -55,7 +55,7 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.nd
 
 
 def _by_day(rows: pa.RecordBatchReader) -> Iterator[tuple[dt.date, pa.Table]]:
-    """Each day with its rows; one day is held at a time. rows: in order of their days."""
+    """Each day with its rows; one day is in memory at a time. rows: in order of their days."""
     day, batches = None, list[pa.RecordBatch]()
     for batch in rows:
         days = batch["ds"].to_numpy(zero_copy_only=False)

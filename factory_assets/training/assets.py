@@ -24,7 +24,7 @@ from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.fit.warm import may_continue
 from factory_assets.training.run_config import Chosen, as_of
 from factory_assets.training.search.study import importances
-from factory_assets.training.search.tuned import Found, Tuned, Tuning
+from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
 from factory_assets.training.session import Result, Session
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
@@ -257,7 +257,7 @@ def _metadata(outcome: Result, span: Timeline, run_id: str) -> dict[str, Any]:
 def _searches(tuned: Tuned, node: str) -> dict[str, Any]:
     """Where the parameters of each candidate with a search come from; for a search of this run also its trials."""
     metadata: dict[str, Any] = {}
-    for name, search in tuned.found.get(node, {}).items():
+    for name, search in tuned.searches.get(node, {}).items():
         place = f"The search at {search.key.node} as of {search.key.as_of}."
         metadata[f"search_{name}"] = f"{place} {search.why}"
         if search.now and search.key.node == node:
@@ -267,7 +267,7 @@ def _searches(tuned: Tuned, node: str) -> dict[str, Any]:
     return metadata
 
 
-def _trials(search: Found) -> dg.TableMetadataValue:
+def _trials(search: FinishedSearch) -> dg.TableMetadataValue:
     judged = [one for one in search.outcomes if one.value is not None]
     ranked = sorted(judged, key=lambda one: one.value or 0.0, reverse=bool(METRICS[search.metric].greater_is_better))
     return dg.MetadataValue.table(
@@ -280,7 +280,7 @@ def _trials(search: Found) -> dg.TableMetadataValue:
     )
 
 
-def _course(tuned: Tuned, name: str, search: Found) -> str:
+def _course(tuned: Tuned, name: str, search: FinishedSearch) -> str:
     declared = tuned.line.candidates[name].search
     shares = importances(search.outcomes, declared, search.metric) if declared else {}
     title = f"{tuned.line.name}: search for {name}, as of {search.key.as_of}"

@@ -89,7 +89,7 @@ def window(table: pa.Table, first: dt.date, last: dt.date) -> pa.Table:
 def test_days_judged_together_are_judged_as_each_by_itself(
     room: int, gap: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift_days, "HELD_BYTES", room)
+    monkeypatch.setattr(drift_days, "KEPT_BYTES", room)
     table, read = examples(1, 3000), Counter[dt.date]()
 
     def reading(first: dt.date, last: dt.date) -> pa.Table:

@@ -23,7 +23,7 @@ from factory_resources.trials import SearchKey, Trial, Trials
 
 
 @dataclass(frozen=True)
-class Found:
+class FinishedSearch:
     """A finished search: where and as of when it was made, and its trials. now: made, or ended, by this run."""
 
     key: SearchKey
@@ -57,14 +57,14 @@ class Tuned:
 
     line: Line
     lines: Mapping[str, Line] = field(default_factory=dict)
-    found: Mapping[str, Mapping[str, Found]] = field(default_factory=dict)
+    searches: Mapping[str, Mapping[str, FinishedSearch]] = field(default_factory=dict)
 
     def of(self, node: str) -> Line:
         return self.lines.get(node, self.line)
 
-    def source(self, node: str, candidate: str) -> Found | None:
+    def source(self, node: str, candidate: str) -> FinishedSearch | None:
         """The search that a candidate's parameters come from; None where it has none."""
-        return self.found.get(node, {}).get(candidate)
+        return self.searches.get(node, {}).get(candidate)
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,17 @@ class Tuning:
         self.say(f"{line.name}: {name} at {node}: {search.why(outcomes, self.metric)}")
         return key
 
-    def _finished(self, name: str, now: Collection[SearchKey] = ()) -> dict[str, Found]:
+    def _finished(self, name: str, now: Collection[SearchKey] = ()) -> dict[str, FinishedSearch]:
         """Node -> its newest search that came to its end and found parameters that can be trained."""
         line, declared = self.declared.line, self._declared(name)
-        newest: dict[str, Found] = {}
+        newest: dict[str, FinishedSearch] = {}
         for key in self.trials.searches(line.name, name, self._configuration(name), self.as_of):
             if key.node in newest:
                 continue
             outcomes = [_outcome(trial) for trial in self.trials.of_search(line.name, name, key)]
             ends = next((end for end in range(1, len(outcomes) + 1) if search.stops(outcomes[:end], declared)), None)
             if ends is not None and any(outcome.value is not None for outcome in outcomes[:ends]):
-                newest[key.node] = Found(key, self.metric, outcomes[:ends], key in now)
+                newest[key.node] = FinishedSearch(key, self.metric, outcomes[:ends], key in now)
         return newest
 
     def _record(self, name: str, key: SearchKey, outcome: search.TrialResult) -> None:
@@ -172,11 +172,11 @@ class Tuning:
         return declared
 
 
-def _nearest(node: str, searches: Mapping[str, Found]) -> Found | None:
+def _nearest(node: str, searches: Mapping[str, FinishedSearch]) -> FinishedSearch | None:
     return next((searches[place] for place in lineage(node) if place in searches), None)
 
 
-def _settled(line: Line, searches: Mapping[str, Found]) -> Line:
+def _settled(line: Line, searches: Mapping[str, FinishedSearch]) -> Line:
     """The line with parameters in the place of searches."""
     candidates = {
         name: candidate.model_copy(
