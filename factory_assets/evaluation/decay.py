@@ -227,7 +227,7 @@ class _Alike:
 
 
 def _age(alike: _Alike, metric: str, share: float, chance: float) -> Age:
-    """chance: of calling this age worse while nothing is lost, and likewise as good."""
+    """chance: that this age is called worse while nothing is lost, and likewise that it is called as good."""
     pairs = alike.pairs
     values = {
         "loss": [improvement(metric, pair.fresh, pair.old) for pair in pairs],

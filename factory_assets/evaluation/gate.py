@@ -72,7 +72,7 @@ def rival(metric: str, contest: Contest) -> Literal["champion", "parent"]:
 
 
 def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
-    """keep where the node's champion goes on as far as its parent is concerned, else fallback; challenger or not.
+    """Whether the node's champion goes on beside its parent (keep) or steps down (fallback), with a challenger or without.
 
     above: the node whose champion is the parent. The reason is empty where there is nothing to say.
     """

@@ -1,4 +1,4 @@
-"""What is known at a moment? What the plan asks, answered from Dagster's event log, the lake, the ledger and the sources.
+"""What is known at a moment? The plan's questions, answered from Dagster's event log, the lake, the ledger and the sources.
 
 What was read or worked out before is kept as long as what it was made from is the same; that is asked anew by every plan: the
 event log by its marks, tables by their versions, the ledger and the book of issues, which only grow, by how far they have.
@@ -155,7 +155,7 @@ class Book:
 
     @property
     def _planned(self) -> Mapping[dg.AssetCheckKey, str]:
-        """Check -> the run that planned it and has not evaluated it, of checks of which that is the newest; asked once a plan."""
+        """Check -> the run that planned it last, of checks that this run has not evaluated; asked once a plan."""
         if self._not_evaluated is None:
             every = [check for checks in self.checks.values() for check in checks]
             newest = newest_checks(self.instance, every)

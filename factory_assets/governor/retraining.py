@@ -55,7 +55,7 @@ def due(
     nodes: Collection[str],
     contract: str,
 ) -> Training | NotDue:
-    """The rule.
+    """The training of a line that is due now, or why none is.
 
     labelled: days whose labels are all in. standing: node -> how it stands, for nodes with a decision.
     seen: a day -> the nodes that examples up to it have, parents first; asked only where a training may be due.

@@ -1,4 +1,4 @@
-"""How does work become runs of Dagster, and which runs are at it now? Tags and configuration that say what a run makes, and why."""
+"""How does work become runs of Dagster, and which runs are open now? Tags and configuration that say what a run makes, and why."""
 
 import datetime as dt
 from collections.abc import Sequence

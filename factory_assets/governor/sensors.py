@@ -197,7 +197,7 @@ def _failed(instance: dg.DagsterInstance) -> tuple[dict[str, str], Counter[str]]
 
 
 def _failed_by_itself(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a step of the run failed, and not only its process died. A failure that was found is kept; none may still follow."""
+    """Whether a step of the run failed, and not only its process died. A failure found is remembered; one may still be written."""
     if run_id not in _failures:
         kind = dg.DagsterEventType.STEP_FAILURE
         if not instance.get_records_for_run(run_id, of_type=kind, limit=1).records:

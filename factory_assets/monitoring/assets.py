@@ -1,4 +1,4 @@
-"""The monitors of a line: `performance` of its predictions once labels are in, `drift` of what it sees and says."""
+"""The monitors of a line: `performance` of its predictions once labels are in, `drift` of its features and predictions."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -105,7 +105,7 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Sequence[dt.date]) -> list[dict[str, Any]]:
-    """The root's rows of the run's days, and of those that the plot shows before its newest, by day."""
+    """The root's rows by day, of the run's days and of the days before its newest that the plot shows."""
     first = min(days[0], days[-1] - SHOWN + dt.timedelta(days=1))
     lake.view(con, "history", table, first, days[-1], empty_if_absent=True)
     rows: pa.Table = con.execute("SELECT * FROM history WHERE node = ? ORDER BY ds", [ROOT]).to_arrow_table()

@@ -32,14 +32,14 @@ class Tally:
     counts: dict[str, Numbers]
 
     def followed_by(self, later: "Tally", first: dt.date) -> "Tally":
-        """Both, without the days before the first."""
+        """Both tallies as one, without the days before the first."""
         kept = [place for place, day in enumerate(self.days) if day >= first]
         counts = {name: np.vstack([self.counts[name][kept], more]) for name, more in later.counts.items()}
         return Tally([self.days[place] for place in kept] + later.days, counts)
 
 
 class DriftDays:
-    """Verdicts of one day after the other, ascending.
+    """Judges one day after the other, ascending.
 
     read: rows of the examples from a day to a day, by day. load: the model of a version. window: days that a day is judged on.
     """
@@ -86,7 +86,7 @@ class DriftDays:
 
     @property
     def judged(self) -> dict[str, str]:
-        """Node -> version, of those that were judged last."""
+        """Node -> version, of the nodes judged last."""
         return dict(self._tallies.keys())
 
     def rows(self, node: str) -> pa.Table:
@@ -118,7 +118,7 @@ class DriftDays:
         self._by_node = SubtreeRows(self._seen)
 
     def _tally(self, node: str, model: ReleasedModel, before: Tally | None) -> Tally:
-        """The node's rows of all days of the window, of which those before are counted already."""
+        """The node's rows of all days of the window. before: the tally of the days that are counted already."""
         days = self._days if before is None else [day for day in self._days if day > before.days[-1]]
         new = _counted(model, self._by_node.rows(node, self._first_row[days[0]]), days)
         return new if before is None else before.followed_by(new, self._days[0])

@@ -27,7 +27,7 @@ def schema(task: str) -> pa.Schema:
 
 
 def meaning(task: str) -> dict[str, str]:
-    """Column -> what it says."""
+    """Column -> its meaning."""
     metrics = {metric.name: f"{metric.name} of the labelled rows." for metric in metrics_of(task)}
     naive = {f"naive_{name}": f"{name} of a guess that knows the training labels alone." for name in metrics}
     counts = {"predicted": "Rows that were scored.", "labelled": "Those of them whose label is known."}

@@ -1,4 +1,4 @@
-"""What can be launched of a release in Dagster's UI: approvals, champions taken back, versions made again, the ledger mirrored."""
+"""Jobs on releases in Dagster's UI: approvals, champions taken back, versions made again, the ledger mirrored."""
 
 import random
 from collections.abc import Sequence

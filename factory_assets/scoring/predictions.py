@@ -29,7 +29,7 @@ def schema(example_id: pa.DataType, task: str) -> pa.Schema:
 
 
 def meaning(task: str) -> dict[str, str]:
-    """Column -> what it says."""
+    """Column -> its meaning."""
     of_classes = {name: f"Probability of {name.removeprefix(PROBABILITY)}." for name in probability_columns(task)}
     return of_classes | {
         "example_id": "The observation, as in the examples.",

@@ -14,7 +14,7 @@ AS_OF = "factory/as_of"
 
 
 class AsOf(dg.Config):
-    """When a run stands."""
+    """The day at whose close a run stands."""
 
     as_of: str = Field(
         "",

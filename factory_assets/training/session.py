@@ -1,4 +1,4 @@
-"""What does one training run hand to each node, and what does the ledger keep of what comes back?"""
+"""What does one training run hand to each node, and what does the ledger keep of the outcome?"""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -116,7 +116,7 @@ class _File:
         self._writer.write(rows)
 
     def close(self) -> None:
-        """After this it can be read."""
+        """End writing; from now on the rows can be read."""
         self._writer.close()
         self._file.flush()
 

@@ -54,7 +54,7 @@ class Snapshot:
         return iter(self.con.sql(f"SELECT {select} FROM served").to_arrow_reader(rows))
 
     def sample(self, rows: int) -> list[dict[str, Any]]:
-        """All rows, or so many: of one snapshot always the same, of the next one others."""
+        """All rows, or so many: always the same ones of one snapshot, others of the next."""
         hashed = ", ".join(map(identifier, self.entity))
         chosen = f"ORDER BY hash({hashed}, {self.table_version})" if rows < self.content.rows else ""
         table: pa.Table = self.con.sql(f"SELECT * FROM served {chosen} LIMIT {rows}").to_arrow_table()

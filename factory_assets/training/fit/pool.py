@@ -1,4 +1,4 @@
-"""How are hundreds of nodes trained at once? Workers side by side, fed a little ahead of what is taken from them.
+"""How are hundreds of nodes trained at once? By workers side by side, which get nodes a little ahead of the outcomes taken.
 
 Threads serve LightGBM, which lets go of Python's lock while it fits; processes serve what holds it. They are spawned:
 a fork after OpenMP was used can hang. Which of the two, and how many, changes nothing in the models.

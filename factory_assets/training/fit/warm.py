@@ -153,7 +153,7 @@ def chain_of(record: VersionRecord) -> int:
 
 
 def read(archive: ArchiveFolder, record: VersionRecord) -> Parent:
-    """A version as what another continues from. Raises as `released.load` does."""
+    """A version as the parent of another. Raises as `models.archived.load` does."""
     model = load(archive, record.line, record.version)
     return Parent(record.version, model.encoding, model.parts, record.train_to, chain_of(record))
 
@@ -175,7 +175,7 @@ def versions_of(continued: Continued) -> dict[str, str]:
 
 
 def continued_by(ledger: Ledger, records: Iterable[VersionRecord]) -> list[VersionRecord]:
-    """The versions, and all that these continue: what making them again from the beginning takes."""
+    """The versions and all that these continue: to make them again from the beginning takes those too."""
     wanted: dict[str, VersionRecord] = {}
     for record in records:
         version: VersionRecord | None = record

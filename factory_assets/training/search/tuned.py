@@ -69,7 +69,7 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Tuning:
-    """One training's look at its searches."""
+    """The searches of one training: those that are due are made, and every node takes its parameters."""
 
     declared: DeclaredLine
     trials: Trials
