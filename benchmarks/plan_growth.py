@@ -318,15 +318,13 @@ def record(deployment: Any) -> None:
     class Recording(governor._Planner):
         """Goes down the line as the plan does, and records what each asset would be made from."""
 
-        def _daily(
-            self, name: str, days: Any, extra: Any = None, beside: str = "", gates: Any = (), check: Any = None,
-            held_by: Any = None,
-        ) -> None:  # fmt: skip
+        def _daily(self, daily: governor.Daily) -> None:
+            name, check = daily.name, daily.check
             asset = book.asset(name)
             data = {read: {str(day): each.data for day, each in book.recorded(read).items()} for read in asset.reads}
             told = {
                 day: Recorded(f"5-{day.toordinal():016x}", stamp)
-                for day, stamp in stamps(asset, data, days, extra).items()
+                for day, stamp in stamps(asset, data, daily.days, daily.extra).items()
             }
             materialised(deployment.instance, name, told)
             if check is not None:
@@ -334,7 +332,7 @@ def record(deployment: Any) -> None:
                 judged = {day: Judged(judgement(each.stamp, check)) for day, each in told.items()}
                 deployment.verdicts.note(name, of, judged, "filled")
             book.forget([name])
-            super()._daily(name, days, extra, beside, gates, check, held_by)
+            super()._daily(daily)
 
     planner = Recording(book)
     planner.plan()
@@ -376,7 +374,7 @@ def asked(home: Path, shape: Shape, ticks: int) -> Asked:
         cold, cold_wall = time.process_time() - cpu, time.perf_counter() - wall
         with deployment.instance.event_log_storage.index_connection() as connection:
             events = connection.scalar(sa.text("SELECT count(*) FROM event_logs"))
-    due = [work.what for work in found.work] + [str(each) for each in found.told("blocked", "failed", "waiting")]
+    due = [work.what for work in found.work] + [str(each) for each in found.notices_of("blocked", "failed", "waiting")]
     cursors: dict[str, str | None] = {}
 
     def tick(sensor: str) -> tuple[float, float]:

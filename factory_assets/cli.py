@@ -26,8 +26,9 @@ from factory_assets.commands import (
     trials,
 )
 from factory_assets.commands.screen import console
+from factory_assets.words import counted
 
-#: What a shell tells of a process that was stopped by a signal, as that of Ctrl-C.
+#: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
@@ -82,12 +83,12 @@ def check(folder: Folder = None) -> None:
             console.print(f"    {problem.message}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"[red]{len(error.problems)} problem{'s' * (len(error.problems) > 1)}[/red]")
         raise typer.Exit(1) from None
-    told = [
-        f"{len(catalogue.streams)} streams",
-        f"{len(catalogue.every_view)} views",
-        f"{len(catalogue.lines)} lines",
+    counts = [
+        counted(len(catalogue.streams), "stream"),
+        counted(len(catalogue.every_view), "view"),
+        counted(len(catalogue.lines), "line"),
     ]
-    console.print(f"[green]✓[/green] {', '.join(told)} in {chosen}")
+    console.print(f"[green]✓[/green] {', '.join(counts)} in {chosen}")
     for note in notes(catalogue):
         console.print(f"[yellow]note[/yellow] {note}", soft_wrap=True, highlight=False)
 

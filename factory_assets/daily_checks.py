@@ -1,4 +1,4 @@
-"""How does a check say what it found on each day? One result for a day, one evaluation a partition for a range.
+"""How does a check report its finding on each day? One result for a day, one evaluation a partition for a range.
 
 Dagster records the partition of a check only in runs of one partition. In a range run the evaluations of the days are
 logged one by one, and one result over all of them decides whether the run goes on.
@@ -15,12 +15,12 @@ from factory_resources.dagster_private.recording import record_evaluations
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found on a day; `blocking` only where the day must not go on."""
+    """A check's finding on a day; `blocking` only where the day must not go on."""
 
     day: dt.date
     passed: bool
     blocking: bool = False
-    told: str | None = None
+    message: str | None = None
     metadata: Mapping[str, dg.MetadataValue] = field(default_factory=dict)
 
     @property
@@ -36,30 +36,30 @@ def report(
     The result over a range blocks only when every day is blocked: one bad day must not hold the others back.
     """
     if len(findings) == 1:
-        (found,) = findings
+        (finding,) = findings
         return dg.AssetCheckResult(
             asset_key=key,
             check_name=name,
-            passed=found.passed,
-            severity=found.severity,
-            description=found.told,
-            metadata=dict(found.metadata),
+            passed=finding.passed,
+            severity=finding.severity,
+            description=finding.message,
+            metadata=dict(finding.metadata),
         )
     evaluations = [
         dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=name,
-            passed=found.passed,
-            severity=found.severity,
-            description=found.told,
-            metadata=dict(found.metadata),
-            partition=str(found.day),
+            passed=finding.passed,
+            severity=finding.severity,
+            description=finding.message,
+            metadata=dict(finding.metadata),
+            partition=str(finding.day),
         )
-        for found in findings
+        for finding in findings
     ]
-    told = {} if record_evaluations(context, evaluations) else {"by_day": _by_day(findings)}
-    failed = [str(found.day) for found in findings if not found.passed]
-    blocked = [str(found.day) for found in findings if found.blocking]
+    by_day = {} if record_evaluations(context, evaluations) else {"by_day": _by_day(findings)}
+    failed = [str(finding.day) for finding in findings if not finding.passed]
+    blocked = [str(finding.day) for finding in findings if finding.blocking]
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=name,
@@ -69,13 +69,13 @@ def report(
             "days": len(findings),
             "days_failed": ", ".join(failed) or "none",
             "days_blocked": ", ".join(blocked) or "none",
-            **told,
+            **by_day,
         },
     )
 
 
 def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:
-    """What was found on each day, where the days have no evaluations of their own."""
+    """A table of the findings by day, where the days have no evaluations of their own."""
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
@@ -83,7 +83,7 @@ def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:
                     "day": str(each.day),
                     "passed": each.passed,
                     "blocking": each.blocking,
-                    "told": each.told or "",
+                    "told": each.message or "",
                     **{name: str(value.value) for name, value in each.metadata.items() if _is_short(value)},
                 }
             )

@@ -25,49 +25,49 @@ def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -
 
 
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
-    """Of each partition the data version of its newest materialisation."""
-    found = reading.newest_tags(instance, key, [DATA_VERSION])
-    return {partition: tags[DATA_VERSION] for partition, tags in found.items()}
+    """Partition -> data version of its newest materialisation."""
+    tags_of = reading.newest_tags(instance, key, [DATA_VERSION])
+    return {partition: tags[DATA_VERSION] for partition, tags in tags_of.items()}
 
 
 def newest_events(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str] | None = None
 ) -> dict[str, int]:
-    """Of each partition, or of these, the number of its newest materialisation."""
+    """Partition -> number of its newest materialisation, of all partitions or of these."""
     return newest_numbers(instance, key, partitions)
 
 
 def recorded(
     instance: dg.DagsterInstance, key: dg.AssetKey, newest: Mapping[str, int], partitions: Collection[str] | None = None
 ) -> dict[dt.date, Recorded]:
-    """Day -> what its newest materialisation says of it. newest: as `newest_events` gave it; partitions: those asked."""
+    """Day -> its data version and stamp by its newest materialisation. newest: as `newest_events` gave it; partitions: those asked."""
     asked = {partition: newest[partition] for partition in (newest if partitions is None else partitions)}
     # Asked for after the numbers: where one has come in between, its number is another the next time.
-    told = _indexed(instance, key, asked)
-    found = {
+    tags_of = _indexed(instance, key, asked)
+    by_day = {
         dt.date.fromisoformat(partition): Recorded(tags[DATA_VERSION], tags[INPUTS], asked[partition])
-        for partition, tags in told.items()
+        for partition, tags in tags_of.items()
         if partition in asked
     }
-    # What was written before there was an index for it, or by a log of Dagster's own, stands in the events alone.
-    rest = [number for partition, number in asked.items() if partition not in told]
-    return found | fetched(instance, key, rest)
+    # Events from before there was an index, or of Dagster's own event log, are in no index: these are read one by one.
+    rest = [number for partition, number in asked.items() if partition not in tags_of]
+    return by_day | fetched(instance, key, rest)
 
 
 def _indexed(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
 ) -> dict[str, Mapping[str, str]]:
-    """Partition -> data version and stamp of its newest materialisation, of those of which an index has both."""
+    """Partition -> data version and stamp of its newest materialisation, where an index has both."""
     wanted = [DATA_VERSION, INPUTS]
     if not partitions or not reading.is_indexed(instance, wanted):
         return {}
-    found = reading.newest_tags(instance, key, wanted, partitions)
-    return {partition: tags for partition, tags in found.items() if len(tags) == len(wanted)}
+    tags_of = reading.newest_tags(instance, key, wanted, partitions)
+    return {partition: tags for partition, tags in tags_of.items() if len(tags) == len(wanted)}
 
 
 def fetched(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, Recorded]:
-    """Day -> what the event of these numbers says of it, by the events themselves."""
-    found: dict[dt.date, Recorded] = {}
+    """Day -> its data version and stamp, by the events of these numbers."""
+    by_day: dict[dt.date, Recorded] = {}
     asked = sorted(numbers)
     for start in range(0, len(asked), PAGE):
         chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=asked[start : start + PAGE])
@@ -75,17 +75,17 @@ def fetched(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[
             event = record.asset_materialization
             if event and event.partition:
                 tags = event.tags or {}
-                told = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), record.storage_id)
-                found[dt.date.fromisoformat(event.partition)] = told
-    return found
+                recorded_day = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), record.storage_id)
+                by_day[dt.date.fromisoformat(event.partition)] = recorded_day
+    return by_day
 
 
 def input_stamps(
     instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[dt.date] | None = None
 ) -> dict[str, str]:
-    """Of each partition, or of these days, the stamp of the inputs that its newest materialisation was computed from."""
+    """Partition -> the stamp of the inputs that its newest materialisation was computed from, of all days or of these."""
     newest = newest_events(instance, key, None if days is None else list(map(str, days)))
-    return {str(day): told.stamp for day, told in recorded(instance, key, newest).items()}
+    return {str(day): each.stamp for day, each in recorded(instance, key, newest).items()}
 
 
 def day_offsets(dependency: dg.AssetDep) -> tuple[int, int] | None:

@@ -85,10 +85,10 @@ def published_split(deployed: "Deployment") -> Split:
     import duckdb
 
     from factory_assets.identity.nodes import ROOT
-    from factory_assets.training.dataset import close_of, labelled_by_node
+    from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 
     with duckdb.connect(":memory:") as con:
-        rows, _ = labelled_by_node(con, deployed.lake, LINE, TRAIN[0], TEST[1], close_of(AS_OF))
+        rows, _ = labelled_by_node(con, deployed.lake, LINE, DaysAsKnown(TRAIN[0], TEST[1], close_of(AS_OF)))
         con.register("examples_with_labels", rows.rows(ROOT))
         delay = deployed.catalogue.lines[LINE].horizon_days
         test = con.sql(

@@ -101,13 +101,14 @@ def compare(deployed: "Deployment", folder: Path) -> Table:
 
     from factory_assets.identity.nodes import ROOT, path_of
     from factory_assets.scoring.predictions import predict
-    from factory_assets.training.dataset import close_of, labelled_by_node
+    from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 
     champions = {node: str(held.champion) for node, held in deployed.ledger.champions(LINE).items()}
     trained = {version.node: version.version for version in deployed.ledger.versions(LINE, as_of=AS_OF)}
     routes = {node: version for node, version in trained.items() if len(path_of(node)) == 3}
     with duckdb.connect(":memory:") as con:
-        later, _ = labelled_by_node(con, deployed.lake, LINE, *LATER, close_of(dt.date(2014, 1, 31)))
+        days = DaysAsKnown(*LATER, close_of(dt.date(2014, 1, 31)))
+        later, _ = labelled_by_node(con, deployed.lake, LINE, days)
     rows = later.rows(ROOT)
     y = dict(zip(rows["example_id"].to_pylist(), rows["label"].to_numpy(), strict=True))
     everyone = {

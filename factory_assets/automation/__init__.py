@@ -1,1 +1,1 @@
-"""When does what run, and why? Schedules, sensors, catching up."""
+"""What stands beside the governor? The monthly schedule of decay, and the table that `factory run` ends with."""

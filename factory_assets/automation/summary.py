@@ -35,14 +35,14 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
     drifted, day = _drift(lake, name)
     rows = []
     for node in tree(stands):
-        answers, own = answering(node, champions), scored.rows(node)
-        value, guess = _measured(task, metric, own) if own.num_rows else (None, None)
+        answers, of_node = answering(node, champions), scored.rows(node)
+        value, guess = _measured(task, metric, of_node) if of_node.num_rows else (None, None)
         rows.append(
             [
                 node,
                 "itself" if answers == node else (answers or "nobody"),
                 champions[answers][:8] if answers else "-",
-                f"{own.num_rows:,}",
+                f"{of_node.num_rows:,}",
                 "-" if value is None else f"{value:.3f}",
                 "-" if guess is None or answers is None else f"{guess:.3f}",
                 drifted.get(answers, "too few rows") if answers else "-",
@@ -59,20 +59,20 @@ def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
                 lake.view(con, name, f"{line}/{name}", empty_if_absent=True)
         except LookupError:
             return pa.table({"leaf": pa.array([], pa.string())})
-        said = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
+        columns = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
         # Labels that are refused since the task has other classes stand in the table as long as they are.
-        known = "".join(f" AND label IN {classes}" for classes in [classes_of(task)] if classes)
+        of_classes = "".join(f" AND label IN {classes}" for classes in [classes_of(task)] if classes)
         return con.sql(
-            f"""SELECT leaf, {said}, label FROM predictions JOIN labels USING (ds, example_id)
-                WHERE labels.superseded_at IS NULL{known}"""
+            f"""SELECT leaf, {columns}, label FROM predictions JOIN labels USING (ds, example_id)
+                WHERE labels.superseded_at IS NULL{of_classes}"""
         ).to_arrow_table()
 
 
-def _measured(task: str, metric: str, own: pa.Table) -> tuple[float | None, float | None]:
+def _measured(task: str, metric: str, rows: pa.Table) -> tuple[float | None, float | None]:
     """The metric of a node's rows, and of a constant guess on them: that of the performance table, pooled."""
-    y = label_values(task, own[LABEL])
-    said, guess = prediction_values(task, own), guessed(naive(task, y), len(y))
-    return score(task, y, said).get(metric), score(task, y, guess).get(metric)
+    y = label_values(task, rows[LABEL])
+    prediction, guess = prediction_values(task, rows), guessed(naive(task, y), len(y))
+    return score(task, y, prediction).get(metric), score(task, y, guess).get(metric)
 
 
 def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:

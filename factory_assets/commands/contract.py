@@ -127,8 +127,8 @@ def diff(
     if names:
         _show_impact(catalogue, names, old, new)
     else:
-        told = f"no stream of the declarations has either contract (streams: {', '.join(catalogue.streams)}); name one by --stream"
-        console.print(told, soft_wrap=True, highlight=False)
+        message = f"no stream of the declarations has either contract (streams: {', '.join(catalogue.streams)}); name one by --stream"
+        console.print(message, soft_wrap=True, highlight=False)
 
 
 def _show_impact(catalogue: "Catalogue", names: list[str], old: "Contract", new: "Contract") -> None:
@@ -136,26 +136,26 @@ def _show_impact(catalogue: "Catalogue", names: list[str], old: "Contract", new:
 
     from factory_assets.commands.impact import impact
 
-    found = impact(catalogue, names, old, new)
+    effects = impact(catalogue, names, old, new)
     reading = Table(title="Who reads what changed", title_justify="left", title_style="bold")
     for column in ("column", "stream", "read by", "where"):
         reading.add_column(column, overflow="fold")
-    for touched in found.touched:
+    for touched in effects.touched:
         reading.add_row(
             touched.column, touched.stream, f"{touched.reader.kind} {touched.reader.name}", touched.reader.where
         )
-    if found.touched:
+    if effects.touched:
         console.print(reading)
     else:
         console.print("no declaration reads what changed")
     lines = Table(title="What will retrain", title_justify="left", title_style="bold")
     for column in ("line", "retrains", "why"):
         lines.add_column(column, overflow="fold")
-    for line in found.lines:
+    for line in effects.lines:
         lines.add_row(line.name, "[yellow]yes[/]" if line.retrains else "no", line.why)
-    if found.lines:
+    if effects.lines:
         console.print(lines)
-    for problem in found.problems:
+    for problem in effects.problems:
         console.print(f"[red]no longer holds:[/] {problem}", soft_wrap=True, highlight=False)
 
 
@@ -175,21 +175,21 @@ def patch(
     from factory_assets.events.contract.patches import Patch, apply
     from factory_assets.events.contract.verdicts import outcomes, suggestions
 
-    held, catalogue = stores(), catalogue_of(None)
+    resources, catalogue = stores(), catalogue_of(None)
     if stream not in catalogue.streams:
         _refuse(f"{stream!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
-    issues = [issue for issue in held["issues"].issues(stream) if issue.state == "open"]
-    delivered = held["lake"].days(f"{stream}/deliveries")
+    issues = [issue for issue in resources["issues"].issues(stream) if issue.state == "open"]
+    delivered = resources["lake"].days(f"{stream}/deliveries")
     days = [day.date()] if day else sorted({day for issue in issues for day in issue.days}) or delivered[-1:]
     if not days or not set(days) <= set(delivered):
         _refuse(f"{stream} has no delivery of {', '.join(map(str, days)) or 'any day'}: materialise {stream}/raw first")
     declared = catalogue.streams[stream]
-    found = suggestions(declared, outcomes(held["lake"], held["engine"], declared, days))
-    for rule, suggested in found.items():
+    suggested_by_rule = suggestions(declared, outcomes(resources["lake"], resources["engine"], declared, days))
+    for rule, suggested in suggested_by_rule.items():
         console.print(f"[bold]{rule}[/bold]", highlight=False)
         console.print(f"    {suggested.message}", soft_wrap=True, highlight=False, markup=False)
-    patches = [suggested for suggested in found.values() if isinstance(suggested, Patch)]
-    if not found:
+    patches = [suggested for suggested in suggested_by_rule.values() if isinstance(suggested, Patch)]
+    if not suggested_by_rule:
         console.print(f"{stream}: nothing is wrong with {', '.join(map(str, days))}")
     elif write and patches:
         file = contract_file(declarations(), stream)
@@ -221,7 +221,7 @@ def _contract(file: Path) -> "Contract":
 
 
 def _shown(value: Any) -> str:
-    """A value of a change for a person; nothing for what is not there."""
+    """A value of a change for a person; empty where there is none."""
     from pydantic import BaseModel
     from rich.markup import escape
 

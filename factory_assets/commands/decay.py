@@ -8,11 +8,12 @@ from rich.table import Table
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
 from factory_assets.commands.screen import console
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     from factory_assets.evaluation.decay import Curve
 
-#: Versions that cannot be compared are told one by one up to so many.
+#: Versions that cannot be compared are listed one by one up to so many.
 NAMED = 5
 
 
@@ -29,38 +30,40 @@ def decay(
     from factory_assets.measures.compared import metric_of
     from factory_assets.models.archived import load
 
-    known, held = catalogue_of(None), stores()
-    if line not in known.lines:
-        unknown(line, "line", known.lines)
-    declared, lake = known.resolve(known.lines[line]), held["lake"]
-    records = held["ledger"].versions(line, node)
+    catalogue, resources = catalogue_of(None), stores()
+    if line not in catalogue.lines:
+        unknown(line, "line", catalogue.lines)
+    declared, lake = catalogue.resolve(catalogue.lines[line]), resources["lake"]
+    records = resources["ledger"].versions(line, node)
     if not records:
-        nodes = sorted({record.node for record in held["ledger"].versions(line)})
+        nodes = sorted({record.node for record in resources["ledger"].versions(line)})
         unknown(node, "node with versions", nodes, several="nodes with versions")
     table, metric = f"{line}/examples", metric_of(declared)
     day = lake.days(table)[-1]
-    past = comparable(records, day, lambda version: load(held["archive"], line, version), lake.read(table, day, day))
-    with held["engine"].connect() as con:
+    past = comparable(
+        records, day, lambda version: load(resources["archive"], line, version), lake.read(table, day, day)
+    )
+    with resources["engine"].connect() as con:
         pairs = replay(con, lake, declared, metric, {node: past}, day)[node]
-    found = curve(pairs, past.step, metric, share)
-    _show(f"{line} {node}: {len(past.models)} versions, {metric} by age", found)
+    by_age = curve(pairs, past.step, metric, share)
+    _show(f"{line} {node}: {counted(len(past.models), 'version')}, {metric} by age", by_age)
     for version, why in list(past.left_out.items())[:NAMED]:
         _say(f"left out: {version}, {why}")
     if len(past.left_out) > NAMED:
         _say(f"and {len(past.left_out) - NAMED} more")
-    _say(advice(found, declared.line.retrain.every.days))
+    _say(advice(by_age, declared.line.retrain.every.days))
 
 
-def _show(title: str, found: "Curve") -> None:
+def _show(title: str, curve: "Curve") -> None:
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in ("age, days", "days", "stretches", "old", "fresh", "loss", "limits", "of the gain", ""):
         table.add_column(column, justify="left" if column in ("age, days", "") else "right")
-    for age in found.ages:
+    for age in curve.ages:
         limits = "-" if age.lower is None else f"{age.lower:.4g} .. {age.upper:.4g}"
         part = f"{age.loss / age.gain:.0%}" if age.gain > 0 else "-"
-        told = (f"{age.old:.4g}", f"{age.fresh:.4g}", f"{age.loss:.4g}", limits, part, age.verdict)
-        table.add_row(f"{age.first} .. {age.last}", str(age.days), str(age.stretches), *told)
-    if found.ages:
+        cells = (f"{age.old:.4g}", f"{age.fresh:.4g}", f"{age.loss:.4g}", limits, part, age.verdict)
+        table.add_row(f"{age.first} .. {age.last}", str(age.days), str(age.stretches), *cells)
+    if curve.ages:
         console.print(table)
     else:
         _say(f"{title}: no version was old enough beside a fresh one")

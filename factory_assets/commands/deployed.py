@@ -41,13 +41,15 @@ def deployed() -> Iterator["Deployment"]:
     from factory_assets.governor.executor import Deployment
 
     prepare_home()
-    held = stores()
+    resources = stores()
     with dg.DagsterInstance.get() as instance:
-        yield Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"], held["engine"])
+        yield Deployment(
+            load(declarations(), render), defs(), instance, resources["lake"], resources["ledger"], resources["engine"]
+        )
 
 
 def observe(observation: "dg.AssetObservation") -> None:
-    """Show on an asset's page what was done to it outside of any run."""
+    """Show an observation from outside of any run on its asset's page."""
     import dagster as dg
 
     from factory_assets.deployment import prepare_home

@@ -12,7 +12,7 @@ from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     from factory_assets.governor.executor import Deployment
-    from factory_assets.governor.plan import Work
+    from factory_assets.governor.work import Work
 
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 #: Where Dagster's own command finds the definitions.
@@ -42,29 +42,29 @@ def due(
 
     try:
         with deployed() as deployment:
-            found = plan(deployment.book(until.date() if until else None))
+            planned = plan(deployment.book(until.date() if until else None))
             if as_json:
-                work = [_item(deployment, each) for each in found.work]
-                notices = [{"kind": each.kind, "told": str(each)} for each in found.notices]
+                work = [_item(deployment, each) for each in planned.work]
+                notices = [{"kind": each.kind, "told": str(each)} for each in planned.notices]
                 print(json.dumps({"work": work, "notices": notices}, indent=2))  # noqa: T201 - for programs
             else:
-                for each in found.work:
+                for each in planned.work:
                     after = f"after {', '.join(each.after)}" if each.after else "ready"
                     console.print(f"  {after:<9} {each.what}", highlight=False, markup=False, soft_wrap=True)
                     console.print(
                         f"            {each.reason}", style="dim", highlight=False, markup=False, soft_wrap=True
                     )
-                for notice in found.notices:
+                for notice in planned.notices:
                     style = "red" if notice.kind in ("blocked", "failed") else "dim"
                     console.print(
                         f"  {notice.kind:<9} {notice}", style=style, highlight=False, markup=False, soft_wrap=True
                     )
-                if not found.work:
+                if not planned.work:
                     console.print("  nothing is due")
     except DeclarationError as error:
         console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(1) from None
-    raise typer.Exit(1 if found.told("blocked", "failed") else 0)
+    raise typer.Exit(1 if planned.notices_of("blocked", "failed") else 0)
 
 
 def _item(deployment: "Deployment", work: "Work") -> dict[str, Any]:

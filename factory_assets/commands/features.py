@@ -60,21 +60,21 @@ def _show_found(catalogue: "Catalogue", search: str | None) -> None:
     if search in every:
         _show_feature(every[search])
         return
-    found = [entry for entry in every.values() if search is None or entry.mentions(search)]
-    if not found and search is not None:
+    matching = [entry for entry in every.values() if search is None or entry.mentions(search)]
+    if not matching and search is not None:
         view, views = search.partition(".")[0], catalogue.every_view
-        known = views[view].canonical if view in views else [f"{name}.*" for name in views]
-        unknown(search, "feature, nor in any's unit, description, owner or columns", known, "features")
-    if not found:
+        names = views[view].canonical if view in views else [f"{name}.*" for name in views]
+        unknown(search, "feature, nor in any's unit, description, owner or columns", names, "features")
+    if not matching:
         console.print("no view declares a feature; see FeatureView")
         return
-    _show_entries(found)
+    _show_entries(matching)
 
 
-def _show_entries(found: "list[Entry]") -> None:
-    twins = any(entry.same_as for entry in found)
+def _show_entries(shown: "list[Entry]") -> None:
+    twins = any(entry.same_as for entry in shown)
     table = _table(
-        f"{len(found)} features",
+        f"{len(shown)} features",
         "feature",
         "unit",
         "entity",
@@ -83,14 +83,19 @@ def _show_entries(found: "list[Entry]") -> None:
         "used by",
         *(["same as"] if twins else []),
     )
-    views = {entry.view.name: entry.view for entry in found}
+    views = {entry.view.name: entry.view for entry in shown}
     for view in views.values():
-        for entry in found:
+        for entry in shown:
             if entry.view == view:
                 of_view = _of_view(view)
-                told = [of_view.get("fresh within", ""), ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)]
+                cells = [of_view.get("fresh within", ""), ", ".join(entry.lines) or "nobody", ", ".join(entry.same_as)]
                 _row(
-                    table, entry.name, entry.unit, of_view.get("entity", ""), view.owner, *told[: None if twins else -1]
+                    table,
+                    entry.name,
+                    entry.unit,
+                    of_view.get("entity", ""),
+                    view.owner,
+                    *cells[: None if twins else -1],
                 )
         table.add_section()
     console.print(table)
@@ -172,15 +177,15 @@ def _show_column(catalogue: "Catalogue", name: str) -> None:
     if stream not in catalogue.streams:
         unknown(stream, "stream", catalogue.streams)
     declared = catalogue.streams[stream]
-    known = declared.stream.columns(declared.contract)
-    if column not in known:
-        unknown(column, f"column of {stream}", known, "columns")
-    found, every = from_column(catalogue, stream, column), entries(catalogue)
-    table = _table(f"{len(found)} features come from {name}", "feature", "definition", "enters by", "used by")
-    for feature, places in found.items():
+    columns = declared.stream.columns(declared.contract)
+    if column not in columns:
+        unknown(column, f"column of {stream}", columns, "columns")
+    places_of, every = from_column(catalogue, stream, column), entries(catalogue)
+    table = _table(f"{len(places_of)} features come from {name}", "feature", "definition", "enters by", "used by")
+    for feature, places in places_of.items():
         entry = every[feature]
         _row(table, feature, str(entry.definition), ", ".join(places), ", ".join(entry.lines) or "nobody")
-    if found:
+    if places_of:
         console.print(table)
     else:
         console.print(f"no feature comes from {name}", highlight=False)
@@ -211,18 +216,18 @@ def _show_duplicates(catalogue: "Catalogue") -> None:
     from factory_assets.features.catalogue.duplicates import CORRELATED, MIN_ENTITIES, comparable, duplicates
     from factory_assets.features.catalogue.inventory import twins
 
-    held = stores()
-    lake = held["lake"]
+    resources = stores()
+    lake = resources["lake"]
     days = {name: lake.days(f"features/{name}") for name in catalogue.views}
-    missing = [name for name, found in days.items() if not found]
+    missing = [name for name, made in days.items() if not made]
     if missing:
         console.print(f"no table yet, so not compared: {', '.join(missing)}", style="yellow", highlight=False)
     same = [set(group) for group in twins(catalogue)]
     table = _table("Features whose values say the same", "feature", "and", "r", "entities", "day", "declared")
     for views in comparable(catalogue):
-        with held["engine"].connect() as con:
-            found = duplicates(con, views, days, partial(lake.view, con))
-        for pair in found:
+        with resources["engine"].connect() as con:
+            pairs = duplicates(con, views, days, partial(lake.view, con))
+        for pair in pairs:
             declared = "the same" if any({pair.first, pair.second} <= group for group in same) else "differently"
             _row(table, pair.first, pair.second, f"{pair.r:.5f}", f"{pair.entities:,}", str(pair.day), declared)
     if table.row_count:

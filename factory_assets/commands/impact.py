@@ -49,7 +49,7 @@ def streams_under(catalogue: Catalogue, *contracts: Contract) -> list[str]:
 
 
 def impact(catalogue: Catalogue, names: Sequence[str], old: Contract, new: Contract) -> Impact:
-    """What replacing one contract by another means for the streams of these names and all that stands on them."""
+    """The impact of replacing one contract by another on the streams of these names and all that stands on them."""
     changed = dict.fromkeys(
         change.column for change in compare(old, new) if change.column and change.field not in MEANING
     )
@@ -65,7 +65,7 @@ def impact(catalogue: Catalogue, names: Sequence[str], old: Contract, new: Contr
         if not set(before.resolve(line).stands_on) & set(names):
             continue
         read = dict.fromkeys(one.column for one in touched if (one.reader.kind, one.reader.name) == ("line", name))
-        hashes = [contract_hash(known.resolve(line)) for known in (before, after)]
+        hashes = [contract_hash(catalogue.resolve(line)) for catalogue in (before, after)]
         lines.append(_line(name, hashes[0] != hashes[1], "schema" in line.retrain.on, list(read)))
     return Impact(touched, lines, _problems(after, names))
 
@@ -85,10 +85,14 @@ def _under(catalogue: Catalogue, names: Sequence[str], contract: Contract) -> Ca
 
 
 def _problems(after: Catalogue, names: Sequence[str]) -> list[str]:
-    """What no longer holds; views and lines on a stream that has problems itself are not asked."""
-    found = {name: after.streams[name].check() for name in names}
-    if not any(found.values()):
+    """Declarations that no longer hold; views and lines on a stream that has problems itself are not checked."""
+    findings_of = {name: after.streams[name].check() for name in names}
+    if not any(findings_of.values()):
         views = {name: after.check_view(view) for name, view in after.views.items() if view.stream in names}
         views |= {name: after.check_on_demand(view) for name, view in after.on_demand.items()}
-        found |= views if any(views.values()) else {name: after.check_line(line) for name, line in after.lines.items()}
-    return [f"{name}: {'.'.join(path)}: {message}" for name, findings in found.items() for path, message in findings]
+        findings_of |= (
+            views if any(views.values()) else {name: after.check_line(line) for name, line in after.lines.items()}
+        )
+    return [
+        f"{name}: {'.'.join(path)}: {message}" for name, findings in findings_of.items() for path, message in findings
+    ]

@@ -31,10 +31,17 @@ def list_(
     for column in ("stream", "rule", "state", "owner", "since", "days", "found", "decided"):
         table.add_column(column, overflow="fold")
     for issue in issues:
-        found = issue.days[max(issue.days)] if issue.days else ""
+        last_finding = issue.days[max(issue.days)] if issue.days else ""
         decided = f"{issue.who}: {issue.why}" if issue.who else ""
         table.add_row(
-            issue.stream, issue.rule, issue.state, issue.owner, str(issue.since), str(len(issue.days)), found, decided
+            issue.stream,
+            issue.rule,
+            issue.state,
+            issue.owner,
+            str(issue.since),
+            str(len(issue.days)),
+            last_finding,
+            decided,
         )
     console.print(table)
 

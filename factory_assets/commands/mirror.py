@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from factory_assets.commands.screen import console, screen
+from factory_assets.words import counted
 
 
 def mirror(
@@ -21,17 +22,18 @@ def mirror(
     from factory_assets.deployment import stores
     from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
 
-    held = stores()
-    known = held["ledger"].lines()
-    if line is not None and line not in known:
-        unknown(line, "line with decisions", known, several="lines with decisions")
-    server = held["mirror"] if to is None else MlflowMirror(uri=to)
+    resources = stores()
+    lines = resources["ledger"].lines()
+    if line is not None and line not in lines:
+        unknown(line, "line with decisions", lines, several="lines with decisions")
+    server = resources["mirror"] if to is None else MlflowMirror(uri=to)
     try:
-        for told in server.bring_up_to_date(held["ledger"], [line] if line else known):
-            new = f"{told.runs} runs, {told.versions} versions, {told.aliases} aliases"
-            console.print(f"{told.line}: {new} written to {server.address}", highlight=False, soft_wrap=True)
+        for mirrored in server.bring_up_to_date(resources["ledger"], [line] if line else lines):
+            counts = counted(mirrored.runs, "run"), counted(mirrored.versions, "version")
+            new = ", ".join([*counts, counted(mirrored.aliases, "alias", "aliases")])
+            console.print(f"{mirrored.line}: {new} written to {server.address}", highlight=False, soft_wrap=True)
     except MirrorFailed as failed:
         screen(stderr=True).print(str(failed), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    if not known:
+    if not lines:
         console.print("nothing was decided about any line yet: there is nothing to mirror")

@@ -12,10 +12,10 @@ from factory_assets.commands.screen import screen
 console = screen(stderr=True)
 
 
-def unknown(name: str, kind: str, known: Iterable[str], several: str = "") -> NoReturn:
-    """End the command: nothing of this kind has the name, but these have. several: more of the kind, if not with an s."""
-    told = f"{name!r} is not a {kind}; {several or f'{kind}s'} here: {', '.join(known) or 'none'}"
-    console.print(told, style="red", soft_wrap=True, highlight=False, markup=False)
+def unknown(name: str, kind: str, names: Iterable[str], several: str = "") -> NoReturn:
+    """End the command: nothing of this kind has the name. names: those that there are. several: the plural, if not with an s."""
+    message = f"{name!r} is not a {kind}; {several or f'{kind}s'} here: {', '.join(names) or 'none'}"
+    console.print(message, style="red", soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(1)
 
 

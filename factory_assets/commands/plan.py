@@ -30,8 +30,8 @@ def plan(
     for name, declared in catalogue.streams.items():
         for gap in gaps(declared.stream, newest_columns(lake, declared.stream), today()):
             state = f"[{STYLES[gap.state]}]{gap.state}[/]"
-            told = gap.planned
-            table.add_row(name, gap.field, state, told.need, told.remedy, told.owner, str(told.due))
+            planned = gap.planned
+            table.add_row(name, gap.field, state, planned.need, planned.remedy, planned.owner, str(planned.due))
     if table.row_count:
         console.print(table)
     else:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from factory_assets.commands.screen import console
+from factory_assets.words import counted
 
 app = typer.Typer(no_args_is_help=True, help="Rows that broke a rule: look at them, put them back.")
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
@@ -50,7 +51,7 @@ def release(stream: Stream, first: First = None, last: Last = None) -> None:
     with deployed() as deployment:
         declared = deployment.catalogue.streams[stream]
         days = sorted({day for day, _ in before})
-        with console.status(f"judging {len(days)} days again"):
+        with console.status(f"judging {counted(len(days), 'day')} again"):
             done = sum(step.days for step in catch_up_stream(deployment, declared, days, lambda station, what: None))
     if not done:
         console.print(f"{stream}: nothing to release, the contract is the one by which these rows were set aside")
@@ -77,7 +78,7 @@ def _aside(stream: str, first: dt.datetime | None, last: dt.datetime | None) -> 
 
 
 def _delivered(row: dict[str, Any]) -> str:
-    """What the row said: the line as it was where it is no row, else its values, and texts that did not parse."""
+    """A row as delivered: its line where that could not be read as a row, else its values and the texts that did not parse."""
     if row["line"] is not None:
         return str(row["line"])
     values = {name: value for name, value in json.loads(str(row["raw_row"])).items() if value is not None}

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from factory_assets.commands.names import you
 from factory_assets.commands.screen import console
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     from factory_resources.certificates import Certificate
@@ -33,11 +34,12 @@ def rebuild(
     """
     from factory_assets.deployment import stores
     from factory_assets.release.jobs import chosen
+    from factory_assets.release.rebuild import Origin
     from factory_assets.release.rebuild import rebuild as make_again
     from factory_assets.training.remake import NotRebuildable
 
-    held = stores()
-    ledger = held["ledger"]
+    resources = stores()
+    ledger = resources["ledger"]
     try:
         record = chosen(ledger, version or "", seed=str(dt.datetime.now(dt.UTC)))
         if record is None:
@@ -48,13 +50,12 @@ def rebuild(
             f"{record.line} {record.node}, as of {record.as_of}: {record.candidate} on {record.rows:,} rows; from {read}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-        certificate = make_again(
-            record, held["lake"], held["engine"], ledger, held["archive"], by=you(), restore=restore
-        )
+        origin = Origin(resources["lake"], resources["engine"], ledger, resources["archive"])
+        certificate = make_again(record, origin, by=you(), restore=restore)
     except (LookupError, NotRebuildable) as error:
         console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    held["certificates"].record(certificate)
+    resources["certificates"].record(certificate)
     _show(certificate)
     raise typer.Exit(EXIT[certificate.verdict])
 
@@ -90,13 +91,15 @@ def vacuum(
     except ValueError as error:
         console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    held = stores()
-    lake, ledger = held["lake"], held["ledger"]
+    resources = stores()
+    lake, ledger = resources["lake"], resources["ledger"]
     named = tables_named(continued_by(ledger, ledger.relied_on()))
     for name in lake.tables():
         files = lake.vacuum(name, span, named.get(name, set()), dry_run=not delete)
         kept = (
-            f", {len(named[name])} versions kept for models that were released or are tagged" if name in named else ""
+            f", {counted(len(named[name]), 'version')} kept for models that were released or are tagged"
+            if name in named
+            else ""
         )
         console.print(f"{len(files):>7} files  {name}{kept}", highlight=False, soft_wrap=True)
     if not delete:

@@ -1,5 +1,5 @@
 """`factory champion`, `history`, `approve`, `rollback`, `tag`, `tags`: who answers for each node, since when and why; and
-what people say and call it.
+what people decide about a version and name it.
 """
 
 import datetime as dt
@@ -38,8 +38,8 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
             table.add_row(each.node, "nobody", "-", "-", "-", "-", "no champion had been decided")
             continue
         answers = "itself" if each.answers == each.node else str(each.answers)
-        told = (each.node, answers, str(each.version), _time(each.by.decided_at), each.by.verdict)
-        table.add_row(*told, each.by.decided_by, each.by.reason)
+        cells = (each.node, answers, str(each.version), _time(each.by.decided_at), each.by.verdict)
+        table.add_row(*cells, each.by.decided_by, each.by.reason)
     console.print(table)
     if node and standings[0].version:
         _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))
@@ -85,10 +85,10 @@ def approve(
     except (ApprovalRefused, ChampionChanged) as refused:
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    told = (
+    message = (
         f"{line} {node}: {made.champion} answers for the days after {made.as_of}, approved by {made.decided_by}: {why}"
     )
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
     observe(observation([made]))
 
 
@@ -126,9 +126,9 @@ def rollback(
         console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     last = made[-1]
-    told = f"{line} {node}: {last.champion or 'an ancestor'} answers instead of {last.version}"
-    told += f" for the days after {made[0].as_of}, by {by}: {why}"
-    _say(told)
+    message = f"{line} {node}: {last.champion or 'an ancestor'} answers instead of {last.version}"
+    message += f" for the days after {made[0].as_of}, by {by}: {why}"
+    _say(message)
     if still := [f"@{each.tag}" for each in ledger.tags(line, node) if each.version == last.version]:
         _say(f"{last.version} is still {', '.join(still)} of {node}: `factory tag` moves a tag")
     observe(observation(made))
@@ -165,8 +165,8 @@ def tag(
         _say(f"{named} is {made.version} already, {made}")
         return
     instead = f" instead of {before}" if before else ""
-    told = f"{named} is {made.version}{instead}" if made.version else f"{named} is off {before}"
-    _say(f"{told}, by {made.by}: {made.why}")
+    message = f"{named} is {made.version}{instead}" if made.version else f"{named} is off {before}"
+    _say(f"{message}, by {made.by}: {made.why}")
     observe(tag_observation(made, before))
 
 
@@ -177,8 +177,8 @@ def tags(line: Line, node: AnyNode = None, at: At = None) -> None:
     table = _table(("node", "tag", "version", "uuid", "since", "by", "why"))
     for each in _ledger_with(line).tags(line, node, _moment(at) if at else None):
         version = str(each.version)
-        told = (each.node, each.tag, version, uuid_of(line, each.node, version), _time(each.at))
-        table.add_row(*told, each.by, each.why)
+        cells = (each.node, each.tag, version, uuid_of(line, each.node, version), _time(each.at))
+        table.add_row(*cells, each.by, each.why)
     console.print(table if table.row_count else f"no version of {node or line} is tagged")
 
 
@@ -190,8 +190,8 @@ def _names(ledger: "Ledger", line: str, node: str, version: str, at: dt.datetime
     return f"{version} of {node}: UUID {uuid_of(line, node, version)}, tags {', '.join(on) or 'none'}"
 
 
-def _say(told: str) -> None:
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _ledger_with(line: str) -> "Ledger":
@@ -199,9 +199,9 @@ def _ledger_with(line: str) -> "Ledger":
     from factory_assets.deployment import stores
 
     ledger: Ledger = stores()["ledger"]
-    known = ledger.lines()
-    if line not in known:
-        unknown(line, "line with decisions", known, several="lines with decisions")
+    lines = ledger.lines()
+    if line not in lines:
+        unknown(line, "line with decisions", lines, several="lines with decisions")
     return ledger
 
 

@@ -10,9 +10,9 @@ UNFOLDED = 200
 
 def screen(stderr: bool = False) -> Console:
     """A console that does not fold what is sent to a file; the environment's COLUMNS has the last word."""
-    found = Console(stderr=stderr)
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=UNFOLDED)
+    console = Console(stderr=stderr)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=UNFOLDED)
 
 
-#: Of commands that print tables.
+#: For commands that print tables.
 console = screen()

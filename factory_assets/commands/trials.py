@@ -9,6 +9,7 @@ from rich.table import Table
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
 from factory_assets.commands.screen import console, screen
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     from factory_resources.trials import Trial
@@ -27,47 +28,49 @@ def trials(
     """List the trials of a line's searches, or compare two of them."""
     from factory_assets.deployment import stores
 
-    held = stores()["trials"]
+    book = stores()["trials"]
     if pair:
         if len(pair) != 2:
             raise typer.BadParameter(f"give two trials to compare, not {len(pair)}")
-        _compare(*(_trial(held, line, number) for number in pair))
+        _compare(*(_trial(book, line, number) for number in pair))
         return
-    found = held.trials(line, node, candidate)
-    if not found:
-        known = catalogue_of(None).lines
-        if line not in known:
-            unknown(line, "line", known)
+    every = book.trials(line, node, candidate)
+    if not every:
+        lines = catalogue_of(None).lines
+        if line not in lines:
+            unknown(line, "line", lines)
         console.print(f"{line} has no such trials; a candidate with `search` gets some when the line is trained")
         return
-    _list(line, _sorted(found, sort), len(found), sort, limit)
+    _list(line, _sorted(every, sort), len(every), sort, limit)
 
 
-def _trial(held: Any, line: str, number: int) -> "Trial":
+def _trial(book: Any, line: str, number: int) -> "Trial":
     try:
-        found: Trial = held.trial(line, number)
-        return found
+        trial: Trial = book.trial(line, number)
+        return trial
     except LookupError as error:
         screen(stderr=True).print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 
-def _sorted(found: "list[Trial]", metric: str | None) -> "list[Trial]":
+def _sorted(trials: "list[Trial]", metric: str | None) -> "list[Trial]":
     """The best by a metric first, those without it left out; or the newest first."""
     from factory_assets.measures.metrics import METRICS
 
     if metric is None:
-        return found[::-1]
-    measured = [trial for trial in found if metric in trial.metrics]
+        return trials[::-1]
+    measured = [trial for trial in trials if metric in trial.metrics]
     if not measured:
-        unknown(metric, "metric", dict.fromkeys(name for trial in found for name in trial.metrics))
+        unknown(metric, "metric", dict.fromkeys(name for trial in trials for name in trial.metrics))
     # A trial that was given up has been judged on other days: its mean is not comparable.
     complete = [trial for trial in measured if trial.state == "complete"]
     return sorted(complete, key=lambda trial: trial.metrics[metric], reverse=bool(METRICS[metric].greater_is_better))
 
 
 def _list(line: str, shown: "list[Trial]", total: int, sort: str | None, limit: int) -> None:
-    table = Table(title=f"{line}: {min(limit, len(shown))} of {total} trials", title_justify="left", title_style="bold")
+    table = Table(
+        title=f"{line}: {min(limit, len(shown))} of {counted(total, 'trial')}", title_justify="left", title_style="bold"
+    )
     for column in ("id", "as of", "node", "candidate", "trial", "metric", "value", "state", "seconds", "params"):
         numeric = column in ("id", "trial", "value", "seconds")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

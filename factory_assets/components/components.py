@@ -86,14 +86,14 @@ class EventStream(Declaration):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         declared = self.declared
         catalogues.require(self.declaration.check(declared.contract), self.folder, self.declaration.name)
-        known = deployed(context)
+        catalogue = deployed(context)
         planned = [collection_plan_check(declared)] if self.declaration.plan else []
         # One sensor for all: it is defined with the first of the streams, without which nothing is ever due.
-        first = next(iter(known.streams)) == self.declaration.name
+        first = next(iter(catalogue.streams)) == self.declaration.name
         return dg.Definitions(
             assets=[source_spec(declared), raw_asset(declared), events_asset(declared), statistics_asset(declared)],
             asset_checks=[contract_checks(declared), *planned],
-            sensors=[upkeep_sensor(known)] if first else [],
+            sensors=[upkeep_sensor(catalogue)] if first else [],
         )
 
 
@@ -116,10 +116,10 @@ class FeatureView(Declaration):
         return View
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        known = deployed(context)
-        catalogues.require(known.check_view(self.declaration), self.folder, self.declaration.name)
-        view, stream = self.declaration, known.streams[self.declaration.stream]
-        assets = [view_asset(view, stream, of_view(known, view))]
+        catalogue = deployed(context)
+        catalogues.require(catalogue.check_view(self.declaration), self.folder, self.declaration.name)
+        view, stream = self.declaration, catalogue.streams[self.declaration.stream]
+        assets = [view_asset(view, stream, of_view(catalogue, view))]
         if view.serve is None:
             return dg.Definitions(assets=assets)
         return dg.Definitions(assets=[*assets, serving_asset(view, stream)], asset_checks=[equal_check(view)])
@@ -167,12 +167,12 @@ class ModelLine(Declaration):
         return Line
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        known = deployed(context)
-        findings = known.check_line(self.declaration) or search.check(self.declaration)
+        catalogue = deployed(context)
+        findings = catalogue.check_line(self.declaration) or search.check(self.declaration)
         catalogues.require(findings, self.folder, self.declaration.name)
-        declared: DeclaredLine = known.resolve(self.declaration)
+        declared: DeclaredLine = catalogue.resolve(self.declaration)
         # One schedule for all: it is defined with the first of the lines.
-        first = next(iter(known.lines)) == self.declaration.name
+        first = next(iter(catalogue.lines)) == self.declaration.name
         daily = [examples_asset(declared), labels_asset(declared), predictions_asset(declared)]
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
         trained += [leaderboard_asset(declared), decay_asset(declared)]
@@ -186,8 +186,8 @@ class ModelLine(Declaration):
                 performance_check(declared),
                 *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
-            sensors=[retrain_sensor(declared, known)],
-            schedules=[decay_schedule(list(known.lines))] if first else [],
+            sensors=[retrain_sensor(declared, catalogue)],
+            schedules=[decay_schedule(list(catalogue.lines))] if first else [],
         )
 
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.contest import Met, walk
+from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
-from factory_assets.evaluation.incumbents import held_before
+from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT
@@ -23,9 +23,10 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import load
-from factory_assets.training.dataset import close_of, labelled_by_node
+from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import Timeline, timeline
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -48,7 +49,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         kinds={"python"},
         code_version=code_version("evaluation", model_version(declared), metric_of(declared)),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
-        f"naive guess, on the same {line.train.holdout.days} days after the training window, by {metric_of(declared)}.",
+        f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by {metric_of(declared)}.",
     )
     def evaluation(
         context: dg.AssetExecutionContext,
@@ -61,20 +62,15 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         span = timeline(declared, day)
         with engine.connect() as con:
-            holdout, _ = labelled_by_node(con, lake, line.name, span.holdout_from, span.holdout_to, close_of(day))
+            days = DaysAsKnown(span.holdout_from, span.holdout_to, close_of(day))
+            holdout, _ = labelled_by_node(con, lake, line.name, days)
         withdrawn = ledger.withdrawn(line.name, day)
         newest = {version.node: version.version for version in ledger.versions(line.name, as_of=day)}
         challengers = {node: version for node, version in newest.items() if (node, version) not in withdrawn}
         metadata, tags, metric = {}, {}, metric_of(declared)
-        for met in walk(
-            declared,
-            metric,
-            nodes,
-            held_before(ledger, line.name, day, nodes),
-            challengers,
-            holdout.rows,
-            lambda version: load(archive, line.name, version),
-        ):
+        champions = champions_before(ledger, line.name, day, nodes)
+        contestants = Contestants(champions, challengers, lambda version: load(archive, line.name, version))
+        for met in walk(declared, metric, nodes, contestants, holdout.rows):
             records = met.records(line.name, span, metric)
             for record in records:
                 ledger.record_evaluation(record)
@@ -196,9 +192,9 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         rows = _ages(curves, metric, day)
         written = lake.replace(f"{line.name}/decay", pa.Table.from_pylist(rows, schema=DECAY), [day])
         first = config.nodes[0]
-        told = _told(declared, first, nodes[first], curves[first], config.share)
+        metadata = _decay_metadata(declared, first, nodes[first], curves[first], config.share)
         return dg.MaterializeResult(
-            metadata=told | {"ages": dg.MetadataValue.table([_record(row) for row in rows])},
+            metadata=metadata | {"ages": dg.MetadataValue.table([_record(row) for row in rows])},
             data_version=dg.DataVersion(written.days[day].hash),
         )
 
@@ -208,9 +204,9 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 def _ages(curves: Mapping[str, Curve], metric: str, day: dt.date) -> list[dict[str, Any]]:
     common = {"metric": metric, "ds": day}
     return [
-        {"node": node, **vars(age), "cadence": found.cadence, **common}
-        for node, found in curves.items()
-        for age in found.ages
+        {"node": node, **vars(age), "cadence": curve.cadence, **common}
+        for node, curve in curves.items()
+        for age in curve.ages
     ]
 
 
@@ -219,7 +215,7 @@ def _record(row: Mapping[str, Any]) -> dg.TableRecord:
     return dg.TableRecord({name: _short(x) if isinstance(x, float | None) else x for name, x in shown.items()})
 
 
-def _told(declared: DeclaredLine, node: str, past: Past, found: Curve, share: float) -> dict[str, Any]:
+def _decay_metadata(declared: DeclaredLine, node: str, past: Past, curve: Curve, share: float) -> dict[str, Any]:
     every, metric = declared.line.retrain.every.days, metric_of(declared)
     title = f"{declared.line.name} {node}: loss of {metric} against a fresh model"
     ages = [
@@ -230,11 +226,11 @@ def _told(declared: DeclaredLine, node: str, past: Past, found: Curve, share: fl
             None if age.lower is None or age.upper is None else (age.lower, age.upper),
             share * age.gain,
         )
-        for age in found.ages
+        for age in curve.ages
     ]
-    png = decay_plot(ages, found.cadence, every, metric, title)
+    png = decay_plot(ages, curve.cadence, every, metric, title)
     return {
-        "advice": advice(found, every),
+        "advice": advice(curve, every),
         "node": node,
         "versions": len(past.models),
         "left_out": dg.MetadataValue.json(dict(past.left_out)),

@@ -1,12 +1,12 @@
 """Who is measured against whom? The tree is walked down, so that a node meets whoever answers above it by then.
 
-Of a node the challenger, its present champion, the champion that answers above it, and a naive guess say the same rows:
+A node's challenger, its present champion, the champion that answers above it and a naive guess all predict the same rows:
 the node's own in the holdout. What is recorded is a version against whoever would answer in its place: the champion
 against the parent, and the challenger against the better of the two.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -38,11 +38,11 @@ class Met:
     node: str
     above: str | None
     versions: Mapping[str, str]
-    y: np.ndarray
-    predictions: Mapping[str, np.ndarray]
-    metrics: Mapping[str, Mapping[str, float]]
-    rivals: Mapping[str, str]
-    certainty: Mapping[str, float]
+    y: np.ndarray = field(default_factory=lambda: np.empty(0))
+    predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    certainty: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def contest(self) -> Contest:
@@ -75,31 +75,43 @@ class Met:
 OWN = ("champion", "challenger")
 
 
+@dataclass(frozen=True)
+class Contestants:
+    """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> version.
+
+    load: the model of a version.
+    """
+
+    champions: Mapping[str, str]
+    challengers: Mapping[str, str]
+    load: Callable[[str], ReleasedModel]
+
+
 def walk(
     declared: DeclaredLine,
     metric: str,
     nodes: Collection[str],
-    held: Mapping[str, str],
-    challengers: Mapping[str, str],
+    contestants: Contestants,
     rows_of: Callable[[str], pa.Table],
-    load: Callable[[str], ReleasedModel],
 ) -> Iterator[Met]:
     """The meetings of the nodes, parents before children, each after the rulings on the nodes above it.
 
-    held: node -> the version that it holds before its ruling, for all nodes of the line. challengers: node -> version.
+    rows_of: the rows of a node in the holdout.
     """
-    after, models = dict(held), dict[str, ReleasedModel]()
+    champions, challengers = contestants.champions, contestants.challengers
+    after, models = dict(champions), dict[str, ReleasedModel]()
     for node in preorder(nodes):
         parent = parent_of(node)
         above = answering(parent, after) if parent else None
-        known = {"challenger": challengers.get(node), "champion": held.get(node), "parent": above and after[above]}
-        versions = {side: version for side, version in known.items() if version}
+        sides = {"challenger": challengers.get(node), "champion": champions.get(node), "parent": above and after[above]}
+        versions = {side: version for side, version in sides.items() if version}
         # A model is needed while the walk is below its node: never more of them than the tree is deep.
         needed = {*versions.values(), *(after[each] for each in lineage(node) if each in after)}
         models = {version: model for version, model in models.items() if version in needed}
+        met = Met(node, above, versions)
         if any(side in versions for side in OWN):
-            models |= {version: load(version) for version in set(versions.values()) - set(models)}
-        met = _meet(declared.line, metric, node, above, versions, rows_of, models)
+            models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
+            met = _measured(declared.line, metric, met, rows_of(node), models)
         ruling = rule(metric, declared.line.gate, met.contest, above)
         if ruling.verdict == "promote":
             after[node] = versions["challenger"]
@@ -108,37 +120,27 @@ def walk(
         yield met
 
 
-def _meet(
-    line: Line,
-    metric: str,
-    node: str,
-    above: str | None,
-    versions: Mapping[str, str],
-    rows_of: Callable[[str], pa.Table],
-    models: Mapping[str, ReleasedModel],
-) -> Met:
-    own = next((versions[side] for side in reversed(OWN) if side in versions), None)
-    if own is None:
-        return Met(node, above, versions, np.empty(0), {}, {}, {}, {})
-    rows = rows_of(node)
+def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel]) -> Met:
+    """The meeting with predictions, metrics and certainty. models: version -> model, of all who meet."""
     y = label_values(line.task, rows[LABEL])
-    said = {side: models[version].predict(rows, line.task) for side, version in versions.items()}
-    said["naive"] = models[own].naive(len(y), line.task)
-    metrics = {side: score(line.task, y, values) for side, values in said.items()}
-    met = Met(node, above, versions, y, said, metrics, {}, {})
+    predictions = {side: models[version].predict(rows, line.task) for side, version in met.versions.items()}
+    newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)
+    predictions["naive"] = models[newest].naive(len(y), line.task)
+    metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
+    met = replace(met, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     sure = {
-        side: certainty(line.task, metric, y, said[side], said[other], rows["ds"].to_numpy())
+        side: certainty(line.task, metric, y, predictions[side], predictions[other], rows["ds"].to_numpy())
         for side, other in rivals.items()
         if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
     }
-    known = {side: value for side, value in sure.items() if value is not None}
-    return replace(met, rivals=rivals, certainty=known)
+    certain = {side: value for side, value in sure.items() if value is not None}
+    return replace(met, rivals=rivals, certainty=certain)
 
 
-def recorded(metric: str, own: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:
-    """The contest by a metric that these records of a node are of: its champion's evaluation, and its challenger's."""
-    first = own or challenger
+def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:
+    """The contest by a metric from a node's records: the evaluations of its champion and of its challenger."""
+    first = champion or challenger
     if first is None:
         return Contest({}, None, None, None)
     # Without a champion the challenger was measured against the parent.
@@ -146,11 +148,11 @@ def recorded(metric: str, own: EvaluationRecord | None, challenger: EvaluationRe
     return Contest(
         naive=(challenger or first).naive,
         parent=parent,
-        champion=own.challenger if own else None,
+        champion=champion.challenger if champion else None,
         challenger=challenger.challenger if challenger else None,
         certainty={
             side: record.certainty[metric]
-            for side, record in (("champion", own), ("challenger", challenger))
+            for side, record in (("champion", champion), ("challenger", challenger))
             if record and metric in record.certainty
         },
     )

@@ -21,18 +21,19 @@ from factory_assets.measures.metrics import improvement, score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ModelRefused, ReleasedModel
 from factory_assets.models.matrix import encode
-from factory_assets.training.dataset import close_of, labelled_by_node
+from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.timeline import timeline
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveDamaged
 from factory_resources.lake import Lake
 from factory_resources.ledger import VersionRecord
 
 AgeVerdict = Literal["as good", "worse", "open", "too few"]
-#: Of what a fresh model gains over a naive guess: a loss below it is not worth a training, unless somebody says otherwise.
+#: Share of what a fresh model gains over a naive guess: a smaller loss is not worth a training, unless somebody says otherwise.
 SHARE = 0.05
-#: Chance that an age, of all of them, is called worse while nothing is lost; and likewise of "as good".
+#: Chance that any of the ages is called worse while nothing is lost; and likewise that any is called as good.
 CHANCE = 0.05
-#: Stretches without which no age is judged: of fewer, the spread is itself a guess.
+#: An age is judged from so many stretches on: the spread of fewer is itself a guess.
 FEWEST = 4
 #: Days of a stretch at least. Errors of neighbouring days come from the same two models and are no independent witnesses.
 WEEK = 7
@@ -52,7 +53,7 @@ class Past:
 
     @property
     def step(self) -> int:
-        """Days from one version to the next, as a rule; 0 of fewer than two versions. A model of this age is still fresh."""
+        """Days from one version to the next, as a rule; 0 where there are fewer than two. A model of this age is still fresh."""
         gaps = sorted((later - earlier).days for earlier, later in pairwise(self.models))
         return gaps[len(gaps) // 2] if gaps else 0
 
@@ -74,8 +75,8 @@ class Pair:
 class Age:
     """Versions of an age beside fresh ones; ages in days, inclusive, the rest in the metric's unit.
 
-    loss: by how much the old is worse, lower and upper its limits, which hold for all ages together; None of too few
-    stretches. gain: by how much the fresh is better than the naive guess on these days.
+    loss: by how much the old is worse. lower, upper: limits of the loss, which hold for all ages together; None where there
+    are too few stretches. gain: by how much the fresh is better than the naive guess on these days.
     """
 
     first: int
@@ -94,12 +95,12 @@ class Age:
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss by age. cadence: days after which to train again, None where too little is known; told: why, in words."""
+    """Loss by age. cadence: days after which to train again, None where too little is known. reason: why, in words."""
 
     step: int
     ages: Sequence[Age]
     cadence: int | None
-    told: str
+    reason: str
 
 
 def comparable(
@@ -108,15 +109,16 @@ def comparable(
     """The versions of a node as of a day or earlier that can be replayed beside each other.
 
     records: of one node, in the order of registration. examples: a table with the columns of the line's examples.
-    An edited declaration makes another model: what it is better or worse by is not age, so only those of the newest count.
+    An edited declaration makes another model, which is better or worse for other reasons than age: only versions of the newest
+    declaration count.
     """
-    known = sorted((record for record in records if record.as_of <= day), key=lambda record: record.as_of)
+    made = sorted((record for record in records if record.as_of <= day), key=lambda record: record.as_of)
     models: dict[dt.date, ReleasedModel] = {}
     left_out: dict[str, str] = {}
-    for place, record in enumerate(known):
-        if any(later.as_of == record.as_of for later in known[place + 1 :]):
+    for place, record in enumerate(made):
+        if any(later.as_of == record.as_of for later in made[place + 1 :]):
             left_out[record.version] = f"trained again as of {record.as_of}"
-        elif record.configuration.get("id") != known[-1].configuration.get("id"):
+        elif record.configuration.get("id") != made[-1].configuration.get("id"):
             left_out[record.version] = "made from another declaration than the newest"
         else:
             try:
@@ -137,39 +139,40 @@ def replay(
     day: dt.date,
 ) -> dict[str, list[Pair]]:
     """Node -> its pairs, on every day up to `day` whose labels are all in; the examples are read once for all of them."""
-    found: dict[str, list[Pair]] = {node: [] for node in nodes}
+    pairs: dict[str, list[Pair]] = {node: [] for node in nodes}
     made = [as_of for past in nodes.values() for as_of in past.models]
     last, tables = timeline(declared, day).holdout_to, None
     start = min(made, default=last) + DAY
     while start <= last:
         end = min(start + (READ - 1) * DAY, last)
-        rows, tables = labelled_by_node(con, lake, declared.line.name, start, end, close_of(day), tables)
+        days = DaysAsKnown(start, end, close_of(day))
+        rows, tables = labelled_by_node(con, lake, declared.line.name, days, tables)
         for node, past in nodes.items():
-            found[node] += _pairs(declared.line.task, metric, past, rows.rows(node))
+            pairs[node] += _pairs(declared.line.task, metric, past, rows.rows(node))
         start = end + DAY
-    return found
+    return pairs
 
 
 def _pairs(task: str, metric: str, past: Past, rows: pa.Table) -> Iterator[Pair]:
-    """Of each day of the rows, which are a node's, each age's oldest version beside the fresh one."""
+    """The oldest version of each age beside the fresh one, on each day of the rows, which are a node's."""
     for day in sorted(pc.unique(rows["ds"]).to_pylist()):
         made = [as_of for as_of in past.models if as_of < day]
         # Once trainings stop, nothing is fresh any more to compare with.
         if not made or (day - made[-1]).days > past.step:
             continue
-        own = rows.filter(pc.equal(rows["ds"], pa.scalar(day)))
-        y, fresh = label_values(task, own[LABEL]), past.models[made[-1]]
-        known = score(task, y, fresh.predict(own, task)).get(metric)
+        of_day = rows.filter(pc.equal(rows["ds"], pa.scalar(day)))
+        y, fresh = label_values(task, of_day[LABEL]), past.models[made[-1]]
+        fresh_value = score(task, y, fresh.predict(of_day, task)).get(metric)
         naive = score(task, y, fresh.naive(len(y), task)).get(metric)
         for as_of in _rivals(made, day, past.step):
-            old = score(task, y, past.models[as_of].predict(own, task)).get(metric)
+            old = score(task, y, past.models[as_of].predict(of_day, task)).get(metric)
             # Rows of one class, or too few, have no value of some metrics, whoever speaks.
-            if old is not None and known is not None and naive is not None:
-                yield Pair(day, (day - as_of).days, past.models[as_of].version, fresh.version, old, known, naive)
+            if old is not None and fresh_value is not None and naive is not None:
+                yield Pair(day, (day - as_of).days, past.models[as_of].version, fresh.version, old, fresh_value, naive)
 
 
 def _rivals(made: Sequence[dt.date], day: dt.date, step: int) -> list[dt.date]:
-    """Of the days as of which versions were made, ascending: for each age the oldest, the fresh ones left out."""
+    """For each age the oldest of the days as of which versions were made, the fresh ones left out. made: ascending."""
     oldest: dict[tuple[int, int], dt.date] = {}
     for as_of in made:
         if (day - as_of).days > step:
@@ -190,9 +193,9 @@ def age_of(days: int, step: int) -> tuple[int, int]:
 
 
 def curve(pairs: Sequence[Pair], step: int, metric: str, share: float = SHARE) -> Curve:
-    """What is lost by age, and the cadence that follows.
+    """The loss by age, and the cadence that follows.
 
-    step: as in Past. share: of the gain over a naive guess; what is lost below it does not count.
+    step: as in Past. share: of the gain over a naive guess; a smaller loss does not count.
     The limits are those of Student's t over stretches of days, one training or a week long.
     """
     by_age: dict[tuple[int, int], list[Pair]] = {}
@@ -200,9 +203,12 @@ def curve(pairs: Sequence[Pair], step: int, metric: str, share: float = SHARE) -
         by_age.setdefault(age_of(pair.age, step), []).append(pair)
     origin = min((pair.day for pair in pairs), default=dt.date.min)
     length = max(step, WEEK)
-    spread = {age: ([_stretch(pair, origin, length) for pair in by_age[age]], by_age[age]) for age in sorted(by_age)}
-    judged = sum(len(set(stretches)) >= FEWEST for stretches, _ in spread.values())
-    ages = [_age(*age, *of, metric, share, CHANCE / max(judged, 1)) for age, of in spread.items()]
+    alike = [
+        _Alike(first, last, of_age, [_stretch(pair, origin, length) for pair in of_age])
+        for (first, last), of_age in sorted(by_age.items())
+    ]
+    judged = sum(len(set(each.stretches)) >= FEWEST for each in alike)
+    ages = [_age(each, metric, share, CHANCE / max(judged, 1)) for each in alike]
     return Curve(step, ages, *_cadence(ages, step, length, share))
 
 
@@ -210,27 +216,31 @@ def _stretch(pair: Pair, origin: dt.date, length: int) -> int:
     return (pair.day - origin).days // length
 
 
-def _age(
-    first: int,
-    last: int,
-    stretches: Sequence[int],
-    pairs: Sequence[Pair],
-    metric: str,
-    share: float,
-    chance: float,
-) -> Age:
+@dataclass(frozen=True)
+class _Alike:
+    """Pairs of one age, from its first day to its last. stretches: the number of each pair's stretch of days."""
+
+    first: int
+    last: int
+    pairs: Sequence[Pair]
+    stretches: Sequence[int]
+
+
+def _age(alike: _Alike, metric: str, share: float, chance: float) -> Age:
+    """chance: that this age is called worse while nothing is lost, and likewise that it is called as good."""
+    pairs = alike.pairs
     values = {
         "loss": [improvement(metric, pair.fresh, pair.old) for pair in pairs],
         "gain": [improvement(metric, pair.fresh, pair.naive) for pair in pairs],
         "old": [pair.old for pair in pairs],
         "fresh": [pair.fresh for pair in pairs],
     }
-    by_stretch = {name: _means(stretches, column) for name, column in values.items()}
+    by_stretch = {name: _means(alike.stretches, column) for name, column in values.items()}
     mean = {name: float(column.mean()) for name, column in by_stretch.items()}
     lower, upper = _limits(by_stretch["loss"], chance)
     return Age(
-        first=first,
-        last=last,
+        first=alike.first,
+        last=alike.last,
         days=len({pair.day for pair in pairs}),
         stretches=len(by_stretch["loss"]),
         versions=len({pair.version for pair in pairs}),
@@ -273,21 +283,21 @@ def _cadence(ages: Sequence[Age], step: int, length: int, share: float) -> tuple
     judged = [age for age in ages if age.verdict != "too few"]
     if not judged:
         return None, (
-            f"an age is judged from {FEWEST} stretches of {length} days on, and there are "
+            f"an age is judged from {FEWEST} stretches of {counted(length, 'day')} on, and there are "
             f"{max((age.stretches for age in ages), default=0)}"
         )
     ends = next((place for place, age in enumerate(judged) if not _holds(age, share)), len(judged))
-    held, after = judged[:ends], judged[ends:]
-    cadence = held[-1].last if held else step
-    told = [f"up to an age of {cadence} days {_harmless(held)}"] if held else []
+    holding, after = judged[:ends], judged[ends:]
+    cadence = holding[-1].last if holding else step
+    reasons = [f"up to an age of {counted(cadence, 'day')} {_harmless(holding)}"] if holding else []
     if not after:
-        told.append("no version was judged at a greater age")
+        reasons.append("no version was judged at a greater age")
     else:
         unsure = ", by too few days to tell that from nothing" if after[0].verdict == "open" else ""
-        told.append(f"at {after[0].first} to {after[0].last} days {_lost(after[0])}{unsure}")
-    if not held:
-        told.append(f"versions are {step} days apart, so that nothing shorter can be judged")
-    return cadence, "; ".join(told)
+        reasons.append(f"at {after[0].first} to {counted(after[0].last, 'day')} {_lost(after[0])}{unsure}")
+    if not holding:
+        reasons.append(f"versions are {counted(step, 'day')} apart, so that nothing shorter can be judged")
+    return cadence, "; ".join(reasons)
 
 
 def _holds(age: Age, share: float) -> bool:
@@ -299,19 +309,19 @@ def _lost(age: Age) -> str:
     return f"it loses {age.loss:.4g} against a fresh one{part}"
 
 
-def _harmless(held: Sequence[Age]) -> str:
-    gaining = [age for age in held if age.gain > 0]
+def _harmless(ages: Sequence[Age]) -> str:
+    gaining = [age for age in ages if age.gain > 0]
     if not gaining:
         return "a model is no worse than a fresh one, which is no better than a naive guess"
     most = max(0.0, *(age.loss / age.gain for age in gaining))
-    told = f"a model loses {most:.0%} or less of what a fresh one gains over a naive guess"
+    words = f"a model loses {most:.0%} or less of what a fresh one gains over a naive guess"
     bounds = [age.upper / age.gain for age in gaining if age.verdict == "open" and age.upper is not None]
-    return told + (f" ({max(bounds):.0%} cannot be ruled out)" if bounds else "")
+    return words + (f" ({max(bounds):.0%} cannot be ruled out)" if bounds else "")
 
 
 def advice(curve: Curve, declared: int) -> str:
-    """What follows for a line that is declared to be trained every so many days: a sentence."""
+    """The advice for a line that is declared to be trained every so many days: a sentence."""
     if curve.cadence is None:
-        return f"retrain.every is {declared}d, and nothing can be said of it: {curve.told}"
+        return f"retrain.every is {declared}d, and nothing can be said of it: {curve.reason}"
     suits = "as declared" if curve.cadence == declared else f"where retrain.every is {declared}d"
-    return f"train every {curve.cadence}d, {suits}: {curve.told}"
+    return f"train every {curve.cadence}d, {suits}: {curve.reason}"

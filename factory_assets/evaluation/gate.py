@@ -49,65 +49,73 @@ class Contest:
     certainty: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Incumbent:
+    """Whoever answers for the rows now. name: in words. metrics: on these rows; none where nobody answers."""
+
+    name: str
+    metrics: Mapping[str, float]
+
+
 def rival(metric: str, contest: Contest) -> Literal["champion", "parent"]:
     """Whom a challenger has to beat: the parent where that is better than the champion, or there is no champion."""
-    own, parent = contest.champion, contest.parent
-    if own is None:
+    champion, parent = contest.champion, contest.parent
+    if champion is None:
         return "parent"
     overtaken = (
-        parent is not None and metric in own and metric in parent and better(metric, parent[metric], own[metric])
+        parent is not None
+        and metric in champion
+        and metric in parent
+        and better(metric, parent[metric], champion[metric])
     )
     return "parent" if overtaken else "champion"
 
 
 def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
-    """keep where the node's champion goes on as far as its parent is concerned, else fallback; challenger or not.
+    """Whether the node's champion goes on beside its parent (keep) or steps down (fallback), with a challenger or without.
 
     above: the node whose champion is the parent. The reason is empty where there is nothing to say.
     """
-    own, parent = contest.champion, contest.parent
-    if own is None:
+    champion, parent = contest.champion, contest.parent
+    if champion is None:
         return Ruling("fallback", "")
     if parent is None or rival(metric, contest) == "champion":
         return Ruling("keep", "")
-    told = f"{metric} {own[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
-    champion = contest.certainty.get("champion")
-    sure = None if champion is None else 1 - champion
+    comparison = f"{metric} {champion[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
+    certainty = contest.certainty.get("champion")
+    sure = None if certainty is None else 1 - certainty
     if not _sure_enough(gate, sure):
-        return Ruling("keep", f"the champion stays: {told}, {_how_sure(gate, sure)}")
-    return Ruling("fallback", f"the champion steps down: {told}")
+        return Ruling("keep", f"the champion stays: {comparison}, {_how_sure(gate, sure)}")
+    return Ruling("fallback", f"the champion steps down: {comparison}")
 
 
 def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
-    """What becomes of a node; `above` as in standing."""
+    """Who answers for a node from now on; `above` as in standing."""
     otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
-    incumbent, name = contest.parent, f"the champion of {above}"
+    incumbent = Incumbent(f"the champion of {above}", contest.parent or {})
     if rival(metric, contest) == "champion":
-        incumbent, name = contest.champion, "the champion"
-    sure = contest.certainty.get("challenger")
-    ruling = judge(metric, gate, contest.challenger, incumbent or {}, contest.naive, name if incumbent else None, sure)
+        incumbent = Incumbent("the champion", contest.champion or {})
+    ruling = judge(metric, gate, contest.challenger, incumbent, contest.naive, contest.certainty.get("challenger"))
     passed = ruling.verdict == "promote"
     if passed and not gate.approval:
         return ruling
-    told = f"{ruling.reason}; waits for approval" if passed else ruling.reason
-    return Ruling(otherwise.verdict, "; ".join(filter(None, (told, otherwise.reason))), waits=passed)
+    reason = f"{ruling.reason}; waits for approval" if passed else ruling.reason
+    return Ruling(otherwise.verdict, "; ".join(filter(None, (reason, otherwise.reason))), waits=passed)
 
 
 def judge(
     metric: str,
     gate: Gate,
     challenger: Mapping[str, float],
-    incumbent: Mapping[str, float],
+    incumbent: Incumbent,
     naive: Mapping[str, float],
-    incumbent_name: str | None,
     sure: float | None = None,
 ) -> Ruling:
     """Judge metrics that were measured on one set of rows. An absent metric could not be measured on them.
 
-    incumbent_name: who answers for these rows today, in words; None if nobody does.
-    sure: how sure it is that the challenger is better than that one; None if the rows cannot say.
+    sure: how sure it is that the challenger is better than the incumbent; None if the rows cannot say.
     """
     if metric not in challenger:
         return Ruling("keep", f"{metric} cannot be measured on the holdout: too few rows, or only one class")
@@ -117,19 +125,15 @@ def judge(
         return Ruling("keep", f"{metric} {value:.4g}, {bound} {gate.floor:.4g} needed")
     if metric in naive and not better(metric, value, naive[metric]):
         return Ruling("keep", f"{metric} {value:.4g}, no better than the naive {naive[metric]:.4g}")
-    if metric in incumbent and not better(metric, value, incumbent[metric]):
-        return Ruling("keep", f"{metric} {value:.4g}, no better than {incumbent[metric]:.4g} of {incumbent_name}")
-    against = (
-        f"{incumbent[metric]:.4g} of {incumbent_name}"
-        if metric in incumbent
-        else f"the naive {naive.get(metric, float('nan')):.4g}"
-    )
-    told = f"{metric} {value:.4g}, better than {against}"
-    if metric not in incumbent:
-        return Ruling("promote", told)
+    if metric not in incumbent.metrics:
+        return Ruling("promote", f"{metric} {value:.4g}, better than the naive {naive.get(metric, float('nan')):.4g}")
+    against = f"{incumbent.metrics[metric]:.4g} of {incumbent.name}"
+    if not better(metric, value, incumbent.metrics[metric]):
+        return Ruling("keep", f"{metric} {value:.4g}, no better than {against}")
+    comparison = f"{metric} {value:.4g}, better than {against}"
     if not _sure_enough(gate, sure):
-        return Ruling("keep", f"{told}, {_how_sure(gate, sure)}")
-    return Ruling("promote", told if sure is None else f"{told} with a certainty of {sure:.2f}")
+        return Ruling("keep", f"{comparison}, {_how_sure(gate, sure)}")
+    return Ruling("promote", comparison if sure is None else f"{comparison} with a certainty of {sure:.2f}")
 
 
 def _sure_enough(gate: Gate, sure: float | None) -> bool:

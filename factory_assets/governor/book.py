@@ -1,4 +1,4 @@
-"""What is known at a moment? What the plan asks, answered from Dagster's event log, the lake, the ledger and the sources.
+"""What is known at a moment? The plan's questions, answered from Dagster's event log, the lake, the ledger and the sources.
 
 What was read or worked out before is kept as long as what it was made from is the same; that is asked anew by every plan: the
 event log by its marks, tables by their versions, the ledger and the book of issues, which only grow, by how far they have.
@@ -21,9 +21,9 @@ from factory_assets.features.examples import labels as label_rows
 from factory_assets.features.examples.leaks import NO_LEAK
 from factory_assets.features.examples.rows import keys_in_reach, keys_seen
 from factory_assets.governor import memo
-from factory_assets.governor.plan import TRAINED, Running
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.runs import days_of_run, open_runs
+from factory_assets.governor.work import TRAINED, Running
 from factory_assets.identity.inputs import Asset, Recorded, stamps
 from factory_assets.identity.nodes import admitted, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
@@ -40,26 +40,33 @@ from factory_resources.ledger import Ledger
 from factory_resources.verdicts import Judged, Verdicts
 
 T = TypeVar("T")
-#: Which days' sources are asked: of a stream, its days that are over, what is recorded of its raw asset, and that asset.
+#: Which days' sources are asked: (stream, its days that are over, what is recorded of its raw asset, that asset) -> days.
 Look = Callable[[DeclaredStream, Sequence[dt.date], Mapping[dt.date, Recorded], Asset], Sequence[dt.date]]
-#: What is recorded of an asset's days, by instance and asset, and the mark of the event log under which it was.
-_said: dict[tuple[str, str], tuple[object, dict[dt.date, Recorded]]] = {}
+#: (Instance, asset) -> the event log's mark when it was read, and what was recorded of the asset's days then.
+_days_recorded: dict[tuple[str, str], tuple[object, dict[dt.date, Recorded]]] = {}
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where a deployment keeps tables, versions, issues and verdicts, and an engine to read tables by."""
+
+    lake: Lake
+    engine: Engine
+    ledger: Ledger
+    issues: Issues
+    verdicts: Verdicts
 
 
 @dataclass
 class Book:
-    """Implements `plan.Known`. `forget` what is no longer so after something was made."""
+    """Implements `known.Known`. After something was made, call `forget`."""
 
     catalogue: Catalogue
     specs: Mapping[dg.AssetKey, dg.AssetSpec]
     #: Asset -> its checks.
     checks: Mapping[dg.AssetKey, Collection[dg.AssetCheckKey]]
     instance: dg.DagsterInstance
-    lake: Lake
-    ledger: Ledger
-    issues: Issues
-    verdicts: Verdicts
-    engine: Engine
+    stores: Stores
     until: dt.date | None = None
     trains: Collection[str] = ()
     #: Days whose source is asked, of those that are over; all of them if absent.
@@ -80,7 +87,7 @@ class Book:
         self._not_evaluated: dict[dg.AssetCheckKey, str] | None = None
 
     def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
-        """What these assets hold, and what the sources of these days do, is to be asked again."""
+        """Ask again what is recorded of these assets, and what the sources hold of these days."""
         self._not_evaluated = None
         for name in assets:
             self._recorded.pop(name, None)
@@ -100,17 +107,19 @@ class Book:
             key, place = _key(name), (self._storage, name)
             # Before what it marks: what comes in between has another the next time.
             now = mark(self.instance, key)
-            before, known = _said.get(place, (None, {}))
+            before, by_day = _days_recorded.get(place, (None, {}))
             if now is None or now != before:
                 newest = newest_events(self.instance, key)
                 days = {dt.date.fromisoformat(partition): partition for partition in newest}
-                # An event never changes: what it said is not asked again.
-                same = {day for day, each in known.items() if day in days and newest[days[day]] == each.number}
+                # An event never changes, so those that were read are not read again.
+                same = {day for day, each in by_day.items() if day in days and newest[days[day]] == each.number}
                 new = [partition for day, partition in days.items() if day not in same]
-                told = recorded(self.instance, key, newest, new)
-                known = {day: known[day] if day in same else told[day] for day in days if day in same or day in told}
-                _said[place] = now, known
-            self._recorded[name] = known
+                events = recorded(self.instance, key, newest, new)
+                by_day = {
+                    day: by_day[day] if day in same else events[day] for day in days if day in same or day in events
+                }
+                _days_recorded[place] = now, by_day
+            self._recorded[name] = by_day
         return self._recorded[name]
 
     def expected(
@@ -120,33 +129,33 @@ class Book:
         read = {each: self.recorded(each) for each in asset.reads}
 
         def made() -> dict[dt.date, str]:
-            data = {each: {str(day): held.data for day, held in of.items()} for each, of in read.items()}
+            data = {table: {str(day): each.data for day, each in of.items()} for table, of in read.items()}
             return stamps(asset, data, days, beside)
 
         return memo.of(("expected", self._storage, name), (asset, read, tuple(days), beside), made)
 
     def judged(self, name: str) -> Mapping[dt.date, Judged]:
         if name not in self._judged:
-            self._judged[name] = self.verdicts.newest(name, CONTRACT if name.endswith("/raw") else NO_LEAK)
+            self._judged[name] = self.stores.verdicts.newest(name, CONTRACT if name.endswith("/raw") else NO_LEAK)
         return self._judged[name]
 
     def unchecked(self, name: str) -> Collection[dt.date]:
-        """A check that was planned, and neither came nor will: what it would have told is known to nobody."""
-        key, found = _key(name), set[dt.date]()
-        own = {self._planned[check] for check in self.checks.get(key, ()) if check in self._planned}
-        for run_id in own - {run.run_id for run in self.running()} if own else ():
+        """Days of runs that planned a check and ended before it: nobody knows its verdict."""
+        key, unchecked = _key(name), set[dt.date]()
+        planned_by = {self._planned[check] for check in self.checks.get(key, ()) if check in self._planned}
+        for run_id in planned_by - {run.run_id for run in self.running()} if planned_by else ():
             made = self.instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
             events = [record.asset_materialization for record in made]
-            found |= {
+            unchecked |= {
                 dt.date.fromisoformat(each.partition)
                 for each in events
                 if each and each.asset_key == key and each.partition
             }
-        return found
+        return unchecked
 
     @property
     def _planned(self) -> Mapping[dg.AssetCheckKey, str]:
-        """Check -> the run that planned it and has not evaluated it, of checks of which that is the newest; asked once a plan."""
+        """Check -> the run that planned it last, of checks that this run has not evaluated; asked once a plan."""
         if self._not_evaluated is None:
             every = [check for checks in self.checks.values() for check in checks]
             newest = newest_checks(self.instance, every)
@@ -154,8 +163,8 @@ class Book:
         return self._not_evaluated
 
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]:
-        place, newest = ("accepted", self.issues.url, stream), self.issues.newest(stream)
-        return memo.of(place, newest, lambda: self.issues.accepted(stream))
+        place, newest = ("accepted", self.stores.issues.url, stream), self.stores.issues.newest(stream)
+        return memo.of(place, newest, lambda: self.stores.issues.accepted(stream))
 
     def looked_at(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Sequence[dt.date]:
         if self.look is None:
@@ -164,10 +173,10 @@ class Book:
         return self.look(declared, days, self.recorded(raw), self.asset(raw))
 
     def source(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
-        known = self._sources.setdefault(declared.stream.name, {})
-        if new := [day for day in days if day not in known]:
-            known |= sources.fingerprint(declared.stream, new)
-        return known
+        fingerprints = self._sources.setdefault(declared.stream.name, {})
+        if new := [day for day in days if day not in fingerprints]:
+            fingerprints |= sources.fingerprint(declared.stream, new)
+        return fingerprints
 
     def looked(self, stream: str) -> Mapping[dt.date, str]:
         """Days of a stream whose source was asked, with what it holds."""
@@ -180,55 +189,57 @@ class Book:
         events = self.recorded(table)
 
         def made() -> label_rows.Through:
-            return label_rows.through(declared, self.lake, {day for day, held in events.items() if held.served})
+            return label_rows.through(declared, self.stores.lake, {day for day, each in events.items() if each.served})
 
         return memo.of(("through", self._storage, declared.line.name), made_from, made)
 
     def _version(self, table: str) -> int | None:
         """The newest version of a table; asked once, until its asset is forgotten."""
         if table not in self._versions:
-            self._versions[table] = self.lake.version(table)
+            self._versions[table] = self.stores.lake.version(table)
         return self._versions[table]
 
     def standing(self, line: str) -> Mapping[str, Trained]:
-        return self._of_ledger("standing", line, lambda: self.ledger.standing(line))
+        return self._of_ledger("standing", line, lambda: self.stores.ledger.standing(line))
 
     def drawn(self, line: str) -> Collection[dt.date]:
         table = f"{line}/{TRAINED[-1]}"
-        return memo.of(("drawn", self._storage, line), (self._version(table),), lambda: self.lake.days(table))
+        return memo.of(("drawn", self._storage, line), (self._version(table),), lambda: self.stores.lake.days(table))
 
     def first_trained(self, line: str) -> dt.date | None:
-        return self._of_ledger("first trained", line, lambda: self.ledger.first_trained(line))
+        return self._of_ledger("first trained", line, lambda: self.stores.ledger.first_trained(line))
 
     def _of_ledger(self, what: str, line: str, ask: Callable[[], T], *beside: object) -> T:
         """An answer of the ledger about a line; the same until something is decided about the line."""
-        return memo.of((what, self.ledger.url, line), (self.ledger.mark(line), beside), ask)
+        return memo.of((what, self.stores.ledger.url, line), (self.stores.ledger.mark(line), beside), ask)
 
     def nodes(self, line: str) -> Collection[str]:
         return self.instance.get_dynamic_partitions(str(segment_partitions(line).name))
 
     def seen(self, line: str, until: dt.date) -> Sequence[str]:
         keys = [key for key, first in self._first_seen(line).items() if first <= until]
-        known = self.nodes(line)
-        joined, _ = admitted(tree(keys), known, self.catalogue.lines[line].segments.max_nodes)
+        partitions = self.nodes(line)
+        joined, _ = admitted(tree(keys), partitions, self.catalogue.lines[line].segments.max_nodes)
         there = set(tree(keys))
-        return [node for node in [*known, *joined] if node in there]
+        return [node for node in [*partitions, *joined] if node in there]
 
     def _first_seen(self, line: str) -> Mapping[str, dt.date]:
         """Segment key -> the first day that has it."""
         table = f"{line}/examples"
 
         def made() -> dict[str, dt.date]:
-            with self.engine.connect() as con:
-                return {key: first for key, (first, _) in keys_seen(con, self.lake, line).items()}
+            with self.stores.engine.connect() as con:
+                return {key: first for key, (first, _) in keys_seen(con, self.stores.lake, line).items()}
 
-        return memo.of(("first seen", self._storage, line), (self.lake.version(table), self.recorded(table)), made)
+        return memo.of(
+            ("first seen", self._storage, line), (self.stores.lake.version(table), self.recorded(table)), made
+        )
 
     def without_room(self, declared: DeclaredLine, as_of: dt.date) -> str | None:
-        with self.engine.connect() as con:
-            reach = keys_in_reach(con, self.lake, declared, as_of)
-        known = self.nodes(declared.line.name)
-        _, refused = admitted(tree(reach), known, declared.line.segments.max_nodes)
+        with self.stores.engine.connect() as con:
+            reach = keys_in_reach(con, self.stores.lake, declared, as_of)
+        partitions = self.nodes(declared.line.name)
+        _, refused = admitted(tree(reach), partitions, declared.line.segments.max_nodes)
         return without_room(declared, refused) if refused else None
 
     def contract(self, declared: DeclaredLine) -> str:
@@ -236,16 +247,16 @@ class Book:
 
     def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
         def ask() -> Mapping[dt.date, str]:
-            return champion_state(champions_of_days(self.ledger, line, days))
+            return champion_state(champions_of_days(self.stores.ledger, line, days))
 
         return self._of_ledger("champions", line, ask, tuple(days))
 
     def export_state(self, view: View) -> str | None:
         spec = self.specs[serving_key(view)]
-        if not export_due(self.instance, self.lake, view, spec):
+        if not export_due(self.instance, self.stores.lake, view, spec):
             return None
         event = self.instance.get_latest_materialization_event(spec.key)
-        return f"{export_state(self.instance, self.lake, view, spec)}|{event.timestamp if event else ''}"
+        return f"{export_state(self.instance, self.stores.lake, view, spec)}|{event.timestamp if event else ''}"
 
     def running(self) -> Sequence[Running]:
         return [

@@ -13,9 +13,10 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredStream
-from factory_assets.governor.book import Book
-from factory_assets.governor.plan import Plan, Work, plan, plan_of_stream
+from factory_assets.governor.book import Book, Stores
+from factory_assets.governor.plan import plan, plan_of_stream
 from factory_assets.governor.runs import PARTITION, asked
+from factory_assets.governor.work import Plan, Work
 from factory_assets.identity.partitions import add_nodes
 from factory_resources.dagster_private.declarations import checks_of, job_of_all_assets
 from factory_resources.engine import Engine
@@ -35,12 +36,12 @@ Begin = Callable[[str, str], None]
 
 
 class Stopped(Exception):
-    """Somebody stopped the run; what was made stays, the rest is due."""
+    """Somebody stopped the run; days and nodes that were made stay, the others are due."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What was made of an asset in one run, or that nothing was to be made. days: days, or nodes of a training."""
+    """What one run made of an asset, or why nothing was to be made. days: number of days, or of nodes of a training."""
 
     station: str
     asset: str
@@ -58,7 +59,7 @@ class Deployment:
     lake: Lake
     ledger: Ledger
     engine: Engine = field(default_factory=Engine)
-    #: What is not as it should be, a sentence each: days held back, runs that failed.
+    #: Days held back and runs that failed, a sentence each.
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -69,15 +70,13 @@ class Deployment:
 
     def book(self, until: dt.date | None = None) -> Book:
         """What is known now."""
+        stores = Stores(self.lake, self.engine, self.ledger, self.issues, self.verdicts)
         lines = list(self.catalogue.lines)
-        return Book(
-            self.catalogue, self.specs, self.checks, self.instance, self.lake, self.ledger, self.issues, self.verdicts, self.engine,
-            until, lines,
-        )  # fmt: skip
+        return Book(self.catalogue, self.specs, self.checks, self.instance, stores, until, lines)
 
 
 def catch_up(deployment: Deployment, until: dt.date | None, begin: Begin) -> Iterator[Step]:
-    """Bring everything up to date, yielding each step when it is done. `begin` is told what starts. Raises Stopped."""
+    """Bring everything up to date, yielding each step when it is done. begin: called with what starts. Raises Stopped."""
     close_gone_runs(deployment.instance)
     book = deployment.book(until)
     yield from _carry_out(deployment, book, lambda: plan(book), begin)
@@ -95,8 +94,8 @@ def catch_up_stream(
 def _carry_out(deployment: Deployment, book: Book, asking: Callable[[], Plan], begin: Begin) -> Iterator[Step]:
     made: Counter[tuple[object, ...]] = Counter()
     while True:
-        found = asking()
-        ready = found.next
+        planned = asking()
+        ready = planned.next
         if not ready:
             break
         for work in ready:
@@ -107,22 +106,25 @@ def _carry_out(deployment: Deployment, book: Book, asking: Callable[[], Plan], b
                 book.given_up |= dict.fromkeys(work.states, why)
                 continue
             yield from _make(deployment, book, work, begin)
-    deployment.failures += [str(notice) for notice in found.told("blocked", "failed")]
+    deployment.failures += [str(notice) for notice in planned.notices_of("blocked", "failed")]
 
 
 def _make(deployment: Deployment, book: Book, work: Work, begin: Begin) -> Iterator[Step]:
     begin(_station(work.assets[0]), work.what)
     before = {name: book.recorded(name) for name in work.assets} if work.days else {}
     nodes = nodes_of(deployment, work)
-    told = carry_out(deployment, work, nodes)
+    failures = carry_out(deployment, work, nodes)
     book.forget(work.assets, work.days)
-    if told:
-        # Whatever of it was made all the same is not due any more.
-        book.given_up |= dict.fromkeys(work.states, "; ".join(told))
+    if failures:
+        # The part of it that was made all the same is not due any more.
+        book.given_up |= dict.fromkeys(work.states, "; ".join(failures))
     if work.training:
-        failed = "failed " if told else ""
+        failed = "failed " if failures else ""
         yield Step(
-            "training", work.assets[0], 0 if told else len(nodes), f"{failed}as of {work.training.as_of}: {work.reason}"
+            "training",
+            work.assets[0],
+            0 if failures else len(nodes),
+            f"{failed}as of {work.training.as_of}: {work.reason}",
         )
         return
     for name in work.assets:
@@ -130,14 +132,14 @@ def _make(deployment: Deployment, book: Book, work: Work, begin: Begin) -> Itera
         if work.days:
             now, then = book.recorded(name), before[name]
             count = sum(day in now and (day not in then or now[day].number != then[day].number) for day in work.days)
-        failed = " (failed)" if told and count < max(1, len(work.days)) else ""
+        failed = " (failed)" if failures and count < max(1, len(work.days)) else ""
         yield Step(_station(name), name, count, f"{count} computed, of {len(work.days)}{failed}" if failed else "")
 
 
 def _rest(deployment: Deployment, book: Book) -> Iterator[Step]:
-    """What there was nothing to do for, and why no training is due."""
-    for notice in plan(book).told("idle", "waiting"):
-        yield Step(_station(notice.asset), notice.asset, 0, notice.told)
+    """Assets with nothing to do yet, and lines without a training that is due, with the reasons."""
+    for notice in plan(book).notices_of("idle", "waiting"):
+        yield Step(_station(notice.asset), notice.asset, 0, notice.reason)
 
 
 def nodes_of(deployment: Deployment, work: Work) -> list[str]:
@@ -147,8 +149,8 @@ def nodes_of(deployment: Deployment, work: Work) -> list[str]:
     declared = deployment.catalogue.resolve(deployment.catalogue.lines[work.training.line])
     add_nodes(deployment.instance, declared, work.training.nodes)
     wanted = set(work.training.nodes)
-    known = deployment.instance.get_dynamic_partitions(f"{work.training.line}_segments")
-    return [node for node in known if node in wanted]
+    partitions = deployment.instance.get_dynamic_partitions(f"{work.training.line}_segments")
+    return [node for node in partitions if node in wanted]
 
 
 def carry_out(deployment: Deployment, work: Work, nodes: Sequence[str] = ()) -> list[str]:
@@ -175,7 +177,7 @@ def execute(
     failed = result.get_step_failure_events()
     if any(_interrupted(event) for event in failed):
         raise Stopped
-    return [] if result.success else [_told(event) for event in failed] or ["the run failed"]
+    return [] if result.success else [_message(event) for event in failed] or ["the run failed"]
 
 
 def _interrupted(event: dg.DagsterEvent) -> bool:
@@ -187,7 +189,7 @@ def _interrupted(event: dg.DagsterEvent) -> bool:
     return False
 
 
-def _told(event: dg.DagsterEvent) -> str:
+def _message(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return data.user_failure_data.description

@@ -1,7 +1,7 @@
-"""What was worked out before, and from what: worked out again only from something else. One memory for all plans of a process.
+"""Which answers can be given again? Those made from the same as before. One memory for all plans of a process.
 
-A code server makes a plan every few seconds, and mostly nothing has happened in between. Whatever an answer depends on is compared
-each time, so that a memory never tells of what is no more; it is kept under what it is about, so that it does not grow with time.
+A code server makes a plan every few seconds, and mostly nothing has happened in between. What an answer was made from is compared
+each time, so that no answer is given that would be another now; answers are kept by place, so that they do not grow with time.
 """
 
 from collections.abc import Callable, Hashable

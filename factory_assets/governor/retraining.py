@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.training.timeline import first_as_of, timeline
+from factory_assets.words import counted
 
 Trigger = Literal["first", "new_data", "schema", "unfinished", "new_node"]
 
@@ -54,9 +55,9 @@ def due(
     nodes: Collection[str],
     contract: str,
 ) -> Training | NotDue:
-    """The rule.
+    """The training of a line that is due now, or why none is.
 
-    labelled: days whose labels are all in. standing: node -> how it stands, of nodes that anything was decided about.
+    labelled: days whose labels are all in. standing: node -> how it stands, for nodes with a decision.
     seen: a day -> the nodes that examples up to it have, parents first; asked only where a training may be due.
     nodes: all nodes that there are. contract: hash of the contracts as they are now.
     """
@@ -67,7 +68,7 @@ def due(
         upto = f"data up to {newest}" if newest else "no labels yet"
         return NotDue(f"{upto}; training is possible from {first} on, with full windows and labels")
     complete = set(labelled)
-    trained = {node: held.trained_as_of for node, held in standing.items() if held.trained_as_of is not None}
+    trained = {node: each.trained_as_of for node, each in standing.items() if each.trained_as_of is not None}
     if not trained:
         as_of = _covered(declared, complete, first, newest)
         if as_of is None:
@@ -79,17 +80,17 @@ def due(
         left += [node for node in seen(base) if node in fresh]
     if left := _in_order(left, seen(base) if left else ()):
         new = all(node not in trained for node in left) and len(set(trained.values())) > 1
-        told = f"{len(left)} nodes without a decision as of {base}"
-        return Training(name, base, tuple(left), "new_node" if new else "unfinished", told)
+        reason = f"{counted(len(left), 'node')} without a decision as of {base}"
+        return Training(name, base, tuple(left), "new_node" if new else "unfinished", reason)
     if "schema" in line.retrain.on and (changed := _by_schema(declared, standing, complete, newest, contract)):
-        as_of, told = changed
+        as_of, reason = changed
         due_nodes = [
             node
             for node in seen(as_of)
             if node not in trained or (trained[node] < as_of and _other(standing, node, contract))
         ]
         if due_nodes:
-            return Training(name, as_of, tuple(due_nodes), "schema", told)
+            return Training(name, as_of, tuple(due_nodes), "schema", reason)
     return _by_new_data(declared, complete, newest, base, trained, seen)
 
 
@@ -98,7 +99,7 @@ def undrawn(line: str, standing: Mapping[str, Trained], drawn: Collection[dt.dat
 
     standing: as for `due`. drawn: days of which there is a leaderboard.
     """
-    trained = {node: held.trained_as_of for node, held in standing.items() if held.trained_as_of is not None}
+    trained = {node: each.trained_as_of for node, each in standing.items() if each.trained_as_of is not None}
     if not trained or (base := _base(trained)) in drawn:
         return None
     nodes = tuple(node for node, day in trained.items() if day == base)
@@ -108,7 +109,7 @@ def undrawn(line: str, standing: Mapping[str, Trained], drawn: Collection[dt.dat
 
 
 def _base(trained: Mapping[str, dt.date]) -> dt.date:
-    """Most nodes stand there: not one that was trained by hand, nor the few that a killed training had come to."""
+    """The day as of which most nodes were last trained: a node trained by hand, or the few of a killed training, do not move it."""
     return statistics.median_low(sorted(trained.values()))
 
 
@@ -126,16 +127,16 @@ def _by_new_data(
     wanted = line.retrain.every.days
     new = sorted(day for day in complete if day > base - horizon)
     if len(new) < wanted:
-        return NotDue(f"{len(new)} new labelled days since the training as of {base}, {wanted} wanted")
+        return NotDue(f"{counted(len(new), 'new labelled day')} since the training as of {base}, {wanted} wanted")
     as_of = _covered(declared, complete, new[wanted - 1] + horizon, newest)
     if as_of is None:
         return NotDue(
-            f"{len(new)} new labelled days since the training as of {base}, but {hole(declared, complete, newest)}"
+            f"{counted(len(new), 'new labelled day')} since the training as of {base}, but {hole(declared, complete, newest)}"
         )
     nodes = [node for node in seen(as_of) if trained.get(node, dt.date.min) < as_of]
     begun = any(day == as_of for day in trained.values())
-    told = f"{wanted} new labelled days since the training as of {base}"
-    return Training(line.name, as_of, tuple(nodes), "unfinished" if begun else "new_data", told)
+    reason = f"{counted(wanted, 'new labelled day')} since the training as of {base}"
+    return Training(line.name, as_of, tuple(nodes), "unfinished" if begun else "new_data", reason)
 
 
 def _by_schema(
@@ -146,12 +147,12 @@ def _by_schema(
     contract: str,
 ) -> tuple[dt.date, str] | None:
     """The day as of which nodes of another contract are trained, and why; None where there are none, or no day for it."""
-    old = [held for held in standing.values() if held.contract not in (None, contract) and held.trained_as_of]
+    old = [each for each in standing.values() if each.contract not in (None, contract) and each.trained_as_of]
     if not old:
         return None
-    last = max(held.trained_as_of for held in old if held.trained_as_of)
-    # Some stand under this contract already, by a training that was killed: the others join them.
-    begun = [held.trained_as_of for held in standing.values() if held.contract == contract and held.trained_as_of]
+    last = max(each.trained_as_of for each in old if each.trained_as_of)
+    # A training that was killed has trained some nodes under this contract already: the others join them.
+    begun = [each.trained_as_of for each in standing.values() if each.contract == contract and each.trained_as_of]
     as_of = max([day for day in begun if day > last], default=newest)
     if as_of <= last or hole(declared, complete, as_of):
         return None
@@ -163,7 +164,7 @@ def _other(standing: Mapping[str, Trained], node: str, contract: str) -> bool:
 
 
 def _in_order(nodes: Collection[str], order: Sequence[str]) -> list[str]:
-    """Those of the nodes that the order has, in it."""
+    """The nodes in this order, without those that it lacks."""
     chosen = set(nodes)
     return [node for node in order if node in chosen]
 
@@ -174,7 +175,7 @@ def _covered(declared: DeclaredLine, complete: set[dt.date], first: dt.date, las
 
 
 def hole(declared: DeclaredLine, complete: set[dt.date], as_of: dt.date) -> str:
-    """What is missing of the days that a training as of a day stands on, in words; empty where it is little enough."""
+    """The days that a training as of a day lacks, in words; empty where they are few enough."""
     span, allowed = timeline(declared, as_of), declared.line.train.missing
     for what, first, last in (
         ("training window", span.train_from, span.train_to),
@@ -183,10 +184,11 @@ def hole(declared: DeclaredLine, complete: set[dt.date], as_of: dt.date) -> str:
         days = _days(first, last)
         missing = [day for day in days if day not in complete]
         if len(missing) > allowed * len(days):
-            return (
-                f"{len(missing)} of the {len(days)} days of the {what} as of {as_of} are missing, from {missing[0]} to "
-                f"{missing[-1]}; train.missing allows {allowed:.0%}"
-            )
+            share = "the only day" if len(days) == 1 else f"{len(missing)} of the {len(days)} days"
+            lost = f"is missing, {missing[0]}"
+            if len(missing) > 1:
+                lost = f"are missing, from {missing[0]} to {missing[-1]}"
+            return f"{share} of the {what} as of {as_of} {lost}; train.missing allows {allowed:.0%}"
     return ""
 
 

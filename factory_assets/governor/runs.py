@@ -1,4 +1,4 @@
-"""How does work become runs of Dagster, and which runs are at it now? Tags and configuration that say what a run makes, and why."""
+"""How does work become runs of Dagster, and which runs are open now? Tags and configuration that say what a run makes, and why."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.days import DAY
-from factory_assets.governor.plan import TRAINED, Work
+from factory_assets.governor.work import TRAINED, Work
 from factory_assets.training.run_config import AS_OF
 from factory_resources.processes import is_gone
 
@@ -44,14 +44,14 @@ class Asked:
 
 
 def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
-    """nodes: of a training those to be trained, in the order of their partitions."""
+    """The run that makes the work. nodes: those to be trained, in the order of their partitions."""
     keys = tuple(dg.AssetKey(name.split("/")) for name in work.assets)
     tags = {REASON: _short(work.reason), **_states_tags(work.states)}
     if (training := work.training) is not None:
         tags |= training_tags(training.line, nodes, str(training.as_of), training.trigger, training.reason)
         ops = training_config(training.line, nodes, training.as_of)["ops"]
-        own = {key.to_python_identifier() for key in keys}
-        return Asked(keys, tags, None, {"ops": {name: told for name, told in ops.items() if name in own}})
+        chosen = {key.to_python_identifier() for key in keys}
+        return Asked(keys, tags, None, {"ops": {name: config for name, config in ops.items() if name in chosen}})
     if len(work.days) > 1:
         tags |= {RANGE_START: str(work.days[0]), RANGE_END: str(work.days[-1])}
     return Asked(keys, tags, str(work.days[0]) if len(work.days) == 1 else None)
@@ -68,7 +68,7 @@ def training_tags(line: str, nodes: Sequence[str], as_of: str, trigger: str, rea
 
 
 def states_of(run: dg.DagsterRun) -> list[str]:
-    """What `asked` noted of the states of its work; nothing for a run that somebody else asked for."""
+    """The states of the run's work, as `asked` tagged them; none for a run that somebody else asked for."""
     return [state for tag, states in run.tags.items() if tag.startswith(STATES) for state in states.split(",")]
 
 

@@ -16,9 +16,10 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.events import sources
-from factory_assets.governor.book import Book
-from factory_assets.governor.plan import Plan, Work, plan, plan_of_line
+from factory_assets.governor.book import Book, Stores
+from factory_assets.governor.plan import plan, plan_of_line
 from factory_assets.governor.runs import TRIGGER, asked, states_of, training_assets
+from factory_assets.governor.work import Plan, Work
 from factory_assets.identity.inputs import Asset, Recorded, digest, of_declaration, stamps
 from factory_assets.identity.partitions import add_nodes, segment_partitions
 from factory_assets.materialization import DATA_VERSION
@@ -39,12 +40,12 @@ INTERVAL = 30
 NEWEST = 7
 #: Days of the past looked at in a tick beside those: three years take a quarter of an hour.
 PAST = 30
-#: Runs that are looked back on for what failed, and how often work is tried whose process died.
+#: Newest runs that ended badly that are looked through for failures, and how often work is tried whose process died.
 RECENT, ATTEMPTS = 500, 3
 #: Tag of a run whose process died that keeps Dagster from trying it again beside the next tick.
 RETRIED_BY_TICKS = {"dagster/max_retries": "0"}
 ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-#: Runs of which a step is known to have failed: each is a file to open, with the event log in files.
+#: Runs with a failed step, as found before: looking again opens a file a run, where the event log is in files.
 _failures = set[str]()
 SWITCHED_ON = ("RUNNING", "DECLARED_IN_CODE")
 
@@ -76,12 +77,12 @@ def upkeep_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         # An instance that knows no daemon: whoever ticks one sensor ticks the others.
         on = sensors_on(context.instance, SWITCHED_ON)
         trains = [line for line in catalogue.lines if on is None or retrain_name(line) in on]
-        book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, trains)
+        book = _book(context, catalogue, Stores(lake, engine, ledger, issues, verdicts), trains)
         book.look = look.chosen
-        found = plan(book)
-        ready = [work for work in found.ready if not work.training]
+        planned = plan(book)
+        ready = [work for work in planned.ready if not work.training]
         observed = [each for name in catalogue.streams for each in _observations(context.instance, book, name)]
-        return _result(context, [_request(book, work) for work in ready], found, look.cursor, observed)
+        return _result(context, [_request(book, work) for work in ready], planned, look.cursor, observed)
 
     return upkeep
 
@@ -103,30 +104,30 @@ def retrain_sensor(declared: DeclaredLine, catalogue: Catalogue) -> dg.SensorDef
         issues: dg.ResourceParam[Issues],
         verdicts: dg.ResourceParam[Verdicts],
     ) -> dg.SensorResult | dg.SkipReason:
-        book = _book(context, catalogue, lake, engine, ledger, issues, verdicts, [line.name])
+        book = _book(context, catalogue, Stores(lake, engine, ledger, issues, verdicts), [line.name])
         # Sources are asked only where a training would start: what has come since the other sensor looked comes first.
-        book.look = lambda stream, days, held, raw: []
-        found = plan_of_line(book, line.name)
-        own = _trainings(found, line.name)
-        if any(not work.after for work in own):
+        book.look = lambda stream, days, recorded, raw: []
+        planned = plan_of_line(book, line.name)
+        trainings = _trainings(planned, line.name)
+        if any(not work.after for work in trainings):
             book.look = Look(None).chosen
-            found = plan_of_line(book, line.name)
-            own = _trainings(found, line.name)
+            planned = plan_of_line(book, line.name)
+            trainings = _trainings(planned, line.name)
         requests = []
-        for work in own:
+        for work in trainings:
             if not work.after and work.training:
                 add_nodes(context.instance, declared, work.training.nodes)
                 wanted = set(work.training.nodes)
                 partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
                 requests.append(_request(book, work, [node for node in partitions if node in wanted]))
-        told = Plan(own, [each for each in found.notices if each.asset.partition("/")[0] == line.name])
-        return _result(context, requests, told, None, [])
+        shown = Plan(trainings, [each for each in planned.notices if each.asset.partition("/")[0] == line.name])
+        return _result(context, requests, shown, None, [])
 
     return retrain
 
 
-def _trainings(found: Plan, line: str) -> list[Work]:
-    return [work for work in found.work if work.training and work.training.line == line]
+def _trainings(planned: Plan, line: str) -> list[Work]:
+    return [work for work in planned.work if work.training and work.training.line == line]
 
 
 class Look:
@@ -144,64 +145,59 @@ class Look:
         return json.dumps(self._after, sort_keys=True)
 
     def chosen(
-        self, declared: DeclaredStream, days: Sequence[dt.date], held: Mapping[dt.date, Recorded], raw: Asset
+        self, declared: DeclaredStream, days: Sequence[dt.date], recorded: Mapping[dt.date, Recorded], raw: Asset
     ) -> list[dt.date]:
-        """Days to look at in this tick, oldest first. held: what is recorded of the days' raw."""
+        """Days to look at in this tick, oldest first. recorded: of raw."""
         written = sources.source_of(declared.stream).written_since(clock.today() - NEWEST * DAY)
         newest, past, name = days[-NEWEST:], days[:-NEWEST], declared.stream.name
         left = [day for day in past if str(day) < self._before.get(name, "")] or past
         stretch = left[-PAST:]
         if stretch:
             self._after[name] = str(stretch[0])
-        # Of another declaration: all of them are read anew, and in one run.
-        other = {day for day in days if day not in held or not of_declaration(raw, held[day].stamp)}
+        # Days read under another declaration: all of them are read anew, and in one run.
+        other = {day for day in days if day not in recorded or not of_declaration(raw, recorded[day].stamp)}
         return sorted({*newest, *stretch, *written, *other} & {*days})
 
 
-def _book(
-    context: dg.SensorEvaluationContext,
-    catalogue: Catalogue,
-    lake: Lake,
-    engine: Engine,
-    ledger: Ledger,
-    issues: Issues,
-    verdicts: Verdicts,
-    trains: Sequence[str],
-) -> Book:
+def _book(context: dg.SensorEvaluationContext, catalogue: Catalogue, stores: Stores, trains: Sequence[str]) -> Book:
     close_gone_runs(context.instance)
     definitions = context.repository_def
     assert definitions is not None  # Dagster gives a sensor its repository
     specs = {key: assets.get_asset_spec(key) for key, assets in definitions.assets_defs_by_key.items()}
     checks = {node.key: node.check_keys for node in definitions.asset_graph.asset_nodes}
-    book = Book(catalogue, specs, checks, context.instance, lake, ledger, issues, verdicts, engine, trains=trains)
+    book = Book(catalogue, specs, checks, context.instance, stores, trains=trains)
     book.given_up, book.tries = _failed(context.instance)
     return book
 
 
 def _failed(instance: dg.DagsterInstance) -> tuple[dict[str, str], Counter[str]]:
     """State of work -> why it is not tried again, and how often it was tried: a run of it failed, or its process died often."""
-    found: dict[str, str] = {}
+    given_up: dict[str, str] = {}
     died: Counter[str] = Counter()
     for record in instance.get_run_records(dg.RunsFilter(statuses=ENDED_BADLY), limit=RECENT):
         run = record.dagster_run
         states = states_of(run)
         if not states:
             continue
-        own = _failed_by_itself(instance, run.run_id)
+        by_itself = _failed_by_itself(instance, run.run_id)
         for state in states:
             died[state] += 1
-            if own or died[state] >= ATTEMPTS or run.status == dg.DagsterRunStatus.CANCELED:
+            if by_itself or died[state] >= ATTEMPTS or run.status == dg.DagsterRunStatus.CANCELED:
                 ended = (
-                    "failed" if own else "was stopped" if run.status == dg.DagsterRunStatus.CANCELED else "died again"
+                    "failed"
+                    if by_itself
+                    else "was stopped"
+                    if run.status == dg.DagsterRunStatus.CANCELED
+                    else "died again"
                 )
-                found.setdefault(
+                given_up.setdefault(
                     state, f"run {run.run_id} {ended}; it is tried again when what it reads changes, or when you do"
                 )
-    return found, died
+    return given_up, died
 
 
 def _failed_by_itself(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a step of the run failed, and not only its process died. What was found stays; it may still be written until then."""
+    """Whether a step of the run failed, and not only its process died. A failure found is remembered; one may still be written."""
     if run_id not in _failures:
         kind = dg.DagsterEventType.STEP_FAILURE
         if not instance.get_records_for_run(run_id, of_type=kind, limit=1).records:
@@ -223,17 +219,17 @@ def _request(book: Book, work: Work, nodes: Sequence[str] = ()) -> dg.RunRequest
 def _result(
     context: dg.SensorEvaluationContext,
     requests: Sequence[dg.RunRequest],
-    found: Plan,
+    planned: Plan,
     cursor: str | None,
     observed: Sequence[dg.AssetObservation],
 ) -> dg.SensorResult:
-    for work in found.work:
+    for work in planned.work:
         waits = f"after {', '.join(work.after)}" if work.after else "due"
         context.log.info(f"{work.what}: {waits}; {work.reason}")
-    for notice in found.notices:
+    for notice in planned.notices:
         context.log.info(f"{notice.kind}: {notice}")
-    waiting = [f"{work.what} waits for {', '.join(work.after)}" for work in found.work if work.after]
-    why = [*waiting, *map(str, found.notices)] or ["everything is up to date"]
+    waiting = [f"{work.what} waits for {', '.join(work.after)}" for work in planned.work if work.after]
+    why = [*waiting, *map(str, planned.notices)] or ["everything is up to date"]
     return dg.SensorResult(
         run_requests=list(requests),
         skip_reason=None if requests else "; ".join(why),
@@ -243,11 +239,15 @@ def _result(
 
 
 def _observations(instance: dg.DagsterInstance, book: Book, stream: str) -> list[dg.AssetObservation]:
-    """What a source holds that `raw` was not read from, said once: days whose last observation is another."""
+    """Observations of days whose source holds something else than `raw` was read from, each reported once."""
     key = dg.AssetKey([stream, "source"])
-    state, held, raw = book.looked(stream), book.recorded(f"{stream}/raw"), book.asset(f"{stream}/raw")
-    expected = stamps(raw, {}, list(state), state)
-    new = {day: digest([told]) for day, told in state.items() if day not in held or held[day].stamp != expected[day]}
+    fingerprints, recorded, raw = book.looked(stream), book.recorded(f"{stream}/raw"), book.asset(f"{stream}/raw")
+    expected = stamps(raw, {}, list(fingerprints), fingerprints)
+    new = {
+        day: digest([fingerprint])
+        for day, fingerprint in fingerprints.items()
+        if day not in recorded or recorded[day].stamp != expected[day]
+    }
     if not new:
         return []
     seen = newest_tags(instance, key, [DATA_VERSION], list(map(str, new)), kind=dg.DagsterEventType.ASSET_OBSERVATION)

@@ -1,4 +1,4 @@
-"""The monitors of a line: `performance` of its predictions once labels are in, `drift` of what it sees and says."""
+"""The monitors of a line: `performance` of its predictions once labels are in, `drift` of its features and predictions."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -22,6 +22,7 @@ from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
 from factory_assets.monitoring.report import drift_report
 from factory_assets.scoring.champions import champions_of_days
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -29,7 +30,7 @@ from factory_resources.ledger import Ledger
 from factory_resources.reports import Reports
 
 GROUP = "monitoring"
-#: What the plot of performance shows: a quarter of a year. The table in the lake has all days.
+#: Days in the plot of performance: a quarter of a year. The table in the lake has all days.
 SHOWN = dt.timedelta(days=90)
 DRIFT_MEANS = {
     "node": "Segment node whose rows are compared.",
@@ -75,7 +76,7 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         kinds={"python", "deltalake"},
         code_version=code_version("performance", line.task),
         description=f"{line.description}\n\nMetrics of the day's predictions for every node, beside a naive guess on the same rows; "
-        f"complete {line.horizon_days} days after the day.",
+        f"complete {counted(line.horizon_days, 'day')} after the day.",
         metadata=column_schema(
             {field.name: str(field.type) for field in performance_rows.schema(line.task)},
             performance_rows.meaning(line.task),
@@ -104,11 +105,11 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Sequence[dt.date]) -> list[dict[str, Any]]:
-    """The root's rows of the run's days, and of those that the plot shows before its newest, by day."""
+    """The root's rows by day, of the run's days and of the days before its newest that the plot shows."""
     first = min(days[0], days[-1] - SHOWN + dt.timedelta(days=1))
     lake.view(con, "history", table, first, days[-1], empty_if_absent=True)
-    found: pa.Table = con.execute("SELECT * FROM history WHERE node = ? ORDER BY ds", [ROOT]).to_arrow_table()
-    return found.to_pylist()
+    rows: pa.Table = con.execute("SELECT * FROM history WHERE node = ? ORDER BY ds", [ROOT]).to_arrow_table()
+    return rows.to_pylist()
 
 
 def _numbers(row: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -147,8 +148,8 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         kinds={"python", "evidently"},
         code_version=code_version("drift", declared.features, line.monitor.model_dump(mode="json")),
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
-        f"{line.monitor.window.days} days against the training data of each node's champion. The Evidently report of the newest "
-        "day of a run draws the coarsest node.",
+        f"{counted(line.monitor.window.days, 'day')} against the training data of each node's champion. The Evidently report "
+        "of the newest day of a run draws the coarsest node.",
         metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}, DRIFT_MEANS),
     )
     def drift_of_day(
@@ -171,9 +172,9 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
         def judged() -> Iterator[pa.RecordBatch]:
             for day in days:
-                found = watched.judge(day, champions[day])
-                by_day[day] = _summary(found)
-                rows = [_row(day, node, version, verdict) for node, version, verdict in found]
+                verdicts = watched.judge(day, champions[day])
+                by_day[day] = _summary(verdicts)
+                rows = [_row(day, node, version, verdict) for node, version, verdict in verdicts]
                 yield from pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA).to_batches()
 
         written = lake.replace(f"{line.name}/drift", pa.RecordBatchReader.from_batches(DRIFT_SCHEMA, judged()), days)
@@ -188,15 +189,15 @@ def _row(day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any
     return {"node": node, "version": version, "ds": day} | {name: getattr(verdict, name) for name in fields}
 
 
-def _summary(found: list[tuple[str, str, Drift]]) -> dict[str, Any]:
-    drifted = [(node, verdict) for node, _, verdict in found if verdict.verdict == "drifted"]
-    if not found:
+def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
+    drifted = [(node, verdict) for node, _, verdict in verdicts if verdict.verdict == "drifted"]
+    if not verdicts:
         return {"verdict": "no verdict: too few rows, or no champion yet"}
     worst = sorted(drifted, key=lambda item: -item[1].statistic)[:10]
     return {
         "verdict": "drifted" if drifted else "stable",
         "columns_drifted": len(drifted),
-        "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in found),
+        "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in verdicts),
         "worst": dg.MetadataValue.table(
             [
                 dg.TableRecord(
@@ -228,11 +229,11 @@ def _report(
         return {}
     coarsest = next(node for node in tree(judged) if node in judged)
     model, rows = watched.model(judged[coarsest]), watched.rows(coarsest)
-    said = prediction_columns(model.task, model.predict(rows))
-    rows = with_columns(rows, said)
+    predicted = prediction_columns(model.task, model.predict(rows))
+    rows = with_columns(rows, predicted)
     categorical = [name for name in model.features if name in model.encoding.categories]
-    categorical += [name for name, values in said.items() if pa.types.is_string(values.type)]
-    numerical = [name for name in (*model.features, *said) if name not in categorical]
-    title = f"{declared.line.name}, {coarsest}, {declared.line.monitor.window.days} days to {day}"
+    categorical += [name for name, values in predicted.items() if pa.types.is_string(values.type)]
+    numerical = [name for name in (*model.features, *predicted) if name not in categorical]
+    title = f"{declared.line.name}, {coarsest}, {counted(declared.line.monitor.window.days, 'day')} to {day}"
     html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

@@ -35,9 +35,9 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         findings = []
         for day, drifted in by_day.items():
             shown = ", ".join(f"{row['column']} of {row['node']} ({row['statistic']:.2f})" for row in drifted[:10])
-            told = f"drifted: {shown}" if drifted else "nothing drifted"
+            message = f"drifted: {shown}" if drifted else "nothing drifted"
             findings.append(
-                Finding(day, not drifted, told=told, metadata={"drifted": dg.MetadataValue.int(len(drifted))})
+                Finding(day, not drifted, message=message, metadata={"drifted": dg.MetadataValue.int(len(drifted))})
             )
         return report(context, key, "no_drift", findings)
 
@@ -62,11 +62,13 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         for day in days:
             row = overall.get(day, {})
             value, naive = row.get(metric), row.get(f"naive_{metric}")
-            known = value is not None and naive is not None
-            told = f"{metric} {value:.4g}, naive {naive:.4g}" if known else "not measurable yet"
+            measured = value is not None and naive is not None
+            message = f"{metric} {value:.4g}, naive {naive:.4g}" if measured else "not measurable yet"
             labelled = dg.MetadataValue.int(row.get("labelled", 0))
             findings.append(
-                Finding(day, not known or better(metric, value, naive), told=told, metadata={"labelled": labelled})
+                Finding(
+                    day, not measured or better(metric, value, naive), message=message, metadata={"labelled": labelled}
+                )
             )
         return report(context, key, "better_than_naive", findings)
 

@@ -26,14 +26,14 @@ from factory_assets.measures.profiles import Numbers, Profile, psi, without_rare
 
 @dataclass(frozen=True)
 class Drift:
-    """What one column of the current rows says about change.
+    """The change in one column of the current rows.
 
     statistic: PSI against the reference, in nats.
     limit: the PSI above which the column has drifted.
     p_value: chance of at least this PSI if nothing changed; it can be tiny where the change is too small to matter.
     rows: current rows, nulls included. null_share: 0..1, of the current rows.
     verdict: "stable", "drifted", or "no verdict" where there are too few rows for one.
-    reason: one sentence for a person; of a drifted column it names the bin that moved most.
+    reason: one sentence for a person; for a drifted column it names the bin that moved most.
     """
 
     column: str
@@ -83,7 +83,7 @@ def drift_of_counts(
     minimum_effect: float = 0.1,
     minimum_rows: int = 100,
 ) -> Drift:
-    """As `drift`, of current rows that were counted into the reference's bins. now: as of `Profile.count`."""
+    """As `drift`, for current rows that were counted into the reference's bins. now: counts as `Profile.count` gives them."""
     before = np.array([*reference.counts, reference.nulls])
     m, n = reference.rows, int(now.sum())
     nulls = int(now[-1])

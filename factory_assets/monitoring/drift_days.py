@@ -1,7 +1,7 @@
-"""Which nodes drifted, one day after the other? Of the days that overlap each row is read, predicted and counted once.
+"""Which nodes drifted, one day after the other? Windows overlap, and each row is read, predicted and counted once.
 
-A day is judged on the rows of the days up to it. Rows in the bins of a profile can be added up by day, so of a day that
-follows another only its own rows are new, while the champion stays the same.
+A day is judged on the rows of the days up to it. Rows in the bins of a profile can be added up by day, so a day that follows
+another adds only its own rows, while the champion stays the same.
 """
 
 import datetime as dt
@@ -20,8 +20,8 @@ from factory_assets.monitoring.drift import Drift, drift_of_counts
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100
-#: Bytes of the parts of models that are kept for the next day; in use they take a few times as much. Others are loaded again.
-HELD_BYTES = 256 * 2**20
+#: Models are kept for the next day up to so many bytes of their parts, and others loaded again; in use they take a few times as much.
+KEPT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Tally:
     counts: dict[str, Numbers]
 
     def followed_by(self, later: "Tally", first: dt.date) -> "Tally":
-        """Both, without the days before the first."""
+        """Both tallies as one, without the days before the first."""
         kept = [place for place, day in enumerate(self.days) if day >= first]
         counts = {name: np.vstack([self.counts[name][kept], more]) for name, more in later.counts.items()}
         return Tally([self.days[place] for place in kept] + later.days, counts)
 
 
 class DriftDays:
-    """Verdicts of one day after the other, ascending.
+    """Judges one day after the other, ascending.
 
     read: rows of the examples from a day to a day, by day. load: the model of a version. window: days that a day is judged on.
     """
@@ -55,8 +55,8 @@ class DriftDays:
         self._seen: pa.Table | None = None
         self._days: list[dt.date] = []
         self._tallies: dict[tuple[str, str], Tally] = {}
-        self._held: dict[str, ReleasedModel] = {}
-        self._room = HELD_BYTES
+        self._kept: dict[str, ReleasedModel] = {}
+        self._room = KEPT_BYTES
 
     def judge(self, day: dt.date, champions: Mapping[str, str]) -> list[tuple[str, str, Drift]]:
         """Node, version and verdict on each column, of every node that has a champion. champions: node -> version.
@@ -66,9 +66,9 @@ class DriftDays:
         seem to drift as soon as the large ones get models of their own. A node with too few rows for any verdict has none.
         """
         self._move_to(day)
-        for version in self._held.keys() - set(champions.values()):
-            self._room += _size(self._held.pop(version))
-        tallies, found = dict[tuple[str, str], Tally](), list[tuple[str, str, Drift]]()
+        for version in self._kept.keys() - set(champions.values()):
+            self._room += _size(self._kept.pop(version))
+        tallies, verdicts = dict[tuple[str, str], Tally](), list[tuple[str, str, Drift]]()
         for node, version in sorted(champions.items()):
             if self._by_node.count(node) < MINIMUM_ROWS:
                 continue
@@ -80,13 +80,13 @@ class DriftDays:
                 verdict = drift_of_counts(
                     model.profiles[name], now, false_alarm_rate=self._rate, minimum_rows=MINIMUM_ROWS
                 )
-                found.append((node, version, verdict))
+                verdicts.append((node, version, verdict))
         self._tallies = tallies
-        return found
+        return verdicts
 
     @property
     def judged(self) -> dict[str, str]:
-        """Node -> version, of those that were judged last."""
+        """Node -> version, of the nodes judged last."""
         return dict(self._tallies.keys())
 
     def rows(self, node: str) -> pa.Table:
@@ -94,20 +94,20 @@ class DriftDays:
         return self._by_node.rows(node)
 
     def model(self, version: str) -> ReleasedModel:
-        """The model of a version, held if there is room."""
-        if version in self._held:
-            return self._held[version]
+        """The model of a version, kept if there is room."""
+        if version in self._kept:
+            return self._kept[version]
         model = self._load(version)
-        # Who is met first is kept: of versions that are asked for in turn, one that makes room is the next to be asked for.
+        # The first models are kept, and none makes room for a later one: it would be the next to be asked for again.
         if _size(model) <= self._room:
-            self._held[version] = model
+            self._kept[version] = model
             self._room -= _size(model)
         return model
 
     def _move_to(self, day: dt.date) -> None:
         first = day - self._window + DAY
-        known = self._days[-1] if self._days else first - DAY
-        seen = self._read(max(first, known + DAY), day)
+        newest = self._days[-1] if self._days else first - DAY
+        seen = self._read(max(first, newest + DAY), day)
         if self._seen is not None:
             kept = self._seen.slice(np.searchsorted(_days(self._seen), np.datetime64(first)))
             seen = pa.concat_tables([kept, seen])
@@ -118,10 +118,10 @@ class DriftDays:
         self._by_node = SubtreeRows(self._seen)
 
     def _tally(self, node: str, model: ReleasedModel, before: Tally | None) -> Tally:
-        """The node's rows of all days of the window, of which those before are counted already."""
+        """The node's rows of all days of the window. before: the tally of the days that are counted already."""
         days = self._days if before is None else [day for day in self._days if day > before.days[-1]]
-        own = _counted(model, self._by_node.rows(node, self._first_row[days[0]]), days)
-        return own if before is None else before.followed_by(own, self._days[0])
+        new = _counted(model, self._by_node.rows(node, self._first_row[days[0]]), days)
+        return new if before is None else before.followed_by(new, self._days[0])
 
 
 def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally:

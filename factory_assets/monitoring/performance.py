@@ -27,7 +27,7 @@ def schema(task: str) -> pa.Schema:
 
 
 def meaning(task: str) -> dict[str, str]:
-    """Column -> what it says."""
+    """Column -> its meaning."""
     metrics = {metric.name: f"{metric.name} of the labelled rows." for metric in metrics_of(task)}
     naive = {f"naive_{name}": f"{name} of a guess that knows the training labels alone." for name in metrics}
     counts = {"predicted": "Rows that were scored.", "labelled": "Those of them whose label is known."}
@@ -39,36 +39,36 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.nd
 
     naive: version -> what its training labels alone would have predicted for a row, shape (1,), or (1, k) for k classes.
     """
-    said = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
+    names = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
     joined = con.sql(
-        f"""SELECT predictions.ds AS ds, leaf, version, {said}, label
+        f"""SELECT predictions.ds AS ds, leaf, version, {names}, label
             FROM predictions LEFT JOIN (SELECT * FROM labels WHERE superseded_at IS NULL) USING (ds, example_id)
             ORDER BY ds, leaf, example_id"""
     ).to_arrow_reader(BATCH_ROWS)
     rows: list[dict[str, object]] = []
-    for day, told in _by_day(joined):
-        columns, by_node = _columns(task, told, naive), SubtreeRows(told.select(["leaf"]))
-        for node in tree(pc.unique(told["leaf"]).to_pylist()):
+    for day, of_day in _by_day(joined):
+        columns, by_node = _columns(task, of_day, naive), SubtreeRows(of_day.select(["leaf"]))
+        for node in tree(pc.unique(of_day["leaf"]).to_pylist()):
             places = by_node.places(node)
             rows.append(_measured(task, day, node, *(values[places] for values in columns)))
     return pa.Table.from_pylist(rows, schema=schema(task))
 
 
 def _by_day(rows: pa.RecordBatchReader) -> Iterator[tuple[dt.date, pa.Table]]:
-    """Each day with its rows; one day is held at a time. rows: in order of their days."""
-    day, held = None, list[pa.RecordBatch]()
+    """Each day with its rows; one day is in memory at a time. rows: in order of their days."""
+    day, batches = None, list[pa.RecordBatch]()
     for batch in rows:
         days = batch["ds"].to_numpy(zero_copy_only=False)
         starts = np.flatnonzero(np.r_[len(days) > 0, days[1:] != days[:-1]])
         for start, end in pairwise([*starts, len(days)]):
-            found = days[start].astype("datetime64[D]").item()
-            if day is not None and found != day:
-                yield day, pa.Table.from_batches(held)
-                held = []
-            day = found
-            held.append(batch.slice(start, end - start))
+            next_day = days[start].astype("datetime64[D]").item()
+            if day is not None and next_day != day:
+                yield day, pa.Table.from_batches(batches)
+                batches = []
+            day = next_day
+            batches.append(batch.slice(start, end - start))
     if day is not None:
-        yield day, pa.Table.from_batches(held)
+        yield day, pa.Table.from_batches(batches)
 
 
 def _columns(task: str, rows: pa.Table, naive: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -81,8 +81,8 @@ def _columns(task: str, rows: pa.Table, naive: Mapping[str, np.ndarray]) -> list
 def _measured(
     task: str, day: dt.date, node: str, prediction: np.ndarray, label: np.ndarray, guess: np.ndarray
 ) -> dict[str, object]:
-    predicted, known = len(label), ~np.isnan(label)
-    prediction, label, guess = prediction[known], label[known], guess[known]
+    predicted, labelled = len(label), ~np.isnan(label)
+    prediction, label, guess = prediction[labelled], label[labelled], guess[labelled]
     metrics = score(task, label, prediction) if len(label) else {}
     guessed = score(task, label, guess) if len(label) else {}
     return {

@@ -78,7 +78,7 @@ def _has_values(column: pa.ChunkedArray) -> bool:
 
 
 def _frame(table: pa.Table, numbers: Iterable[str], texts: Iterable[str]) -> pd.DataFrame:
-    """Numbers as floats with NaN for what is not one, everything else as strings."""
+    """Numbers as floats, with NaN for a value that is no number; everything else as strings."""
     import pandas as pd
 
     columns: dict[str, np.ndarray] = {}

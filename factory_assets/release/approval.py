@@ -10,7 +10,7 @@ from factory_resources.ledger import Ledger
 
 
 class ApprovalRefused(ValueError):
-    """Nothing waits for approval, or not what was approved."""
+    """No challenger waits for approval, or another one than was approved."""
 
 
 def waiting(ledger: Ledger, line: str) -> dict[str, Standing]:
@@ -26,20 +26,20 @@ def approve(ledger: Ledger, lake: Lake, request: Request) -> Decision:
     line, node, version = request.line, request.node, request.version
     if not request.complete:
         raise ApprovalRefused("an approval needs somebody who gives it and a reason")
-    found = newest(ledger.decisions(line, node))
-    if found is None or not found.evidence.get(WAITS):
+    last = newest(ledger.decisions(line, node))
+    if last is None or not last.evidence.get(WAITS):
         others = ", ".join(f"{each} ({stands.version})" for each, stands in waiting(ledger, line).items()) or "none"
-        told = f"; {in_words(found)}" if found else ""
-        raise ApprovalRefused(f"no challenger of {node!r} waits for approval{told}. Waiting in {line}: {others}")
-    challenger = str(found.version)
+        decided = f"; {in_words(last)}" if last else ""
+        raise ApprovalRefused(f"no challenger of {node!r} waits for approval{decided}. Waiting in {line}: {others}")
+    challenger = str(last.version)
     if version is not None and not _means(ledger, line, node, version, challenger):
         raise ApprovalRefused(f"{version!r} does not wait for approval at {node!r}; {challenger} does")
     scored = lake.days(f"{line}/predictions")
     # Days that were scored keep who scored them.
-    as_of = max([found.as_of, *scored[-1:]], default=dt.date.min)
-    evidence = {name: kept for name, kept in found.evidence.items() if name != WAITS}
+    as_of = max([last.as_of, *scored[-1:]], default=dt.date.min)
+    evidence = {name: kept for name, kept in last.evidence.items() if name != WAITS}
     approval = Decision(line, node, as_of, "approve", challenger, challenger, request.why, request.by, evidence)
-    ledger.decide(approval, against=found.champion)
+    ledger.decide(approval, against=last.champion)
     return approval
 
 

@@ -17,7 +17,7 @@ from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, 
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
-from factory_assets.release.resolver import MEANING, SCHEMA, resolve
+from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve
 from factory_assets.release.rulings import decide
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_resources.decisions import Decision
@@ -69,7 +69,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _decided(decision: Decision, after: Mapping[str, str], tagged: Mapping[str, str]) -> dict[str, Any]:
-    """What a node's page says of a decision. after: node -> champion by now. tagged: tag -> version of the node."""
+    """Metadata of a decision for the node's page. after: node -> champion by now. tagged: tag -> version of the node."""
     line, answers = decision.line, answering(decision.node, after)
     return {
         "as_of": str(decision.as_of),
@@ -85,10 +85,10 @@ def _decided(decision: Decision, after: Mapping[str, str], tagged: Mapping[str, 
 
 def _tagged(tags: Sequence[Tagging]) -> dict[str, dict[str, str]]:
     """Node -> tag -> version."""
-    found: dict[str, dict[str, str]] = {}
+    by_node: dict[str, dict[str, str]] = {}
     for each in tags:
-        found.setdefault(each.node, {})[each.tag] = str(each.version)
-    return found
+        by_node.setdefault(each.node, {})[each.tag] = str(each.version)
+    return by_node
 
 
 def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -118,16 +118,17 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day = as_of(context, lake, declared, config)
         with engine.connect() as con:
             seen = keys_seen(con, lake, line.name, last=day)
-        # Not nodes that came later: the board of a day is the same whenever it is drawn.
-        known, decided = set(tree(seen)), ledger.last_decisions(line.name, before=day + dt.timedelta(days=1))
-        partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
-        nodes = [node for node in partitions if node in known or node in decided]
-        cut = day + dt.timedelta(days=1)
-        table = resolve(
-            declared, metric, day, nodes, decided,
-            ledger.changed(line.name, before=cut), {key: last for key, (_, last) in seen.items()},
+        after = day + dt.timedelta(days=1)
+        decided = Decided(
+            ledger.last_decisions(line.name, before=after),
+            ledger.changed(line.name, before=after),
             ledger.candidates(line.name),
-        )  # fmt: skip
+        )
+        # Without nodes of later days: the board of a day is the same whenever it is drawn.
+        in_tree = set(tree(seen))
+        partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+        nodes = [node for node in partitions if node in in_tree or node in decided.last]
+        table = resolve(declared, metric, day, nodes, decided, {leaf: last for leaf, (_, last) in seen.items()})
         written = lake.replace(f"{line.name}/leaderboard", table, [day])
         return dg.MaterializeResult(
             metadata=_shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(ledger.tags(line.name)),
@@ -140,9 +141,9 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any]:
     rows, metric = table.to_pylist(), metric_of(declared)
     answered = [row for row in rows if row["answers"]]
-    own = [row for row in answered if row["answers"] == row["node"]]
+    own_models = [row for row in answered if row["answers"] == row["node"]]
     measured = {row["node"]: row["gain"] for row in rows if row["gain"] is not None}
-    names = {row["node"] for row in own}
+    names = {row["node"] for row in own_models}
     title = f"{declared.line.name}: what a model of its own gains over the node above, {metric}"
     png = plots.gains_plot(measured, names, title, metric)
     resolver = ("node", "answers", "version", "since", "reason", "stale")
@@ -150,7 +151,7 @@ def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any
     best = sorted(rows, key=lambda row: -(row["gain"] if row["gain"] is not None else -float("inf")))
     return {
         "nodes": len(rows),
-        "with_a_model_of_their_own": len(own),
+        "with_a_model_of_their_own": len(own_models),
         "without_an_answer": len(rows) - len(answered),
         "waiting_for_approval": waits,
         "stale": sum(row["stale"] is not None for row in rows),

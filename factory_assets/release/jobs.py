@@ -1,4 +1,4 @@
-"""What can be launched of a release in Dagster's UI: approvals, champions taken back, versions made again, the ledger mirrored."""
+"""Jobs on releases in Dagster's UI: approvals, champions taken back, versions made again, the ledger mirrored."""
 
 import random
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from pydantic import Field
 
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
-from factory_assets.release.rebuild import rebuild
+from factory_assets.release.rebuild import Origin, rebuild
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificate, Certificates
 from factory_resources.decisions import ChampionChanged
@@ -48,7 +49,7 @@ def _request(config: "Rollback | Approval") -> Request:
 
 
 def observation(made: Sequence[Decision]) -> dg.AssetObservation:
-    """What a person decided as it shows on the page of the line's champions."""
+    """A person's decision as it shows on the page of the line's champions."""
     last = made[-1]
     return dg.AssetObservation(
         dg.AssetKey([last.line, "champion"]),
@@ -163,7 +164,7 @@ def rebuild_released(
         context.log.info("no version was champion yet: there is nothing to make again")
         return
     context.log.info(f"making {record.version} of {record.line}, {record.node}, again")
-    certificate = rebuild(record, lake, engine, ledger, archive, by=f"run {context.run_id}")
+    certificate = rebuild(record, Origin(lake, engine, ledger, archive), by=f"run {context.run_id}")
     certificates.record(certificate)
     metadata = _metadata(certificate)
     context.log_event(
@@ -189,13 +190,13 @@ def _metadata(certificate: Certificate) -> dict[str, dg.MetadataValue]:
         )
         for name, (then, now) in certificate.parts.items()
     ]
-    told = {
+    metadata = {
         "version": dg.MetadataValue.text(certificate.version),
         "rebuild": dg.MetadataValue.text(certificate.verdict),
         "told": dg.MetadataValue.text(certificate.told),
         "made_from_differs": dg.MetadataValue.json(certificate.made_from),
     }
-    return told | ({"parts": dg.MetadataValue.table(parts)} if parts else {})
+    return metadata | ({"parts": dg.MetadataValue.table(parts)} if parts else {})
 
 
 @dg.job(
@@ -210,10 +211,10 @@ def mirror_ledger(
     context: dg.OpExecutionContext, ledger: dg.ResourceParam[Ledger], mirror: dg.ResourceParam[MlflowMirror]
 ) -> None:
     try:
-        for told in mirror.bring_up_to_date(ledger):
-            context.log.info(
-                f"{told.line}: {told.runs} runs, {told.versions} versions, {told.aliases} aliases written to {mirror.address}"
-            )
+        for mirrored in mirror.bring_up_to_date(ledger):
+            counts = counted(mirrored.runs, "run"), counted(mirrored.versions, "version")
+            new = ", ".join([*counts, counted(mirrored.aliases, "alias", "aliases")])
+            context.log.info(f"{mirrored.line}: {new} written to {mirror.address}")
     except MirrorFailed as failed:
         raise dg.Failure(str(failed), allow_retries=False) from None
 

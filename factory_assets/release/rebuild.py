@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from factory_assets.training.remake import NotRebuildable, Remade
@@ -19,15 +20,17 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 
 
-def rebuild(
-    record: VersionRecord,
-    lake: Lake,
-    engine: Engine,
-    ledger: Ledger,
-    archive: ArchiveFolder,
-    by: str,
-    restore: bool = False,
-) -> Certificate:
+@dataclass(frozen=True)
+class Origin:
+    """Where a version comes from: its tables and an engine to read them by, its record, its archive."""
+
+    lake: Lake
+    engine: Engine
+    ledger: Ledger
+    archive: ArchiveFolder
+
+
+def rebuild(record: VersionRecord, origin: Origin, by: str, restore: bool = False) -> Certificate:
     """Make the version again and compare.
 
     restore: put back what the archive lacks, if it comes out equal.
@@ -35,23 +38,22 @@ def rebuild(
     """
     with tempfile.TemporaryDirectory(prefix="factory-rebuild-") as folder:
         scratch = ArchiveFolder(folder)
-        made = in_a_fresh_process(record, lake, engine, ledger, archive, scratch)
+        made = in_a_fresh_process(record, origin, scratch)
         if restore and made.version == record.version:
-            archive.store(record.line, *scratch.load(record.line, made.version))
-        return compared(record, made, archive, scratch, by)
+            origin.archive.store(record.line, *scratch.load(record.line, made.version))
+        return compared(record, made, origin.archive, scratch, by)
 
 
-def in_a_fresh_process(
-    record: VersionRecord, lake: Lake, engine: Engine, ledger: Ledger, archive: ArchiveFolder, into: ArchiveFolder
-) -> Remade:
-    """What `training.remake` makes of the version. Nothing of this process is known to it but where things are."""
+def in_a_fresh_process(record: VersionRecord, origin: Origin, into: ArchiveFolder) -> Remade:
+    """The version as `training.remake` makes it. That process learns nothing from this one but where things are."""
+    lake, engine = origin.lake, origin.engine
     asked = {
         "line": record.line,
         "version": record.version,
-        "ledger": ledger.url,
+        "ledger": origin.ledger.url,
         "lake": {"root": lake.root, "storage_options": dict(lake.storage_options)},
         "engine": {"threads": engine.threads, "memory_limit": engine.memory_limit},
-        "archive": archive.root,
+        "archive": origin.archive.root,
         "into": into.root,
     }
     # By standard input: an address may hold a password, and arguments are seen by everyone on the machine.
@@ -80,27 +82,27 @@ def _archived(archive: ArchiveFolder, record: VersionRecord) -> dict[str, str]:
 def compared(
     record: VersionRecord, made: Remade, archive: ArchiveFolder, scratch: ArchiveFolder, by: str
 ) -> Certificate:
-    """What the archive holds of a version against what came out in the scratch archive."""
+    """The version in the archive against the version made again in the scratch archive."""
     then, now = _archived(archive, record), scratch.listing(record.line, made.version)
     differing = _differing(record.configuration, made)
     libraries = [name for name in differing if name in made.libraries]
     verdict: Comparison
     if made.version == record.version and then == now:
-        verdict, told = "equal", "every part is equal"
+        verdict, reason = "equal", "every part is equal"
     elif made.version == record.version:
-        verdict, told = "different", "it comes out equal, and the archive does not hold it whole; restore it"
+        verdict, reason = "different", "it comes out equal, and the archive does not hold it whole; restore it"
     elif libraries:
-        told = ", ".join(f"{name} {differing[name][0]} then, {differing[name][1]} now" for name in libraries)
-        verdict, told = "not comparable", f"not comparable: {told}"
+        reason = ", ".join(f"{name} {differing[name][0]} then, {differing[name][1]} now" for name in libraries)
+        verdict, reason = "not comparable", f"not comparable: {reason}"
     else:
         names = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-        verdict, told = "different", f"{', '.join(names)} differ; version {made.version} came out"
+        verdict, reason = "different", f"{', '.join(names)} differ; version {made.version} came out"
     parts = {name: (then.get(name), now.get(name)) for name in sorted(then.keys() | now.keys())}
-    return Certificate(record.line, record.version, verdict, told, parts, differing, by)
+    return Certificate(record.line, record.version, verdict, reason, parts, differing, by)
 
 
 def _differing(configuration: dict[str, Any], made: Remade) -> dict[str, tuple[str, str]]:
-    """Of what a model is made from: what is not what it was, with both values."""
+    """What differs in what the model is made from: name -> value then, value now."""
     then: dict[str, Any] = {"code": configuration["code"]} | configuration["libraries"]
     then |= {f"rows: {name}": value for name, value in configuration["data"].items()}
     now: dict[str, Any] = {"code": made.code} | made.libraries

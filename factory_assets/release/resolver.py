@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -13,10 +14,10 @@ from factory_assets.measures.metrics import improvement
 from factory_assets.training.timeline import timeline
 from factory_resources.ledger import Decision
 
-#: answers, version: who answers for the node, and with what; reason: the last decision about the node.
-#: since: the first day on which this version answered for it. last_seen: the last day with a row of the node.
-#: stale: said of a node that no training can see any more. rows: of the holdout, on which these were measured: value (of who
-#: answers), own (of the node's own model: the one that answers, or else the challenger that was refused), parent and naive.
+#: answers, version: the node that answers for this one, and its champion. reason: of the last decision about the node.
+#: since: the first day on which this version answered for it. last_seen: the last day with a row of the node. stale: the reason
+#: where no training can see the node any more. rows: of the holdout; on them the next four were measured. value: of the version
+#: that answers. own: of the node's own model, the one that answers or the challenger that was refused. parent, naive: of these.
 #: gain: by how much own is better than parent.
 SCHEMA = pa.schema(
     [
@@ -50,40 +51,50 @@ MEANING = {
 }
 
 
+@dataclass(frozen=True)
+class Decided:
+    """The decisions on a line until the close of a day.
+
+    last: node -> its last decision. changed: node -> as of when its own champion last changed. candidates: version -> the
+    candidate that it is.
+    """
+
+    last: Mapping[str, Decision]
+    changed: Mapping[str, dt.date]
+    candidates: Mapping[str, str]
+
+
 def resolve(
     declared: DeclaredLine,
     metric: str,
     day: dt.date,
     nodes: Sequence[str],
-    decisions: Mapping[str, Decision],
-    changed: Mapping[str, dt.date],
+    decided: Decided,
     last_seen: Mapping[str, dt.date],
-    candidates: Mapping[str, str],
 ) -> pa.Table:
     """The nodes as they stand at the close of a day, every node before its subtree.
 
-    decisions: node -> its last decision. changed: node -> as of when its own champion last changed.
-    last_seen: segment key -> the last day that has it. candidates: version -> the candidate that it is.
+    last_seen: leaf -> the last day that has it.
     """
-    champions = {node: str(decision.champion) for node, decision in decisions.items() if decision.champion}
+    champions = {node: str(decision.champion) for node, decision in decided.last.items() if decision.champion}
     seen: dict[str, dt.date] = {}
-    for key, newest in last_seen.items():
-        for node in lineage(key):
+    for leaf, newest in last_seen.items():
+        for node in lineage(leaf):
             seen[node] = max(newest, seen.get(node, newest))
     trained_from = timeline(declared, day).train_from
     rows = []
     for node in preorder(nodes):
-        answers, decision = answering(node, champions), decisions.get(node)
+        answers, decision = answering(node, champions), decided.last.get(node)
         above = lineage(node)
         asked = above if answers is None else above[: above.index(answers) + 1]
-        turns = [changed[each] + DAY for each in asked if each in changed]
+        turns = [decided.changed[each] + DAY for each in asked if each in decided.changed]
         last = seen.get(node)
         rows.append(
             {
                 "node": node,
                 "answers": answers,
                 "version": champions[answers] if answers else None,
-                "candidate": candidates.get(champions[answers]) if answers else None,
+                "candidate": decided.candidates.get(champions[answers]) if answers else None,
                 "reason": decision.reason if decision else "not decided yet",
                 "since": max(turns) if turns else None,
                 "last_seen": last,
@@ -97,21 +108,21 @@ def resolve(
 
 
 def _measured(metric: str, decision: Decision | None) -> dict[str, Any]:
-    """What the decision's evidence has of the metric."""
+    """Columns with the metric's values in the decision's evidence."""
     if decision is None or not decision.evidence:
         return {}
     evidence = decision.evidence
-    found = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
-    own = found["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
+    values = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
+    own = values["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
     side = {"promote": "challenger", "approve": "challenger", "keep": "champion", "fallback": "parent"}.get(
         decision.verdict, ""
     )
-    gain = None if own is None or found["parent"] is None else improvement(metric, own, found["parent"])
+    gain = None if own is None or values["parent"] is None else improvement(metric, own, values["parent"])
     return {
         "rows": evidence.get("rows"),
-        "value": found.get(side),
+        "value": values.get(side),
         "own": own,
-        "parent": found["parent"],
+        "parent": values["parent"],
         "gain": gain,
-        "naive": found["naive"],
+        "naive": values["naive"],
     }

@@ -13,11 +13,11 @@ ANCESTOR = "ancestor"
 
 
 class RollbackRefused(ValueError):
-    """There is nothing to go back to, or not what was asked for."""
+    """There is no champion to go back to, or not the one that was asked for."""
 
 
 def roll_back(ledger: Ledger, lake: Lake, request: Request, to: str | None = None) -> list[Decision]:
-    """Take the node's champion back, for every day that is still to be scored; what was appended to the ledger.
+    """Take the node's champion back, for every day that is still to be scored; the decisions appended to the ledger.
 
     request: its version is the one to be taken back, so that two people who see the same do not go back twice.
     to: the version to answer instead, named as in `models.names.find`, or ANCESTOR; None: whoever answered before it.
@@ -29,13 +29,13 @@ def roll_back(ledger: Ledger, lake: Lake, request: Request, to: str | None = Non
         raise RollbackRefused("a rollback needs somebody who decides it and a reason")
     made = ledger.decisions(line, node)
     if not made:
-        known = ", ".join(ledger.standing(line))
-        raise RollbackRefused(f"nothing was decided about node {node!r} of line {line!r}; nodes: {known}")
+        nodes = ", ".join(ledger.standing(line))
+        raise RollbackRefused(f"nothing was decided about node {node!r} of line {line!r}; nodes: {nodes}")
     line_of_champions = succession(made)
-    present, held = line_of_champions[-1], newest(made)
-    if version is not None and held and (meant := _found(ledger, line, node, version)) != present:
+    present, last = line_of_champions[-1], newest(made)
+    if version is not None and last and (meant := _version_meant(ledger, line, node, version)) != present:
         raise ChampionChanged(
-            f"{meant} is not what answers for {node!r}, but {present or 'an ancestor'}: {in_words(held)}"
+            f"{meant} is not what answers for {node!r}, but {present or 'an ancestor'}: {in_words(last)}"
         )
     target = _target(ledger, line, node, line_of_champions, to)
     others = {other for other in ledger.champions(line) if other != node}
@@ -55,13 +55,13 @@ def _target(ledger: Ledger, line: str, node: str, line_of_champions: list[str | 
             raise RollbackRefused(f"{node!r} has no champion of its own: roll back the ancestor that answers for it")
         return line_of_champions[-2]
     present = line_of_champions[-1]
-    target = None if to == ANCESTOR else _found(ledger, line, node, to)
+    target = None if to == ANCESTOR else _version_meant(ledger, line, node, to)
     if target == present:
         raise RollbackRefused(f"{target or 'an ancestor'} answers for {node!r} already")
     return target
 
 
-def _found(ledger: Ledger, line: str, node: str, named: str) -> str:
+def _version_meant(ledger: Ledger, line: str, node: str, named: str) -> str:
     try:
         return find(ledger, named, line, node).version
     except LookupError as error:

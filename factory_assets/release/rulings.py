@@ -1,4 +1,4 @@
-"""What is decided on each node of a training, by the gate, from what was measured?"""
+"""What does the gate decide on each node of a training, from the evaluations?"""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
-from factory_assets.evaluation.incumbents import held_before
+from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.identity.nodes import ROOT, answering, parent_of
 from factory_assets.identity.versions import contract_hash
 from factory_assets.measures.compared import metric_of
@@ -16,28 +16,28 @@ from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_wor
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
 
-#: Who a decision is by when the gate made it.
+#: Stands for the person in decisions that the gate made.
 GATE = "gate"
 
 
 def decide(
     declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]
 ) -> tuple[dict[str, Decision], list[str]]:
-    """Decide on each node of a training and append it to the ledger; node -> decision, and what came too late, in words.
+    """Decide on each node of a training and append it to the ledger; node -> decision, and decisions that came too late, in words.
 
-    nodes: every node before its subtree: whom a node is measured against is decided before it.
+    nodes: every node before its subtree, since a node was measured against a champion above it.
     """
     line = declared.line.name
-    held, withdrawn = held_before(ledger, line, day, nodes), ledger.withdrawn(line, day)
-    untrained, by_now = _untrained(lake, line, day), dict(held)
+    champions, withdrawn = champions_before(ledger, line, day, nodes), ledger.withdrawn(line, day)
+    untrained, by_now = _untrained(lake, line, day), dict(champions)
     decisions, late = dict[str, Decision](), list[str]()
-    for node, met in _met(ledger, line, day, nodes, held).items():
+    for node, met in _met(ledger, line, day, nodes, champions).items():
         taken_back = withdrawn.get((node, str(met.version)))
         try:
-            _require_measured(met, held, by_now)
+            _require_measured(met, champions, by_now)
             ruling = _ruling(declared, met, taken_back, untrained.get(node))
-            decision = _decision(declared, day, ruling, met, held.get(node))
-            ledger.decide(decision, against=held.get(node))
+            decision = _decision(declared, day, ruling, met, champions.get(node))
+            ledger.decide(decision, against=champions.get(node))
         except ChampionChanged as changed:
             late.append(str(changed))
             continue
@@ -53,42 +53,46 @@ def decide(
 class Meeting:
     """What the ledger has of a node's meeting: the evaluations of its champion and its challenger, and who is above.
 
-    version: that of its challenger, measured or not.
+    version: the challenger's, measured or not.
     """
 
     node: str
     version: str | None
-    own: EvaluationRecord | None
+    champion: EvaluationRecord | None
     challenger: EvaluationRecord | None
     above: str | None
     parent: str | None
 
 
-def _met(ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], held: Mapping[str, str]) -> dict[str, Meeting]:
+def _met(
+    ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], champions: Mapping[str, str]
+) -> dict[str, Meeting]:
     challengers = {version.node: version.version for version in ledger.versions(line, as_of=day)}
     measured = {(record.node, record.version): record for record in ledger.evaluations(line, as_of=day)}
     of_version: dict[str | None, str] = {}
     met = {}
     for node in nodes:
-        own = measured.get((node, held[node])) if node in held else None
+        champion = measured.get((node, champions[node])) if node in champions else None
         challenger = measured.get((node, challengers[node])) if node in challengers else None
         # The champion meets its parent; without one, the challenger does.
-        first = own or challenger
+        first = champion or challenger
         parent = first.incumbent_version if first else None
         if parent is not None and parent not in of_version:
             of_version[parent] = ledger.version(line, parent).node
-        met[node] = Meeting(node, challengers.get(node), own, challenger, of_version.get(parent), parent)
+        met[node] = Meeting(node, challengers.get(node), champion, challenger, of_version.get(parent), parent)
     return met
 
 
-def _require_measured(met: Meeting, held: Mapping[str, str], by_now: Mapping[str, str]) -> None:
+def _require_measured(met: Meeting, champions: Mapping[str, str], by_now: Mapping[str, str]) -> None:
     """Raise ChampionChanged where somebody was measured against one who does not answer any more.
 
-    held: node -> version before the rulings of this run, by_now: after those on the nodes above.
+    champions: node -> version before the rulings of this run. by_now: after those on the nodes above.
     """
-    node, first = met.node, met.own or met.challenger
-    if met.challenger is not None and met.own is None and node in held:
-        raise ChampionChanged(f"{met.version} for {node!r} was not measured against {held[node]}, its champion by now")
+    node, first = met.node, met.champion or met.challenger
+    if met.challenger is not None and met.champion is None and node in champions:
+        raise ChampionChanged(
+            f"{met.version} for {node!r} was not measured against {champions[node]}, its champion by now"
+        )
     above = answering(str(parent_of(node)), by_now) if node != ROOT else None
     expected = by_now[above] if above else None
     if first is not None and first.incumbent_version != expected:
@@ -102,7 +106,7 @@ def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, w
     """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
     challenger = None if taken_back else met.challenger
     metric = metric_of(declared)
-    ruling = rule(metric, declared.line.gate, recorded(metric, met.own, challenger), met.above)
+    ruling = rule(metric, declared.line.gate, recorded(metric, met.champion, challenger), met.above)
     if taken_back:
         return replace(ruling, reason=f"{ruling.reason}: {in_words(taken_back)}")
     return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
@@ -117,12 +121,12 @@ def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
     return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
 
 
-def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, held: str | None) -> Decision:
-    # Under which contract it was decided, also where there was nothing to measure: by it, a changed one is known.
+def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, champion: str | None) -> Decision:
+    # The contract is recorded also where there was nothing to measure: a changed one is noticed by it.
     evidence: dict[str, Any] = {"contract": contract_hash(declared)}
-    measured = met.challenger or met.own
+    measured = met.challenger or met.champion
     if measured:
-        contest = recorded(metric_of(declared), met.own, met.challenger)
+        contest = recorded(metric_of(declared), met.champion, met.challenger)
         evidence |= {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
         sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
         evidence |= {
@@ -134,7 +138,7 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting
             evidence["certainty"] = dict(contest.certainty)
         if met.parent:
             evidence["above"] = {"node": met.above, "version": met.parent}
-    after = {"promote": met.version, "keep": held, "fallback": None}[ruling.verdict]
+    after = {"promote": met.version, "keep": champion, "fallback": None}[ruling.verdict]
     return Decision(
         line=declared.line.name,
         node=met.node,

@@ -18,9 +18,9 @@ class Reign:
 
 @dataclass(frozen=True)
 class Answer:
-    """A node, the node that answers for it (itself, an ancestor, or None), its version, and the decision it is so by.
+    """A node, the node that answers for it (itself, an ancestor, or None), that one's version, and the decision behind it.
 
-    Where an ancestor answers, that is the ancestor's promotion, or the later decision by which the node has no champion.
+    by: where an ancestor answers, the decision that made that one champion, or the later decision that left the node without one.
     """
 
     node: str
@@ -30,22 +30,22 @@ class Answer:
 
 
 def reigns(decisions: Sequence[Decision]) -> list[Reign]:
-    """Champions of one node, first to last, of its decisions in the order they were made.
+    """Champions of one node, first to last. decisions: the node's, in the order they were made.
 
-    What was decided for a day long past, after a later day had been decided on, changes nothing.
+    A decision as of a day long past, made after a decision as of a later day, changes nothing.
     """
-    found: list[Reign] = []
+    champions: list[Reign] = []
     newest = dt.date.min
     for decision in decisions:
         if decision.as_of >= newest:
             newest = decision.as_of
-            if not found or found[-1].champion != decision.champion:
-                found.append(Reign(decision.champion, decision))
-    return found
+            if not champions or champions[-1].champion != decision.champion:
+                champions.append(Reign(decision.champion, decision))
+    return champions
 
 
 def succession(decisions: Sequence[Decision]) -> list[str | None]:
-    """Who can be gone back to: the champion last, before it the one that it followed, and so on; first an ancestor.
+    """Whom a rollback can go back to: the champion last, before it the one that it followed, and so on; first an ancestor.
 
     A rollback takes away what it went back over, so that the next one goes further back.
     """
@@ -60,23 +60,25 @@ def succession(decisions: Sequence[Decision]) -> list[str | None]:
 
 
 def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str | None = None) -> list[Answer]:
-    """How each node of a line stands, or one of them, by what had been decided at a moment (None: now).
+    """How each node of a line stands, or one of them, by the decisions until a moment (None: now).
 
     Nodes about which nothing was decided are answered for by an ancestor, like all others.
     """
     made: dict[str, list[Decision]] = {}
-    found = ledger.decisions(line) if node is None else [d for up in lineage(node) for d in ledger.decisions(line, up)]
-    for decision in found:
+    decisions = (
+        ledger.decisions(line) if node is None else [d for up in lineage(node) for d in ledger.decisions(line, up)]
+    )
+    for decision in decisions:
         if at is None or decision.decided_at <= at:
             made.setdefault(decision.node, []).append(decision)
-    newest = {node: reigns(own)[-1] for node, own in made.items()}
+    newest = {node: reigns(of_node)[-1] for node, of_node in made.items()}
     return [_standing(each, newest) for each in (tree(made) if node is None else [node])]
 
 
 def _standing(node: str, newest: Mapping[str, Reign]) -> Answer:
-    held = {node: reign.champion for node, reign in newest.items() if reign.champion is not None}
-    answers, path = answering(node, held), lineage(node)
+    champions = {node: reign.champion for node, reign in newest.items() if reign.champion is not None}
+    answers, path = answering(node, champions), lineage(node)
     if answers is None:
         return Answer(node, None, None, None)
     asked = [newest[node].began for node in path[: path.index(answers) + 1] if node in newest]
-    return Answer(node, answers, held[answers], max(asked, key=lambda decision: decision.decided_at))
+    return Answer(node, answers, champions[answers], max(asked, key=lambda decision: decision.decided_at))

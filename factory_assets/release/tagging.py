@@ -18,7 +18,7 @@ def put_tag(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | 
     A tag that is on the version already stays as it was put. Raises TagRefused, saying what there is, and TagMoved if
     somebody else was faster.
     """
-    before = _held(ledger, tag, request)
+    before = _tagging_now(ledger, tag, request)
     wanted = _wanted(ledger, request.line, request.node, request.version)
     if before is not None and before.version == wanted:
         return before, wanted
@@ -29,13 +29,13 @@ def put_tag(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | 
 
 def take_off(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | None]:
     """Take a tag off whichever version of the node it is on; as `put_tag`."""
-    before = _held(ledger, tag, request)
+    before = _tagging_now(ledger, tag, request)
     made = Tagging(request.line, request.node, tag, None, request.why, request.by)
     _append(ledger, made, before)
     return made, before.version if before else None
 
 
-def _held(ledger: Ledger, tag: str, request: Request) -> Tagging | None:
+def _tagging_now(ledger: Ledger, tag: str, request: Request) -> Tagging | None:
     try:
         check_tag(tag)
     except ValueError as error:
@@ -55,8 +55,8 @@ def _wanted(ledger: Ledger, line: str, node: str, version: str | None) -> str:
         champions = {each: str(by.champion) for each, by in ledger.champions(line).items()}
         if node not in champions:
             above = answering(node, champions)
-            told = f"{above} answers for it: tag that one" if above else "nobody answers for it"
-            raise TagRefused(f"{node!r} has no champion of its own; {told}, or say which --version")
+            remedy = f"{above} answers for it: tag that one" if above else "nobody answers for it"
+            raise TagRefused(f"{node!r} has no champion of its own; {remedy}, or say which --version")
         return champions[node]
     try:
         return find(ledger, version, line, node).version

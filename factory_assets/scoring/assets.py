@@ -61,10 +61,10 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         models: dict[str, ReleasedModel] = {}
 
         def scored() -> Iterator[pa.RecordBatch]:
-            for period, held in champion_periods(days, champions):
-                for version in set(held.values()) - set(models):
+            for period, of_period in champion_periods(days, champions):
+                for version in set(of_period.values()) - set(models):
                     models[version] = load(archive, line.name, version)
-                answering = {node: models[version] for node, version in held.items()}
+                answering = {node: models[version] for node, version in of_period.items()}
                 for day in period:
                     examples = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
                     yield from predict(examples, answering, line.task).to_batches()

@@ -1,4 +1,4 @@
-"""Who answers on a day? The champions that were decided on before it, by one reading of what was decided."""
+"""Who answers on a day? The champions that were decided on before it, by one reading of the decisions."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -16,28 +16,28 @@ def champions_of_days(ledger: Ledger, line: str, days: Sequence[dt.date]) -> dic
     Days between which nothing was decided share one mapping.
     """
     steps, place = ledger.steps(line), 0
-    held: dict[str, str] = {}
+    current: dict[str, str] = {}
     shared: Champions = {}
-    found: dict[dt.date, Champions] = {}
+    by_day: dict[dt.date, Champions] = {}
     for day in sorted(days):
         before = place
         while place < len(steps) and steps[place][0] < day:
             _, node, champion = steps[place]
             if champion is None:
-                held.pop(node, None)
+                current.pop(node, None)
             else:
-                held[node] = champion
+                current[node] = champion
             place += 1
         if place > before:
-            shared = dict(held)
-        found[day] = shared
-    return found
+            shared = dict(current)
+        by_day[day] = shared
+    return by_day
 
 
 def champion_state(champions: Mapping[dt.date, Champions]) -> dict[dt.date, str]:
-    """What a day's predictions depend on beside its examples, in short."""
-    told: dict[int, str] = {}
-    for held in champions.values():
-        if id(held) not in told:
-            told[id(held)] = digest(f"{node}={version}" for node, version in sorted(held.items()))
-    return {day: told[id(held)] for day, held in champions.items()}
+    """A hash of each day's champions: a day's predictions depend on these beside its examples."""
+    states: dict[int, str] = {}
+    for of_day in champions.values():
+        if id(of_day) not in states:
+            states[id(of_day)] = digest(f"{node}={version}" for node, version in sorted(of_day.items()))
+    return {day: states[id(of_day)] for day, of_day in champions.items()}

@@ -14,7 +14,7 @@ from factory_assets.models.archived import ReleasedModel
 
 
 def schema(example_id: pa.DataType, task: str) -> pa.Schema:
-    """Columns of the predictions table; `node` is the segment node that answered, `version` its champion."""
+    """Columns of the predictions table; `node` is the node that answered, `version` its champion."""
     return pa.schema(
         [
             ("example_id", example_id),
@@ -29,7 +29,7 @@ def schema(example_id: pa.DataType, task: str) -> pa.Schema:
 
 
 def meaning(task: str) -> dict[str, str]:
-    """Column -> what it says."""
+    """Column -> its meaning."""
     of_classes = {name: f"Probability of {name.removeprefix(PROBABILITY)}." for name in probability_columns(task)}
     return of_classes | {
         "example_id": "The observation, as in the examples.",

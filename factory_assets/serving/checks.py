@@ -28,28 +28,26 @@ def equal_check(view: View) -> dg.AssetChecksDefinition:
                 if mark is None:
                     return _unequal("the store has no watermark: nothing was written in full")
                 snapshot = export.at(lake, con, view, export.day_of(mark.as_of), mark.table_version)
-                found = export.compare(store, snapshot)
+                comparison = export.compare(store, snapshot)
         except (StoreError, LookupError, TypeError) as error:
             return _unequal(str(error))
-        told = f"{found.differing:,} of {found.compared:,} entities differ"
-        if found.surplus:
-            told += (
-                f"; the store has {abs(found.surplus):,} {'more' if found.surplus > 0 else 'fewer'} than the snapshot"
-            )
+        message = f"{comparison.differing:,} of {comparison.compared:,} entities differ"
+        if comparison.surplus:
+            message += f"; the store has {abs(comparison.surplus):,} {'more' if comparison.surplus > 0 else 'fewer'} than the snapshot"
         return dg.AssetCheckResult(
-            passed=found.equal,
+            passed=comparison.equal,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=told,
+            description=message,
             metadata={
-                "compared": found.compared,
-                "differing": found.differing,
-                "surplus": found.surplus,
-                "examples": dg.MetadataValue.md("\n".join(f"- {example}" for example in found.examples) or "none"),
+                "compared": comparison.compared,
+                "differing": comparison.differing,
+                "surplus": comparison.surplus,
+                "examples": dg.MetadataValue.md("\n".join(f"- {example}" for example in comparison.examples) or "none"),
             },
         )
 
     return equal
 
 
-def _unequal(told: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=told)
+def _unequal(message: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=message)

@@ -31,6 +31,6 @@ def export_due(instance: dg.DagsterInstance, lake: Lake, view: View, spec: dg.As
     stamped = (event.asset_materialization.tags or {}).get(INPUTS) if event and event.asset_materialization else None
     check = dg.AssetCheckKey(spec.key, EQUAL)
     compared = newest_checks(instance, [check]).get(check)
-    # Of a run that failed before it, the check is only planned.
+    # Where the run failed before its check, the check is only planned.
     equal = compared is not None and compared.passed
     return not equal or stamped != export_state(instance, lake, view, spec)

@@ -26,7 +26,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a store holds against a snapshot. surplus: entities more than the snapshot has, negative: fewer."""
+    """A store compared with a snapshot. surplus: by how many entities the store has more than the snapshot; negative: fewer."""
 
     compared: int
     differing: int
@@ -51,15 +51,15 @@ def newest(lake: Lake, con: duckdb.DuckDBPyConnection, view: View) -> Snapshot:
 def at(lake: Lake, con: duckdb.DuckDBPyConnection, view: View, day: dt.date, version: int | None) -> Snapshot:
     """A day of a view at a version of its table, as a table `served` of the connection. Raises LookupError, TypeError."""
     read = lake.view(con, "snapshots", f"features/{view.name}", day, day, version)
-    held = {name: str(kind) for name, kind, *_ in con.execute("SELECT * FROM snapshots LIMIT 0").description or ()}
+    types = {name: str(kind) for name, kind, *_ in con.execute("SELECT * FROM snapshots LIMIT 0").description or ()}
     wanted = [*view.entity, *view.names]
-    if absent := [name for name in wanted if name not in held]:
+    if absent := [name for name in wanted if name not in types]:
         raise LookupError(f"features/{view.name} has no {', '.join(absent)} yet: materialise {day} again")
     columns = {}
     for name in wanted:
-        if held[name] not in KINDS:
-            raise TypeError(f"{name} of {view.name} is of type {held[name]}; what can be served: {', '.join(KINDS)}")
-        columns[name] = KINDS[held[name]]
+        if types[name] not in KINDS:
+            raise TypeError(f"{name} of {view.name} is of type {types[name]}; what can be served: {', '.join(KINDS)}")
+        columns[name] = KINDS[types[name]]
     widened = {"integer": "BIGINT", "double": "DOUBLE"}
     chosen = ", ".join(
         f"CAST({identifier(name)} AS {widened[kind]}) AS {identifier(name)}" if kind in widened else identifier(name)
@@ -85,22 +85,22 @@ def compare(store: Store[Any], snapshot: Snapshot) -> Comparison:
     for row in snapshot.sample(SAMPLE):
         keys = tuple(row.pop(key) for key in snapshot.entity)
         given[keys if len(keys) > 1 else keys[0]] = row | {AS_OF: snapshot.as_of}
-    held = store.read(snapshot.view, list(given))
-    told = {entity: _differences(row, held.get(entity)) for entity, row in given.items()}
-    different = {entity: found for entity, found in told.items() if found}
+    stored = store.read(snapshot.view, list(given))
+    differences = {entity: _differences(row, stored.get(entity)) for entity, row in given.items()}
+    different = {entity: difference for entity, difference in differences.items() if difference}
     named = ", ".join(snapshot.entity)
-    examples = [f"{named} {entity!r}: {found}" for entity, found in list(different.items())[:SHOWN]]
+    examples = [f"{named} {entity!r}: {difference}" for entity, difference in list(different.items())[:SHOWN]]
     surplus = store.count(snapshot.view) - snapshot.content.rows
     return Comparison(len(given), len(different), surplus, examples)
 
 
-def _differences(given: dict[str, Any], held: dict[str, Any] | None) -> str:
-    if held is None:
+def _differences(given: dict[str, Any], stored: dict[str, Any] | None) -> str:
+    if stored is None:
         return "not in the store"
-    if held.keys() != given.keys():
-        return f"the store has {', '.join(held)}; the snapshot {', '.join(given)}"
+    if stored.keys() != given.keys():
+        return f"the store has {', '.join(stored)}; the snapshot {', '.join(given)}"
     return ", ".join(
-        f"{name} is {held[name]!r}, in the snapshot {value!r}"
+        f"{name} is {stored[name]!r}, in the snapshot {value!r}"
         for name, value in given.items()
-        if held[name] != value and not (held[name] != held[name] and value != value)  # NaN is not itself
+        if stored[name] != value and not (stored[name] != stored[name] and value != value)  # NaN is not itself
     )

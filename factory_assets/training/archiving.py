@@ -23,6 +23,7 @@ from factory_assets.measures.tables import LABEL, label_values, prediction_colum
 from factory_assets.models.archived import SAMPLE_ROWS
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
+from factory_assets.training.dataset import NodeRows
 from factory_assets.training.fit.fitting import Fitted
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
@@ -30,7 +31,7 @@ from factory_resources.archive_folder import ArchiveFolder
 
 @dataclass(frozen=True)
 class Release:
-    """A version in the archive, with what the ledger is told of it."""
+    """A version in the archive, with the metrics and charts that the ledger records of it."""
 
     version: str
     metrics: dict[str, float]
@@ -42,25 +43,24 @@ def release(
     declared: DeclaredLine,
     span: Timeline,
     fitted: Fitted,
-    train: pa.Table,
-    recent: pa.Table,
+    rows: NodeRows,
     answered: Mapping[str, str],
 ) -> Release:
     """Store a fitted model; the version id that it gets is a hash of all that it is.
 
-    recent: rows after the training window. The predictions on them are the reference for drift of predictions, since
-        a model is surer of the rows that it has learnt by heart. Their labels are not looked at.
+    rows: the predictions on the recent ones are the reference for drift of predictions, since a model is surer of the rows
+        that it has learnt by heart. Labels of recent rows are not looked at.
     answered: node -> champion, of the node and its ancestors, when the model was made. It goes along with the model, as
         do libraries and charts, and is no part of the version.
     """
-    line = declared.line
-    seen = recent if recent.num_rows else train
+    line, train = declared.line, rows.train
+    seen = rows.recent if rows.recent.num_rows else train
     fit = fitted.fit
-    predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is recent else fit
-    said, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
+    predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is rows.recent else fit
+    predicted, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
     stretch = _stretch(train["ds"].to_numpy(), span, line.monitor.window)
     reference = profiles(train, fitted.encoding.features, stretch)
-    for name, values in said.items():
+    for name, values in predicted.items():
         chance = profile(learnt[name], stretch=stretch).design_effect
         reference[name] = replace(profile(values, name=name), design_effect=chance)
     manifest = {
@@ -84,7 +84,7 @@ def release(
     parts = {
         **fitted.model.parts(),
         "definitions.json": _to_json(definitions(declared)),
-        "reference.parquet": _sample(with_columns(seen.select(list(fitted.encoding.features)), said)),
+        "reference.parquet": _sample(with_columns(seen.select(list(fitted.encoding.features)), predicted)),
     }
     charts = _charts(line.task, fitted, predictions)
     provenance = {
@@ -121,7 +121,7 @@ def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
 
 
 def _stretch(days: np.ndarray, span: Timeline, length: dt.timedelta) -> np.ndarray:
-    """Of each training row the number of its stretch of time, as long as what drift is judged on, back from the newest day.
+    """The number of each training row's stretch of time, as long as what drift is judged on, back from the newest day.
 
     days: shape (n,). -1 for the oldest days, where they do not fill a stretch.
     """

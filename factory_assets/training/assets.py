@@ -24,10 +24,11 @@ from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.fit.warm import may_continue
 from factory_assets.training.run_config import Chosen, as_of
 from factory_assets.training.search.study import importances
-from factory_assets.training.search.tuned import Found, Tuned, Tuning
+from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
 from factory_assets.training.session import Result, Session
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -83,14 +84,14 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             rows, later, tables = training_rows(con, lake, line.name, span)
         _refuse_unknown_segments(context.instance, declared, rows.leaves)
         tuned = _tuned(context, declared, trials, rows, nodes, day)
-        continued = may_continue(declared, span, nodes, tuned.of, lake, archive, ledger)
+        continued = may_continue(declared, span, {node: tuned.of(node) for node in nodes}, lake, archive, ledger)
         answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
         session = Session(declared, span, rows, later, tables, tuned, answered, continued, archive, context.run.run_id)
         report = _Report(context, session, nodes)
         before = session.made_before(ledger, nodes)
         due = preorder([node for node in nodes if node not in before])
         report.begin(before, due)
-        # A transaction each for many: that costs more than what is written in it.
+        # Several nodes in one transaction: opening it costs more than writing one node.
         for group in together(session.train(due)):
             ledger.register(*(result for _, result in group if isinstance(result, VersionRecord)))
             report.trained(group)
@@ -102,7 +103,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 class _Report:
-    """What the run says of each node: its materialisation, its row of outcomes, and lines of the log."""
+    """The run's report of each node: its materialisation, its row of outcomes, and lines of the log."""
 
     def __init__(self, context: dg.AssetExecutionContext, session: Session, nodes: Sequence[str]):
         self._context, self._session, self._recorder = context, session, Recorder(context, len(nodes))
@@ -114,7 +115,7 @@ class _Report:
         """before: node -> its version, of those that are not trained again."""
         span, rows = self._session.span, self._session.rows.num_rows
         self._log(
-            f"{rows} rows of {span.train_from} to {span.train_to}, {len(due)} nodes to train, "
+            f"{counted(rows, 'row')} of {span.train_from} to {span.train_to}, {counted(len(due), 'node')} to train, "
             f"{len(before)} trained before from the same"
         )
         for node, record in before.items():
@@ -123,7 +124,7 @@ class _Report:
         self._pace = Pace(len(due))
 
     def trained(self, group: Sequence[tuple[Done, Result]]) -> None:
-        """Nodes that came back together."""
+        """Report nodes that ended within a short time of each other."""
         for done, result in group:
             outcome = done.outcome
             if isinstance(outcome, Failed):
@@ -137,7 +138,7 @@ class _Report:
         self._recorder.write()
 
     def results(self) -> Iterator[dg.MaterializeResult]:
-        """What the asset gives in the end."""
+        """The results that the asset yields."""
         yield from self._recorder.results()
 
     def _add(self, node: str, result: Result, **more: Any) -> None:
@@ -158,9 +159,9 @@ def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:
 
 
 def _refuse_unknown_segments(instance: dg.DagsterInstance, declared: DeclaredLine, keys: Sequence[str]) -> None:
-    """A level that turned out to hold ids spoils the nodes above it too; what the check `segments_fit` says, said again."""
-    known = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
-    if refused := [node for node in tree(keys) if node not in known]:
+    """Refuse a level that turned out to hold ids, as the check `segments_fit` does: it spoils the nodes above it too."""
+    partitions = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
+    if refused := [node for node in tree(keys) if node not in partitions]:
         raise dg.Failure(without_room(declared, refused), allow_retries=False)
 
 
@@ -179,12 +180,12 @@ def _tuned(
         raise dg.Failure(str(refused), allow_retries=False) from None
 
 
-def _keep(lake: Lake, line: str, day: dt.date, told: Mapping[str, dict[str, Any]]) -> None:
+def _keep(lake: Lake, line: str, day: dt.date, outcomes: Mapping[str, dict[str, Any]]) -> None:
     """The outcomes, rows by node, in the lake; those of the day's other nodes stay."""
-    table, rows = f"{line}/model", [row for _, row in sorted(told.items())]
+    table, rows = f"{line}/model", [row for _, row in sorted(outcomes.items())]
     if lake.version(table) is not None:
         others = lake.read(table, day, day, OUTCOMES.names, empty_if_absent=True).to_pylist()
-        rows += [row for row in others if row["node"] not in told]
+        rows += [row for row in others if row["node"] not in outcomes]
     lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), [day])
 
 
@@ -201,13 +202,14 @@ def _refuse_failures(line: Line, failed: Sequence[Failed], of: int) -> None:
         return
     first = "; ".join(f"{outcome.node}: {outcome.reason}" for outcome in failed[:3])
     raise dg.Failure(
-        f"{line.name}: {len(failed)} of {of} nodes failed, segments.max_failed allows {line.segments.max_failed:.0%}. {first}",
+        f"{line.name}: {len(failed)} of {counted(of, 'node')} failed, segments.max_failed allows "
+        f"{line.segments.max_failed:.0%}. {first}",
         allow_retries=False,
     )
 
 
 def _candidates(fitted: Fitted, metric: str) -> dg.MetadataValue:
-    """What there was to choose from, and at which price."""
+    """The candidates, and what each costs."""
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
@@ -253,34 +255,34 @@ def _metadata(outcome: Result, span: Timeline, run_id: str) -> dict[str, Any]:
 
 
 def _searches(tuned: Tuned, node: str) -> dict[str, Any]:
-    """Of each candidate that is searched for: where its parameters come from; of a search of this run also its trials."""
-    told: dict[str, Any] = {}
-    for name, found in tuned.found.get(node, {}).items():
-        place = f"The search at {found.key.node} as of {found.key.as_of}."
-        told[f"search_{name}"] = f"{place} {found.why}"
-        if found.now and found.key.node == node:
-            told[f"trials_{name}"] = _trials(found)
+    """Where the parameters of each candidate with a search come from; for a search of this run also its trials."""
+    metadata: dict[str, Any] = {}
+    for name, search in tuned.searches.get(node, {}).items():
+        place = f"The search at {search.key.node} as of {search.key.as_of}."
+        metadata[f"search_{name}"] = f"{place} {search.why}"
+        if search.now and search.key.node == node:
+            metadata[f"trials_{name}"] = _trials(search)
             if node == ROOT:
-                told[f"course_{name}"] = dg.MetadataValue.md(_course(tuned, name, found))
-    return told
+                metadata[f"course_{name}"] = dg.MetadataValue.md(_course(tuned, name, search))
+    return metadata
 
 
-def _trials(found: Found) -> dg.TableMetadataValue:
-    judged = [one for one in found.outcomes if one.value is not None]
-    ranked = sorted(judged, key=lambda one: one.value or 0.0, reverse=bool(METRICS[found.metric].greater_is_better))
+def _trials(search: FinishedSearch) -> dg.TableMetadataValue:
+    judged = [one for one in search.outcomes if one.value is not None]
+    ranked = sorted(judged, key=lambda one: one.value or 0.0, reverse=bool(METRICS[search.metric].greater_is_better))
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
-                {"trial": one.number, found.metric: f"{one.value:.5g}", "params": json.dumps(dict(one.params))}
+                {"trial": one.number, search.metric: f"{one.value:.5g}", "params": json.dumps(dict(one.params))}
             )
             for one in ranked[:10]
         ]
     )
 
 
-def _course(tuned: Tuned, name: str, found: Found) -> str:
+def _course(tuned: Tuned, name: str, search: FinishedSearch) -> str:
     declared = tuned.line.candidates[name].search
-    shares = importances(found.outcomes, declared, found.metric) if declared else {}
-    title = f"{tuned.line.name}: search for {name}, as of {found.key.as_of}"
-    values = [one.value for one in found.outcomes]
-    return plots.markdown(plots.trials_plot(values, found.metric, shares, title), title)
+    shares = importances(search.outcomes, declared, search.metric) if declared else {}
+    title = f"{tuned.line.name}: search for {name}, as of {search.key.as_of}"
+    values = [one.value for one in search.outcomes]
+    return plots.markdown(plots.trials_plot(values, search.metric, shares, title), title)

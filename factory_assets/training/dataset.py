@@ -2,8 +2,10 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
 
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
@@ -13,28 +15,44 @@ from factory_resources.lake import Lake
 BATCH = 50_000
 
 
+@dataclass(frozen=True)
+class DaysAsKnown:
+    """Days, both inclusive, as they were known at a moment (UTC).
+
+    Later rows and corrections are left out, so that the rows of a past moment stay the same: no label is known before the
+    event that it is of.
+    """
+
+    first: dt.date
+    last: dt.date
+    known_before: dt.datetime
+
+
+@dataclass(frozen=True)
+class NodeRows:
+    """The rows that a node's model is made from. train: of its training window, with labels. recent: of the holdout."""
+
+    train: pa.Table
+    recent: pa.Table
+
+
 def labelled_by_node(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     line: str,
-    first: dt.date,
-    last: dt.date,
-    known_before: dt.datetime,
+    days: DaysAsKnown,
     tables: Mapping[str, int] | None = None,
 ) -> tuple[Subtrees, dict[str, int]]:
-    """Examples of the days as they were known at a moment (UTC), and the table versions they were read from.
+    """Examples of the days with the labels known at the moment, and the table versions they were read from.
 
     tables: the versions to read; the newest ones if absent.
-
-    What came later, rows and corrections alike, is left out, so that the rows of a past moment stay the same: no label is
-    known before the event that it is of.
     """
     versions = {}
     for table in ("examples", "labels"):
         name = f"{line}/{table}"
         version = None if tables is None else tables[name]
-        versions[name] = lake.view(con, table, name, first, last, version, empty_if_absent=True) or 0
-    moment = known_before.strftime("%Y-%m-%d %H:%M:%S")
+        versions[name] = lake.view(con, table, name, days.first, days.last, version, empty_if_absent=True) or 0
+    moment = days.known_before.strftime("%Y-%m-%d %H:%M:%S")
     query = f"""SELECT examples.*, label FROM examples JOIN labels USING (ds, example_id)
                 WHERE labels.known_at <= TIMESTAMP '{moment}' AND coalesce(superseded_at > TIMESTAMP '{moment}', true)"""
     return _by_node(con, query, "examples"), versions
@@ -43,7 +61,7 @@ def labelled_by_node(
 def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
     """view: has all rows of the query, and maybe more."""
     sizes = con.execute(f"SELECT leaf, count(*) FROM {view} GROUP BY leaf").fetchall()
-    # Nodes put their rows in order; in any other they come without being held back.
+    # Nodes put their rows in order themselves, so DuckDB need not hold rows back to keep one.
     con.execute("SET preserve_insertion_order = false")
     return Subtrees(con.sql(query).to_arrow_reader(BATCH), dict(sizes))
 
@@ -51,12 +69,12 @@ def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
 def training_rows(
     con: duckdb.DuckDBPyConnection, lake: Lake, line: str, span: Timeline, tables: Mapping[str, int] | None = None
 ) -> tuple[Subtrees, Subtrees, dict[str, int]]:
-    """What a training stands on: labelled rows of its window, examples of the holdout, and the table versions read.
+    """The rows of a training: labelled ones of its window, examples of the holdout, and the table versions read.
 
     tables: the versions to read; the newest ones if absent.
     """
-    holdout_opens = close_of(span.holdout_from - dt.timedelta(days=1))
-    train, versions = labelled_by_node(con, lake, line, span.train_from, span.train_to, holdout_opens, tables)
+    window = DaysAsKnown(span.train_from, span.train_to, close_of(span.holdout_from - dt.timedelta(days=1)))
+    train, versions = labelled_by_node(con, lake, line, window, tables)
     name = f"{line}/examples"
     lake.view(con, "recent", name, span.holdout_from, span.holdout_to, versions[name], empty_if_absent=True)
     return train, _by_node(con, "SELECT * FROM recent", "recent"), versions

@@ -17,6 +17,7 @@ from factory_assets.declarations.definitions import definitions, recipe
 from factory_assets.declarations.line import Line
 from factory_assets.identity.code import code_of
 from factory_assets.models.libraries import libraries
+from factory_assets.training.dataset import NodeRows
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.ledger import Ledger, VersionRecord
@@ -41,12 +42,12 @@ class Made:
     @property
     def id(self) -> str:
         """64 hex digits; equal for two models that must come out equal."""
-        # Without what it continues where there is nothing, as it was before anything could be.
-        told = {name: value for name, value in vars(self).items() if name != "continues" or value}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        # An empty `continues` is left out: ids from before there were warm starts stay as they were.
+        described = {name: value for name, value in vars(self).items() if name != "continues" or value}
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def configuration(self) -> dict[str, Any]:
-        """What the ledger keeps of it, beside the days that have columns of their own."""
+        """The entries of a version's configuration in the ledger; the days have columns of their own there."""
         kept = ("definitions", "recipe", "data", "code", "libraries")
         return {"made_from": self.id} | {name: getattr(self, name) for name in kept}
 
@@ -56,18 +57,17 @@ def made_of(
     span: Timeline,
     node: str,
     line: Line,
-    train: pa.Table,
-    recent: pa.Table,
+    rows: NodeRows,
     continues: Mapping[str, str] = MappingProxyType({}),
 ) -> Made:
     """What a node's model is made from.
 
-    line: with the parameters that were found for the node. train, recent: the node's rows, in the order in which they are learnt
-        from. continues: candidate -> version that it may continue.
+    line: with the parameters that were found for the node. rows: the node's, in the order in which they are learnt from.
+    continues: candidate -> version that it may continue.
     """
     data = {
-        "train": content(train, [*declared.features, "label", "ds"]),
-        "recent": content(recent, declared.features),
+        "train": content(rows.train, [*declared.features, "label", "ds"]),
+        "recent": content(rows.recent, declared.features),
     }
     days = span.to_dict()
     return Made(definitions(declared), recipe(line), node, days, data, code_of("model"), libraries(), dict(continues))
@@ -80,14 +80,14 @@ def made_before(
 
     made: what a node would be made from now; asked only of nodes that have a version of this day.
     """
-    newest = {known.node: known for known in ledger.versions(line, as_of=as_of)}
+    newest = {version.node: version for version in ledger.versions(line, as_of=as_of)}
     return {
-        node: known
+        node: version
         for node in nodes
-        if (known := newest.get(node))
-        and known.archive_uri == archive.uri(line, known.version)
-        and archive.exists(line, known.version)
-        and known.configuration.get("made_from") == made(node).id
+        if (version := newest.get(node))
+        and version.archive_uri == archive.uri(line, version.version)
+        and archive.exists(line, version.version)
+        and version.configuration.get("made_from") == made(node).id
     }
 
 

@@ -17,7 +17,7 @@ from factory_assets.declarations.definitions import declared_from
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import ModelRefused
 from factory_assets.training.archiving import release
-from factory_assets.training.dataset import training_rows
+from factory_assets.training.dataset import NodeRows, training_rows
 from factory_assets.training.fit.fitting import NotTrained, fit_node
 from factory_assets.training.fit.warm import read
 from factory_assets.training.fit.warm_fit import Parent, Parents
@@ -35,7 +35,7 @@ class NotRebuildable(Exception):
 
 @dataclass(frozen=True)
 class Remade:
-    """What came out: a version of the scratch archive, and what it was made from (see identity.Made)."""
+    """The version made again, in the scratch archive, and what it was made from (see made.Made)."""
 
     version: str
     data: dict[str, str]
@@ -50,10 +50,10 @@ def remake(
 
     parents: what it continues, see `parent_of`.
     """
-    held, node = record.configuration, record.node
-    if not held.get("definitions"):
+    configuration, node = record.configuration, record.node
+    if not configuration.get("definitions"):
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
-    declared = declared_from(held["definitions"], held["recipe"])
+    declared = declared_from(configuration["definitions"], configuration["recipe"])
     span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
     try:
         with engine.connect() as con:
@@ -61,12 +61,12 @@ def remake(
     except (LookupError, duckdb.Error, DeltaError) as error:
         named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
         raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
-    rows, after = train.rows(node), recent.rows(node)
-    made = made_of(declared, span, node, declared.line, rows, after)
-    outcome = fit_node(declared.line, rows, declared.features, node, metric_of(declared), parents)
+    rows = NodeRows(train.rows(node), recent.rows(node))
+    made = made_of(declared, span, node, declared.line, rows)
+    outcome = fit_node(declared.line, rows.train, declared.features, node, metric_of(declared), parents)
     if isinstance(outcome, NotTrained):
         raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
-    version = release(into, declared, span, outcome, rows, after, {}).version
+    version = release(into, declared, span, outcome, rows, {}).version
     return Remade(version, made.data, made.code, made.libraries)
 
 

@@ -14,7 +14,7 @@ AS_OF = "factory/as_of"
 
 
 class AsOf(dg.Config):
-    """When a run stands."""
+    """The day at whose close a run stands."""
 
     as_of: str = Field(
         "",
@@ -23,7 +23,7 @@ class AsOf(dg.Config):
 
 
 class Chosen(AsOf):
-    """Of the segments of a run, those that are due: they need not lie side by side."""
+    """The nodes of a run that are due: they need not lie side by side."""
 
     nodes: list[str] = Field([], description="Nodes to work on, of those that the run spans; all of them if empty.")
 

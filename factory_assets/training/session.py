@@ -1,4 +1,4 @@
-"""What does one training run hand to each node, and what does the ledger keep of what comes back?"""
+"""What does one training run hand to each node, and what does the ledger keep of the outcome?"""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ from factory_assets.identity.nodes import lineage
 from factory_assets.identity.versions import contract_hash, model_version
 from factory_assets.measures.compared import metric_of
 from factory_assets.training.archiving import Release
+from factory_assets.training.dataset import NodeRows
 from factory_assets.training.fit.fitting import Failed, Fitted, NotTrained
 from factory_assets.training.fit.pool import Done, Job, Task, train_nodes
 from factory_assets.training.fit.warm import Continued
@@ -20,7 +21,7 @@ from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.ledger import Ledger, VersionRecord
 
-#: What became of a node: its version in the ledger, or why there is none.
+#: A node's version in the ledger, or why there is none.
 Result = VersionRecord | NotTrained | Failed
 
 
@@ -56,12 +57,12 @@ class Session:
         """Node -> its version, of those that were made from the same on this day before."""
 
         def made_now(node: str) -> Made:
-            return self.job.made(self.task(node), self.rows.rows(node), self.later.rows(node))
+            return self.job.made(self.task(node), NodeRows(self.rows.rows(node), self.later.rows(node)))
 
         return made_before(ledger, self.archive, self.declared.line.name, self.span.as_of, made_now, nodes)
 
     def train(self, nodes: Sequence[str]) -> Iterator[tuple[Done, Result]]:
-        """What became of the nodes, each as soon as it is there, with what the ledger keeps of it."""
+        """Each node's outcome as soon as it is there, with what the ledger keeps of it."""
         for done in train_nodes(self.job, self.rows, self.later, map(self.task, nodes)):
             outcome, released, made = done
             if isinstance(outcome, Fitted) and released and made:
@@ -72,7 +73,7 @@ class Session:
 
     def _record(self, fitted: Fitted, released: Release, made: Made) -> VersionRecord:
         line, span = self.declared.line, self.span
-        found = self.tuned.source(fitted.node, fitted.candidate)
+        search = self.tuned.source(fitted.node, fitted.candidate)
         importances = dict(zip(fitted.encoding.features, map(float, fitted.model.importances()), strict=True))
         return VersionRecord(
             version=released.version,
@@ -92,7 +93,7 @@ class Session:
                 **({"warm_from": fitted.warm.record()} if fitted.warm else {}),
                 **({"options": fitted.options} if fitted.options else {}),
                 **({"rounds": fitted.rounds} if fitted.rounds else {}),
-                **({"search": found.record()} if found else {}),
+                **({"search": search.record()} if search else {}),
                 **made.configuration(),
             },
             as_of=span.as_of,

@@ -1,7 +1,7 @@
 """Which rows are a node's, when there are more than memory holds? They are dealt out to files, from which a node's are read.
 
 A file has the rows of some leaves side by side in the tree. It has no name, so it is gone with the process however that
-ends, and it is mapped only while one of its rows is in use: what is held at a time are the rows of the nodes at work.
+ends, and it is mapped only while one of its rows is in use: only rows of nodes at work are in memory.
 """
 
 import mmap
@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 
 from factory_assets.identity.nodes import path_of, preorder, subtree
 
-#: Rows of a file, about; of a leaf with more, all the same.
+#: About so many rows a file. A leaf is never divided, however many rows it has.
 FILE_ROWS = 50_000
 #: A process may have some hundreds of files open, and others want some too.
 MOST_FILES = 64
 #: What a node's rows are ordered by: row order is part of what a model is made from, and files are read in any order.
 ORDER = [("observed_at", "ascending"), ("example_id", "ascending")]
-#: Of each row in a file the place of its leaf.
+#: Column of a file: the place of the row's leaf in the tree.
 RANK = "leaf rank"
 
 
@@ -96,7 +96,7 @@ class Subtrees:
 
 
 def _dealt(sizes: list[int]) -> np.ndarray:
-    """Shape (n,): of each leaf the number of its file, ascending and without gaps. sizes: its rows."""
+    """Shape (n,): the number of each leaf's file, ascending and without gaps. sizes: rows of each leaf."""
     rows = np.array(sizes, dtype=np.int64)
     total = int(rows.sum())
     files = min(MOST_FILES, -(-total // FILE_ROWS))
@@ -108,7 +108,7 @@ class _File:
     """Rows in a file without a name."""
 
     def __init__(self, schema: pa.Schema):
-        # Whoever reads holds the mapping, and this the file.
+        # A table that was read holds the mapping, and this object the file.
         self._file = tempfile.TemporaryFile(prefix="factory-rows-")  # noqa: SIM115
         self._writer = pa.ipc.new_stream(self._file, schema)
 
@@ -116,11 +116,11 @@ class _File:
         self._writer.write(rows)
 
     def close(self) -> None:
-        """After this it can be read."""
+        """End writing; from now on the rows can be read."""
         self._writer.close()
         self._file.flush()
 
     def read(self) -> pa.Table:
-        """All of it, mapped for as long as a row of it is held: what is not looked at takes no memory."""
+        """All rows, mapped for as long as one of them is in use: rows that are not looked at take no memory."""
         mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()

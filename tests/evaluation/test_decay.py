@@ -17,7 +17,7 @@ from factory_assets.evaluation.decay import FEWEST, Curve, Pair, Past, advice, a
 from factory_assets.governor.executor import execute
 from factory_assets.models.archived import load
 from factory_assets.training.archiving import release
-from factory_assets.training.dataset import training_rows
+from factory_assets.training.dataset import NodeRows, training_rows
 from factory_assets.training.fit.fitting import Fitted, fit_node
 from factory_assets.training.run_config import AS_OF
 from factory_assets.training.timeline import timeline
@@ -55,10 +55,10 @@ def make(line: Segmented, as_of: dt.date, declaration: str = "as it is") -> str:
     declared, span = line.declared, timeline(line.declared, as_of)
     with Engine(threads=1).connect() as con:
         rows, later, tables = training_rows(con, line.lake, LINE, span)
-    train, recent = rows.rows("global"), later.rows("global")
-    fitted = fit_node(declared.line, train, declared.features, "global", "mae")
+    of_node = NodeRows(rows.rows("global"), later.rows("global"))
+    fitted = fit_node(declared.line, of_node.train, declared.features, "global", "mae")
     assert isinstance(fitted, Fitted)
-    version = release(line.archive, declared, span, fitted, train, recent, {}).version
+    version = release(line.archive, declared, span, fitted, of_node, {}).version
     days = dict(vars(span))
     configuration = {"id": declaration, "params": dict(fitted.params)}
     line.ledger.register(
@@ -101,14 +101,14 @@ def test_where_the_world_turns_a_model_loses_more_the_older_it_is(turning: Segme
     losses = [age.loss for age in judged]
     assert losses == sorted(losses) and losses[-1] > 3 * losses[0]
     assert found.cadence == found.step == 7
-    assert "at 8 to 14 days it loses" in found.told and "nothing shorter can be judged" in found.told
+    assert "at 8 to 14 days it loses" in found.reason and "nothing shorter can be judged" in found.reason
 
 
 def test_where_the_world_stands_still_no_age_loses_and_the_cadence_is_as_long_as_was_seen(still: Segmented) -> None:
     found = curve_of(still)
     judged = [age for age in found.ages if age.verdict != "too few"]
     assert len(judged) >= 4 and "worse" not in {age.verdict for age in judged}
-    assert found.cadence == judged[-1].last > 50 and found.told.endswith("no version was judged at a greater age")
+    assert found.cadence == judged[-1].last > 50 and found.reason.endswith("no version was judged at a greater age")
     assert advice(found, 7).startswith(f"train every {found.cadence}d, where retrain.every is 7d: ")
 
 

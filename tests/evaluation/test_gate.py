@@ -3,7 +3,7 @@
 import pytest
 
 from factory_assets.declarations.line import Gate
-from factory_assets.evaluation.gate import Contest, judge, rule
+from factory_assets.evaluation.gate import Contest, Incumbent, judge, rule
 
 #: Any better value will do: what these tests are about is which values meet.
 ANY = Gate(certainty=0.5)
@@ -12,8 +12,8 @@ NAIVE = {"mae": 10.0, "average_precision": 0.1}
 
 def verdict(metric: str, challenger: float | None, incumbent: float | None = None, floor: float | None = None) -> str:
     own = {} if challenger is None else {metric: challenger}
-    held = {} if incumbent is None else {metric: incumbent}
-    return judge(metric, Gate(floor=floor, certainty=0.5), own, held, NAIVE, "the champion" if held else None).verdict
+    champion = Incumbent("the champion", {} if incumbent is None else {metric: incumbent})
+    return judge(metric, Gate(floor=floor, certainty=0.5), own, champion, NAIVE).verdict
 
 
 def test_the_first_challenger_is_promoted_when_it_beats_the_naive_guess() -> None:
@@ -46,9 +46,8 @@ def test_below_the_floor_no_improvement_helps() -> None:
         "average_precision",
         Gate(floor=0.5, certainty=0.5),
         {"average_precision": 0.4},
-        {"average_precision": 0.2},
+        Incumbent("the champion", {"average_precision": 0.2}),
         NAIVE,
-        "the champion",
     )
     assert ruling.verdict == "keep" and "at least 0.5 needed" in ruling.reason
 
@@ -58,7 +57,7 @@ def test_a_metric_that_the_holdout_cannot_give_keeps_things_as_they_are() -> Non
 
 
 def test_the_reason_names_both_values_and_whose_they_are() -> None:
-    reason = judge("mae", ANY, {"mae": 6.0}, {"mae": 5.0}, NAIVE, "the champion of FR").reason
+    reason = judge("mae", ANY, {"mae": 6.0}, Incumbent("the champion of FR", {"mae": 5.0}), NAIVE).reason
     assert "6" in reason and "5" in reason and "the champion of FR" in reason
 
 

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from factory_assets.identity.nodes import ROOT
-from factory_assets.training.dataset import close_of, labelled_by_node
+from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from tests.stations import CONTRACT, CSV_A_DAY, Station, day, row
 
 DAYS = 10
@@ -71,7 +71,8 @@ def order(rng: random.Random, number: int, on: dt.date, told: dt.datetime | None
 
 def training_set(station: Station, as_of: dt.date) -> pa.Table:
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
-        return labelled_by_node(con, station.lake, "greeted", day(0), as_of, close_of(as_of))[0].rows(ROOT)
+        days = DaysAsKnown(day(0), as_of, close_of(as_of))
+        return labelled_by_node(con, station.lake, "greeted", days)[0].rows(ROOT)
 
 
 def test_a_training_set_of_the_past_does_not_change_with_what_arrives_later(tmp_path: Path) -> None:

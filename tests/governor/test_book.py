@@ -143,14 +143,14 @@ def answers(book: Book) -> dict[str, Any]:
 
 
 def of_a_new_process(world: World) -> dict[str, Any]:
-    kept, said = dict(memo._kept), dict(books._said)
+    kept, days_recorded = dict(memo._kept), dict(books._days_recorded)
     memo._kept.clear()
-    books._said.clear()
+    books._days_recorded.clear()
     try:
         return answers(world.deployment.book())
     finally:
         memo._kept.update(kept)
-        books._said.update(said)
+        books._days_recorded.update(days_recorded)
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:

@@ -39,7 +39,7 @@ def deliver(world: World, days: Sequence[int], broken: Sequence[int] = (BAD,)) -
 
 def blocked(world: World) -> list[str]:
     """What is held back, as the command tells it at its end, and `factory due`."""
-    return [str(notice) for notice in plan(world.deployment.book()).told("blocked", "failed")]
+    return [str(notice) for notice in plan(world.deployment.book()).notices_of("blocked", "failed")]
 
 
 def dates(world: World) -> list[dt.date]:
@@ -90,9 +90,11 @@ def test_six_weeks_that_are_held_back_are_not_trained_on_until_somebody_lets_the
         assert blocked(command) == [held_back]
         in_each(made, lambda world: deliver(world, after[:8], ()))
         for world in made.values():
-            (idle,) = plan(world.deployment.book()).told("idle")
-            assert "4 of the 7 days of the training window as of" in idle.told and f"to {day(57)}" in idle.told, idle
-        assert idle.told in made["daemon"].ticker.skipped[retrain_name("guess")]
+            (idle,) = plan(world.deployment.book()).notices_of("idle")
+            assert "4 of the 7 days of the training window as of" in idle.reason and f"to {day(57)}" in idle.reason, (
+                idle
+            )
+        assert idle.reason in made["daemon"].ticker.skipped[retrain_name("guess")]
         assert dates(command) == trained
 
         in_each(made, lambda world: deliver(world, after[8:], ()))

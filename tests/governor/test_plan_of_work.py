@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from factory_assets.governor.plan import Plan, plan
+from factory_assets.governor.plan import plan
+from factory_assets.governor.work import Plan
 from tests.governor.world import World, by_command, day, orders_of, worlds
 
 
@@ -38,7 +39,7 @@ def test_what_is_due_is_listed_in_order_with_what_it_comes_after(world: World) -
     assert all(work.days == (day(0), day(1), day(2), day(3)) for work in found.work)
     assert listed["guess/examples"].after == ("orders/events", "visits/events", "features/habit", "features/traffic")
     assert "guess/predictions" not in listed, "nobody answers before the first training"
-    assert any("training is possible from" in str(notice) for notice in found.told("idle"))
+    assert any("training is possible from" in str(notice) for notice in found.notices_of("idle"))
 
 
 def test_a_new_day_is_one_run_down_the_line_of_its_stream(world: World) -> None:
@@ -62,7 +63,7 @@ def test_a_day_waits_for_every_stream_that_it_reads_and_is_never_made_of_a_part(
     assert made(world, "orders/events", 4) and made(world, "features/habit", 4), "what stands on orders alone goes on"
     assert not made(world, "guess/examples", 4) and not made(world, "features/traffic", 4)
     assert any(
-        "visits/raw 2026-01-05: nothing has come yet" in str(notice) for notice in planned(world).told("waiting")
+        "visits/raw 2026-01-05: nothing has come yet" in str(notice) for notice in planned(world).notices_of("waiting")
     )
     world.deliver("visits", day(4))
     by_command(world)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from factory_assets.governor.plan import Work
 from factory_assets.governor.runs import REASON, asked, states_of
+from factory_assets.governor.work import Work
 from factory_assets.identity.inputs import digest
 from tests.governor.processes import database, declare_instance
 

@@ -89,7 +89,7 @@ def window(table: pa.Table, first: dt.date, last: dt.date) -> pa.Table:
 def test_days_judged_together_are_judged_as_each_by_itself(
     room: int, gap: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift_days, "HELD_BYTES", room)
+    monkeypatch.setattr(drift_days, "KEPT_BYTES", room)
     table, read = examples(1, 3000), Counter[dt.date]()
 
     def reading(first: dt.date, last: dt.date) -> pa.Table:
@@ -105,7 +105,7 @@ def test_days_judged_together_are_judged_as_each_by_itself(
         seen = window(table, on - WINDOW + dt.timedelta(days=1), on)
         assert found == naive_verdicts(seen, champions_of(on), model), on
         assert together.rows("FR").equals(rows_within(seen, "FR").combine_chunks())
-        assert sum(len(one.parts["model"]) for one in together._held.values()) <= room
+        assert sum(len(one.parts["model"]) for one in together._kept.values()) <= room
         verdicts |= {verdict.verdict for _, _, verdict in found}
     assert set(read.values()) == {1}, "each day is read once"
     assert verdicts >= {"drifted", "stable"}

@@ -186,7 +186,7 @@ def test_nodes_that_a_training_left_out_are_caught_up_alone_and_those_that_came_
         contract_hash(line.declared),
     )  # fmt: skip
     assert isinstance(found, Training)
-    assert (found.as_of, found.nodes) == (FIRST, ("FR/Paris",)) and "1 nodes without a decision" in found.reason
+    assert (found.as_of, found.nodes) == (FIRST, ("FR/Paris",)) and "1 node without a decision" in found.reason
     assert line.train(found.as_of, nodes=list(found.nodes)) == []
     later = due(
         line.declared, days, line.ledger.standing(LINE), lambda until: book.seen(LINE, until), line.nodes,

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 
 from factory_assets.release.jobs import rebuild_a_release, release_definitions
-from factory_assets.release.rebuild import compared, in_a_fresh_process, rebuild, tables_named
+from factory_assets.release.rebuild import Origin, compared, in_a_fresh_process, rebuild, tables_named
 from factory_assets.training.remake import NotRebuildable, remake
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificates
@@ -113,10 +113,9 @@ def test_what_no_version_protects_is_gone_and_the_rebuild_says_so(
     lake, named, ledger = Lake(root=str(tmp_path / "lake")), tables_named(versions), station.deployment.ledger
     assert lake.vacuum(f"{LINE}/examples", NOW, named[f"{LINE}/examples"]) == []
     assert lake.vacuum(f"{LINE}/examples", NOW)
+    origin = Origin(lake, ENGINE, ledger, archive_of(station))
     with pytest.raises(NotRebuildable, match=r"greeted/labels at version \d+ cannot be read any more: IO Error"):
-        in_a_fresh_process(
-            versions[0], lake, ENGINE, ledger, archive_of(station), ArchiveFolder(str(tmp_path / "into"))
-        )
+        in_a_fresh_process(versions[0], origin, ArchiveFolder(str(tmp_path / "into")))
     with pytest.raises(LookupError, match="no version 9999; its newest is"):
         lake.vacuum(f"{LINE}/labels", NOW, [9999])
 
@@ -148,7 +147,8 @@ def test_a_lost_archive_is_put_back_from_the_record(
     )
     lost = compared(version, remake(version, station.lake, ENGINE, scratch), archive, scratch, "test")
     assert lost.verdict == "different" and "restore" in lost.told and not archive.exists(LINE, version.version)
-    found = rebuild(version, station.lake, ENGINE, station.deployment.ledger, archive, "test", restore=True)
+    origin = Origin(station.lake, ENGINE, station.deployment.ledger, archive)
+    found = rebuild(version, origin, "test", restore=True)
     assert found.verdict == "equal"
     assert archive.load(LINE, version.version).parts == archive_of(station).load(LINE, version.version).parts
 
@@ -179,5 +179,5 @@ def test_ten_random_versions_come_out_equal_each_in_a_process_of_its_own(
     station: Station, versions: list[VersionRecord]
 ) -> None:
     for version in random.Random(1).sample(versions, 10):
-        ledger = station.deployment.ledger
-        assert rebuild(version, station.lake, ENGINE, ledger, archive_of(station), "test").verdict == "equal"
+        origin = Origin(station.lake, ENGINE, station.deployment.ledger, archive_of(station))
+        assert rebuild(version, origin, "test").verdict == "equal"

@@ -104,4 +104,4 @@ def test_a_vacuum_keeps_the_table_versions_of_a_tagged_model_that_was_never_rele
     world.ledger.register(a_version("spare", line=LINE, tables={f"{LINE}/seen": 0}))
     assert "kept" not in factory(world, "vacuum")
     factory(world, "tag", LINE, "audit-2026", "--version", "spare", "--why", "the regulator asked")
-    assert f"{LINE}/seen, 1 versions kept for models that were released or are tagged" in factory(world, "vacuum")
+    assert f"{LINE}/seen, 1 version kept for models that were released or are tagged" in factory(world, "vacuum")

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.evaluation.contest import walk
-from factory_assets.evaluation.incumbents import held_before
+from factory_assets.evaluation.contest import Contestants, walk
+from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.release.assets import champion_asset
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
@@ -48,10 +48,11 @@ class World:
             version = name or f"{node}-{week}"
             self.errors[version] = error
             self.ledger.register(a_version(version, line=LINE, node=node, as_of=day, task="regression"))
-        held = held_before(self.ledger, LINE, day, errors)
+        champions = champions_before(self.ledger, LINE, day, errors)
         challengers = {made.node: made.version for made in self.ledger.versions(LINE, as_of=day)}
         rows = pa.table({"label": [1.0, 2.0], "ds": [day - 2 * WEEK, day - WEEK]})
-        for met in walk(self.declared, "mae", list(errors), held, challengers, lambda _: rows, self.model):
+        contestants = Contestants(champions, challengers, self.model)
+        for met in walk(self.declared, "mae", list(errors), contestants, lambda _: rows):
             for record in met.records(LINE, span, "mae"):
                 self.ledger.record_evaluation(record)
 

@@ -18,6 +18,7 @@ import pytest
 from factory_assets.models.archived import ModelRefused, load
 from factory_assets.models.libraries import libraries
 from factory_assets.training.archiving import release
+from factory_assets.training.dataset import NodeRows
 from factory_assets.training.fit.fitting import Fitted, fit_node
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
@@ -74,7 +75,7 @@ def archive_all(folder: str) -> None:
                 declared.line, train, declared.features, "global", "log_loss" if task == "binary" else "mae"
             )
             assert isinstance(fitted, Fitted)
-            version = release(ArchiveFolder(folder), declared, span, fitted, train, recent, {}).version
+            version = release(ArchiveFolder(folder), declared, span, fitted, NodeRows(train, recent), {}).version
             told[version] = load(folder, "question", version).predict(rows(3, task)).tolist()
     sys.stdout.write(json.dumps(told))
 

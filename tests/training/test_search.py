@@ -68,7 +68,7 @@ def tried(
     declared = line.candidates["boosted"].search
     assert declared
     data = search.prepare(line, rows, FEATURES, declared, "mae")
-    return search.run(line, "boosted", data, "mae", "global", recorded or {}, kept.append), kept
+    return search.run(search.Subject(line, "boosted", "global", "mae"), data, recorded or {}, kept.append), kept
 
 
 def timeless(outcomes: list[TrialResult]) -> list[TrialResult]:

@@ -54,7 +54,7 @@ class Snapshot:
         return iter(self.con.sql(f"SELECT {select} FROM served").to_arrow_reader(rows))
 
     def sample(self, rows: int) -> list[dict[str, Any]]:
-        """All rows, or so many: of one snapshot always the same, of the next one others."""
+        """All rows, or so many: always the same ones of one snapshot, others of the next."""
         hashed = ", ".join(map(identifier, self.entity))
         chosen = f"ORDER BY hash({hashed}, {self.table_version})" if rows < self.content.rows else ""
         table: pa.Table = self.con.sql(f"SELECT * FROM served {chosen} LIMIT {rows}").to_arrow_table()
@@ -74,7 +74,7 @@ class Watermark:
 
 @dataclass(frozen=True)
 class Exported:
-    """What a write did. written: rows touched, if only to say that they are newer. changed: new, or of other values."""
+    """Counts of a write. written: rows touched, if only to say that they are newer. changed: rows that are new, or of other values."""
 
     rows: int
     written: int
@@ -103,7 +103,7 @@ class Store(ABC, Generic[Kind]):
 
     @abstractmethod
     def read(self, view: str, entities: Sequence[Any]) -> dict[Any, dict[str, Any]]:
-        """Of each entity that the store knows its features by name, and `as_of`.
+        """Entity -> its features by name, and `as_of`, of the entities that the store knows.
 
         entities: values; of a view with several keys tuples of them, in the order of the declaration. An entity without one
             of its keys is nobody. Raises StoreError, also for tuples that are none of the view's.
@@ -155,7 +155,7 @@ def _is(value: Any, kind: str) -> bool:
 def refuse_older(snapshot: Snapshot, as_of: dt.datetime, table_version: int, remedy: str) -> None:
     """Raise StoreError where what a store holds is newer than the snapshot.
 
-    Of one day, a later version of the lake's table is the newer one: its day was made again.
+    Of two snapshots of one day, that of a later version of the lake's table is newer: the day was made again.
     """
     if (as_of, table_version) > (snapshot.as_of, snapshot.table_version):
         raise StoreError(

@@ -38,7 +38,7 @@ TYPES = {
     "timestamp": "timestamp without time zone",
     "timestamptz": "timestamp with time zone",
 }
-#: Of every row, beside its features.
+#: Columns of every row, beside its features.
 OURS = {AS_OF: "timestamp with time zone", "table_version": "bigint"}
 #: Entities asked for in one query.
 ASKED = 10_000
@@ -62,7 +62,7 @@ class Postgres(Store[PostgresServing]):
                 server = stack.enter_context(connected(declared.url))
             except (psycopg2.Error, UnicodeDecodeError) as error:
                 # Its context holds what the driver said, and a driver may say anything.
-                raise _told(declared, error) from None
+                raise _store_error(declared, error) from None
             server.set_session(isolation_level="READ COMMITTED")
             yield cls(declared, server)
 
@@ -79,7 +79,7 @@ class Postgres(Store[PostgresServing]):
             return self._take_over(cursor, snapshot)
 
     def read(self, view: str, entities: Sequence[Any]) -> dict[Any, dict[str, Any]]:
-        table, found = self._table(view), {}
+        table, rows = self._table(view), {}
         with self._transaction() as cursor:
             keys = self._keys(cursor, view)
             if not keys:
@@ -95,13 +95,13 @@ class Postgres(Store[PostgresServing]):
                     values = dict(zip(names, row, strict=True))
                     del values["table_version"]
                     entity = tuple(values.pop(key) for key in keys)
-                    found[entity if several else entity[0]] = values
-        return found
+                    rows[entity if several else entity[0]] = values
+        return rows
 
     def _together(self, view: str, keys: dict[str, str], entities: Sequence[Any]) -> list[tuple[Any, ...]]:
-        kinds = {own: kind for kind, own in TYPES.items()}
+        kinds = {postgres_type: kind for kind, postgres_type in TYPES.items()}
         try:
-            return together(view, {key: kinds[own] for key, own in keys.items()}, entities)
+            return together(view, {key: kinds[postgres_type] for key, postgres_type in keys.items()}, entities)
         except StoreError as refused:
             raise StoreError(f"{_place(self.declared)} {refused}") from None
 
@@ -130,7 +130,7 @@ class Postgres(Store[PostgresServing]):
                 cursor.execute(SESSION)
                 yield cursor
         except (psycopg2.Error, UnicodeDecodeError) as error:
-            raise _told(self.declared, error) from None
+            raise _store_error(self.declared, error) from None
 
     def _table(self, name: str) -> str:
         return f"{identifier(self.declared.schema_)}.{identifier(name)}"
@@ -191,16 +191,20 @@ class Postgres(Store[PostgresServing]):
         """Give the table the snapshot's columns. Those of another type begin empty: every row is about to be written."""
         table = self._table(snapshot.view)
         wanted = {name: TYPES[kind] for name, kind in snapshot.columns.items()} | OURS
-        held = self._columns(cursor, snapshot.view)
-        if held and list(self._keys(cursor, snapshot.view).items()) != [(key, wanted[key]) for key in snapshot.entity]:
+        present = self._columns(cursor, snapshot.view)
+        if present and list(self._keys(cursor, snapshot.view).items()) != [
+            (key, wanted[key]) for key in snapshot.entity
+        ]:
             cursor.execute(f"DROP TABLE {table}")
-            held = {}
-        if not held:
+            present = {}
+        if not present:
             columns = ", ".join(f"{identifier(name)} {kind}" for name, kind in wanted.items())
             cursor.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({_listed(snapshot.entity)}))")
             return
-        changes = [f"DROP COLUMN {_quoted(name)}" for name, kind in held.items() if wanted.get(name) != kind]
-        changes += [f"ADD COLUMN {identifier(name)} {kind}" for name, kind in wanted.items() if held.get(name) != kind]
+        changes = [f"DROP COLUMN {_quoted(name)}" for name, kind in present.items() if wanted.get(name) != kind]
+        changes += [
+            f"ADD COLUMN {identifier(name)} {kind}" for name, kind in wanted.items() if present.get(name) != kind
+        ]
         if changes:
             cursor.execute(f"ALTER TABLE {table} {', '.join(changes)}")
 
@@ -209,8 +213,8 @@ class Postgres(Store[PostgresServing]):
         names, features = ", ".join(map(identifier, snapshot.columns)), list(map(identifier, snapshot.features))
 
         def differ(other: str) -> str:
-            held, given = (", ".join(f"{side}.{name}" for name in features) for side in ("held", other))
-            return f"(ROW({held}) IS DISTINCT FROM ROW({given}))"
+            stored, given = (", ".join(f"{side}.{name}" for name in features) for side in ("held", other))
+            return f"(ROW({stored}) IS DISTINCT FROM ROW({given}))"
 
         cursor.execute(
             f"""SELECT count(*) FROM pg_temp._incoming AS given LEFT JOIN {table} AS held USING ({entity})
@@ -296,6 +300,6 @@ def _place(declared: PostgresServing) -> str:
     return masked(make_url(declared.url).render_as_string(hide_password=True))
 
 
-def _told(declared: PostgresServing, error: Exception) -> StoreError:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return StoreError(f"{_place(declared)} {declared.schema_}: {masked(said)}")
+def _store_error(declared: PostgresServing, error: Exception) -> StoreError:
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return StoreError(f"{_place(declared)} {declared.schema_}: {masked(message)}")

@@ -144,7 +144,7 @@ class Redis(Store[RedisServing]):
         return Exported(snapshot.content.rows, written, changed, removed)
 
     def read(self, view: str, entities: Sequence[Any]) -> dict[Any, dict[str, Any]]:
-        found: dict[Any, dict[str, Any]] = {}
+        features: dict[Any, dict[str, Any]] = {}
         for start in range(0, len(entities), BATCH):
             asked = entities[start : start + BATCH]
             with self._speaking(), self.connection.pipeline(transaction=False) as pipe:
@@ -159,9 +159,9 @@ class Redis(Store[RedisServing]):
                 somebody = set(together(view, dict(json.loads(keys)), asked)) if keys else asked
             for entity, row in zip(asked, rows, strict=True):
                 if row and entity in somebody:
-                    found[entity] = {name: self._value(view, entity, kind, row.get(name)) for name, kind in kinds}
-                    found[entity][AS_OF] = self._value(view, entity, "timestamptz", row.get(AS_OF))
-        return found
+                    features[entity] = {name: self._value(view, entity, kind, row.get(name)) for name, kind in kinds}
+                    features[entity][AS_OF] = self._value(view, entity, "timestamptz", row.get(AS_OF))
+        return features
 
     def count(self, view: str) -> int:
         with self._speaking():
@@ -169,11 +169,11 @@ class Redis(Store[RedisServing]):
 
     def watermark(self, view: str) -> Watermark | None:
         with self._speaking():
-            held: Any = self.connection.hgetall(self._key("_watermark", view))
-        if AS_OF not in held:
+            mark: Any = self.connection.hgetall(self._key("_watermark", view))
+        if AS_OF not in mark:
             return None
-        as_of, written_at = (dt.datetime.fromisoformat(held[name]) for name in (AS_OF, "written_at"))
-        return Watermark(as_of, int(held["table_version"]), int(held["rows"]), held["content_hash"], written_at)
+        as_of, written_at = (dt.datetime.fromisoformat(mark[name]) for name in (AS_OF, "written_at"))
+        return Watermark(as_of, int(mark["table_version"]), int(mark["rows"]), mark["content_hash"], written_at)
 
     def _key(self, *parts: str) -> str:
         return ":".join((self.declared.prefix, *parts))
@@ -198,12 +198,12 @@ class Redis(Store[RedisServing]):
         columns = [[name, snapshot.columns[name]] for name in snapshot.features]
 
         def claim(pipe: Any) -> int:
-            held, (seconds, microseconds) = pipe.hgetall(key), pipe.time()
-            if "claim" in held:
-                begun = dt.datetime.fromisoformat(held["claimed_as_of"])
-                refuse_older(snapshot, begun, int(held["claimed_version"]), f"DEL {key}")
+            mark, (seconds, microseconds) = pipe.hgetall(key), pipe.time()
+            if "claim" in mark:
+                begun = dt.datetime.fromisoformat(mark["claimed_as_of"])
+                refuse_older(snapshot, begun, int(mark["claimed_version"]), f"DEL {key}")
             # By the clock, so that the numbers go on where the watermark was deleted.
-            number = max(seconds * 1_000_000 + microseconds, int(held.get("claim", 0)) + 1)
+            number = max(seconds * 1_000_000 + microseconds, int(mark.get("claim", 0)) + 1)
             pipe.multi()
             given = {
                 "claim": number,

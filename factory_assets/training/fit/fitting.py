@@ -21,20 +21,23 @@ from factory_assets.measures.metrics import Guess, better, improvement, naive, s
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models import estimators
 from factory_assets.models.matrix import Encoding, encode, learn_encoding
-from factory_assets.training.fit.warm_fit import Parent, Parents, Warm, Window, continued
+from factory_assets.training.fit.warm_fit import Cold, Parent, Parents, Warm, Window, continued
 
 #: Share of the training days, the newest, on which candidates are compared.
 VALIDATION_SHARE = 0.25
-#: Rows that a model is asked for where what it says of them is known: to see how long it takes, and that it is so.
+#: Rows that a model predicts again where its predictions are known already: to measure how long it takes, and that they are equal.
 TIMED = 100
+#: All rows of a window.
+EVERY = slice(None)
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A candidate as it was compared, or for the only one as it was fitted; times are of a machine that does other things too.
+    """A candidate in the comparison of candidates, or the only candidate as it was fitted.
 
-    metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: a row, to predict. bytes: of
-    its parts. rounds: what early stopping found. reason: why it could not be fitted on this node's rows, else "".
+    metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: to predict a row; the machine does
+    other things at the same time. bytes: of its parts. rounds: what early stopping found. reason: why it could not be fitted on
+    this node's rows, else "".
     """
 
     metrics: dict[str, float]
@@ -60,7 +63,7 @@ class Fitted:
     params: Mapping[str, Any]
     model: estimators.Model
     encoding: Encoding
-    #: What the model says of the rows that it was fitted on, in their order: nobody has to ask it again.
+    #: The model's predictions of the rows that it was fitted on, in their order: nobody has to ask it again.
     fit: np.ndarray = field(repr=False, compare=False)
     rows: int
     positives: int | None
@@ -101,7 +104,7 @@ class Failed:
 
 
 Outcome = Fitted | NotTrained | Failed
-#: A candidate's model, what it took to fit, and what it says of the rows that it was asked for.
+#: A candidate's model, what it took to fit, and its predictions of the rows that it was asked for.
 FitResult = tuple[estimators.Trained, Tried, np.ndarray]
 
 
@@ -127,9 +130,9 @@ def fit_node(
         return NotTrained(node, rows.num_rows, f"nothing to tell apart: {reason}")
     encoding = learn_encoding(rows, features)
     x, days = encode(rows, encoding), rows["ds"].to_numpy(zero_copy_only=False)
-    tried = _validate(line, encoding, x, y, days)
-    chosen, choice = _best(line, tried, metric)
     window = Window(line.task, encoding, x, y, days, _newer(line, days))
+    tried = _validate(line, window)
+    chosen, choice = _best(line, tried, metric)
     try:
         (model, alone, fit), warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
     except estimators.TooFewDays as error:
@@ -159,37 +162,39 @@ def _started(
     line: Line, name: str, window: Window, tried: Mapping[str, Tried], metric: str, parent: Parent | str | None
 ) -> tuple[FitResult, Warm | None, str]:
     """The candidate fitted on all days of the window, what it continues, and that in words or why it begins anew."""
-    declared, encoding, x, y, days = line.candidates[name].warm_start, window.encoding, window.x, window.y, window.days
+    declared = line.candidates[name].warm_start
 
     def fit(learn: np.ndarray, asked: np.ndarray, start: estimators.Start) -> np.ndarray:
-        return _fit(line, name, encoding, x[learn], y[learn], days[learn], x[asked], start)[2]
+        return _fit(line, name, window, learn, asked, start)[2]
 
     reason = f"cold: {parent}" if isinstance(parent, str) else ""
     if declared and isinstance(parent, Parent):
-        cold = tried.get(name, Tried({}, False))
+        compared = tried.get(name, Tried({}, False))
+        cold = Cold(metric, compared.metrics.get(metric), compared.rounds)
         try:
-            start, warm = continued(parent, declared, window, metric, cold.metrics.get(metric), cold.rounds, fit)
-            return _fit(line, name, encoding, x, y, days, x, start), warm, str(warm)
+            start, warm = continued(parent, declared, window, cold, fit)
+            return _fit(line, name, window, EVERY, EVERY, start), warm, str(warm)
         except estimators.CannotContinue as why:
             reason = f"cold: {why}"
-    return _fit(line, name, encoding, x, y, days, x), None, reason
+    return _fit(line, name, window, EVERY, EVERY), None, reason
 
 
 def _fit(
     line: Line,
     name: str,
-    encoding: Encoding,
-    x: np.ndarray,
-    y: np.ndarray,
-    days: np.ndarray,
-    asked: np.ndarray,
+    window: Window,
+    learn: np.ndarray | slice,
+    asked: np.ndarray | slice,
     start: estimators.Start | None = None,
 ) -> FitResult:
-    """A candidate fitted on these rows, what that took, and what it says of the rows `asked`.
+    """A candidate fitted on rows of the window, what that took, and its predictions of the rows `asked`.
 
+    learn, asked: masks of shape (n,), or EVERY.
     Raises estimators.TooFewDays and, of a start, estimators.CannotContinue.
     """
-    candidate = line.candidates[name]
+    candidate, encoding = line.candidates[name], window.encoding
+    x, y, days = window.x[learn], window.y[learn], window.days[learn]
+    rows = x if asked is learn else window.x[asked]
     began = time.perf_counter()
     trained = estimators.train(
         candidate.estimator,
@@ -204,7 +209,7 @@ def _fit(
         start=start,
     )
     fitted = time.perf_counter()
-    said, microseconds = _said(trained, asked, asked is x)
+    predictions, microseconds = _predicted(trained, rows, asked is learn)
     tried = Tried(
         metrics={},
         interpretable=estimators.registered(candidate.estimator).interpretable,
@@ -213,19 +218,19 @@ def _fit(
         bytes=sum(map(len, trained.model.parts().values())),
         rounds=trained.rounds,
     )
-    return trained, tried, said
+    return trained, tried, predictions
 
 
-def _said(trained: estimators.Trained, asked: np.ndarray, learnt: bool) -> tuple[np.ndarray, float]:
-    """What a model says of the rows `asked`, and the microseconds that a row takes. learnt: they are what it was trained on."""
-    known = trained.predictions if learnt else None
-    few = asked if known is None else asked[:TIMED]
+def _predicted(trained: estimators.Trained, asked: np.ndarray, learnt: bool) -> tuple[np.ndarray, float]:
+    """A model's predictions of the rows `asked`, and the microseconds that a row takes. learnt: it was trained on these rows."""
+    fit = trained.predictions if learnt else None
+    few = asked if fit is None else asked[:TIMED]
     began = time.perf_counter()
-    said = trained.model.predict(few)
+    predictions = trained.model.predict(few)
     microseconds = 1e6 * (time.perf_counter() - began) / len(few)
-    if known is None:
-        return said, microseconds
-    return known if np.array_equal(known[:TIMED], said) else trained.model.predict(asked), microseconds
+    if fit is None:
+        return predictions, microseconds
+    return fit if np.array_equal(fit[:TIMED], predictions) else trained.model.predict(asked), microseconds
 
 
 def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:
@@ -239,28 +244,28 @@ def options_of(candidate: Candidate, encoding: Encoding) -> estimators.Options:
     )
 
 
-def _validate(line: Line, encoding: Encoding, x: np.ndarray, y: np.ndarray, days: np.ndarray) -> dict[str, Tried]:
+def _validate(line: Line, window: Window) -> dict[str, Tried]:
     """Every candidate, fitted on the older and measured on the newest days of the training window; {} if nothing compares."""
     if len(line.candidates) == 1:
         return {}
-    newer = _newer(line, days)
+    newer, y = window.newer, window.y
     older = ~newer
     if not older.any() or not newer.any() or estimators.unlearnable(y[older], line.task):
         return {}
-    found = {}
+    compared = {}
     for name, candidate in line.candidates.items():
         try:
-            _, tried, said = _fit(line, name, encoding, x[older], y[older], days[older], x[newer])
+            _, tried, predictions = _fit(line, name, window, older, newer)
         except estimators.TooFewDays as error:
             readable = estimators.registered(candidate.estimator).interpretable
-            found[name] = Tried({}, readable, reason=str(error))
+            compared[name] = Tried({}, readable, reason=str(error))
             continue
-        found[name] = replace(tried, metrics=score(line.task, y[newer], said))
-    return found
+        compared[name] = replace(tried, metrics=score(line.task, y[newer], predictions))
+    return compared
 
 
 def _newer(line: Line, days: np.ndarray) -> np.ndarray:
-    """Which rows are of the days on which candidates are compared."""
+    """A mask of the rows on whose days candidates are compared."""
     return np.asarray(days > days.max() - np.timedelta64(compared_days(line), "D"))
 
 
@@ -281,19 +286,19 @@ def _best(line: Line, tried: Mapping[str, Tried], metric: str) -> tuple[str, str
         ) == 1 else "nothing to compare by"
     best = _first_best(measured, metric)
     readable = {name: value for name, value in measured.items() if tried[name].interpretable}
-    said = f"{metric} {_short(measured[best])} of {best}"
+    reason = f"{metric} {_short(measured[best])} of {best}"
     if best in readable or not readable:
         others = {name: value for name, value in measured.items() if name != best}
         second = _first_best(others, metric) if others else None
-        return best, said + (
+        return best, reason + (
             f" against {_short(others[second])} of {second}" if second else "; no other could be measured"
         )
     plain = _first_best(readable, metric)
-    said += f" against {_short(measured[plain])} of {plain}, which can be read"
+    reason += f" against {_short(measured[plain])} of {plain}, which can be read"
     margin = line.train.margin
     if improvement(metric, measured[best], measured[plain]) > margin:
-        return best, f"{said}: more than the margin of {margin:g}"
-    return plain, f"{said}: not more than the margin of {margin:g}, so {plain} is taken"
+        return best, f"{reason}: more than the margin of {margin:g}"
+    return plain, f"{reason}: not more than the margin of {margin:g}, so {plain} is taken"
 
 
 def _first_best(values: Mapping[str, float], metric: str) -> str:

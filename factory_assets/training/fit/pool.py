@@ -1,4 +1,4 @@
-"""How are hundreds of nodes trained at once? Workers side by side, fed a little ahead of what is taken from them.
+"""How are hundreds of nodes trained at once? By workers side by side, which get nodes a little ahead of the outcomes taken.
 
 Threads serve LightGBM, which lets go of Python's lock while it fits; processes serve what holds it. They are spawned:
 a fork after OpenMP was used can hang. Which of the two, and how many, changes nothing in the models.
@@ -18,18 +18,20 @@ import pyarrow as pa
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.training.archiving import Release, release
+from factory_assets.training.dataset import NodeRows
 from factory_assets.training.fit.fitting import Failed, Fitted, Outcome, fit_node
 from factory_assets.training.fit.warm import Continued, read_all, versions_of
 from factory_assets.training.made import Made, made_of
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 
-#: Nodes handed out to each worker, the one that it is at included: what bounds the rows and models held at a time.
+#: Nodes handed out to each worker, the one that it trains included: they bound the rows and models in memory.
 AHEAD = 2
-#: Seconds of training of which what became of the nodes is written down at once.
+#: Outcomes of so many seconds of training are recorded at once.
 TOGETHER = 2.0
-#: Seconds between two words on how far it got.
+#: Seconds between two reports of progress.
 TELL_EVERY = 10.0
 T = TypeVar("T")
 
@@ -43,36 +45,34 @@ class Job:
     span: Timeline
     archive: str
 
-    def made(self, task: "Task", rows: pa.Table, recent: pa.Table) -> Made:
-        """What the node's model is made from; the rows as in `train`."""
-        continues = versions_of(task.continued)
-        return made_of(self.declared, self.span, task.node, task.line, rows, recent, continues)
+    def made(self, task: "Task", rows: NodeRows) -> Made:
+        """What the node's model is made from."""
+        return made_of(self.declared, self.span, task.node, task.line, rows, versions_of(task.continued))
 
-    def train(self, task: "Task", rows: pa.Table, recent: pa.Table) -> "Done":
-        """What became of a node.
+    def train(self, task: "Task", rows: NodeRows) -> "Done":
+        """The node trained, or why it was not.
 
-        rows: the node's training rows. recent: its rows after the training window.
         An error is the node's outcome, except where the next node would meet it too: no room on the disk, no memory.
         """
         declared, node = self.declared, task.node
         try:
             archive = ArchiveFolder(self.archive)
             parents = read_all(archive, task.continued)
-            outcome = fit_node(task.line, rows, declared.features, node, self.metric, parents)
+            outcome = fit_node(task.line, rows.train, declared.features, node, self.metric, parents)
             if not isinstance(outcome, Fitted):
                 return Done(outcome)
-            made = self.made(task, rows, recent)
-            released = release(archive, declared, self.span, outcome, rows, recent, task.answered)
+            made = self.made(task, rows)
+            released = release(archive, declared, self.span, outcome, rows, task.answered)
             return Done(replace(outcome, fit=outcome.fit[:0].copy()), released, made)
         except (OSError, MemoryError):
             raise
         except Exception as error:
             reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
-            return Done(Failed(node, rows.num_rows, reason, trace))
+            return Done(Failed(node, rows.train.num_rows, reason, trace))
 
 
 class Done(NamedTuple):
-    """A node's outcome and, where it is a model, what became of it in the archive and what it was made from."""
+    """A node's outcome and, where it is a model, its version in the archive and what it was made from."""
 
     outcome: Outcome
     released: Release | None = None
@@ -93,7 +93,7 @@ class Task:
 
 
 def train_nodes(job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task]) -> Iterator[Done]:
-    """What became of the nodes, each as soon as it is there; what is held at a time does not grow with the nodes."""
+    """Each node's outcome as soon as it is there; memory does not grow with the number of nodes."""
     train = job.declared.line.train
     workers = train.workers or os.cpu_count() or 1
     left, running = iter(tasks), set[Future[Done]]()
@@ -123,7 +123,7 @@ HandOut = Callable[[Task], "Future[Done]"]
 
 def _to_thread(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
     def train(task: Task) -> Done:
-        return job.train(task, rows.rows(task.node), recent.rows(task.node))
+        return job.train(task, NodeRows(rows.rows(task.node), recent.rows(task.node)))
 
     return lambda task: pool.submit(train, task)
 
@@ -134,7 +134,7 @@ def _to_process(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> H
 
 def _apart(job: Job, task: Task, rows: pa.Buffer, recent: pa.Buffer) -> Done:
     """In a worker process: the rows of one node come as Arrow's own bytes."""
-    return job.train(task, *(pa.ipc.open_stream(packed).read_all() for packed in (rows, recent)))
+    return job.train(task, NodeRows(*(pa.ipc.open_stream(packed).read_all() for packed in (rows, recent))))
 
 
 def _packed(table: pa.Table) -> pa.Buffer:
@@ -145,7 +145,7 @@ def _packed(table: pa.Table) -> pa.Buffer:
 
 
 def together(items: Iterable[T], clock: Callable[[], float] = time.monotonic) -> Iterator[list[T]]:
-    """What came within a short time, in lists that are never empty. An error comes after what came before it."""
+    """Items of a short time together, in lists that are never empty. An error is raised after the items before it."""
     group, began = list[T](), clock()
     try:
         for item in items:
@@ -162,19 +162,19 @@ def together(items: Iterable[T], clock: Callable[[], float] = time.monotonic) ->
 
 
 class Pace:
-    """How far is it, how fast and how long yet? Told at most every few seconds."""
+    """How far is it, how fast and how long yet? Reported at most every few seconds."""
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic):
         self._total, self._clock, self._done = total, clock, 0
-        self._started = self._told = clock()
+        self._started = self._reported = clock()
 
     def one_more(self) -> str | None:
-        """Count a node; what is to be told, if it is time to."""
+        """Count a node; the progress in words, where a report is due."""
         self._done += 1
         now = self._clock()
-        if now - self._told < TELL_EVERY:
+        if now - self._reported < TELL_EVERY:
             return None
-        self._told = now
+        self._reported = now
         rate = self._done / (now - self._started)
         left = round((self._total - self._done) / rate)
-        return f"{self._done} of {self._total} nodes, {60 * rate:.0f} a minute, {left // 60} min {left % 60} s left"
+        return f"{self._done} of {counted(self._total, 'node')}, {60 * rate:.0f} a minute, {left // 60} min {left % 60} s left"

@@ -6,7 +6,7 @@ a cold fit.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,9 +38,9 @@ class Drifted:
     judged: Mapping[dt.date, Mapping[str, int]] = field(default_factory=dict)
 
     def since(self, node: str, day: dt.date) -> str:
-        """What speaks against a node's version of that day; empty if nothing does.
+        """The drift that speaks against a node's version of that day; empty if there is none.
 
-        A node is spoken of by verdicts within it, and where it is not judged itself by that of the nearest node above.
+        Verdicts on the node and within it count, and where it was not judged itself the verdict on the nearest node above.
         """
         for judged_on in sorted(self.judged, reverse=True):
             if judged_on <= day:
@@ -86,12 +86,12 @@ class Lookup:
     withdrawn: Mapping[tuple[str, str], Decision] = field(default_factory=dict)
 
     def of(self, node: str, line: Line) -> Continued:
-        """For each candidate with a warm start. line: of the node, with the parameters that were found for it."""
+        """What each candidate with a warm start may continue. line: the node's, with the parameters that were found for it."""
         wanted = [name for name, candidate in line.candidates.items() if candidate.warm_start]
         if not wanted:
             return {}
         versions = [
-            known for known in self.ledger.versions(line.name, node) if (node, known.version) not in self.withdrawn
+            record for record in self.ledger.versions(line.name, node) if (node, record.version) not in self.withdrawn
         ]
         return {name: self._of(node, line, name, versions) for name in wanted}
 
@@ -104,43 +104,42 @@ class Lookup:
         usable = [one for one in versions if one.candidate == name and one.train_to + DAY < judged_from]
         if not usable:
             return f"no version leaves days before {judged_from}, from which on models are judged, to learn from"
-        # Of one day the last that was registered.
+        # Several versions of one day: the last that was registered.
         parent = sorted(usable, key=lambda one: one.as_of)[-1]
-        told = f"{parent.version} of {parent.as_of}"
+        named = f"{parent.version} of {parent.as_of}"
         if changed := _changed(parent.configuration, {**self.configuration, "params": dict(candidate.params)}):
-            return f"{told} was made with other {', '.join(changed)}"
+            return f"{named} was made with other {', '.join(changed)}"
         chain = chain_of(parent)
         if chain >= candidate.warm_start.max_chain:
-            return f"{told} has been continued {chain} times, max_chain is {candidate.warm_start.max_chain}"
+            return f"{named} has been continued {chain} times, max_chain is {candidate.warm_start.max_chain}"
         if drift := self.drifted.since(node, parent.as_of):
-            return f"{drift}, after {told}"
+            return f"{drift}, after {named}"
         if not self.archive.exists(line.name, parent.version):
-            return f"{told} is not in the archive any more"
+            return f"{named} is not in the archive any more"
         return parent
 
 
 def may_continue(
     declared: DeclaredLine,
     span: Timeline,
-    nodes: Iterable[str],
-    line_of: Callable[[str], Line],
+    lines: Mapping[str, Line],
     lake: Lake,
     archive: ArchiveFolder,
     ledger: Ledger,
 ) -> dict[str, Continued]:
     """Node -> what its candidates may continue; {} where none of the line's has a warm start.
 
-    line_of: the line of a node, with the parameters that were found for it.
+    lines: node -> the line with the parameters that were found for it, of the nodes to train.
     """
-    line = declared.line
-    if not any(candidate.warm_start for candidate in line.candidates.values()):
+    name = declared.line.name
+    if not any(candidate.warm_start for candidate in declared.line.candidates.values()):
         return {}
-    # Whether the day itself is judged already is a matter of minutes; a training must not depend on it. Verdicts of before
-    # the window are of before any version that has seen some of it.
-    seen = drifted(lake, line.name, span.train_from, span.as_of - DAY)
+    # Whether the day itself is judged already is a matter of minutes; a training must not depend on it. Verdicts from before
+    # the window are older than any version that has seen some of the window.
+    seen = drifted(lake, name, span.train_from, span.as_of - DAY)
     now = {"id": model_version(declared), "contract": contract_hash(declared)}
-    lookup = Lookup(span, now, ledger, archive, seen, ledger.withdrawn(line.name, span.as_of))
-    return {node: lookup.of(node, line_of(node)) for node in nodes}
+    lookup = Lookup(span, now, ledger, archive, seen, ledger.withdrawn(name, span.as_of))
+    return {node: lookup.of(node, line) for node, line in lines.items()}
 
 
 def _changed(configuration: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -154,34 +153,34 @@ def chain_of(record: VersionRecord) -> int:
 
 
 def read(archive: ArchiveFolder, record: VersionRecord) -> Parent:
-    """A version as what another continues from. Raises as `released.load` does."""
+    """A version as the parent of another. Raises as `models.archived.load` does."""
     model = load(archive, record.line, record.version)
     return Parent(record.version, model.encoding, model.parts, record.train_to, chain_of(record))
 
 
-def read_all(archive: ArchiveFolder, found: Continued) -> dict[str, Parent | str]:
-    """The versions as what others continue from; of one that cannot be used, what is wrong with it."""
+def read_all(archive: ArchiveFolder, continued: Continued) -> dict[str, Parent | str]:
+    """The versions as parents to continue from; for one that cannot be used, what is wrong with it."""
     parents: dict[str, Parent | str] = {}
-    for name, known in found.items():
+    for name, version in continued.items():
         try:
-            parents[name] = known if isinstance(known, str) else read(archive, known)
+            parents[name] = version if isinstance(version, str) else read(archive, version)
         except (FileNotFoundError, ArchiveDamaged, ModelRefused) as error:
             parents[name] = str(error)
     return parents
 
 
-def versions_of(found: Continued) -> dict[str, str]:
+def versions_of(continued: Continued) -> dict[str, str]:
     """Candidate -> the version that it may continue, of those that may."""
-    return {name: known.version for name, known in found.items() if not isinstance(known, str)}
+    return {name: version.version for name, version in continued.items() if not isinstance(version, str)}
 
 
 def continued_by(ledger: Ledger, records: Iterable[VersionRecord]) -> list[VersionRecord]:
-    """The versions, and all that these continue: what making them again from the beginning takes."""
+    """The versions and all that these continue: to make them again from the beginning takes those too."""
     wanted: dict[str, VersionRecord] = {}
     for record in records:
-        known: VersionRecord | None = record
-        while known and known.version not in wanted:
-            wanted[known.version] = known
-            before = known.configuration.get("warm_from")
-            known = ledger.version(known.line, before["version"]) if before else None
+        version: VersionRecord | None = record
+        while version and version.version not in wanted:
+            wanted[version.version] = version
+            before = version.configuration.get("warm_from")
+            version = ledger.version(version.line, before["version"]) if before else None
     return list(wanted.values())

@@ -19,10 +19,11 @@ from factory_assets.measures.metrics import improvement, score
 from factory_assets.models.estimators import CannotContinue, Start
 from factory_assets.models.matrix import Encoding
 
-#: To grow a tree takes, beside its rows, as long as so many rows would: finding splits of 31 leaves in 255 bins of each feature,
-#: measured at 10,000 to 30,000.
+#: The fixed cost of growing a tree, in rows: it takes as long to find the splits of 31 leaves in 255 bins of each feature as to
+#: learn from so many rows; measured at 10,000 to 30,000.
 GROWN = 15_000
-#: A row is led through a tree in the time in which the tree learns from so many features of a row, measured at 7 to 15.
+#: The cost of predicting a row by one tree, in features: a tree learns from so many features of a row in the same time; measured
+#: at 7 to 15.
 PREDICTED = 12
 
 
@@ -57,7 +58,7 @@ class Warm:
     cold: float
 
     def record(self) -> dict[str, Any]:
-        """What a version's record says of it; JSON."""
+        """The entry in a version's record; JSON."""
         return dict(vars(self))
 
     def __str__(self) -> str:
@@ -79,28 +80,29 @@ class Window:
     newer: np.ndarray
 
 
+@dataclass(frozen=True)
+class Cold:
+    """The candidate's cold fit on the older days of the window.
+
+    value: the metric on the newer days; None where it could not be measured. rounds: where early stopping found them.
+    """
+
+    metric: str
+    value: float | None
+    rounds: int | None
+
+
 #: Fit the candidate on rows of the window, and predict others: (learn, asked, start) -> predictions of `asked`; masks of shape (n,).
 Fit = Callable[[np.ndarray, np.ndarray, Start], np.ndarray]
 
 
-def continued(
-    parent: Parent,
-    declared: WarmStart,
-    window: Window,
-    metric: str,
-    cold: float | None,
-    rounds: int | None,
-    fit: Fit,
-) -> tuple[Start, Warm]:
-    """What the fit on all days of the window goes on from. Raises CannotContinue with the reason for which it begins anew.
-
-    cold: the metric of the candidate's cold fit on the newer days; None where it could not be measured. rounds: of that fit,
-        where early stopping found them.
-    """
+def continued(parent: Parent, declared: WarmStart, window: Window, cold: Cold, fit: Fit) -> tuple[Start, Warm]:
+    """From where the fit on all days of the window continues. Raises CannotContinue with the reason for which it begins anew."""
     if parent.encoding != window.encoding:
         other = ", ".join(_other(parent.encoding, window.encoding))
         raise CannotContinue(f"other levels of {other} than {parent.version} knows")
-    if cold is None:
+    metric, rounds = cold.metric, cold.rounds
+    if cold.value is None:
         raise CannotContinue(f"{metric} of a cold fit could not be measured")
     unseen, older = window.days > np.datetime64(parent.train_to), ~window.newer
     if not unseen[window.newer].all() or not unseen[older].any():
@@ -112,14 +114,14 @@ def continued(
             f"new to it, and to predict with more trees takes about {share:.0%} of a cold fit"
         )
     start = Start(parent.parts, unseen, declared.rounds, rounds)
-    said = fit(older, window.newer, Start(parent.parts, unseen[older], declared.rounds, rounds))
-    value = score(window.task, window.y[window.newer], said).get(metric)
-    if value is None or improvement(metric, value, cold) < -declared.tolerance * abs(cold):
-        told = "without a value" if value is None else f"{value:.5g}"
+    predictions = fit(older, window.newer, Start(parent.parts, unseen[older], declared.rounds, rounds))
+    value = score(window.task, window.y[window.newer], predictions).get(metric)
+    if value is None or improvement(metric, value, cold.value) < -declared.tolerance * abs(cold.value):
+        measured = "without a value" if value is None else f"{value:.5g}"
         raise CannotContinue(
-            f"{metric} {told} continued from {parent.version}, {cold:.5g} anew: not within {declared.tolerance:g}"
+            f"{metric} {measured} continued from {parent.version}, {cold.value:.5g} anew: not within {declared.tolerance:g}"
         )
-    return start, Warm(parent.version, parent.chain + 1, new, share, metric, value, cold)
+    return start, Warm(parent.version, parent.chain + 1, new, share, metric, value, cold.value)
 
 
 def work(parent: Parent, declared: WarmStart, unseen: np.ndarray, window: Window) -> float:

@@ -4,8 +4,9 @@ A fold learns from days whose labels were known before those that it is judged o
 candidates are compared, the newest days of the window decide between them: a search does not see those, nor the holdout.
 
 Trials follow from the declaration, the rows and the seed alone: they are tried one after the other, by Optuna's TPE (Bergstra
-et al. 2011, multivariate), and one that after a fold is not in the better half of those that came as far is given up
-(asynchronous successive halving, Li et al. 2018). Number 0 is the candidate as declared: what is found is better, or not taken.
+et al. 2011, multivariate). A trial is given up after a fold where it is not in the better half of the trials that reached that
+fold (asynchronous successive halving, Li et al. 2018). Number 0 is the candidate as declared: other parameters are better, or
+not taken.
 """
 
 from __future__ import annotations
@@ -31,20 +32,21 @@ from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models import estimators
 from factory_assets.models.matrix import Encoding, encode, learn_encoding
 from factory_assets.training.fit.fitting import compared_days, options_of
+from factory_assets.words import counted
 
-#: What decides the numbers of a trial beside our own code.
+#: Libraries whose versions decide a trial's numbers, beside our own code.
 LIBRARIES = ("numpy", "optuna", "lightgbm", "scikit-learn")
 #: A trial goes on after a fold if it is in the better 1/2 of all that were judged there.
 HALVING = 2
 #: How a trial ended, in words.
 STATES = {"complete": "complete", "pruned": "given up early", "failed": "failed"}
-#: Fewer different values than this say nothing of what matters.
+#: From fewer different values than this, no importance of a parameter is estimated.
 FEW_TRIALS = 8
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of one set of parameters. folds: days, rows and metrics of each fold that was judged."""
+    """How one set of parameters did. folds: days, rows and metrics of each fold that was judged. told: why it ended early."""
 
     number: int
     params: Mapping[str, Any]
@@ -64,6 +66,16 @@ class Data:
     days: np.ndarray
     encoding: Encoding
     folds: list[tuple[Fold, np.ndarray, np.ndarray]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a search is about: the parameters of a candidate at a node, compared by a metric."""
+
+    line: Line
+    candidate: str
+    node: str
+    metric: str
 
 
 class NothingToSearch(Exception):
@@ -96,9 +108,9 @@ def check_space(line: Line) -> list[Mistake]:
     for name, candidate in line.candidates.items():
         for parameter, values in candidate.search.space.items() if candidate.search else ():
             for value in values.ends:
-                told = _refusal(line, candidate, {**candidate.params, parameter: value})
-                if told and not (candidate.params and _refusal(line, candidate, candidate.params)):
-                    findings.append((("candidates", name, "search", "space", parameter), f"{value!r}: {told}"))
+                refusal = _refusal(line, candidate, {**candidate.params, parameter: value})
+                if refusal and not (candidate.params and _refusal(line, candidate, candidate.params)):
+                    findings.append((("candidates", name, "search", "space", parameter), f"{value!r}: {refusal}"))
                     break
     return findings
 
@@ -158,61 +170,60 @@ def stops(done: Sequence[TrialResult], declared: Search) -> bool:
 
 
 def run(
-    line: Line,
-    name: str,
-    data: Data,
-    metric: str,
-    node: str,
-    recorded: Mapping[int, TrialResult],
-    keep: Callable[[TrialResult], None],
+    subject: Subject, data: Data, recorded: Mapping[int, TrialResult], keep: Callable[[TrialResult], None]
 ) -> list[TrialResult]:
-    """All trials of a candidate's search at a node.
+    """All trials of a search.
 
     recorded: trials of the same search by number, of a run that did not end; they are not computed again.
     keep: called with each trial that was computed, as soon as it ends.
     """
-    candidate = line.candidates[name]
+    line, metric = subject.line, subject.metric
+    candidate = line.candidates[subject.candidate]
     declared = candidate.search
     assert declared
-    study = _study(line, name, node, metric)
+    study = _study(subject)
     space = {parameter: _distribution(values) for parameter, values in declared.space.items()}
     done: list[TrialResult] = []
     while not stops(done, declared):
         number = len(done)
         trial = study.ask(space) if number else None
         params = {**candidate.params, **(trial.params if trial else {})}
-        known = recorded.get(number)
-        if known is None or known.params != params:
-            known = replace(_judge(line, candidate, data, params, metric, trial), number=number)
-            keep(known)
+        result = recorded.get(number)
+        if result is None or result.params != params:
+            result = replace(_judge(line, candidate, data, params, metric, trial), number=number)
+            keep(result)
         else:
-            _repeat(known, metric, trial)
-        done.append(known)
+            _repeat(result, metric, trial)
+        done.append(result)
         if trial:
-            study.tell(trial, known.value if known.state == "complete" else None, _state(known))
+            study.tell(trial, result.value if result.state == "complete" else None, _state(result))
     return done
 
 
 def best(outcomes: Iterable[TrialResult], metric: str) -> TrialResult:
     """The complete trial with the best value, the earliest of equals. Raises ValueError where none is complete."""
-    found: TrialResult | None = None
-    told = "there are no trials"
+    winner: TrialResult | None = None
+    reason = "there are no trials"
     for one in outcomes:
-        told = one.told or told
-        if one.value is not None and (found is None or found.value is None or better(metric, one.value, found.value)):
-            found = one
-    if found is None:
-        raise ValueError(f"none of the parameters that were tried could be trained: {told}")
-    return found
+        reason = one.told or reason
+        if one.value is not None and (
+            winner is None or winner.value is None or better(metric, one.value, winner.value)
+        ):
+            winner = one
+    if winner is None:
+        raise ValueError(f"none of the parameters that were tried could be trained: {reason}")
+    return winner
 
 
 def why(outcomes: Sequence[TrialResult], metric: str) -> str:
     """Why this one won, in a sentence."""
     if not _any(outcomes):
-        return f"None of {len(outcomes)} trials could be trained: {outcomes[-1].told}"
+        return f"None of {counted(len(outcomes), 'trial')} could be trained: {outcomes[-1].told}"
     won, declared = best(outcomes, metric), outcomes[0]
-    counts = [f"{sum(one.state == state for one in outcomes)} {told}" for state, told in STATES.items()]
-    among = f"of {len(outcomes)} trials, {', '.join(counts)}; {metric} over {len(won.folds)} folds"
+    counts = [f"{sum(one.state == state for one in outcomes)} {words}" for state, words in STATES.items()]
+    among = (
+        f"of {counted(len(outcomes), 'trial')}, {', '.join(counts)}; {metric} over {counted(len(won.folds), 'fold')}"
+    )
     if won.number == 0:
         return f"The parameters as declared: {metric} {won.value:.5g}, and nothing that was tried is better ({among})."
     rest = [one for one in outcomes if one.number not in (0, won.number)]
@@ -228,7 +239,7 @@ def _any(outcomes: Iterable[TrialResult]) -> bool:
 
 
 def importances(outcomes: Sequence[TrialResult], declared: Search, metric: str) -> dict[str, float]:
-    """Share of each parameter in what told good trials from others (PED-ANOVA, Watanabe et al. 2023); {} for a few trials."""
+    """Share of each parameter in what sets good trials apart (PED-ANOVA, Watanabe et al. 2023); {} for a few trials."""
     import optuna
 
     complete = [one for one in outcomes if one.number and one.value is not None]
@@ -246,14 +257,15 @@ def importances(outcomes: Sequence[TrialResult], declared: Search, metric: str) 
     }
 
 
-def _study(line: Line, name: str, node: str, metric: str) -> Any:
+def _study(subject: Subject) -> Any:
     import optuna
 
     # Otherwise it reports every trial on the console, in every run.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seed = int.from_bytes(hashlib.sha256(f"{line.seed}|{name}|{node}".encode()).digest()[:4], "big")
+    identified = f"{subject.line.seed}|{subject.candidate}|{subject.node}"
+    seed = int.from_bytes(hashlib.sha256(identified.encode()).digest()[:4], "big")
     return optuna.create_study(
-        direction=_direction(metric),
+        direction=_direction(subject.metric),
         sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=False),
         pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=HALVING),
     )
@@ -278,9 +290,9 @@ def _judge(
     began, folds = time.perf_counter(), list[dict[str, Any]]()
 
     def ended(
-        state: Literal["complete", "pruned", "failed"], value: float | None = None, told: str = ""
+        state: Literal["complete", "pruned", "failed"], value: float | None = None, reason: str = ""
     ) -> TrialResult:
-        return TrialResult(0, params, state, value, folds, told, time.perf_counter() - began)
+        return TrialResult(0, params, state, value, folds, reason, time.perf_counter() - began)
 
     for fold, learn, judge in data.folds:
         try:
@@ -290,11 +302,11 @@ def _judge(
             )  # fmt: skip
             metrics = score(line.task, data.y[judge], trained.model.predict(data.x[judge]))
         except ValueError as error:
-            return ended("failed", told=str(error))
+            return ended("failed", reason=str(error))
         days = {name: str(day) for name, day in asdict(fold).items()}
         folds.append({**days, "rows": int(learn.sum()), "validation_rows": int(judge.sum()), "metrics": metrics})
         if trial and len(folds) < len(data.folds) and _given_up(trial, folds, metric):
-            return ended("pruned", told=f"not in the better half after {len(folds)} of {len(data.folds)} folds")
+            return ended("pruned", reason=f"not in the better half after {len(folds)} of {len(data.folds)} folds")
     return ended("complete", _mean(folds, metric))
 
 
@@ -303,18 +315,18 @@ def _given_up(trial: Any, folds: Sequence[Mapping[str, Any]], metric: str) -> bo
     return bool(trial.should_prune())
 
 
-def _repeat(known: TrialResult, metric: str, trial: Any) -> None:
-    """Tell Optuna what a recorded trial had told it, so that the trials after it are the same."""
-    seen = len(known.folds) - (known.state == "complete")
+def _repeat(result: TrialResult, metric: str, trial: Any) -> None:
+    """Report a recorded trial to Optuna as it was reported then, so that the trials after it are the same."""
+    seen = len(result.folds) - (result.state == "complete")
     for judged in range(1, seen + 1 if trial else 1):
-        _given_up(trial, known.folds[:judged], metric)
+        _given_up(trial, result.folds[:judged], metric)
 
 
 def _mean(folds: Sequence[Mapping[str, Any]], metric: str) -> float:
     return float(sum(fold["metrics"][metric] for fold in folds) / len(folds))
 
 
-def _state(known: TrialResult) -> Any:
+def _state(result: TrialResult) -> Any:
     from optuna.trial import TrialState
 
-    return {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[known.state]
+    return {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[result.state]

@@ -23,7 +23,7 @@ from factory_resources.trials import SearchKey, Trial, Trials
 
 
 @dataclass(frozen=True)
-class Found:
+class FinishedSearch:
     """A finished search: where and as of when it was made, and its trials. now: made, or ended, by this run."""
 
     key: SearchKey
@@ -40,7 +40,7 @@ class Found:
         return search.why(self.outcomes, self.metric)
 
     def record(self) -> dict[str, Any]:
-        """What a version's record says of the search that its parameters come from; JSON."""
+        """The search in the record of a version whose parameters come from it; JSON."""
         return {
             "node": self.key.node,
             "as_of": str(self.key.as_of),
@@ -53,23 +53,23 @@ class Found:
 
 @dataclass(frozen=True)
 class Tuned:
-    """Line of each node, its candidates with the parameters found for them; and where these come from."""
+    """The line of each node, its candidates with the parameters found for them, and the searches that found these."""
 
     line: Line
     lines: Mapping[str, Line] = field(default_factory=dict)
-    found: Mapping[str, Mapping[str, Found]] = field(default_factory=dict)
+    searches: Mapping[str, Mapping[str, FinishedSearch]] = field(default_factory=dict)
 
     def of(self, node: str) -> Line:
         return self.lines.get(node, self.line)
 
-    def source(self, node: str, candidate: str) -> Found | None:
+    def source(self, node: str, candidate: str) -> FinishedSearch | None:
         """The search that a candidate's parameters come from; None where it has none."""
-        return self.found.get(node, {}).get(candidate)
+        return self.searches.get(node, {}).get(candidate)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """One training's look at its searches."""
+    """The searches of one training: those that are due are made, and every node takes its parameters."""
 
     declared: DeclaredLine
     trials: Trials
@@ -87,26 +87,28 @@ class Tuning:
         if not searched:
             return Tuned(line)
         if findings := search.check(line) + search.check_space(line):
-            raise ValueError("; ".join(f"{line.name}: {'.'.join(path)}: {told}" for path, told in findings))
+            raise ValueError("; ".join(f"{line.name}: {'.'.join(path)}: {message}" for path, message in findings))
         jobs = [(name, node) for name in searched for node in self._due(name)]
         # Side by side, as models are; each search has its own order of trials.
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             now = {key for key in pool.map(lambda job: self._search(*job), jobs) if key}
-        found = {name: self._finished(name, now) for name in searched}
+        finished = {name: self._finished(name, now) for name in searched}
         by_node = {
-            node: {name: place for name in searched if (place := _nearest(node, found[name]))} for node in self.nodes
+            node: {name: place for name in searched if (place := _nearest(node, finished[name]))} for node in self.nodes
         }
         return Tuned(line, {node: _settled(line, places) for node, places in by_node.items()}, by_node)
 
     def _due(self, name: str) -> list[str]:
         """Nodes at which a candidate is to be searched in this run."""
         declared = self._declared(name)
-        known = {node: found.key.as_of for node, found in self._finished(name).items()}
+        searched_as_of = {node: finished.key.as_of for node, finished in self._finished(name).items()}
         places = list(self.nodes)
         if declared.nodes == "global":
-            # Whoever trains a node alone wants that node, not a search for all; without any there is nothing to take.
-            places = [ROOT] if ROOT in self.nodes or ROOT not in known else []
-        return [node for node in places if node not in known or self.as_of - known[node] >= declared.every]
+            # Training one node alone starts no search for all, unless there was none yet: then nothing could be taken.
+            places = [ROOT] if ROOT in self.nodes or ROOT not in searched_as_of else []
+        return [
+            node for node in places if node not in searched_as_of or self.as_of - searched_as_of[node] >= declared.every
+        ]
 
     def _search(self, name: str, node: str) -> SearchKey | None:
         """Search at a node, or say why its rows allow none."""
@@ -120,24 +122,23 @@ class Tuning:
             return None
         key = SearchKey(node, self.as_of, search.identity(self._configuration(name), node, data))
         recorded = {trial.number: _outcome(trial) for trial in self.trials.of_search(line.name, name, key)}
-        outcomes = search.run(
-            line, name, data, self.metric, node, recorded, lambda outcome: self._record(name, key, outcome)
-        )
+        subject = search.Subject(line, name, node, self.metric)
+        outcomes = search.run(subject, data, recorded, lambda outcome: self._record(name, key, outcome))
         self.say(f"{line.name}: {name} at {node}: {search.why(outcomes, self.metric)}")
         return key
 
-    def _finished(self, name: str, now: Collection[SearchKey] = ()) -> dict[str, Found]:
+    def _finished(self, name: str, now: Collection[SearchKey] = ()) -> dict[str, FinishedSearch]:
         """Node -> its newest search that came to its end and found parameters that can be trained."""
         line, declared = self.declared.line, self._declared(name)
-        found: dict[str, Found] = {}
+        newest: dict[str, FinishedSearch] = {}
         for key in self.trials.searches(line.name, name, self._configuration(name), self.as_of):
-            if key.node in found:
+            if key.node in newest:
                 continue
             outcomes = [_outcome(trial) for trial in self.trials.of_search(line.name, name, key)]
             ends = next((end for end in range(1, len(outcomes) + 1) if search.stops(outcomes[:end], declared)), None)
             if ends is not None and any(outcome.value is not None for outcome in outcomes[:ends]):
-                found[key.node] = Found(key, self.metric, outcomes[:ends], key in now)
-        return found
+                newest[key.node] = FinishedSearch(key, self.metric, outcomes[:ends], key in now)
+        return newest
 
     def _record(self, name: str, key: SearchKey, outcome: search.TrialResult) -> None:
         line = self.declared.line
@@ -156,7 +157,7 @@ class Tuning:
         )
 
     def _configuration(self, name: str) -> str:
-        """16 hex digits that change with all of a declaration that makes an earlier search's answer another question's."""
+        """16 hex digits of the declaration as far as it makes a search another: an earlier search of other digits does not count."""
         line, candidate = self.declared.line, self.declared.line.candidates[name]
         declared = line.model_dump(mode="json", include={"task", "observe", "label", "seed"})
         asked = candidate.model_dump(mode="json", exclude={"warm_start"}) | {
@@ -171,15 +172,18 @@ class Tuning:
         return declared
 
 
-def _nearest(node: str, found: Mapping[str, Found]) -> Found | None:
-    return next((found[place] for place in lineage(node) if place in found), None)
+def _nearest(node: str, searches: Mapping[str, FinishedSearch]) -> FinishedSearch | None:
+    return next((searches[place] for place in lineage(node) if place in searches), None)
 
 
-def _settled(line: Line, found: Mapping[str, Found]) -> Line:
+def _settled(line: Line, searches: Mapping[str, FinishedSearch]) -> Line:
     """The line with parameters in the place of searches."""
     candidates = {
         name: candidate.model_copy(
-            update={"params": dict(found[name].best.params if name in found else candidate.params), "search": None}
+            update={
+                "params": dict(searches[name].best.params if name in searches else candidate.params),
+                "search": None,
+            }
         )
         for name, candidate in line.candidates.items()
     }

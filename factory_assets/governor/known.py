@@ -1,0 +1,80 @@
+"""What does the plan ask? Declarations, and what event log, lake, ledger and sources hold at a moment."""
+
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from factory_assets.declarations.catalogue import Catalogue
+from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
+from factory_assets.declarations.view import View
+from factory_assets.features.examples.labels import Through
+from factory_assets.governor.retraining import Trained
+from factory_assets.governor.work import Running
+from factory_assets.identity.inputs import Asset, Recorded
+from factory_resources.verdicts import Judged
+
+
+class Known(Protocol):
+    """What the plan is made from. `book.Book` implements it."""
+
+    catalogue: Catalogue
+    now: dt.datetime
+    until: dt.date | None
+    #: Lines whose trainings are carried out: the others' predictions do not wait for one.
+    trains: Collection[str]
+
+    def asset(self, name: str) -> Asset: ...
+
+    def recorded(self, name: str) -> Mapping[dt.date, Recorded]: ...
+
+    def expected(
+        self, name: str, days: Sequence[dt.date], extra: Mapping[dt.date, str] | None
+    ) -> Mapping[dt.date, str]:
+        """Day -> the stamp that it would be made with now. extra: what a day depends on beside tables."""
+        ...
+
+    def judged(self, name: str) -> Mapping[dt.date, Judged]: ...
+
+    def unchecked(self, name: str) -> Collection[dt.date]:
+        """Days that the asset's newest run made, if it died before its checks."""
+        ...
+
+    def accepted(self, stream: str) -> Mapping[str, set[dt.date]]: ...
+
+    def looked_at(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Sequence[dt.date]:
+        """Those of the days whose source is asked now."""
+        ...
+
+    def source(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
+        """Day -> fingerprint of what its source holds. Raises SourceError."""
+        ...
+
+    def through(self, declared: DeclaredLine) -> Through: ...
+
+    def standing(self, line: str) -> Mapping[str, Trained]: ...
+
+    def drawn(self, line: str) -> Collection[dt.date]:
+        """Days of trainings that have a leaderboard."""
+        ...
+
+    def first_trained(self, line: str) -> dt.date | None: ...
+
+    def nodes(self, line: str) -> Collection[str]: ...
+
+    def seen(self, line: str, until: dt.date) -> Sequence[str]: ...
+
+    def without_room(self, declared: DeclaredLine, as_of: dt.date) -> str | None: ...
+
+    def contract(self, declared: DeclaredLine) -> str: ...
+
+    def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]: ...
+
+    def export_state(self, view: View) -> str | None:
+        """A hash of the export that is due; None where the store holds the newest features, or there are none."""
+        ...
+
+    def running(self) -> Sequence[Running]: ...
+
+    def tried(self, state: str) -> str | None:
+        """Why work of this state is not tried again; None where it may be."""
+        ...

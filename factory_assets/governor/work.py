@@ -1,0 +1,102 @@
+"""What is a plan made of? Work, one run each, and notices of what is not made, with the reasons."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from factory_assets.declarations.days import ranges
+from factory_assets.governor.retraining import Training
+from factory_assets.words import counted
+
+#: Assets of a training, in order; the board is drawn after each.
+TRAINED = ("model", "evaluation", "champion", "leaderboard")
+#: Assets of days that follow from who is champion.
+SCORED = ("predictions", "performance", "drift")
+Kind = Literal["blocked", "waiting", "failed", "idle"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run: assets, the days or the training that it makes, and why.
+
+    after: assets whose work comes first; with none, it is ready. states: a hash an asset, or a training, of what it would be made
+    from now: while it is the same, what failed would fail again. new: whether its days were never made. follows: number of the
+    newest event about what it makes anew.
+    """
+
+    assets: tuple[str, ...]
+    reason: str
+    days: tuple[dt.date, ...] = ()
+    training: Training | None = None
+    after: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    new: bool = False
+    follows: int = 0
+
+    @property
+    def what(self) -> str:
+        """The work in short, for people."""
+        if self.training:
+            return f"{self.training.line} as of {self.training.as_of}, {counted(len(self.training.nodes), 'node')}"
+        return ", ".join(self.assets) + (f", {counted(len(self.days), 'day')}" if self.days else "")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Why something is not made.
+
+    blocked: until somebody decides or mends. waiting: until something comes. failed: a run failed that was tried on what is
+    there now. idle: nothing calls for it.
+    """
+
+    kind: Kind
+    asset: str
+    reason: str
+    days: tuple[dt.date, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.asset}{f' {days_in_words(self.days)}' if self.days else ''}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Work in the order of the line, and what is not made, with the reasons."""
+
+    work: list[Work] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    @property
+    def ready(self) -> list[Work]:
+        return [work for work in self.work if not work.after]
+
+    @property
+    def next(self) -> list[Work]:
+        """Ready work, without scoring what a training that is due would score anew: a backlog is scored in one range."""
+        lines = {work.training.line for work in self.work if work.training}
+        scoring = {f"{line}/{name}" for line in lines for name in SCORED}
+        return [work for work in self.ready if not scoring & {*work.assets}]
+
+    def notices_of(self, *kinds: Kind) -> list[Notice]:
+        return [notice for notice in self.notices if notice.kind in kinds]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A run that makes something now. days: None where they are not known, or the asset has none."""
+
+    run_id: str
+    assets: frozenset[str]
+    days: frozenset[dt.date] | None = None
+
+
+def reasons_in_words(reasons: Sequence[str]) -> str:
+    """The reasons for days, with how many days have each."""
+    counts: dict[str, int] = {}
+    for reason in reasons:
+        counts[reason] = counts.get(reason, 0) + 1
+    return ", ".join(reason if len(reasons) == 1 else f"{count} {reason}" for reason, count in counts.items())
+
+
+def days_in_words(days: Sequence[dt.date]) -> str:
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in ranges(days))
