@@ -1,7 +1,8 @@
 # make run   set up and run the demo end to end
 # make ui    open Dagster on what it made
 # make test  set up, check and test
-# make test-slow   what takes longer: the plan's executors, a real daemon among them, in one world; kills at every step
+# make test-slow   what takes longer: the plan's executors, a real daemon among them, in one world; years of public data
+# make test-longest   kills at every step, a million rows, hundreds of nodes, other releases of libraries
 # make test-dagster test what is private in Dagster against the newest one that the registry has, pre-releases too
 # make test-mlflow  test the mirror against a real MLflow server, which is installed beside the environment (850 MB)
 
@@ -17,7 +18,7 @@ export DAGSTER_EVENT_BATCH_SIZE ?= 100
 export DAGSTER_DISABLE_TELEMETRY := 1
 PORT ?= 3000
 
-.PHONY: run ui test test-slow test-dagster test-mlflow check lint clean
+.PHONY: run ui test test-slow test-longest test-dagster test-mlflow check lint clean
 
 run: .venv/run
 	@$(BIN)/factory run
@@ -27,12 +28,15 @@ ui: .venv/run
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: lint
-	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
+	@$(BIN)/python -m pytest -m "not slow and not longest" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
-# Those that wait most come first, beside those that compute. The mirror needs an environment of its own: test-mlflow.
+# The longest come first, one that waits beside one that computes. The mirror needs an environment of its own: test-mlflow.
 test-slow: .venv/test
 	@$(BIN)/python -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 \
-		tests/governor/test_daemon.py tests/governor tests --ignore tests/resources/test_mirror.py
+		tests/governor/test_daemon.py tests/governor/test_one_world.py tests/governor tests --ignore tests/resources/test_mirror.py
+
+test-longest: .venv/test
+	@$(BIN)/python -m pytest -m longest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-dagster: .venv/test
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --pre --no-deps --upgrade --target .venv-dagster \

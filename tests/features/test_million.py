@@ -101,7 +101,7 @@ def scanned(view: View, events: dict[str, np.ndarray], asked: dict[str, np.ndarr
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.parametrize("declared", VIEWS, ids=lambda one: " ".join(one["windows"]))
 def test_a_million_pairs_equal_a_naive_scan(declared: dict) -> None:
     rng = np.random.default_rng(len(str(declared)))

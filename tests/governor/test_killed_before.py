@@ -7,6 +7,6 @@ import pytest
 from tests.governor.killing import Clean, Factory, killed_everywhere
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_killed_before_every_event_of_every_step(factory: Factory, clean: Clean) -> None:
     killed_everywhere(factory, clean, "before")

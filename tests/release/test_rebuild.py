@@ -174,7 +174,7 @@ def test_the_weekly_job_certifies_a_random_release_where_people_look(station: St
     assert schedules["rebuild_weekly"].default_status == dg.DefaultScheduleStatus.STOPPED  # type: ignore[union-attr]
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_ten_random_versions_come_out_equal_each_in_a_process_of_its_own(
     station: Station, versions: list[VersionRecord]
 ) -> None:

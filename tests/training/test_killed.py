@@ -78,7 +78,7 @@ def state(folder: Path) -> object:
 
 
 # That a killed line ends as a clean one is tested in every run (tests/line); this is about one training of many nodes.
-@pytest.mark.slow
+@pytest.mark.longest
 # What is fitted is registered together, every two seconds: of few nodes nothing may be yet.
 @pytest.mark.parametrize(("cities", "told"), [(30, fitted), (390, registered)], ids=["30", "390"])
 def test_a_killed_training_is_finished_by_the_next_as_if_nothing_had_been(

@@ -80,7 +80,7 @@ def archive_all(folder: str) -> None:
     sys.stdout.write(json.dumps(told))
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.parametrize(
     "older", [("lightgbm==4.6.0", "scikit-learn==1.7.*"), ("lightgbm==4.5.0", "scikit-learn==1.8.*")]
 )
