@@ -1,8 +1,8 @@
 # make run   set up and run the demo end to end
 # make ui    open Dagster on what it made
 # make test  set up, check and test
-# make test-slow   what takes longer: the plan's executors, a real daemon among them, in one world; years of public data
-# make test-longest   kills at every step, a million rows, hundreds of nodes, other releases of libraries
+# make test-slow   what takes minutes: years of public data, kills, a next release of Dagster
+# make test-longest   the plan's executors, a real daemon among them, in one world; kills at every step; a million rows
 # make test-dagster test what is private in Dagster against the newest one that the registry has, pre-releases too
 # make test-mlflow  test the mirror against a real MLflow server, which is installed beside the environment (850 MB)
 
@@ -30,13 +30,15 @@ ui: .venv/run
 test: lint
 	@$(BIN)/python -m pytest -m "not slow and not longest" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
-# The longest come first, one that waits beside one that computes. The mirror needs an environment of its own: test-mlflow.
+# The mirror needs an environment of its own: test-mlflow.
 test-slow: .venv/test
 	@$(BIN)/python -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 \
-		tests/governor/test_daemon.py tests/governor/test_one_world.py tests/governor tests --ignore tests/resources/test_mirror.py
+		--ignore tests/resources/test_mirror.py
 
+# One that waits beside one that computes.
 test-longest: .venv/test
-	@$(BIN)/python -m pytest -m longest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
+	@$(BIN)/python -m pytest -m longest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 \
+		tests/governor/test_daemon.py tests/governor/test_one_world.py tests/governor tests
 
 test-dagster: .venv/test
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --pre --no-deps --upgrade --target .venv-dagster \

@@ -394,7 +394,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_every_command_ends_as_documented(demo: Home) -> None:
     bash = shutil.which("bash")
     assert bash

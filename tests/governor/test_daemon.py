@@ -21,7 +21,7 @@ from factory_resources.ledger import Ledger
 from tests.governor.processes import BIN, ROOT, Daemon, database, declare_instance
 from tests.line.world import Home, declare
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.longest
 
 START = dt.date(2026, 1, 5)
 #: Days that the stream has in the end; those before the daemon begins; and those that it then sees one by one.

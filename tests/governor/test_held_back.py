@@ -17,7 +17,7 @@ from tests.governor.test_leaking_views import differing, held
 from tests.governor.world import DEFS, SMALL, World, by_command, by_daemon, day, orders_of, visits_of, worlds
 
 #: Minutes together: weeks of days, kept twice.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.longest
 Keep = Callable[[World], None]
 EXECUTORS: dict[str, Keep] = {"command": by_command, "daemon": by_daemon}
 DAYS, BAD = 13, 11

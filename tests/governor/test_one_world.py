@@ -21,7 +21,7 @@ from tests.governor.world import (
     worlds,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.longest
 DAYS = 27
 Keep = Callable[[World], None]
 #: Offset of a day -> what happens in the morning of the next one, before anybody looks, and then at noon.

@@ -19,10 +19,13 @@ REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples" / "card_fraud"
 DATA = REPOSITORY.parent / "shared" / "data" / "card_transactions"
 
-pytestmark = pytest.mark.skipif(
-    not DATA.exists(),
-    reason="the handbook's transactions are not beside the repository (../shared/data/card_transactions)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not DATA.exists(),
+        reason="the handbook's transactions are not beside the repository (../shared/data/card_transactions)",
+    ),
+]
 
 #: The published features begin on 1 July, and the windows of a day look back on 37 days.
 HISTORY_FROM, FROM, TO = dt.date(2018, 5, 25), dt.date(2018, 7, 1), dt.date(2018, 8, 31)

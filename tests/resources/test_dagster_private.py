@@ -527,6 +527,7 @@ def as_tried(factory: Factory) -> tuple[int, str]:
     return factory.run("nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_on_a_next_dagster_the_factory_starts_warns_and_records_the_same(
     change: str, factory: Factory, as_tried: tuple[int, str], monkeypatch: pytest.MonkeyPatch
@@ -565,6 +566,7 @@ NEXT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", NEXT)
 def test_on_a_next_dagster_postgresql_holds_what_dagster_s_own_log_writes(
     change: str, tmp_path: Path, postgres_url: str
