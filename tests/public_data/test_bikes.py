@@ -14,9 +14,12 @@ from tests.public_data.deployed import DATA, deployed, run_days, table, told_of_
 
 FOLDER = DATA / "bike_sharing"
 COPIES = FOLDER / "dirty_copies"
-pytestmark = pytest.mark.skipif(
-    not FOLDER.exists(), reason="the bike rentals are not beside the repository (../shared/data/bike_sharing)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not FOLDER.exists(), reason="the bike rentals are not beside the repository (../shared/data/bike_sharing)"
+    ),
+]
 
 PARQUET = 'source: {kind: parquet, uri: "{{ env.BIKE_SHARING }}/hour.parquet"}'
 DATE = "dteday: {type: date, "
