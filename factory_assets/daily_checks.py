@@ -7,6 +7,7 @@ logged one by one, and one result over all of them decides whether the run goes 
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
@@ -24,8 +25,14 @@ class Finding:
     metadata: Mapping[str, dg.MetadataValue] = field(default_factory=dict)
 
     @property
-    def severity(self) -> dg.AssetCheckSeverity:
-        return dg.AssetCheckSeverity.ERROR if self.blocking else dg.AssetCheckSeverity.WARN
+    def outcome(self) -> dict[str, Any]:
+        """As Dagster's result and its evaluation take it alike."""
+        return {
+            "passed": self.passed,
+            "severity": dg.AssetCheckSeverity.ERROR if self.blocking else dg.AssetCheckSeverity.WARN,
+            "description": self.message,
+            "metadata": dict(self.metadata),
+        }
 
 
 def report(
@@ -37,24 +44,9 @@ def report(
     """
     if len(findings) == 1:
         (finding,) = findings
-        return dg.AssetCheckResult(
-            asset_key=key,
-            check_name=name,
-            passed=finding.passed,
-            severity=finding.severity,
-            description=finding.message,
-            metadata=dict(finding.metadata),
-        )
+        return dg.AssetCheckResult(asset_key=key, check_name=name, **finding.outcome)
     evaluations = [
-        dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=name,
-            passed=finding.passed,
-            severity=finding.severity,
-            description=finding.message,
-            metadata=dict(finding.metadata),
-            partition=str(finding.day),
-        )
+        dg.AssetCheckEvaluation(asset_key=key, check_name=name, partition=str(finding.day), **finding.outcome)
         for finding in findings
     ]
     by_day = {} if record_evaluations(context, evaluations) else {"by_day": _by_day(findings)}
@@ -83,7 +75,7 @@ def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:
                     "day": str(each.day),
                     "passed": each.passed,
                     "blocking": each.blocking,
-                    "told": each.message or "",
+                    "message": each.message or "",
                     **{name: str(value.value) for name, value in each.metadata.items() if _is_short(value)},
                 }
             )

@@ -54,6 +54,8 @@ RENAMED = {
     "predictions": {"segment": "leaf"},
     "performance": {"segment": "node"},
 }
+#: Folders whose tables have the names of views.
+ROOMS = ("features", "tiles", "totals")
 #: Rows handed to the writer at a time.
 BATCH_ROWS = 100_000
 #: Rows and days of one commit of `replace_from`: the writer holds a file open for every day until the commit.
@@ -395,8 +397,9 @@ def _encoding(schema: pa.Schema) -> WriterProperties:
 
 
 def _kind(table: str) -> str:
-    """Which of its line's tables it is."""
-    return table.rpartition("/")[2]
+    """Which of its line's tables it is; nothing for a table of a view, whose name is its owner's choice."""
+    owner, _, kind = table.rpartition("/")
+    return "" if owner in ROOMS else kind
 
 
 def _types(schema: Schema) -> dict[str, str]:

@@ -245,7 +245,7 @@ class Database:
 
 
 class _Pool:
-    """Connections to one URL, shared by all that records there, and given back when the last of it is gone."""
+    """Connections to one URL, shared by all stores of this process that record there; closed when the last store is gone."""
 
     _opening = threading.Lock()
     _shared: ClassVar["weakref.WeakValueDictionary[str, _Pool]"] = weakref.WeakValueDictionary()

@@ -35,13 +35,16 @@ def name_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 def is_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Whether an open run will never end by itself: its process was one of this machine's, and is no more.
 
-    A process that never named itself is taken as gone after ten minutes; one of another machine never is.
+    Where nobody launched the run, a process that never named itself is taken as gone after ten minutes; one of another
+    machine never is.
     """
     run = record.dagster_run
     if run.status not in BEGUN:
         return False
     if PROCESS not in run.tags:
-        return dt.datetime.now(dt.UTC) - record.create_timestamp > NAMED_WITHIN
+        # A launched run is its launcher's to watch, and need not open our stores.
+        launched = run.remote_job_origin is not None
+        return not launched and dt.datetime.now(dt.UTC) - record.create_timestamp > NAMED_WITHIN
     host, pid, began = (*run.tags[PROCESS].split(":"), "", "", "")[:3]
     if host != socket.gethostname() or not pid.isdigit() or _alive(int(pid), began):
         return False

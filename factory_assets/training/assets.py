@@ -84,7 +84,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             rows, later, tables = training_rows(con, lake, line.name, span)
         _refuse_unknown_segments(context.instance, declared, rows.leaves)
         tuned = _tuned(context, declared, trials, rows, nodes, day)
-        continued = may_continue(declared, span, {node: tuned.of(node) for node in nodes}, lake, archive, ledger)
+        continued = may_continue(declared, span, ((node, tuned.of(node)) for node in nodes), lake, archive, ledger)
         answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
         session = Session(declared, span, rows, later, tables, tuned, answered, continued, archive, context.run.run_id)
         report = _Report(context, session, nodes)

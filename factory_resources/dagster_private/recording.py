@@ -135,10 +135,8 @@ class PublicEvents:
         """Nothing before Dagster has written: its events would be the newer ones."""
 
     def results(self) -> Iterator[dg.MaterializeResult]:
-        context, before = (
-            self._context,
-            self._newest([key for key in self._context.partition_keys if key not in self._added]),
-        )
+        context = self._context
+        before = self._newest([key for key in context.partition_keys if key not in self._added])
         yield dg.MaterializeResult()
         newest = self._newest(context.partition_keys[:1])
         # Code version and inputs are the same for all partitions of a run.

@@ -1,16 +1,13 @@
 """`factory run` in processes that die at an event of Dagster's: just before it is stored, or just after.
 
-A run is asked for by a line of JSON on standard input, and answered by one with the exit code. Each is a process of its own,
-forked from this one, which has read the libraries and done nothing else: of a small line they are most of a run's time.
+How it dies, or is stopped, is asked for with each run.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +18,7 @@ from dagster._core.events.log import EventLogEntry
 
 from factory_resources.event_log import SqliteEventLog
 from factory_resources.verdicts import Verdicts
+from tests.governor.forking import serve
 
 #: What a run reads in the end, station by station.
 LIBRARIES = (
@@ -87,33 +85,11 @@ def lock(check: str) -> None:
     Verdicts.note = refused  # type: ignore[method-assign]
 
 
-def child(asked: dict[str, Any]) -> None:
-    from factory_assets.cli import main
-
-    os.environ |= asked["environment"]
-    output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+def prepare(asked: dict[str, Any]) -> None:
     watch(Path(asked["noted"]) if asked.get("noted") else None, asked.get("die"), asked.get("stop"))
     if asked.get("lock"):
         lock(asked["lock"])
-    sys.argv = ["factory", *asked["arguments"]]
-    main()
-
-
-def serve() -> None:
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            try:
-                child(json.loads(line))
-            finally:
-                os._exit(70)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 - the answer
 
 
 if __name__ == "__main__":
-    serve()
+    serve(LIBRARIES, prepare)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from factory_resources.issues import Issues
 from factory_resources.ledger import Ledger
-from tests.governor.world import ORDERS_CONTRACT, SMALL, day, orders_of
+from tests.governor.forked import Forked
+from tests.governor.world import day
 from tests.line.world import Home
-from tests.stations import csv
 
 DAYS, BAD, ROWS = 14, 12, 60
 TOLD = f"orders/raw {day(BAD)}: ranges blocks the day: x >= 0: not so for {ROWS} rows, 100.0%"
@@ -40,44 +37,16 @@ MARKS = {
 }
 
 
-class Factory:
+class Factory(Forked):
     """Runs `factory run` over the line's declarations, each time in a process that may die, and looks at what it left."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        (folder / "feed").mkdir()
-        (folder / "defs").mkdir()
-        (folder / "defs" / "defs.yaml").write_text(
-            SMALL.replace("FEED", str(folder / "feed")).replace("start:", f"end: {day(DAYS - 1)}\n  start:")
-        )
-        (folder / "defs" / "orders.yaml").write_text(ORDERS_CONTRACT)
-        for offset in range(DAYS):
-            rows = [row | ({"x": -5} if offset == BAD else {}) for row in orders_of(day(offset))[:ROWS]]
-            (folder / "feed" / f"orders-{day(offset)}.csv").write_text(csv(rows))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FACTORY_", "DAGSTER_"))}
-        own = {"FACTORY_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.governor.killable"], env=kept | own, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=(folder / "server.txt").open("w"),
-        )  # fmt: skip
+        super().__init__(folder, "tests.governor.killable", DAYS, BAD, ROWS)
 
     def run(self, home: str, *arguments: str, **how: Any) -> tuple[int, str]:
         """Exit code, and what was printed. how: as `tests.governor.killable` takes it."""
-        assert self._server.stdin and self._server.stdout
-        output = self.folder / f"{home}.txt"
-        asked = {
-            "environment": {"FACTORY_HOME": str(self.folder / home)}, "output": str(output),
-            "arguments": ["run", str(self.folder / "defs"), *arguments], **how,
-        }  # fmt: skip
-        self._server.stdin.write(json.dumps(asked) + "\n")
-        self._server.stdin.flush()
-        answer = self._server.stdout.readline()
-        assert answer, f"the server ended with {self._server.wait()}: {(self.folder / 'server.txt').read_text()}"
-        code = json.loads(answer)
-        return code, output.read_text().replace(str(self.folder / home), "HOME")
-
-    def copy(self, home: str, copied: str) -> None:
-        shutil.copytree(self.folder / home, self.folder / copied)
+        code, printed = self.ask(self.folder / home, *arguments, **how)
+        return code, printed.replace(str(self.folder / home), "HOME")
 
     def state(self, home: str) -> dict[str, Any]:
         """All that a person, or the next run, finds there."""
@@ -97,11 +66,6 @@ class Factory:
             "decisions": sorted(decisions), "archive": archived,
             "under way": in_file(folder / "dagster" / "history" / "runs.db", UNDER_WAY),
         }  # fmt: skip
-
-    def close(self) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.wait()
 
 
 UNDER_WAY = "SELECT run_id, status FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')"

@@ -1,19 +1,17 @@
 """`factory run` in processes whose Dagster is another: a later version, or one that has changed a private name.
 
-A run is asked for by a line of JSON on standard input, and answered by one with the exit code. Each is a process of its own,
-forked from this one, which has read the libraries but no module of the factory: those take private names when they are read.
+No module of the factory is read before a process is forked for the run: they take private names when they are read.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+
+from tests.governor.forking import serve
 
 LIBRARIES = (
     "great_expectations.expectations", "evidently.metrics", "skops.io", "lightgbm", "matplotlib.figure", "scipy.stats",
@@ -77,34 +75,12 @@ CHANGES: dict[str, dict[Callable[[], None], str | None]] = {
 }
 
 
-def child(asked: dict[str, Any]) -> None:
-    os.environ |= asked["environment"]
-    output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+def prepare(asked: dict[str, Any]) -> None:
     for change in CHANGES.get(asked["change"], ()):
         change()
-    from factory_assets.cli import main
-
-    sys.argv = ["factory", *asked["arguments"]]
-    main()
-
-
-def serve() -> None:
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            try:
-                child(json.loads(line))
-            finally:
-                os._exit(70)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 - the answer
 
 
 if __name__ == "__main__":
     import factory_assets  # noqa: F401 - switches of libraries
 
-    serve()
+    serve(LIBRARIES, prepare)

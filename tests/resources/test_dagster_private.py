@@ -1,7 +1,6 @@
 """Are Dagster's private parts what the factory takes them for, and does it do without them where they are not?"""
 
 import ast
-import json
 import logging
 import os
 import re
@@ -24,10 +23,10 @@ from factory_resources.dagster_private.reading import INPUTS, Checked
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
 from factory_resources.dagster_private.versions import TESTED, UntestedDagsterWarning, private, require
 from factory_resources.lake import Lake
-from tests.governor.world import ORDERS_CONTRACT, SMALL, World, day, orders_of
+from tests.governor.forked import Forked
+from tests.governor.world import ORDERS_CONTRACT, SMALL, World
 from tests.resources import test_postgres_event_log as postgres
 from tests.resources.next_dagster import CHANGES
-from tests.stations import csv
 
 ROOT = Path(factory_resources.__file__).parent.parent
 ROOM = "factory_resources/dagster_private/"
@@ -449,39 +448,15 @@ READ_AGAIN = ("version", "reading", "recording")
 DAYS, BAD, ROWS = 12, 10, 60
 
 
-class Factory:
+class Factory(Forked):
     """`factory run` over a stream, a view and a line, each time under another Dagster, in a home of its own."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        (folder / "feed").mkdir()
-        (folder / "defs").mkdir()
-        declared = SMALL.replace("FEED", str(folder / "feed")).replace("start:", f"end: {day(DAYS - 1)}\n  start:")
-        (folder / "defs" / "defs.yaml").write_text(declared)
-        (folder / "defs" / "orders.yaml").write_text(ORDERS_CONTRACT)
-        for offset in range(DAYS):
-            rows = [row | ({"x": -5} if offset == BAD else {}) for row in orders_of(day(offset))[:ROWS]]
-            (folder / "feed" / f"orders-{day(offset)}.csv").write_text(csv(rows))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FACTORY_", "DAGSTER_"))}
-        own = {"FACTORY_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.resources.next_dagster"], env=kept | own, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=(folder / "server.txt").open("w"),
-        )  # fmt: skip
+        super().__init__(folder, "tests.resources.next_dagster", DAYS, BAD, ROWS)
 
     def run(self, change: str) -> tuple[int, str]:
         """Exit code, and what was printed."""
-        assert self._server.stdin and self._server.stdout
-        home, output = self.home(change), self.folder / f"{change}.txt"
-        asked = {
-            "change": change, "environment": {"FACTORY_HOME": str(home)}, "output": str(output),
-            "arguments": ["run", str(self.folder / "defs")],
-        }  # fmt: skip
-        self._server.stdin.write(json.dumps(asked) + "\n")
-        self._server.stdin.flush()
-        answer = self._server.stdout.readline()
-        assert answer, f"the server ended with {self._server.wait()}: {(self.folder / 'server.txt').read_text()}"
-        return json.loads(answer), output.read_text()
+        return self.ask(self.home(change), change=change)
 
     def home(self, change: str) -> Path:
         return self.folder / change.replace(" ", "-")
@@ -508,11 +483,6 @@ class Factory:
         with dg.DagsterInstance.get() as instance:
             told = [(key, passed) for _, key, passed in reading._told_of_checks(instance)]
         return dict(reversed(told))
-
-    def close(self) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.wait()
 
 
 @pytest.fixture(scope="module")

@@ -301,6 +301,7 @@ def test_only_records_that_the_server_lacks_are_read(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.chdir(tmp_path)  # a store in files keeps a database in the working folder beside
     from mlflow import MlflowClient
 
     # The client's own store in files says the same as a server, and starts at once.

@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from factory_resources import processes
 from factory_resources.processes import PROCESS, close_gone_runs, is_gone, this_process
@@ -99,9 +101,20 @@ def test_a_run_that_nobody_named_is_given_ten_minutes(
     }
 
 
-def open_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, tags: dict[str, str]) -> dg.RunRecord:
+def test_a_run_that_somebody_launched_is_the_launcher_s_however_long_it_says_nothing(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "NAMED_WITHIN", dt.timedelta(0))
+    place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("elsewhere"), "__repository__")
+    record = open_run(instance, dg.DagsterRunStatus.STARTED, {}, remote_job_origin=RemoteJobOrigin(place, "nothing"))
+    assert not is_gone(instance, record)
+
+
+def open_run(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, tags: dict[str, str], **more: Any
+) -> dg.RunRecord:
     @dg.job
     def nothing() -> None: ...
 
-    run = instance.create_run_for_job(nothing, status=status, tags=tags)
+    run = instance.create_run_for_job(nothing, status=status, tags=tags, **more)
     return instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))[0]

@@ -122,14 +122,15 @@ class Lookup:
 def may_continue(
     declared: DeclaredLine,
     span: Timeline,
-    lines: Mapping[str, Line],
+    lines: Iterable[tuple[str, Line]],
     lake: Lake,
     archive: ArchiveFolder,
     ledger: Ledger,
 ) -> dict[str, Continued]:
     """Node -> what its candidates may continue; {} where none of the line's has a warm start.
 
-    lines: node -> the line with the parameters that were found for it, of the nodes to train.
+    lines: each node to train, and the line with the parameters that were found for it; read only where a candidate has a warm
+        start.
     """
     name = declared.line.name
     if not any(candidate.warm_start for candidate in declared.line.candidates.values()):
@@ -139,7 +140,7 @@ def may_continue(
     seen = drifted(lake, name, span.train_from, span.as_of - DAY)
     now = {"id": model_version(declared), "contract": contract_hash(declared)}
     lookup = Lookup(span, now, ledger, archive, seen, ledger.withdrawn(name, span.as_of))
-    return {node: lookup.of(node, line) for node, line in lines.items()}
+    return {node: lookup.of(node, line) for node, line in lines}
 
 
 def _changed(configuration: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
