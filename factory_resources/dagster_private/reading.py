@@ -1,8 +1,10 @@
 """What does the event log say of an asset's partitions and checks, without reading every event? Else, by reading them.
 
-The public ways read whole events, which for a year of some dozens of assets takes seconds.
+The public ways read whole events, which for a year of some dozens of assets takes seconds. The names are taken when they are
+first needed: Dagster's storages load for a third of a second, and to read declarations nothing is asked of them.
 """
 
+import functools
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ class _Log:
     indexed: Callable[..., set[str]]
 
 
-def _take() -> _Log:
+def _take_log() -> _Log:
     from dagster._core.storage.event_log import EventLogStorage
 
     require(EventLogStorage.get_latest_storage_id_by_partition, "asset_key", "event_type", "partitions")
@@ -46,7 +48,9 @@ def _take() -> _Log:
     )
 
 
-_log = private("reading events", _take)
+@functools.cache
+def _log() -> _Log | None:
+    return private("reading events", _take_log)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ def _take_tables() -> _Tables:
     return _Tables(SqlEventLogStorage, SqlEventLogStorageTable, AssetKeyTable)
 
 
-_tables = private("marking assets", _take_tables)
+@functools.cache
+def _tables() -> _Tables | None:
+    return private("marking assets", _take_tables)
 
 
 def newest_numbers(
@@ -82,9 +88,9 @@ def newest_numbers(
     chosen = None if partitions is None else set(partitions)
     if chosen is not None and not chosen:  # Dagster would take it for all
         return {}
-    if _log is None:
+    if (log := _log()) is None:
         return {each: number for each, (number, _) in _newest(instance, key, MATERIALIZATION, chosen).items()}
-    return dict(_log.numbers(instance.event_log_storage, key, MATERIALIZATION, chosen))
+    return dict(log.numbers(instance.event_log_storage, key, MATERIALIZATION, chosen))
 
 
 def newest_tags(
@@ -98,18 +104,18 @@ def newest_tags(
 
     kind: materialisations, or observations.
     """
-    if _log is None:
+    if (log := _log()) is None:
         found = _newest(instance, key, kind, None if partitions is None else set(partitions))
         chosen = {each: {tag: tags[tag] for tag in wanted if tag in tags} for each, (_, tags) in found.items()}
         return {each: tags for each, tags in chosen.items() if tags}
     few = list(partitions) if partitions is not None and len(partitions) <= PAGE else None
-    tags = _log.tags(instance.event_log_storage, key, kind, list(wanted), few)
+    tags = log.tags(instance.event_log_storage, key, kind, list(wanted), few)
     return dict(tags) if few or partitions is None else {each: tags[each] for each in partitions if each in tags}
 
 
 def is_indexed(instance: dg.DagsterInstance, tags: Collection[str]) -> bool:
     """Whether the log finds all these tags by index, so that asking for them spares reading events."""
-    return _log is not None and _log.indexed(instance.event_log_storage, {*tags}) == {*tags}
+    return (log := _log()) is not None and log.indexed(instance.event_log_storage, {*tags}) == {*tags}
 
 
 def mark(instance: dg.DagsterInstance, key: dg.AssetKey) -> object:
@@ -117,9 +123,9 @@ def mark(instance: dg.DagsterInstance, key: dg.AssetKey) -> object:
 
     Not the newest number alone: a run may be deleted, and PostgreSQL gives numbers in another order than it shows events.
     """
-    if _tables is None or not isinstance(instance.event_log_storage, _tables.in_sql):
+    if (tables := _tables()) is None or not isinstance(instance.event_log_storage, tables.in_sql):
         return None
-    events, assets = _tables.events.c, _tables.assets.c
+    events, assets = tables.events.c, tables.assets.c
     made = sa.select(sa.func.max(events.id), sa.func.count()).where(
         events.asset_key == key.to_string(), events.dagster_event_type == MATERIALIZATION.value
     )
@@ -165,14 +171,16 @@ def _take_checks() -> tuple[Any, Any]:
     return AssetCheckExecutionRecordStatus.PLANNED, AssetCheckExecutionRecordStatus.SUCCEEDED
 
 
-_checks = private("reading checks", _take_checks)
+@functools.cache
+def _checks() -> tuple[Any, Any] | None:
+    return private("reading checks", _take_checks)
 
 
 def newest_checks(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> dict[dg.AssetCheckKey, Checked]:
     """Of each check that was ever planned or evaluated, the newest."""
-    if _checks is None:
+    if (states := _checks()) is None:
         return _checks_by_runs(instance, checks)
-    planned, succeeded = _checks
+    planned, succeeded = states
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     return {
         key: Checked(each.run_id, None if each.status == planned else each.status == succeeded)

@@ -87,9 +87,9 @@ def test_the_version_that_is_pinned_was_tried() -> None:
 def test_private_names_are_taken_without_a_warning_on_a_version_that_was_tried() -> None:
     names = (
         declarations._tree,
-        reading._log,
-        reading._tables,
-        reading._checks,
+        reading._log(),
+        reading._tables(),
+        reading._checks(),
         recording._names,
         recording._of_partitions,
     )
@@ -258,7 +258,7 @@ def test_events_are_written_in_batches(monkeypatch: pytest.MonkeyPatch, tmp_path
 def read(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "public":
         for name in ("_log", "_tables", "_checks"):
-            monkeypatch.setattr(reading, name, None)
+            monkeypatch.setattr(reading, name, lambda: None)
         monkeypatch.setattr(reading, "PAGE", 3)
 
 
