@@ -63,16 +63,19 @@ def home() -> None:
 @app.command()
 def check(folder: Folder = None) -> None:
     """Say what is wrong with declarations: file, line, value found, values allowed."""
-    from factory_assets.declarations.catalogue import load, require
+    from factory_assets.declarations.catalogue import contract_file, load, require
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations
+    from factory_assets.events.contract.warned import require_warned
     from factory_assets.features.catalogue.inventory import notes
     from factory_assets.training.search import study as search
 
     chosen = folder or declarations()
     try:
         catalogue = load(chosen, render)
+        for stream in catalogue.streams.values():
+            require_warned(stream, contract_file(chosen, stream.stream.name))
         for line in catalogue.lines.values():
             require(search.check(line) or search.check_space(line), chosen, line.name)
     except DeclarationError as error:

@@ -82,7 +82,7 @@ class MlflowMirror:
     def _client(self) -> "MlflowClient":
         if not re.match(r"https?://.", self.uri):
             raise MirrorFailed(
-                f"{self.address or 'no address'!r} is no address of a server; give one such as http://host:5000"
+                f"{self.address!r} is no address of a server; FACTORY_MLFLOW, or --to, is one such as http://host:5000"
             )
         os.environ.update(SWITCHES)
         for name, value in PATIENCE.items():

@@ -20,6 +20,7 @@ from factory_assets.declarations.view import View
 from factory_assets.evaluation.assets import decay_asset, evaluation_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
+from factory_assets.events.contract.warned import require_warned
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
 from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
@@ -86,6 +87,7 @@ class EventStream(Declaration):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         declared = self.declared
         catalogues.require(self.declaration.check(declared.contract), self.folder, self.declaration.name)
+        require_warned(declared, self.folder / self.declaration.contract)
         catalogue = deployed(context)
         planned = [collection_plan_check(declared)] if self.declaration.plan else []
         # One sensor for all: it is defined with the first of the streams, without which nothing is ever due.

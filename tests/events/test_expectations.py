@@ -17,6 +17,7 @@ from factory_assets.events import landing
 from factory_assets.events.contract import validation
 from factory_assets.events.contract.expectations import ROW_KINDS, ExpectationsErrored, rows_to_validate, validate
 from factory_assets.events.contract.rules import row_rules
+from factory_assets.events.contract.warned import rule_names
 from factory_assets.events.sources import Delivery
 
 START = dt.date(2024, 3, 1)
@@ -126,6 +127,9 @@ def test_checks_and_row_rules_find_the_same_rows_on_every_day(con):
         assert any(outcome.blocking for outcome in outcomes if outcome.day == day) == bool(verdicts[day].blocked), day
     broken = {rule for verdict in verdicts.values() for rule in verdict.broken}
     rules = {rule.name for rule in row_rules(DECLARED)} | {"id is unique"}
+    told = {failure.rule.name for outcome in outcomes for failure in outcome.failures}
+    assert told - rules == {"the day is delivered and can be read", "column city is delivered", "every row comes once"}
+    assert told <= {*rule_names(DECLARED), "the day is delivered and can be read"}
     assert broken == rules - {"tests can be computed", "many_are_paid can be computed"}, (
         "every rule was put to the test"
     )

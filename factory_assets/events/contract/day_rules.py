@@ -106,6 +106,20 @@ def applies(declared: DeclaredStream) -> bool:
     )
 
 
+def day_rules(declared: DeclaredStream) -> list[Rule]:
+    """The rules on whole days; the number of rows is one also where the contract gives it no bounds: a day may be an outage."""
+    rules = [VOLUME, *([FRESHNESS] if declared.contract.freshness else [])]
+    for name, column in declared.contract.columns.items():
+        if column.presence:
+            rules += [
+                _presence_rule(name, column.presence),
+                *([_values_rule(name)] if column.presence.min_count else []),
+            ]
+        rules += [_distinct_rule(name)] if column.distinct else []
+        rules += [_shift_rule(name)] if column.max_shift is not None else []
+    return rules
+
+
 def measure(
     con: duckdb.DuckDBPyConnection,
     declared: DeclaredStream,
@@ -175,7 +189,7 @@ def _presences(
             if not where or count >= MIN_ROWS:
                 yield Measured(day, rule, where, given / count, wanted.min_fraction, None)
         if wanted.min_count:
-            counted = Rule("completeness", "presence", name, f"values of {name}", "")
+            counted = _values_rule(name)
             for day, given in con.execute(
                 f"SELECT ds, count({identifier(name)}) FROM {rows} {delivered} GROUP BY ds ORDER BY ds"
             ).fetchall():
@@ -185,6 +199,18 @@ def _presences(
 def _presence_rule(name: str, wanted: Presence) -> Rule:
     scope = (" in every hour" if wanted.every == "hour" else "") + (f" for every {wanted.by}" if wanted.by else "")
     return Rule("completeness", "presence", name, f"share of rows with {name}{scope}", "")
+
+
+def _values_rule(name: str) -> Rule:
+    return Rule("completeness", "presence", name, f"values of {name}", "")
+
+
+def _distinct_rule(name: str) -> Rule:
+    return Rule("distribution", "distinct", name, f"different values of {name}", "")
+
+
+def _shift_rule(name: str) -> Rule:
+    return Rule("distribution", "shift", name, f"shift of {name} against the past", "")
 
 
 def _place(wanted: Presence) -> str:
@@ -243,16 +269,14 @@ def _amounts(declared: DeclaredStream, day: dt.date, summary: Summary, past: Seq
         return
     for name, column in contract.columns.items():
         if column.distinct:
-            rule = Rule("distribution", "distinct", name, f"different values of {name}", "")
             # Days of an older contract do not have the column at all.
             earlier = [one.distinct[name] for one in past if one.distinct.get(name)]
-            yield _amount(day, rule, summary.distinct.get(name, 0), column.distinct, earlier)
+            yield _amount(day, _distinct_rule(name), summary.distinct.get(name, 0), column.distinct, earlier)
         if column.max_shift is not None:
             pooled: Counter[str] = sum((one.bins.get(name, Counter()) for one in past), Counter())
             now = summary.bins.get(name, Counter())
             if len(past) >= MIN_PAST and min(now.total(), pooled.total()) >= MIN_ROWS_OF_A_SHAPE:
-                rule = Rule("distribution", "shift", name, f"shift of {name} against the past", "")
-                yield Measured(day, rule, "", divergence(now, pooled), None, column.max_shift)
+                yield Measured(day, _shift_rule(name), "", divergence(now, pooled), None, column.max_shift)
 
 
 def _amount(day: dt.date, rule: Rule, observed: int, wanted: Amount, past: Sequence[int]) -> Measured:

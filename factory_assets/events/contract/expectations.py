@@ -23,11 +23,11 @@ from factory_assets.events.contract.rules import (
     Concern,
     Rule,
     allowed_values,
+    delivery_rules,
     essential,
-    required_columns,
+    id_rules,
     row_rules,
     undelivered,
-    unique_rule,
 )
 from factory_assets.events.contract.validation import judged_rows, row_content
 from factory_assets.events.landing import Arrival
@@ -246,7 +246,7 @@ def _broken(
         sources = {source for source, names in lacking.items() if names == absent}
         part = frame[frame["_source"].isin(sources)] if len(set(lacking.values())) > 1 else frame
         rules = [rule for rule in row_rules(declared) if rule.column not in absent]
-        for rule, unexpected in _run(declared, part.drop(columns=list(absent)), [*_required(declared), *rules]):
+        for rule, unexpected in _run(declared, part.drop(columns=list(absent)), [*delivery_rules(declared), *rules]):
             if rule.kind == "exists":
                 for day in days:
                     if any(arrival.source in sources for arrival in arrived.get(day, ())):
@@ -257,12 +257,6 @@ def _broken(
         for day, value in unexpected:
             broken[day, rule].append(value)
     return broken
-
-
-def _required(declared: DeclaredStream) -> list[Rule]:
-    return [
-        Rule("schema", "exists", name, f"column {name} is delivered", "false") for name in required_columns(declared)
-    ]
 
 
 def _frame(declared: DeclaredStream, rows: pa.Table) -> "pd.DataFrame":
@@ -387,9 +381,7 @@ def _repeated(declared: DeclaredStream, rows: pa.Table) -> Iterator[tuple[Rule, 
         versions[entry["ds"], entry[key], str(entry[known_at]) if known_at else None].append(entry["content"])
     different = [(day, value, len(set(those)) - 1) for (day, value, _), those in versions.items()]
     again = [(day, value, len(those) - len(set(those))) for (day, value, _), those in versions.items()]
-    unique = Rule("uniqueness", "unique", key, unique_rule(declared.stream), "")
-    once = Rule("uniqueness", "once", key, "every row comes once", "")
-    for rule, places in ((unique, different), (once, again)):
+    for rule, places in zip(id_rules(declared.stream), (different, again), strict=True):
         yield rule, [(day, value) for day, value, times in places for _ in range(times)]
 
 

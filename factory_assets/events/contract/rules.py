@@ -60,6 +60,19 @@ def row_rules(declared: DeclaredStream, lacking: Mapping[str, Sequence[str]] | N
     return rules
 
 
+def delivery_rules(declared: DeclaredStream) -> list[Rule]:
+    """The rules that every delivery must keep: its columns are there."""
+    return [
+        Rule("schema", "exists", name, f"column {name} is delivered", "false") for name in required_columns(declared)
+    ]
+
+
+def id_rules(stream: Stream) -> tuple[Rule, Rule]:
+    """The rules of rows that have one id: they do not differ, and none of them comes again."""
+    unique = Rule("uniqueness", "unique", stream.id, unique_rule(stream), "")
+    return unique, Rule("uniqueness", "once", stream.id, "every row comes once", "")
+
+
 def essential(stream: Stream) -> list[str]:
     """Columns without which a row is no event: they may not be empty, whatever the contract says."""
     return list(dict.fromkeys(name for name in (stream.id, stream.event_time, stream.known_at) if name))
