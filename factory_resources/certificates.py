@@ -16,13 +16,13 @@ class Certificate:
     """A rebuild of a version and its outcome.
 
     parts: part -> its SHA-256 as archived and as rebuilt, None where there is none. made_from: what differs between then
-    and now in what it was made from, as name -> then and now. told: the outcome in a sentence.
+    and now in what it was made from, as name -> then and now. message: the outcome in a sentence.
     """
 
     line: str
     version: str
     verdict: Comparison
-    told: str
+    message: str
     parts: dict[str, tuple[str | None, str | None]]
     made_from: dict[str, tuple[str, str]]
     by: str

@@ -25,7 +25,7 @@ class BrokenRule:
 
     rule: str
     kind: str
-    told: str
+    message: str
 
 
 @dataclass
@@ -64,11 +64,11 @@ class Issues(Database):
                 broken = {finding.rule: finding for finding in found.get(day, ())}
                 for rule, finding in broken.items():
                     before = known.get((stream, rule))
-                    if before is None or before.days.get(day) != finding.told:
+                    if before is None or before.days.get(day) != finding.message:
                         rows.append(
                             vars(
                                 _Event(
-                                    stream, rule, finding.kind, day, "failed", finding.told, owner, "validation", now
+                                    stream, rule, finding.kind, day, "failed", finding.message, owner, "validation", now
                                 )
                             )
                         )
@@ -125,7 +125,7 @@ class _Event:
     kind: str
     day: dt.date | None
     event: str
-    told: str
+    message: str
     owner: str
     who: str
     at: dt.datetime
@@ -147,11 +147,11 @@ def _added_up(events: Iterable[sa.RowMapping]) -> dict[tuple[str, str], Issue]:
         match event["event"]:
             case "failed":
                 issue.since = day if issue.state == "fixed" else min(issue.since, day)
-                issue.days[day] = event["told"]
+                issue.days[day] = event["message"]
             case "passed":
                 issue.days.pop(day, None)
             case decided:
-                issue.accepted, issue.who, issue.why = decided == "accepted", event["who"], event["told"]
+                issue.accepted, issue.who, issue.why = decided == "accepted", event["who"], event["message"]
                 if decided == "fixed":
                     issue.days.clear()
     return found

@@ -22,7 +22,7 @@ class Trial:
     search: what it is a trial of: the same declaration, rows and library versions have the same search.
     configuration: the declaration alone. number: 0 for the parameters as declared, then 1, 2, 3 ...
     params: all that the estimator was given. value: the mean of `metric` over the folds, None if not all were judged.
-    folds: for each fold that was judged its days, rows and metrics. told: why a trial failed or was given up.
+    folds: for each fold that was judged its days, rows and metrics. message: why a trial failed or was given up.
     """
 
     line: str
@@ -38,7 +38,7 @@ class Trial:
     value: float | None
     folds: list[dict[str, Any]]
     state: State
-    told: str
+    message: str
     seconds: float
     run_id: str
     ended_at: dt.datetime

@@ -21,7 +21,7 @@ class Reason:
     """A rule that a day breaks: the check that says so, and what was found, in a sentence."""
 
     check: str
-    told: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Verdicts(Database):
                         "check": check,
                         "day": day,
                         "stands_on": judged[day].stands_on,
-                        "reasons": {rule: [each.check, each.told] for rule, each in judged[day].reasons.items()},
+                        "reasons": {rule: [each.check, each.message] for rule, each in judged[day].reasons.items()},
                         "run_id": run_id,
                         "at": at,
                     }

@@ -45,7 +45,7 @@ def due(
             planned = plan(deployment.book(until.date() if until else None))
             if as_json:
                 work = [_item(deployment, each) for each in planned.work]
-                notices = [{"kind": each.kind, "told": str(each)} for each in planned.notices]
+                notices = [{"kind": each.kind, "message": str(each)} for each in planned.notices]
                 print(json.dumps({"work": work, "notices": notices}, indent=2))  # noqa: T201 - for programs
             else:
                 for each in planned.work:

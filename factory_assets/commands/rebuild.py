@@ -71,7 +71,7 @@ def _show(certificate: "Certificate") -> None:
         table.add_row(f"[dim]{name}[/]", was[:16], now_is[:16], "[yellow]not as then[/]")
     console.print(table)
     style = STYLES[certificate.verdict]
-    console.print(f"[{style}]{certificate.verdict}[/]: {certificate.told}", highlight=False, soft_wrap=True)
+    console.print(f"[{style}]{certificate.verdict}[/]: {certificate.message}", highlight=False, soft_wrap=True)
 
 
 def vacuum(

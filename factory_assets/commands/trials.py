@@ -94,7 +94,7 @@ def _short(value: Any) -> str:
 
 def _compare(one: "Trial", other: "Trial") -> None:
     both = (one, other)
-    what = ("node", "candidate", "estimator", "as_of", "number", "state", "told", "seconds", "run_id")
+    what = ("node", "candidate", "estimator", "as_of", "number", "state", "message", "seconds", "run_id")
     _show(
         f"{one.line}: trials {one.id} and {other.id}",
         both,

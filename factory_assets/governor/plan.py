@@ -363,7 +363,7 @@ class _Planner:
             if day in wanted and reasons and day not in self.unsettled[name]:
                 checks: dict[str, list[str]] = {}
                 for each in reasons.values():
-                    checks.setdefault(each.check, []).append(each.told)
+                    checks.setdefault(each.check, []).append(each.message)
                 blocked[day] = "; ".join(
                     f"{check} blocks the day: {'; '.join(messages)}" for check, messages in checks.items()
                 )

@@ -171,8 +171,8 @@ def rebuild_released(
         dg.AssetObservation(dg.AssetKey([record.line, "champion"]), partition=record.node, metadata=metadata)
     )
     if certificate.verdict == "different":
-        raise dg.Failure(f"{record.line} {record.version}: {certificate.told}", metadata, allow_retries=False)
-    context.log.info(f"{record.line} {record.version}: {certificate.verdict}; {certificate.told}")
+        raise dg.Failure(f"{record.line} {record.version}: {certificate.message}", metadata, allow_retries=False)
+    context.log.info(f"{record.line} {record.version}: {certificate.verdict}; {certificate.message}")
 
 
 def chosen(ledger: Ledger, version: str, seed: str) -> VersionRecord | None:
@@ -193,7 +193,7 @@ def _metadata(certificate: Certificate) -> dict[str, dg.MetadataValue]:
     metadata = {
         "version": dg.MetadataValue.text(certificate.version),
         "rebuild": dg.MetadataValue.text(certificate.verdict),
-        "told": dg.MetadataValue.text(certificate.told),
+        "message": dg.MetadataValue.text(certificate.message),
         "made_from_differs": dg.MetadataValue.json(certificate.made_from),
     }
     return metadata | ({"parts": dg.MetadataValue.table(parts)} if parts else {})

@@ -129,12 +129,12 @@ def test_a_record_that_does_not_tell_the_truth_is_found_out_part_by_part(
     told["recipe"]["candidates"]["boosted"]["params"]["num_boost_round"] += 1
     made = remake(boosted, station.lake, ENGINE, scratch)
     certificate = compared(boosted, made, archive, scratch, "test")
-    assert certificate.verdict == "different" and "model.txt" in certificate.told
+    assert certificate.verdict == "different" and "model.txt" in certificate.message
     differing = {name for name, (then, now) in certificate.parts.items() if then != now}
     assert "model.txt" in differing and "definitions.json" not in differing
     told["libraries"]["lightgbm"] = "4.6.0"
     certificate = compared(boosted, made, archive, scratch, "test")
-    assert certificate.verdict == "not comparable" and "lightgbm 4.6.0 then" in certificate.told
+    assert certificate.verdict == "not comparable" and "lightgbm 4.6.0 then" in certificate.message
 
 
 def test_a_lost_archive_is_put_back_from_the_record(
@@ -146,7 +146,7 @@ def test_a_lost_archive_is_put_back_from_the_record(
         ArchiveFolder(str(tmp_path / "made")),
     )
     lost = compared(version, remake(version, station.lake, ENGINE, scratch), archive, scratch, "test")
-    assert lost.verdict == "different" and "restore" in lost.told and not archive.exists(LINE, version.version)
+    assert lost.verdict == "different" and "restore" in lost.message and not archive.exists(LINE, version.version)
     origin = Origin(station.lake, ENGINE, station.deployment.ledger, archive)
     found = rebuild(version, origin, "test", restore=True)
     assert found.verdict == "equal"

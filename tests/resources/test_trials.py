@@ -31,7 +31,7 @@ def a_trial(number: int = 0, **changed: Any) -> Trial:
         value=1 / 3,
         folds=[FOLD | {"metrics": {"mae": 1 / 3, "r2": 0.5}}, FOLD | {"metrics": {"mae": 0.5}}],
         state="complete",
-        told="",
+        message="",
         seconds=0.25,
         run_id="run-1",
         ended_at=dt.datetime(2026, 3, 2, 1, 2, 3, 4567, tzinfo=dt.UTC),
@@ -48,7 +48,7 @@ def book(url: str) -> Iterator[Trials]:
 
 def test_a_trial_comes_back_bit_for_bit_and_cannot_be_changed(book: Trials) -> None:
     book.record(a_trial())
-    book.record(a_trial(1, value=None, state="failed", told="num_leaves is 1", folds=[]))
+    book.record(a_trial(1, value=None, state="failed", message="num_leaves is 1", folds=[]))
     first, second = book.trials("churn")
     assert replace(first, id=None) == a_trial() and first.id
     assert first.metrics == {"mae": pytest.approx(5 / 12)}, "r2 was not measured on all folds"

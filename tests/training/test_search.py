@@ -154,7 +154,7 @@ def test_a_trial_that_cannot_be_trained_is_recorded_and_the_search_goes_on(rows:
     line = a_line(space={"num_leaves": {"int": [1, 2]}}, trials=8)
     outcomes, _ = tried(line, rows)
     failed = [outcome for outcome in outcomes if outcome.params.get("num_leaves") == 1]
-    assert failed and all(outcome.state == "failed" and "num_leaves" in outcome.told for outcome in failed)
+    assert failed and all(outcome.state == "failed" and "num_leaves" in outcome.message for outcome in failed)
     assert search.best(outcomes, "mae").params.get("num_leaves") != 1
 
 

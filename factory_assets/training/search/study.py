@@ -46,14 +46,14 @@ FEW_TRIALS = 8
 
 @dataclass(frozen=True)
 class TrialResult:
-    """How one set of parameters did. folds: days, rows and metrics of each fold that was judged. told: why it ended early."""
+    """How one set of parameters did. folds: days, rows and metrics of each fold that was judged. message: why it ended early."""
 
     number: int
     params: Mapping[str, Any]
     state: Literal["complete", "pruned", "failed"]
     value: float | None
     folds: list[dict[str, Any]]
-    told: str
+    message: str
     seconds: float
 
 
@@ -205,7 +205,7 @@ def best(outcomes: Iterable[TrialResult], metric: str) -> TrialResult:
     winner: TrialResult | None = None
     reason = "there are no trials"
     for one in outcomes:
-        reason = one.told or reason
+        reason = one.message or reason
         if one.value is not None and (
             winner is None or winner.value is None or better(metric, one.value, winner.value)
         ):
@@ -218,7 +218,7 @@ def best(outcomes: Iterable[TrialResult], metric: str) -> TrialResult:
 def why(outcomes: Sequence[TrialResult], metric: str) -> str:
     """Why this one won, in a sentence."""
     if not _any(outcomes):
-        return f"None of {counted(len(outcomes), 'trial')} could be trained: {outcomes[-1].told}"
+        return f"None of {counted(len(outcomes), 'trial')} could be trained: {outcomes[-1].message}"
     won, declared = best(outcomes, metric), outcomes[0]
     counts = [f"{sum(one.state == state for one in outcomes)} {words}" for state, words in STATES.items()]
     among = (
@@ -229,7 +229,9 @@ def why(outcomes: Sequence[TrialResult], metric: str) -> str:
     rest = [one for one in outcomes if one.number not in (0, won.number)]
     second = f", then trial {best(rest, metric).number} with {best(rest, metric).value:.5g}" if _any(rest) else ""
     before = (
-        f"{declared.value:.5g} as declared" if declared.value is not None else f"as declared it failed: {declared.told}"
+        f"{declared.value:.5g} as declared"
+        if declared.value is not None
+        else f"as declared it failed: {declared.message}"
     )
     return f"Trial {won.number}: {metric} {won.value:.5g}, {before}{second} ({among})."
 
