@@ -125,9 +125,11 @@ class Daemon:
         return self.down[0] <= moment <= self.down[1]
 
     def stop(self) -> None:
-        for process in reversed(self.running.values()):
+        stopped = [*reversed(self.running.values())]
+        self.running.clear()
+        for process in stopped:
             process.terminate()
-        for process in self.running.values():
+        for process in stopped:
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:

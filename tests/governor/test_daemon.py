@@ -190,6 +190,7 @@ def by_daemon(daemon: tuple[Kept, Daemon], caught_up: list[dg.DagsterRun]) -> Ke
     processes.until_a_run()
     processes.restart_code_server()
     processes.until_quiet()
+    processes.stop()
     return kept
 
 
