@@ -28,7 +28,8 @@ EVER = dt.timedelta(days=36_525)
 #: Columns that the factory itself adds to a stream's tables; a stream may not use these names for anything else.
 RESERVED = frozenset(
     {"ds", "event_time", "known_at", "superseded_at", "event_day", "rule", "excluded", "duplicate"}
-    | {"_source", "_unparsed"}
+    | {"_source", "_line", "_unparsed", "_undeclared", "_failed", "_rule", "_excluded", "_repeated", "_again", "_day"}
+    | {"_event_time", "_known_at"}
 )
 
 Name = Annotated[

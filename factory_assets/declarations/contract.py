@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared, Duration, Name, Unit
+from factory_assets.declarations.base import ColumnName, Declared, Duration, Grown, Name, Unit
 
 ColumnType = Literal["integer", "double", "boolean", "string", "timestamp", "date", "integers", "doubles", "strings"]
 #: Where rows are read: for training, which needs labels, or for serving, which does not have them yet.
@@ -69,11 +69,16 @@ class Amount(Declared):
         return self
 
 
-class Column(Declared):
+class Column(Grown):
     """One column of a stream."""
+
+    later = frozenset({"delivered"})
 
     type: ColumnType = Field(description="Type of the values; text that does not parse as it is quarantined.")
     description: str = Field("", description="What the column means.")
+    delivered: str | None = Field(
+        None, min_length=1, description="What the feed calls the column, where that is another name, such as 'PM2.5'."
+    )
     unit: Unit | None = Field(
         None, description="What its values are measured in, such as EUR, minutes or 1; features have it too."
     )
@@ -174,6 +179,16 @@ class Contract(Declared):
                     f"columns {seen[name.lower()]!r} and {name!r} differ in case alone, which tables cannot hold"
                 )
             seen[name.lower()] = name
+        return self
+
+    @model_validator(mode="after")
+    def _each_is_delivered_as_one(self) -> "Contract":
+        taken: dict[str, str] = {}
+        for name, column in self.columns.items():
+            feed = column.delivered or name
+            if feed in taken:
+                raise ValueError(f"columns {taken[feed]!r} and {name!r} are both delivered as {feed!r}")
+            taken[feed] = name
         return self
 
     @model_validator(mode="after")

@@ -1,13 +1,14 @@
 """Where do raw events come from, and which times do they carry? The `EventStream` declaration."""
 
+import codecs
 import datetime as dt
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
-from factory_assets.declarations import expressions
-from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Duration, Name
+from factory_assets.declarations import expressions, periods
+from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Duration, Grown, Name
 from factory_assets.declarations.contract import Column, Contract
 
 #: A name of PostgreSQL's, as it stores it.
@@ -34,12 +35,15 @@ def postgres_address(value: str) -> str:
     return value
 
 
+Uri = Annotated[str, AfterValidator(periods.check)]
+
+
 class ParquetSource(Declared):
     """Parquet files."""
 
     kind: Literal["parquet"]
-    uri: str = Field(
-        description="Path, glob or fsspec URI. A part {day} is replaced by each day, as in orders-{day}.parquet."
+    uri: Uri = Field(
+        description="Path, glob or fsspec URI. A part {day}, {month} or {year} is replaced by each, as in orders-{day}.parquet."
     )
     late: Duration = Field(
         dt.timedelta(0),
@@ -47,12 +51,14 @@ class ParquetSource(Declared):
     )
 
 
-class CsvSource(Declared):
+class CsvSource(Grown):
     """Delimited text files with a header line. Every value is read as text and parsed as the contract says."""
 
+    later = frozenset({"encoding", "comment"})
+
     kind: Literal["csv"]
-    uri: str = Field(
-        description="Path, glob or fsspec URI. A part {day} is replaced by each day, as in orders-{day}.csv."
+    uri: Uri = Field(
+        description="Path, glob or fsspec URI. A part {day}, {month} or {year} is replaced by each, as in orders-{day}.csv."
     )
     late: Duration = Field(
         dt.timedelta(0),
@@ -61,6 +67,21 @@ class CsvSource(Declared):
     delimiter: str = Field(",", min_length=1, max_length=1, description="Separates the values of a line.")
     quote: str = Field('"', min_length=1, max_length=1, description="Encloses values that contain the delimiter.")
     null_values: list[str] = Field([""], description="Texts that stand for an empty value.")
+    encoding: str = Field("utf-8", description="How the text is written in bytes, such as latin-1, cp1252 or utf-16.")
+    comment: str | None = Field(
+        None, min_length=1, max_length=1, description="Begins a line that is left out; no line is if absent."
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str) -> str:
+        try:
+            text = codecs.lookup(value)._is_text_encoding
+        except LookupError:
+            text = False
+        if not text:
+            raise ValueError("is no encoding of text; such are utf-8, utf-16, latin-1, cp1252, shift_jis")
+        return value
 
 
 class SimulationSource(Declared):
@@ -269,14 +290,17 @@ class Stream(Declared):
         """Mistakes between the stream and its contract, as (path in the declaration, message) pairs."""
         known = list(contract.columns)
         problems: list[tuple[tuple[str, ...], str]] = [
-            (("contract",), f"column {column!r} has a name that the factory uses; rename it in the feed")
+            (
+                ("contract",),
+                f"column {column!r} has a name that the factory uses; give it another, with `delivered: {column}`",
+            )
             for column in known
             if column in RESERVED and column not in (self.event_time, self.known_at)
         ]
         late = getattr(self.source, "late", dt.timedelta(0))
         if late % dt.timedelta(days=1):
             problems.append((("source", "late"), f"{late} is not whole days; write days, such as 3d"))
-        if late and "{day}" not in getattr(self.source, "uri", ""):
+        if late and periods.unit(getattr(self.source, "uri", "")) != "day":
             problems.append((("source", "late"), "applies to a uri with {day}; other files may hold rows of any day"))
         if late and self.known_at not in contract.columns:
             message = "must be a delivered column where events come late: it tells late rows from wrong times"

@@ -28,6 +28,11 @@ def added(columns: Mapping[str, str], texts: Mapping[tuple[str, ...], str]) -> t
     types, findings = dict(columns), []
     with _typed(columns) as con:
         for path, text in texts.items():
+            alike = next((name for name in types if name.lower() == path[-1].lower()), None)
+            if alike is not None:
+                how = "is a column already" if alike == path[-1] else f"differs from the column {alike!r} in case alone"
+                findings.append((path, f"{path[-1]!r} {how}; give it another name"))
+                continue
             try:
                 types[path[-1]] = _type(con, text)
             except ValueError as error:

@@ -7,8 +7,8 @@ find it.
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import duckdb
@@ -19,14 +19,17 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.days import EPOCH
 from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources import NOTHING, Delivery, problem_of
-from factory_assets.events.sources.base import quoted
+from factory_assets.events.sources.base import of_feed, quoted
+from factory_assets.words import counted
 
 Role = Literal["event_time", "known_at"]
 
 FLOATING = ("DOUBLE", "FLOAT")
-WHOLE = r"\s*[+-]?\d+\s*"
+#: A whole number, as spreadsheets and data frames write it too: 12 and 12.0.
+WHOLE = r"\s*[+-]?\d+(\.0*)?\s*"
 #: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
 ZONED = ":.*[-+A-Za-z]"
 
@@ -35,20 +38,32 @@ ZONED = ":.*[-+A-Za-z]"
 class Arrival:
     """One row of the deliveries table: the columns that a source delivered for a day, or why the source is unreadable.
 
+    columns: by their names in the contract, where it has them.
     late: whether the source is of a later day.
+    outside: rows of the source that lie before the stream's first day, or after its last; they are in no table.
+    note: what else a person should know of the source.
     """
 
     source: str
     columns: tuple[str, ...]
     problem: str | None = None
     late: bool = False
+    outside: int = 0
+    note: str | None = None
 
 
 def arrivals(rows: Iterable[Mapping[str, Any]]) -> dict[dt.date, list[Arrival]]:
     """Rows of the deliveries table by day; a day for which nothing was delivered is absent."""
     found: dict[dt.date, list[Arrival]] = {}
     for row in rows:
-        arrival = Arrival(row["source"], tuple(json.loads(row["columns"])), row["problem"], bool(row.get("late")))
+        arrival = Arrival(
+            row["source"],
+            tuple(json.loads(row["columns"])),
+            row["problem"],
+            bool(row.get("late")),
+            row.get("outside") or 0,
+            row.get("note"),
+        )
         found.setdefault(row["ds"], []).append(arrival)
     return found
 
@@ -60,7 +75,7 @@ class Landed:
     rows: raw rows of the days, a view with the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`,
         `_source`, `ds`, and in a zone other than UTC the instants of delivered times (`instants`).
     deliveries: what was delivered, per day and source, a table of ds, source, rows, columns (JSON list), problem (text or
-        null), late (whether it is of a later day).
+        null), late (whether it is of a later day), outside (rows before the stream's first day, or after its last), note.
     """
 
     rows: str = "landed"
@@ -73,20 +88,90 @@ def land(
     delivered: Sequence[Delivery],
     days: Sequence[dt.date],
     today: dt.date,
+    earlier: Callable[[str], Collection[dt.date]] = lambda source: (),
 ) -> Landed:
     """Create the temporary relations with the raw rows of these days, and with what was delivered.
 
-    Raises SourceError where a file breaks off in the middle and its days are not known.
+    earlier: days of which a source held rows when it was last read. Where a file cannot be read and its name does not say its
+        days, these lack rows, and so may the last of the days asked for.
     """
     landed = Landed()
+    delivered = [_as_declared(declared, delivery) for delivery in delivered]
     try:
-        undated = _create(con, landed.rows, declared, delivered, days, today)
+        placed = _create(con, landed.rows, declared, delivered, days, today)
     except duckdb.Error:
-        # One file takes the whole pass down: find it, so that only its day stays behind.
-        delivered = [_tried(con, declared, delivery, days, today) for delivery in delivered]
-        undated = _create(con, landed.rows, declared, delivered, days, today)
-    _note_deliveries(con, landed, delivered, undated, days)
+        # One file takes the whole pass down: find it, so that only its days stay behind.
+        alone = [one for delivery in delivered for one in _alone(delivery)]
+        delivered = [_tried(con, declared, delivery, days, today) for delivery in alone]
+        placed = _create(con, landed.rows, declared, delivered, days, today)
+    sources = [
+        _Known(source, delivery, placed.get(source, _Placed()), _days_of(delivery, source, days, earlier))
+        for delivery in delivered
+        for source in delivery.sources
+    ]
+    _note_deliveries(con, declared.stream, landed, sources, days)
     return landed
+
+
+@dataclass
+class _Placed:
+    """What was found of a source while its rows were put into days. before, after: rows outside of the stream's days."""
+
+    problem: str | None = None
+    note: str | None = None
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A source, and the days for which it was delivered, with rows or without."""
+
+    name: str
+    delivery: Delivery
+    placed: _Placed
+    days: list[dt.date]
+
+
+def _newest(stream: Stream, today: dt.date) -> dt.date:
+    """The newest day of a stream that is over."""
+    yesterday = today - dt.timedelta(days=1)
+    return min(stream.end or yesterday, yesterday)
+
+
+def _days_of(
+    delivery: Delivery,
+    source: str,
+    days: Sequence[dt.date],
+    earlier: Callable[[str], Collection[dt.date]],
+) -> list[dt.date]:
+    if delivery.period is not None:
+        return [day for day in days if day in delivery.period]
+    if delivery.problem is None:
+        return []
+    return sorted({*earlier(source), max(days)} & {*days})
+
+
+def _as_declared(declared: DeclaredStream, delivery: Delivery) -> Delivery:
+    """The delivery with its columns under the names that the contract gives them, and those that its folders' names give."""
+    if delivery.problem is not None:
+        return delivery
+    columns = declared.contract.columns
+    wanted = {column.delivered or name: name for name, column in columns.items()}
+    # A column of the feed may have the name that the contract gives to another.
+    names = {
+        name: wanted.get(name, f"{name} of the feed") for name in delivery.columns if name in wanted or name in columns
+    }
+    twice = [name for name in wanted if name in delivery.folders and name in delivery.columns]
+    given = {wanted[name]: text for name, text in delivery.folders.items() if name in wanted and name not in twice}
+    return replace(delivery.called(names, given), folders={wanted[name]: delivery.folders[name] for name in twice})
+
+
+def _alone(delivery: Delivery) -> list[Delivery]:
+    """A delivery for each of its sources."""
+    if len(delivery.sources) == 1:
+        return [delivery]
+    return [replace(delivery, query=query, sources=(source,), alone={}) for source, query in delivery.alone.items()]
 
 
 def _create(
@@ -96,21 +181,21 @@ def _create(
     delivered: Sequence[Delivery],
     days: Sequence[dt.date],
     today: dt.date,
-) -> dict[str, str]:
-    """Create the view `into` of raw rows; returns the sources that cannot be trusted with any day, and why."""
-    none = Delivery(NOTHING, {}, (), days[0])
+) -> dict[str, _Placed]:
+    """Create the view `into` of raw rows; returns what there is to say of sources."""
+    none = Delivery(NOTHING, {}, (), Period(days[0], days[0]))
     placed = [_placed(con, declared, delivery, days, today) for delivery in delivered or [none]]
     queries = " UNION ALL BY NAME ".join(query for query, _ in placed)
     # A path takes as much room as all else of a row: there it is a number.
-    named = dict.fromkeys(source for delivery in delivered for source in delivery.sources) or [""]
-    sources = f"_source::ENUM({', '.join(map(quoted, named))})"
+    names = dict.fromkeys(source for delivery in delivered for source in delivery.sources) or [""]
+    sources = f"_source::ENUM({', '.join(map(quoted, names))})"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE rows_landed AS SELECT * REPLACE ({sources} AS _source) FROM ({queries})"
     ).fetchall()
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW {into} AS SELECT * REPLACE (_source::VARCHAR AS _source) FROM rows_landed"
     ).fetchall()
-    return {source: problem for _, problems in placed for source, problem in problems.items()}
+    return {source: found for _, of_sources in placed for source, found in of_sources.items()}
 
 
 def _tried(
@@ -129,33 +214,46 @@ def _tried(
 
 def _note_deliveries(
     con: duckdb.DuckDBPyConnection,
+    stream: Stream,
     landed: Landed,
-    delivered: Sequence[Delivery],
-    undated: Mapping[str, str],
+    sources: Sequence[_Known],
     days: Sequence[dt.date],
 ) -> None:
-    sources = [
+    rows = [
         {
-            "source": source,
-            "day": delivery.day,
-            "columns": json.dumps(list(delivery.columns)),
-            "problem": delivery.problem or undated.get(source),
+            "source": each.name,
+            "day": each.delivery.day,
+            "columns": json.dumps(list(each.delivery.columns)),
+            "problem": each.delivery.problem or each.placed.problem,
+            "note": each.placed.note,
         }
-        for delivery in delivered
-        for source in delivery.sources
+        for each in sources
     ]
-    text = pa.string()
-    schema = pa.schema([("source", text), ("day", pa.date32()), ("columns", text), ("problem", text)])
-    con.register("known", pa.Table.from_pylist(sources, schema=schema))
+    places = [{"source": each.name, "ds": day, "outside": 0} for each in sources for day in each.days]
+    ends = ((stream.start, "before"), (stream.end, "after"))
+    places += [
+        {"source": each.name, "ds": day, "outside": count}
+        for each in sources
+        for day, side in ends
+        if day is not None and (count := getattr(each.placed, side))
+    ]
+    text, day_type = pa.string(), pa.date32()
+    known = pa.schema([("source", text), ("day", day_type), ("columns", text), ("problem", text), ("note", text)])
+    con.register("known", pa.Table.from_pylist(rows, schema=known))
+    placed = pa.schema([("source", text), ("ds", day_type), ("outside", pa.int64())])
+    con.register("placed", pa.Table.from_pylist(places, schema=placed))
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {landed.deliveries} AS
             WITH counted AS (SELECT ds, _source AS source, count(*) AS rows FROM {landed.rows} GROUP BY ALL),
-            places AS (SELECT ds, source FROM counted UNION SELECT day, source FROM known WHERE day IS NOT NULL)
-            SELECT ds, source, coalesce(rows, 0) AS rows, columns, problem, coalesce(ds <> known.day, false) AS late
-            FROM places LEFT JOIN counted USING (ds, source) LEFT JOIN known USING (source)
+            outside AS (SELECT ds, source, sum(outside)::BIGINT AS outside FROM placed GROUP BY ALL),
+            places AS (SELECT ds, source FROM counted UNION SELECT ds, source FROM outside)
+            SELECT ds, source, coalesce(rows, 0) AS rows, columns, problem, coalesce(ds <> known.day, false) AS late,
+                   coalesce(outside, 0) AS outside, note
+            FROM places LEFT JOIN counted USING (ds, source) LEFT JOIN outside USING (ds, source) LEFT JOIN known USING (source)
             WHERE ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
     ).fetchall()
     con.unregister("known")
+    con.unregister("placed")
 
 
 def _placed(
@@ -164,29 +262,61 @@ def _placed(
     delivery: Delivery,
     days: Sequence[dt.date],
     today: dt.date,
-) -> tuple[str, dict[str, str]]:
-    """Query for the delivery's rows of these days, and its sources that cannot be trusted with any day."""
+) -> tuple[str, dict[str, _Placed]]:
+    """Query for the delivery's rows of these days, and what there is to say of its sources."""
     typed = typed_rows(declared, delivery)
+    found = {source: _Placed(note=note) for source, note in _contradicted(con, declared, delivery).items()}
     if delivery.day is not None:
-        return _of_day(declared, delivery, typed, days), {}
+        return _of_day(declared, delivery, typed, days), found
     # A stamp after today, of the epoch's first day, or none at all says nothing about the row's day; nor does one of
-    # the years before, in a stream that begins later: two digits read as four.
-    start = declared.stream.start
-    believed = f"event_day <= DATE '{today}' AND (event_day > DATE '{EPOCH}' OR event_day >= DATE '{start}')"
+    # the years before, in a stream that begins later: two digits read as four. Nor does one outside of the file's period.
+    stream = declared.stream
+    start, end = f"DATE '{stream.start}'", f"DATE '{stream.end or dt.date.max}'"
+    believed = f"event_day <= DATE '{today}' AND (event_day > DATE '{EPOCH}' OR event_day >= {start})"
+    if delivery.period is not None:
+        believed += f" AND event_day BETWEEN DATE '{delivery.period.first}' AND DATE '{delivery.period.last}'"
     timed = f"""SELECT * EXCLUDE (event_day), CASE WHEN {believed} THEN event_day END AS ds
                 FROM ({with_event_day(declared, typed)})"""
     wanted = f"ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"
-    lost = con.execute(f"SELECT count(*) FROM ({timed}) WHERE ds IS NULL").fetchall()[0][0]
+    sides = f"count(*) FILTER (ds < {start}), count(*) FILTER (ds > {end})"
+    lost, *outside = con.execute(f"SELECT count(*) FILTER (ds IS NULL), {sides} FROM ({timed})").fetchall()[0]
+    if any(outside):
+        for source, before, after in con.execute(f"SELECT _source, {sides} FROM ({timed}) GROUP BY _source").fetchall():
+            place = found.setdefault(source, _Placed())
+            place.before, place.after = before, after
     if not lost:
-        return f"SELECT * FROM ({timed}) WHERE {wanted}", {}
+        return f"SELECT * FROM ({timed}) WHERE {wanted}", found
     # Where the file has no day either, or no day of the stream, the row lands on the newest day that is over.
-    stream, yesterday = declared.stream, today - dt.timedelta(days=1)
-    newest = f"DATE '{min(stream.end or yesterday, yesterday)}'"
-    last = f"SELECT _source, least(coalesce(max(ds), {newest}), {newest}) AS last"
+    newest = f"DATE '{_newest(stream, today)}'"
+    last = f"SELECT _source, greatest(least(coalesce(max(ds), {newest}), {newest}), {start}) AS last"
     query = f"""SELECT * FROM (SELECT * EXCLUDE (ds, last), coalesce(ds, last) AS ds
                                FROM ({timed}) JOIN ({last} FROM ({timed}) GROUP BY _source) USING (_source))
                 WHERE {wanted}"""
-    return query, _undated(con, declared, timed)
+    for source, problem in _undated(con, declared, delivery, timed).items():
+        found.setdefault(source, _Placed()).problem = problem
+    return query, found
+
+
+def _contradicted(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, delivery: Delivery) -> dict[str, str]:
+    """Source -> a note: the names of its folders say something else than its rows, whose own values are taken."""
+    notes: dict[str, list[str]] = {}
+    for name, text in delivery.folders.items():
+        column, stream = declared.contract.columns[name], declared.stream
+        held = _parsed(of_feed(name), column, delivery.columns[name], stream)
+        said = _parsed(f"({text})", column, "VARCHAR", stream)
+        differs = f"{held} <> {said}"
+        if column.type == "timestamp":
+            # A folder names the day of a time, by the clock of the stream's zone or by UTC.
+            universal = f"(timezone('{stream.timezone}', {held}) AT TIME ZONE 'UTC')"
+            days = f"CAST({held} AS DATE) <> CAST({said} AS DATE) AND CAST({universal} AS DATE) <> CAST({said} AS DATE)"
+            differs = f"CASE WHEN {said} = date_trunc('day', {said}) THEN {days} ELSE {differs} END"
+        for source, rows in con.execute(
+            f"SELECT _source, count(*) FROM ({delivery.query}) WHERE {differs} GROUP BY _source"
+        ).fetchall():
+            notes.setdefault(source, []).append(
+                f"the folder of {source} gives another {name} than {counted(rows, 'row')} in it, whose own is taken"
+            )
+    return {source: "; ".join(of_source) for source, of_source in notes.items()}
 
 
 def _of_day(declared: DeclaredStream, delivery: Delivery, typed: str, days: Sequence[dt.date]) -> str:
@@ -205,23 +335,38 @@ def _of_day(declared: DeclaredStream, delivery: Delivery, typed: str, days: Sequ
                WHERE ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
 
 
-def _undated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, timed: str) -> dict[str, str]:
-    """Source -> its problem: more than the tolerated share of its rows has no day.
+def _undated(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, delivery: Delivery, timed: str
+) -> dict[str, str]:
+    """Source -> its problem: more than the tolerated share of its rows has no day, or none in the file's period.
 
     Dates read in a wrong format are none or others: 13/2 shows the fault, and 1/2 has silently become 2/1. So the
     source's rows of other days are not trusted either. Rows that the stream leaves out need no day.
     """
     stream = declared.stream
     left_out = " OR ".join(f"coalesce(TRY({expressions.sql(text)}), false)" for text in stream.exclude.values())
-    counted = con.execute(
+    counts = con.execute(
         f"""SELECT _source, count(*), count(*) FILTER (ds IS NULL) FROM ({with_derived(declared, timed)})
             WHERE NOT ({left_out or "false"}) GROUP BY _source"""
     ).fetchall()
+    why = _renamed(declared, delivery) or "is its format the declared one?"
+    within = f" in {delivery.period}" if delivery.period else ""
     return {
-        source: f"has no usable {stream.event_time} in {undated} of {rows} rows: is its format the declared one?"
-        for source, rows, undated in counted
+        source: f"has no usable {stream.event_time}{within} in {undated} of {rows} rows: {why}"
+        for source, rows, undated in counts
         if undated > declared.contract.tolerance * rows
     }
+
+
+def _renamed(declared: DeclaredStream, delivery: Delivery) -> str | None:
+    """That columns are missing, where the event time is one of them, and which ones have come."""
+    contract, event_time = declared.contract.columns, declared.stream.event_time
+    if event_time not in contract or event_time in delivery.columns:
+        return None
+    missing = [event_time, *(name for name in contract if name not in delivery.columns and name != event_time)]
+    new = [name for name in delivery.columns if name not in contract]
+    had = f"it has {', '.join(map(repr, new))}, which the contract does not know" if new else "it has no other instead"
+    return f"the file lacks {', '.join(map(repr, missing))}; {had}"
 
 
 def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
@@ -263,11 +408,7 @@ def _undeclared(names: Sequence[str]) -> str:
     """One JSON text for all columns that the contract does not know: they may have any name, and any type tomorrow."""
     if not names:
         return "NULL::VARCHAR"
-    quoted = [name.replace('"', '""') for name in names]
-    pairs = [
-        f"'{name.replace(chr(39), chr(39) * 2)}', \"{column}\"::VARCHAR"
-        for name, column in zip(names, quoted, strict=True)
-    ]
+    pairs = [f"{quoted(name)}, {of_feed(name)}::VARCHAR" for name in names]
     return f"CASE WHEN _line IS NULL THEN json_object({', '.join(pairs)})::VARCHAR END"
 
 
@@ -282,7 +423,9 @@ def _parsed(value: str, column: Column, delivered_type: str, stream: Stream) -> 
         number = value if delivered_type == wanted else f"TRY_CAST({value} AS DOUBLE)"
         return f"CASE WHEN isfinite({number}) THEN {number} END"
     if column.type == "integer" and delivered_type == "VARCHAR":
-        return f"CASE WHEN regexp_full_match({value}, '{WHOLE}') THEN TRY_CAST({value} AS BIGINT) END"
+        return (
+            f"CASE WHEN regexp_full_match({value}, '{WHOLE}') THEN TRY_CAST(split_part({value}, '.', 1) AS BIGINT) END"
+        )
     if column.type == "integer" and (delivered_type in FLOATING or delivered_type.startswith("DECIMAL")):
         return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS BIGINT) END"
     if column.type == "boolean" and delivered_type != wanted:

@@ -1,8 +1,9 @@
 """What does each station of a stream make? `raw` from deliveries, `events` from `raw`, `statistics` from `events`."""
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.events import landing, sources
@@ -29,10 +30,26 @@ def deliver(lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence
     """Write the source's rows of these days to `raw`, and a record of each delivery to `deliveries`. Raises SourceError."""
     stream = declared.stream
     with engine.connect() as con:
-        landed = landing.land(con, declared, sources.deliveries(con, stream, days), days, today)
+        delivered = sources.deliveries(con, stream, days)
+        landed = landing.land(con, declared, delivered, days, today, _days_of(lake, f"{stream.name}/deliveries"))
         deliveries = con.sql(f"SELECT * FROM {landed.deliveries}").to_arrow_reader(BATCH_ROWS)
         lake.replace(f"{stream.name}/deliveries", deliveries, days)
         return lake.replace_from(con, f"{stream.name}/raw", landed.rows, days)
+
+
+def _days_of(lake: Lake, table: str) -> Callable[[str], set[dt.date]]:
+    """Days of which a source held rows when it was last read."""
+
+    @cache
+    def read() -> dict[str, set[dt.date]]:
+        found: dict[str, set[dt.date]] = {}
+        if not lake.days(table):
+            return found
+        for row in lake.read(table, columns=["ds", "source"]).to_pylist():
+            found.setdefault(row["source"], set()).add(row["ds"])
+        return found
+
+    return lambda source: read().get(source, set())
 
 
 def admit(

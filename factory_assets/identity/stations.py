@@ -61,6 +61,7 @@ ASIDE = {
     "factory_assets.events.contract.expectations": "judges raw rows once more, for people; a test holds it equal to `validation`",
     "factory_assets.events.contract.inference": "proposes contracts to people",
     "factory_assets.events.contract.patches": "proposes changes of a contract to people",
+    "factory_assets.events.contract.warned": "refuses contracts, and changes none that it lets pass",
     "factory_assets.events.statistics.pictures": "draws pictures",
     "factory_assets.events.plan": "tells people which days are missing",
     "factory_assets.features.catalogue.inventory": "tells people which features there are",
@@ -102,7 +103,7 @@ ASIDE = {
 
 #: How any expression is understood, and what every declaration is made of.
 EXPRESSIONS = _of("declarations", "base", "expressions", "types")
-STREAMS = (*EXPRESSIONS, *_of("declarations", "contract", "declared", "stream"))
+STREAMS = (*EXPRESSIONS, *_of("declarations", "contract", "declared", "periods", "stream"))
 VIEWS = (*STREAMS, *_of("declarations", "on_demand", "view"))
 LINES = (*VIEWS, *_of("declarations", "catalogue", "line", "tasks"))
 

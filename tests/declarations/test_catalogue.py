@@ -333,7 +333,7 @@ def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp
          "columns.amount.type: Input should be 'integer', 'double', 'boolean', 'string', 'timestamp', 'date', 'integers', 'doubles' "
          "or 'strings'; found 'float'"),
         ("min: 0", "minimum: 0", 6,
-         "columns.amount.minimum: unknown field 'minimum'; allowed: type, description, unit, required, nullable, min, max"),
+         "columns.amount.minimum: unknown field 'minimum'; allowed: type, description, delivered, unit, required, nullable, min, max"),
         ("Oslo]", "NO]", 4,
          "columns.city: allowed holds False, which is no string; YAML reads NO, off and 12 as something else than text: quote them"),
         ("order_id: {type: integer}", "order_id: {type: integer, allowed: [1.5]}", 2, "allowed holds 1.5, which is no integer"),
@@ -414,7 +414,7 @@ def test_templates_are_filled_in_from_the_environment(tmp_path: Path, monkeypatc
         "{{ env.FACTORY_TEST_DATA }}/*.parquet": "/elsewhere/*.parquet",
         "{{ env('FACTORY_TEST_DATA') }}": "/elsewhere",
         "{{ env('FACTORY_NOT_SET', '/default') }}/x": "/default/x",
-        "no {template}": "no {template}",
+        "no-{day}": "no-{day}",
     }.items():
         known = load(written(tmp_path, {"stream": STREAM.replace("/data/*.parquet", template)}), render)
         assert known.streams["orders"].stream.source.uri == uri  # type: ignore[union-attr]

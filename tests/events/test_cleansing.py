@@ -13,6 +13,7 @@ import pytest
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing
 from factory_assets.events.contract import validation
@@ -66,7 +67,9 @@ def rows(*, age: list[int | None], city: list[str | None], tip: list[float | Non
 def judged(con: duckdb.DuckDBPyConnection, table: pa.Table) -> tuple[validation.DayVerdict, validation.Judgement]:
     con.execute("SET TimeZone = 'UTC'")
     con.register("delivered", table)
-    landed = landing.land(con, DECLARED, [Delivery("SELECT * FROM delivered", TYPES, ("x",), DAY)], [DAY], DAY)
+    landed = landing.land(
+        con, DECLARED, [Delivery("SELECT * FROM delivered", TYPES, ("x",), Period(DAY, DAY))], [DAY], DAY
+    )
     judgement = validation.judge(con, DECLARED, validation.Inputs(landed.rows, landed.deliveries), [DAY])
     (verdict,) = judgement.verdicts
     return verdict, judgement

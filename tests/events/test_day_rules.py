@@ -15,6 +15,7 @@ from scipy.spatial.distance import jensenshannon
 
 from factory_assets.declarations.catalogue import DeclaredStream, read_contract
 from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing
 from factory_assets.events.contract import validation
@@ -77,7 +78,7 @@ def judged(columns: dict[str, Any], contract: dict[str, Any], strange: dict[dt.d
                     "fraud": "BIGINT",
                     "shop": "BIGINT",
                 }
-                delivered.append(Delivery(f"SELECT * FROM d{day:%m%d}", types, (str(day),), day))
+                delivered.append(Delivery(f"SELECT * FROM d{day:%m%d}", types, (str(day),), Period(day, day)))
         landed = landing.land(con, declared, delivered, DAYS, DAYS[-1] + dt.timedelta(1))
         con.execute(f"CREATE VIEW past AS SELECT *, ds AS event_time FROM {landed.rows} WHERE false")
         inputs = validation.Inputs(landed.rows, landed.deliveries, "past")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -79,7 +80,8 @@ BLOCKED = {
     "above tolerance": "4 of 10 rows break 'city is one of the allowed' (tolerated: 30.0%)",
     "quote left open in a long file": "cannot be split into lines from line 9 on: is a quote left open?",
     "column twice": "must have every column name once",
-    "UTF-16": "",
+    "UTF-16": "is not utf-8 but, by its first bytes, utf-16: declare the source's `encoding`",
+    "Latin-1": "is not utf-8 in line 12: declare the `encoding` of the source, such as latin-1",
 }
 
 
@@ -222,11 +224,6 @@ def test_bom_blank_lines_and_quoted_newlines_are_no_faults(feed):
     assert feed.table("quarantine", on) == []
 
 
-def test_a_line_that_is_not_utf8_is_quarantined(feed):
-    assert feed.ids(DAYS["Latin-1"]) == list(range(1, 11))
-    assert len(feed.table("quarantine", DAYS["Latin-1"])) == 1
-
-
 def test_a_row_for_which_an_expression_fails_is_quarantined_under_its_name(feed):
     on = DAYS["expression fails"]
     assert feed.rules(on) == {11: "ref_number can be computed"}
@@ -332,7 +329,8 @@ def test_a_glob_that_finds_nothing_or_a_file_that_it_cannot_read_is_named(parque
     assert str(parquet.feed) in told
     write(parquet, "a.parquet", good(day(0)))
     (parquet.feed / "b.parquet").write_bytes(b"PAR1 but not really")
-    assert "b.parquet" in told_without_traceback(parquet.run(day(0)))
+    assert parquet.run(day(0)).success and "b.parquet" in parquet.check("schema", day(0)).description
+    assert parquet.check("schema", day(0)).severity == dg.AssetCheckSeverity.ERROR
 
 
 def test_a_list_has_as_many_values_as_the_contract_says(tmp_path):

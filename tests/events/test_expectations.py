@@ -12,6 +12,7 @@ import pytest
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing
 from factory_assets.events.contract import validation
@@ -106,7 +107,9 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
                 schema = pa.schema([(column, pa.string()) for column in [*columns, "_line"]])
                 table = pa.Table.from_pylist([{key: row[key] for key in schema.names} for row in rows], schema=schema)
                 con.register(name, table.append_column("_source", pa.array([name] * len(rows), pa.string())))
-                delivered.append(Delivery(f"SELECT * FROM {name}", dict.fromkeys(columns, "VARCHAR"), (name,), day))
+                delivered.append(
+                    Delivery(f"SELECT * FROM {name}", dict.fromkeys(columns, "VARCHAR"), (name,), Period(day, day))
+                )
         landing.land(con, DECLARED, delivered, DAYS, DAYS[-1])
         yield con
 

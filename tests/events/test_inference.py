@@ -175,11 +175,17 @@ def test_what_is_empty_on_some_days_is_nullable_and_may_not_be_lost(tmp_path: Pa
     assert found.quiet == ("saturday", "sunday")
 
 
-def test_columns_that_no_contract_can_hold_are_left_out_with_the_reason(tmp_path: Path) -> None:
-    found = from_csv(tmp_path, "id,my column,ds\n1,2,3\n")
+def test_columns_whose_names_no_contract_can_hold_are_given_others(tmp_path: Path) -> None:
+    found = from_csv(tmp_path, "id,my column,ds,PM2.5,PM2_5,€\n1,2,3,4.5,5,a\n")
+    given = {name: fields["delivered"] for name, fields in found.columns.items() if "delivered" in fields}
+    assert list(found.columns) == ["id", "my_column", "column_ds", "PM2_5_", "PM2_5", "column"]
+    assert given == {"my_column": "my column", "column_ds": "ds", "PM2_5_": "PM2.5", "column": "€"}
+
+
+def test_a_column_without_a_value_is_left_for_a_person_to_decide(tmp_path: Path) -> None:
+    found = from_csv(tmp_path, "id,surcharge\n1,\n2,\n")
     assert list(found.columns) == ["id"]
-    assert "# 'my column' is left out: a column's name is letters" in found.text
-    assert "# 'ds' is left out: the factory itself uses the name" in found.text
+    assert "# 'surcharge' is left out: no value was seen: its type is for you to say" in found.text
 
 
 def test_a_column_that_some_files_lack_is_not_required(tmp_path: Path) -> None:

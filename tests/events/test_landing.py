@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ import pytest
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing, sources
 from factory_assets.events.contract import validation
-from factory_assets.events.sources import Delivery, SourceError
+from factory_assets.events.sources import Delivery
 
 DAY = dt.date(2024, 3, 10)
 TODAY = dt.date(2024, 12, 31)
@@ -55,7 +56,7 @@ def land(
     con.register("delivered", table)
     columns = {row[0]: row[1] for row in con.execute("DESCRIBE delivered").fetchall()}
     query = "SELECT *, 'file' AS _source, NULL::VARCHAR AS _line FROM delivered"
-    landed = landing.land(con, declared, [Delivery(query, columns, ("file",), day)], days, TODAY)
+    landed = landing.land(con, declared, [Delivery(query, columns, ("file",), day and Period(day, day))], days, TODAY)
     return con.sql(f"SELECT * FROM {landed.rows} ORDER BY id").to_arrow_table().to_pylist()
 
 
@@ -70,7 +71,8 @@ def one(con: duckdb.DuckDBPyConnection, column: dict[str, Any], values: pa.Array
 @pytest.mark.parametrize(
     ("kind", "values", "expected"),
     [
-        ("integer", ["7", " -7 ", "7.0", "1e3", "0x10", "", "9" * 19], [7, -7, None, None, None, None, None]),
+        ("integer", ["7", " -7 ", "7.0", "+7.", "7.5", "1e3", "0x10", "", "9" * 19], [7, -7, 7, 7, *[None] * 5]),
+        ("integer", ["9007199254740993.0", "-0.0"], [9007199254740993, 0]),
         ("integer", [7.0, 7.5, float("nan"), float("inf")], [7, None, None, None]),
         ("integer", [Decimal("7.00"), Decimal("7.50")], [7, None]),
         ("integer", [True, False], [1, 0]),
@@ -224,11 +226,15 @@ def test_columns_that_the_contract_does_not_know_are_kept_whatever_their_names(c
 
 
 def read(
-    con: duckdb.DuckDBPyConnection, source: dict[str, Any], days: list[dt.date], **columns: Any
+    con: duckdb.DuckDBPyConnection,
+    source: dict[str, Any],
+    days: list[dt.date],
+    earlier: Callable[[str], set[dt.date]] = lambda source: set(),
+    **columns: Any,
 ) -> dict[dt.date, int]:
     """Rows landed of each day, from files."""
     declared = declare(columns, source=source)
-    landing.land(con, declared, sources.deliveries(con, declared.stream, days), days, TODAY)
+    landing.land(con, declared, sources.deliveries(con, declared.stream, days), days, TODAY, earlier)
     return dict(con.execute("SELECT ds, count(*) FROM landed GROUP BY ds").fetchall())
 
 
@@ -280,5 +286,13 @@ def test_damage_inside_a_parquet_file_costs_its_own_day_and_without_days_is_name
     content[10:1500] = b"\xff" * 1490
     damaged.write_bytes(content)
     assert read(con, {"kind": "parquet", "uri": f"{tmp_path}/{{day}}.parquet"}, days) == {days[0]: 5000}
-    with pytest.raises(SourceError, match=r"cannot be read"):
-        read(con, {"kind": "parquet", "uri": f"{tmp_path}/*.parquet"}, days)
+    whole, source = (
+        [DAY - dt.timedelta(1), *days, days[1] + dt.timedelta(1)],
+        {"kind": "parquet", "uri": f"{tmp_path}/*.parquet"},
+    )
+    assert read(con, source, whole) == {days[0]: 5000}
+    told = "SELECT ds, rows, problem LIKE 'cannot be read%' FROM deliveries ORDER BY ds"
+    # Nobody knows its days; the last one that is asked for may be one.
+    assert con.execute(told).fetchall() == [(days[0], 5000, None), (whole[-1], 0, True)]
+    assert read(con, source, whole, lambda file: {days[1]} if file == str(damaged) else set()) == {days[0]: 5000}
+    assert con.execute(told).fetchall() == [(days[0], 5000, None), (days[1], 0, True), (whole[-1], 0, True)]

@@ -12,6 +12,7 @@ import yaml
 
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.declared import DeclaredStream
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing
 from factory_assets.events.contract import validation
@@ -64,7 +65,7 @@ def judged(text: str, delivered: list[dict[str, Any]]) -> validation.DayVerdict:
         names = list(dict.fromkeys(name for row in delivered for name in row))
         schema = pa.schema([(name, pa.string()) for name in [*names, "_line", "_source"]])
         con.register("given", pa.Table.from_pylist([{"_source": "f"} | row for row in delivered], schema=schema))
-        delivery = Delivery("SELECT * FROM given", dict.fromkeys(names, "VARCHAR"), ("f",), DAY)
+        delivery = Delivery("SELECT * FROM given", dict.fromkeys(names, "VARCHAR"), ("f",), Period(DAY, DAY))
         landed = landing.land(con, declared(text), [delivery], [DAY], DAY)
         con.execute(f"CREATE VIEW past AS SELECT *, ds AS event_time FROM {landed.rows} WHERE false")
         inputs = validation.Inputs(landed.rows, landed.deliveries, "past")

@@ -31,6 +31,7 @@ from factory_assets.events.contract.rules import (
 )
 from factory_assets.events.contract.validation import judged_rows, row_content
 from factory_assets.events.landing import Arrival
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -418,7 +419,15 @@ def _notes(declared: DeclaredStream, arrivals: Sequence[Arrival] | None) -> str:
     if arrivals is None:
         return "nothing was delivered"
     extra = _unknown(declared, arrivals)
-    return f"columns that the contract does not know: {', '.join(extra)}" if extra else ""
+    notes = [f"columns that the contract does not know: {', '.join(extra)}"] if extra else []
+    notes += [each.note for each in arrivals if each.note]
+    notes += [
+        f"{counted(each.outside, 'row')} of {each.source} {'lie' if each.outside > 1 else 'lies'} outside of the stream's days, "
+        f"{declared.stream.start} to {declared.stream.end or 'now'}"
+        for each in arrivals
+        if each.outside
+    ]
+    return "; ".join(notes)
 
 
 def _unknown(declared: DeclaredStream, arrivals: Sequence[Arrival]) -> list[str]:

@@ -7,6 +7,7 @@ whoever knows the meaning of a value says what the value may not become.
 import datetime as dt
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from factory_assets.declarations.declared import TIMES, DeclaredStream
 from factory_assets.declarations.edits import flow
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
-from factory_assets.events.landing import WHOLE, typed_rows, with_event_day
+from factory_assets.events.landing import typed_rows, with_event_day
 from factory_assets.events.sources import Delivery
 from factory_resources.scratch import scratch
 
@@ -35,6 +36,8 @@ VOLUME_DAYS = 7
 FAULTS = 0.001
 #: Values on which formats are tried before all values are read with those that are left.
 FIRST_TRIED = 200
+#: A number that is written as a whole one.
+WHOLE = r"\s*[+-]?\d+\s*"
 #: Beyond these years a stamp in text was read in a wrong order.
 YEARS = (1900, 2100)
 ORDERS = ("%Y{0}%m{0}%d", "%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0}%d{0}%y")
@@ -101,6 +104,8 @@ def infer(
     delivered = [delivery for delivery in delivered if not delivery.problem and delivery.columns]
     if not delivered:
         raise ValueError("nothing was delivered that can be read; a contract needs data to be proposed from")
+    feed = _names([name for delivery in delivered for name in delivery.columns])
+    delivered = [delivery.called({given: name for name, given in feed.items()}) for delivery in delivered]
     rows_delivered, rows_typed, rows_dated = "delivered", "typed", "dated"
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW {rows_delivered} AS "
@@ -114,7 +119,10 @@ def infer(
     typed = " UNION ALL BY NAME ".join(f"({typed_rows(plain, delivery)})" for delivery in delivered)
     con.execute(f"CREATE OR REPLACE TEMP TABLE {rows_typed} AS SELECT * FROM ({typed}) WHERE _line IS NULL").fetchall()
     rows = con.execute(f"SELECT count(*) FROM {rows_typed}").fetchall()[0][0]
-    columns = {name: _fields(con, rows_typed, name, guess, delivered) for name, guess in guesses.items()}
+    columns = {
+        name: ({"delivered": feed[name]} if name in feed else {}) | _fields(con, rows_typed, name, guess, delivered)
+        for name, guess in guesses.items()
+    }
     notes = {name: guess.note for name, guess in guesses.items() if guess.note}
     dated, why = _dated(plain, time, columns)
     if dated is None:
@@ -127,6 +135,21 @@ def infer(
     return Proposal(rows, columns, notes, left_out, *_days(con, rows_dated))
 
 
+def _names(delivered: Sequence[str]) -> dict[str, str]:
+    """Names for columns of a feed whose own can be no name in a contract -> that name."""
+    taken, found = {name.lower() for name in delivered}, dict[str, str]()
+    for name in dict.fromkeys(delivered):
+        if COLUMN.fullmatch(name) and (name not in RESERVED or name in TIMES):
+            continue
+        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+        plain = plain if COLUMN.fullmatch(plain) and plain not in RESERVED else f"column_{plain}".rstrip("_")
+        while plain.lower() in taken:
+            plain += "_"
+        taken.add(plain.lower())
+        found[plain] = name
+    return found
+
+
 def _guesses(
     con: duckdb.DuckDBPyConnection, stream: Stream, delivered: Sequence[Delivery], rows: str
 ) -> tuple[dict[str, Guess], dict[str, str]]:
@@ -135,10 +158,8 @@ def _guesses(
     left_out: dict[str, str] = {}
     kinds = {row[0]: row[1] for row in con.execute(f"DESCRIBE {rows}").fetchall()}
     for name in dict.fromkeys(name for delivery in delivered for name in delivery.columns):
-        if not COLUMN.fullmatch(name):
-            left_out[name] = "a column's name is letters, digits and _ after a first letter; rename it in the feed"
-        elif name in RESERVED and name not in TIMES:
-            left_out[name] = "the factory itself uses the name; rename it in the feed"
+        if not con.execute(f"SELECT count({identifier(name)}) FROM {rows}").fetchall()[0][0]:
+            left_out[name] = "no value was seen: its type is for you to say; it is kept in raw"
         elif kinds[name] == "VARCHAR" and stream.source.kind == "csv":
             guesses[name] = _guess_text(con, f"SELECT {identifier(name)} AS value FROM {rows}")
         elif kind := _column_type(kinds[name]):

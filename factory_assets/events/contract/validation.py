@@ -161,7 +161,7 @@ def judged_rows(declared: DeclaredStream, raw: str) -> str:
 
 def read_arrivals(con: duckdb.DuckDBPyConnection, deliveries: str) -> dict[dt.date, list[Arrival]]:
     """Day -> its arrivals. deliveries: name of the relation with the rows of the deliveries table."""
-    names = ("ds", "source", "columns", "problem", "late")
+    names = ("ds", "source", "columns", "problem", "late", "outside", "note")
     rows = con.execute(f"SELECT {', '.join(names)} FROM {deliveries} ORDER BY ALL").fetchall()
     return arrivals(dict(zip(names, row, strict=True)) for row in rows)
 

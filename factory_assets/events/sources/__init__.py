@@ -12,10 +12,10 @@ from typing import Any
 
 import duckdb
 
+from factory_assets.declarations import periods
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources.base import ABSENT, NOTHING, Delivery, Source, SourceError, problem_of
 from factory_assets.events.sources.csv import Csv
-from factory_assets.events.sources.files import PLACEHOLDER
 from factory_assets.events.sources.parquet import Parquet
 from factory_assets.events.sources.postgres import Postgres
 from factory_assets.events.sources.simulation import Simulation
@@ -40,15 +40,15 @@ def source_of(stream: Stream) -> Source[Any]:
 def deliveries(con: duckdb.DuckDBPyConnection, stream: Stream, days: Sequence[dt.date]) -> list[Delivery]:
     """All deliveries that may hold rows of these days.
 
-    Where a stream has a file a day, a file that cannot be read is a delivery with a problem, and the other days go on.
-    Raises SourceError where a delivery cannot be read and its days are not known.
+    A file that cannot be read is a delivery with a problem, and the others go on. Raises SourceError where a source cannot be
+    reached.
     """
     return source_of(stream).deliveries(con, days)
 
 
 def expects_a_file(stream: Stream) -> bool:
-    """Whether every day has a file of its own, so that a day without one is late or lost, not empty."""
-    return PLACEHOLDER in getattr(stream.source, "uri", "")
+    """Whether every day is in a file of its day, month or year, so that a day without one is late or lost, not empty."""
+    return periods.unit(getattr(stream.source, "uri", "")) is not None
 
 
 def fingerprint(stream: Stream, days: Sequence[dt.date]) -> dict[dt.date, str]:

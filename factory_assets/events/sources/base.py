@@ -2,13 +2,15 @@
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import duckdb
 
 from factory_assets.declarations.base import Declared
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 
 #: A delivery without a row.
@@ -25,25 +27,62 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Delivery:
-    """Rows that were delivered together: a query for the columns below, `_source` and `_line`.
+    """Rows that were delivered together: a query for the columns below, each `of_feed`, `_source` and `_line`.
 
-    sources: the values of `_source`; no two deliveries share one.
-    day: the day for which the rows were delivered; None where the rows themselves say it.
+    columns: name in the feed -> type. sources: the values of `_source`; no two deliveries share one.
+    period: the days for which the rows were delivered; None where the rows themselves say the day.
     problem: why the delivery cannot be read; then it has no rows.
+    folders: column that the names of its folders give -> SQL for its text.
+    alone: source -> query for its rows alone, where there are several.
     """
 
     query: str
     columns: dict[str, str]
     sources: tuple[str, ...]
-    day: dt.date | None = None
+    period: Period | None = None
     problem: str | None = None
+    folders: Mapping[str, str] = field(default_factory=dict)
+    alone: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def day(self) -> dt.date | None:
+        """The one day of the period; None where it has several, or there is none."""
+        return self.period.first if self.period and self.period.first == self.period.last else None
+
+    def called(self, names: Mapping[str, str], added: Mapping[str, str] = MappingProxyType({})) -> "Delivery":
+        """The delivery with columns under other names, and with columns of text that are added.
+
+        names: column -> its new name; those that are absent stay. added: name -> SQL.
+        """
+        new = {name: names.get(name, name) for name in self.columns}
+        if not added and all(name == known_as for name, known_as in new.items()):
+            return self
+        chosen = [f"{of_feed(name)} AS {of_feed(known_as)}" for name, known_as in new.items()]
+        chosen += [f"{text} AS {of_feed(name)}" for name, text in added.items()]
+
+        def renamed(query: str) -> str:
+            return f"SELECT {', '.join([*chosen, '_source', '_line'])} FROM ({query})"
+
+        return replace(
+            self,
+            query=renamed(self.query),
+            columns={new[name]: kind for name, kind in self.columns.items()} | dict.fromkeys(added, "VARCHAR"),
+            alone={source: renamed(query) for source, query in self.alone.items()},
+        )
 
     def unreadable(self, problem: str) -> "Delivery":
-        """The delivery without rows. Raises SourceError where it has no day: nobody knows then which rows are missing."""
-        if self.day is None:
-            more = f" and {len(self.sources) - 1} files like it" if len(self.sources) > 1 else ""
-            raise SourceError(f"{self.sources[0]}{more} {problem}")
-        return replace(self, query=NOTHING, columns={}, problem=problem)
+        """The delivery without rows."""
+        return replace(self, query=NOTHING, columns={}, problem=problem, folders={}, alone={})
+
+
+def of_feed(column: str) -> str:
+    """SQL for a column of a delivery's query, by its name in the feed; there, names that are ours have others."""
+    return any_name(f"{column} of the feed" if column.lower() in ("_source", "_line") else column)
+
+
+def any_name(text: str) -> str:
+    """A name of a feed's own as an identifier of SQL: it may hold anything."""
+    return '"' + text.replace('"', '""') + '"'
 
 
 class Source(ABC, Generic[Kind]):
@@ -60,7 +99,7 @@ class Source(ABC, Generic[Kind]):
     def deliveries(self, con: duckdb.DuckDBPyConnection, days: Sequence[dt.date]) -> list[Delivery]:
         """All deliveries that may hold rows of these days, as queries that the connection can run.
 
-        What cannot be read is a delivery with a problem where its day is known, and SourceError where it is not.
+        What cannot be read is a delivery with a problem. Raises SourceError where the source cannot be reached.
         """
 
     @abstractmethod

@@ -11,17 +11,21 @@ import datetime as dt
 import glob
 import hashlib
 import os
+import re
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
+from factory_assets.declarations import periods
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import CsvSource, ParquetSource
 from factory_assets.events.sources.base import ABSENT, Source, SourceError
 
-#: Part of a file's URI that stands for the day.
-PLACEHOLDER = "{day}"
+#: What Hive and Spark call the folder of rows without a value.
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 #: What file systems call a hash of the content, by how they are asked: Azure nests it, and Google's ETag is none.
 CHECKSUMS = ("md5Hash", "content_md5", "ETag")
 
@@ -31,12 +35,12 @@ _hashes: dict[tuple[str, object, object], str] = {}
 
 
 class Files(Source[FileKind]):
-    """A source with a `uri`: of a file a day where it holds {day}, of files that together hold all days where not."""
+    """A source with a `uri`: of a file a day, month or year where it has a placeholder, else of files that together hold all days."""
 
-    def days_files(
+    def periods_files(
         self, con: duckdb.DuckDBPyConnection, days: Sequence[dt.date]
-    ) -> Iterator[tuple[dt.date | None, list[str]]]:
-        """Days with their files, which the connection can read; None where the rows themselves say the day."""
+    ) -> Iterator[tuple[Period | None, list[str]]]:
+        """Periods with their files, which the connection can read; None where the rows themselves say the day."""
         uri = self.declared.uri
         scheme, remote, _ = uri.partition("://")
         if remote and scheme not in con.list_filesystems():
@@ -45,35 +49,50 @@ class Files(Source[FileKind]):
             # DuckDB's own object-store reader is an extension that would have to be downloaded; fsspec is a package.
             with _reached(uri):
                 con.register_filesystem(fsspec.filesystem(scheme))
-        if PLACEHOLDER in uri:
-            bringing = sorted({day + dt.timedelta(days=ago) for day in days for ago in self._late})
-            for day in bringing:
-                yield day, listed(uri.replace(PLACEHOLDER, str(day)))
+        if periods.unit(uri) is None:
+            files = listed(uri)
+            if not files:
+                raise SourceError(
+                    f"no file matches {uri}; check the path, or the environment variable that it is made of"
+                )
+            yield None, files
             return
-        files = listed(uri)
-        if not files:
-            raise SourceError(f"no file matches {uri}; check the path, or the environment variable that it is made of")
-        yield None, files
+        bringing = {periods.period(uri, day + dt.timedelta(days=ago)) for day in days for ago in self._late}
+        for each in sorted(bringing, key=lambda period: period.first):
+            yield each, listed(periods.name(uri, each.first))
 
     def fingerprint(self, days: Sequence[dt.date]) -> dict[dt.date, str]:
-        """Without {day} in the URI, a new file may hold rows of any day: it changes all of them."""
+        """Without a placeholder in the URI, a new file may hold rows of any day: it changes all of them."""
         uri = self.declared.uri
-        if PLACEHOLDER not in uri:
+        if periods.unit(uri) is None:
             return dict.fromkeys(days, _stamp(listed(uri)))
-        bringing = {day + dt.timedelta(days=ago) for day in days for ago in self._late}
-        files = {day: listed(uri.replace(PLACEHOLDER, str(day))) for day in bringing}
-        # A day whose own file has not come is awaited, whatever others already hold of it.
-        return {
-            day: _stamp([file for ago in self._late for file in files[day + dt.timedelta(days=ago)]])
-            if files[day]
-            else ABSENT
-            for day in days
+        brought = {day: [periods.period(uri, day + dt.timedelta(days=ago)) for ago in self._late] for day in days}
+        files = {
+            each: listed(periods.name(uri, each.first)) for each in {each for of in brought.values() for each in of}
         }
+        stamps = {of: _stamp([file for each in of for file in files[each]]) for of in {*map(tuple, brought.values())}}
+        # A day whose own file has not come is awaited, whatever others already hold of it.
+        return {day: stamps[tuple(of)] if files[of[0]] else ABSENT for day, of in brought.items()}
 
     @property
     def _late(self) -> range:
         """By how many days the file that brings an event may be later than the event."""
         return range(self.declared.late.days + 1)
+
+
+def pattern(file: str) -> str:
+    """The name of a file for an engine that takes it for a pattern."""
+    scheme, remote, path = file.rpartition("://")
+    return scheme + remote + glob.escape(path)
+
+
+def folders(file: str) -> dict[str, str]:
+    """What the names of a file's folders say, as in region=EU/2024.parquet: column -> text."""
+    return {
+        key: urllib.parse.unquote(value)
+        for key, value in re.findall(r"(?<=/)([A-Za-z_][A-Za-z0-9_]*)=([^/]*)(?=/)", f"/{file}")
+        if value != NO_VALUE
+    }
 
 
 def listed(uri: str) -> list[str]:

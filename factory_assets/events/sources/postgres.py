@@ -19,6 +19,7 @@ import pyarrow as pa
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import masked
 from factory_assets.declarations.days import DAY, EPOCH, ranges
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import PostgresSource
 from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, problem_of, quoted
 from factory_resources.postgres import connected
@@ -71,7 +72,7 @@ class Postgres(Source[PostgresSource]):
                 f"WHERE _day = DATE '{day}'",
                 kinds,
                 (name,),
-                day,
+                Period(day, day),
             )
             for day, name in ((day, f"{self._label}/{day}") for day in days)
         ]

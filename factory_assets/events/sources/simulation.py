@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import duckdb
 
 from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import SimulationSource
 from factory_assets.events.sources.base import Delivery, Source
 
@@ -24,7 +25,7 @@ class Simulation(Source[SimulationSource]):
             columns = {row[0]: row[1] for row in con.execute(f"DESCRIBE {identifier(view)}").fetchall()}
             name = f"simulation/{day}"
             query = f"SELECT *, '{name}' AS _source, NULL::VARCHAR AS _line FROM {identifier(view)}"
-            found.append(Delivery(query, columns, (name,), day))
+            found.append(Delivery(query, columns, (name,), Period(day, day)))
         return found
 
     def fingerprint(self, days: Sequence[dt.date]) -> dict[dt.date, str]:
