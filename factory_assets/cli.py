@@ -25,13 +25,13 @@ from factory_assets.commands import (
     release,
     trials,
 )
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import TextGroup, console, styled
 from factory_assets.words import counted
 
 #: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
+app = typer.Typer(cls=TextGroup, no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
@@ -57,7 +57,7 @@ def home() -> None:
     """Prepare the folder in which Dagster keeps its runs, and print it."""
     from factory_assets.deployment import prepare_home
 
-    console.print(str(prepare_home()), soft_wrap=True, highlight=False)
+    console.say(str(prepare_home()))
 
 
 @app.command()
@@ -81,19 +81,21 @@ def check(folder: Folder = None) -> None:
     except DeclarationError as error:
         for problem in error.problems:
             console.print(
-                f"[bold]{problem.file}:{problem.line}[/bold]  {problem.where}", soft_wrap=True, highlight=False
+                styled((f"{problem.file}:{problem.line}", "bold"), f"  {problem.where}"),
+                soft_wrap=True,
+                highlight=False,
             )
-            console.print(f"    {problem.message}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"[red]{len(error.problems)} problem{'s' * (len(error.problems) > 1)}[/red]")
+            console.say(f"    {problem.message}")
+        console.print(counted(len(error.problems), "problem"), style="red")
         raise typer.Exit(1) from None
     counts = [
         counted(len(catalogue.streams), "stream"),
         counted(len(catalogue.every_view), "view"),
         counted(len(catalogue.lines), "line"),
     ]
-    console.print(f"[green]✓[/green] {', '.join(counts)} in {chosen}")
+    console.print(styled(("✓", "green"), f" {', '.join(counts)} in {chosen}"))
     for note in notes(catalogue):
-        console.print(f"[yellow]note[/yellow] {note}", soft_wrap=True, highlight=False)
+        console.say(styled(("note", "yellow"), f" {note}"))
 
 
 @app.command()
@@ -115,15 +117,15 @@ def run(
     try:
         failures = _run(until.date() if until else None)
     except DeclarationError as error:
-        console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        console.say(str(error), style="red")
         raise typer.Exit(1) from None
     except (Stopped, KeyboardInterrupt):
-        console.print("\n[red]stopped[/red]: what was made stays, and the next run goes on from there")
+        console.print(styled("\n", ("stopped", "red"), ": what was made stays, and the next run goes on from there"))
         raise typer.Exit(STOPPED) from None
     if failures:
-        console.print(f"\n[red]{len(failures)} not as it should be:[/red]")
+        console.print(f"\n{len(failures)} not as it should be:", style="red")
         for failure in failures:
-            console.print(f"  {failure}", soft_wrap=True, highlight=False, markup=False)
+            console.say(f"  {failure}")
         raise typer.Exit(1)
 
 
@@ -144,7 +146,11 @@ def _run(until: dt.date | None) -> list[str]:
         ):
             made += step.days
             progress.console.print(
-                f"  [dim]{step.station:<11}[/dim] {step.asset:<32} {step.detail or f'{step.days} computed'}",
+                styled(
+                    "  ",
+                    (f"{step.station:<11}", "dim"),
+                    f" {step.asset:<32} {step.detail or f'{step.days} computed'}",
+                ),
                 highlight=False,
                 soft_wrap=True,
             )
@@ -159,7 +165,9 @@ def _run(until: dt.date | None) -> list[str]:
 
 def _progress() -> Progress:
     return Progress(
-        SpinnerColumn(), TextColumn("[bold]{task.fields[station]}[/bold] {task.description}"), BarColumn(bar_width=24),
+        SpinnerColumn(), TextColumn("{task.fields[station]}", style="bold", markup=False),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}"), TimeElapsedColumn(), console=console, transient=True,
     )  # fmt: skip
 
@@ -182,8 +190,8 @@ def _where_to_look() -> None:
 
     console.print("\nWhere to look next:", style="bold")
     console.print("  make ui                 the same in Dagster: lineage, checks, plots, sensors")
-    console.print(f"  {factory_home() / 'reports'}   drift reports by Evidently", soft_wrap=True, highlight=False)
-    console.print(f"  {factory_home() / 'lake'}      every table, as Delta Lake", soft_wrap=True, highlight=False)
+    console.say(f"  {factory_home() / 'reports'}   drift reports by Evidently")
+    console.say(f"  {factory_home() / 'lake'}      every table, as Delta Lake")
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from factory_assets.declarations.catalogue import require_plain
 from factory_assets.deployment import PACKAGE, declarations, stores
 from factory_resources.dagster_private.declarations import load_folder
 from factory_resources.lake import Lake
@@ -12,6 +13,7 @@ from factory_resources.processes import name_process
 
 def load_declarations() -> dg.Definitions:
     folder = declarations()
+    require_plain(folder)
     if folder == PACKAGE / "defs":
         return dg.load_from_defs_folder(path_within_project=PACKAGE)
     if not folder.is_dir():

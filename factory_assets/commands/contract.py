@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from factory_assets.commands.deployed import catalogue_of
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import console, styled
 
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
@@ -41,6 +41,8 @@ def infer(
 
     if out is not None and out.exists():
         _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
+    if len(delimiter) != 1:
+        _refuse(f"--delimiter is {delimiter!r}; allowed: one character")
     if NAME.fullmatch(source) and not Path(source).exists():
         stream, days = _named(catalogue_of(declarations), source)
     else:
@@ -57,7 +59,7 @@ def infer(
         typer.echo(text, nl=False)
     else:
         out.write_text(text)
-        console.print(f"{out} is written: read it, and describe its columns", soft_wrap=True, highlight=False)
+        console.say(f"{out} is written: read it, and describe its columns")
 
 
 def _files(uri: str, delimiter: str, null: list[str] | None) -> "Stream":
@@ -85,7 +87,7 @@ def _named(catalogue: "Catalogue", name: str) -> tuple["Stream", list[dt.date]]:
 
 
 def _refuse(message: str) -> NoReturn:
-    console.print(message, style="red", soft_wrap=True, highlight=False, markup=False)
+    console.say(message, style="red")
     raise typer.Exit(1)
 
 
@@ -111,14 +113,14 @@ def diff(
     for column in ("column", "field", "before", "after", ""):
         table.add_column(column, overflow="fold")
     for change in changes:
-        marked = f"[{STYLES[change.direction]}]{change.direction}[/]"
+        marked = styled((change.direction, STYLES[change.direction]))
         table.add_row(change.column or "(all)", change.field, _shown(change.before), _shown(change.after), marked)
     if not changes:
         console.print("the two contracts are the same")
         return
     console.print(table)
     if old.version == new.version and any(change.field not in MEANING for change in changes):
-        console.print("[yellow]the version is the same: raise it by one[/]")
+        console.print("the version is the same: raise it by one", style="yellow")
     catalogue = catalogue_of(declarations)
     unknown = [name for name in stream or [] if name not in catalogue.streams]
     if unknown:
@@ -128,7 +130,7 @@ def diff(
         _show_impact(catalogue, names, old, new)
     else:
         message = f"no stream of the declarations has either contract (streams: {', '.join(catalogue.streams)}); name one by --stream"
-        console.print(message, soft_wrap=True, highlight=False)
+        console.say(message)
 
 
 def _show_impact(catalogue: "Catalogue", names: list[str], old: "Contract", new: "Contract") -> None:
@@ -152,11 +154,11 @@ def _show_impact(catalogue: "Catalogue", names: list[str], old: "Contract", new:
     for column in ("line", "retrains", "why"):
         lines.add_column(column, overflow="fold")
     for line in effects.lines:
-        lines.add_row(line.name, "[yellow]yes[/]" if line.retrains else "no", line.why)
+        lines.add_row(line.name, styled(("yes", "yellow")) if line.retrains else "no", line.why)
     if effects.lines:
         console.print(lines)
     for problem in effects.problems:
-        console.print(f"[red]no longer holds:[/] {problem}", soft_wrap=True, highlight=False)
+        console.say(styled(("no longer holds:", "red"), f" {problem}"))
 
 
 @app.command()
@@ -186,8 +188,8 @@ def patch(
     declared = catalogue.streams[stream]
     suggested_by_rule = suggestions(declared, outcomes(resources["lake"], resources["engine"], declared, days))
     for rule, suggested in suggested_by_rule.items():
-        console.print(f"[bold]{rule}[/bold]", highlight=False)
-        console.print(f"    {suggested.message}", soft_wrap=True, highlight=False, markup=False)
+        console.print(rule, style="bold", highlight=False)
+        console.say(f"    {suggested.message}")
     patches = [suggested for suggested in suggested_by_rule.values() if isinstance(suggested, Patch)]
     if not suggested_by_rule:
         console.print(f"{stream}: nothing is wrong with {', '.join(map(str, days))}")
@@ -223,11 +225,10 @@ def _contract(file: Path) -> "Contract":
 def _shown(value: Any) -> str:
     """A value of a change for a person; empty where there is none."""
     from pydantic import BaseModel
-    from rich.markup import escape
 
     from factory_assets.declarations.contract import MEANING
     from factory_assets.declarations.edits import flow
 
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_defaults=True, exclude=MEANING)
-    return "" if value is None else escape(flow(value))
+    return "" if value is None else flow(value)

@@ -70,4 +70,4 @@ def _show(title: str, curve: "Curve") -> None:
 
 
 def _say(text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.say(text)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
+
+from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -25,7 +26,7 @@ def catalogue_of(folder: Path | None) -> "Catalogue":
     try:
         return load(folder or declarations(), render)
     except DeclarationError as error:
-        Console().print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        console.say(str(error), style="red")
         raise typer.Exit(1) from None
 
 

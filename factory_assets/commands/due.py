@@ -50,19 +50,15 @@ def due(
             else:
                 for each in planned.work:
                     after = f"after {', '.join(each.after)}" if each.after else "ready"
-                    console.print(f"  {after:<9} {each.what}", highlight=False, markup=False, soft_wrap=True)
-                    console.print(
-                        f"            {each.reason}", style="dim", highlight=False, markup=False, soft_wrap=True
-                    )
+                    console.say(f"  {after:<9} {each.what}")
+                    console.print(f"            {each.reason}", style="dim", highlight=False, soft_wrap=True)
                 for notice in planned.notices:
                     style = "red" if notice.kind in ("blocked", "failed") else "dim"
-                    console.print(
-                        f"  {notice.kind:<9} {notice}", style=style, highlight=False, markup=False, soft_wrap=True
-                    )
+                    console.print(f"  {notice.kind:<9} {notice}", style=style, highlight=False, soft_wrap=True)
                 if not planned.work:
                     console.print("  nothing is due")
     except DeclarationError as error:
-        console.print(str(error), style="red", soft_wrap=True, highlight=False, markup=False)
+        console.say(str(error), style="red")
         raise typer.Exit(1) from None
     raise typer.Exit(1 if planned.notices_of("blocked", "failed") else 0)
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import console, styled
 
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
@@ -247,7 +246,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _row(table: Table, *values: str) -> None:
-    table.add_row(*map(escape, values))
+    table.add_row(*values)
 
 
 def _show_records(title: str, records: Iterable[Mapping[str, str]]) -> None:
@@ -262,5 +261,5 @@ def _show_fields(title: str, fields: Mapping[str, str]) -> None:
     console.print(title, style="bold", highlight=False)
     grid = Table.grid("", "", padding=(0, 2))
     for name, value in fields.items():
-        grid.add_row(f"[dim]{name}[/dim]", escape(value))
+        grid.add_row(styled((name, "dim")), value)
     console.print(grid)

@@ -70,6 +70,6 @@ def _decide(stream: str, rule: str, state: str, who: str, why: str) -> None:
     try:
         stores()["issues"].decide(stream, rule, state, who, why)
     except (LookupError, ValueError) as error:
-        console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
+        console.say(str(error.args[0]), style="red")
         raise typer.Exit(1) from None
-    console.print(f"{stream}: {rule!r} is {state}, by {who}: {why}", highlight=False, markup=False, soft_wrap=True)
+    console.say(f"{stream}: {rule!r} is {state}, by {who}: {why}")

@@ -31,9 +31,9 @@ def mirror(
         for mirrored in server.bring_up_to_date(resources["ledger"], [line] if line else lines):
             counts = counted(mirrored.runs, "run"), counted(mirrored.versions, "version")
             new = ", ".join([*counts, counted(mirrored.aliases, "alias", "aliases")])
-            console.print(f"{mirrored.line}: {new} written to {server.address}", highlight=False, soft_wrap=True)
+            console.say(f"{mirrored.line}: {new} written to {server.address}")
     except MirrorFailed as failed:
-        screen(stderr=True).print(str(failed), style="red", highlight=False, markup=False, soft_wrap=True)
+        screen(stderr=True).say(str(failed), style="red")
         raise typer.Exit(1) from None
     if not lines:
         console.print("nothing was decided about any line yet: there is nothing to mirror")

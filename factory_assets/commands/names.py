@@ -15,7 +15,7 @@ console = screen(stderr=True)
 def unknown(name: str, kind: str, names: Iterable[str], several: str = "") -> NoReturn:
     """End the command: nothing of this kind has the name. names: those that there are. several: the plural, if not with an s."""
     message = f"{name!r} is not a {kind}; {several or f'{kind}s'} here: {', '.join(names) or 'none'}"
-    console.print(message, style="red", soft_wrap=True, highlight=False, markup=False)
+    console.say(message, style="red")
     raise typer.Exit(1)
 
 

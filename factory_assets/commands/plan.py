@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import console, styled
 
 STYLES = {"delivered": "green", "awaited": "yellow", "overdue": "red", "unknown": "dim"}
 
@@ -29,7 +29,7 @@ def plan(
         table.add_column(column, no_wrap=column in ("state", "due"))
     for name, declared in catalogue.streams.items():
         for gap in gaps(declared.stream, newest_columns(lake, declared.stream), today()):
-            state = f"[{STYLES[gap.state]}]{gap.state}[/]"
+            state = styled((gap.state, STYLES[gap.state]))
             planned = gap.planned
             table.add_row(name, gap.field, state, planned.need, planned.remedy, planned.owner, str(planned.due))
     if table.row_count:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import console, styled
 from factory_assets.words import counted
 
 app = typer.Typer(no_args_is_help=True, help="Rows that broke a rule: look at them, put them back.")
@@ -28,10 +28,10 @@ def show(
     rows = [row for row in _aside(stream, first, last) if rule in (None, row["rule"])]
     console.print(f"{stream}: {len(rows)} rows set aside", style="bold", highlight=False)
     for (day, name), count in sorted(Counter((row["ds"], row["rule"]) for row in rows).items()):
-        console.print(f"  {day}  {count:>6}  {name}", highlight=False, markup=False)
+        console.print(f"  {day}  {count:>6}  {name}", highlight=False)
     for row in rows[:limit]:
-        console.print(f"\n{row['ds']}  {row['rule']}\n  {row['source']}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"  {_delivered(row)}", highlight=False, markup=False, soft_wrap=True)
+        console.say(f"\n{row['ds']}  {row['rule']}\n  {row['source']}")
+        console.say(f"  {_delivered(row)}")
 
 
 @app.command()
@@ -51,7 +51,7 @@ def release(stream: Stream, first: First = None, last: Last = None) -> None:
     with deployed() as deployment:
         declared = deployment.catalogue.streams[stream]
         days = sorted({day for day, _ in before})
-        with console.status(f"judging {counted(len(days), 'day')} again"):
+        with console.status(styled(f"judging {counted(len(days), 'day')} again")):
             done = sum(step.days for step in catch_up_stream(deployment, declared, days, lambda station, what: None))
     if not done:
         console.print(f"{stream}: nothing to release, the contract is the one by which these rows were set aside")
@@ -59,9 +59,9 @@ def release(stream: Stream, first: First = None, last: Last = None) -> None:
     after = Counter((row["ds"], row["rule"]) for row in _aside(stream, first, last))
     for name in sorted({rule for _, rule in before}):
         was, still = (sum(n for (_, rule), n in count.items() if rule == name) for count in (before, after))
-        console.print(f"  {was - still:>6} released, {still} still aside  {name}", highlight=False, markup=False)
+        console.print(f"  {was - still:>6} released, {still} still aside  {name}", highlight=False)
     for failure in deployment.failures:
-        console.print(f"  {failure}", style="red", highlight=False, markup=False)
+        console.print(f"  {failure}", style="red", highlight=False)
     raise typer.Exit(1 if deployment.failures else 0)
 
 

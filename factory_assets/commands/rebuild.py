@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from factory_assets.commands.names import you
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import console, styled
 from factory_assets.words import counted
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def rebuild(
         origin = Origin(resources["lake"], resources["engine"], ledger, resources["archive"])
         certificate = make_again(record, origin, by=you(), restore=restore)
     except (LookupError, NotRebuildable) as error:
-        console.print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
+        console.say(str(error.args[0]), style="red")
         raise typer.Exit(1) from None
     resources["certificates"].record(certificate)
     _show(certificate)
@@ -65,13 +65,12 @@ def _show(certificate: "Certificate") -> None:
     for column in ("part", "archived", "rebuilt", ""):
         table.add_column(column)
     for name, (then, now) in certificate.parts.items():
-        same = "[green]equal[/]" if then == now else "[red]different[/]"
+        same = styled(("equal", "green") if then == now else ("different", "red"))
         table.add_row(name, (then or "-")[:16], (now or "-")[:16], same)
     for name, (was, now_is) in certificate.made_from.items():
-        table.add_row(f"[dim]{name}[/]", was[:16], now_is[:16], "[yellow]not as then[/]")
+        table.add_row(styled((name, "dim")), was[:16], now_is[:16], styled(("not as then", "yellow")))
     console.print(table)
-    style = STYLES[certificate.verdict]
-    console.print(f"[{style}]{certificate.verdict}[/]: {certificate.message}", highlight=False, soft_wrap=True)
+    console.say(styled((certificate.verdict, STYLES[certificate.verdict]), f": {certificate.message}"))
 
 
 def vacuum(
@@ -89,7 +88,7 @@ def vacuum(
         if span < SOONEST:
             raise ValueError(f"--older-than {older_than} is too short: a run may still read these files; at least 1d")
     except ValueError as error:
-        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        console.say(str(error), style="red")
         raise typer.Exit(1) from None
     resources = stores()
     lake, ledger = resources["lake"], resources["ledger"]
@@ -101,6 +100,6 @@ def vacuum(
             if name in named
             else ""
         )
-        console.print(f"{len(files):>7} files  {name}{kept}", highlight=False, soft_wrap=True)
+        console.say(f"{len(files):>7} files  {name}{kept}")
     if not delete:
         console.print("nothing was removed; --delete removes them")

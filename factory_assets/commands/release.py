@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.table import Table
 
 from factory_assets.commands.deployed import observe
 from factory_assets.commands.names import unknown, you
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import console, shown, styled
 
 if TYPE_CHECKING:
     from factory_resources.ledger import Ledger
 
+#: Columns of a terminal in which a reason can be read.
+ROOM = 20
 Line = Annotated[str, typer.Argument(help="Name of the line.")]
 Node = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
 At = Annotated[
@@ -40,7 +43,7 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
         answers = "itself" if each.answers == each.node else str(each.answers)
         cells = (each.node, answers, str(each.version), _time(each.by.decided_at), each.by.verdict)
         table.add_row(*cells, each.by.decided_by, each.by.reason)
-    console.print(table)
+    _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:
         _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))
 
@@ -51,7 +54,7 @@ def history(line: Line, node: AnyNode = None) -> None:
     for made in _ledger_with(line).decisions(line, node):
         named = (made.verdict, made.version or "-", made.champion or "an ancestor")
         table.add_row(_time(made.decided_at), made.node, str(made.as_of), *named, made.decided_by, made.reason)
-    console.print(table if table.row_count else f"nothing was decided about {node!r} of {line}")
+    _print(table, f"nothing was decided about {node!r} of {line}")
 
 
 def approve(
@@ -78,17 +81,17 @@ def approve(
         for node, stands in waiting(ledger, line).items():
             since = (str(stands.decided_as_of), _time(stands.decided_at))
             table.add_row(node, stands.version, *since, stands.champion or "an ancestor", stands.reason)
-        console.print(table if table.row_count else f"no challenger of {line} waits for approval")
+        _print(table, f"no challenger of {line} waits for approval")
         return
     try:
         made = let_answer(ledger, stores()["lake"], Request(line, node, why, by or you(), version))
     except (ApprovalRefused, ChampionChanged) as refused:
-        console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
+        console.say(str(refused), style="red")
         raise typer.Exit(1) from None
     message = (
         f"{line} {node}: {made.champion} answers for the days after {made.as_of}, approved by {made.decided_by}: {why}"
     )
-    console.print(message, highlight=False, markup=False, soft_wrap=True)
+    console.say(message)
     observe(observation([made]))
 
 
@@ -123,7 +126,7 @@ def rollback(
     try:
         made = roll_back(ledger, stores()["lake"], Request(line, node, why, by, version), to)
     except (RollbackRefused, ChampionChanged) as refused:
-        console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
+        console.say(str(refused), style="red")
         raise typer.Exit(1) from None
     last = made[-1]
     message = f"{line} {node}: {last.champion or 'an ancestor'} answers instead of {last.version}"
@@ -158,7 +161,7 @@ def tag(
     try:
         made, before = (take_off if remove else put_tag)(ledger, tag, Request(line, node, why, by, version))
     except (TagRefused, TagMoved) as refused:
-        console.print(str(refused), style="red", highlight=False, markup=False, soft_wrap=True)
+        console.say(str(refused), style="red")
         raise typer.Exit(1) from None
     named = f"{line}/{node}@{tag}"
     if made.version == before:
@@ -179,7 +182,7 @@ def tags(line: Line, node: AnyNode = None, at: At = None) -> None:
         version = str(each.version)
         cells = (each.node, each.tag, version, uuid_of(line, each.node, version), _time(each.at))
         table.add_row(*cells, each.by, each.why)
-    console.print(table if table.row_count else f"no version of {node or line} is tagged")
+    _print(table, f"no version of {node or line} is tagged")
 
 
 def _names(ledger: "Ledger", line: str, node: str, version: str, at: dt.datetime | None) -> str:
@@ -191,7 +194,7 @@ def _names(ledger: "Ledger", line: str, node: str, version: str, at: dt.datetime
 
 
 def _say(text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.say(text)
 
 
 def _ledger_with(line: str) -> "Ledger":
@@ -224,3 +227,25 @@ def _table(columns: Sequence[str]) -> Table:
     for name in columns:
         table.add_column(name, overflow="fold", no_wrap=name != "why")
     return table
+
+
+def _print(table: Table, empty: str) -> None:
+    """The table, or what it means that it is empty.
+
+    Where the terminal leaves no room for the reasons beside all that must not be cut, its rows come one by one.
+    """
+    if not table.row_count:
+        console.print(empty)
+        return
+    *others, why = [
+        max(cell_len(shown(str(each))) for each in (column.header, *column.cells)) for column in table.columns
+    ]
+    borders = 3 * len(table.columns) + 1
+    if sum(others) + min(why, ROOM) + borders <= console.width:
+        console.print(table)
+        return
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        grid = Table.grid(padding=(0, 2))
+        for column, cell in zip(table.columns, cells, strict=True):
+            grid.add_row(styled((str(column.header), "bold")), cell)
+        console.print(grid, "")

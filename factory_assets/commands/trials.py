@@ -49,7 +49,7 @@ def _trial(book: Any, line: str, number: int) -> "Trial":
         trial: Trial = book.trial(line, number)
         return trial
     except LookupError as error:
-        screen(stderr=True).print(str(error.args[0]), style="red", highlight=False, markup=False, soft_wrap=True)
+        screen(stderr=True).say(str(error.args[0]), style="red")
         raise typer.Exit(1) from None
 
 

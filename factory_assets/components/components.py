@@ -1,9 +1,8 @@
 """How does a declaration become definitions? Each component reads its attributes and asks the stations for assets."""
 
-from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import dagster as dg
@@ -37,7 +36,9 @@ from factory_resources.dagster_private.declarations import components_beside, lo
 
 
 class Declaration(dg.Component):
-    """A component whose attributes are a declaration. Templates such as {{ env.DATA }} are filled in texts."""
+    """A component whose attributes are a declaration. Templates such as {{ env.DATA }} are filled in texts, and not by Dagster:
+    it would run any expression.
+    """
 
     def __init__(self, declaration: BaseModel, folder: Path):
         self.declaration = declaration
@@ -49,16 +50,7 @@ class Declaration(dg.Component):
         assert model is not None
         given = attributes.model_dump(mode="json", by_alias=True, exclude_unset=True) if attributes else {}
         folder = context.path.parent if context.path.is_file() else context.path
-        return cls(model.model_validate(_filled(given, context.resolution_context.resolve_value)), folder)
-
-
-def _filled(value: Any, resolve: Callable[[str], Any]) -> Any:
-    """The value with its templates filled in. Other texts stay as they are: Dagster would take the quotes off 'Paris'."""
-    if isinstance(value, Mapping):
-        return {key: _filled(inner, resolve) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, resolve) for inner in value]
-    return resolve(value) if isinstance(value, str) and "{{" in value else value
+        return cls(catalogues.filled(model, given, folder), folder)
 
 
 @dg.scaffold_with(StreamScaffolder)

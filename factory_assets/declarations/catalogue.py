@@ -1,14 +1,14 @@
 """Do the declarations of a deployment fit together? Every stream, view and line by name, checked against each other."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from factory_assets.declarations import candidates, expressions, on_demand, types, units
+from factory_assets.declarations import candidates, expressions, on_demand, templates, types, units
 from factory_assets.declarations.contract import Contract, Environment
 from factory_assets.declarations.declared import VALUED, DeclaredLine, DeclaredStream, feature_types, written_out
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
@@ -25,8 +25,13 @@ KINDS: dict[str, type[BaseModel]] = {
     "OnDemandView": OnDemandView,
     "ModelLine": Line,
 }
-#: The keys that Dagster itself allows beside `type` and `attributes`.
-TOP_FIELDS = ("type", "attributes", "template_vars_module", "requirements", "post_processing")
+#: The keys that Dagster itself allows beside `type` and `attributes`, but for the one that names code for templates.
+TOP_FIELDS = ("type", "attributes", "requirements", "post_processing")
+FILLED_IN_BY_DAGSTER = ("requirements", "post_processing")
+#: Names of a file of declarations. The factory itself reads the first.
+DAGSTERS_FILES = ("defs.yaml", "defs.yml", "component.yaml")
+#: What a file has that says more than Dagster may read unseen. YAML can write a brace by its number, after a backslash.
+MAY_HOLD_TEMPLATES = (templates.EXPRESSION, *templates.STATEMENTS, "\\", "template_vars_module")
 #: Columns that the factory itself adds to a line's tables.
 RESERVED_OF_LINES = frozenset(
     {
@@ -291,24 +296,30 @@ def load(folder: Path, render: Callable[[Any], Any] = lambda value: value) -> Ca
     if not files:
         raise DeclarationError([Problem(folder, 1, "folder", "holds no defs.yaml")])
     problems: list[Problem] = []
-    entries: list[tuple[Document, BaseModel]] = []
-    broken: set[str] = set()
+    documents: list[Document] = []
     for file in files:
         try:
-            documents = read(file)
+            documents += read(file)
         except DeclarationError as error:
             problems += error.problems
-            continue
-        for document in documents:
-            entry = _entry(document, render, problems)
-            if entry is None:
-                broken.add(_name(document))
-            else:
-                entries.append((document, entry))
+    entries: list[tuple[Document, BaseModel]] = []
+    broken: set[str] = set()
+    for document in documents:
+        entry = _entry(document, render, problems)
+        if entry is None:
+            broken.add(_name(document))
+        else:
+            entries.append((document, entry))
     catalogue = _assemble(entries, broken, problems)
     if problems:
-        raise DeclarationError(problems)
+        raise _told(problems, documents)
     return catalogue
+
+
+def _told(problems: list[Problem], documents: list[Document]) -> DeclarationError:
+    """The problems of a deployment, without what its templates were filled in with: one may show what another declares."""
+    declared = [document.value for document in documents]
+    return DeclarationError([replace(one, message=templates.concealed(one.message, declared)) for one in problems])
 
 
 def _entry(document: Document, render: Callable[[Any], Any], problems: list[Problem]) -> BaseModel | None:
@@ -324,12 +335,56 @@ def _entry(document: Document, render: Callable[[Any], Any], problems: list[Prob
         if key not in TOP_FIELDS:
             message = f"unknown field {key!r}; allowed: {', '.join(TOP_FIELDS)}"
             problems.append(Problem(document.file, document.line((str(key),)), str(key), message))
-    attributes = _rendered(document, value.get("attributes") or {}, ("attributes",), render, problems)
+        elif key in FILLED_IN_BY_DAGSTER:
+            _rendered(document, value[key], (str(key),), templates.render_all, problems)
+    declared = value.get("attributes") or {}
+    attributes = _rendered(document, declared, ("attributes",), render, problems)
     try:
-        entry = KINDS[kind].model_validate(attributes)
+        # A template stands in a text: Dagster asks of every field what it takes before the texts are filled in.
+        for written in (declared, attributes) if attributes != declared else (attributes,):
+            entry = KINDS[kind].model_validate(written)
     except ValidationError as error:
         problems += problems_of(error, KINDS[kind], document, ("attributes",))
     return entry if len(problems) == before else None
+
+
+def require_plain(folder: Path) -> None:
+    """Raise DeclarationError for every template below a folder that Dagster would run as code; call before it reads them.
+
+    Dagster fills in all that a file of its own says beside the attributes of a declaration, and every text of components
+    that are not the factory's.
+    """
+    problems: list[Problem] = []
+    for file in _read_by_dagster(folder):
+        text = file.read_bytes()
+        if any(mark.encode() in text for mark in MAY_HOLD_TEMPLATES):
+            for document in read(file):
+                _require_plain(document, problems)
+    if problems:
+        raise DeclarationError(problems)
+
+
+def _require_plain(document: Document, problems: list[Problem]) -> None:
+    value = document.value if isinstance(document.value, dict) else {}
+    ours = str(value.get("type")).rpartition(".")[2] in KINDS
+    for key, inner in value.items():
+        if key == "template_vars_module":
+            message = f"unknown field {key!r}; allowed: {', '.join(TOP_FIELDS)}"
+            problems.append(Problem(document.file, document.line((key,)), key, message))
+        render = templates.render if ours and key == "attributes" else templates.render_all
+        _rendered(document, inner, (str(key),), render, problems)
+
+
+def _read_by_dagster(folder: Path) -> Iterator[Path]:
+    """Files of declarations as Dagster finds them: in every folder, also behind a link, by each of the names that it knows."""
+    seen: set[str] = set()
+    for place, folders, _ in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place) / name for name in DAGSTERS_FILES if (Path(place) / name).is_file())
 
 
 def _rendered(
@@ -349,6 +404,7 @@ def _rendered(
 
 def read_contract(stream: Stream, folder: Path) -> Contract:
     """The contract of a stream in this environment, from the file beside its declaration. Raises DeclarationError."""
+    require(_absent(stream, folder), folder, stream.name)
     documents = read(folder / stream.contract)
     if len(documents) != 1:
         raise DeclarationError([Problem(folder / stream.contract, 1, "file", "must hold one YAML document")])
@@ -379,11 +435,33 @@ def require(findings: list[Mistake], folder: Path, name: str) -> None:
     """Raise DeclarationError with the place of each finding about the declaration `name` below a folder."""
     if not findings:
         return
-    for file in sorted(folder.rglob("defs.yaml")):
-        for document in read(file):
-            if _name(document) == name:
-                raise DeclarationError(_located(findings, document, name))
+    documents = _documents(folder)
+    for document in documents:
+        if _name(document) == name:
+            raise _told(_located(findings, document, name), documents)
     raise DeclarationError([Problem(folder, 1, f"{name}: {'.'.join(path)}", message) for path, message in findings])
+
+
+def filled(model: type[BaseModel], declared: Mapping[str, Any], folder: Path) -> BaseModel:
+    """A declaration of a folder with its templates filled in. Raises DeclarationError where it then is none."""
+    try:
+        return model.model_validate(templates.render(declared))
+    except ValueError:  # told below, with its line
+        documents = [one for one in _documents(folder) if _name(one) == str(declared.get("name"))]
+    document = documents[0] if documents else Document(folder, {"attributes": dict(declared)}, {})
+    problems: list[Problem] = []
+    attributes = _rendered(document, dict(declared), ("attributes",), templates.render, problems)
+    try:
+        if not problems:
+            return model.model_validate(attributes)
+    except ValidationError as error:
+        problems += problems_of(error, model, document, ("attributes",))
+    raise DeclarationError(problems) from None
+
+
+def _documents(folder: Path) -> list[Document]:
+    files = sorted(_read_by_dagster(folder)) if folder.is_dir() else [folder]
+    return [document for file in files for document in read(file)]
 
 
 def _name(document: Document) -> str:
@@ -436,10 +514,8 @@ def _assemble(entries: list[tuple[Document, BaseModel]], broken: set[str], probl
 
 def _with_contract(document: Document, stream: Stream) -> tuple[list[Problem], DeclaredStream | None]:
     folder = document.file.parent
-    if not (folder / stream.contract).is_file():
-        others = sorted(file.name for file in folder.glob("*.yaml") if file != document.file)
-        message = f"{stream.contract!r} is not a file in {folder}; files there: {', '.join(others) or 'none'}"
-        return _located([(("contract",), message)], document, stream.name), None
+    if absent := _absent(stream, folder):
+        return _located(absent, document, stream.name), None
     try:
         declared = DeclaredStream(stream, read_contract(stream, folder))
     except DeclarationError as error:
@@ -447,12 +523,23 @@ def _with_contract(document: Document, stream: Stream) -> tuple[list[Problem], D
     return _located(declared.check(), document, stream.name), declared
 
 
+def _absent(stream: Stream, folder: Path) -> list[Mistake]:
+    """That the folder does not hold the contract of a stream, if so."""
+    if (folder / stream.contract).is_file():
+        return []
+    others = sorted(file.name for file in folder.glob("*.yaml") if file.name not in DAGSTERS_FILES)
+    return [
+        (("contract",), f"{stream.contract!r} is not a file in {folder}; files there: {', '.join(others) or 'none'}")
+    ]
+
+
 def _located(findings: list[Mistake], document: Document, name: str) -> list[Problem]:
     located = []
     for path, message in findings:
         steps = tuple(int(part) if part.isdigit() else part for part in path)
         where = f"{name}: {'.'.join(path)}"
-        located.append(Problem(document.file, document.line(("attributes", *steps)), where, message))
+        told = templates.answered(message, document.at(("attributes", *steps)))
+        located.append(Problem(document.file, document.line(("attributes", *steps)), where, told))
     return located
 
 

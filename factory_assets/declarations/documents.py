@@ -11,6 +11,7 @@ from yaml.composer import Composer
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
+from factory_assets.declarations import templates
 from factory_assets.declarations.base import masked
 
 Path_ = tuple[str | int, ...]
@@ -29,6 +30,16 @@ class Document:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+    def at(self, path: Path_) -> Any:
+        """What is written at the path, or at the nearest part of it that exists in the document."""
+        value = self.value
+        for part in path:
+            inside = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
+            if part not in inside:
+                break
+            value = inside[part]
+        return value
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,10 @@ def problems_of(
             and shown[-1:] != ["url"]
             and not (item["type"] == "value_error" and repr(item["input"]) in message)
         ):
-            message += masked(f"; found {item['input']!r}")
+            written = document.at(path)
+            found_there = written if isinstance(written, str) and templates.EXPRESSION in written else item["input"]
+            message += masked(f"; found {found_there!r}")
+        message = templates.answered(message, document.at(path))
         found.append(Problem(document.file, document.line(path), ".".join(map(str, shown)) or "document", message))
     return sorted(found, key=lambda problem: problem.line)
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
-from factory_assets.declarations import expressions, periods
+from factory_assets.declarations import expressions, periods, queries
 from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Duration, Grown, Name
 from factory_assets.declarations.contract import Column, Contract
 
@@ -147,7 +147,9 @@ class PostgresSource(Declared):
         description="Table or view to read, as PostgreSQL stores its name: orders, or shop.orders. Or else a query.",
     )
     query: str | None = Field(
-        None, description="One SELECT to read instead of a table; it may compute columns, but not ask for the time."
+        None,
+        description="One SELECT to read instead of a table; it may compute columns, but not ask for the time, and calls no "
+        "functions but PostgreSQL's own that only compute.",
     )
     watermark: ColumnName | None = Field(
         None,
@@ -165,7 +167,7 @@ class PostgresSource(Declared):
     @classmethod
     def _only_selects(cls, value: str | None) -> str | None:
         if value is not None:
-            expressions.select(value)
+            queries.select(value)
         return value
 
     @model_validator(mode="after")

@@ -78,6 +78,7 @@ ASIDE = {
     "factory_assets.declarations.changes": "tells people what differs",
     "factory_assets.declarations.documents": "finds where in its file a declaration stands",
     "factory_assets.declarations.edits": "edits files for people",
+    "factory_assets.declarations.queries": "refuses queries, and changes none that it lets pass",
     "factory_assets.declarations.readers": "tells people who reads a column",
     "factory_assets.declarations.search": "says which parameters are tried; those found are hashed beside the code",
     "factory_assets.declarations.shapes": "tells people which expressions are alike",

@@ -225,10 +225,23 @@ def test_what_cannot_be_read_is_named_with_its_address(con, run, postgres_url, c
 
 def test_nothing_is_written_to_the_database(con, run, postgres_url):
     run("CREATE TABLE shop.orders (id int, at timestamptz)", "CREATE SEQUENCE shop.counter")
-    query = "SELECT nextval('shop.counter') AS id, at FROM shop.orders"
+    run("CREATE VIEW shop.counted AS SELECT nextval('shop.counter')::int AS id, at FROM shop.orders")
     run(f"INSERT INTO shop.orders VALUES (1, '{FIRST}')")
     with pytest.raises(SourceError, match="read-only transaction"):
-        sources.deliveries(con, declare(postgres_url, source={"table": None, "query": query}).stream, DAYS)
+        sources.deliveries(con, declare(postgres_url, source={"table": "shop.counted"}).stream, DAYS)
+
+
+def test_a_source_that_a_superuser_reads_is_warned_of_once(con, run, postgres_url, caplog):
+    run("CREATE TABLE shop.orders (id int, at timestamptz)", "DROP ROLE IF EXISTS reader", "CREATE ROLE reader LOGIN")
+    run("GRANT USAGE ON SCHEMA shop TO reader", "GRANT SELECT ON shop.orders TO reader")
+    for user, times in (("reader", 0), ("postgres", 1)):
+        stream = declare(postgres_url.replace("//postgres:", f"//{user}:"), source={"table": "shop.orders"}).stream
+        with caplog.at_level("WARNING", logger="factory"):
+            postgres._warned.clear()
+            for _ in range(2):
+                sources.fingerprint(stream, DAYS)
+        assert [record.message.count("is read by a superuser") for record in caplog.records] == [1] * times
+    run("DROP OWNED BY reader", "DROP ROLE reader")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ the middle leaves nothing half read.
 
 import datetime as dt
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from factory_assets.declarations import expressions
+from factory_assets.declarations import queries
 from factory_assets.declarations.base import masked
 from factory_assets.declarations.days import DAY, EPOCH, ranges
 from factory_assets.declarations.periods import Period
@@ -41,6 +42,10 @@ NUMERIC = 1700
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMPTZ")
 #: Names that every row gets here.
 OURS = ("_source", "_line", "_day")
+
+_log = logging.getLogger("factory")
+#: Sources of this process that are read by a superuser.
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Postgres(Source[PostgresSource]):
 
     def _relation(self) -> str:
         if self.declared.table is None:
-            return f"({expressions.select(self.declared.query or '')})"
+            return f"({queries.select(self.declared.query or '')})"
         return ".".join(map(_name, self.declared.table.split(".")))
 
     @contextmanager
@@ -128,6 +133,7 @@ class Postgres(Source[PostgresSource]):
         where = f"{masked(url.render_as_string(hide_password=True))} {self._label}"
         try:
             with connected(self.declared.url) as server:
+                _warn_of_superuser(server, where)
                 server.set_session(isolation_level="REPEATABLE READ", readonly=True)
                 with server.cursor() as cursor:
                     cursor.execute(SESSION)
@@ -209,6 +215,15 @@ class Postgres(Source[PostgresSource]):
         if self.stream.start in days:
             near.append(unusable)
         return f"({' OR '.join(sorted(near))}) AND ({' OR '.join(exact)})"
+
+
+def _warn_of_superuser(server: "Connection", where: str) -> None:
+    """Say once of a source that its role could do more than read."""
+    if server.get_parameter_status("is_superuser") == "on" and where not in _warned:
+        _warned.add(where)
+        _log.warning(
+            f"{where} is read by a superuser, whose queries may read the server's files: read it by a role that may only SELECT"
+        )
 
 
 def _sent(name: str, oid: int, precision: int | None, scale: int | None) -> Sent:
