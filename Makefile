@@ -16,6 +16,8 @@ export OMP_WAIT_POLICY ?= passive
 # Events about the partitions of a run are written together; Dagster's own default is one by one.
 export DAGSTER_EVENT_BATCH_SIZE ?= 100
 export DAGSTER_DISABLE_TELEMETRY := 1
+# Each process would compile all modules again, which takes it half a second.
+unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 3000
 
 .PHONY: run ui test test-slow test-longest test-dagster test-mlflow check lint clean

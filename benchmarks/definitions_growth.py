@@ -128,7 +128,9 @@ def loaded(code: str, declared: Path, home: Path) -> Load:
     """What a fresh interpreter takes to run the code over a folder of declarations, by its own account."""
     own = {"FACTORY_DEFS": str(declared), "FACTORY_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(command, env=os.environ | own, cwd=home, check=True, stdout=subprocess.PIPE, text=True)
+    # As a server starts: what it loads is compiled already.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | own
+    done = subprocess.run(command, env=environment, cwd=home, check=True, stdout=subprocess.PIPE, text=True)
     return Load(*map(float, done.stdout.splitlines()[-1].split()))
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from factory_assets.loading import load_declarations, resources
 from factory_assets.release.jobs import release_definitions
+from factory_resources.collector import uncollected
 
 # Backfill policies and partitioned checks are what the factory stands on; that they are young is known.
 for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -14,5 +15,6 @@ for category in (dg.BetaWarning, dg.PreviewWarning):
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    policy = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
-    return dg.Definitions.merge(load_declarations(), release_definitions(), policy)
+    with uncollected():
+        policy = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
+        return dg.Definitions.merge(load_declarations(), release_definitions(), policy)

@@ -8,9 +8,7 @@ The modules are read and not imported: to know its code version, an asset need n
 """
 
 import ast
-import contextlib
 import functools
-import gc
 import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +18,7 @@ from typing import Any
 
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.stations import STATIONS
+from factory_resources.collector import uncollected
 
 #: Packages whose modules are code of ours; others count by the names that are imported.
 OURS = ("factory_assets", "factory_resources")
@@ -73,7 +72,7 @@ def source(module: str) -> Source:
 def parsed(text: str, module: str, package: bool = False) -> Source:
     """The source of a module. package: it is the `__init__.py` of a package of this name."""
     reader = _Reader(module if package else module.rpartition(".")[0])
-    with _uncollected():
+    with uncollected():
         reader.statements(ast.parse(text).body)
     body = hashlib.sha256("".join(reader.tokens).encode("utf-8", "surrogatepass")).hexdigest()
     return Source(body, tuple(dict.fromkeys(reader.imports)))
@@ -82,18 +81,6 @@ def parsed(text: str, module: str, package: bool = False) -> Source:
 def imported(module: str) -> set[str]:
     """Modules of ours that this one imports, at its top or inside of a function, or for type checkers not at all."""
     return {one.module for one in source(module).imports if one.ours}
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: it runs again and again while a tree grows, and takes half the time."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 @functools.cache
