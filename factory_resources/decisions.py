@@ -16,6 +16,8 @@ BY_PEOPLE: tuple[Verdict, ...] = ("rollback", "approve")
 ANYONE = "*"
 #: In the evidence of the gate's decision: the challenger passed, and waits for approval.
 WAITS = "waits_for_approval"
+#: In the evidence of a person's decision: the name under which it was asked for, which nobody has checked.
+CLAIM = "claimed_by"
 #: In the evidence of a training's decision: the hash of the contract that the training was made under.
 CONTRACT = "contract"
 
@@ -43,6 +45,12 @@ class Decision:
     decided_by: str
     evidence: dict[str, Any]
     decided_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    @property
+    def who(self) -> str:
+        """Who decided it, and beside it the name that was only claimed: `ana`, or `root (claims: ana)`."""
+        claim = self.evidence.get(CLAIM)
+        return f"{self.decided_by} (claims: {claim})" if claim else self.decided_by
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from factory_assets.commands.names import you
 from factory_assets.commands.screen import console
+from factory_resources.people import process_user
 
 app = typer.Typer(no_args_is_help=True, help="Data issues: rules that days break; open, accepted or fixed.")
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 Rule = Annotated[str, typer.Argument(help="Name of the rule, as `factory issue list` gives it.")]
 Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
-Who = Annotated[str, typer.Option(help="Who decides.", default_factory=you, show_default="$FACTORY_USER, or you")]
+Who = Annotated[
+    str, typer.Option(help="Who decides.", default_factory=process_user, show_default="$FACTORY_USER, or you")
+]
 
 
 @app.command("list")

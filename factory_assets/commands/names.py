@@ -1,7 +1,5 @@
-"""Does something of that name exist? If not, the answer says what does. And who is it that decides?"""
+"""Does something of that name exist? If not, the answer says what does."""
 
-import getpass
-import os
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -17,16 +15,6 @@ def unknown(name: str, kind: str, names: Iterable[str], several: str = "") -> No
     message = f"{name!r} is not a {kind}; {several or f'{kind}s'} here: {', '.join(names) or 'none'}"
     console.say(message, style="red")
     raise typer.Exit(1)
-
-
-def you() -> str:
-    """Who works here: FACTORY_USER, or the user of this process; by number where the machine has no name for it."""
-    if named := os.environ.get("FACTORY_USER"):
-        return named
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not stand in its passwd file
-        return f"uid {os.getuid()}"
 
 
 def known_stream(name: str) -> None:

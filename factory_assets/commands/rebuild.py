@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from factory_assets.commands.names import you
 from factory_assets.commands.screen import console, styled
 from factory_assets.words import counted
+from factory_resources.people import process_user
 
 if TYPE_CHECKING:
     from factory_resources.certificates import Certificate
@@ -51,7 +51,7 @@ def rebuild(
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         origin = Origin(resources["lake"], resources["engine"], ledger, resources["archive"])
-        certificate = make_again(record, origin, by=you(), restore=restore)
+        certificate = make_again(record, origin, by=process_user(), restore=restore)
     except (LookupError, NotRebuildable) as error:
         console.say(str(error.args[0]), style="red")
         raise typer.Exit(1) from None

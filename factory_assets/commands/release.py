@@ -11,8 +11,9 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from factory_assets.commands.deployed import observe
-from factory_assets.commands.names import unknown, you
+from factory_assets.commands.names import unknown
 from factory_assets.commands.screen import console, shown, styled
+from factory_resources.people import process_user
 
 if TYPE_CHECKING:
     from factory_resources.ledger import Ledger
@@ -24,7 +25,13 @@ Node = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon."
 At = Annotated[
     str | None, typer.Option(help="As it was at this time, such as 2026-04-18T09:30+02:00; UTC if it does not say.")
 ]
-By = Annotated[str, typer.Option(help="Who decides.", default_factory=you, show_default="$FACTORY_USER, or you")]
+By = Annotated[
+    str, typer.Option(help="Who decides.", default_factory=process_user, show_default="$FACTORY_USER, or you")
+]
+#: Who approves or takes back is the user of the process: a name on the command line is anybody's.
+Claim = Annotated[
+    str, typer.Option(help="Who says that they decide; kept as a claim beside the process's user.", show_default=False)
+]
 Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
 AnyNode = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
 
@@ -42,7 +49,7 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
             continue
         answers = "itself" if each.answers == each.node else str(each.answers)
         cells = (each.node, answers, str(each.version), _time(each.by.decided_at), each.by.verdict)
-        table.add_row(*cells, each.by.decided_by, each.by.reason)
+        table.add_row(*cells, each.by.who, each.by.reason)
     _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:
         _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))
@@ -53,7 +60,7 @@ def history(line: Line, node: AnyNode = None) -> None:
     table = _table(("decided at", "node", "as of", "verdict", "version", "champion after", "decided by", "why"))
     for made in _ledger_with(line).decisions(line, node):
         named = (made.verdict, made.version or "-", made.champion or "an ancestor")
-        table.add_row(_time(made.decided_at), made.node, str(made.as_of), *named, made.decided_by, made.reason)
+        table.add_row(_time(made.decided_at), made.node, str(made.as_of), *named, made.who, made.reason)
     _print(table, f"nothing was decided about {node!r} of {line}")
 
 
@@ -61,7 +68,7 @@ def approve(
     line: Line,
     node: AnyNode = None,
     why: Annotated[str, typer.Option(help="The reason, for those who ask later.")] = "",
-    by: Annotated[str, typer.Option(help="Who approves.", show_default="$FACTORY_USER, or you")] = "",
+    by: Claim = "",
     version: Annotated[
         str | None,
         typer.Option(help="The version that is meant: the beginning of its id, its UUID or @TAG; whichever waits."),
@@ -84,13 +91,11 @@ def approve(
         _print(table, f"no challenger of {line} waits for approval")
         return
     try:
-        made = let_answer(ledger, stores()["lake"], Request(line, node, why, by or you(), version))
+        made = let_answer(ledger, stores()["lake"], Request(line, node, why, process_user(), version, claim=by))
     except (ApprovalRefused, ChampionChanged) as refused:
         console.say(str(refused), style="red")
         raise typer.Exit(1) from None
-    message = (
-        f"{line} {node}: {made.champion} answers for the days after {made.as_of}, approved by {made.decided_by}: {why}"
-    )
+    message = f"{line} {node}: {made.champion} answers for the days after {made.as_of}, approved by {made.who}: {why}"
     console.say(message)
     observe(observation([made]))
 
@@ -99,7 +104,7 @@ def rollback(
     line: Line,
     node: Node,
     why: Why,
-    by: By,
+    by: Claim = "",
     to: Annotated[
         str | None,
         typer.Option(
@@ -124,13 +129,13 @@ def rollback(
 
     ledger = _ledger_with(line)
     try:
-        made = roll_back(ledger, stores()["lake"], Request(line, node, why, by, version), to)
+        made = roll_back(ledger, stores()["lake"], Request(line, node, why, process_user(), version, claim=by), to)
     except (RollbackRefused, ChampionChanged) as refused:
         console.say(str(refused), style="red")
         raise typer.Exit(1) from None
     last = made[-1]
     message = f"{line} {node}: {last.champion or 'an ancestor'} answers instead of {last.version}"
-    message += f" for the days after {made[0].as_of}, by {by}: {why}"
+    message += f" for the days after {made[0].as_of}, by {last.who}: {why}"
     _say(message)
     if still := [f"@{each.tag}" for each in ledger.tags(line, node) if each.version == last.version]:
         _say(f"{last.version} is still {', '.join(still)} of {node}: `factory tag` moves a tag")

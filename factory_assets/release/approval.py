@@ -37,7 +37,7 @@ def approve(ledger: Ledger, lake: Lake, request: Request) -> Decision:
     scored = lake.days(f"{line}/predictions")
     # Days that were scored keep who scored them.
     as_of = max([last.as_of, *scored[-1:]], default=dt.date.min)
-    evidence = {name: kept for name, kept in last.evidence.items() if name != WAITS}
+    evidence = {name: kept for name, kept in last.evidence.items() if name != WAITS} | request.evidence
     approval = Decision(line, node, as_of, "approve", challenger, challenger, request.why, request.by, evidence)
     ledger.decide(approval, against=last.champion)
     return approval

@@ -13,8 +13,9 @@ from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.asked_by import asked_by
 from factory_resources.certificates import Certificate, Certificates
-from factory_resources.decisions import ChampionChanged
+from factory_resources.decisions import CLAIM, ChampionChanged
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
@@ -33,7 +34,7 @@ class Rollback(dg.Config):
     line: str = Field(description="Name of the line.")
     node: str = Field(description="The node, such as global or FR/Lyon.")
     why: str = Field(description="The reason, for those who ask later.")
-    by: str = Field(description="Who decides it.")
+    by: str = Field(description="Who says that they decide it. Kept as a claim, beside who it was.")
     to: str | None = Field(
         default=None,
         description="Version to answer instead, by the beginning of its id, its UUID or a tag such as `@stable`; or "
@@ -44,8 +45,9 @@ class Rollback(dg.Config):
     )
 
 
-def _request(config: "Rollback | Approval") -> Request:
-    return Request(config.line, config.node, config.why, config.by, config.version)
+def _request(context: dg.OpExecutionContext, config: "Rollback | Approval") -> Request:
+    by = asked_by(context.instance, context.run)
+    return Request(config.line, config.node, config.why, by, config.version, claim=config.by)
 
 
 def observation(made: Sequence[Decision]) -> dg.AssetObservation:
@@ -61,6 +63,7 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
             "champion": last.champion or "an ancestor",
             "reason": last.reason,
             "decided_by": last.decided_by,
+            **({"claimed_by": last.evidence[CLAIM]} if CLAIM in last.evidence else {}),
             "from_the_day_after": str(made[0].as_of),
         },
     )
@@ -91,7 +94,7 @@ def roll_champion_back(
     context: dg.OpExecutionContext, config: Rollback, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = roll_back(ledger, lake, _request(config), config.to)
+        made = roll_back(ledger, lake, _request(context, config), config.to)
     except (RollbackRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation(made))
@@ -112,7 +115,7 @@ class Approval(dg.Config):
     line: str = Field(description="Name of the line.")
     node: str = Field(description="The node, such as global or FR/Lyon.")
     why: str = Field(description="The reason, for those who ask later.")
-    by: str = Field(description="Who approves it.")
+    by: str = Field(description="Who says that they approve it. Kept as a claim, beside who it was.")
     version: str | None = Field(
         default=None,
         description="The version that is meant, by the beginning of its id, its UUID or a tag. Absent: whichever waits.",
@@ -126,7 +129,7 @@ def approve_challenger(
     context: dg.OpExecutionContext, config: Approval, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = approve(ledger, lake, _request(config))
+        made = approve(ledger, lake, _request(context, config))
     except (ApprovalRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation([made]))

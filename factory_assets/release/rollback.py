@@ -46,7 +46,8 @@ def roll_back(ledger: Ledger, lake: Lake, request: Request, to: str | None = Non
     days = lake.days(f"{line}/predictions")
     # Where nothing was ever scored, every day is still to be scored.
     scored = days[-1] if days else min(decision.as_of for decision in made)
-    return ledger.roll_back(Decision(line, node, scored, "rollback", present, target, request.why, request.by, {}))
+    back = Decision(line, node, scored, "rollback", present, target, request.why, request.by, request.evidence)
+    return ledger.roll_back(back)
 
 
 def _target(ledger: Ledger, line: str, node: str, line_of_champions: list[str | None], to: str | None) -> str | None:

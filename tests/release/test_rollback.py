@@ -14,6 +14,7 @@ from factory_assets.declarations.catalogue import DeclaredLine, load
 from factory_assets.release.jobs import rollback_job
 from factory_assets.release.rollback import ANCESTOR, RollbackRefused
 from factory_assets.release.standing import standing
+from factory_resources.people import process_user
 from tests.line.world import declare
 from tests.release.weekly import FIRST, LINE, WEEK, World
 
@@ -184,7 +185,8 @@ def test_the_job_rolls_back_and_shows_it_on_the_page_of_the_champions(world: Wor
     seen = record.asset_observation
     assert seen is not None and seen.partition == "global"
     told = {name: value.value for name, value in seen.metadata.items()}
-    assert (told["champion"], told["taken_back"], told["decided_by"]) == ("global-0", "global-1", "ana")
+    assert (told["champion"], told["taken_back"]) == ("global-0", "global-1")
+    assert (told["decided_by"], told["claimed_by"]) == (process_user(), "ana")
     refused = launch(world, node="global", why="more complaints")
     (failed,) = refused.get_step_failure_events()
     assert "nobody would answer" in str(failed.step_failure_data.user_failure_data)

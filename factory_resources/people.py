@@ -1,0 +1,17 @@
+"""Who does this? The user of the process, by the name that its deployment or its machine has for it."""
+
+import os
+import pwd
+
+
+def process_user() -> str:
+    """FACTORY_USER, or the name of the user that the process runs as; its number where the machine has no name for it.
+
+    Not what LOGNAME and the like say: they are no deployment's to set.
+    """
+    if named := os.environ.get("FACTORY_USER", "").strip():
+        return named
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user need not stand in its passwd file
+        return f"uid {os.getuid()}"
