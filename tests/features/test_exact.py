@@ -176,6 +176,41 @@ def test_what_is_no_number_takes_part_in_no_sum(con: duckdb.DuckDBPyConnection, 
     assert Recent(con, Compiled(NUMBERS, stream("orders")), "events").at(1, micros, None)["mean_1h"] == row["mean_1h"]
 
 
+def test_an_expression_that_is_not_finite_is_no_value_of_any_aggregate(con: duckdb.DuckDBPyConnection) -> None:
+    functions = {
+        "sum": "",
+        "mean": "",
+        "min": "",
+        "max": "",
+        "first": "",
+        "last": "",
+        "nth_last": ", 1",
+        "top": "",
+        "count": "",
+    }
+    ratio = {name: f"{name}(amount / items{more})" for name, more in functions.items()}
+    declared = view(
+        "ratio", windows=["1h"], features=ratio | {"city": "last(city || '')", "kinds": "distinct(city || '')"}
+    )
+    given = [(1.0, 0), (0.0, 0), (3.0, 2), (-1.0, 0), (1.0, 1)]
+    events = [Event(at, 1, START + at * dt.timedelta(minutes=1), START, EMPTY | {"amount": amount, "items": items, "city": "inf"})
+              for at, (amount, items) in enumerate(given)]  # fmt: skip
+    create(con, "events", table(events))
+    compute(
+        con,
+        declared,
+        "events",
+        "(SELECT rowid AS obs, who AS entity, event_time AS t FROM events)",
+        "result",
+        same_stream=True,
+    )
+    (row,) = con.sql("SELECT * EXCLUDE (obs) FROM result WHERE obs = 4").to_arrow_table().to_pylist()
+    texts = {"city_1h": "inf", "kinds_1h": 1}
+    assert row == {f"{name}_1h": 1 if name == "count" else 1.5 for name in functions} | texts
+    micros = (events[4].event_time - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+    assert Recent(con, Compiled(declared, stream("orders")), "events").at(1, micros, None) == row
+
+
 def random_grid(rng: random.Random) -> tuple[exact.Grid, list[float]]:
     """A grid, and numbers on it, close to each other or not, up to the largest that it holds."""
     bits = rng.choice((1, 5, 40, 47, 48, 53, 60, 72, 80, exact.BITS))

@@ -9,7 +9,7 @@ import datetime as dt
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -262,6 +262,10 @@ def _deviation(window: Window, t: int) -> float | None:
     return exact.deviation_of(found.n, found.total, found.squares, found.places) if found.n else None
 
 
+def _finite(window: Window) -> Iterator[float]:
+    return filter(math.isfinite, map(float, window.values()))
+
+
 def _top(window: Window, t: int) -> Any:
     counted = Counter(window.values())
     return min(counted, key=lambda value: (-counted[value], value)) if counted else None
@@ -278,8 +282,8 @@ AGGREGATES: dict[str, Callable[[Window, int], Any]] = {
     "sum": _sum,
     "mean": _mean,
     "deviation": _deviation,
-    "min": lambda window, t: min(map(float, window.values()), default=None),
-    "max": lambda window, t: max(map(float, window.values()), default=None),
+    "min": lambda window, t: min(_finite(window), default=None),
+    "max": lambda window, t: max(_finite(window), default=None),
     "first": lambda window, t: min(window.pairs(t), default=(0, None))[1],
     "last": lambda window, t: max(window.pairs(t), default=(0, None))[1],
     "distinct": lambda window, t: len(set(window.values())),

@@ -1,6 +1,7 @@
 """What are a view's features of an entity, in SQL? Its aggregates over events, whichever way these are brought together."""
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from factory_assets.declarations.expressions import Aggregate, identifier
 from factory_assets.declarations.view import View
 from factory_assets.features.point_in_time.exact import Grid
 from factory_assets.features.point_in_time.parts import Plain
+
+#: SQL of a column as it is.
+COLUMN = re.compile(r'\(?("[^"]*"|event_time)\)?')
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,20 @@ def keys_of(keys: Sequence[str]) -> str:
 def value_of(view: View, aggregate: Aggregate) -> str:
     """SQL of the value that an aggregate reads in one event, null where the event does not count."""
     conditions = [part for part in (expressions.sql(view.where) if view.where else None, aggregate.where) if part]
-    value = aggregate.argument or "1"
+    value = _usable(aggregate.argument) if aggregate.argument else "1"
     if aggregate.function == "time_since_last":
         conditions += [f"{aggregate.argument} IS NOT NULL"] if aggregate.argument else []
         value = "event_time"
     return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END" if conditions else value
+
+
+def _usable(value: str) -> str:
+    """SQL of a value, null where it is a number that is not finite. A column as admitted has no such number."""
+    if COLUMN.fullmatch(value):
+        return value
+    # Of any type but these no value is compared.
+    strange = f"typeof({value}) IN ('DOUBLE', 'FLOAT') AND CAST({value} AS VARCHAR) IN ('inf', '-inf', 'nan', '-nan')"
+    return f"CASE WHEN NOT coalesce({strange}, false) THEN {value} END"
 
 
 def value_columns(view: View) -> dict[str, str]:
@@ -131,7 +144,7 @@ def _result(aggregate: Aggregate, value: str, moment: str, now: str, ask: Callab
         case "count" | "distinct" | "approx_distinct":
             return ask(Plain(aggregate.function, value))
         case "min" | "max":
-            return ask(Plain(aggregate.function, f"CAST({value} AS DOUBLE)"))
+            return ask(Plain(aggregate.function, finite(value)))
         case "first":
             return f"{ask(Plain('min', placed, given))}.v"
         case "last":
