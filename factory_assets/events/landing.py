@@ -27,7 +27,10 @@ from factory_assets.words import counted
 
 Role = Literal["event_time", "known_at"]
 
-FLOATING = ("DOUBLE", "FLOAT")
+#: Type -> the first whole number that stands for more than one: those next to it have the same bits.
+FLOATING = {"DOUBLE": 2**53, "FLOAT": 2**24}
+#: The days that Python, and so every reader of a table, can tell.
+FIRST_DAY, AFTER_LAST = "DATE '0001-01-01'", "DATE '10000-01-01'"
 #: A whole number, as spreadsheets and data frames write it too: 12 and 12.0.
 WHOLE = r"\s*[+-]?\d+(\.0*)?\s*"
 #: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
@@ -389,7 +392,8 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
     for role, name in instants(declared).items():
         column, instant = declared.contract.columns[name], "NULL::TIMESTAMP"
         if name in delivery.columns:
-            instant = _moment(identifier(name), column, delivery.columns[name], declared.stream, "UTC")
+            moment = _moment(identifier(name), column, delivery.columns[name], declared.stream, "UTC")
+            instant = finite(moment, SQL_TYPES["timestamp"])
         chosen.append(f"{instant} AS _{role}")
     kept = "NULL::VARCHAR"
     if failures:
@@ -413,24 +417,53 @@ def _undeclared(names: Sequence[str]) -> str:
 
 
 def _parsed(value: str, column: Column, delivered_type: str, stream: Stream) -> str:
-    """SQL that turns a delivered value into the contract's type, or null. A number is a finite one."""
+    """SQL that turns a delivered value into the contract's type, or null. A number or a time is a finite one.
+
+    A whole number that came as a float is one only where no other number has the same bits.
+    """
     wanted = SQL_TYPES[column.type]
     if column.type == "timestamp" and delivered_type != wanted:
-        return _moment(value, column, delivered_type, stream, stream.timezone)
+        return finite(_moment(value, column, delivered_type, stream, stream.timezone), wanted)
     if column.type == "date" and (column.format or delivered_type == "TIMESTAMP WITH TIME ZONE"):
-        return f"CAST({_moment(value, column, delivered_type, stream, stream.timezone)} AS DATE)"
-    if column.type == "double":
-        number = value if delivered_type == wanted else f"TRY_CAST({value} AS DOUBLE)"
-        return f"CASE WHEN isfinite({number}) THEN {number} END"
+        return finite(f"CAST({_moment(value, column, delivered_type, stream, stream.timezone)} AS DATE)", wanted)
+    if column.type in ("double", "doubles", "date", "timestamp"):
+        return finite(value if delivered_type == wanted else f"TRY_CAST({value} AS {wanted})", wanted)
     if column.type == "integer" and delivered_type == "VARCHAR":
         return (
             f"CASE WHEN regexp_full_match({value}, '{WHOLE}') THEN TRY_CAST(split_part({value}, '.', 1) AS BIGINT) END"
         )
-    if column.type == "integer" and (delivered_type in FLOATING or delivered_type.startswith("DECIMAL")):
+    if column.type == "integer" and delivered_type in FLOATING:
+        return f"CASE WHEN {_exact(value, delivered_type)} THEN TRY_CAST({value} AS BIGINT) END"
+    if column.type == "integers" and (element := delivered_type.removesuffix("[]")) in FLOATING:
+        inexact = f"list_filter({value}, lambda one: NOT ({_exact('one', element)}))"
+        return f"CASE WHEN len({inexact}) = 0 THEN TRY_CAST({value} AS {wanted}) END"
+    if column.type == "integer" and delivered_type.startswith("DECIMAL"):
         return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS BIGINT) END"
     if column.type == "boolean" and delivered_type != wanted:
         return f"TRY_CAST(CAST({value} AS VARCHAR) AS BOOLEAN)"
     return value if delivered_type == wanted else f"TRY_CAST({value} AS {wanted})"
+
+
+def _exact(value: str, floating: str) -> str:
+    """SQL of whether a float is a whole number, and no other number has the same bits."""
+    return f"{value} = floor({value}) AND abs({value}) < {FLOATING[floating]}"
+
+
+def finite(value: str, kind: str) -> str:
+    """SQL of a value if it is finite, else null: a number, or a time of the years 1 to 9999. kind: its type in DuckDB."""
+    usable = usable_of(value, kind)
+    return f"CASE WHEN {usable} THEN {value} END" if usable else value
+
+
+def usable_of(value: str, kind: str) -> str:
+    """SQL of whether a value of a type in DuckDB is finite; empty for a type whose values all are."""
+    if kind in FLOATING:
+        return f"isfinite({value})"
+    if kind.removesuffix("[]") in FLOATING:
+        return f"len(list_filter({value}, lambda one: NOT isfinite(one))) = 0"
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
+        return f"({value} >= {FIRST_DAY} AND {value} < {AFTER_LAST})"
+    return ""
 
 
 def _moment(value: str, column: Column, delivered_type: str, stream: Stream, zone: str) -> str:
@@ -471,11 +504,15 @@ def instants(declared: DeclaredStream) -> dict[Role, str]:
 def with_derived(declared: DeclaredStream, rows: str) -> str:
     """Rows with the stream's derived columns and named rules, each of which may use the ones before it.
 
-    `_failed` names the first expression that cannot be computed for a row; the column is null there.
+    `_failed` names the first expression that cannot be computed for a row; the column is null there. So it is where the
+    result is not finite.
     """
     stream = declared.stream
+    usable = {}
     for name, text in {**stream.derive, **stream.rules}.items():
-        rows = f"SELECT *, TRY({expressions.sql(text)}) AS {identifier(name)} FROM ({rows})"
+        value = f"TRY({expressions.sql(text)})"
+        usable[name] = usable_of(value, declared.types[name])
+        rows = f"SELECT *, {finite(value, declared.types[name])} AS {identifier(name)} FROM ({rows})"
     computed = [
         *stream.derive.items(),
         *stream.rules.items(),
@@ -483,7 +520,10 @@ def with_derived(declared: DeclaredStream, rows: str) -> str:
         *declared.contract.rules.items(),
     ]
     # For an expression that can be computed, IS NULL is true or false; only an error makes it null.
-    failing = [f"WHEN TRY({expressions.sql(text)} IS NULL) IS NULL THEN '{name}'" for name, text in computed]
+    failing = [
+        f"WHEN TRY({expressions.sql(text)} IS NULL) IS NULL{f' OR NOT {usable[name]}' if usable.get(name) else ''} THEN '{name}'"
+        for name, text in computed
+    ]
     failed = f"CASE {' '.join(failing)} END" if failing else "NULL::VARCHAR"
     return f"SELECT *, {failed} AS _failed FROM ({rows})"
 

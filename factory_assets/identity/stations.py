@@ -126,7 +126,7 @@ SOURCES = (
     "factory_assets.events.sources",
     *_of("events.sources", "base", "csv", "files", "parquet", "postgres", "simulation"),
 )
-AGGREGATES = _of("features.point_in_time", "aggregates", "history", "packed", "parts", "windows")
+AGGREGATES = _of("features.point_in_time", "aggregates", "exact", "history", "parts", "windows")
 ESTIMATORS = (
     "factory_assets.models.estimators",
     *_of("models.estimators", "additive", "base", "booster_text", "calibration", "categories", "classes"),

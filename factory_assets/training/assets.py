@@ -130,6 +130,9 @@ class _Report:
             if isinstance(outcome, Failed):
                 self.failed.append(outcome)
                 self._context.log.error(f"{outcome.node} was not trained:\n{outcome.traceback}")
+            for name, tried in outcome.tried.items() if isinstance(outcome, Fitted) else ():
+                if tried.traceback:
+                    self._context.log.error(f"{outcome.node}: {name} was not fitted:\n{tried.traceback}")
             metric = self._session.job.metric
             candidates = {"candidates": _candidates(outcome, metric)} if isinstance(outcome, Fitted) else {}
             self._add(outcome.node, result, **candidates)

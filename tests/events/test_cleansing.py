@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from typing import Any
 
 import duckdb
@@ -145,3 +146,26 @@ def test_a_rule_is_exactly_one_of_its_kinds():
     for wrong in ({"column": "age"}, {"column": "age", "impute": 1, "clip": [0, 1]}, {"column": "age", "clip": [2, 1]}):
         with pytest.raises(ValueError, match=r"exactly one of|is larger than"):
             Stream.model_validate(STREAM | {"cleanse": {"it": wrong}})
+
+
+@pytest.mark.parametrize(
+    ("column", "to", "expected"),
+    [
+        ("tip", "tip * 1e308", [1e308, None, 0.0]),
+        ("tip", "ln(tip)", [0.0, math.log(1e300), None]),
+        ("age", "tip / 2", [None, None, 0]),
+        ("age", "tip", [1, None, 0]),
+        ("age", "round(tip) + 9007199254740992", [None, None, None]),
+        ("age", "age + 9007199254740992", [2**53 + 1, 2**53 + 2, 2**53 + 3]),
+        ("age", "city", [7, None, None]),
+    ],
+)
+def test_what_a_rule_gives_is_finite_and_an_integer_exact(column: str, to: str, expected: list[Any]) -> None:
+    declared = DeclaredStream(
+        Stream.model_validate(STREAM | {"cleanse": {"it": {"column": column, "to": to}}, "derive": {}}),
+        Contract.model_validate(CONTRACT),
+    )
+    con = duckdb.connect()
+    con.register("given", rows(age=[1, 2, 3], city=["7", "7.5", "x"], tip=[1.0, 1e300, 0.0]))
+    found = con.execute(f"SELECT {column} FROM ({cleansed(declared, 'SELECT * FROM given')}) ORDER BY id").fetchall()
+    assert [value for (value,) in found] == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import math
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -75,6 +76,12 @@ def one(con: duckdb.DuckDBPyConnection, column: dict[str, Any], values: pa.Array
         ("integer", ["9007199254740993.0", "-0.0"], [9007199254740993, 0]),
         ("integer", [7.0, 7.5, float("nan"), float("inf")], [7, None, None, None]),
         ("integer", [Decimal("7.00"), Decimal("7.50")], [7, None]),
+        ("integer", [2.0**53 - 1, 1 - 2.0**53, 2.0**53, -(2.0**53), 2.0**60], [2**53 - 1, 1 - 2**53, None, None, None]),
+        ("integer", pa.array([2**24 - 1, 2**24, 7], pa.float32()), [2**24 - 1, None, 7]),
+        ("integers", [[1.0, 2.0], [1.5], [2.0**53], [], [None, 3.0]], [[1, 2], None, None, [], [None, 3]]),
+        ("doubles", [[1.0, math.inf], [math.nan], [1.5, None]], [None, None, [1.5, None]]),
+        ("integer", ["9007199254740993", "9007199254740992"], [2**53 + 1, 2**53]),
+        ("integer", [Decimal("9007199254740993.00")], [2**53 + 1]),
         ("integer", [True, False], [1, 0]),
         ("double", ["7.5", "1e3", "7,5", "nan", "inf"], [7.5, 1000.0, None, None, None]),
         ("double", [1.5, float("nan"), float("-inf"), None], [1.5, None, None, None]),
@@ -85,16 +92,48 @@ def one(con: duckdb.DuckDBPyConnection, column: dict[str, Any], values: pa.Array
         ("string", [1.5, None], ["1.5", None]),
         ("date", ["2024-02-29", "2023-02-29", "29.02.2024"], [dt.date(2024, 2, 29), None, None]),
         ("date", [dt.datetime(2024, 2, 29, 23)], [dt.date(2024, 2, 29)]),
+        ("date", ["infinity", "-infinity", "10000-01-01", "290000-01-01", "0001-01-01", "0001-01-01 (BC)", "9999-12-31"],
+         [None, None, None, None, dt.date(1, 1, 1), None, dt.date(9999, 12, 31)]),
+        ("date", pa.array([2**31 - 1, -(2**31), 19_782], pa.int32()).view(pa.date32()), [None, None, dt.date(2024, 2, 29)]),
+        ("timestamp", ["infinity", "-infinity", "10000-01-01", "0001-01-01 (BC)", "9999-12-31T23:59:59.999999"],
+         [None, None, None, None, dt.datetime(9999, 12, 31, 23, 59, 59, 999999)]),
+        ("timestamp", pa.array([2**62, -(2**62), 0]).view(pa.timestamp("us")), [None, None, dt.datetime(1970, 1, 1)]),
         ("timestamp", [dt.date(2024, 2, 29)], [dt.datetime(2024, 2, 29)]),
         ("timestamp", [1709164800], [None]),
         ("timestamp", ["2024-02-29", "2024-02-29T10:00", "soon"], [dt.datetime(2024, 2, 29), dt.datetime(2024, 2, 29, 10), None]),
     ],
 )  # fmt: skip
 def test_a_value_becomes_the_contracts_type_or_its_text_is_kept(con, kind, values, expected):
-    for (value, kept), came, wanted in zip(one(con, {"type": kind}, pa.array(values)), values, expected, strict=True):
+    delivered = values if isinstance(values, pa.Array) else pa.array(values)
+    for (value, kept), came, wanted in zip(one(con, {"type": kind}, delivered), values, expected, strict=True):
         assert value == wanted
         empty = came is None or came != came
         assert (kept is not None) == (wanted is None and not empty)
+
+
+def test_a_time_whose_moment_no_reader_can_tell_is_no_time(con):
+    ((local, moment),) = times(con, pa.array(["9999-12-31T23:00:00"]), NEW_YORK)
+    assert (local, moment) == (dt.datetime(9999, 12, 31, 23), None)
+
+
+INFINITE_DAY = "cast(case when x > 9 then '{}' else '2024-01-01' end as {})"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 / (x - 1e300)", "exp(x)", "(x - 1e300) / (x - 1e300)", "x * x", INFINITE_DAY.format("infinity", "timestamp"),
+        INFINITE_DAY.format("-infinity", "date"), INFINITE_DAY.format("20000-01-01", "date"),
+    ],
+)  # fmt: skip
+def test_a_derived_column_that_is_not_finite_costs_its_row(con, text):
+    table = pa.table({"id": [1, 2], "at": [dt.datetime(2024, 3, 10, 12)] * 2, "x": [1.0, 1e300]})
+    declared = declare({"x": {"type": "double"}}, derive={"made": text})
+    land(con, declared, table, [DAY], DAY)
+    rows = con.execute(
+        f"SELECT made IS NULL, _failed FROM ({validation.judged_rows(declared, landing.Landed.rows)}) ORDER BY id"
+    )
+    assert rows.fetchall() == [(False, None), (True, "made")]
 
 
 def test_no_pair_of_types_stops_a_landing(con):

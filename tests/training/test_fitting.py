@@ -144,6 +144,23 @@ def test_a_candidate_for_which_there_are_too_few_days_leaves_the_others_to_choos
     )
 
 
+@pytest.mark.parametrize("compared", [True, False])
+def test_a_candidate_that_cannot_be_fitted_is_left_out_and_named(rows: pa.Table, compared: bool) -> None:
+    """Squares of 1e200 are beyond a double: the linear candidate's scale is no number, a tree's split is."""
+    x = rows["x"].to_pylist()
+    x[5] = 1e200
+    huge = rows.set_column(rows.column_names.index("x"), "x", pa.array(x))
+    if not compared:
+        huge = huge.set_column(0, "ds", pa.array([dt.date(2026, 1, 1)] * len(x)))
+    outcome = fit_node(a_line(), huge, FEATURES, "global", "mae")
+    assert isinstance(outcome, Fitted) and outcome.candidate == "boosted"
+    assert "linear was not fitted: ValueError: Input X contains NaN" in outcome.choice
+    assert "Traceback" in outcome.tried["linear"].traceback
+    assert outcome.tried["boosted"].bytes > 1000 and bool(outcome.validation) is compared
+    with pytest.raises(ValueError, match="contains NaN"):
+        fit_node(a_line(candidates={"linear": {"estimator": "ridge"}}), huge, FEATURES, "global", "mae")
+
+
 def test_counts_and_quantiles_are_fitted_and_guessed_by_their_own_rule(rows: pa.Table) -> None:
     counted = pa.array(np.floor(np.exp(np.clip(rows["x"].to_numpy(), -3, 3))))
     counts = rows.set_column(rows.column_names.index("label"), "label", counted)

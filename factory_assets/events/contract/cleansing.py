@@ -8,6 +8,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Cleansing
+from factory_assets.events.landing import FLOATING, WHOLE, finite
 
 Value = str | int | float | bool
 
@@ -24,7 +25,7 @@ def cleansed(declared: DeclaredStream, rows: str) -> str:
     rows = f"SELECT *, []::VARCHAR[] AS _cleansed, '{{}}' AS _was FROM ({rows})"
     for name, rule in rules.items():
         column = identifier(rule.column)
-        value = f"CAST({_value(rule, column)} AS {declared.column_type(rule.column)})"
+        value = _typed(_value(rule, column), declared.column_type(rule.column))
         changed = f"({value} IS DISTINCT FROM {column})"
         # The value as delivered is that before the first rule, which is why the older one wins.
         kept = f"json_merge_patch(to_json(struct_pack({column} := {column})), _was)::VARCHAR"
@@ -32,6 +33,19 @@ def cleansed(declared: DeclaredStream, rows: str) -> str:
                           CASE WHEN {changed} THEN list_append(_cleansed, '{name}') ELSE _cleansed END AS _cleansed,
                           CASE WHEN {changed} THEN {kept} ELSE _was END AS _was) FROM ({rows})"""
     return rows
+
+
+def _typed(value: str, kind: str) -> str:
+    """SQL of a value as the column's type, as delivered values are: null if it is not finite, or no integer where one is due."""
+    typed = finite(f"TRY_CAST({value} AS {kind})", kind)
+    if kind != "BIGINT":
+        return typed
+    exact = " ".join(
+        f"WHEN '{floating}' THEN abs(TRY_CAST({value} AS DOUBLE)) < {first}" for floating, first in FLOATING.items()
+    )
+    exact += f" WHEN 'VARCHAR' THEN regexp_full_match(CAST({value} AS VARCHAR), '{WHOLE}')"
+    # A cast to an integer rounds.
+    return f"TRY(CASE WHEN {typed} = {value} AND CASE typeof({value}) {exact} ELSE true END THEN {typed} END)"
 
 
 def _value(rule: Cleansing, column: str) -> str:

@@ -13,6 +13,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.examples.rows import load_events, population
+from factory_assets.features.point_in_time.aggregates import finite
 from factory_assets.features.point_in_time.history import Load
 from factory_assets.features.point_in_time.windows import interval
 from factory_resources.lake import Lake
@@ -116,7 +117,7 @@ def build(
 ) -> str:
     """A query for labels known at the close of the last day that is in: example_id, label, known_at, superseded_at, ds.
 
-    days: ascending, without a gap. An observation whose label is not known yet, or empty, has no row. An observation whose label
+    days: ascending, without a gap. An observation whose label is not known yet, empty, or no finite number has no row. One whose label
     was corrected has a row for each label that was known; the valid one has no `superseded_at`. The label of an entity is not
     known while a day is missing on which it might have had an event.
     """
@@ -169,8 +170,9 @@ def _of_events(declared: DeclaredLine, events: Mapping[str, str], days: Sequence
         # The observation is the original version, whatever was corrected later.
         seen = f"original AND {within} AND {expressions.sql(line.observe.where)}"
         observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM {events[stream.name]} WHERE {seen})"
-    kind = "VARCHAR" if classes_of(line.task) else "DOUBLE"
-    return f"""SELECT {key} AS example_id, CAST({expressions.sql(line.label.expression)} AS {kind}) AS label,
+    text = expressions.sql(line.label.expression)
+    label = f"CAST({text} AS VARCHAR)" if classes_of(line.task) else finite(text)
+    return f"""SELECT {key} AS example_id, {label} AS label,
                       {known_at} AS known_at, superseded_at, ds FROM {events[stream.name]}
                WHERE {within} AND known_at IS NOT NULL AND {observed}"""
 

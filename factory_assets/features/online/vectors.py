@@ -1,7 +1,7 @@
 """What are the features of one request? The views of a line at one observation, its history kept in memory.
 
 History comes from the store: `Online` reads the events that a day's observations look back on. The new event comes from
-the caller. A value is the one that `examples` has of the same event, to the last bit: sums are taken in the same decimals, ties are
+the caller. A value is the one that `examples` has of the same event, to the last bit: sums are exact and rounded alike, ties are
 broken the same way, and the rule of `windows` decides what was known. Expressions are DuckDB's in both.
 """
 
@@ -9,8 +9,9 @@ import datetime as dt
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -25,9 +26,8 @@ from factory_assets.features import on_demand
 from factory_assets.features.examples.rows import fresh_views, lookback
 from factory_assets.features.online import rows
 from factory_assets.features.online.rows import Beyond, Value
-from factory_assets.features.point_in_time import history
+from factory_assets.features.point_in_time import exact, history
 from factory_assets.features.point_in_time.aggregates import (
-    ROUNDING,
     SEEN,
     Feature,
     columns_read,
@@ -43,8 +43,6 @@ EPOCH = dt.datetime(1970, 1, 1)
 MICROSECOND = dt.timedelta(microseconds=1)
 #: Later than any time.
 NEVER = 2**63
-#: Twelve decimal places, and the first number that 38 digits do not hold.
-SCALE, TOO_LARGE = 10**12, 1e38
 SQL_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR", dt.date: "DATE", dt.datetime: "TIMESTAMP"}
 
 
@@ -56,7 +54,7 @@ class Past:
         self.u, self.event_time, self.known_at, self.superseded_at, *self.values = map(list, zip(*rows, strict=True))
         self._surprises = [at for at, (u, _, known, until, *_) in enumerate(rows) if known > u or until != NEVER]
         self._counts = [list(accumulate((value is not None for value in column), initial=0)) for column in self.values]
-        self._sums = {at: _Sums(self.values[at]) for at in summed}
+        self._sums = {at: _Running(self.values[at]) for at in summed}
 
     def window(self, t: int, length: int, inclusive: bool) -> tuple[int, int]:
         """Places of the events with t - length < u and u < t, or u <= t where that is inclusive."""
@@ -74,23 +72,40 @@ class Past:
         counts = self._counts[column]
         return counts[last] - counts[first]
 
-    def sums(self, column: int, first: int, last: int) -> tuple[int, int, int]:
-        """How many numbers, their sum and the sum of their squares, in units of 1e-12."""
+    def sums(self, column: int, first: int, last: int) -> "Sums":
         return self._sums[column].between(first, last)
 
 
-class _Sums:
+@dataclass(frozen=True)
+class Sums:
+    """How many numbers, their sum in units of 2**-places, and the sum of their squares in units of 4**-places."""
+
+    n: int
+    total: int
+    squares: int
+    places: int
+
+    def __add__(self, other: "Sums") -> "Sums":
+        places = max(self.places, other.places)
+        one, two = places - self.places, places - other.places
+        total = (self.total << one) + (other.total << two)
+        return Sums(self.n + other.n, total, (self.squares << 2 * one) + (other.squares << 2 * two), places)
+
+
+class _Running:
     """Running sums of a column, exact: any stretch is a difference of two."""
 
     def __init__(self, values: Values):
-        scaled = [(_scaled(value), _scaled(_squared(value))) for value in values]
-        self._numbers = list(accumulate((number is not None for number, _ in scaled), initial=0))
-        self._totals = list(accumulate((number or 0 for number, _ in scaled), initial=0))
-        self._squares = list(accumulate((square or 0 for _, square in scaled), initial=0))
+        given = [_whole(value) for value in values]
+        self._places = max((one[1] for one in given if one is not None), default=0)
+        scaled = [0 if one is None else one[0] << self._places - one[1] for one in given]
+        self._numbers = list(accumulate((one is not None for one in given), initial=0))
+        self._totals = list(accumulate(scaled, initial=0))
+        self._squares = list(accumulate((number * number for number in scaled), initial=0))
 
-    def between(self, first: int, last: int) -> tuple[int, int, int]:
-        columns = (self._numbers, self._totals, self._squares)
-        return tuple(column[last] - column[first] for column in columns)  # type: ignore[return-value]
+    def between(self, first: int, last: int) -> Sums:
+        n, total, squares = (column[last] - column[first] for column in (self._numbers, self._totals, self._squares))
+        return Sums(n, total, squares, self._places)
 
 
 class Window:
@@ -122,16 +137,16 @@ class Window:
             return self._past.count(self._column, *self._span) + sum(value is not None for value in self._current)
         return len(self.values())
 
-    def sums(self) -> tuple[int, int, int]:
+    def sums(self) -> Sums:
         if self._known is None and self._past is not None:
-            n, total, squares = self._past.sums(self._column, *self._span)
-            more = self._current
+            found, more = self._past.sums(self._column, *self._span), self._current
         else:
-            n, total, squares, more = 0, 0, 0, self.values()
+            found, more = Sums(0, 0, 0, 0), self.values()
         for value in more:
-            number, square = _scaled(value), _scaled(_squared(value))
-            n, total, squares = n + (number is not None), total + (number or 0), squares + (square or 0)
-        return n, total, squares
+            if (number := _whole(value)) is not None:
+                total, places = number
+                found += Sums(1, total, total * total, places)
+        return found
 
 
 class Compiled:
@@ -233,21 +248,22 @@ class Recent:
 
 
 def _sum(window: Window, t: int) -> float | None:
-    n, total, _ = window.sums()
-    return total / SCALE if n else None
+    found = window.sums()
+    return exact.sum_of(found.total, found.places) if found.n else None
 
 
 def _mean(window: Window, t: int) -> float | None:
-    n, total, _ = window.sums()
-    return total / SCALE / n if n else None
+    found = window.sums()
+    return exact.mean_of(found.n, found.total, found.places) if found.n else None
 
 
 def _deviation(window: Window, t: int) -> float | None:
-    n, total, squares = window.sums()
-    if not n:
-        return None
-    square, mean = squares / SCALE / n, total / SCALE / n
-    return 0.0 if square - mean**2 <= ROUNDING * (squares / SCALE) / n else math.sqrt(square - mean**2)
+    found = window.sums()
+    return exact.deviation_of(found.n, found.total, found.squares, found.places) if found.n else None
+
+
+def _finite(window: Window) -> Iterator[float]:
+    return filter(math.isfinite, map(float, window.values()))
 
 
 def _top(window: Window, t: int) -> Any:
@@ -266,8 +282,8 @@ AGGREGATES: dict[str, Callable[[Window, int], Any]] = {
     "sum": _sum,
     "mean": _mean,
     "deviation": _deviation,
-    "min": lambda window, t: min(map(float, window.values()), default=None),
-    "max": lambda window, t: max(map(float, window.values()), default=None),
+    "min": lambda window, t: min(_finite(window), default=None),
+    "max": lambda window, t: max(_finite(window), default=None),
     "first": lambda window, t: min(window.pairs(t), default=(0, None))[1],
     "last": lambda window, t: max(window.pairs(t), default=(0, None))[1],
     "distinct": lambda window, t: len(set(window.values())),
@@ -450,16 +466,8 @@ def _micros(time: dt.datetime) -> int:
     return (time - EPOCH) // MICROSECOND
 
 
-def _squared(value: Any) -> float | None:
-    return None if value is None else float(value) * float(value)
-
-
-def _scaled(value: Any) -> int | None:
-    """A number in units of 1e-12 as DuckDB makes a DECIMAL(38, 12) of a double: halves away from zero, null if too large."""
-    if value is None:
+def _whole(value: Any) -> tuple[int, int] | None:
+    """A number as `exact.whole` has it; None of nothing and of what is no finite number."""
+    if value is None or not math.isfinite(number := float(value)):
         return None
-    scaled = float(value) * 1e12
-    if not abs(scaled) < TOO_LARGE:
-        return None
-    whole = math.trunc(scaled)
-    return whole + (1 if scaled > 0 else -1) if abs(scaled - whole) >= 0.5 else whole
+    return exact.whole(number)

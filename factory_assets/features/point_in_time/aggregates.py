@@ -1,6 +1,7 @@
 """What are a view's features of an entity, in SQL? Its aggregates over events, whichever way these are brought together."""
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,10 +9,11 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.expressions import Aggregate, identifier
 from factory_assets.declarations.view import View
+from factory_assets.features.point_in_time.exact import Grid
 from factory_assets.features.point_in_time.parts import Plain
 
-#: Variance below this share of the mean square is what rounding leaves of equal values.
-ROUNDING = 1e-13
+#: SQL of a column as it is.
+COLUMN = re.compile(r'\(?("[^"]*"|event_time)\)?')
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Feature:
     aggregate: Aggregate
     column: str
     window: dt.timedelta
+
+    @property
+    def sums(self) -> bool:
+        """Whether it is made of sums of numbers."""
+        return self.aggregate.function in ("sum", "mean", "deviation")
 
     @property
     def counts(self) -> bool:
@@ -49,11 +56,20 @@ def keys_of(keys: Sequence[str]) -> str:
 def value_of(view: View, aggregate: Aggregate) -> str:
     """SQL of the value that an aggregate reads in one event, null where the event does not count."""
     conditions = [part for part in (expressions.sql(view.where) if view.where else None, aggregate.where) if part]
-    value = aggregate.argument or "1"
+    value = _usable(aggregate.argument) if aggregate.argument else "1"
     if aggregate.function == "time_since_last":
         conditions += [f"{aggregate.argument} IS NOT NULL"] if aggregate.argument else []
         value = "event_time"
     return f"CASE WHEN {' AND '.join(conditions)} THEN {value} END" if conditions else value
+
+
+def _usable(value: str) -> str:
+    """SQL of a value, null where it is a number that is not finite. A column as admitted has no such number."""
+    if COLUMN.fullmatch(value):
+        return value
+    # Of any type but these no value is compared.
+    strange = f"typeof({value}) IN ('DOUBLE', 'FLOAT') AND CAST({value} AS VARCHAR) IN ('inf', '-inf', 'nan', '-nan')"
+    return f"CASE WHEN NOT coalesce({strange}, false) THEN {value} END"
 
 
 def value_columns(view: View) -> dict[str, str]:
@@ -91,20 +107,28 @@ def columns_read(view: View) -> set[str]:
 
 
 def results(
-    view: View, value: Callable[[Feature], str], moment: str, now: str, ask: Callable[[Plain, dt.timedelta], str]
+    view: View,
+    value: Callable[[Feature], str],
+    moment: str,
+    now: str,
+    ask: Callable[[Plain, dt.timedelta], str],
+    grid: Callable[[str], Grid],
 ) -> dict[str, str]:
     """Feature -> SQL of the result of its aggregate, and flag -> SQL of the number of events.
 
     value: gives the SQL of the value that a feature aggregates. moment: SQL of the time of an event, now: of the observation.
     ask: takes a plain aggregate and its window, and gives the column that will hold the result. Some are asked for more than
         once: a mean is made from a count that may be a feature itself.
+    grid: gives the grid on which a column of numbers is summed up.
     """
 
     def over(window: dt.timedelta) -> Callable[[Plain], str]:
         return lambda plain: ask(plain, window)
 
     return {
-        feature.name: _result(feature.aggregate, value(feature), moment, now, over(feature.window))
+        feature.name: _summed(feature.aggregate.function, value(feature), over(feature.window), grid(feature.column))
+        if feature.sums
+        else _result(feature.aggregate, value(feature), moment, now, over(feature.window))
         for feature in _needed(view)
     }
 
@@ -112,28 +136,15 @@ def results(
 def _result(aggregate: Aggregate, value: str, moment: str, now: str, ask: Callable[[Plain], str]) -> str:
     """SQL of an aggregate.
 
-    Sums are taken in decimals of twelve places, of numbers up to 1e26: a sum of doubles depends on the order of
-    addition, and so on how many days a run covers and on how many threads. Where several values are equally late or
-    frequent, the larger or the smaller is taken: an order that does not depend on the order of rows.
+    Where several values are equally late or frequent, the larger or the smaller is taken: an order that does not depend on
+    the order of rows.
     """
-    number = f"CAST({value} AS DOUBLE)"  # of a yes or no, 1 or 0: their mean is a rate
-    exact = f"TRY_CAST({number} AS DECIMAL(38, 12))"
     placed, given = f"{{'u': {moment}, 'v': {value}}}", f"{value} IS NOT NULL"
     match aggregate.function:
         case "count" | "distinct" | "approx_distinct":
             return ask(Plain(aggregate.function, value))
-        case "sum":
-            return _double(ask(Plain("sum", exact)))
-        case "mean":
-            return f"{_double(ask(Plain('sum', exact)))} / nullif({ask(Plain('count', exact))}, 0)"
-        case "deviation":
-            squared = f"TRY_CAST({number} * {number} AS DECIMAL(38, 12))"
-            n, total, square = (ask(Plain(*one)) for one in (("count", exact), ("sum", exact), ("sum", squared)))
-            mean, mean_square = f"{_double(total)} / {n}", f"{_double(square)} / {n}"
-            return f"""CASE WHEN {n} > 0 THEN CASE WHEN {mean_square} - ({mean}) ** 2 <= {ROUNDING!r} * {mean_square}
-                       THEN 0.0 ELSE sqrt({mean_square} - ({mean}) ** 2) END END"""
         case "min" | "max":
-            return ask(Plain(aggregate.function, number))
+            return ask(Plain(aggregate.function, finite(value)))
         case "first":
             return f"{ask(Plain('min', placed, given))}.v"
         case "last":
@@ -148,8 +159,21 @@ def _result(aggregate: Aggregate, value: str, moment: str, now: str, ask: Callab
     raise ValueError(f"no aggregate {aggregate.function!r}")
 
 
-def _double(total: str) -> str:
-    return f"CAST({total} AS DOUBLE)"
+def _summed(function: str, value: str, ask: Callable[[Plain], str], grid: Grid) -> str:
+    """SQL of a sum, mean or deviation. Of a yes or no, 1 or 0, the mean is a rate.
+
+    A sum of doubles would depend on the order of addition, and so on how many days a run covers and on how many threads.
+    """
+    number = grid.number(value)
+    total = ask(Plain("sum", grid.total(number)))
+    bins = "NULL" if grid.certain else ask(Plain("bins", grid.beside(number)))
+    if function == "sum":
+        return grid.sum_of(total, bins)
+    n = ask(Plain("count", number))
+    if function == "mean":
+        return grid.mean_of(n, total, bins)
+    high = ask(Plain("sum", grid.high(number))) if grid.halved else "0"
+    return grid.deviation_of(n, total, high, ask(Plain("sum", grid.low(number))), bins)
 
 
 def filled(view: View, columns: Mapping[str, str]) -> dict[str, str]:

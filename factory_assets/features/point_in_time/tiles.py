@@ -25,7 +25,7 @@ from factory_assets.declarations.base import EVER, whole_days
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.view import View
-from factory_assets.features.point_in_time import history
+from factory_assets.features.point_in_time import exact, history
 from factory_assets.features.point_in_time.aggregates import (
     columns_read,
     filled,
@@ -61,7 +61,7 @@ class Tiles:
         self._parts: dict[Plain, str] = {}
         self._delay = whole_days(view.delay)
         self._window = max((whole_days(window) for window in view.windows if window != EVER), default=0)
-        results(view, lambda feature: feature.column, "u", "u", self._part)
+        results(view, lambda feature: feature.column, "u", "u", self._part, lambda _: exact.ANY)
         parts = ", ".join(f"{plain.part} AS {name}" for plain, name in self._parts.items())
         tick = interval(MICROSECOND)
         self._query = f"""
@@ -84,7 +84,11 @@ class Tiles:
             self._load(self._totals, self._table("totals"), days[0], days[-1])
             read["totals"] = self._count(self._totals)
         self._see(self._tiles, first, days[-1])
-        return self._merged(days), {"events": self._events_read, "tiles": self._count(self._tiles), **read}
+        exact.register(self._con)
+        # Python may be asked for a result: a query that is read while it runs had better not wait for the reader.
+        values = "snapshot"
+        self._con.execute(f"CREATE OR REPLACE TEMP TABLE {values} AS {self._merged(days)}").fetchall()
+        return f"SELECT * FROM {values}", {"events": self._events_read, "tiles": self._count(self._tiles), **read}
 
     def _part(self, plain: Plain, _: dt.timedelta) -> str:
         # The name has a hash of the definition and the types of the stream's columns: where these change, it is another column.
@@ -178,7 +182,8 @@ class Tiles:
         def ask(plain: Plain, window: dt.timedelta) -> str:
             return plain.result(asked.setdefault((plain, window), f"m{len(asked)}"))
 
-        made = results(self._view, lambda feature: feature.column, "u", "CAST(ds + 1 AS TIMESTAMP)", ask)
+        now = "CAST(ds + 1 AS TIMESTAMP)"
+        made = results(self._view, lambda feature: feature.column, "u", now, ask, lambda _: exact.ANY)
         merged = ", ".join(
             f"{plain.merged(self._parts[plain], _within(window))} AS {name}" for (plain, window), name in asked.items()
         )

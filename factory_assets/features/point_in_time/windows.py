@@ -24,11 +24,14 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
-from factory_assets.features.point_in_time import packed
-from factory_assets.features.point_in_time.aggregates import entity_of, filled, named, results, value_columns
+from factory_assets.features.point_in_time import exact
+from factory_assets.features.point_in_time.aggregates import entity_of, features, filled, named, results, value_columns
+from factory_assets.features.point_in_time.exact import Grid
 from factory_assets.features.point_in_time.parts import Plain
 
 MICROSECOND = dt.timedelta(microseconds=1)
+#: Before the name of a column: what is summed up of its numbers beside their grid.
+BESIDE = "beside_"
 #: SQL of a column as it is, or of a number.
 PLAIN = re.compile(r'\(?("[^"]*"|event_time|rowid|\d+)\)?')
 
@@ -65,13 +68,15 @@ def compute(
     located, seen = "placed", "seen"
     con.execute(f"CREATE OR REPLACE TEMP VIEW {located} AS {placed(view, events)}")
     survey = _survey(con, view, located, {name: name for name in _given(view)})
+    if survey.asks:
+        exact.register(con)
     windows = _by_windows(view, located, observations, same_stream, survey)
     if not survey.surprises:
         con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_completed(view, windows)}").fetchall()
         return
     con.execute(f"CREATE OR REPLACE TEMP TABLE {seen} AS {windows}").fetchall()
     both = f"""SELECT * EXCLUDE (too_much) FROM {seen} WHERE NOT too_much
-               UNION ALL BY NAME {_by_join(view, located, observations, seen, same_stream)}"""
+               UNION ALL BY NAME {_by_join(view, located, observations, seen, same_stream, survey)}"""
     con.execute(f"CREATE OR REPLACE TEMP TABLE {into} AS {_completed(view, both)}").fetchall()
     con.execute(f"DROP TABLE {seen}").fetchall()
 
@@ -79,7 +84,8 @@ def compute(
 def along(con: duckdb.DuckDBPyConnection, view: View, events: str) -> Along | None:
     """How `passed` computes a view for each event of its own stream.
 
-    events: as for `compute`. None if any was known late, is valid no longer or has no entity.
+    events: as for `compute`. None if any was known late, is valid no longer or has no entity, or if Python may be asked for a
+    result: a query that is read while it runs had better not wait for the reader.
     """
     columns, given = {}, []
     for name, value in _given(view).items():
@@ -87,10 +93,11 @@ def along(con: duckdb.DuckDBPyConnection, view: View, events: str) -> Along | No
         columns[name] = value if PLAIN.fullmatch(value) else identifier(f"{view.name}.{name}")
         given += [] if columns[name] == value else [f"{value} AS {columns[name]}"]
     survey = _survey(con, view, f"(SELECT {', '.join(['*', *given])} FROM {events})", columns)
-    if survey.surprises or not survey.whole:
+    if survey.surprises or survey.asks or not survey.whole:
         return None
     asked = _Asked("*", survey, f"{view.name}.")
-    made = results(view, lambda feature: columns[feature.column], "event_time", "observations.event_time", asked)
+    now = "observations.event_time"
+    made = results(view, lambda feature: columns[feature.column], "event_time", now, asked, survey.grids.__getitem__)
     return Along(
         given=given,
         asked=asked.over(lambda window: identifier(f"{view.name}.{_over(window)}")),
@@ -150,9 +157,29 @@ class _Asked:
         events = plain.function == "count" and plain.value in survey.full
         value = survey.counting if events and survey.counting else plain.value
         if value in survey.packed and plain.function in ("sum", "count"):
-            column = self._column(packed.packed(value), window)
-            return packed.total(column) if plain.function == "sum" else packed.number(column)
+            grid, number = survey.packed[value]
+            column = self._column(grid.packed(number), window)
+            return grid.unpacked(column) if plain.function == "sum" else grid.counted(column)
+        if plain.function == "bins":
+            return self._bins(plain.value, window)
         return self._column(f"count({self._event})" if events else plain.sql, window)
+
+    def _bins(self, value: str, window: dt.timedelta) -> str:
+        """A list of bins, each of sums over the window; null where all are empty."""
+        column = self._survey.beside[value]
+        sums = {
+            unit: [
+                self._column(f"sum({column}.{one}) FILTER ({column}.unit = {unit})", window)
+                for one in ("total", "high", "low")
+            ]
+            for unit in self._survey.grids[column.removeprefix(BESIDE)].bins
+        }
+        structs = ", ".join(
+            f"{{'unit': {unit}, 'total': {total}, 'high': {high}, 'low': {low}}}"
+            for unit, (total, high, low) in sums.items()
+        )
+        listed = f"CAST([{structs}] AS {exact.BIN}[])"
+        return f"nullif(list_filter({listed}, lambda e: e.total IS NOT NULL), [])"
 
     def _column(self, text: str, window: dt.timedelta) -> str:
         return self.columns.setdefault((text, window), identifier(f"{self._prefix}p{len(self.columns)}"))
@@ -167,40 +194,56 @@ class _Survey:
     """What all events of a view have in common.
 
     surprises: whether an event was known late, or is valid no longer. whole: whether each event has an entity.
+    grids: column -> grid of its numbers, for those that are summed up. beside: SQL of a number's `exact.BIN` -> a name for it.
     full: values that every event has, so that to count them is to count events.
-    packed: values that are summed and counted as one. counting: a packed value that is full; empty where there is none.
+    packed: number that is counted, or whole number that is summed up -> its grid and number, which do both as one.
+    counting: a number among these that is full; empty where there is none.
     """
 
     surprises: bool
     whole: bool
+    grids: Mapping[str, Grid]
+    beside: Mapping[str, str]
     full: frozenset[str]
-    packed: frozenset[str]
+    packed: Mapping[str, tuple[Grid, str]]
     counting: str
+
+    @property
+    def asks(self) -> bool:
+        """Whether Python may be asked for a result."""
+        return any(grid.asks for grid in self.grids.values())
 
 
 def _survey(con: duckdb.DuckDBPyConnection, view: View, relation: str, columns: Mapping[str, str]) -> _Survey:
-    """Look once at all events before they are sorted. columns: SQL of each column of `_given` in the relation."""
-    asked = _aggregates(view, columns)
+    """Look at all events before they are sorted. columns: SQL of each column of `_given` in the relation."""
+    summed = dict.fromkeys(feature.column for feature in features(view) if feature.sums)
+    grids = exact.grids(con, relation, {column: columns[column] for column in summed})
+    asked = _aggregates(view, columns, grids)
+    numbers = {column: grid.number(columns[column]) for column, grid in grids.items()}
     counted = [plain.value for plain in asked if plain.function == "count"]
-    # Where nothing is counted, no sum can be packed together with a count.
-    sums = [plain.value for plain in asked if plain.function == "sum" and counted]
-    values = list(dict.fromkeys([*counted, *sums]))
+    values = list(dict.fromkeys([*counted, *numbers.values()]))
     surprise = f"{columns['known_at']} > {columns['u']} OR {columns['superseded_at']} < TIMESTAMP 'infinity'"
     looked = [
         f"coalesce(bool_or({surprise}), false)",
         f"count({columns['entity']}) = count(*)",
         *(f"count({value}) = count(*)" for value in values),
-        *(packed.fits(value) for value in sums),
     ]
     surprises, whole, *tests = con.execute(f"SELECT {', '.join(looked)} FROM {relation}").fetchall()[0]
-    full = [value for value, same in zip(values, tests[: len(values)], strict=True) if same]
-    fitting = [value for value, fits in zip(sums, tests[len(values) :], strict=True) if fits]
-    counting = next((value for value in fitting if value in full), "")
-    together = [value for value in fitting if value in counted or value == counting]
-    return _Survey(surprises, whole, frozenset(full), frozenset(together), counting)
+    full = frozenset(value for value, same in zip(values, tests, strict=True) if same)
+    # Where nothing is counted, no sum can be packed together with a count.
+    packing = {numbers[column]: grid for column, grid in grids.items() if grid.packs and counted}
+    counting = next((number for number in packing if number in full), "")
+    packed = {
+        text: (grid, number)
+        for number, grid in packing.items()
+        if number in counted or number == counting
+        for text in (number, grid.total(number))
+    }
+    beside = {grid.beside(numbers[column]): f"{BESIDE}{column}" for column, grid in grids.items() if not grid.certain}
+    return _Survey(surprises, whole, grids, beside, full, packed, counting)
 
 
-def _aggregates(view: View, columns: Mapping[str, str]) -> list[Plain]:
+def _aggregates(view: View, columns: Mapping[str, str], grids: Mapping[str, Grid]) -> list[Plain]:
     """The plain aggregates that a view is made of, each once."""
     asked: dict[Plain, None] = {}
 
@@ -208,7 +251,8 @@ def _aggregates(view: View, columns: Mapping[str, str]) -> list[Plain]:
         asked[plain] = None
         return "noted"
 
-    results(view, lambda feature: columns[feature.column], columns["u"], columns["u"], note)
+    u = columns["u"]
+    results(view, lambda feature: columns[feature.column], u, u, note, grids.__getitem__)
     return list(asked)
 
 
@@ -240,8 +284,11 @@ def _by_windows(view: View, events: str, observations: str, same_stream: bool, s
         timeline = f"""SELECT NULL::BIGINT AS obs, entity, u AS moment, {", ".join(columns)} FROM {events}
                        UNION ALL BY NAME
                        SELECT obs, entity, t AS moment, {empty} FROM {observations} WHERE entity IS NOT NULL"""
+    if survey.beside:
+        # Once for all bins and windows.
+        timeline = f"SELECT *, {named(dict(zip(survey.beside.values(), survey.beside, strict=True)))} FROM ({timeline})"
     asked, frames = _Asked("number", survey), _frames(view, same_stream)
-    made = results(view, lambda feature: feature.column, "moment", "moment", asked)
+    made = results(view, lambda feature: feature.column, "moment", "moment", asked, survey.grids.__getitem__)
     chosen, too_much = asked.over(_over), ""
     if survey.surprises:
         # The observed event is no surprise to itself: the current row is outside this frame.
@@ -268,7 +315,7 @@ def _over(window: dt.timedelta) -> str:
     return f"w{format_duration(window)}"
 
 
-def _by_join(view: View, events: str, observations: str, seen: str, same_stream: bool) -> str:
+def _by_join(view: View, events: str, observations: str, seen: str, same_stream: bool, survey: _Survey) -> str:
     """Features by the rule as written, for the observations that saw too much.
 
     events: name of the relation that `placed` gives. seen: name of the table that `_by_windows` gives.
@@ -288,6 +335,7 @@ def _by_join(view: View, events: str, observations: str, seen: str, same_stream:
         "e.u",
         "t",
         lambda plain, window: asked.setdefault(plain.sql, f"p{len(asked)}"),
+        survey.grids.__getitem__,
     )
     chosen = ", ".join(f"{text} AS {column}" for text, column in asked.items())
     joined = f"""SELECT o.obs, o.t, {chosen}

@@ -8,6 +8,7 @@ the choice.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from traceback import format_exception
 from types import MappingProxyType
 from typing import Any
 
@@ -37,7 +38,7 @@ class Tried:
 
     metrics: on the newest days, {} where nothing was compared. seconds: to fit. microseconds: to predict a row; the machine does
     other things at the same time. bytes: of its parts. rounds: what early stopping found. reason: why it could not be fitted on
-    this node's rows, else "".
+    this node's rows, else "". traceback: where that came from, for the log of the run, if it is an error.
     """
 
     metrics: dict[str, float]
@@ -47,6 +48,7 @@ class Tried:
     bytes: int = 0
     rounds: int | None = None
     reason: str = ""
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,10 @@ def rows_within(table: pa.Table, node: str) -> pa.Table:
 def fit_node(
     line: Line, rows: pa.Table, features: Sequence[str], node: str, metric: str, parents: Parents = MappingProxyType({})
 ) -> Fitted | NotTrained:
-    """The best candidate for one node, or why there is none. parents: what candidates with a warm start may continue."""
+    """The best candidate for one node, or why there is none. parents: what candidates with a warm start may continue.
+
+    A candidate that cannot be fitted is left out, and named in the choice. Raises the error of the last where none can be.
+    """
     if rows.num_rows < line.segments.min_rows:
         return NotTrained(node, rows.num_rows, f"{rows.num_rows} training rows, {line.segments.min_rows} needed")
     y = label_values(line.task, rows[LABEL])
@@ -132,11 +137,20 @@ def fit_node(
     x, days = encode(rows, encoding), rows["ds"].to_numpy(zero_copy_only=False)
     window = Window(line.task, encoding, x, y, days, _newer(line, days))
     tried = _validate(line, window)
-    chosen, choice = _best(line, tried, metric)
-    try:
-        (model, alone, fit), warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
-    except estimators.TooFewDays as error:
-        return NotTrained(node, rows.num_rows, f"{chosen}: {error}")
+    while True:
+        chosen, choice = _best(line, tried, metric)
+        try:
+            (model, alone, fit), warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
+            break
+        except estimators.TooFewDays as error:
+            return NotTrained(node, rows.num_rows, f"{chosen}: {error}")
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            tried = tried | {chosen: _not_fitted(line, chosen, error)}
+            if all(name in tried and tried[name].traceback for name in line.candidates):
+                raise
+    choice += "".join(f"; {name} was not fitted: {one.reason}" for name, one in tried.items() if one.traceback)
     candidate = line.candidates[chosen]
     return Fitted(
         node=node,
@@ -149,7 +163,7 @@ def fit_node(
         rows=rows.num_rows,
         positives=positives,
         naive=naive(line.task, y),
-        tried=tried or {chosen: alone},
+        tried=tried if chosen in tried else tried | {chosen: alone},
         options=candidate.model_dump(mode="json", exclude={"estimator", "params"}),
         rounds=model.rounds,
         choice=choice,
@@ -256,12 +270,26 @@ def _validate(line: Line, window: Window) -> dict[str, Tried]:
     for name, candidate in line.candidates.items():
         try:
             _, tried, predictions = _fit(line, name, window, older, newer)
+            compared[name] = replace(tried, metrics=_measured(line.task, y[newer], predictions))
         except estimators.TooFewDays as error:
             readable = estimators.registered(candidate.estimator).interpretable
             compared[name] = Tried({}, readable, reason=str(error))
-            continue
-        compared[name] = replace(tried, metrics=score(line.task, y[newer], predictions))
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            compared[name] = _not_fitted(line, name, error)
     return compared
+
+
+def _not_fitted(line: Line, name: str, error: Exception) -> Tried:
+    """Why a candidate is left out. The next node would meet an error of the disk or of memory too: these are not for here."""
+    readable = estimators.registered(line.candidates[name].estimator).interpretable
+    return Tried({}, readable, reason=f"{type(error).__name__}: {error}", traceback="".join(format_exception(error)))
+
+
+def _measured(task: str, y: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Metric -> value, those left out that are beyond the largest double. Raises ValueError for a prediction that is not finite."""
+    return {metric: value for metric, value in score(task, y, predictions).items() if np.isfinite(value)}
 
 
 def _newer(line: Line, days: np.ndarray) -> np.ndarray:
@@ -281,9 +309,9 @@ def _best(line: Line, tried: Mapping[str, Tried], metric: str) -> tuple[str, str
     """
     measured = {name: one.metrics[metric] for name, one in tried.items() if metric in one.metrics}
     if not measured:
-        return next(iter(line.candidates)), "the only candidate" if len(
-            line.candidates
-        ) == 1 else "nothing to compare by"
+        usable = [name for name in line.candidates if name not in tried or not tried[name].traceback]
+        chosen = next(iter(usable or line.candidates))
+        return chosen, "the only candidate" if len(line.candidates) == 1 else "nothing to compare by"
     best = _first_best(measured, metric)
     readable = {name: value for name, value in measured.items() if tried[name].interpretable}
     reason = f"{metric} {_short(measured[best])} of {best}"
