@@ -6,7 +6,7 @@ import string
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory_assets.declarations.edits import EditError, edited, flow, merged
@@ -73,6 +73,7 @@ changes = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(mappings, changes, st.sampled_from([None, False]))
 def test_any_change_of_any_text_means_what_it_says_or_is_refused(
     value: dict[str, object], change: dict[str, object], style: bool | None
@@ -90,6 +91,7 @@ def _inner(change: dict[str, object]) -> list[object]:
     return [leaf for inner in change.values() if isinstance(inner, dict) for leaf in inner.values()]
 
 
+@settings(deadline=None)
 @given(leaves)
 def test_a_value_on_one_line_reads_back_as_it_was(value: object) -> None:
     assert "\n" not in flow(value)

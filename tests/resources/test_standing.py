@@ -99,6 +99,8 @@ def forget_the_table(ledger: Ledger) -> None:
             connection.execute(sa.text(f"DROP TABLE {table}"))
         for table in ("versions", "evaluations", "decisions", "trials", "tags"):
             connection.execute(sa.text(f"ALTER TABLE ledger_{table} RENAME COLUMN node TO segment"))
+        for table in ("issues", "certificates", "trials"):
+            connection.execute(sa.text(f"ALTER TABLE ledger_{table} RENAME COLUMN message TO told"))
         connection.execute(sa.update(migrations.TABLE).values(version_num="0006"))
     ledger.close()
 
