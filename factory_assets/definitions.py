@@ -2,11 +2,13 @@
 
 import warnings
 
-import dagster as dg
-
-from factory_assets.loading import load_declarations, resources
-from factory_assets.release.jobs import release_definitions
 from factory_resources.collector import uncollected
+
+with uncollected():
+    import dagster as dg
+
+    from factory_assets.loading import load_declarations, resources
+    from factory_assets.release.jobs import release_definitions
 
 # Backfill policies and partitioned checks are what the factory stands on; that they are young is known.
 for category in (dg.BetaWarning, dg.PreviewWarning):

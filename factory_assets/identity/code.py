@@ -11,8 +11,12 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +70,35 @@ def source(module: str) -> Source:
         raise LookupError(
             f"{module} is no module; it was moved or removed: name it in identity/stations.py as it is now"
         )
-    return parsed(file.read_text(encoding="utf-8"), module, package=file.name == "__init__.py")
+    return _kept(file, module)
+
+
+def _kept(file: Path, module: str) -> Source:
+    """The source of a module, from beside its bytecode where it was written down before: to read a tree is half a second for all.
+
+    What is written down begins with a hash of the module, its place and this reader; with another hash it is read anew.
+    """
+    text = file.read_bytes()
+    read_from = hashlib.sha256(b"\0".join((_own_text(), module.encode(), text))).hexdigest()
+    beside = Path(importlib.util.cache_from_source(str(file))).with_suffix(".source.json")
+    with suppress(OSError, ValueError, TypeError):
+        noted, body, imports = json.loads(beside.read_bytes())
+        if noted == read_from:
+            return Source(body, tuple(Import(*one) for one in imports))
+    made = parsed(text.decode(), module, package=file.name == "__init__.py")
+    if not sys.dont_write_bytecode:
+        # An installation that nobody may write to is read each time, as Python compiles it each time.
+        with suppress(OSError):
+            beside.parent.mkdir(exist_ok=True)
+            fresh = beside.with_suffix(f".{os.getpid()}")
+            fresh.write_text(json.dumps([read_from, made.body, [astuple(one) for one in made.imports]]))
+            fresh.replace(beside)
+    return made
+
+
+@functools.cache
+def _own_text() -> bytes:
+    return Path(__file__).read_bytes()
 
 
 def parsed(text: str, module: str, package: bool = False) -> Source:

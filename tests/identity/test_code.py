@@ -228,3 +228,33 @@ def test_the_hash_of_a_module_is_the_same_in_every_release_of_python() -> None:
 def test_ids_that_ledgers_hold_stay_what_they_are() -> None:
     """Ids of configurations and contracts: of another one, a line is trained again."""
     assert hash_of(["a", None], {"c": 1, "b": 0.5}) == hash_of(["a", None], {"b": 0.5, "c": 1}) == "613c5620c06e"
+
+
+def test_a_module_that_was_read_before_is_not_read_again_unless_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    file, name = tmp_path / "some.py", "factory_assets.features.some"
+    file.write_text(MODULE)
+    first = code._kept(file, name)
+    assert first == code.parsed(MODULE, name)
+    (note,) = (tmp_path / "__pycache__").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(code, "parsed", lambda *asked, **more: pytest.fail("it is written down"))
+        assert code._kept(file, name) == first
+    assert code._kept(file, "factory_assets.events.some") == code.parsed(MODULE, "factory_assets.events.some")
+    for damaged in ("", "[]", "{}", note.read_text()[:-20], note.read_text().replace('"', "'"), '["x", "y", [["a"]]]'):
+        note.write_text(damaged)
+        assert code._kept(file, name) == first
+    changed = MODULE.replace("by * total", "by + total")
+    file.write_text(changed)
+    assert code._kept(file, name) == code.parsed(changed, name) != first
+
+
+def test_what_is_written_down_of_our_modules_is_what_they_are() -> None:
+    for station in STATIONS.values():
+        for module in station.modules:
+            file = code._file(module)
+            assert file is not None
+            read = code.parsed(file.read_text(), module, package=file.name == "__init__.py")
+            assert code.source(module) == read, module
