@@ -1,5 +1,6 @@
 """How does Dagster get the declarations and the stores of this deployment?"""
 
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -31,6 +32,7 @@ def _fixed(store: Any) -> dg.ResourceDefinition:
         # Every asset of the factory needs the lake: no run of one goes without the name of its process.
         if isinstance(store, Lake) and context.run is not None and context.instance is not None:
             name_process(context.instance, context.run)
+            return replace(store, writer=f"run {context.run.run_id}")
         return store
 
     # An empty schema refuses configuration; none would take any.

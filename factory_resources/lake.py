@@ -8,8 +8,11 @@ import contextlib
 import datetime as dt
 import functools
 import operator
+import os
 import queue
+import socket
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +23,14 @@ import numpy as np
 import pyarrow as pa
 from deltalake import (
     ColumnProperties,
+    CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
     Schema,
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 
 from factory_resources.content import row_hashes
@@ -60,6 +64,12 @@ ROOMS = ("features", "tiles", "totals")
 BATCH_ROWS = 100_000
 #: Rows and days of one commit of `replace_from`: the writer holds a file open for every day until the commit.
 STRETCH_ROWS, STRETCH_DAYS = 1_000_000, 128
+#: Keys of a commit's information: who made it, and a name of the write alone.
+WRITER, WRITE = "writer", "write"
+
+
+class LostRace(CommitFailedError):
+    """Somebody else wrote the same days, or made the table, while this write was under way. Nothing of it stays."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,7 @@ class Lake:
 
     root: local path or object-store URI (s3://bucket/prefix, gs://..., az://...).
     storage_options: those of the object store, such as aws_endpoint_url; credentials come from the environment.
+    writer: for whom this process writes, such as "run 8c1f"; commits name it beside the process.
 
     >>> import tempfile
     >>> lake, day = Lake(tempfile.mkdtemp()), dt.date(2026, 1, 31)
@@ -116,6 +127,7 @@ class Lake:
 
     root: str
     storage_options: Mapping[str, str] = field(default_factory=dict)
+    writer: str = field(default="", compare=False)
 
     def uri(self, table: str) -> str:
         return f"{self.root.rstrip('/')}/{table}"
@@ -235,6 +247,8 @@ class Lake:
 
         rows: have a column `ds`; one outside `days` is a ValueError, and nothing is written. Columns new to the table
             are added to it. Row order does not matter; rows in order of `ds` keep memory flat.
+        Raises LostRace, naming who else writes, where these days were written, or the table was made, in the meantime. Of a
+        table's first write, rows in memory are written once more, after those of whoever made it.
         A column may change its type only where all days of the table are replaced; otherwise it is a TypeError.
         """
         if not days:
@@ -248,7 +262,7 @@ class Lake:
                 f"{table}: {changes}. A type can change only for all days at once: materialise "
                 f"{min(_days(opened))} to {max(_days(opened))} in one run"
             )
-        content = {day: DayContent() for day in days}
+        content, write = {day: DayContent() for day in days}, uuid.uuid4().hex
         with _Prefetched(reader, content) as batches:
             try:
                 write_deltalake(
@@ -262,15 +276,46 @@ class Lake:
                     storage_options=dict(self.storage_options) or None,
                     # Whoever names a version years later reads it through the log of that time.
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+                    # Tried again, the first commit of a table would be added to that of whoever was faster: it is not
+                    # compared with what the other wrote, and every row would be there twice.
+                    commit_properties=CommitProperties({WRITER: self._who(), WRITE: write}, None if opened else 0),
                 )
-            except Exception:
+            except Exception as error:
                 # What went wrong while the rows were made says more than what the writer makes of it.
                 if batches.error is not None:
                     raise batches.error from None
-                raise
+                if not isinstance(error, CommitFailedError):
+                    raise
+                if opened is None and isinstance(rows, pa.Table) and self.version(table) is not None:
+                    return self.replace(table, rows, days)
+                lost = self._lost(table, days, opened.version() if opened else -1)
+                raise lost or error from None
         # An open table moves on to the version that it has just written, which need not be the newest.
-        version = opened.version() if opened else 0
+        version = opened.version() if opened else self._written(table, write)
         return Written(table, self.uri(table), version, content)
+
+    def _written(self, table: str, write: str) -> int:
+        """The version that a write made which found no table: 0, unless somebody made the table before its writer looked."""
+        opened = self._open(table)
+        commits = opened.history() if opened else []
+        return next(int(each["version"]) for each in commits if each.get(WRITE) == write)
+
+    def _who(self) -> str:
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        return f"{self.writer}, {process}" if self.writer else process
+
+    def _lost(self, table: str, days: Sequence[dt.date], read: int) -> LostRace | None:
+        """The error of a write that others overtook, with their names; None where nobody did. read: the version before it."""
+        opened = self._open(table)
+        since = [] if opened is None else [each for each in opened.history() if each["version"] > read]
+        if not since:
+            return None
+        writers = {str(each.get(WRITER, "a writer without a name")): each["version"] for each in reversed(since)}
+        named = " and ".join(f"{who} (version {version})" for who, version in writers.items())
+        return LostRace(
+            f"{table}: while {min(days)} to {max(days)} were being written, {named} wrote there too. Nothing of this write stays: "
+            "run it again when the other has ended"
+        )
 
     def replace_from(
         self, con: duckdb.DuckDBPyConnection, table: str, relation: str, days: Sequence[dt.date], order: str = ""
@@ -287,11 +332,18 @@ class Lake:
         if outside := sorted(set(rows) - set(days)):
             raise ValueError(f"a row of {outside[0]} among those that replace {min(days)} to {max(days)}")
         schema = con.sql(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema
-        written = []
+        written: list[Written] = []
         for stretch in [sorted(days)] if self.retyped(table, schema) else _stretches(sorted(days), rows):
             within = f"ds BETWEEN DATE '{stretch[0]}' AND DATE '{stretch[-1]}'"
-            query = con.sql(f"SELECT * FROM {relation} WHERE {within}{f' ORDER BY {order}' if order else ''}")
-            written.append(self.replace(table, query.to_arrow_reader(BATCH_ROWS), stretch))
+            query = f"SELECT * FROM {relation} WHERE {within}{f' ORDER BY {order}' if order else ''}"
+            is_first = not written and self.version(table) is None
+            try:
+                written.append(self.replace(table, con.sql(query).to_arrow_reader(BATCH_ROWS), stretch))
+            except LostRace:
+                # The relation can be read again, after what whoever made the table wrote.
+                if not is_first:
+                    raise
+                written.append(self.replace(table, con.sql(query).to_arrow_reader(BATCH_ROWS), stretch))
         return functools.reduce(operator.add, written)
 
     def view(

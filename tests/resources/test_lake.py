@@ -8,8 +8,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -18,7 +20,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from factory_resources.lake import Lake
+from factory_resources.lake import Lake, LostRace
 
 ONE, TWO, THREE = (dt.date(2024, 1, day) for day in (1, 2, 3))
 
@@ -266,6 +268,9 @@ def overtaken(lake: Lake, day: dt.date, by: dt.date) -> tuple[int | Exception, i
     second = []
 
     def rows() -> Iterator[pa.RecordBatch]:
+        # As many as are made ahead: by then the writer has looked at the table.
+        for _ in range(5):
+            yield table(day, [10]).to_batches()[0].slice(0, 0)
         second.append(lake.replace("t", table(by, [20]), [by]).version)
         yield from table(day, [10]).to_batches()
 
@@ -290,10 +295,64 @@ def test_of_two_writers_of_one_day_the_later_is_told(lake):
     assert values(lake) == [20]
 
 
+@pytest.mark.parametrize("other", [ONE, TWO], ids=["the same day", "another day"])
+def test_of_two_writers_that_make_a_table_the_later_is_told_and_no_row_is_there_twice(lake, other):
+    first, second = overtaken(lake, ONE, by=other)
+    assert isinstance(first, LostRace)
+    assert second == 0
+    assert values(lake) == [20]
+
+
+def test_a_writer_that_finds_no_table_and_then_one_knows_its_version(lake, monkeypatch):
+    lake.replace("t", table(ONE, [0]), [ONE])
+    late = Lake(root=lake.root)
+    seen = [None]  # what it sees first, before the other made the table
+    look = Lake._open
+    monkeypatch.setattr(Lake, "_open", lambda self, *asked: seen.pop() if seen and self is late else look(self, *asked))
+    assert late.replace("t", table(TWO, [1]), [TWO]).version == lake.version("t") == 1
+
+
+def test_a_lost_race_names_the_others_and_what_to_do(lake):
+    lake.replace("t", table(ONE, [0]), [ONE])
+    others = Lake(root=lake.root, writer="run 8c1f")
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        others.replace("t", table(ONE, [20]), [ONE])
+        yield from table(ONE, [10]).to_batches()
+
+    with pytest.raises(
+        LostRace, match=f"run 8c1f, process {os.getpid()} on .* \\(version 1\\) wrote there too.*run it again"
+    ):
+        lake.replace("t", pa.RecordBatchReader.from_batches(table(ONE, [10]).schema, rows()), [ONE])
+
+
+@pytest.mark.parametrize("days", [[ONE, ONE], [ONE, TWO]], ids=["the same day", "different days"])
+@pytest.mark.parametrize("by", ["rows", "relation"])
+def test_two_that_make_a_table_at_once_with_rows_at_hand_come_one_after_the_other(lake, days, by):
+    for attempt in range(6):
+        name, barrier = f"t{attempt}", threading.Barrier(2)
+
+        def write(place: int, name: str = name, barrier: threading.Barrier = barrier) -> None:
+            rows = table(days[place], [place] * 5)
+            own = Lake(root=lake.root)
+            with duckdb.connect() as con:
+                con.register("rows", rows)
+                barrier.wait()
+                if by == "rows":
+                    own.replace(name, rows, [days[place]])
+                else:
+                    own.replace_from(con, name, "rows", [days[place]])
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(write, range(2)))
+        found = sorted(lake.read(name, columns=["x"])["x"].to_pylist())
+        assert found in ([[0] * 5, [1] * 5] if days[0] == days[1] else [[0] * 5 + [1] * 5])
+
+
 ENDLESS = """
 import datetime as dt, sys, time
 import pyarrow as pa
-from factory_resources.lake import Lake
+from factory_resources.lake import Lake, LostRace
 
 day = dt.date(2024, 1, 1)
 batch = pa.table({"x": list(range(50_000)), "ds": [day] * 50_000}).to_batches()[0]
