@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/plan_growth.py [--quick]
 
 Deployments in which nothing is due: streams with a file a day, views, and lines of which one, `fleet`, has most of the nodes
-and versions. Declarations, files, Delta tables, the event log and the ledger are real; the tables are small, and what they hold
-is recorded in bulk, with the stamps that the plan itself asks for. Then each is asked in a process of its own:
+and versions. Declarations, files, Delta tables, the archive of champions, the event log and the ledger are real; tables are small,
+and what they hold is recorded in bulk, with the stamps that the plan itself asks for. Then each is asked in a process of its own:
 
 cold   the plan of a new process, as `factory run` and `factory due` make it
 tick   `upkeep`, and the sensor of `fleet`, evaluated as a code server does it: every time with a new instance
@@ -49,6 +49,8 @@ ROUND = 7.0
 MEMORY = 250
 #: By how much ten times the versions, or five times the events, may make a tick dearer: half of in proportion.
 VERSIONS, HISTORY = 5.0, 2.5
+#: Rows of a day in a table.
+ROWS = 5
 #: Of a difference of so few CPU seconds nothing is said: it is noise.
 NOISE = 0.05
 console = Console()
@@ -202,7 +204,6 @@ def filled(homes: Mapping[Shape, Path]) -> None:
         declare(home, shape)
         enter(home, shape)
         with deployed() as deployment:
-            lake_tables(deployment, shape)
             for line in deployment.catalogue.lines:
                 nodes, versions = (shape.nodes, shape.versions) if line == FLEET else (1, 40)
                 train(deployment, line, nodes, versions, shape.last)
@@ -262,19 +263,20 @@ def deployed() -> Iterator[Any]:
     prepare_home()
     made = stores()
     with dg.DagsterInstance.get() as instance:
-        yield Deployment(load(declarations()), defs(), instance, made["lake"], made["ledger"], made["engine"])
+        yield Deployment(
+            load(declarations()), defs(), instance, made["lake"], made["ledger"], made["archive"], made["engine"]
+        )
 
 
-def lake_tables(deployment: Any, shape: Shape) -> None:
-    """Events, of which labels ask by when they are known, with as many files as days; the newest days were written one by one."""
+def write_table(lake: Any, name: str, days: Sequence[dt.date], rows: int = ROWS) -> None:
+    """A table with as many files as days; the newest days were written one by one. Labels ask when events are known."""
     import pyarrow as pa
 
-    days = days_of(shape)
-    for stream in deployment.catalogue.streams:
-        for chosen in [days[:-20], *([day] for day in days[-20:])]:
-            known = [dt.datetime.combine(day, dt.time(23)) for day in chosen]
-            rows = pa.table({"id": range(len(chosen)), "known_at": known, "ds": chosen})
-            deployment.lake.replace(f"{stream}/events", rows, chosen)
+    for chosen in filter(None, [days[:-20], *([day] for day in days[-20:])]):
+        of = [day for day in chosen for _ in range(rows)]
+        known = [dt.datetime.combine(day, dt.time(23)) for day in of]
+        schema = pa.schema([("known_at", pa.timestamp("us")), ("ds", pa.date32())])
+        lake.replace(name, pa.table({"known_at": known, "ds": of}, schema=schema), chosen)
 
 
 def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) -> None:
@@ -298,10 +300,17 @@ def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) 
             # Fifty trainings of a year are a week apart.
             day = last - dt.timedelta(days=7) - dt.timedelta(days=7 * (times - 1 - training) * min(1, 300 // times))
             days = dict.fromkeys(("as_of", "train_from", "train_to", "holdout_from", "holdout_to"), day)
-            made = [{"node": name, "version": f"{training}-{name}"} for name in names]
+            made = [{"node": name, "version": f"{training:08x}{number:08x}"} for number, name in enumerate(names)]
+            if training == times - 1:
+                for each in made:
+                    manifest = {"line": line, "node": each["node"]}
+                    each["version"] = deployment.archive.store(
+                        line, manifest, {"model.json": b"{}", "reference.json": b"{}"}
+                    )
             connection.execute(sa.insert(VERSIONS), [shared | days | each for each in made])
             by = judged | {"sequence": training + 1, "as_of": day, "evidence": {"contract": contract}}
             connection.execute(sa.insert(DECISIONS), [by | each | {"champion": each["version"]} for each in made])
+        write_table(deployment.lake, f"{line}/leaderboard", [day])
         stands = judged | {"sequence": times, "waits": False, "contract": contract}
         stands |= dict.fromkeys(("decided_as_of", "trained_as_of", "changed_as_of"), day)
         connection.execute(sa.insert(STANDING), [stands | each | {"champion": each["version"]} for each in made])
@@ -310,6 +319,7 @@ def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) 
 def record(deployment: Any) -> None:
     """Every day of every asset is made, as far as the event log and the verdicts know."""
     from factory_assets.governor import plan as governor
+    from factory_assets.identity.damage import beside
     from factory_assets.identity.inputs import Recorded, judgement, stamps
     from factory_resources.verdicts import Judged
 
@@ -323,10 +333,14 @@ def record(deployment: Any) -> None:
             asset = book.asset(name)
             data = {read: {str(day): each.data for day, each in book.recorded(read).items()} for read in asset.reads}
             told = {
-                day: Recorded(f"5-{day.toordinal():016x}", stamp)
+                day: Recorded(f"{ROWS}-{day.toordinal():016x}", stamp)
                 for day, stamp in stamps(asset, data, daily.days, daily.extra).items()
             }
-            materialised(deployment.instance, name, told)
+            if daily.days and deployment.lake.version(name) is None:
+                write_table(deployment.lake, name, daily.days)
+                for other in beside(name):
+                    write_table(deployment.lake, other, daily.days, 0)
+            materialised(deployment.instance, name, told, deployment.lake.version(name))
             if check is not None:
                 of = "contract" if name.endswith("/raw") else "no_leak"
                 judged = {day: Judged(judgement(each.stamp, check)) for day, each in told.items()}
@@ -338,7 +352,7 @@ def record(deployment: Any) -> None:
     planner.plan()
 
 
-def materialised(instance: Any, name: str, told: Mapping[dt.date, Any]) -> None:
+def materialised(instance: Any, name: str, told: Mapping[dt.date, Any], version: int | None) -> None:
     """An event a day, as a range run writes them."""
     import dagster as dg
     from dagster._core.events import DagsterEvent, StepMaterializationData
@@ -349,7 +363,7 @@ def materialised(instance: Any, name: str, told: Mapping[dt.date, Any]) -> None:
     key, events = dg.AssetKey(name.split("/")), []
     for day, each in told.items():
         made = dg.AssetMaterialization(
-            key, partition=str(day), metadata={"dagster/row_count": 5, "content_hash": each.data},
+            key, partition=str(day), metadata={"dagster/row_count": ROWS, "content_hash": each.data, "table_version": version or 0},
             tags={DATA_VERSION: each.data, INPUTS: each.stamp},
         )  # fmt: skip
         event = DagsterEvent(

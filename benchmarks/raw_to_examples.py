@@ -144,7 +144,7 @@ def deployed(events: str) -> "Deployment":
     prepare_home()
     held = stores()
     instance = dg.DagsterInstance.ephemeral() if events == "memory" else dg.DagsterInstance.get()
-    return Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"])
+    return Deployment(load(declarations(), render), defs(), instance, held["lake"], held["ledger"], held["archive"])
 
 
 def differing(deployment: "Deployment", out: Path) -> int:

@@ -24,10 +24,14 @@ from factory_assets.commands import (
     rebuild,
     release,
     trials,
+    verify,
 )
-from factory_assets.commands.screen import TextGroup, console, styled
+from factory_assets.commands.failures import in_a_line
+from factory_assets.commands.screen import TextGroup, console, screen, styled
 from factory_assets.words import counted
 
+#: Exit code where a disk, a database or a table cannot be used.
+UNUSABLE = 3
 #: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
 
@@ -46,6 +50,7 @@ app.command()(release.tag)
 app.command()(release.tags)
 app.command()(rebuild.rebuild)
 app.command()(rebuild.vacuum)
+app.command()(verify.verify)
 app.command()(trials.trials)
 app.command()(decay.decay)
 app.command()(mirror.mirror)
@@ -104,6 +109,9 @@ def run(
     until: Annotated[
         dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day to bring up to date.")
     ] = None,
+    new_ledger: Annotated[
+        bool, typer.Option("--new-ledger", help="Make all decisions again, where the ledger has lost them.")
+    ] = False,
 ) -> None:
     """Bring every line up to date in this process: events, features, models, predictions, monitors."""
     if folder is not None:
@@ -114,13 +122,17 @@ def run(
 
     # A stopped process says what it was at, and its runs do not stay open.
     signal.signal(signal.SIGTERM, lambda *_: _stop())
+    made: list[str] = []
     try:
-        failures = _run(until.date() if until else None)
+        failures = _run(until.date() if until else None, new_ledger, made)
     except DeclarationError as error:
         console.say(str(error), style="red")
         raise typer.Exit(1) from None
-    except (Stopped, KeyboardInterrupt):
+    except (Stopped, KeyboardInterrupt) as stopped:
         console.print(styled("\n", ("stopped", "red"), ": what was made stays, and the next run goes on from there"))
+        left = stopped.left if isinstance(stopped, Stopped) else ()
+        for what, names in (("made", made), ("not made", left)):
+            console.say(f"  {what}: {', '.join(names) or 'nothing'}")
         raise typer.Exit(STOPPED) from None
     if failures:
         console.print(f"\n{len(failures)} not as it should be:", style="red")
@@ -133,7 +145,8 @@ def _stop() -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _run(until: dt.date | None) -> list[str]:
+def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> list[str]:
+    """What is not as it should be. names: to which what was made is added, piece by piece."""
     from factory_assets.automation.summary import summarise
     from factory_assets.commands.deployed import deployed
     from factory_assets.governor.executor import catch_up
@@ -142,9 +155,13 @@ def _run(until: dt.date | None) -> list[str]:
         catalogue = deployment.catalogue
         task, made = progress.add_task("looking", total=None, station=""), 0
         for step in catch_up(
-            deployment, until, lambda station, what: progress.update(task, description=what, station=station)
+            deployment,
+            until,
+            lambda station, what: progress.update(task, description=what, station=station),
+            new_ledger,
         ):
             made += step.days
+            names += [f"{step.asset} ({step.days})"] if step.days else []
             progress.console.print(
                 styled(
                     "  ",
@@ -201,6 +218,12 @@ def main() -> None:
         app()
     except SystemExit as end:
         code = end.code
+    except Exception as error:
+        told = in_a_line(error)
+        if told is None:
+            raise
+        screen(stderr=True).say(told, style="red")
+        code = UNUSABLE
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is written and closed by now. A regular end would have DuckDB's binding list, over 60 lines, objects

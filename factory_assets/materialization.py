@@ -12,11 +12,12 @@ from typing import Any
 
 import dagster as dg
 
+from factory_assets.identity.damage import damaged
 from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
 from factory_resources.dagster_private import reading
 from factory_resources.dagster_private.reading import INPUTS, PAGE, newest_numbers
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
-from factory_resources.lake import DS, Written
+from factory_resources.lake import DS, Lake, Written
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:
@@ -78,6 +79,68 @@ def fetched(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[
                 recorded_day = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), record.storage_id)
                 by_day[dt.date.fromisoformat(event.partition)] = recorded_day
     return by_day
+
+
+def table_versions(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, int]:
+    """Day -> the version of the table in which it was written, by the events of these numbers that tell one."""
+    by_day: dict[dt.date, int] = {}
+    for event in _events(instance, key, numbers):
+        version = event.metadata.get("table_version")
+        if event.partition and version is not None:
+            by_day[dt.date.fromisoformat(event.partition)] = int(str(version.value))
+    return by_day
+
+
+def materializations(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[dg.AssetMaterialization]:
+    """All materialisations of an asset that the event log has, the newest first."""
+    return _newest_first(instance, dg.AssetRecordsFilter(key))
+
+
+def _newest_first(instance: dg.DagsterInstance, chosen: dg.AssetRecordsFilter) -> Iterator[dg.AssetMaterialization]:
+    cursor = None
+    while True:
+        page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor)
+        yield from (each.asset_materialization for each in page.records if each.asset_materialization)
+        if not page.has_more:
+            return
+        cursor = page.cursor
+
+
+def recorded_before(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Sequence[str], moment: dt.datetime
+) -> dict[dt.date, Recorded]:
+    """Day -> its newest materialisation before a moment, of these days."""
+    by_day: dict[dt.date, Recorded] = {}
+    for start in range(0, len(partitions), PAGE):
+        chosen = dg.AssetRecordsFilter(
+            key, asset_partitions=list(partitions[start : start + PAGE]), before_timestamp=moment.timestamp()
+        )
+        for event in _newest_first(instance, chosen):
+            tags, day = event.tags or {}, dt.date.fromisoformat(str(event.partition))
+            by_day.setdefault(day, Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, "")))
+    return by_day
+
+
+def lost_days(
+    instance: dg.DagsterInstance, lake: Lake, key: dg.AssetKey, partitions: Collection[str]
+) -> dict[dt.date, str]:
+    """Day -> what of it is lost or damaged in the lake, of these days, as far as they are recorded."""
+    events = recorded(instance, key, newest_events(instance, key, partitions))
+    versions = table_versions(instance, key, [each.number for each in events.values()])
+    table = key.to_user_string()
+    held = lake.held(table)
+    return damaged(events, held, lake.lacking(table, held), max(versions.values(), default=None), lambda: versions)
+
+
+def _events(
+    instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]
+) -> Iterator[dg.AssetMaterialization]:
+    asked = sorted(numbers)
+    for start in range(0, len(asked), PAGE):
+        chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=asked[start : start + PAGE])
+        for record in instance.fetch_materializations(chosen, limit=PAGE).records:
+            if record.asset_materialization:
+                yield record.asset_materialization
 
 
 def input_stamps(

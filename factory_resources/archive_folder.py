@@ -63,6 +63,10 @@ class ArchiveFolder:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        files, path = url_to_fs(root, use_listings_cache=False)
+        self._folder = path.rstrip("/") if isinstance(files, LocalFileSystem) else None
+        #: Line and version -> the bytes of each of its files, as far as somebody asked.
+        self._stored: dict[tuple[str, str], dict[str, int]] = {}
 
     def store(
         self,
@@ -133,6 +137,35 @@ class ArchiveFolder:
         except FileNotFoundError:
             return False
         return True
+
+    def lacking(self, line: str, version: str) -> str:
+        """A sentence about what is gone or has another size than it was stored with; empty where nothing is.
+
+        Nothing but sizes is looked at, and nothing at all on an object store, where a look at each file costs a request, nor for an
+        id that no archive gives; `load` tells whether the version is whole.
+        """
+        if self._folder is None or not VERSION.fullmatch(version):
+            return ""
+        folder = f"{self._folder}/{line}/{version}"
+        if (stored := self._stored.get((line, version))) is None:
+            try:
+                content = self._content(line, version)
+            except (FileNotFoundError, ArchiveDamaged) as error:
+                return str(error)
+            listed = {**content["parts"], **content.get("attachments", {})}
+            stored = {MANIFEST: os.stat(f"{folder}/{MANIFEST}").st_size}
+            stored |= {name: part["bytes"] for name, part in listed.items()}
+            # A version never changes, so its manifest is read once.
+            self._stored[line, version] = stored
+        for name, size in stored.items():
+            try:
+                found = os.stat(f"{folder}/{name}").st_size
+            except (FileNotFoundError, NotADirectoryError):
+                gone = f"{name} of {self.uri(line, version)} is missing"
+                return f"there is no archived version {self.uri(line, version)}" if name == MANIFEST else gone
+            if found != size:
+                return f"{name} of {self.uri(line, version)} has {found} bytes, stored were {size}"
+        return ""
 
     def uri(self, line: str, version: str) -> str:
         """The folder of a version, below the root as it was configured."""

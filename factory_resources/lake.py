@@ -14,7 +14,7 @@ import socket
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +30,10 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 
+from factory_resources import delta_log
 from factory_resources.content import row_hashes
 
 DS = "ds"
@@ -66,6 +67,8 @@ BATCH_ROWS = 100_000
 STRETCH_ROWS, STRETCH_DAYS = 1_000_000, 128
 #: Keys of a commit's information: who made it, and a name of the write alone.
 WRITER, WRITE = "writer", "write"
+#: Folder of a table to which damaged files are moved. Delta, and a vacuum, pass over names with a leading underscore.
+ASIDE = "_damaged"
 
 
 class LostRace(CommitFailedError):
@@ -106,6 +109,21 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Held:
+    """What a table consists of by its log: its version, and day -> path of a file in the table -> its bytes and rows.
+
+    version: None for a table that does not exist, and where the log cannot be read. unreadable: why it cannot.
+    """
+
+    version: int | None = None
+    files: Mapping[dt.date, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    unreadable: str = ""
+
+    def rows(self, day: dt.date) -> int:
+        return sum(rows for _, rows in self.files.get(day, {}).values())
+
+
+@dataclass(frozen=True)
 class Lake:
     """Delta tables below one root.
 
@@ -137,6 +155,15 @@ class Lake:
             return DeltaTable(self.uri(table), version=version, storage_options=dict(self.storage_options) or None)
         except TableNotFoundError:
             return None
+
+    def _writable(self, table: str) -> DeltaTable | None:
+        """The table opened for whoever is about to write it: a damaged log is mended first."""
+        try:
+            return self._open(table)
+        except DeltaError:
+            if not self.mend(table):
+                raise
+            return self._open(table)
 
     def version(self, table: str) -> int | None:
         """Newest version of the table, None while it does not exist."""
@@ -175,9 +202,149 @@ class Lake:
                 found[day.as_py()] += rows.as_py()
         return dict(found)
 
+    def log_mark(self, table: str) -> object:
+        """Another value after every commit, and where the newest is gone or another: it costs a listing of the log."""
+        return delta_log.mark(*self._fs(f"{table}/{delta_log.FOLDER}"))
+
+    def held(self, table: str, version: int | None = None) -> Held:
+        """What the table consists of by its log, and whether that can be read; no other file is looked at.
+
+        version: as it was in that version; absent, as it is now.
+        """
+        opened, damage = self._looked_at(table, version)
+        if opened is None:
+            return Held(unreadable=damage.reason if damage else "")
+        actions = _actions(opened)
+        columns = ("path", "size_bytes", "num_records", f"partition.{DS}")
+        files = defaultdict[dt.date, dict[str, tuple[int, int]]](dict)
+        for path, size, rows, day in zip(*(actions[name].to_pylist() for name in columns), strict=True):
+            files[day][path] = size, rows
+        return Held(opened.version(), dict(files))
+
+    def written_at(self, table: str, version: int) -> dt.datetime | None:
+        """When a version of the table was written; None where there is no such version any more."""
+        opened, _ = self._looked_at(table)
+        commits = opened.history() if opened else []
+        times = (each["timestamp"] for each in commits if each["version"] == version)
+        return next((dt.datetime.fromtimestamp(time / 1000, dt.UTC) for time in times), None)
+
+    def lacking(self, table: str, held: Held) -> dict[dt.date, list[str]]:
+        """Day -> a sentence for each of its files that is gone, or has another size than the log says. No file is opened."""
+        size_of, found = self._sizes(table), defaultdict[dt.date, list[str]](list)
+        for day, files in held.files.items():
+            for path, (stated, _) in files.items():
+                if (size := size_of(path)) != stated:
+                    has = "is gone" if size is None else f"has {size:,} bytes, written were {stated:,}"
+                    found[day].append(f"{table}/{path} {has}")
+        return dict(found)
+
+    def content(self, table: str, days: Collection[dt.date]) -> dict[dt.date, list[DayContent] | str]:
+        """Day -> what it holds, by reading its rows, or the reason where they cannot be read.
+
+        A column that has another name now makes it two contents: a day has the hash that was given under the name of its time.
+        """
+        wanted, found = set(days), dict[dt.date, list[DayContent] | str]()
+        waiting = [sorted(wanted)]
+        while waiting:
+            part = waiting.pop()
+            try:
+                found |= self._content(table, part)
+            except (duckdb.Error, OSError) as error:
+                if len(part) == 1:
+                    found[part[0]] = str(error).splitlines()[0]
+                else:
+                    waiting += [part[: len(part) // 2], part[len(part) // 2 :]]
+        return {day: each for day, each in found.items() if day in wanted}
+
+    def _content(self, table: str, days: Sequence[dt.date]) -> dict[dt.date, list[DayContent] | str]:
+        """The same of all days from the first to the last. Raises where one of them cannot be read."""
+        span = [days[0] + dt.timedelta(ahead) for ahead in range((days[-1] - days[0]).days + 1)]
+        former = {new: old for old, new in RENAMED.get(_kind(table), {}).items()}
+        under = [{day: DayContent() for day in span} for _ in range(1 + bool(former))]
+        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+            self.view(con, "rows", table, days[0], days[-1], empty_if_absent=True)
+            for batch in con.sql("SELECT * FROM rows").to_arrow_reader(BATCH_ROWS):
+                _count(batch, under[0])
+                if former:
+                    names = [former.get(name, name) for name in batch.schema.names]
+                    _count(batch.rename_columns(names), under[1])
+        return {day: [each[day] for each in under] for day in span}
+
+    def mend(self, table: str) -> list[str]:
+        """Make a table whose log is damaged one that can be read and written; the names of what was moved aside for that.
+
+        The log stays as far as it can be read. What lies beyond goes to the table's folder `_damaged`.
+        """
+        _, damage = self._looked_at(table)
+        return self._move_aside(table, delta_log.FOLDER, damage.beyond) if damage else []
+
+    def drop_damaged(self, table: str) -> list[dt.date]:
+        """Empty the days of a table whose files are gone or cut, of one that is made again where it is needed; those days."""
+        self.mend(table)
+        days, opened = sorted(self.lacking(table, self.held(table))), self._open(table)
+        if opened and days:
+            self.replace(table, pa.schema(opened.schema().to_arrow()).empty_table(), days)
+        return days
+
+    def set_aside(self, table: str, day: dt.date) -> list[str]:
+        """Move the files of a day to the table's folder `_damaged`: from then on they are gone. Returns their names."""
+        files, root = self._fs(table)
+        there = [path for path in self.held(table).files.get(day, {}) if files.exists(f"{root}/{path}")]
+        return self._move_aside(table, "", there)
+
+    def _move_aside(self, table: str, folder: str, names: Sequence[str]) -> list[str]:
+        files, root = self._fs(table)
+        aside = "/".join(filter(None, (root, ASIDE, f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S.%f}", folder)))
+        for name in names:
+            target = f"{aside}/{name}"
+            files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            files.mv("/".join(filter(None, (root, folder, name))), target)
+        return list(names)
+
+    def _looked_at(self, table: str, version: int | None = None) -> tuple[DeltaTable | None, delta_log.Damage | None]:
+        """The table, if it exists and its log is whole, and otherwise what is wrong with the log."""
+        log = self._fs(f"{table}/{delta_log.FOLDER}")
+        try:
+            opened = self._open(table, version)
+        except DeltaError:
+            # Damage is what its files show. A store that does not answer now is none, and nothing is moved for it.
+            if (damage := delta_log.damage(*log)) is None:
+                raise
+            return None, damage
+        if opened is not None and not delta_log.mark(*log).bytes:
+            # A commit without a byte is read as one that changes nothing.
+            return None, delta_log.damage(*log)
+        return opened, None
+
+    def _fs(self, place: str) -> tuple[Any, str]:
+        """The file system of a place below the root, and its path there."""
+        from fsspec.core import url_to_fs
+
+        files, path = url_to_fs(self.uri(place), **self._fsspec_options())
+        return files, path
+
+    def _sizes(self, table: str) -> Callable[[str], int | None]:
+        """Path of a file in the table -> its bytes, None where there is none."""
+        files, root = self._fs(table)
+        if "file" in files.protocol:
+
+            def on_disk(path: str) -> int | None:
+                try:
+                    return os.stat(f"{root}/{path}").st_size
+                except (FileNotFoundError, NotADirectoryError):
+                    return None
+
+            return on_disk
+        # A listing names a thousand files at once.
+        sizes = {name.removeprefix(f"{root}/"): each["size"] for name, each in files.find(root, detail=True).items()}
+        return sizes.get
+
     def latest(self, table: str, column: str) -> dict[dt.date, dt.datetime]:
-        """Day -> the latest value of a column of times, by the table's log where it has it; {} while the table does not exist."""
-        opened = self._open(table)
+        """Day -> the latest value of a column of times, by the table's log where it has it; {} while that cannot be read.
+
+        Where the log does not have it, rows are read; a day whose files are damaged is not in the answer then.
+        """
+        opened, _ = self._looked_at(table)
         if opened is None:
             return {}
         actions, name = _actions(opened), f"max.{column}"
@@ -192,15 +359,20 @@ class Lake:
                 # The log has statistics of a table's first columns alone, and none of a column without values.
                 unknown.add(day)
         if unknown:
+            lacking = self.lacking(table, self.held(table)).keys()
+            asked = sorted(unknown - lacking)
+            # In one query, unless it would come upon damaged files between these days.
+            spans = [(day, day) for day in asked] if lacking else [(asked[0], asked[-1])]
             with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
-                self.view(con, "days", table, min(unknown), max(unknown), opened.version(), empty_if_absent=True)
-                rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
-            found |= {day: value for day, value in rows_of if day in unknown and value is not None}
+                for first, last in spans:
+                    self.view(con, "days", table, first, last, opened.version(), empty_if_absent=True)
+                    rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
+                    found |= {day: value for day, value in rows_of if day in unknown and value is not None}
         return found
 
     def retyped(self, table: str, schema: pa.Schema) -> bool:
         """Whether the table has a column of the schema as another type."""
-        return bool(_retyped(self._open(table), schema))
+        return bool(_retyped(self._writable(table), schema))
 
     def tables(self) -> list[str]:
         """Names of the tables below the root: two levels, such as orders/events."""
@@ -226,16 +398,14 @@ class Lake:
             raise LookupError(f"table {table} does not exist in {self.root}")
         if above := sorted(version for version in keep if version > opened.version()):
             raise LookupError(f"table {table} has no version {above[0]}; its newest is {opened.version()}")
-        from fsspec.core import url_to_fs
-
         chosen: dict[str, Any] = {
             "retention_hours": int(older_than.total_seconds() // 3600),
             "enforce_retention_duration": False,
             "full": True,
             "keep_versions": sorted(keep),
         }
-        files, root = url_to_fs(self.uri(table), **self._fsspec_options())
-        present = {_in_table(name) for name in files.find(root)}
+        files, root = self._fs(table)
+        present = {_in_table(name) for name in files.find(root) if f"/{ASIDE}/" not in name}
         # Those that an earlier vacuum removed are listed again, some of them twice.
         removed = sorted(present & {_in_table(name) for name in opened.vacuum(dry_run=True, **chosen)})
         if removed and not dry_run:
@@ -254,7 +424,7 @@ class Lake:
         if not days:
             raise ValueError("no day to replace")
         reader = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_reader(BATCH_ROWS)
-        opened = self._open(table)
+        opened = self._writable(table)
         retyped = _retyped(opened, reader.schema)
         if retyped and opened and not set(_days(opened)) <= set(days):
             changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in retyped.items())

@@ -7,6 +7,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,16 @@ to_json = partial(json.dumps, allow_nan=False)
 BUSY_SECONDS = 30
 #: The deployment's PostgreSQL is shared with Dagster and has about a hundred connections for all of its processes.
 MAX_CONNECTIONS = 8
+
+
+#: Seconds for which a PostgreSQL that starts up, or does not listen yet, is asked again, every half a second.
+STARTING_SECONDS = 20
+#: What such a server answers, or its machine for it; anything else, such as a wrong password, will be the same a second later.
+STARTING = ("starting up", "shutting down", "in recovery mode", "connection refused", "no such file or directory")
+
+
+class LedgerUnusable(RuntimeError):
+    """The ledger's database cannot be used; the message says which it is, and why."""
 
 
 class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
@@ -277,7 +288,8 @@ def open_ledger(url: str) -> sa.Engine:
     """Engine of the ledger at this URL; folder, tables and triggers are made, or brought up to date, on first use.
 
     Any number of processes may open a fresh or an old ledger at once: one of them migrates it, the others wait.
-    Raises ValueError for a database other than a SQLite file or PostgreSQL, LedgerTooNew for one of newer code.
+    Raises ValueError for a database other than a SQLite file or PostgreSQL, LedgerTooNew for one of newer code, LedgerUnusable
+    for a file that is no database, and for a server that cannot be reached.
     """
     parsed = sa.make_url(url)
     shared: dict[str, Any] = {"json_serializer": to_json, "pool_size": 1, "max_overflow": MAX_CONNECTIONS - 1}
@@ -285,6 +297,7 @@ def open_ledger(url: str) -> sa.Engine:
     if backend == "postgresql":
         # READ COMMITTED: what is read after waiting for a lock is what its previous holder committed.
         engine = sa.create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, **shared)
+        sa.event.listen(engine, "do_connect", _connect_patiently)
     elif backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
         Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, **shared)
@@ -299,10 +312,31 @@ def open_ledger(url: str) -> sa.Engine:
         if not is_current:
             with writing(engine, "tables") as connection:
                 migrations.upgrade(connection)
+    except sa.exc.DBAPIError as error:
+        engine.dispose()
+        waited = f", for {STARTING_SECONDS} seconds" if backend == "postgresql" and _is_starting(error.orig) else ""
+        why = str(error.orig).strip().splitlines()[0]
+        raise LedgerUnusable(f"the ledger {parsed!r} cannot be used{waited}: {why}") from error
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def _connect_patiently(dialect: Dialect, _record: object, arguments: Any, options: Any) -> DBAPIConnection:
+    """Connect to a server that may be starting up, as after a restart of its machine: it is waited for."""
+    until = time.monotonic() + STARTING_SECONDS
+    while True:
+        try:
+            return dialect.connect(*arguments, **options)
+        except dialect.loaded_dbapi.Error as error:
+            if not _is_starting(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+
+
+def _is_starting(error: BaseException | None) -> bool:
+    return any(answer in str(error).lower() for answer in STARTING)
 
 
 @contextmanager

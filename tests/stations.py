@@ -110,7 +110,9 @@ class Station:
         definitions = dg.Definitions.merge(
             _declared(self.folder / "defs"), dg.Definitions(resources=resources, executor=dg.in_process_executor)
         )
-        self.deployment = Deployment(self.catalogue, definitions, self.instance, self.lake, ledger)
+        self.deployment = Deployment(
+            self.catalogue, definitions, self.instance, self.lake, ledger, resources["archive"]
+        )
 
     def deliver(self, on: dt.date, content: Sequence[Mapping[str, Any]] | str | bytes, part: str = "") -> None:
         """Put a file of the day into the feed: rows, or a text, or bytes as they are."""

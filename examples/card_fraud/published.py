@@ -64,7 +64,7 @@ def deployment(instance: "DagsterInstance") -> "Deployment":
 
     held = stores()
     catalogue = load(declarations(), render)
-    return Deployment(catalogue, defs(), instance, held["lake"], held["ledger"])
+    return Deployment(catalogue, defs(), instance, held["lake"], held["ledger"], held["archive"])
 
 
 def bring_up(deployed: "Deployment", begin: Callable[[str, str], None]) -> None:
@@ -146,7 +146,7 @@ def champion(deployed: "Deployment") -> "ReleasedModel":
         archive, ledger = ArchiveFolder(root=f"{folder}/archive"), Ledger(url=f"sqlite:///{folder}/ledger.db")
         own = dg.Definitions(resources=stores() | {"archive": archive, "ledger": ledger})
         trainer = Deployment(
-            deployed.catalogue, dg.Definitions.merge(load_declarations(), own), instance, deployed.lake, ledger
+            deployed.catalogue, dg.Definitions.merge(load_declarations(), own), instance, deployed.lake, ledger, archive
         )
         instance.add_dynamic_partitions(f"{LINE}_segments", [ROOT])
         tags = training_tags(declared.line.name, [ROOT], str(AS_OF), "published", "the published split")

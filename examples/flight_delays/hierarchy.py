@@ -76,7 +76,7 @@ def train(folder: Path, instance: "DagsterInstance") -> "Deployment":
             lake.replace(f"{LINE}/{name}", rows, sorted(set(rows["ds"].to_pylist())))
         add_nodes(instance, declared, list(keys_seen(con, lake, LINE, last=AS_OF)))
     own = dg.Definitions(resources=held | {"lake": lake, "archive": archive, "ledger": ledger})
-    deployed = Deployment(catalogue, dg.Definitions.merge(load_declarations(), own), instance, lake, ledger)
+    deployed = Deployment(catalogue, dg.Definitions.merge(load_declarations(), own), instance, lake, ledger, archive)
     nodes = list(instance.get_dynamic_partitions(f"{LINE}_segments"))
     deployed.failures += execute(
         deployed,

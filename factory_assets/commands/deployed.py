@@ -45,7 +45,13 @@ def deployed() -> Iterator["Deployment"]:
     resources = stores()
     with dg.DagsterInstance.get() as instance:
         yield Deployment(
-            load(declarations(), render), defs(), instance, resources["lake"], resources["ledger"], resources["engine"]
+            load(declarations(), render),
+            defs(),
+            instance,
+            resources["lake"],
+            resources["ledger"],
+            resources["archive"],
+            resources["engine"],
         )
 
 

@@ -123,6 +123,9 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         with engine.connect() as con:
             output = Output(lake, con, f"features/{view.name}", view.entity)
             if tiles.fit(view, days):
+                # No event tells of them, so no plan misses them: those that cannot be read are made again here.
+                for kept in ("tiles", "totals"):
+                    lake.drop_damaged(f"{kept}/{view.name}")
                 query, read = tiles.Tiles(con, lake, view, declared).snapshot(days)
                 written = replace_computed(output, query, days)
             else:

@@ -24,22 +24,27 @@ from factory_assets.governor import memo
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.runs import days_of_run, open_runs
 from factory_assets.governor.work import TRAINED, Running
+from factory_assets.identity.damage import beside, damaged, damaged_beside
 from factory_assets.identity.inputs import Asset, Recorded, stamps
 from factory_assets.identity.nodes import admitted, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
 from factory_assets.identity.versions import contract_hash
-from factory_assets.materialization import described, newest_events, recorded
+from factory_assets.materialization import described, newest_events, recorded, recorded_before, table_versions
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key
 from factory_resources import clock
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.reading import mark, name_of, newest_checks
+from factory_resources.decisions import Standing
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
-from factory_resources.lake import Lake
+from factory_resources.lake import Held, Lake
 from factory_resources.ledger import Ledger
 from factory_resources.verdicts import Judged, Verdicts
 
 T = TypeVar("T")
+#: Newest events among which one is looked for that tells the version of its table: those of days held back tell none.
+NEWEST = 20
 #: Which days' sources are asked: (stream, its days that are over, what is recorded of its raw asset, that asset) -> days.
 Look = Callable[[DeclaredStream, Sequence[dt.date], Mapping[dt.date, Recorded], Asset], Sequence[dt.date]]
 #: (Instance, asset) -> the event log's mark when it was read, and what was recorded of the asset's days then.
@@ -48,13 +53,14 @@ _days_recorded: dict[tuple[str, str], tuple[object, dict[dt.date, Recorded]]] = 
 
 @dataclass(frozen=True)
 class Stores:
-    """Where a deployment keeps tables, versions, issues and verdicts, and an engine to read tables by."""
+    """Where a deployment keeps tables, versions, issues, verdicts and models, and an engine to read tables by."""
 
     lake: Lake
     engine: Engine
     ledger: Ledger
     issues: Issues
     verdicts: Verdicts
+    archive: ArchiveFolder
 
 
 @dataclass
@@ -71,6 +77,8 @@ class Book:
     trains: Collection[str] = ()
     #: Days whose source is asked, of those that are over; all of them if absent.
     look: Look | None = None
+    #: Whether a ledger that has lost its versions is to be filled anew.
+    new_ledger: bool = False
     now: dt.datetime = field(default_factory=clock.now)
     #: State of work -> why it is not tried again.
     given_up: dict[str, str] = field(default_factory=dict)
@@ -82,6 +90,7 @@ class Book:
         self._assets: dict[str, Asset] = {}
         self._recorded: dict[str, dict[dt.date, Recorded]] = {}
         self._judged: dict[str, Mapping[dt.date, Judged]] = {}
+        self._damaged: dict[str, Mapping[dt.date, str]] = {}
         self._versions: dict[str, int | None] = {}
         self._sources: dict[str, dict[dt.date, str]] = {}
         self._not_evaluated: dict[dg.AssetCheckKey, str] | None = None
@@ -92,6 +101,7 @@ class Book:
         for name in assets:
             self._recorded.pop(name, None)
             self._judged.pop(name, None)
+            self._damaged.pop(name, None)
             self._versions.pop(name, None)
             stream = name.removesuffix("/raw")
             for day in days if stream in self._sources else ():
@@ -121,6 +131,67 @@ class Book:
                 _days_recorded[place] = now, by_day
             self._recorded[name] = by_day
         return self._recorded[name]
+
+    def damaged(self, name: str) -> Mapping[dt.date, str]:
+        if name not in self._damaged:
+            key, events = _key(name), self.recorded(name)
+            numbers = sorted((each.number for each in events.values()), reverse=True)
+
+            def newest_version() -> int | None:
+                for asked in (numbers[:1], numbers[1:NEWEST]):
+                    if told := table_versions(self.instance, key, asked):
+                        return max(told.values())
+                return None
+
+            newest = memo.of(("newest version", self._storage, name), events, newest_version)
+            found: dict[dt.date, str] = {}
+            for table in beside(name):
+                found |= damaged_beside(table, events, *self._looked_at(table))
+            held, lacking = self._looked_at(name)
+            found |= damaged(events, held, lacking, newest, lambda: table_versions(self.instance, key, numbers))
+            self._damaged[name] = found
+        return self._damaged[name]
+
+    def _looked_at(self, table: str) -> tuple[Held, Mapping[dt.date, Sequence[str]]]:
+        """What a table consists of, and what is wrong with its files now. The log is read again when it has another commit."""
+        held = self._held(table)
+        return held, self.stores.lake.lacking(table, held)
+
+    def _held(self, table: str) -> Held:
+        lake = self.stores.lake
+        return memo.of(("held", lake.root, table), lake.log_mark(table), lambda: lake.held(table))
+
+    def lost_models(self, line: str) -> Mapping[dt.date, Mapping[str, str]]:
+        archive, ledger = self.stores.archive, self.stores.ledger
+        champions = {each.champion for each in self._standing(line).values() if each.champion is not None}
+        days = {ledger.version(line, version).as_of for version in champions if archive.lacking(line, version)}
+        # What took a champion of a training mostly took others of it.
+        made = {day: ledger.versions(line, as_of=day) for day in days}
+        why = {day: {each.node: archive.lacking(line, each.version) for each in of} for day, of in made.items()}
+        return {day: {node: reason for node, reason in of.items() if reason} for day, of in why.items()}
+
+    def recorded_before(self, name: str, days: Sequence[dt.date], moment: dt.datetime) -> Mapping[dt.date, Recorded]:
+        """Day -> what was recorded of it last before a moment, of these days."""
+        return recorded_before(self.instance, _key(name), list(map(str, days)), moment)
+
+    def lost_trainings(self, name: str, line: str) -> Collection[dt.date]:
+        held, lacking = self._looked_at(name)
+        is_gone = held.unreadable or (held.version is None and self.newest_event(name))
+        return self.stores.ledger.trained_as_of(line) if is_gone else lacking.keys()
+
+    def newest_event(self, name: str) -> int:
+        records = self.instance.fetch_materializations(_key(name), limit=1).records
+        return records[0].storage_id if records else 0
+
+    def unknown_versions(self, line: str) -> Sequence[str]:
+        if self.new_ledger or self.first_trained(line) is not None:
+            return ()
+        table, lake = f"{line}/predictions", self.stores.lake
+        held, lacking = self._looked_at(table)
+        for day in sorted(held.files.keys() - lacking.keys()):
+            if named := lake.read(table, day, day, ["version"])["version"].drop_null().unique().to_pylist():
+                return sorted(named)
+        return ()
 
     def expected(
         self, name: str, days: Sequence[dt.date], extra: Mapping[dt.date, str] | None
@@ -196,15 +267,19 @@ class Book:
     def _version(self, table: str) -> int | None:
         """The newest version of a table; asked once, until its asset is forgotten."""
         if table not in self._versions:
-            self._versions[table] = self.stores.lake.version(table)
+            self._versions[table] = self._held(table).version
         return self._versions[table]
 
     def standing(self, line: str) -> Mapping[str, Trained]:
+        return self._standing(line)
+
+    def _standing(self, line: str) -> Mapping[str, Standing]:
         return self._of_ledger("standing", line, lambda: self.stores.ledger.standing(line))
 
     def drawn(self, line: str) -> Collection[dt.date]:
         table = f"{line}/{TRAINED[-1]}"
-        return memo.of(("drawn", self._storage, line), (self._version(table),), lambda: self.stores.lake.days(table))
+        held, lacking = self._looked_at(table)
+        return [day for day in held.files if day not in lacking]
 
     def first_trained(self, line: str) -> dt.date | None:
         return self._of_ledger("first trained", line, lambda: self.stores.ledger.first_trained(line))
@@ -231,9 +306,7 @@ class Book:
             with self.stores.engine.connect() as con:
                 return {key: first for key, (first, _) in keys_seen(con, self.stores.lake, line).items()}
 
-        return memo.of(
-            ("first seen", self._storage, line), (self.stores.lake.version(table), self.recorded(table)), made
-        )
+        return memo.of(("first seen", self._storage, line), (self._held(table).version, self.recorded(table)), made)
 
     def without_room(self, declared: DeclaredLine, as_of: dt.date) -> str | None:
         with self.stores.engine.connect() as con:

@@ -16,8 +16,9 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredStream
 from factory_assets.governor.book import Book, Stores
 from factory_assets.governor.plan import plan, plan_of_stream
 from factory_assets.governor.runs import PARTITION, asked
-from factory_assets.governor.work import Plan, Work
+from factory_assets.governor.work import Notice, Plan, Work, days_in_words
 from factory_assets.identity.partitions import add_nodes
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.declarations import checks_of, job_of_all_assets
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -36,7 +37,14 @@ Begin = Callable[[str, str], None]
 
 
 class Stopped(Exception):
-    """Somebody stopped the run; days and nodes that were made stay, the others are due."""
+    """Somebody stopped the run; days and nodes that were made stay, the others are due.
+
+    left: the work that was not made, in words, as far as it was planned: what was at hand first.
+    """
+
+    def __init__(self, left: Sequence[str] = ()):
+        super().__init__("stopped")
+        self.left = tuple(left)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Deployment:
     instance: dg.DagsterInstance
     lake: Lake
     ledger: Ledger
+    archive: ArchiveFolder
     engine: Engine = field(default_factory=Engine)
     #: Days held back and runs that failed, a sentence each.
     failures: list[str] = field(default_factory=list)
@@ -68,17 +77,27 @@ class Deployment:
         self.specs = {spec.key: spec for spec in self.definitions.resolve_all_asset_specs()}
         self.checks = checks_of(self.definitions)
 
+    @property
+    def daily_assets(self) -> list[str]:
+        """Names of the assets that are made by day, and recorded by day with what they hold."""
+        by_day = (spec for spec in self.specs.values() if isinstance(spec.partitions_def, dg.DailyPartitionsDefinition))
+        return sorted(spec.key.to_user_string() for spec in by_day if spec.key.path[-1] != "source")
+
     def book(self, until: dt.date | None = None) -> Book:
         """What is known now."""
-        stores = Stores(self.lake, self.engine, self.ledger, self.issues, self.verdicts)
+        stores = Stores(self.lake, self.engine, self.ledger, self.issues, self.verdicts, self.archive)
         lines = list(self.catalogue.lines)
         return Book(self.catalogue, self.specs, self.checks, self.instance, stores, until, lines)
 
 
-def catch_up(deployment: Deployment, until: dt.date | None, begin: Begin) -> Iterator[Step]:
-    """Bring everything up to date, yielding each step when it is done. begin: called with what starts. Raises Stopped."""
+def catch_up(deployment: Deployment, until: dt.date | None, begin: Begin, new_ledger: bool = False) -> Iterator[Step]:
+    """Bring everything up to date, yielding each step when it is done. begin: called with what starts. Raises Stopped.
+
+    new_ledger: whether decisions are made again where the ledger has lost them.
+    """
     close_gone_runs(deployment.instance)
     book = deployment.book(until)
+    book.new_ledger = new_ledger
     yield from _carry_out(deployment, book, lambda: plan(book), begin)
     yield from _rest(deployment, book)
 
@@ -93,19 +112,29 @@ def catch_up_stream(
 
 def _carry_out(deployment: Deployment, book: Book, asking: Callable[[], Plan], begin: Begin) -> Iterator[Step]:
     made: Counter[tuple[object, ...]] = Counter()
+    named = set[Notice]()
     while True:
         planned = asking()
+        for notice in planned.notices_of("damaged"):
+            if notice not in named:
+                named.add(notice)
+                days = f"{days_in_words(notice.days)}: " if notice.days else ""
+                yield Step(_station(notice.asset), notice.asset, 0, f"damaged: {days}{notice.reason}")
         ready = planned.next
         if not ready:
             break
-        for work in ready:
+        waiting = [work.what for work in planned.work if work not in ready]
+        for place, work in enumerate(ready):
             what = (work.assets, work.days, work.training and (work.training.as_of, work.training.nodes))
             made[what] += 1
             if made[what] > MOST:
                 why = f"was made {MOST} times, and what it reads has changed each time"
                 book.given_up |= dict.fromkeys(work.states, why)
                 continue
-            yield from _make(deployment, book, work, begin)
+            try:
+                yield from _make(deployment, book, work, begin)
+            except (Stopped, KeyboardInterrupt):
+                raise Stopped([each.what for each in ready[place:]] + waiting) from None
     deployment.failures += [str(notice) for notice in planned.notices_of("blocked", "failed")]
 
 

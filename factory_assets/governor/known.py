@@ -27,6 +27,26 @@ class Known(Protocol):
 
     def recorded(self, name: str) -> Mapping[dt.date, Recorded]: ...
 
+    def damaged(self, name: str) -> Mapping[dt.date, str]:
+        """Day -> what of it is lost or damaged in the lake, of the days that are recorded."""
+        ...
+
+    def lost_models(self, line: str) -> Mapping[dt.date, Mapping[str, str]]:
+        """As of which day a champion was trained -> its node -> what of it is lost or damaged in the archive."""
+        ...
+
+    def lost_trainings(self, name: str, line: str) -> Collection[dt.date]:
+        """Days as of which a line was trained that a table with a part of each training has lost: outcomes, or leaderboards."""
+        ...
+
+    def newest_event(self, name: str) -> int:
+        """Number of the newest materialisation of an asset; 0 where there is none."""
+        ...
+
+    def unknown_versions(self, line: str) -> Sequence[str]:
+        """Versions that the line's predictions name, where the ledger knows of no training of the line: it has lost them."""
+        ...
+
     def expected(
         self, name: str, days: Sequence[dt.date], extra: Mapping[dt.date, str] | None
     ) -> Mapping[dt.date, str]:

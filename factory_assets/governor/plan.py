@@ -25,7 +25,7 @@ from factory_assets.governor import retraining
 from factory_assets.governor.grouping import grouped
 from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
-from factory_assets.governor.work import TRAINED, Notice, Plan, Work, reasons_in_words
+from factory_assets.governor.work import TRAINED, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
 from factory_assets.training.timeline import timeline
 
@@ -38,7 +38,8 @@ def plan(known: Known) -> Plan:
 def plan_of_stream(known: Known, stream: str, days: Sequence[dt.date]) -> Plan:
     """The work on these days of a stream alone: raw, events and statistics."""
     planner = _Planner(known)
-    planner.stream(known.catalogue.streams[stream], days)
+    if not planner.ledger_is_lost():
+        planner.stream(known.catalogue.streams[stream], days)
     return planner.finished()
 
 
@@ -46,6 +47,8 @@ def plan_of_line(known: Known, line: str) -> Plan:
     """The work on a line, and on the streams and views that it stands on."""
     planner, catalogue = _Planner(known), known.catalogue
     declared = catalogue.resolve(catalogue.lines[line])
+    if planner.ledger_is_lost():
+        return planner.finished()
     for name in declared.stands_on:
         planner.stream(catalogue.streams[name], days_until(catalogue.streams[name], known))
     for view in declared.views.values():
@@ -101,6 +104,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         catalogue, known = self.known.catalogue, self.known
+        if self.ledger_is_lost():
+            return self.finished()
         for stream in catalogue.streams.values():
             self.stream(stream, days_until(stream, known))
         for view in catalogue.views.values():
@@ -112,6 +117,24 @@ class _Planner:
 
     def finished(self) -> Plan:
         return Plan(grouped(self.work, self.unsettled), self.notices)
+
+    def ledger_is_lost(self) -> bool:
+        """Whether predictions name versions, and the ledger has none: then nothing is made until a person says what is to be done.
+
+        Verdicts, and what was accepted of issues, are lost with it: raw days would be read again from sources that may have
+        forgotten them.
+        """
+        lost = False
+        for line in self.known.catalogue.lines:
+            if unknown := self.known.unknown_versions(line):
+                lost = True
+                reason = (
+                    f"the ledger has no training of {line}, and the lake has predictions of its version {unknown[0]}: the ledger "
+                    "is another one, or new. Put it back, from a copy if it is lost; or let `factory run --new-ledger` make all "
+                    "decisions again, without those that people made. Until then nothing is made"
+                )
+                self.notices.append(Notice("blocked", f"{line}/{TRAINED[0]}", reason))
+        return lost
 
     def stream(self, declared: DeclaredStream, days: Sequence[dt.date]) -> None:
         name = declared.stream.name
@@ -147,17 +170,18 @@ class _Planner:
         self, declared: DeclaredStream, days: Sequence[dt.date]
     ) -> tuple[Sequence[dt.date], Mapping[dt.date, str]]:
         """The days whose source is asked now, and its fingerprint on each; none of either where it cannot be read."""
+        raw = f"{declared.stream.name}/raw"
+        again = self._unjudged(raw, days) | (self.known.damaged(raw).keys() & set(days))
         try:
-            # Days that a run read, and died before it judged them, are not built on, wherever one looks.
-            unjudged = self._unjudged(f"{declared.stream.name}/raw", days)
-            looked = sorted({*self.known.looked_at(declared, days), *unjudged})
+            # Days that are lost, or that a run read, and died before it judged them, are not built on, wherever one looks.
+            looked = sorted({*self.known.looked_at(declared, days), *again})
             return looked, self.known.source(declared, looked)
         except sources.SourceError as error:
             self.notices.append(Notice("failed", declared.stream.name, str(error)))
-            raw = self.known.asset(f"{declared.stream.name}/raw")
-            recorded, reason = self.known.recorded(raw.name), f"{declared.stream.name} cannot be read"
-            read = {day for day, each in recorded.items() if of_declaration(raw, each.stamp)} - unjudged
-            self.missing[raw.name] = {day: _Missing(reason) for day in days if day not in read}
+            asset = self.known.asset(raw)
+            recorded, reason = self.known.recorded(raw), f"{declared.stream.name} cannot be read"
+            read = {day for day, each in recorded.items() if of_declaration(asset, each.stamp)} - again
+            self.missing[raw] = {day: _Missing(reason) for day in days if day not in read}
             return [], {}
 
     def _unjudged(self, raw: str, days: Sequence[dt.date]) -> set[dt.date]:
@@ -181,8 +205,9 @@ class _Planner:
     def served(self, view: View) -> None:
         if view.serve is None:
             return
-        served, after = f"serving/{view.name}", self._about_to_change([f"features/{view.name}"])
-        state = self.known.export_state(view)
+        features = f"features/{view.name}"
+        served, after = f"serving/{view.name}", self._about_to_change([features])
+        state = None if self.known.damaged(features) else self.known.export_state(view)
         if state is not None or after:
             states = (digest([served, state]),) if state else ()
             self._offer(Work((served,), "the newest features are not in the store", after=after, states=states))
@@ -207,7 +232,7 @@ class _Planner:
         of_labels = [(f"{stream}/events", 0) for stream in label_rows.lookaround(declared)]
         self._daily(Daily(name["labels"], days, state, "what is known of them", gates=of_labels))
 
-        training = self._training(declared, days, through)
+        training = self._restoring(line.name) or self._training(declared, days, through)
         first = known.first_trained(line.name)
         scored = [day for day in days if first is not None and day > first]
         if scored:
@@ -222,6 +247,31 @@ class _Planner:
             self._daily(Daily(name["performance"], scored, gates=[(name["predictions"], 0), (name["labels"], 0)]))
             self._daily(Daily(name["drift"], scored, gates=[(name["predictions"], 0), (name["examples"], 0)]))
 
+    def _restoring(self, line: str) -> Training | None:
+        """Offer to make champions again that the archive has lost; the training that all that they answer for waits for."""
+        model = f"{line}/{TRAINED[0]}"
+        if any(model in run.assets for run in self.busy):
+            return None
+        tables = [f"{line}/examples", f"{line}/labels"]
+        after = tuple(table for table in tables if self.known.damaged(table).keys() & self.unsettled[table])
+        lost = {as_of: dict(nodes) for as_of, nodes in self.known.lost_models(line).items()}
+        if outcomes := self.known.lost_trainings(model, line):
+            # The event log has them all: one run, of any node, writes them down again.
+            why = "its outcomes are lost or damaged in the lake"
+            self.notices.append(Notice("damaged", model, why, tuple(sorted(outcomes))))
+            lost.setdefault(max(outcomes), {}).setdefault(min(self.known.standing(line)), why)
+        for as_of, nodes in sorted(lost.items()):
+            for node, why in self.known.lost_models(line).get(as_of, {}).items():
+                self.notices.append(Notice("damaged", model, f"{node}, as of {as_of}: {why}"))
+            data = [f"{day}:{each.data}" for table in tables for day, each in self.known.recorded(table).items()]
+            state = digest(
+                [model, "lost", str(as_of), *(f"{node}:{why}" for node, why in nodes.items()), *sorted(data)]
+            )
+            reason = f"made again as recorded: {'; '.join(dict.fromkeys(nodes.values()))}"
+            training = Training(line, as_of, tuple(nodes), "lost", reason)
+            self._offer(Work((model,), reason, (), training, after, (state,), follows=self.known.newest_event(model)))
+        return Training(line, dt.date.min, (), "lost", "") if lost else None
+
     def _training(self, declared: DeclaredLine, days: Sequence[dt.date], through: Through) -> Training | None:
         """Offer the training that is due; the training that predictions wait for, if there is one."""
         line, known = declared.line, self.known
@@ -229,6 +279,13 @@ class _Planner:
         if busy := next((run for run in self.busy if model in run.assets), None):
             self.notices.append(Notice("waiting", model, f"run {busy.run_id} is training it now"))
             return Training(line.name, dt.date.min, (), "unfinished", "")
+        damaged = {table: set(known.damaged(table)) for table in tables}
+        if holes := [f"{table} {days_in_words(sorted(of))}" for table, of in damaged.items() if of]:
+            # Which nodes there are is asked of all days, so none of them may be damaged, in the windows or not.
+            made_again = all(of <= self.unsettled[table] for table, of in damaged.items())
+            reason = f"nothing is trained while rows are lost or damaged: {'; '.join(holes)}"
+            self.notices.append(Notice("waiting" if made_again else "blocked", model, reason))
+            return Training(line.name, dt.date.min, (), "unfinished", "") if made_again else None
         there = [set(known.recorded(table)) | self.unsettled[table] for table in tables]
         missing = (self.missing[tables[0]].keys() - self.leaking[line.name].keys()) | self.missing[tables[1]].keys()
         whole = there[0] & there[1] - missing
@@ -243,6 +300,7 @@ class _Planner:
             board = f"{line.name}/{TRAINED[-1]}"
             states = (digest([board, str(left.as_of), *left.nodes]),)
             self._offer(Work((board,), left.reason, training=left, states=states))
+        self._boards(line.name)
         if isinstance(due, NotDue):
             self.notices.append(Notice("idle", model, due.reason))
             return None
@@ -265,19 +323,36 @@ class _Planner:
         assets = tuple(f"{line.name}/{each}" for each in TRAINED)
         return waited_for if self._offer(Work(assets, due.reason, (), due, after, (state,))) else None
 
+    def _boards(self, line: str) -> None:
+        """Offer to draw leaderboards again that the lake has lost, but that of the newest training, which is drawn anyway."""
+        board, standing = f"{line}/{TRAINED[-1]}", self.known.standing(line)
+        newest = max((each.trained_as_of for each in standing.values() if each.trained_as_of), default=None)
+        lost = sorted(self.known.lost_trainings(board, line))
+        if lost:
+            self.notices.append(Notice("damaged", board, "its table is lost or damaged", tuple(lost)))
+        for as_of in lost:
+            if as_of != newest:
+                training = Training(line, as_of, tuple(standing), "unfinished", "its leaderboard is lost")
+                states = (digest([board, "lost", str(as_of)]),)
+                follows = self.known.newest_event(board)
+                self._offer(Work((board,), training.reason, (), training, (), states, follows=follows))
+
     def _daily(self, daily: Daily) -> None:
         """Offer the days of an asset that are due."""
         name, days = daily.name, daily.days
         asset, recorded = self.known.asset(name), self.known.recorded(name)
         expected = self.known.expected(name, days, daily.extra)
-        reasons = self._reasons(daily, expected)
+        running = self._running(name, days)
+        over = set(days) - running
+        damaged = {day: why for day, why in self.known.damaged(name).items() if day in over}
+        self._notice_damaged(name, damaged)
+        reasons = self._reasons(daily, expected, damaged)
         self.days[name], missing = set(days), self.missing.setdefault(name, {})
         for upstream, offset in daily.gates:
             for day in reasons:
                 if day not in missing and (lacks := self._lacks(upstream, day + offset * DAY)):
                     missing[day] = lacks
         moving = {read: self._moved(read, asset.reads[read]) for read in asset.reads}
-        running = self._running(name, days)
         self._notice_running(name, [day for day in days if day in reasons and day in running])
         due = [day for day in days if day in reasons and day not in missing and day not in running]
         touched = set[dt.date]().union(*moving.values()) & set(days)
@@ -299,7 +374,9 @@ class _Planner:
                     self.unsettled[name] -= set(part) - touched
                     missing |= {day: _Missing(f"{name} {day} failed") for day in part}
 
-    def _reasons(self, daily: Daily, expected: Mapping[dt.date, str]) -> dict[dt.date, str]:
+    def _reasons(
+        self, daily: Daily, expected: Mapping[dt.date, str], damaged: Mapping[dt.date, str]
+    ) -> dict[dt.date, str]:
         """Day -> why it is to be made, of the days that are. expected: day -> the stamp that it would be made with now."""
         name, check = daily.name, daily.check
         asset, recorded, unchecked = self.known.asset(name), self.known.recorded(name), self.known.unchecked(name)
@@ -311,6 +388,8 @@ class _Planner:
             elif recorded[day].stamp != expected[day]:
                 differing = changed(asset, recorded[day].stamp, expected[day], daily.beside)
                 reasons[day] = f"changed: {', '.join(differing)}"
+            elif day in damaged:
+                reasons[day] = "lost or damaged in the lake"
             elif check is not None and (
                 day not in judged or judged[day].stands_on != judgement(recorded[day].stamp, check)
             ):
@@ -348,6 +427,13 @@ class _Planner:
             if name in run.assets:
                 running |= set(days) if run.days is None else run.days & set(days)
         return running
+
+    def _notice_damaged(self, name: str, damaged: Mapping[dt.date, str]) -> None:
+        alike: dict[str, list[dt.date]] = {}
+        for day, why in sorted(damaged.items()):
+            alike.setdefault(why, []).append(day)
+        for why, days in alike.items():
+            self.notices.append(Notice("damaged", name, why, tuple(days)))
 
     def _notice_running(self, name: str, days: Sequence[dt.date]) -> None:
         """A run whose process is gone looks like one that makes them: a person must see what is waited for."""

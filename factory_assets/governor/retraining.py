@@ -16,7 +16,8 @@ from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.training.timeline import first_as_of, timeline
 from factory_assets.words import counted
 
-Trigger = Literal["first", "new_data", "schema", "unfinished", "new_node"]
+#: `lost`: nothing is learnt; versions of that day whose archive is damaged are made again as they were.
+Trigger = Literal["first", "new_data", "schema", "unfinished", "new_node", "lost"]
 
 
 class Trained(Protocol):

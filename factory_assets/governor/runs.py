@@ -51,6 +51,8 @@ def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
         tags |= training_tags(training.line, nodes, str(training.as_of), training.trigger, training.reason)
         ops = training_config(training.line, nodes, training.as_of)["ops"]
         chosen = {key.to_python_identifier() for key in keys}
+        if training.trigger == "lost":
+            ops[f"{training.line}__{TRAINED[0]}"]["config"]["restore"] = True
         return Asked(keys, tags, None, {"ops": {name: config for name, config in ops.items() if name in chosen}})
     if len(work.days) > 1:
         tags |= {RANGE_START: str(work.days[0]), RANGE_END: str(work.days[-1])}

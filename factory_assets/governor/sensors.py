@@ -24,6 +24,7 @@ from factory_assets.identity.inputs import Asset, Recorded, digest, of_declarati
 from factory_assets.identity.partitions import add_nodes, segment_partitions
 from factory_assets.materialization import DATA_VERSION
 from factory_resources import clock
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.reading import newest_tags, sensors_on
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -72,12 +73,13 @@ def upkeep_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         ledger: dg.ResourceParam[Ledger],
         issues: dg.ResourceParam[Issues],
         verdicts: dg.ResourceParam[Verdicts],
+        archive: dg.ResourceParam[ArchiveFolder],
     ) -> dg.SensorResult | dg.SkipReason:
         look = Look(context.cursor)
         # An instance that knows no daemon: whoever ticks one sensor ticks the others.
         on = sensors_on(context.instance, SWITCHED_ON)
         trains = [line for line in catalogue.lines if on is None or retrain_name(line) in on]
-        book = _book(context, catalogue, Stores(lake, engine, ledger, issues, verdicts), trains)
+        book = _book(context, catalogue, Stores(lake, engine, ledger, issues, verdicts, archive), trains)
         book.look = look.chosen
         planned = plan(book)
         ready = [work for work in planned.ready if not work.training]
@@ -103,8 +105,9 @@ def retrain_sensor(declared: DeclaredLine, catalogue: Catalogue) -> dg.SensorDef
         ledger: dg.ResourceParam[Ledger],
         issues: dg.ResourceParam[Issues],
         verdicts: dg.ResourceParam[Verdicts],
+        archive: dg.ResourceParam[ArchiveFolder],
     ) -> dg.SensorResult | dg.SkipReason:
-        book = _book(context, catalogue, Stores(lake, engine, ledger, issues, verdicts), [line.name])
+        book = _book(context, catalogue, Stores(lake, engine, ledger, issues, verdicts, archive), [line.name])
         # Sources are asked only where a training would start: what has come since the other sensor looked comes first.
         book.look = lambda stream, days, recorded, raw: []
         planned = plan_of_line(book, line.name)

@@ -13,7 +13,7 @@ from factory_assets.words import counted
 TRAINED = ("model", "evaluation", "champion", "leaderboard")
 #: Assets of days that follow from who is champion.
 SCORED = ("predictions", "performance", "drift")
-Kind = Literal["blocked", "waiting", "failed", "idle"]
+Kind = Literal["blocked", "waiting", "failed", "idle", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Notice:
-    """Why something is not made.
+    """Why something is not made, or has to be made again.
 
     blocked: until somebody decides or mends. waiting: until something comes. failed: a run failed that was tried on what is
-    there now. idle: nothing calls for it.
+    there now. idle: nothing calls for it. damaged: what was made is not there any more, or not whole.
     """
 
     kind: Kind

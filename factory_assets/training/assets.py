@@ -9,12 +9,20 @@ import dagster as dg
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, preorder, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
 from factory_assets.identity.versions import model_version
-from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder
+from factory_assets.materialization import (
+    DATA_VERSION,
+    INPUTS,
+    Recorder,
+    lost_days,
+    materializations,
+    record_partitions,
+)
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import METRICS
@@ -22,7 +30,8 @@ from factory_assets.training.dataset import training_rows
 from factory_assets.training.fit.fitting import Failed, Fitted
 from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.fit.warm import may_continue
-from factory_assets.training.run_config import Chosen, as_of
+from factory_assets.training.restoring import restore
+from factory_assets.training.run_config import Restored, as_of
 from factory_assets.training.search.study import importances
 from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
 from factory_assets.training.session import Result, Session
@@ -48,6 +57,10 @@ OUTCOMES = pa.schema(
 )
 
 
+#: What a node's page says of an outcome that is no version -> its status in the table.
+OUTCOME_OF = {"failed": "failed", "an ancestor answers": "too_little"}
+
+
 def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
     key = dg.AssetKey([line.name, "model"])
@@ -71,7 +84,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def model(
         context: dg.AssetExecutionContext,
-        config: Chosen,
+        config: Restored,
         lake: dg.ResourceParam[Lake],
         engine: dg.ResourceParam[Engine],
         archive: dg.ResourceParam[ArchiveFolder],
@@ -79,7 +92,13 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         trials: dg.ResourceParam[Trials],
     ) -> Iterator[dg.MaterializeResult]:
         day, nodes = as_of(context, lake, declared, config), config.of(context)
+        if config.restore:
+            records = [record for record in ledger.versions(line.name, as_of=day) if record.node in nodes]
+            _write_down(context.instance, lake, line.name, key)
+            yield from _restored(context, records, restore(records, lake, engine, ledger, archive))
+            return
         span = _covered(declared, day)
+        _refuse_holes(context.instance, lake, line.name, span)
         with engine.connect() as con:
             rows, later, tables = training_rows(con, lake, line.name, span)
         _refuse_unknown_segments(context.instance, declared, rows.leaves)
@@ -100,6 +119,22 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         _refuse_failures(line, report.failed, len(nodes))
 
     return model
+
+
+def _restored(
+    context: dg.AssetExecutionContext, records: Sequence[VersionRecord], failed: Mapping[str, str]
+) -> Iterator[dg.MaterializeResult]:
+    """Report versions that were put back. failed: version -> why it was not."""
+    back = {record.node: record for record in records if record.version not in failed}
+    metadata = {
+        node: {"status": "in the archive, whole", "version": record.version, "as_of": str(record.as_of)}
+        for node, record in back.items()
+    }
+    tags = {node: {DATA_VERSION: record.version, INPUTS: str(record.as_of)} for node, record in back.items()}
+    yield from record_partitions(context, metadata, tags)
+    if failed:
+        reasons = "; ".join(f"{version} cannot be made again: {why}" for version, why in failed.items())
+        raise dg.Failure(f"{records[0].line}: {reasons}", allow_retries=False)
 
 
 class _Report:
@@ -161,6 +196,23 @@ def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:
         raise dg.Failure(str(refused), allow_retries=False) from None
 
 
+def _refuse_holes(instance: dg.DagsterInstance, lake: Lake, line: str, span: Timeline) -> None:
+    """Refuse to learn from tables that do not hold the days of the training as they were recorded."""
+    days = [str(span.train_from + ahead * DAY) for ahead in range((span.holdout_to - span.train_from).days + 1)]
+    holes = [
+        f"{line}/{name} {day}: {why}"
+        for name in ("examples", "labels")
+        for day, why in lost_days(instance, lake, dg.AssetKey([line, name]), days).items()
+    ]
+    if holes:
+        more = f"; and {len(holes) - 3} more" if len(holes) > 3 else ""
+        raise dg.Failure(
+            f"{line}: not trained as of {span.as_of}, on rows that are lost or damaged: {'; '.join(holes[:3])}{more}. "
+            "`factory run` makes these days again",
+            allow_retries=False,
+        )
+
+
 def _refuse_unknown_segments(instance: dg.DagsterInstance, declared: DeclaredLine, keys: Sequence[str]) -> None:
     """Refuse a level that turned out to hold ids, as the check `segments_fit` does: it spoils the nodes above it too."""
     partitions = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
@@ -190,6 +242,27 @@ def _keep(lake: Lake, line: str, day: dt.date, outcomes: Mapping[str, dict[str, 
         others = lake.read(table, day, day, OUTCOMES.names, empty_if_absent=True).to_pylist()
         rows += [row for row in others if row["node"] not in outcomes]
     lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), [day])
+
+
+def _write_down(instance: dg.DagsterInstance, lake: Lake, line: str, key: dg.AssetKey) -> None:
+    """Outcomes that the lake has lost, once more, as the events of their nodes tell them."""
+    table = f"{line}/model"
+    held = lake.held(table)
+    is_gone, lacking = bool(held.unreadable) or held.version is None, lake.lacking(table, held)
+    if not is_gone and not lacking:
+        return
+    told: dict[tuple[dt.date, str], dict[str, Any]] = {}
+    for event in materializations(instance, key):  # newest first
+        shown = {name: value.value for name, value in event.metadata.items()}
+        day = dt.date.fromisoformat(str(shown["as_of"]))
+        if event.partition and (is_gone or day in lacking):
+            status = OUTCOME_OF.get(str(shown["status"]), "trained")
+            kept = {name: shown.get(name) for name in ("reason", "version", "candidate", "rows")}
+            told.setdefault((day, event.partition), kept | {"node": event.partition, "status": status, "ds": day})
+    days = sorted({day for day, _ in told} | set(lacking))
+    rows = [told[place] for place in sorted(told)]
+    if days:
+        lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), days)
 
 
 def _row(node: str, outcome: Result, day: dt.date) -> dict[str, Any]:

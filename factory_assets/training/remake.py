@@ -6,6 +6,7 @@ ledger are, which version is meant, and a folder in which to archive what comes 
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -44,11 +45,16 @@ class Remade:
 
 
 def remake(
-    record: VersionRecord, lake: Lake, engine: Engine, into: ArchiveFolder, parents: Parents = MappingProxyType({})
+    record: VersionRecord,
+    lake: Lake,
+    engine: Engine,
+    into: ArchiveFolder,
+    parents: Parents = MappingProxyType({}),
+    answered: Mapping[str, str] = MappingProxyType({}),
 ) -> Remade:
     """Train from the tables and the configuration of the record, and archive the model. Raises NotRebuildable.
 
-    parents: what it continues, see `parent_of`.
+    parents: what it continues, see `parent_of`. answered: see `archiving.release`.
     """
     configuration, node = record.configuration, record.node
     if not configuration.get("definitions"):
@@ -66,7 +72,7 @@ def remake(
     outcome = fit_node(declared.line, rows.train, declared.features, node, metric_of(declared), parents)
     if isinstance(outcome, NotTrained):
         raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
-    version = release(into, declared, span, outcome, rows, {}).version
+    version = release(into, declared, span, outcome, rows, answered).version
     return Remade(version, made.data, made.code, made.libraries)
 
 

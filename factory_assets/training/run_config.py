@@ -33,6 +33,15 @@ class Chosen(AsOf):
         return [node for node in context.partition_keys if not wanted or node in wanted]
 
 
+class Restored(Chosen):
+    """Nodes to be trained, or to be given back the versions that the archive has lost."""
+
+    restore: bool = Field(
+        False,
+        description="Train nothing: make versions of that day whose archive is damaged again, as their records say.",
+    )
+
+
 def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine, config: AsOf) -> dt.date:
     """The day at whose close a training run stands."""
     stated, line = config.as_of or context.run.tags.get(AS_OF), declared.line

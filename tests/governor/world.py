@@ -219,8 +219,8 @@ class World:
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance, patch: pytest.MonkeyPatch, defs: str = DEFS):
         self.folder, self.feed, self.instance, self._patch = folder, folder / "feed", instance, patch
-        self.feed.mkdir(parents=True)
-        (folder / "defs").mkdir()
+        self.feed.mkdir(parents=True, exist_ok=True)
+        (folder / "defs").mkdir(exist_ok=True)
         self.write("defs.yaml", defs.replace("FEED", str(self.feed)))
         self.write("orders.yaml", ORDERS_CONTRACT)
         self.write("visits.yaml", VISITS_CONTRACT)
@@ -250,7 +250,13 @@ class World:
         definitions = dg.Definitions.merge(load_declarations(), own)
         catalogue = load(self.folder / "defs")
         self.deployment = Deployment(
-            catalogue, definitions, self.instance, self.lake, self.ledger, self.resources["engine"]
+            catalogue,
+            definitions,
+            self.instance,
+            self.lake,
+            self.ledger,
+            self.resources["archive"],
+            self.resources["engine"],
         )
         before = getattr(self, "ticker", None)
         self.ticker = Ticker(self.deployment, self.resources)

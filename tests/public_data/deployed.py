@@ -68,7 +68,7 @@ def standing(folder: Path, texts: Mapping[str, str], environment: Mapping[str, s
         }
         own = dg.Definitions(resources=resources, executor=dg.in_process_executor)
         definitions = dg.Definitions.merge(load_declarations(), own)
-        yield Deployment(load(declarations, render), definitions, instance, lake, ledger)
+        yield Deployment(load(declarations, render), definitions, instance, lake, ledger, resources["archive"])
 
 
 def run_days(deployment: Deployment, assets: list[str], first: dt.date, last: dt.date) -> list[str]:

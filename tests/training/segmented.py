@@ -109,7 +109,7 @@ class Segmented:
         catalogue = load(Path(os.environ["FACTORY_DEFS"]))
         self.declared = catalogue.resolve(catalogue.lines[LINE])
         self.instance = instance
-        self.deployment = Deployment(catalogue, definitions, instance, self.lake, self.ledger)
+        self.deployment = Deployment(catalogue, definitions, instance, self.lake, self.ledger, self.archive)
 
     def give(self, segments: Sequence[str], days: Sequence[dt.date], x: np.ndarray, y: np.ndarray) -> list[str]:
         """Examples and labels, instead of what these days had; nodes for which there is no room.

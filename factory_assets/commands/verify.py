@@ -1,0 +1,97 @@
+"""`factory verify`: is everything that is kept still what was recorded of it? It reads every row and every model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from factory_assets.commands.names import you
+from factory_assets.commands.screen import console
+from factory_assets.words import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from factory_assets.governor.executor import Deployment
+    from factory_assets.governor.verified import Finding, Hole
+
+Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
+
+
+def verify(
+    folder: Folder = None,
+    set_aside: Annotated[
+        bool,
+        typer.Option(
+            "--set-aside", help="Move files with other rows than recorded aside: `factory run` makes them again."
+        ),
+    ] = False,
+) -> None:
+    """Read all tables, models and the ledger, and compare them with what was recorded.
+
+    A version that was trained on rows that were lost is marked, by a tag that says as of which day. Ends with 1 where something is
+    not as it was recorded.
+    """
+    import os
+    import warnings
+
+    if folder is not None:
+        os.environ["FACTORY_DEFS"] = str(folder.absolute())
+    warnings.filterwarnings("ignore")
+    from factory_assets.commands.deployed import deployed
+    from factory_assets.governor import verified
+
+    with deployed() as deployment:
+        lake, ledger, book = deployment.lake, deployment.ledger, deployment.book()
+        assets = deployment.daily_assets
+        lines = list(deployment.catalogue.lines)
+        found = _told(verified.days_of_assets(book, lake, assets))
+        found += _told(verified.other_tables(lake, assets))
+        found += _told(verified.models(ledger, deployment.archive))
+        found += _told(verified.unknown_versions(lake, ledger, lines))
+        if set_aside:
+            for each in found:
+                if each.table and each.day:
+                    names = lake.set_aside(each.table, each.day)
+                    console.print(f"set aside: {', '.join(names)}")
+        holes = list(verified.holes(book, lake, ledger, lines))
+        for hole in holes:
+            _mark(deployment, hole)
+        count = len(found) + len(holes)
+        checked = f"{counted(len(assets), 'asset')}, {counted(len(ledger.identities()), 'version')}"
+        if not count:
+            console.print(f"[green]✓[/green] {checked}: everything is as it was recorded", highlight=False)
+            return
+        console.print(f"[red]{counted(count, 'finding')}[/red] in {checked}", highlight=False)
+    raise typer.Exit(1)
+
+
+def _told(findings: "Iterable[Finding]") -> "list[Finding]":
+    found = []
+    for each in findings:
+        console.print(f"  {each}", style="red")
+        found.append(each)
+    return found
+
+
+def _mark(deployment: "Deployment", hole: "Hole") -> None:
+    """Tag the versions of a training, so that whoever meets one sees what it learnt from."""
+    from factory_resources.tags import Tagging
+
+    for record in hole.versions:
+        deployment.ledger.tag(
+            Tagging(
+                hole.line,
+                record.node,
+                f"hole-{hole.as_of}",
+                record.version,
+                f"trained on a hole: {hole.message}",
+                you(),
+            )
+        )
+    message = (
+        f"{hole.line}/model as of {hole.as_of}: {counted(len(hole.versions), 'version')} trained on a hole, and tagged "
+    )
+    console.print(
+        f"  {message}hole-{hole.as_of}: {hole.message}", style="red"
+    )

@@ -1,0 +1,149 @@
+"""Is everything still what was recorded of it? What a plan asks at every turn, and what it cannot afford: every byte is read.
+
+A plan compares names, sizes and counts. Here the rows of each day are hashed, every model is loaded, and each training is
+compared with what was recorded of its days when it began.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from factory_assets.declarations.days import DAY
+from factory_assets.governor.work import days_in_words
+from factory_assets.identity.damage import ROWS
+from factory_assets.identity.inputs import Recorded
+from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger, VersionRecord
+
+
+class Records(Protocol):
+    """What was recorded of days, and what a plan finds damaged of them."""
+
+    def recorded(self, name: str) -> Mapping[dt.date, Recorded]: ...
+
+    def damaged(self, name: str) -> Mapping[dt.date, str]: ...
+
+    def recorded_before(
+        self, name: str, days: Sequence[dt.date], moment: dt.datetime
+    ) -> Mapping[dt.date, Recorded]: ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was recorded. table, day: where a day's files are to be set aside, for the day to be made again."""
+
+    what: str
+    message: str
+    table: str = ""
+    day: dt.date | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what}{f' {self.day}' if self.day else ''}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A training that learnt from fewer or other rows than were recorded when it began, with its versions."""
+
+    line: str
+    as_of: dt.date
+    versions: tuple[VersionRecord, ...]
+    message: str
+
+
+def days_of_assets(records: Records, lake: Lake, assets: Iterable[str]) -> Iterator[Finding]:
+    """Days of assets whose files, or rows, are not those that were recorded. The rows of every day are read."""
+    for name in assets:
+        recorded, damaged = records.recorded(name), records.damaged(name)
+        for day, why in sorted(damaged.items()):
+            yield Finding(name, why, day=day)
+        whole = {day: each.data for day, each in recorded.items() if ROWS.fullmatch(each.data) and day not in damaged}
+        for day, found in sorted(lake.content(name, whole).items() if whole else ()):
+            if isinstance(found, str):
+                yield Finding(name, found, name, day)
+            elif whole[day] not in [each.hash for each in found]:
+                message = (
+                    f"its rows are not those that were recorded: content {found[0].hash}, recorded was {whole[day]}"
+                )
+                yield Finding(name, message, name, day)
+
+
+def other_tables(lake: Lake, assets: Iterable[str]) -> Iterator[Finding]:
+    """Tables without a record of their days, as far as their logs and files tell. assets: those of `days_of_assets`."""
+    for table in sorted({*lake.tables()} - {*assets}):
+        held = lake.held(table)
+        if held.unreadable:
+            yield Finding(table, f"its log is damaged: {held.unreadable}")
+            continue
+        lacking = lake.lacking(table, held)
+        for day, reasons in sorted(lacking.items()):
+            yield Finding(table, "; ".join(reasons), day=day)
+        whole = held.files.keys() - lacking.keys()
+        for day, found in sorted(lake.content(table, whole).items() if whole else ()):
+            if isinstance(found, str):
+                yield Finding(table, found, table, day)
+            elif found[0].rows != held.rows(day):
+                yield Finding(table, f"it has {found[0].rows} rows, written were {held.rows(day)}", table, day)
+
+
+def models(ledger: Ledger, archive: ArchiveFolder) -> Iterator[Finding]:
+    """Versions that the archive does not hold as they were stored. Every byte is read."""
+    for line, node, version in ledger.identities():
+        try:
+            archive.load(line, version)
+        except (FileNotFoundError, ArchiveDamaged) as error:
+            yield Finding(f"{line}/model", f"{node}: {error}")
+
+
+def unknown_versions(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Finding]:
+    """Versions that predictions name, and the ledger does not know."""
+    for line in lines:
+        table, registered = f"{line}/predictions", {version for _, _, version in ledger.identities(line)}
+        held = lake.held(table)
+        for day in sorted(held.files.keys() - lake.lacking(table, held).keys()):
+            named = lake.read(table, day, day, ["version"])["version"].drop_null().unique().to_pylist()
+            if unknown := sorted(set(named) - registered):
+                yield Finding(table, f"the ledger has no version {', '.join(unknown)}", day=day)
+
+
+def holes(records: Records, lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Hole]:
+    """Trainings whose tables had not the rows that were recorded of their days when they began.
+
+    A version of a table that was written after the training began is another one than it read; it tells nothing.
+    """
+    for line in lines:
+        trainings: dict[tuple[object, ...], list[VersionRecord]] = {}
+        for record in ledger.versions(line):
+            key = (
+                record.as_of,
+                record.train_from,
+                record.holdout_to,
+                record.started_at,
+                *sorted(record.tables.items()),
+            )
+            trainings.setdefault(key, []).append(record)
+        for versions in trainings.values():
+            first = versions[0]
+            if found := [each for table in sorted(first.tables) for each in _lacked(records, lake, first, table)]:
+                yield Hole(line, first.as_of, tuple(versions), "; ".join(found))
+
+
+def _lacked(records: Records, lake: Lake, record: VersionRecord, table: str) -> Iterator[str]:
+    version = record.tables[table]
+    written = lake.written_at(table, version)
+    if written is None or written > record.started_at:
+        return
+    last = record.holdout_to if table.endswith("/examples") else record.train_to
+    days = [record.train_from + ahead * DAY for ahead in range((last - record.train_from).days + 1)]
+    held = lake.held(table, version)
+    alike: dict[str, list[dt.date]] = {}
+    for day, each in records.recorded_before(table, days, record.started_at).items():
+        counted = ROWS.fullmatch(each.data)
+        if counted and int(counted[1]) != held.rows(day):
+            alike.setdefault(f"it read {held.rows(day):,} rows a day, recorded were {int(counted[1]):,}", []).append(
+                day
+            )
+    for message, of in alike.items():
+        yield f"{table} at version {version}, {days_in_words(sorted(of))}: {message}"

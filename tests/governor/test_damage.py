@@ -1,0 +1,319 @@
+"""Is what is lost or damaged noticed by the next run, named, and made again, by every executor alike?"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from factory_assets.governor import verified
+from factory_assets.governor.executor import catch_up, execute
+from factory_assets.governor.plan import plan
+from factory_assets.governor.runs import training_tags
+from factory_assets.governor.work import Plan
+from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of
+
+DAYS, LOST = 13, 8
+ON = day(LOST)
+EXECUTORS: dict[str, Callable[[World], None]] = {"command": by_command, "daemon": by_daemon, "ci": by_ci}
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[World]:
+    """The world in a folder, as a new process opens it."""
+    (home / "dagster").mkdir(parents=True, exist_ok=True)
+    (home / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        world = World(home / "world", instance, patch, SMALL)
+        world.at(day(DAYS), 1)
+        yield world
+        world.ledger.close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A line that was trained and scores, in tables of several commits; beside it, in `copy`, as it was made."""
+    home = tmp_path_factory.mktemp("damage")
+    with opened(home / "live") as world:
+        for first, last in ((0, 10), (10, 11), (11, 12), (12, DAYS)):
+            for offset in range(first, last):
+                world.deliver("orders", day(offset))
+            world.at(day(last), 1)
+            by_command(world)
+    shutil.copytree(home / "live", home / "copy")
+    return home
+
+
+@pytest.fixture
+def world(made: Path) -> Iterator[World]:
+    """The line, whole."""
+    shutil.rmtree(made / "live", ignore_errors=True)
+    shutil.copytree(made / "copy", made / "live")
+    with opened(made / "live") as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def clean(made: Path) -> dict[str, Any]:
+    with opened(made / "live") as world:
+        return state(world)
+
+
+def folder(world: World, table: str) -> Path:
+    return world.folder / "lake" / table
+
+
+def files(world: World, table: str, on: dt.date = ON) -> list[Path]:
+    """The files that hold the day's rows now."""
+    held = world.lake.held(table)
+    return [folder(world, table) / path for path in held.files[on]]
+
+
+def commits(world: World, table: str) -> list[Path]:
+    return sorted((folder(world, table) / "_delta_log").glob("*.json"))
+
+
+def archived(world: World) -> Path:
+    champion = next(each.champion for each in world.ledger.standing("guess").values() if each.champion)
+    return world.folder / "archive" / "guess" / str(champion)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+#: What happens -> how, and what the plan then says of what.
+DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
+    "a table is gone": (
+        lambda w: shutil.rmtree(folder(w, "features/habit")), "features/habit 2026-01-01 to 2026-01-13: its table is gone",
+    ),
+    "all tables are gone": (
+        lambda w: shutil.rmtree(w.folder / "lake"), "guess/examples 2026-01-01 to 2026-01-13: its table is gone",
+    ),
+    "the log of a table is gone": (
+        lambda w: shutil.rmtree(folder(w, "guess/drift") / "_delta_log"), "guess/drift 2026-01-11 to 2026-01-13: its table is gone",
+    ),
+    "the newest commit is gone": (
+        lambda w: commits(w, "guess/examples")[-1].unlink(),
+        "guess/examples 2026-01-13: its table has 0 rows of it, recorded were 120",
+    ),
+    "the newest commit is cut": (
+        lambda w: cut(commits(w, "orders/events")[-1]), "the log of its table is damaged: its commit 3 cannot be read",
+    ),
+    "the newest commit is empty": (
+        lambda w: os.truncate(commits(w, "guess/labels")[-1], 0), "the log of its table is damaged: its commit",
+    ),
+    "a commit before the newest is gone": (
+        lambda w: commits(w, "orders/raw")[-2].unlink(), "the log of its table is damaged: its commit 2 is gone",
+    ),
+    "the first commit is gone": (
+        lambda w: commits(w, "guess/predictions")[0].unlink(), "the log of its table is damaged: its commit 0 is gone",
+    ),
+    "a Parquet file is gone": (lambda w: files(w, "orders/raw")[0].unlink(), f"orders/raw {ON}: orders/raw/ds={ON}/part-"),
+    "a Parquet file is cut": (lambda w: cut(files(w, "guess/labels")[0]), f"guess/labels {ON}: guess/labels/ds={ON}/part-"),
+    "a day's folder is gone": (
+        lambda w: shutil.rmtree(folder(w, "guess/examples") / f"ds={ON}"), f"guess/examples {ON}: guess/examples/ds={ON}/part-",
+    ),
+    "a file is longer": (
+        lambda w: files(w, "orders/statistics")[0].open("ab").write(b"more"),
+        f"orders/statistics {ON}: orders/statistics/ds={ON}/part-",
+    ),
+    "what is written with an asset is gone": (
+        lambda w: shutil.rmtree(folder(w, "orders/quarantine")), "orders/events 2026-01-01 to 2026-01-13: orders/quarantine is gone",
+    ),
+    "a file of what is written with an asset is cut": (
+        lambda w: cut(files(w, "orders/deliveries")[0]), f"orders/raw {ON}: orders/deliveries/ds={ON}/part-",
+    ),
+    "a model is gone": (lambda w: shutil.rmtree(archived(w)), "as of 2026-01-10: there is no archived version"),
+    "a part of a model is gone": (lambda w: (archived(w) / "definitions.json").unlink(), "definitions.json of"),
+    "a part of a model is cut": (lambda w: cut(archived(w) / "reference.parquet"), "reference.parquet of"),
+    "tables and models are gone": (
+        lambda w: [shutil.rmtree(w.folder / store) for store in ("lake", "archive")], "as of 2026-01-10: there is no archived version",
+    ),
+    "the manifest of a model is gone": (lambda w: (archived(w) / "manifest.json").unlink(), "there is no archived version"),
+    "leaderboards are gone": (
+        lambda w: shutil.rmtree(folder(w, "guess/leaderboard")), "guess/leaderboard 2026-01-10: its table is lost or damaged",
+    ),
+    "outcomes of trainings are gone": (
+        lambda w: shutil.rmtree(folder(w, "guess/model")), "guess/model 2026-01-10: its outcomes are lost or damaged in the lake",
+    ),
+}  # fmt: skip
+
+
+#: Damages that the daemon and a script of `factory due` mend too where minutes count.
+FEW = ("a Parquet file is gone", "the newest commit is gone", "a model is gone")
+
+
+def planned(world: World) -> Plan:
+    return plan(world.deployment.book())
+
+
+def state(world: World) -> dict[str, Any]:
+    archive = world.folder / "archive"
+    return {
+        "tables": world.contents(), "decisions": world.decisions(), "issues": world.told_issues(),
+        "archive": {
+            str(path.relative_to(archive)): path.read_bytes() for path in archive.rglob("*") if path.is_file()
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("executor", "damage"),
+    [
+        pytest.param(executor, damage, marks=[] if executor == "command" or damage in FEW else pytest.mark.slow)
+        for executor in EXECUTORS
+        for damage in DAMAGES
+    ],
+)
+def test_damage_is_noticed_named_and_made_good(clean: dict[str, Any], world: World, executor: str, damage: str) -> None:
+    do, said = DAMAGES[damage]
+    assert planned(world).work == []
+    do(world)
+    found = planned(world)
+    assert found.work, "noticed"
+    if said:
+        assert any(said in str(notice) for notice in found.notices_of("damaged")), list(map(str, found.notices))
+    assert not [work for work in found.work if "guess/evaluation" in work.assets], "nothing is trained meanwhile"
+    EXECUTORS[executor](world)
+    after = planned(world)
+    assert after.work == [] and after.notices_of("damaged", "failed", "blocked") == []
+    assert state(world) == clean
+
+
+def test_the_command_names_damage_and_what_it_made_again(world: World) -> None:
+    files(world, "guess/labels")[0].unlink()
+    told = [
+        f"{step.asset} {step.days} {step.detail}"
+        for step in catch_up(world.deployment, None, lambda station, what: None)
+    ]
+    assert f"guess/labels 0 damaged: {ON}: guess/labels/ds={ON}/part-" in told[0] and told[0].endswith("is gone")
+    assert told[1] == "guess/labels 1 "
+
+
+def test_tiles_that_cannot_be_read_are_made_again_where_a_snapshot_needs_them(
+    clean: dict[str, Any], world: World
+) -> None:
+    tiles = [path for on in world.lake.held("tiles/habit").files for path in files(world, "tiles/habit", on)]
+    assert tiles
+    for path in tiles:
+        cut(path)
+    files(world, "features/habit", day(DAYS - 1))[0].unlink()
+    by_command(world)
+    assert planned(world).work == [] and state(world) == clean
+
+
+def test_a_lake_put_back_from_an_older_copy_is_noticed_by_the_versions_of_its_tables(world: World, made: Path) -> None:
+    """Not by how many rows a day has: those that came anew are as many, with other values."""
+    old = made / "old"
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.copytree(world.folder / "lake", old)
+    rows = [row | {"y": row["y"] + 1} for row in orders_of(ON)]
+    world.deliver("orders", ON, rows)
+    by_command(world)
+    told = state(world)
+    shutil.rmtree(world.folder / "lake")
+    shutil.copytree(old, world.folder / "lake")
+    assert f"orders/raw {ON}: it was written in version 4 of its table, which is back at 3" in map(
+        str, planned(world).notices
+    )
+    by_command(world)
+    assert planned(world).work == [] and state(world) == told
+
+
+def test_nothing_is_made_beside_a_ledger_that_is_new_until_somebody_says_so(
+    clean: dict[str, Any], world: World
+) -> None:
+    named = next(each.champion for each in world.ledger.standing("guess").values() if each.champion)
+    world.ledger.close()
+    for path in world.folder.glob("ledger.db*"):
+        path.unlink()
+    found = planned(world)
+    assert found.work == []
+    (notice,) = found.notices_of("blocked")
+    assert "the ledger has no training of guess, and the lake has predictions of its version" in str(notice)
+    assert named and "factory run --new-ledger" in str(notice)
+    world.ticker.until_quiet()
+    assert world.ticker.requested == [] and "the ledger has no training of guess" in world.ticker.skipped["upkeep"]
+    by_command(world)
+    assert world.ledger.decisions("guess") == [] and world.deployment.failures == [str(notice)]
+    for _ in catch_up(world.deployment, None, lambda station, what: None, new_ledger=True):
+        pass
+    assert planned(world).work == [] and state(world) == clean
+
+
+def test_a_training_by_hand_refuses_rows_that_are_lost(world: World) -> None:
+    commits(world, "guess/labels")[-1].unlink()
+    for path in files(world, "guess/examples", day(6)):
+        path.unlink()
+    tags = training_tags("guess", ["DE"], str(day(9)), "new_data", "by hand")
+    failed = execute(world.deployment, [dg.AssetKey(["guess", "model"])], tags)
+    assert len(failed) == 1
+    assert "not trained as of 2026-01-10, on rows that are lost or damaged: guess/examples 2026-01-07" in failed[0]
+
+
+def test_damage_that_cannot_be_made_good_is_told_by_each_run_and_nothing_is_trained_on_it(world: World) -> None:
+    (world.feed / f"orders-{ON}.csv").unlink()
+    files(world, "orders/events")[0].unlink()
+    files(world, "orders/raw")[0].unlink()
+    for _ in range(2):
+        by_command(world)
+        assert any(f"{ON}" in each for each in world.deployment.failures)
+    found = planned(world)
+    assert str(found.notices_of("damaged")[0]).startswith(f"orders/events {ON}: orders/events/ds={ON}")
+
+
+def findings(world: World) -> list[str]:
+    """All that `factory verify` finds."""
+    deployment, book = world.deployment, world.deployment.book()
+    assets = deployment.daily_assets
+    found = [*verified.days_of_assets(book, world.lake, assets), *verified.other_tables(world.lake, assets)]
+    found += verified.models(world.ledger, deployment.archive)
+    return list(map(str, [*found, *verified.unknown_versions(world.lake, world.ledger, ["guess"])]))
+
+
+def test_other_rows_in_a_file_of_the_same_size_are_found_by_reading_them(clean: dict[str, Any], world: World) -> None:
+    assert findings(world) == []
+    assert not list(verified.holes(world.deployment.book(), world.lake, world.ledger, ["guess"]))
+    (file,) = files(world, "guess/examples")
+    content = bytearray(file.read_bytes())
+    content[40] ^= 0xFF
+    file.write_bytes(content)
+    model = archived(world) / "model.skops"
+    model.write_bytes(bytes(len(model.read_bytes())))
+    assert planned(world).work == [], "names and sizes are as they were"
+    about_rows, about_model = findings(world)
+    assert about_rows.startswith(f"guess/examples {ON}: its rows are not those that were recorded: content 120-")
+    assert "model.skops" in about_model and "does not have the hash with which it was stored" in about_model
+    assert world.lake.set_aside("guess/examples", ON) == [f"ds={ON}/{file.name}"]
+    model.unlink()
+    by_command(world)
+    assert planned(world).work == [] and findings(world) == [] and state(world) == clean
+
+
+def test_predictions_of_versions_that_the_ledger_does_not_know_are_found(world: World) -> None:
+    rows = world.lake.read("guess/predictions", ON, day(DAYS), empty_if_absent=True)
+    other = rows.set_column(rows.schema.get_field_index("version"), "version", pa.array(["0" * 16] * len(rows)))
+    world.lake.replace("guess/predictions", other, sorted(set(rows["ds"].to_pylist())))
+    assert [each for each in findings(world) if each.endswith(f"the ledger has no version {'0' * 16}")]
+
+
+def test_a_version_that_was_trained_on_a_hole_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an older release trained it, which did not look."""
+    hole = day(6)
+    rows = world.lake.read("guess/examples", hole, hole)
+    world.lake.replace("guess/examples", rows.slice(0, 20), [hole])
+    monkeypatch.setattr("factory_assets.training.assets._refuse_holes", lambda *asked: None)
+    tags = training_tags("guess", ["DE"], str(day(9)), "new_data", "by hand")
+    assert execute(world.deployment, [dg.AssetKey(["guess", "model"])], tags) == []
+    (found,) = verified.holes(world.deployment.book(), world.lake, world.ledger, ["guess"])
+    assert [each.node for each in found.versions] == ["DE"] and found.as_of == day(9)
+    assert "guess/examples at version 4, 2026-01-07: it read 20 rows a day, recorded were 120" in found.message
