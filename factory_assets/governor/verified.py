@@ -135,8 +135,10 @@ def _lacked(records: Records, lake: Lake, record: VersionRecord, table: str) -> 
     written = lake.written_at(table, version)
     if written is None or written > record.started_at:
         return
-    last = record.holdout_to if table.endswith("/examples") else record.train_to
-    days = [record.train_from + ahead * DAY for ahead in range((last - record.train_from).days + 1)]
+    read = [(record.train_from, record.train_to)]
+    # Of the holdout the examples alone are read, as what a model is to be compared with.
+    read += [(record.holdout_from, record.holdout_to)] if table == f"{record.line}/examples" else []
+    days = [first + ahead * DAY for first, last in read for ahead in range((last - first).days + 1)]
     held = lake.held(table, version)
     alike: dict[str, list[dt.date]] = {}
     for day, each in records.recorded_before(table, days, record.started_at).items():

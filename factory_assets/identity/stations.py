@@ -95,6 +95,7 @@ ASIDE = {
     "factory_assets.models.libraries": "tells which libraries are installed; they are hashed beside the code",
     "factory_assets.training.fit.pool": "chooses where a model is made, which changes none",
     "factory_assets.training.remake": "makes a version once more, by what is named",
+    "factory_assets.training.restoring": "puts versions back as they were",
     "factory_assets.training.search.study": "looks for parameters; those found are hashed beside the code",
     "factory_assets.training.search.tuned": "looks for parameters; those found are hashed beside the code",
     "factory_assets.training.fit.warm": "finds the version that a model continues, which is hashed beside the code",

@@ -252,12 +252,12 @@ def test_nothing_is_made_beside_a_ledger_that_is_new_until_somebody_says_so(
 
 def test_a_training_by_hand_refuses_rows_that_are_lost(world: World) -> None:
     commits(world, "guess/labels")[-1].unlink()
-    for path in files(world, "guess/examples", day(6)):
+    for path in files(world, "guess/examples", day(3)):
         path.unlink()
     tags = training_tags("guess", ["DE"], str(day(9)), "new_data", "by hand")
     failed = execute(world.deployment, [dg.AssetKey(["guess", "model"])], tags)
     assert len(failed) == 1
-    assert "not trained as of 2026-01-10, on rows that are lost or damaged: guess/examples 2026-01-07" in failed[0]
+    assert "not trained as of 2026-01-10, on rows that are lost or damaged: guess/examples 2026-01-04" in failed[0]
 
 
 def test_damage_that_cannot_be_made_good_is_told_by_each_run_and_nothing_is_trained_on_it(world: World) -> None:
@@ -308,7 +308,7 @@ def test_predictions_of_versions_that_the_ledger_does_not_know_are_found(world: 
 
 def test_a_version_that_was_trained_on_a_hole_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an older release trained it, which did not look."""
-    hole = day(6)
+    hole = day(3)
     rows = world.lake.read("guess/examples", hole, hole)
     world.lake.replace("guess/examples", rows.slice(0, 20), [hole])
     monkeypatch.setattr("factory_assets.training.assets._refuse_holes", lambda *asked: None)
@@ -316,4 +316,4 @@ def test_a_version_that_was_trained_on_a_hole_is_found(world: World, monkeypatch
     assert execute(world.deployment, [dg.AssetKey(["guess", "model"])], tags) == []
     (found,) = verified.holes(world.deployment.book(), world.lake, world.ledger, ["guess"])
     assert [each.node for each in found.versions] == ["DE"] and found.as_of == day(9)
-    assert "guess/examples at version 4, 2026-01-07: it read 20 rows a day, recorded were 120" in found.message
+    assert "guess/examples at version 4, 2026-01-04: it read 20 rows a day, recorded were 120" in found.message

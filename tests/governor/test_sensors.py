@@ -56,7 +56,7 @@ def ticker(station: Station) -> Ticker:
     deployment = station.deployment
     resources = {
         "lake": station.lake, "engine": Engine(threads=1, memory_limit="1GB"), "ledger": deployment.ledger,
-        "issues": station.issues, "verdicts": deployment.verdicts,
+        "issues": station.issues, "verdicts": deployment.verdicts, "archive": deployment.archive,
     }  # fmt: skip
     return Ticker(deployment, resources)
 

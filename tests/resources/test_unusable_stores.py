@@ -1,4 +1,4 @@
-"""Is a disk that is full, or a database that cannot be used, told in a line with an exit code, and a server waited for that starts up?"""
+"""Is a full disk, or a database that cannot be used, told in a line with an exit code? Is a server waited for that starts up?"""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_a_ledger_of_newer_code_is_named_with_what_to_do(tmp_path: Path) -> None
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
         connection.execute("UPDATE ledger_revision SET version_num = '9999'")
     line = told(command(tmp_path, url))
-    assert line.startswith(f"the ledger {url} is of revision 9999") and line.endswith("use the code that brought it there, or newer")
+    assert line.startswith(f"the ledger {url} is of revision 9999") and line.endswith(
+        "use the code that brought it there, or newer"
+    )
 
 
 @contextmanager
