@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
+from factory_resources.chain import append
 from factory_resources.ledger_tables import CERTIFICATES, Database, writing
 
 Comparison = Literal["equal", "different", "not comparable"]
@@ -41,7 +42,7 @@ class Certificates(Database):
         if certificate.at.tzinfo is None:
             raise ValueError(f"a certificate of {certificate.at!r} needs a time zone, such as UTC")
         with writing(self._open(), "certificates", certificate.line) as connection:
-            connection.execute(sa.insert(CERTIFICATES).values(vars(certificate)))
+            append(connection, CERTIFICATES, [vars(certificate)])
 
     def certificates(self, line: str | None = None, version: str | None = None) -> list[Certificate]:
         """Certificates in the order in which they were made, of a line or a version."""

@@ -12,6 +12,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from factory_resources.chain import append
 from factory_resources.ledger_tables import ISSUES, Database, writing
 
 State = Literal["open", "accepted", "fixed"]
@@ -78,7 +79,7 @@ class Issues(Database):
                             vars(_Event(stream, rule, issue.kind, day, "passed", "holds", owner, "validation", now))
                         )
             if rows:
-                connection.execute(sa.insert(ISSUES), rows)
+                append(connection, ISSUES, rows)
 
     def decide(self, stream: str, rule: str, state: State, who: str, why: str) -> None:
         """Accept an issue, open it again, or declare it fixed.
@@ -99,7 +100,7 @@ class Issues(Database):
                     f"{rule!r} cannot be accepted: what was not delivered cannot go on; change the contract"
                 )
             row = vars(_Event(stream, rule, issue.kind, None, state, why, issue.owner, who, dt.datetime.now(dt.UTC)))
-            connection.execute(sa.insert(ISSUES).values(row))
+            append(connection, ISSUES, [row])
 
     def issues(self, stream: str | None = None) -> list[Issue]:
         """Issues of a stream, or of all, in the order in which they were found."""

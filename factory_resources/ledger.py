@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from factory_resources.chain import append
 from factory_resources.decisions import (
     ANYONE,
     BY_PEOPLE,
@@ -134,7 +135,7 @@ class Ledger(Tags):
         with writing(self._open(), "versions") as connection:
             known = connection.execute(sa.select(*identity).where(identity.in_(rows))).tuples().all()
             if new := [row for key, row in rows.items() if key not in known]:
-                connection.execute(sa.insert(VERSIONS), new)
+                append(connection, VERSIONS, new)
 
     def version(self, line: str, version_id: str) -> VersionRecord:
         """Raises LookupError for a version that the line does not have."""
@@ -186,7 +187,7 @@ class Ledger(Tags):
             _require_registered(connection, evaluation.line, evaluation.version, evaluation.incumbent_version)
             before = connection.execute(last.order_by(c.id.desc()).limit(1)).mappings().first()
             if before is None or any(before[name] != value for name, value in row.items()):
-                connection.execute(sa.insert(EVALUATIONS).values(row))
+                append(connection, EVALUATIONS, [row])
 
     def evaluations(self, line: str, as_of: dt.date | None = None) -> list[EvaluationRecord]:
         """Every evaluation of a line, or those of one day, oldest first."""
@@ -405,7 +406,7 @@ def _append(connection: sa.Connection, made: Sequence[Decision], more: Sequence[
     """Append decisions on a node, and keep where it stands after them. made: all that it has, in their order."""
     # Sequence numbers of a node have no gap.
     numbered = [_row(each) | {"sequence": number} for number, each in enumerate(more, start=len(made) + 1)]
-    connection.execute(sa.insert(DECISIONS), numbered)
+    append(connection, DECISIONS, numbered)
     history = [*made, *more]
     row, c = vars(stands(history, _contract(connection, history))), STANDING.c
     own = sa.update(STANDING).where(c.line == row["line"], c.node == row["node"])

@@ -82,6 +82,11 @@ def _id() -> sa.Column[int]:
     return sa.Column("id", sa.Integer, primary_key=True)
 
 
+def _chain() -> sa.Column[str]:
+    # See `chain`; rows that are older than chains have none.
+    return sa.Column("chain", sa.Text)
+
+
 def _of_a_registered_version(column: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(["line", column], ["ledger_versions.line", "ledger_versions.version"])
 
@@ -92,6 +97,7 @@ VERSIONS = sa.Table(
     "ledger_versions",
     METADATA,
     _id(),
+    _chain(),
     *map(_text, ("line", "version", "node", "task", "estimator", "candidate")),
     *_dates("as_of", "train_from", "train_to", "holdout_from", "holdout_to"),
     sa.Column("rows", sa.BigInteger, nullable=False),
@@ -111,6 +117,7 @@ EVALUATIONS = sa.Table(
     "ledger_evaluations",
     METADATA,
     _id(),
+    _chain(),
     *map(_text, ("line", "node", "version")),
     _text("incumbent_version", nullable=True),
     *_dates("as_of", "holdout_from", "holdout_to"),
@@ -126,6 +133,7 @@ DECISIONS = sa.Table(
     "ledger_decisions",
     METADATA,
     _id(),
+    _chain(),
     *map(_text, ("line", "node")),
     # 1, 2, 3 ... within a node: what two writers that did not wait for each other cannot both insert.
     sa.Column("sequence", sa.Integer, nullable=False),
@@ -165,6 +173,7 @@ ISSUES = sa.Table(
     "ledger_issues",
     METADATA,
     _id(),
+    _chain(),
     *map(_text, ("stream", "rule", "kind")),
     sa.Column("day", Day),
     *map(_text, ("event", "message", "owner", "who")),
@@ -176,6 +185,7 @@ CERTIFICATES = sa.Table(
     "ledger_certificates",
     METADATA,
     _id(),
+    _chain(),
     *map(_text, ("line", "version", "verdict", "message")),
     *_jsons("parts", "made_from"),
     _text("by"),
@@ -188,6 +198,7 @@ TRIALS = sa.Table(
     "ledger_trials",
     METADATA,
     _id(),
+    _chain(),
     *map(_text, ("line", "node", "candidate", "estimator", "configuration", "search")),
     *_dates("as_of"),
     sa.Column("number", sa.Integer, nullable=False),
@@ -205,6 +216,7 @@ TAGS = sa.Table(
     "ledger_tags",
     METADATA,
     _id(),
+    _chain(),
     *map(_text, ("line", "node", "tag")),
     # 1, 2, 3 ... within a tag of a node.
     sa.Column("sequence", sa.Integer, nullable=False),

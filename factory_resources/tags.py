@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from factory_resources.chain import append
 from factory_resources.decisions import ANYONE
 from factory_resources.ledger_tables import TAGS, VERSIONS, Database, writing
 
@@ -101,7 +102,7 @@ class Tags(Database):
                 )
             _require_of_node(connection, tagging)
             sequence = before.sequence + 1 if before else 1
-            connection.execute(sa.insert(TAGS).values(vars(tagging) | {"sequence": sequence}))
+            append(connection, TAGS, [vars(tagging) | {"sequence": sequence}])
         return True
 
     def tags(self, line: str, node: str | None = None, at: dt.datetime | None = None) -> list[Tagging]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from factory_resources.chain import append
 from factory_resources.ledger_tables import TRIALS, Database, writing
 
 State = Literal["complete", "pruned", "failed"]
@@ -72,7 +73,7 @@ class Trials(Database):
         """Append a trial."""
         row = {f.name: getattr(trial, f.name) for f in fields(trial) if f.name != "id"}
         with writing(self._open(), "trials", trial.line, trial.node) as connection:
-            connection.execute(sa.insert(TRIALS).values(row))
+            append(connection, TRIALS, [row])
 
     def searches(self, line: str, candidate: str, configuration: str, until: dt.date) -> list[SearchKey]:
         """Searches of a configuration as of a day or earlier, newest first; an unfinished one is among them."""
@@ -107,6 +108,6 @@ class Trials(Database):
 
 
 def _of(line: str, node: str | None = None, candidate: str | None = None) -> sa.Select[Any]:
-    query = sa.select(TRIALS).where(TRIALS.c.line == line)
+    query = sa.select(*(TRIALS.c[f.name] for f in fields(Trial))).where(TRIALS.c.line == line)
     query = query if node is None else query.where(TRIALS.c.node == node)
     return query if candidate is None else query.where(TRIALS.c.candidate == candidate)

@@ -40,6 +40,7 @@ def verify(
     warnings.filterwarnings("ignore")
     from factory_assets.commands.deployed import deployed
     from factory_assets.governor import verified
+    from factory_resources.chain import Chains
 
     with deployed() as deployment:
         lake, ledger, book = deployment.lake, deployment.ledger, deployment.book()
@@ -48,6 +49,7 @@ def verify(
         found = _told(verified.days_of_assets(book, lake, assets))
         found += _told(verified.other_tables(lake, assets))
         found += _told(verified.models(ledger, deployment.archive))
+        found += _told(verified.rows_of_ledger(Chains(url=ledger.url)))
         found += _told(verified.unknown_versions(lake, ledger, lines))
         if set_aside:
             for each in found:

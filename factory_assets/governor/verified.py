@@ -14,6 +14,7 @@ from factory_assets.governor.work import days_in_words
 from factory_assets.identity.damage import ROWS
 from factory_assets.identity.inputs import Recorded
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
+from factory_resources.chain import Chains
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 
@@ -95,6 +96,12 @@ def models(ledger: Ledger, archive: ArchiveFolder) -> Iterator[Finding]:
             archive.load(line, version)
         except (FileNotFoundError, ArchiveDamaged) as error:
             yield Finding(f"{line}/model", f"{node}: {error}")
+
+
+def rows_of_ledger(chains: Chains) -> Iterator[Finding]:
+    """Rows of the ledger that are not what was written, or that follow one which is gone."""
+    for message in chains.broken():
+        yield Finding("ledger", message)
 
 
 def unknown_versions(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Finding]:
