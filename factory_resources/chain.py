@@ -61,7 +61,7 @@ def _newest(connection: sa.Connection, table: sa.Table, subject: Mapping[str, An
         return str(last[CHAIN])
     chain = ""
     for row in connection.execute(own.order_by(table.c.id)).mappings():
-        chain = _link(chain, table, row)
+        chain = _link(chain, table, dict(row))
     return chain
 
 
@@ -100,7 +100,7 @@ class Chains(Database):
                 for row in connection.execute(sa.select(table).order_by(*columns, table.c.id)).mappings():
                     place = tuple(row[name] for name in subject)
                     before, begun = ends.get(place, ("", False))
-                    chain, stored = _link(before, table, row), row[CHAIN]
+                    chain, stored = _link(before, table, dict(row)), row[CHAIN]
                     about = f"{table.name}, row {row[ID]}" + (f" of {'/'.join(map(str, place))}" if place else "")
                     if stored is None and begun:
                         yield f"{about}: it was not written by the factory"

@@ -319,20 +319,24 @@ def open_ledger(url: str) -> sa.Engine:
         allowed = "sqlite:////path/ledger.db or postgresql+psycopg2://user@host/database"
         raise ValueError(f"ledger url {parsed!r} is neither a SQLite file nor a PostgreSQL database, such as {allowed}")
     try:
-        with engine.connect() as connection:
-            is_current = migrations.is_current(connection)
-        if not is_current:
+        if not _is_current(engine):
             with writing(engine, "tables") as connection:
                 migrations.upgrade(connection)
-    except sa.exc.DBAPIError as error:
-        engine.dispose()
-        waited = f", for {STARTING_SECONDS} seconds" if backend == "postgresql" and _is_starting(error.orig) else ""
-        why = str(error.orig).strip().splitlines()[0]
-        raise LedgerUnusable(f"the ledger {parsed!r} cannot be used{waited}: {why}") from error
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def _is_current(engine: sa.Engine) -> bool:
+    try:
+        with engine.connect() as connection:
+            return migrations.is_current(connection)
+    except sa.exc.DBAPIError as error:
+        is_starting = engine.dialect.name == "postgresql" and _is_starting(error.orig)
+        waited = f", for {STARTING_SECONDS} seconds" if is_starting else ""
+        why = str(error.orig).strip().splitlines()[0]
+        raise LedgerUnusable(f"the ledger {engine.url!r} cannot be used{waited}: {why}") from error
 
 
 def _connect_patiently(dialect: Dialect, _record: object, arguments: Any, options: Any) -> DBAPIConnection:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from factory_assets.commands.names import you
-from factory_assets.commands.screen import console
+from factory_assets.commands.screen import console, styled
 from factory_assets.words import counted
+from factory_resources.people import process_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,23 +55,23 @@ def verify(
             for each in found:
                 if each.table and each.day:
                     names = lake.set_aside(each.table, each.day)
-                    console.print(f"set aside: {', '.join(names)}")
+                    console.say(f"set aside: {', '.join(names)}")
         holes = list(verified.holes(book, lake, ledger, lines))
         for hole in holes:
             _mark(deployment, hole)
         count = len(found) + len(holes)
         checked = f"{counted(len(assets), 'asset')}, {counted(len(ledger.identities()), 'version')}"
         if not count:
-            console.print(f"[green]✓[/green] {checked}: everything is as it was recorded", highlight=False)
+            console.say(styled(("✓", "green"), f" {checked}: everything is as it was recorded"))
             return
-        console.print(f"[red]{counted(count, 'finding')}[/red] in {checked}", highlight=False)
+        console.say(styled((counted(count, "finding"), "red"), f" in {checked}"))
     raise typer.Exit(1)
 
 
 def _told(findings: "Iterable[Finding]") -> "list[Finding]":
     found = []
     for each in findings:
-        console.print(f"  {each}", style="red")
+        console.say(f"  {each}", style="red")
         found.append(each)
     return found
 
@@ -88,12 +88,10 @@ def _mark(deployment: "Deployment", hole: "Hole") -> None:
                 f"hole-{hole.as_of}",
                 record.version,
                 f"trained on a hole: {hole.message}",
-                you(),
+                process_user(),
             )
         )
     message = (
         f"{hole.line}/model as of {hole.as_of}: {counted(len(hole.versions), 'version')} trained on a hole, and tagged "
     )
-    console.print(
-        f"  {message}hole-{hole.as_of}: {hole.message}", style="red"
-    )
+    console.say(f"  {message}hole-{hole.as_of}: {hole.message}", style="red")

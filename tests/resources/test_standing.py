@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
 from factory_resources import migrations
+from factory_resources.chain import SUBJECTS as CHAINED
 from factory_resources.decisions import ChampionChanged, Standing
 from factory_resources.ledger import Ledger
 from tests.resources.test_ledger import (
@@ -97,6 +98,8 @@ def forget_the_table(ledger: Ledger) -> None:
     with ledger._open().begin() as connection:
         for table in ("ledger_standing", "ledger_verdicts"):
             connection.execute(sa.text(f"DROP TABLE {table}"))
+        for table in CHAINED:
+            connection.execute(sa.text(f"ALTER TABLE {table.name} DROP COLUMN chain"))
         for table in ("versions", "evaluations", "decisions", "trials", "tags"):
             connection.execute(sa.text(f"ALTER TABLE ledger_{table} RENAME COLUMN node TO segment"))
         for table in ("issues", "certificates", "trials"):
