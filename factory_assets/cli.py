@@ -2,11 +2,12 @@
 
 import datetime as dt
 import os
+import shlex
 import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -30,6 +31,11 @@ from factory_assets.commands.failures import in_a_line
 from factory_assets.commands.screen import TextGroup, console, screen, styled
 from factory_assets.words import counted
 
+if TYPE_CHECKING:
+    from factory_resources.issues import Issue
+
+#: Nodes that the table of a line shows; the first are those with something amiss.
+NODES = 30
 #: Exit code where a disk, a database or a table cannot be used.
 UNUSABLE = 3
 #: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
@@ -124,7 +130,7 @@ def run(
     signal.signal(signal.SIGTERM, lambda *_: _stop())
     made: list[str] = []
     try:
-        failures = _run(until.date() if until else None, new_ledger, made)
+        failures, remedies = _run(until.date() if until else None, new_ledger, made)
     except DeclarationError as error:
         console.say(str(error), style="red")
         raise typer.Exit(1) from None
@@ -138,6 +144,8 @@ def run(
         console.print(f"\n{len(failures)} not as it should be:", style="red")
         for failure in failures:
             console.say(f"  {failure}")
+        for remedy in remedies:
+            console.say(f"  {remedy}", style="dim")
         raise typer.Exit(1)
 
 
@@ -145,8 +153,8 @@ def _stop() -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> list[str]:
-    """What is not as it should be. names: to which what was made is added, piece by piece."""
+def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[list[str], list[str]]:
+    """What is not as it should be, and what can be done. names: to which what was made is added, piece by piece."""
     from factory_assets.automation.summary import summarise
     from factory_assets.commands.deployed import deployed
     from factory_assets.governor.executor import catch_up
@@ -174,10 +182,23 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> list[str]
             progress.update(task, advance=1)
         if not made:
             progress.console.print("  everything else is up to date", highlight=False)
-    for table in summarise(catalogue, deployment.lake, deployment.ledger):
+    for table in summarise(catalogue, deployment.lake, deployment.ledger, deployment.archive):
         _show(*table)
+    for stream, found in sorted(deployment.aside.items()):
+        if str(found):
+            console.say(f"\n{stream}: {found}. Look at them: factory quarantine show {stream}", style="yellow")
     _where_to_look()
-    return deployment.failures
+    return deployment.failures, [_remedy(issue) for issue in deployment.issues.issues() if issue.state == "open"]
+
+
+def _remedy(issue: "Issue") -> str:
+    from factory_resources.issues import NEVER_ACCEPTED
+
+    days = counted(len(issue.days), "day")
+    if issue.kind in NEVER_ACCEPTED:
+        return f"{issue.stream}: {days} of {issue.rule!r}: have them delivered, or change the contract; {issue.owner} owns it"
+    command = shlex.join(["factory", "issue", "accept", issue.stream, issue.rule, "--why", "REASON"])
+    return f"{issue.stream}: {days} of {issue.rule!r}: have them delivered again, or, as {issue.owner}, let them pass: {command}"
 
 
 def _progress() -> Progress:
@@ -197,8 +218,10 @@ def _show(title: str, columns: list[str], rows: list[list[str]], note: str) -> N
             justify="right" if column in ("rows", "metric", "naive") else "left",
             no_wrap=column in ("node", "answers"),
         )
-    for row in rows:
+    for row in rows[:NODES]:
         table.add_row(*row)
+    if len(rows) > NODES:
+        table.add_row(f"and {len(rows) - NODES:,} more", *[""] * (len(columns) - 1))
     console.print(table)
 
 

@@ -1,29 +1,44 @@
-"""How does a deployment stand, in a table a line? Who answers for each segment, how well, and does it still fit."""
+"""How does a deployment stand, in a table a line? Who answers for each node, how well, and does it still fit.
+
+Nodes with something amiss come first: those for which nobody answers, those worse than a naive guess, those that drift.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.identity.nodes import answering, tree
 from factory_assets.measures.compared import metric_of
-from factory_assets.measures.metrics import guessed, naive, score
+from factory_assets.measures.metrics import better, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
+from factory_assets.models.archived import naive_of
+from factory_assets.monitoring.performance import guess_values
 from factory_assets.training.timeline import first_as_of
+from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
+#: Labelled rows from which a node that is worse than the naive guess comes first: with a few, any is now and then.
+TELLING_ROWS = 100
 COLUMNS = ["node", "answers", "champion", "rows", "metric", "naive", "drift"]
+NO_VERDICT, STABLE = "too few rows", "stable"
+UNTROUBLED = (NO_VERDICT, STABLE)
 TableOfLine = tuple[str, list[str], list[list[str]], str]
 
 
-def summarise(catalogue: Catalogue, lake: Lake, ledger: Ledger) -> list[TableOfLine]:
+def summarise(catalogue: Catalogue, lake: Lake, ledger: Ledger, archive: ArchiveFolder) -> list[TableOfLine]:
     """Title, columns, rows and note of each line's table."""
-    return [_line(catalogue.resolve(line), lake, ledger) for line in catalogue.lines.values()]
+    return [_line(catalogue.resolve(line), lake, ledger, archive) for line in catalogue.lines.values()]
 
 
-def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
+def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFolder) -> TableOfLine:
     name, metric = declared.line.name, metric_of(declared)
     stands = ledger.standing(name)
     champions = {node: by.champion for node, by in stands.items() if by.champion is not None}
@@ -31,25 +46,34 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
     if not decided:
         return name, COLUMNS, [], f"not trained yet: the data allow it from {first_as_of(declared)} on"
     task = declared.line.task
-    scored = SubtreeRows(_labelled_predictions(lake, name, task))
+    labelled = _labelled_predictions(lake, name, task)
+    guesses, scored = _guesses(archive, name, task, labelled), SubtreeRows(labelled)
     drifted, day = _drift(lake, name)
-    rows = []
+    rows: list[tuple[int, list[str]]] = []
     for node in tree(stands):
         answers, of_node = answering(node, champions), scored.rows(node)
-        value, guess = _measured(task, metric, of_node) if of_node.num_rows else (None, None)
-        rows.append(
-            [
-                node,
-                "itself" if answers == node else (answers or "nobody"),
-                champions[answers][:8] if answers else "-",
-                f"{of_node.num_rows:,}",
-                "-" if value is None else f"{value:.3f}",
-                "-" if guess is None or answers is None else f"{guess:.3f}",
-                drifted.get(answers, "too few rows") if answers else "-",
-            ]
+        value, guess = _measured(task, metric, of_node, guesses) if of_node.num_rows else (None, None)
+        drift = drifted.get(answers, NO_VERDICT) if answers else "-"
+        worse = value is not None and guess is not None and better(metric, guess, value)
+        trouble = (
+            4 * (answers is None) + 2 * (worse and of_node.num_rows >= TELLING_ROWS) + (drift not in ("-", *UNTROUBLED))
         )
-    note = f"metric: {metric} of all labelled predictions since {decided[0]}, naive: the same rows without a model; drift: on {day}"
-    return name, COLUMNS, rows, note
+        row = [
+            node,
+            "itself" if answers == node else (answers or "nobody"),
+            champions[answers][:8] if answers else "-",
+            f"{of_node.num_rows:,}",
+            "-" if value is None else f"{value:.3f}",
+            "-" if guess is None or answers is None else f"{guess:.3f}",
+            drift,
+        ]
+        rows.append((trouble, row))
+    rows.sort(key=lambda each: -each[0])
+    what = (
+        f"metric: {metric} of all labelled predictions since {decided[0]}, naive: a guess by the training labels alone"
+    )
+    note = f"{what}; drift: on {day}"
+    return name, COLUMNS, [row for _, row in rows], note
 
 
 def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
@@ -58,21 +82,34 @@ def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line}/{name}", empty_if_absent=True)
         except LookupError:
-            return pa.table({"leaf": pa.array([], pa.string())})
+            return pa.table({"leaf": pa.array([], pa.string()), "version": pa.array([], pa.string())})
         columns = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
         # Labels that are refused since the task has other classes stand in the table as long as they are.
         of_classes = "".join(f" AND label IN {classes}" for classes in [classes_of(task)] if classes)
         return con.sql(
-            f"""SELECT leaf, {columns}, label FROM predictions JOIN labels USING (ds, example_id)
+            f"""SELECT leaf, version, {columns}, label FROM predictions JOIN labels USING (ds, example_id)
                 WHERE labels.superseded_at IS NULL{of_classes}"""
         ).to_arrow_table()
 
 
-def _measured(task: str, metric: str, rows: pa.Table) -> tuple[float | None, float | None]:
-    """The metric of a node's rows, and of a constant guess on them: that of the performance table, pooled."""
+def _guesses(archive: ArchiveFolder, line: str, task: str, rows: pa.Table) -> dict[str, np.ndarray]:
+    """Version -> what its training labels alone would have predicted, of the versions that the archive has."""
+    guesses = {}
+    for version in pc.unique(rows["version"]).to_pylist():
+        with suppress(FileNotFoundError, ArchiveDamaged):  # The run names it among what is damaged.
+            guesses[version] = naive_of(archive, line, version, task)
+    return guesses
+
+
+def _measured(
+    task: str, metric: str, rows: pa.Table, guesses: Mapping[str, np.ndarray]
+) -> tuple[float | None, float | None]:
+    """The metric of a node's rows, and of the guesses on them, by which `performance` measures each day."""
     y = label_values(task, rows[LABEL])
-    prediction, guess = prediction_values(task, rows), guessed(naive(task, y), len(y))
-    return score(task, y, prediction).get(metric), score(task, y, guess).get(metric)
+    value = score(task, y, prediction_values(task, rows)).get(metric)
+    if not {*pc.unique(rows["version"]).to_pylist()} <= guesses.keys():
+        return value, None
+    return value, score(task, y, guess_values(rows, guesses)).get(metric)
 
 
 def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
@@ -86,11 +123,11 @@ def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
         drifted = judged.setdefault(node, None)
         if verdict != "no verdict":
             judged[node] = (drifted or []) + ([column] if verdict == "drifted" else [])
-    words = {node: "too few rows" if drifted is None else _drift_in_words(drifted) for node, drifted in judged.items()}
+    words = {node: NO_VERDICT if drifted is None else _drift_in_words(drifted) for node, drifted in judged.items()}
     return words, str(days[-1])
 
 
 def _drift_in_words(drifted: list[str]) -> str:
     if not drifted:
-        return "stable"
+        return STABLE
     return drifted[0] if len(drifted) == 1 else f"{len(drifted)} columns"

@@ -24,13 +24,16 @@ def show(
     rule: Annotated[str | None, typer.Option(help="Only rows that broke this rule.")] = None,
     limit: Annotated[int, typer.Option(help="Rows shown; all are counted.")] = 20,
 ) -> None:
-    """Rows set aside: the day, the rule, the file that they came from, and the values as delivered."""
-    rows = [row for row in _aside(stream, first, last) if rule in (None, row["rule"])]
-    console.print(f"{stream}: {len(rows)} rows set aside", style="bold", highlight=False)
-    for (day, name), count in sorted(Counter((row["ds"], row["rule"]) for row in rows).items()):
+    """Rows set aside: the day, the rules that they break, the file that they came from, and the values as delivered.
+
+    Rows are counted under each rule that they break.
+    """
+    rows = [row for row in _aside(stream, first, last) if rule is None or rule in _rules(row)]
+    console.print(f"{stream}: {counted(len(rows), 'row')} set aside", style="bold", highlight=False)
+    for (day, name), count in sorted(Counter((row["ds"], name) for row in rows for name in _rules(row)).items()):
         console.print(f"  {day}  {count:>6}  {name}", highlight=False)
     for row in rows[:limit]:
-        console.say(f"\n{row['ds']}  {row['rule']}\n  {row['source']}")
+        console.say(f"\n{row['ds']}  {'; '.join(_rules(row))}\n  {row['source']}")
         console.say(f"  {_delivered(row)}")
 
 
@@ -75,6 +78,11 @@ def _aside(stream: str, first: dt.datetime | None, last: dt.datetime | None) -> 
     )
     rows: list[dict[str, Any]] = table.to_pylist()
     return sorted(rows, key=lambda row: (row["ds"], row["rule"], row["source"], row["raw_row"]))
+
+
+def _rules(row: dict[str, Any]) -> list[str]:
+    """The rules that a row breaks; of one that was set aside before all were kept, the first."""
+    return row.get("rules") or [row["rule"]]
 
 
 def _delivered(row: dict[str, Any]) -> str:

@@ -13,11 +13,13 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredStream
+from factory_assets.events.aside import Aside, aside
 from factory_assets.governor.book import Book, Stores
 from factory_assets.governor.plan import plan, plan_of_stream
 from factory_assets.governor.runs import PARTITION, asked
 from factory_assets.governor.work import Notice, Plan, Work, days_in_words
 from factory_assets.identity.partitions import add_nodes
+from factory_assets.materialization import table_versions
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.declarations import checks_of, job_of_all_assets
 from factory_resources.engine import Engine
@@ -70,6 +72,8 @@ class Deployment:
     engine: Engine = field(default_factory=Engine)
     #: Days held back and runs that failed, a sentence each.
     failures: list[str] = field(default_factory=list)
+    #: Stream -> the rows that were set aside, of the days that were made.
+    aside: dict[str, Aside] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.job = job_of_all_assets(self.definitions)
@@ -157,12 +161,33 @@ def _make(deployment: Deployment, book: Book, work: Work, begin: Begin) -> Itera
         )
         return
     for name in work.assets:
-        count = 1
-        if work.days:
-            now, then = book.recorded(name), before[name]
-            count = sum(day in now and (day not in then or now[day].number != then[day].number) for day in work.days)
-        failed = " (failed)" if failures and count < max(1, len(work.days)) else ""
-        yield Step(_station(name), name, count, f"{count} computed, of {len(work.days)}{failed}" if failed else "")
+        if not work.days:
+            yield Step(_station(name), name, 0 if failures else 1, "failed" if failures else "")
+            continue
+        now, then = book.recorded(name), before[name]
+        noted = [day for day in work.days if day in now and (day not in then or now[day].number != then[day].number)]
+        yield _step_of_days(deployment, name, work.days, {day: now[day].number for day in noted}, bool(failures))
+
+
+def _step_of_days(
+    deployment: Deployment, name: str, asked: Sequence[dt.date], noted: Mapping[dt.date, int], has_failed: bool
+) -> Step:
+    """The step of a run of days. noted: days that it recorded, with the numbers of their events."""
+    stream, _, kind = name.partition("/")
+    if kind != "events":
+        failed = f", of {len(asked)} (failed)" if has_failed and len(noted) < len(asked) else ""
+        return Step(_station(name), name, len(noted), f"{len(noted)} computed{failed}" if failed else "")
+    # A day that is held back is recorded without a version of the table.
+    made = table_versions(deployment.instance, dg.AssetKey([stream, kind]), list(noted.values()))
+    held_back = len(noted) - len(made)
+    found = aside(deployment.lake, stream, list(noted))
+    deployment.aside[stream] = deployment.aside.get(stream, Aside()) + found
+    parts = [
+        f"{len(made)} computed" + (f", of {len(asked)} (failed)" if has_failed and len(noted) < len(asked) else ""),
+        f"{held_back} held back" if held_back else "",
+        str(found),
+    ]
+    return Step(_station(name), name, len(made), "; ".join(filter(None, parts)))
 
 
 def _rest(deployment: Deployment, book: Book) -> Iterator[Step]:

@@ -48,6 +48,7 @@ ASIDE = {
     "factory_assets.serving.due": "says when something is exported",
     "factory_assets.events.assets": "makes assets; the rows come of `events.stations`",
     "factory_assets.events.checks": "judges",
+    "factory_assets.events.aside": "counts for people what was set aside",
     "factory_assets.features.assets": "makes assets; the rows come of `snapshots`, `examples` and `labels`",
     "factory_assets.features.checks": "judges",
     "factory_assets.training.assets": "makes assets; the metric that it names is hashed beside the code",

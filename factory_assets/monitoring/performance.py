@@ -73,9 +73,13 @@ def _by_day(rows: pa.RecordBatchReader) -> Iterator[tuple[dt.date, pa.Table]]:
 
 def _columns(task: str, rows: pa.Table, naive: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Predictions, labels and naive guesses of the rows; a label not yet known is NaN."""
-    predictions, labels = prediction_values(task, rows), label_values(task, rows[LABEL])
+    return [prediction_values(task, rows), label_values(task, rows[LABEL]), guess_values(rows, naive)]
+
+
+def guess_values(rows: pa.Table, naive: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The naive guess for each row, that of the version which predicted it: shape (rows,), or (rows, k) for k classes."""
     places = pc.index_in(rows["version"], value_set=pa.array(naive, pa.string())).to_numpy()
-    return [predictions, labels, np.concatenate([predictions[:0], *naive.values()])[places]]
+    return np.concatenate(list(naive.values()))[places]
 
 
 def _measured(

@@ -155,6 +155,21 @@ def test_a_strange_day_is_nobodys_past():
     assert [day for day in DAYS if verdicts[day].blocked] == DAYS[10:], "they never become the usual"
 
 
+def test_weeks_of_blocked_days_do_not_switch_the_rules_off():
+    fit, bad, back = DAYS[:8], DAYS[8:19], DAYS[19]
+    rules = {"amount": {"max_shift": 0.3}, "shop": {"distinct": {"max_change": 1}}}
+    strange = {
+        day: usual(day)[:400].assign(amount=lambda f: f.amount * 100, shop=lambda f: np.arange(len(f))) for day in bad
+    }
+    verdicts, _ = judged(rules, {"past": "7d", "volume": {"max_change": 0.1}}, strange)
+    assert [day for day in DAYS if verdicts[day].blocked] == bad, f"{back} is as usual"
+    for day in bad:
+        assert len(verdicts[day].blocked) == 3, verdicts[day].blocked
+    known = f", as on the 7 days up to {fit[-1]}, the last that were fit for use"
+    assert all(why.endswith(known) for why in verdicts[bad[-1]].blocked)
+    assert not any(known in why for why in verdicts[bad[0]].blocked)
+
+
 def test_what_somebody_has_accepted_informs_and_becomes_the_past():
     days = {day: usual(day).assign(fraud=lambda f: 1 - f.fraud) for day in DAYS[10:]}
     verdicts, outcomes = judged({"fraud": {"max_shift": 0.3}}, {}, days, accepted={"shift of fraud against the past"})

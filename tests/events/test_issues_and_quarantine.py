@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from factory_assets.events import stations
+from factory_assets.events.stations import Admitted
 from factory_assets.governor.executor import catch_up_stream
+from factory_resources.engine import Engine
 from tests.stations import CONTRACT, Station, day, row
 
 STRANGE = day(12)
@@ -109,3 +113,61 @@ def test_a_stream_or_rule_that_is_not_there_is_told_with_those_that_are(feed):
     assert "'order' is not a stream; streams here: orders" in factory(feed, "quarantine", "show", "order")
     refused = factory(feed, "issue", "accept", "orders", "rows", "--why", "so")
     assert "issues there: 'number of rows'" in refused and refused.endswith("FAILED")
+
+
+def test_a_run_says_how_many_rows_it_set_aside_and_why_and_what_can_be_done_about_a_blocked_day(feed: Station) -> None:
+    stream = feed.deployment.catalogue.streams["orders"]
+    steps = {step.asset: step for step in catch_up_stream(feed.deployment, stream, DAYS, lambda station, what: None)}
+    said = "15 computed; 1 held back; 1 row of 1 day set aside: city is one of the allowed (1)"
+    assert (steps["orders/events"].days, steps["orders/events"].detail) == (15, said)
+    assert feed.deployment.aside["orders"].rows == 1
+    printed = factory(feed, "run")
+    rule = feed.issues.issues("orders")[0].rule
+    assert f"let them pass: factory issue accept orders '{rule}' --why REASON" in printed
+
+
+def test_days_judged_one_by_one_are_judged_as_together_also_after_weeks_that_were_blocked(tmp_path: Path) -> None:
+    """No recent day is fit: the last ones that were are looked up, from before the range."""
+    days, bad = [day(offset) for offset in range(21)], {day(offset) for offset in range(8, 20)}
+    by_way = {}
+    for way, ranges in {
+        "together": [days],
+        "one by one": [[each] for each in days],
+        "in parts": [days[:10], days[10:]],
+    }.items():
+        (tmp_path / way).mkdir()
+        station = Station(tmp_path / way, contract=CONTRACT + "past: 7d\nvolume: {max_change: 0.5}\n")
+        for place, on in enumerate(days):
+            rows = [row(1000 * place + number, on) for number in range(10)]
+            station.deliver(on, rows[:3] if on in bad else rows)
+        told = {}
+        for asked in ranges:
+            admitted = admit(station, asked)
+            told |= {verdict.day: verdict.blocked for verdict in admitted.verdicts}
+        by_way[way] = told
+    assert by_way["together"] == by_way["one by one"] == by_way["in parts"]
+    assert {on for on, why in by_way["together"].items() if why} == bad
+    assert by_way["together"][day(19)] == (
+        f"number of rows is 3, expected at least 5 and at most 15, as on the 7 days up to {day(7)}, the last that were fit for use",
+    )
+
+
+def test_a_row_stands_in_quarantine_with_every_rule_that_it_breaks(tmp_path: Path) -> None:
+    station = Station(tmp_path, contract=CONTRACT)
+    rows = [row(number, day(0)) for number in range(200)]
+    rows[5] |= {"city": "Rome", "amount": -1}
+    rows[6] |= {"city": "Rome"}
+    station.deliver(day(0), rows)
+    admit(station, [day(0)])
+    first, second = sorted(station.table("quarantine", day(0)), key=lambda each: -len(each["rules"]))
+    assert len(first["rules"]) == 2 and first["rule"] == first["rules"][0]
+    assert second["rules"] == [second["rule"]] and second["rule"] in first["rules"]
+    shown = factory(station, "quarantine", "show", "orders", "--rule", first["rules"][1])
+    assert "orders: 1 row set aside" in shown and "; ".join(first["rules"]) in shown
+
+
+def admit(station: Station, days: list[dt.date]) -> Admitted:
+    """Read and judge days, as their assets do."""
+    declared = station.deployment.catalogue.streams["orders"]
+    stations.deliver(station.lake, Engine(threads=1), declared, days, days[-1] + dt.timedelta(days=1))
+    return stations.admit(station.lake, Engine(threads=1), declared, days)

@@ -147,9 +147,11 @@ def test_the_day_is_measured_on_what_was_predicted_and_happened(speed: Deploymen
     assert {name: measured["global"][name] for name in expected} == pytest.approx(expected)
     assert measured["global"]["labelled"] == rows.num_rows and set(measured) == {"global", "DE", "ES", "FR", "IT"}
     assert measured["global"]["log_loss"] < 0.85 * measured["global"]["naive_log_loss"]
-    ((title, _, summary, note),) = summarise(speed.catalogue, speed.lake, speed.ledger)
+    ((title, _, summary, note),) = summarise(speed.catalogue, speed.lake, speed.ledger, speed.archive)
     assert (title, summary[0][0]) == ("speed", "global") and "metric: log_loss" in note
     assert float(summary[0][4]) == pytest.approx(expected["log_loss"], abs=1e-3) and float(summary[0][5]) > 0.7
+    # One day was scored: its rows are all there are, and the guess on them is the one of `performance`.
+    assert float(summary[0][5]) == pytest.approx(measured["global"]["naive_log_loss"], abs=1e-3)
 
 
 def test_the_predicted_class_and_the_probability_of_each_are_watched_for_drift(speed: Deployment) -> None:

@@ -172,7 +172,7 @@ def test_a_diverted_flight_is_predicted_and_never_labelled(winter, source):
 
 
 def test_hundreds_of_segments_are_considered_and_each_has_somebody_to_answer(winter):
-    (title, columns, rows, _), *_ = summarise(winter.catalogue, winter.lake, winter.ledger)
+    (title, columns, rows, _), *_ = summarise(winter.catalogue, winter.lake, winter.ledger, winter.archive)
     assert title == "arrival_delay" and columns[:2] == ["node", "answers"]
     answers = {row[0]: row[1] for row in rows}
     assert len(answers) >= 200

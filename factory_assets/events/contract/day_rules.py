@@ -1,7 +1,8 @@
 """Is a day as a whole what was to be expected? Presence, volume, variety and shape, against bounds and the recent past.
 
 A day is compared with the median, or the pooled distribution, of the days before it that were fit for use. Until
-there are MIN_PAST of them no change is judged.
+there are MIN_PAST of them no change is judged. After that every day is: where the recent past has fewer, as after weeks that
+were blocked, the last MIN_PAST that were fit stand for it, however long ago.
 """
 
 import datetime as dt
@@ -32,7 +33,8 @@ HOUR, DAY_HOURS = dt.timedelta(hours=1), 24.0
 class Measured:
     """The measurement of a rule on whole days: a number and the bounds that it must keep. None is no bound.
 
-    usual: the median of the recent past, where the day is compared with it.
+    usual: the median of the past, where the day is compared with it. last: the newest day of that past, where it is none of the
+        recent past.
     """
 
     day: dt.date
@@ -42,6 +44,7 @@ class Measured:
     low: float | None
     high: float | None
     usual: float | None = None
+    last: dt.date | None = None
 
     @property
     def holds(self) -> bool:
@@ -62,7 +65,8 @@ class Measured:
             f"at most {self.high:.6g}" if self.high is not None else "",
         ]
         where = f" ({self.place})" if self.place else ""
-        return f"{self.rule.name}{where} is {self.observed:.6g}, expected {' and '.join(filter(None, bounds))}"
+        against = f", as on the {MIN_PAST} days up to {self.last}, the last that were fit for use" if self.last else ""
+        return f"{self.rule.name}{where} is {self.observed:.6g}, expected {' and '.join(filter(None, bounds))}{against}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,14 @@ class Measurable:
     lacking: Mapping[str, Sequence[str]]
 
 
+@dataclass(frozen=True)
+class Past:
+    """The days with which a day is compared, oldest first. last: their newest, where it is none of the recent past."""
+
+    days: Sequence["Summary"]
+    last: dt.date | None = None
+
+
 @dataclass
 class Summary:
     """One day in numbers: rows, different values of columns, and counts of values in bins."""
@@ -87,6 +99,15 @@ class Summary:
     newest: dt.datetime | None = None
     distinct: dict[str, int] = field(default_factory=dict)
     bins: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+def days_to_compare(declared: DeclaredStream, days: Sequence[dt.date], known: Collection[dt.date]) -> list[dt.date]:
+    """The days before these whose events `measure` needs as the past, of those known to have some."""
+    first = days[0] - declared.contract.past
+    recent = sorted(day for day in known if first <= day < days[0])
+    if len(recent) >= MIN_PAST and len(days) == 1:
+        return recent
+    return sorted(day for day in known if day < first)[-MIN_PAST:] + recent
 
 
 def looks_back(declared: DeclaredStream) -> bool:
@@ -142,8 +163,7 @@ def measure(
     failing = {one.day for one in measured if not one.holds and one.rule.name not in informing}
     for day in sorted(days):
         summary = summaries.get(day, Summary())
-        reach = [past[day - dt.timedelta(days=ago)] for ago in _reach(declared) if day - dt.timedelta(days=ago) in past]
-        of_day = list(_amounts(declared, day, summary, reach))
+        of_day = list(_amounts(declared, day, summary, _past_of(declared, day, past)))
         measured += of_day
         if day in unfit or day in failing or any(not one.holds and one.rule.name not in informing for one in of_day):
             past.pop(day, None)
@@ -168,8 +188,13 @@ def _keep(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: Measur
     return kept
 
 
-def _reach(declared: DeclaredStream) -> range:
-    return range(declared.contract.past.days, 0, -1)
+def _past_of(declared: DeclaredStream, day: dt.date, fit: Mapping[dt.date, Summary]) -> Past:
+    before = sorted(other for other in fit if other < day)
+    recent = [other for other in before if other >= day - declared.contract.past]
+    if len(recent) >= MIN_PAST or len(before) < MIN_PAST:
+        return Past([fit[other] for other in recent])
+    chosen = before[-MIN_PAST:]
+    return Past([fit[other] for other in chosen], None if recent else chosen[-1])
 
 
 def _presences(
@@ -257,10 +282,10 @@ def _bin(name: str, column: Column) -> str:
     return f"CASE WHEN {small} THEN {quoted}::BIGINT::VARCHAR WHEN {quoted} IS NOT NULL THEN {size} END"
 
 
-def _amounts(declared: DeclaredStream, day: dt.date, summary: Summary, past: Sequence[Summary]) -> Iterator[Measured]:
+def _amounts(declared: DeclaredStream, day: dt.date, summary: Summary, past: Past) -> Iterator[Measured]:
     contract = declared.contract
     if contract.volume and not (summary.rows == 0 and contract.is_quiet(day)):
-        yield _amount(day, VOLUME, summary.rows, contract.volume, [one.rows for one in past])
+        yield _amount(day, VOLUME, summary.rows, contract.volume, [one.rows for one in past.days], past.last)
     if contract.freshness and not (summary.rows == 0 and contract.is_quiet(day)):
         close = dt.datetime.combine(day, dt.time()) + DAY_HOURS * HOUR
         quiet = DAY_HOURS if summary.newest is None else max(0.0, (close - summary.newest) / HOUR)
@@ -270,16 +295,19 @@ def _amounts(declared: DeclaredStream, day: dt.date, summary: Summary, past: Seq
     for name, column in contract.columns.items():
         if column.distinct:
             # Days of an older contract do not have the column at all.
-            earlier = [one.distinct[name] for one in past if one.distinct.get(name)]
-            yield _amount(day, _distinct_rule(name), summary.distinct.get(name, 0), column.distinct, earlier)
+            earlier = [one.distinct[name] for one in past.days if one.distinct.get(name)]
+            yield _amount(day, _distinct_rule(name), summary.distinct.get(name, 0), column.distinct, earlier, past.last)
         if column.max_shift is not None:
-            pooled: Counter[str] = sum((one.bins.get(name, Counter()) for one in past), Counter())
+            pooled: Counter[str] = sum((one.bins.get(name, Counter()) for one in past.days), Counter())
             now = summary.bins.get(name, Counter())
-            if len(past) >= MIN_PAST and min(now.total(), pooled.total()) >= MIN_ROWS_OF_A_SHAPE:
-                yield Measured(day, _shift_rule(name), "", divergence(now, pooled), None, column.max_shift)
+            if len(past.days) >= MIN_PAST and min(now.total(), pooled.total()) >= MIN_ROWS_OF_A_SHAPE:
+                shift = divergence(now, pooled)
+                yield Measured(day, _shift_rule(name), "", shift, None, column.max_shift, last=past.last)
 
 
-def _amount(day: dt.date, rule: Rule, observed: int, wanted: Amount, past: Sequence[int]) -> Measured:
+def _amount(
+    day: dt.date, rule: Rule, observed: int, wanted: Amount, past: Sequence[int], last: dt.date | None
+) -> Measured:
     low: float | None = wanted.min
     high: float | None = wanted.max
     usual = None
@@ -288,7 +316,7 @@ def _amount(day: dt.date, rule: Rule, observed: int, wanted: Amount, past: Seque
         least, most = usual * (1 - wanted.max_change), usual * (1 + wanted.max_change)
         low = least if low is None else max(low, least)
         high = most if high is None else min(high, most)
-    return Measured(day, rule, "", observed, low, high, usual)
+    return Measured(day, rule, "", observed, low, high, usual, None if usual is None else last)
 
 
 def divergence(one: Mapping[str, int], other: Mapping[str, int]) -> float:

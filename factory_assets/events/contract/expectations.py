@@ -88,7 +88,8 @@ class Failure:
     @property
     def message(self) -> str:
         if self.rule.kind in ("exists", *ROW_KINDS):
-            return f"{self.rule.name}: not so for {self.count} rows, {self.share:.1%}"
+            column = f" (column {self.rule.column})" if self.rule.column not in self.rule.name else ""
+            return f"{self.rule.name}{column}: not so for {counted(self.count, 'row')}, {self.share:.1%}"
         return self.examples or self.rule.name
 
 

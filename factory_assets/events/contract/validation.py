@@ -14,7 +14,7 @@ from factory_assets.declarations import expressions
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.expressions import identifier
 from factory_assets.events.contract import day_rules
-from factory_assets.events.contract.cleansing import cleansed
+from factory_assets.events.contract.cleansing import cleansed, literal
 from factory_assets.events.contract.day_rules import Measured
 from factory_assets.events.contract.rules import Rule, lacking, missing_columns, row_rules, undelivered, unique_rule
 from factory_assets.events.landing import Arrival, arrivals, utc, with_derived
@@ -63,8 +63,8 @@ class Judgement:
     judged: all rows with `_rule`, the first that each breaks, `_excluded` and `_repeated`, or null.
     accepted: the columns of the events table and `ds`, blocked days left out.
     superseded: the same columns of rows that were corrected, and `superseded_at`, when the correction was known.
-    quarantined: ds, rule, source, unparsed (JSON of the texts that do not parse), line (text that is no row), raw_row
-        (JSON of the row's values as delivered).
+    quarantined: ds, rule (the first that the row breaks), rules (all that it breaks), source, unparsed (JSON of the texts that
+        do not parse), line (text that is no row), raw_row (JSON of the row's values as delivered).
     """
 
     verdicts: list[DayVerdict]
@@ -108,7 +108,7 @@ def judge(
     verdicts = _verdicts(declared, counted, arrived, days, informing)
     measurable = day_rules.Measurable(rows.judged, inputs.past, lacking(declared, arrived))
     judgement = Judgement(_with_measures(con, declared, measurable, verdicts, informing), rows.judged)
-    _split(con, declared, rows, judgement)
+    _split(con, declared, rows, judgement, rules)
     return judgement
 
 
@@ -344,8 +344,10 @@ def _cleansed(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, judged: 
     return _counted(con, f"(SELECT ds, unnest(_cleansed) AS name FROM {judged})", "name")
 
 
-def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: _Rows, judgement: Judgement) -> None:
-    """Create the views that the judgement names."""
+def _split(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: _Rows, judgement: Judgement, rules: Sequence[Rule]
+) -> None:
+    """Create the views that the judgement names. rules: row rules, also those that set no row aside."""
     blocked = [verdict.day for verdict in judgement.verdicts if verdict.blocked]
     columns = ", ".join(identifier(name) for name in declared.types)
     closed = ", ".join(f"DATE '{day}'" for day in blocked) or "NULL::DATE"
@@ -364,7 +366,15 @@ def _split(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, rows: _Rows
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW {judgement.quarantined} AS
-            SELECT ds, _rule AS rule, _source AS source, _unparsed AS unparsed, _line AS line,
-                   {row}::VARCHAR AS raw_row
+            SELECT ds, _rule AS rule, {_all_broken(declared, rules)} AS rules, _source AS source, _unparsed AS unparsed,
+                   _line AS line, {row}::VARCHAR AS raw_row
             FROM {rows.doubtful} WHERE _rule IS NOT NULL"""
     ).fetchall()
+
+
+def _all_broken(declared: DeclaredStream, rules: Sequence[Rule]) -> str:
+    """SQL of the names of all rules that a row in quarantine breaks, in their order."""
+    broken = ", ".join(f"CASE WHEN {rule.broken} THEN {literal(rule.name)} END" for rule in rules)
+    # Rows that contradict each other are those that break no rule of rows.
+    unique = literal(unique_rule(declared.stream))
+    return f"list_filter([{broken}, CASE WHEN _rule = {unique} THEN {unique} END], lambda name: name IS NOT NULL)"

@@ -46,10 +46,12 @@ def inputs_to_judge(
     stored = lake.columns(table)
     # Events of an older contract have no value of a column that is new to it.
     lacking = [f"NULL::{kind} AS {identifier(each)}" for each, kind in declared.types.items() if each not in stored]
+    compared = day_rules.days_to_compare(declared, days, lake.days(table)) if stored else []
     if stored:
-        first, last = days[0] - declared.contract.past, days[0] - dt.timedelta(days=1)
+        first, last = (compared[0], compared[-1]) if compared else (days[0], days[0])
         lake.view(con, "stored", table, first, last, empty_if_absent=True)
-        rows = "FROM stored"
+        of_days = ", ".join(f"DATE '{day}'" for day in compared) or "NULL"
+        rows = f"FROM stored WHERE ds IN ({of_days})"
     else:
         lacking, rows = [*lacking, "NULL::DATE AS ds"], "WHERE false"
     chosen = ", ".join([*(["*"] if stored else []), *lacking])
