@@ -21,7 +21,7 @@ def certainty(
     Rows of one day have a day in common, and a model that is lucky with it is lucky with all of them. So the spread of
     the difference is that over the samples that lack one day (or stretch of days), which serves any metric, and what is
     read from it has one degree of freedom less than there are days. None where there are not two days, or where
-    without one of them the metric is undefined. The same rows give the same value: nothing is drawn.
+    without one of them the metric is undefined, or too large for a double. The same rows give the same value: nothing is drawn.
 
     Source: delete-a-group jackknife, Kott 2001; for differences of metrics, Efron & Tibshirani 1993, chapter 11.
 
@@ -42,11 +42,12 @@ def certainty(
         values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in (ours, theirs)]
         return improvement(metric, *values)
 
-    all_days = gain(np.ones(len(y), dtype=bool))
-    without = np.array([gain(stretch != each) for each in range(count)])
-    if np.isnan(all_days) or np.isnan(without).any():
+    with np.errstate(over="ignore", invalid="ignore"):
+        all_days = gain(np.ones(len(y), dtype=bool))
+        without = np.array([gain(stretch != each) for each in range(count)])
+        spread = float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
+    if not np.isfinite([all_days, spread, *without]).all():
         return None
-    spread = float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
     if spread == 0:
         return (np.sign(all_days) + 1) / 2
     return float(stdtr(count - 1, all_days / spread))

@@ -197,7 +197,7 @@ def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     y: labels, shape (n,); 0 and 1 (or booleans) for a binary task, 0 or more for a count, places of classes for multiclass.
     p: predictions, shape (n,); probabilities of class 1 for a binary task. For k classes (n, k), their probabilities.
     Returns values by name. A metric is absent where the rows leave it undefined: ranking metrics without both
-    classes, r2 without two different labels, everything without rows.
+    classes, r2 without two different labels, everything without rows, and what is too large for a double.
     Raises ValueError for an unknown task, unequal lengths, missing or infinite values, labels other than 0 and 1 or than
     places of classes, probabilities outside 0..1 or of classes that do not sum to 1, or counts below 0.
 
@@ -208,8 +208,10 @@ def score(task: str, y: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
     """
     metrics, level = metrics_of(task), level_of(task)
     labels, predictions = checked(task, y, p)
-    values = {m.name: m.fn(labels, predictions, *([] if level is None else [level])) for m in metrics}
-    return {name: value for name, value in values.items() if not np.isnan(value)}
+    # An error of labels near the largest double is none that a double can tell.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = {m.name: m.fn(labels, predictions, *([] if level is None else [level])) for m in metrics}
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 #: A prediction that looks at no feature: a number, or a probability for each class.

@@ -85,3 +85,9 @@ def test_many_days_are_taken_in_stretches() -> None:
     whole = certainty("regression", "mae", y, ours, theirs, day)
     thirds = certainty("regression", "mae", y, ours, theirs, np.arange(len(y)) * 30 // len(y))
     assert whole == pytest.approx(thirds, abs=0.01)
+
+
+def test_errors_too_large_for_a_double_give_no_certainty() -> None:
+    days, y = np.arange(60) // 10, np.full(60, 1.7e308)
+    assert certainty("regression", "mae", y, -y, y, days) is None
+    assert certainty("regression", "rmse", y, np.full(60, 1e200), y, days) is None

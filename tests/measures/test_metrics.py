@@ -129,6 +129,14 @@ def test_without_rows_there_are_no_metrics(task: str) -> None:
     assert score(task, [], []) == {}
 
 
+@pytest.mark.parametrize("large", [1e155, 1e200, 1.7e308])
+def test_what_is_too_large_for_a_double_is_no_metric_and_the_others_stay(large: float) -> None:
+    found = score("regression", [large, -large, 1.0], [-large, large, 2.0])
+    assert all(np.isfinite(value) for value in found.values()) and "rmse" not in found
+    assert ("mae" in found) == (large < 1e300)
+    assert score("count", [large, 1.0], [1.0, 1.0]).keys() <= {"mae", "rmse", "poisson_deviance"}
+
+
 def test_certain_and_wrong_costs_a_finite_log_loss() -> None:
     assert 30 < score("binary", [0, 1], [1.0, 0.0])["log_loss"] < 40
 
