@@ -92,7 +92,7 @@ def _reasons(outcomes: list[ConcernResult], day: dt.date) -> dict[str, Reason]:
         for outcome in outcomes
         if outcome.day == day
         for failure in outcome.failures
-        if failure.serious
+        if failure.serious and not failure.leader
     }
 
 
@@ -101,7 +101,7 @@ def _serious(outcomes: list[ConcernResult]) -> dict[dt.date, list[BrokenRule]]:
     broken: dict[dt.date, list[BrokenRule]] = {}
     for outcome in outcomes:
         for failure in outcome.failures:
-            if failure.serious:
+            if failure.serious and not failure.leader:
                 finding = BrokenRule(failure.rule.name, failure.rule.kind, failure.message)
                 broken.setdefault(outcome.day, []).append(finding)
     return broken

@@ -32,10 +32,10 @@ def feed(tmp_path: Path) -> Station:
     return station
 
 
-def catch_up(station: Station) -> dict[str, int]:
+def catch_up(station: Station, days: list[dt.date] = DAYS) -> dict[str, int]:
     station.deployment.failures.clear()
     stream = station.deployment.catalogue.streams["orders"]
-    steps = catch_up_stream(station.deployment, stream, DAYS, lambda station, what: None)
+    steps = catch_up_stream(station.deployment, stream, days, lambda station, what: None)
     return {step.asset: step.days for step in steps}
 
 
@@ -164,6 +164,36 @@ def test_a_row_stands_in_quarantine_with_every_rule_that_it_breaks(tmp_path: Pat
     assert second["rules"] == [second["rule"]] and second["rule"] in first["rules"]
     shown = factory(station, "quarantine", "show", "orders", "--rule", first["rules"][1])
     assert "orders: 1 row set aside" in shown and "; ".join(first["rules"]) in shown
+
+
+def test_columns_that_go_empty_in_the_same_rows_are_one_issue_and_one_decision(tmp_path: Path) -> None:
+    contract = CONTRACT.replace("  ref:", "  shop: {type: string}\n  till: {type: string}\n  ref:")
+    station = Station(tmp_path, contract=contract)
+    days, together, apart = [day(offset) for offset in range(4)], day(1), day(2)
+    for place, on in enumerate(days):
+        rows = [row(100 * place + number, on, shop="a", till="b") for number in range(20)]
+        for each in rows[:10] if on == together else ():
+            each |= dict.fromkeys(("city", "shop", "till"), "")
+        for each in rows[:10] if on == apart else ():
+            each["shop"] = ""
+        for each in rows[5:15] if on == apart else ():
+            each["till"] = ""
+        station.deliver(on, rows)
+    catch_up(station, days)
+    told = {(issue.rule, *issue.days): list(issue.days.values())[-1] for issue in station.issues.issues("orders")}
+    alike = "city is not null: not so for 10 rows, 50.0%, nor shop is not null nor till is not null in the same rows"
+    assert told == {
+        ("city is not null", together): alike,
+        ("shop is not null", apart): "shop is not null: not so for 10 rows, 50.0%",
+        ("till is not null", apart): "till is not null: not so for 10 rows, 50.0%",
+    }
+    station.issues.decide("orders", "city is not null", "accepted", "ana", "the tills were down")
+    catch_up(station, days)
+    assert len(station.ids(together)) == 10 and station.ids(apart) == [], "all three columns, in that day's rows"
+    assert {(issue.rule, issue.state) for issue in station.issues.issues("orders")} == {
+        ("city is not null", "accepted"), ("shop is not null", "open"), ("till is not null", "open"),
+    }  # fmt: skip
+    assert len(station.deployment.failures) == 1 and str(apart) in station.deployment.failures[0]
 
 
 def admit(station: Station, days: list[dt.date]) -> Admitted:

@@ -7,7 +7,7 @@ on days times rules. Rows are set aside by validation.py under the same rules; a
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,7 @@ class Failure:
 
     serious: whether the failure stops the day. accepted: whether somebody has given a reason why the day goes on all the same.
     values: different values that break it, at most KEPT; a rule on whole days has none, but what was `measured`.
+    leader: the rule of whose issue it is part, as the very same rows break both. followers: the rules that are part of its own.
     """
 
     rule: Rule
@@ -80,6 +81,8 @@ class Failure:
     accepted: bool = False
     values: tuple[Any, ...] = ()
     measured: Measured | None = None
+    leader: str = ""
+    followers: tuple[str, ...] = ()
 
     @property
     def blocking(self) -> bool:
@@ -89,7 +92,8 @@ class Failure:
     def message(self) -> str:
         if self.rule.kind in ("exists", *ROW_KINDS):
             column = f" (column {self.rule.column})" if self.rule.column not in self.rule.name else ""
-            return f"{self.rule.name}{column}: not so for {counted(self.count, 'row')}, {self.share:.1%}"
+            alike = f", nor {' nor '.join(self.followers)} in the same rows" if self.followers else ""
+            return f"{self.rule.name}{column}: not so for {counted(self.count, 'row')}, {self.share:.1%}{alike}"
         return self.examples or self.rule.name
 
 
@@ -118,7 +122,7 @@ class ConcernResult:
     @property
     def message(self) -> str:
         """The verdict in a sentence."""
-        return "; ".join(failure.message for failure in self.failures) or "all rules hold"
+        return "; ".join(failure.message for failure in self.failures if not failure.leader) or "all rules hold"
 
 
 class ExpectationsErrored(RuntimeError):
@@ -155,11 +159,13 @@ def validate(
     days: Sequence[dt.date],
     measured: Sequence[Measured] = (),
     accepted: Collection[str] = (),
+    leaders: Callable[[Mapping[dt.date, Mapping[str, int]]], Mapping[dt.date, Mapping[str, str]]] = lambda broken: {},
 ) -> list[ConcernResult]:
     """Validate days of raw rows, concern by concern.
 
     rows: the result of `rows_to_validate`. arrived: the arrivals of each day; a day without any is absent.
     measured: the measurements of these days, from `day_rules.measure`. accepted: rules whose failures somebody has accepted.
+    leaders: given how many rows of each day break each rule, `validation.led`.
     Raises ExpectationsErrored.
     """
     warned = declared.contract.warn
@@ -170,13 +176,23 @@ def validate(
             failures[day, "schema"].append(Failure(DELIVERY, totals.get(day, 0), 1.0, reason, serious=True))
         if arrived.get(day) is None and not failures[day, "schema"] and _is_outage(declared, day):
             failures[day, "volume"].append(Failure(day_rules.VOLUME, 0, 1.0, OUTAGE))
-    for (day, rule), values in _broken(declared, rows, arrived, days).items():
+    broken = _broken(declared, rows, arrived, days)
+    counts: dict[dt.date, dict[str, int]] = defaultdict(dict)
+    for (day, rule), values in broken.items():
+        counts[day][rule.name] = len(values)
+    led = leaders(counts)
+    for (day, rule), values in broken.items():
+        leader = led.get(day, {}).get(rule.name, "")
+        followers = tuple(name for name, first in led.get(day, {}).items() if first == rule.name)
         share = 1.0 if rule.kind == "exists" else len(values) / totals[day]
         different = tuple(islice(dict.fromkeys(value for value in values if value is not None), KEPT))
         shown = ", ".join(str(value) for value in different[:SHOWN])
         serious = share > declared.contract.tolerance and rule.kind != "once" and rule.name not in warned
-        waived = rule.name in accepted and rule.kind != "exists"
-        failures[day, rule.concern].append(Failure(rule, len(values), share, shown, serious, waived, different))
+        waived = (rule.name in accepted and rule.kind != "exists") or leader in accepted
+        failure = Failure(
+            rule, len(values), share, shown, serious, waived, different, leader=leader, followers=followers
+        )
+        failures[day, rule.concern].append(failure)
     for one in _out_of_bounds(measured):
         serious = one.rule.name not in warned
         waived = one.rule.name in accepted

@@ -5,6 +5,7 @@ was not delivered in full, or with more than the tolerated share of rows breakin
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -105,7 +106,8 @@ def judge(
     _mark_repeated(con, declared, rows)
     informing = {*declared.contract.warn, *accepted}
     counted = _count(con, declared, inputs.raw, rows, rules)
-    verdicts = _verdicts(declared, counted, arrived, days, informing)
+    leaders = led(con, declared, f"(SELECT * FROM {rows.judged} WHERE _excluded IS NULL)", rules, counted.broken)
+    verdicts = _verdicts(declared, counted, arrived, days, _Waived(informing, leaders))
     measurable = day_rules.Measurable(rows.judged, inputs.past, lacking(declared, arrived))
     judgement = Judgement(_with_measures(con, declared, measurable, verdicts, informing), rows.judged)
     _split(con, declared, rows, judgement, rules)
@@ -247,19 +249,71 @@ def _count(
     )
 
 
+@dataclass(frozen=True)
+class _Waived:
+    """Rules that block no day: those that only warn, those accepted, and those that are part of an issue that was accepted."""
+
+    informing: Collection[str]
+    leaders: Mapping[dt.date, Mapping[str, str]]
+
+    def __call__(self, day: dt.date, rule: str) -> bool:
+        return rule in self.informing or self.leaders.get(day, {}).get(rule) in self.informing
+
+
+def led(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredStream,
+    rows: str,
+    rules: Sequence[Rule],
+    broken: Mapping[dt.date, Mapping[str, int]],
+) -> dict[dt.date, dict[str, str]]:
+    """Day -> rule that a column is not null -> the first such rule that the very same rows break, if it is another one.
+
+    Columns that go empty together have one cause, and make one issue: that of the first. Rules that only warn make none.
+
+    rows: query for judged rows of the days, without those left out. broken: day -> rule -> how many rows break it.
+    """
+    warned = declared.contract.warn
+    nulls = {rule.name: rule for rule in rules if rule.kind == "null" and rule.name not in warned}
+    alike: dict[dt.date, list[str]] = {}
+    for day, counts in broken.items():
+        times = Counter(count for name, count in counts.items() if name in nulls)
+        if together := [name for name in nulls if times[counts.get(name, 0)] > 1]:
+            alike[day] = together
+    if not alike:
+        return {}
+    asked = [name for name in nulls if any(name in names for names in alike.values())]
+    flags = ", ".join(nulls[name].broken for name in asked)
+    listed = ", ".join(f"DATE '{day}'" for day in sorted(alike))
+    flagged = f"SELECT ds, [{flags}] AS flags FROM {rows} WHERE ds IN ({listed})"
+    found = con.execute(
+        f"SELECT DISTINCT ds, flags FROM ({flagged}) WHERE list_contains(flags, true) ORDER BY ds, flags"
+    ).fetchall()
+    kinds: dict[dt.date, list[list[bool]]] = {}
+    for day, of_row in found:
+        kinds.setdefault(day, []).append(of_row)
+    leaders: dict[dt.date, dict[str, str]] = {}
+    for day, of_day in kinds.items():
+        first: dict[tuple[bool, ...], str] = {}
+        for name, rows_of in zip(asked, zip(*of_day, strict=True), strict=True):
+            if any(rows_of) and first.setdefault(rows_of, name) != name:
+                leaders.setdefault(day, {})[name] = first[rows_of]
+    return leaders
+
+
 def _verdicts(
     declared: DeclaredStream,
     counted: _Counts,
     arrived: Mapping[dt.date, Sequence[Arrival]],
     days: Sequence[dt.date],
-    informing: Collection[str],
+    waived: _Waived,
 ) -> list[DayVerdict]:
     """A verdict per day by its deliveries and rows, without the rules on whole days."""
     verdicts = []
     for day in days:
         rows, fit, duplicates, superseded = counted.delivered.get(day, (0, 0, 0, 0))
         broken, excluded = counted.broken.get(day, {}), counted.left_out.get(day, {})
-        intolerable = {name: count for name, count in broken.items() if name not in informing}
+        intolerable = {name: count for name, count in broken.items() if not waived(day, name)}
         reasons = (
             undelivered(declared, day, arrived.get(day))
             or [f"column {name} is missing" for name in missing_columns(declared, arrived.get(day))]

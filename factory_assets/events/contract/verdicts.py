@@ -13,7 +13,8 @@ from factory_assets.events.contract import day_rules
 from factory_assets.events.contract.day_rules import Measured
 from factory_assets.events.contract.expectations import STRETCH_ROWS, ConcernResult, Failure, rows_to_validate, validate
 from factory_assets.events.contract.patches import Anomaly, Refusal, Suggestion, suggest
-from factory_assets.events.contract.validation import Inputs, judge, read_arrivals
+from factory_assets.events.contract.rules import lacking, row_rules
+from factory_assets.events.contract.validation import Inputs, judge, judged_rows, led, read_arrivals
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
@@ -45,7 +46,7 @@ def inputs_to_judge(
     past, table = "past", f"{declared.stream.name}/events"
     stored = lake.columns(table)
     # Events of an older contract have no value of a column that is new to it.
-    lacking = [f"NULL::{kind} AS {identifier(each)}" for each, kind in declared.types.items() if each not in stored]
+    absent = [f"NULL::{kind} AS {identifier(each)}" for each, kind in declared.types.items() if each not in stored]
     compared = day_rules.days_to_compare(declared, days, lake.days(table)) if stored else []
     if stored:
         first, last = (compared[0], compared[-1]) if compared else (days[0], days[0])
@@ -53,8 +54,8 @@ def inputs_to_judge(
         of_days = ", ".join(f"DATE '{day}'" for day in compared) or "NULL"
         rows = f"FROM stored WHERE ds IN ({of_days})"
     else:
-        lacking, rows = [*lacking, "NULL::DATE AS ds"], "WHERE false"
-    chosen = ", ".join([*(["*"] if stored else []), *lacking])
+        absent, rows = [*absent, "NULL::DATE AS ds"], "WHERE false"
+    chosen = ", ".join([*(["*"] if stored else []), *absent])
     con.execute(f"CREATE OR REPLACE TEMP VIEW {past} AS SELECT {chosen} {rows}").fetchall()
     return replace(inputs, past=past)
 
@@ -103,7 +104,12 @@ def _validated(
     with engine.connect() as con:
         inputs = _delivered(con, lake, declared, days)
         rows = con.sql(rows_to_validate(declared, inputs.raw)).to_arrow_table()
-        return validate(declared, rows, read_arrivals(con, inputs.deliveries), days, measured, accepted)
+        arrived = read_arrivals(con, inputs.deliveries)
+        judged = f"(SELECT * FROM ({judged_rows(declared, inputs.raw)}) WHERE _excluded IS NULL)"
+        rules = row_rules(declared, lacking(declared, arrived))
+        return validate(
+            declared, rows, arrived, days, measured, accepted, lambda broken: led(con, declared, judged, rules, broken)
+        )
 
 
 def suggestion(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> Suggestion:
