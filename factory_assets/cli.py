@@ -123,7 +123,6 @@ def run(
     if folder is not None:
         os.environ["FACTORY_DEFS"] = str(folder.absolute())
     warnings.filterwarnings("ignore")
-    from factory_assets.declarations.documents import DeclarationError
     from factory_assets.governor.executor import Stopped
 
     # A stopped process says what it was at, and its runs do not stay open.
@@ -131,9 +130,6 @@ def run(
     made: list[str] = []
     try:
         failures, remedies = _run(until.date() if until else None, new_ledger, made)
-    except DeclarationError as error:
-        console.say(str(error), style="red")
-        raise typer.Exit(1) from None
     except (Stopped, KeyboardInterrupt) as stopped:
         console.print(styled("\n", ("stopped", "red"), ": what was made stays, and the next run goes on from there"))
         left = stopped.left if isinstance(stopped, Stopped) else ()

@@ -32,10 +32,14 @@ def catalogue_of(folder: Path | None) -> "Catalogue":
 
 @contextmanager
 def deployed() -> Iterator["Deployment"]:
-    """This deployment, opened: reading its definitions takes a second, so only commands that run assets need it."""
+    """This deployment, opened: reading its definitions takes a second, so only commands that run assets need it.
+
+    Ends the command with what is wrong with a declaration, whenever that shows.
+    """
     import dagster as dg
 
     from factory_assets.declarations.catalogue import load
+    from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import defs
     from factory_assets.deployment import declarations, prepare_home, stores
@@ -43,16 +47,20 @@ def deployed() -> Iterator["Deployment"]:
 
     prepare_home()
     resources = stores()
-    with dg.DagsterInstance.get() as instance:
-        yield Deployment(
-            load(declarations(), render),
-            defs(),
-            instance,
-            resources["lake"],
-            resources["ledger"],
-            resources["archive"],
-            resources["engine"],
-        )
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield Deployment(
+                load(declarations(), render),
+                defs(),
+                instance,
+                resources["lake"],
+                resources["ledger"],
+                resources["archive"],
+                resources["engine"],
+            )
+    except DeclarationError as error:
+        console.say(str(error), style="red")
+        raise typer.Exit(1) from None
 
 
 def observe(observation: "dg.AssetObservation") -> None:

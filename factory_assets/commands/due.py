@@ -37,29 +37,24 @@ def due(
         os.environ["FACTORY_DEFS"] = str(folder.absolute())
     warnings.filterwarnings("ignore")
     from factory_assets.commands.deployed import deployed
-    from factory_assets.declarations.documents import DeclarationError
     from factory_assets.governor.plan import plan
 
-    try:
-        with deployed() as deployment:
-            planned = plan(deployment.book(until.date() if until else None))
-            if as_json:
-                work = [_item(deployment, each) for each in planned.work]
-                notices = [{"kind": each.kind, "message": str(each)} for each in planned.notices]
-                print(json.dumps({"work": work, "notices": notices}, indent=2))  # noqa: T201 - for programs
-            else:
-                for each in planned.work:
-                    after = f"after {', '.join(each.after)}" if each.after else "ready"
-                    console.say(f"  {after:<9} {each.what}")
-                    console.print(f"            {each.reason}", style="dim", highlight=False, soft_wrap=True)
-                for notice in planned.notices:
-                    style = "red" if notice.kind in ("blocked", "failed") else "dim"
-                    console.print(f"  {notice.kind:<9} {notice}", style=style, highlight=False, soft_wrap=True)
-                if not planned.work:
-                    console.print("  nothing is due")
-    except DeclarationError as error:
-        console.say(str(error), style="red")
-        raise typer.Exit(1) from None
+    with deployed() as deployment:
+        planned = plan(deployment.book(until.date() if until else None))
+        if as_json:
+            work = [_item(deployment, each) for each in planned.work]
+            notices = [{"kind": each.kind, "message": str(each)} for each in planned.notices]
+            print(json.dumps({"work": work, "notices": notices}, indent=2))  # noqa: T201 - for programs
+        else:
+            for each in planned.work:
+                after = f"after {', '.join(each.after)}" if each.after else "ready"
+                console.say(f"  {after:<9} {each.what}")
+                console.print(f"            {each.reason}", style="dim", highlight=False, soft_wrap=True)
+            for notice in planned.notices:
+                style = "red" if notice.kind in ("blocked", "failed") else "dim"
+                console.print(f"  {notice.kind:<9} {notice}", style=style, highlight=False, soft_wrap=True)
+            if not planned.work:
+                console.print("  nothing is due")
     raise typer.Exit(1 if planned.notices_of("blocked", "failed") else 0)
 
 

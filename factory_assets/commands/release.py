@@ -45,11 +45,13 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
     standings = standing(ledger, line, moment, node)
     for each in standings:
         if each.by is None:
-            table.add_row(each.node, "nobody", "-", "-", "-", "-", "no champion had been decided")
+            verdict, why = (each.own.verdict, each.own.reason) if each.own else ("-", "no champion had been decided")
+            table.add_row(each.node, "nobody", "-", "-", verdict, "-", why)
             continue
-        answers = "itself" if each.answers == each.node else str(each.answers)
-        cells = (each.node, answers, str(each.version), _time(each.by.decided_at), each.by.verdict)
-        table.add_row(*cells, each.by.who, each.by.reason)
+        own, answers = each.own or each.by, "itself" if each.answers == each.node else str(each.answers)
+        # What was decided about the node is one thing, why its ancestor answers another.
+        why = own.reason if own == each.by else f"{own.reason}. {each.by.node} answers: {each.by.reason}"
+        table.add_row(each.node, answers, str(each.version), _time(each.by.decided_at), own.verdict, each.by.who, why)
     _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:
         _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))

@@ -21,12 +21,14 @@ class Answer:
     """A node, the node that answers for it (itself, an ancestor, or None), that one's version, and the decision behind it.
 
     by: where an ancestor answers, the decision that made that one champion, or the later decision that left the node without one.
+    own: the last decision about the node itself, None without any.
     """
 
     node: str
     answers: str | None
     version: str | None
     by: Decision | None
+    own: Decision | None = None
 
 
 def reigns(decisions: Sequence[Decision]) -> list[Reign]:
@@ -72,13 +74,14 @@ def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str
         if at is None or decision.decided_at <= at:
             made.setdefault(decision.node, []).append(decision)
     newest = {node: reigns(of_node)[-1] for node, of_node in made.items()}
-    return [_standing(each, newest) for each in (tree(made) if node is None else [node])]
+    own = {node: of_node[-1] for node, of_node in made.items()}
+    return [_standing(each, newest, own.get(each)) for each in (tree(made) if node is None else [node])]
 
 
-def _standing(node: str, newest: Mapping[str, Reign]) -> Answer:
+def _standing(node: str, newest: Mapping[str, Reign], own: Decision | None) -> Answer:
     champions = {node: reign.champion for node, reign in newest.items() if reign.champion is not None}
     answers, path = answering(node, champions), lineage(node)
     if answers is None:
-        return Answer(node, None, None, None)
+        return Answer(node, None, None, None, own)
     asked = [newest[node].began for node in path[: path.index(answers) + 1] if node in newest]
-    return Answer(node, answers, champions[answers], max(asked, key=lambda decision: decision.decided_at))
+    return Answer(node, answers, champions[answers], max(asked, key=lambda decision: decision.decided_at), own)

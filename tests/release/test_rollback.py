@@ -163,6 +163,12 @@ def test_the_table_of_champions_tells_who_made_each_and_since_when(world: World)
     then = {each.node: each.answers for each in standing(world.ledger, LINE, at=made[-1].decided_at)}
     now = {each.node: each.answers for each in standing(world.ledger, LINE)}
     assert (then["FR"], now["FR"]) == ("FR", "global")
+    world.train("FR", 2, 12.0)
+    (lyon,) = standing(world.ledger, LINE, node="FR")
+    refused = world.ledger.decisions(LINE, "FR")[-1]
+    assert (lyon.answers, lyon.own) == ("global", refused) and refused.verdict != "rollback", (
+        "its own reason, not that of global"
+    )
     early = made[0].decided_at - dt.timedelta(microseconds=1)
     assert [(each.node, each.answers) for each in standing(world.ledger, LINE, at=early)] == [("global", None)]
 
