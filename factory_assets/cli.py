@@ -27,6 +27,7 @@ from factory_assets.commands import (
 )
 from factory_assets.commands.screen import TextGroup, console, styled
 from factory_assets.words import counted
+from factory_resources.private_files import keep_files_private
 
 #: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
@@ -196,6 +197,7 @@ def _where_to_look() -> None:
 
 def main() -> None:
     """The command's entry point."""
+    keep_files_private()
     code: int | str | None = 0
     try:
         app()

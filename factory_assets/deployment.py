@@ -9,6 +9,7 @@ FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
 FACTORY_MLFLOW    address of an MLflow server to mirror the ledger to; none by default
 FACTORY_ENVIRONMENT  training, or serving, where columns of the contract that are `not_in: [serving]` are absent
 FACTORY_CLOCK     a file with the moment that counts as now, to rehearse days to come; absent, the machine's clock
+FACTORY_UMASK     bits of rights that files do not get; absent, 077: files are their owner's alone
 FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a core, 4GB
 """
 
