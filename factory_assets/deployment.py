@@ -62,11 +62,14 @@ def declarations() -> Path:
 def stores() -> dict[str, Any]:
     """Where the line keeps what it makes, by the names under which assets ask for them."""
     root = home()
+    lake = Lake(root=os.environ.get("FACTORY_LAKE", str(root / "lake")), storage_options=_storage_options())
     return {
         "engine": Engine(
-            threads=int(os.environ.get("FACTORY_THREADS", "0")), memory_limit=os.environ.get("FACTORY_MEMORY", "4GB")
+            threads=int(os.environ.get("FACTORY_THREADS", "0")),
+            memory_limit=os.environ.get("FACTORY_MEMORY", "4GB"),
+            reads=[lake.root],
         ),
-        "lake": Lake(root=os.environ.get("FACTORY_LAKE", str(root / "lake")), storage_options=_storage_options()),
+        "lake": lake,
         "archive": ArchiveFolder(root=os.environ.get("FACTORY_ARCHIVE", str(root / "archive"))),
         "ledger": Ledger(url=_ledger_url()),
         "issues": Issues(url=_ledger_url()),

@@ -29,6 +29,7 @@ from deltalake import (
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 
+from factory_resources import duck
 from factory_resources.content import row_hashes
 
 DS = "ds"
@@ -180,7 +181,7 @@ class Lake:
                 # The log has statistics of a table's first columns alone, and none of a column without values.
                 unknown.add(day)
         if unknown:
-            with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+            with duck.opened([self.root]) as con:
                 self.view(con, "days", table, min(unknown), max(unknown), opened.version(), empty_if_absent=True)
                 rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
             found |= {day: value for day, value in rows_of if day in unknown and value is not None}
@@ -348,7 +349,7 @@ class Lake:
         empty_if_absent: bool = False,
     ) -> pa.Table:
         """Days of a table as an Arrow table; of a table or days that do not exist, LookupError (see `view`)."""
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+        with duck.opened([self.root]) as con:
             self.view(con, "days", table, first, last, version, empty_if_absent)
             chosen = ", ".join(map(_quoted, columns)) or "*"
             return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()

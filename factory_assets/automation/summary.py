@@ -1,6 +1,5 @@
 """How does a deployment stand, in a table a line? Who answers for each segment, how well, and does it still fit."""
 
-import duckdb
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
@@ -11,6 +10,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import guessed, naive, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
 from factory_assets.training.timeline import first_as_of
+from factory_resources.duck import opened
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
@@ -53,7 +53,7 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger) -> TableOfLine:
 
 
 def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
-    with duckdb.connect(":memory:") as con:
+    with opened([lake.root]) as con:
         try:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line}/{name}", empty_if_absent=True)

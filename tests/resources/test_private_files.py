@@ -34,6 +34,7 @@ def written():
 
 if __name__ == "__main__":
     prepare_home()
+    os.environ["FACTORY_MEMORY"] = "60MB"
     held, home = stores(), Path(os.environ["FACTORY_HOME"])
     day = dt.date(2026, 1, 1)
     held["lake"].replace("orders/raw", pa.table({"ds": [day], "x": ["y"]}), [day])
@@ -41,7 +42,6 @@ if __name__ == "__main__":
     held["reports"].write("line/page.html", "<p>")
     assert held["ledger"].lines() == []
     with held["engine"].connect() as con:
-        con.execute("SET memory_limit = '60MB'").fetchall()
         con.execute("CREATE TEMP TABLE t AS SELECT range, md5(range::VARCHAR) AS text FROM range(2000000)").fetchall()
         spill = Path(con.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
         spilled = [spill, *spill.rglob("*")]
