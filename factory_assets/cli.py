@@ -30,6 +30,7 @@ from factory_assets.commands import (
 from factory_assets.commands.failures import in_a_line
 from factory_assets.commands.screen import TextGroup, console, screen, styled
 from factory_assets.words import counted
+from factory_resources.private_files import keep_files_private
 
 if TYPE_CHECKING:
     from factory_resources.issues import Issue
@@ -232,6 +233,7 @@ def _where_to_look() -> None:
 
 def main() -> None:
     """The command's entry point."""
+    keep_files_private()
     code: int | str | None = 0
     try:
         app()

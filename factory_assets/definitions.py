@@ -3,6 +3,7 @@
 import warnings
 
 from factory_resources.collector import uncollected
+from factory_resources.private_files import keep_files_private
 
 with uncollected():
     import dagster as dg
@@ -10,6 +11,8 @@ with uncollected():
     from factory_assets.loading import load_declarations, resources
     from factory_assets.release.jobs import release_definitions
 
+# Whoever loads a code location starts its runs, or is one.
+keep_files_private()
 # Backfill policies and partitioned checks are what the factory stands on; that they are young is known.
 for category in (dg.BetaWarning, dg.PreviewWarning):
     warnings.filterwarnings("ignore", category=category)

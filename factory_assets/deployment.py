@@ -9,6 +9,7 @@ FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
 FACTORY_MLFLOW    address of an MLflow server to mirror the ledger to; none by default
 FACTORY_ENVIRONMENT  training, or serving, where columns of the contract that are `not_in: [serving]` are absent
 FACTORY_CLOCK     a file with the moment that counts as now, to rehearse days to come; absent, the machine's clock
+FACTORY_UMASK     bits of rights that files do not get; absent, 077: files are their owner's alone
 FACTORY_THREADS, FACTORY_MEMORY               of a query; default: one thread a core, 4GB
 """
 
@@ -61,11 +62,14 @@ def declarations() -> Path:
 def stores() -> dict[str, Any]:
     """Where the line keeps what it makes, by the names under which assets ask for them."""
     root = home()
+    lake = Lake(root=os.environ.get("FACTORY_LAKE", str(root / "lake")), storage_options=_storage_options())
     return {
         "engine": Engine(
-            threads=int(os.environ.get("FACTORY_THREADS", "0")), memory_limit=os.environ.get("FACTORY_MEMORY", "4GB")
+            threads=int(os.environ.get("FACTORY_THREADS", "0")),
+            memory_limit=os.environ.get("FACTORY_MEMORY", "4GB"),
+            reads=[lake.root],
         ),
-        "lake": Lake(root=os.environ.get("FACTORY_LAKE", str(root / "lake")), storage_options=_storage_options()),
+        "lake": lake,
         "archive": ArchiveFolder(root=os.environ.get("FACTORY_ARCHIVE", str(root / "archive"))),
         "ledger": Ledger(url=_ledger_url()),
         "issues": Issues(url=_ledger_url()),

@@ -21,6 +21,8 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from factory_resources.bounded_json import LARGEST_DECODED, decoded_size, parsed
+
 MANIFEST = "manifest.json"
 LINE = re.compile(r"[a-z][a-z0-9_]*")
 VERSION = re.compile(r"[0-9a-f]{16}")
@@ -96,6 +98,10 @@ class ArchiveFolder:
         if attached:
             content["attachments"] = _listing(attached)
         written = json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False).encode()
+        if (size := decoded_size(written)) > LARGEST_DECODED:
+            raise ValueError(
+                f"{MANIFEST} could take {size} bytes of memory when it is read; allowed are {LARGEST_DECODED}"
+            )
         files = {**parts, **attached, MANIFEST: written}
         absent = {name: data for name, data in files.items() if self._current(line, version, name) != data}
         if absent:
@@ -179,7 +185,7 @@ class ArchiveFolder:
         if written is None:
             raise FileNotFoundError(f"there is no archived version {self.uri(line, version)}")
         try:
-            content: dict[str, Any] = json.loads(written)
+            content: dict[str, Any] = parsed(written)
             found = _version(content)
             for listed in (content["parts"], content.get("attachments", {})):
                 for name, part in listed.items():

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from factory_resources.ledger_tables import DECISIONS
+from factory_resources.people import with_claim
 
 Verdict = Literal["promote", "keep", "fallback", "rollback", "approve"]
 #: What people decide, on days of their own: a training decides the rest.
@@ -48,9 +49,8 @@ class Decision:
 
     @property
     def who(self) -> str:
-        """Who decided it, and beside it the name that was only claimed: `ana`, or `root (claims: ana)`."""
-        claim = self.evidence.get(CLAIM)
-        return f"{self.decided_by} (claims: {claim})" if claim else self.decided_by
+        """Who decided it, and beside it the name that was only claimed, as `people.with_claim` writes it."""
+        return with_claim(self.decided_by, self.evidence.get(CLAIM) or "")
 
 
 @dataclass(frozen=True)

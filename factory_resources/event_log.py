@@ -9,5 +9,9 @@ The same files as Dagster's own event log, below `<base_dir>/history/runs`, so t
 """
 
 from factory_resources.dagster_private.storages import sqlite_event_log
+from factory_resources.private_files import keep_files_private
+
+# Dagster's web server, daemon and commands come by no other code of ours before they write.
+keep_files_private()
 
 SqliteEventLog = sqlite_event_log()

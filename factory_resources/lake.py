@@ -33,7 +33,7 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 
-from factory_resources import delta_log
+from factory_resources import delta_log, duck
 from factory_resources.content import row_hashes
 
 DS = "ds"
@@ -261,7 +261,7 @@ class Lake:
         span = [days[0] + dt.timedelta(ahead) for ahead in range((days[-1] - days[0]).days + 1)]
         former = {new: old for old, new in RENAMED.get(_kind(table), {}).items()}
         under = [{day: DayContent() for day in span} for _ in range(1 + bool(former))]
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+        with duck.opened([self.root]) as con:
             self.view(con, "rows", table, days[0], days[-1], empty_if_absent=True)
             for batch in con.sql("SELECT * FROM rows").to_arrow_reader(BATCH_ROWS):
                 _count(batch, under[0])
@@ -363,7 +363,7 @@ class Lake:
             asked = sorted(unknown - lacking)
             # In one query, unless it would come upon damaged files between these days.
             spans = [(day, day) for day in asked] if lacking else [(asked[0], asked[-1])]
-            with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+            with duck.opened([self.root]) as con:
                 for first, last in spans:
                     self.view(con, "days", table, first, last, opened.version(), empty_if_absent=True)
                     rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
@@ -570,7 +570,7 @@ class Lake:
         empty_if_absent: bool = False,
     ) -> pa.Table:
         """Days of a table as an Arrow table; of a table or days that do not exist, LookupError (see `view`)."""
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
+        with duck.opened([self.root]) as con:
             self.view(con, "days", table, first, last, version, empty_if_absent)
             chosen = ", ".join(map(_quoted, columns)) or "*"
             return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()

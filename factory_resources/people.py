@@ -1,4 +1,4 @@
-"""Who does this? The user of the process, by the name that its deployment or its machine has for it."""
+"""Who does this? The user of the process, by the name that its deployment or its machine has for it; and who says so."""
 
 import os
 import pwd
@@ -15,3 +15,9 @@ def process_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user need not stand in its passwd file
         return f"uid {os.getuid()}"
+
+
+def with_claim(user: str, claim: str) -> str:
+    """Who did something, and beside it the name that was only claimed: `ana`, or `root (claims: ana)`."""
+    claim = claim.strip()
+    return f"{user} (claims: {claim})" if claim and claim != user else user

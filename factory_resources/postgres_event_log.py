@@ -8,5 +8,9 @@ storage:
 """
 
 from factory_resources.dagster_private.storages import postgres_storage
+from factory_resources.private_files import keep_files_private
+
+# As of `event_log`.
+keep_files_private()
 
 PostgresStorage = postgres_storage()

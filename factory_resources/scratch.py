@@ -4,6 +4,8 @@ from functools import cache
 
 import duckdb
 
+from factory_resources.duck import opened
+
 
 def scratch() -> duckdb.DuckDBPyConnection:
     """A connection to be closed after use. Nobody else sees its temporary tables and what is registered with it.
@@ -15,4 +17,4 @@ def scratch() -> duckdb.DuckDBPyConnection:
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:", config={"threads": 1, "autoinstall_known_extensions": False})
+    return opened(threads=1)

@@ -6,7 +6,6 @@ Nodes with something amiss come first: those for which nobody answers, those wor
 from collections.abc import Mapping
 from contextlib import suppress
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +21,7 @@ from factory_assets.models.archived import naive_of
 from factory_assets.monitoring.performance import guess_values
 from factory_assets.training.timeline import first_as_of
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
+from factory_resources.duck import opened
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
@@ -77,7 +77,7 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
 
 
 def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
-    with duckdb.connect(":memory:") as con:
+    with opened([lake.root]) as con:
         try:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line}/{name}", empty_if_absent=True)

@@ -37,7 +37,8 @@ def infer(
 
     from factory_assets.declarations.base import NAME
     from factory_assets.events.contract.inference import infer as propose
-    from factory_assets.events.sources import SourceError, deliveries, problem_of
+    from factory_assets.events.sources import SourceError, deliveries, places, problem_of
+    from factory_resources.duck import opened
 
     if out is not None and out.exists():
         _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
@@ -47,8 +48,7 @@ def infer(
         stream, days = _named(catalogue_of(declarations), source)
     else:
         stream, days = _files(source, delimiter, null), [dt.date(1970, 1, 1)]
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with opened(places(stream)) as con:
         try:
             text = propose(con, stream, deliveries(con, stream, days), time).text
         except (SourceError, ValueError) as error:

@@ -6,14 +6,15 @@ import typer
 from rich.table import Table
 
 from factory_assets.commands.screen import console
-from factory_resources.people import process_user
+from factory_resources.people import process_user, with_claim
 
 app = typer.Typer(no_args_is_help=True, help="Data issues: rules that days break; open, accepted or fixed.")
 Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
 Rule = Annotated[str, typer.Argument(help="Name of the rule, as `factory issue list` gives it.")]
 Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
+#: Who decides is the user of the process: a name on the command line is anybody's.
 Who = Annotated[
-    str, typer.Option(help="Who decides.", default_factory=process_user, show_default="$FACTORY_USER, or you")
+    str, typer.Option(help="Who says that they decide; kept as a claim beside the process's user.", show_default=False)
 ]
 
 
@@ -49,26 +50,27 @@ def list_(
 
 
 @app.command()
-def accept(stream: Stream, rule: Rule, why: Why, who: Who) -> None:
+def accept(stream: Stream, rule: Rule, why: Why, who: Who = "") -> None:
     """Let the days go on as they are: rows that break the rule stay aside, the rest become events at the next run."""
     _decide(stream, rule, "accepted", who, why)
 
 
 @app.command()
-def reopen(stream: Stream, rule: Rule, why: Why, who: Who) -> None:
+def reopen(stream: Stream, rule: Rule, why: Why, who: Who = "") -> None:
     """Take an acceptance back: days that break the rule are blocked again."""
     _decide(stream, rule, "open", who, why)
 
 
 @app.command()
-def fixed(stream: Stream, rule: Rule, why: Why, who: Who) -> None:
+def fixed(stream: Stream, rule: Rule, why: Why, who: Who = "") -> None:
     """Close an issue whose days will not be validated again. It opens by itself when another day breaks the rule."""
     _decide(stream, rule, "fixed", who, why)
 
 
-def _decide(stream: str, rule: str, state: str, who: str, why: str) -> None:
+def _decide(stream: str, rule: str, state: str, claim: str, why: str) -> None:
     from factory_assets.deployment import stores
 
+    who = with_claim(process_user(), claim)
     try:
         stores()["issues"].decide(stream, rule, state, who, why)
     except (LookupError, ValueError) as error:

@@ -25,10 +25,7 @@ Node = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon."
 At = Annotated[
     str | None, typer.Option(help="As it was at this time, such as 2026-04-18T09:30+02:00; UTC if it does not say.")
 ]
-By = Annotated[
-    str, typer.Option(help="Who decides.", default_factory=process_user, show_default="$FACTORY_USER, or you")
-]
-#: Who approves or takes back is the user of the process: a name on the command line is anybody's.
+#: Who decides is the user of the process: a name on the command line is anybody's.
 Claim = Annotated[
     str, typer.Option(help="Who says that they decide; kept as a claim beside the process's user.", show_default=False)
 ]
@@ -148,7 +145,7 @@ def tag(
     line: Line,
     tag: Annotated[str, typer.Argument(help="Name of the tag, such as stable or audit-2026.")],
     why: Why,
-    by: By,
+    by: Claim = "",
     node: Node = "global",
     version: Annotated[
         str | None,
@@ -165,8 +162,9 @@ def tag(
     if remove and version:
         raise typer.BadParameter("a tag is taken off whichever version it is on: give --remove without --version")
     ledger = _ledger_with(line)
+    request = Request(line, node, why, process_user(), version, claim=by)
     try:
-        made, before = (take_off if remove else put_tag)(ledger, tag, Request(line, node, why, by, version))
+        made, before = (take_off if remove else put_tag)(ledger, tag, request)
     except (TagRefused, TagMoved) as refused:
         console.say(str(refused), style="red")
         raise typer.Exit(1) from None

@@ -1,8 +1,9 @@
 """Do the declarations of a deployment fit together? Every stream, view and line by name, checked against each other."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -64,6 +65,21 @@ class Catalogue:
     def every_view(self) -> dict[str, View | OnDemandView]:
         return {**self.views, **self.on_demand}
 
+    @cached_property
+    def _features(self) -> dict[str, frozenset[str]]:
+        """View -> the canonical names of its features."""
+        return {name: frozenset(view.canonical) for name, view in self.every_view.items()}
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        """Canonical name -> expression, of all features on demand."""
+        return on_demand.texts(self.on_demand)
+
+    @cached_property
+    def _unsound(self) -> frozenset[str]:
+        """Views computed on demand that have problems of their own."""
+        return frozenset(name for name, view in self.on_demand.items() if self.check_on_demand(view))
+
     def check_view(self, view: View) -> list[Mistake]:
         if view.stream not in self.streams:
             return [(("stream",), _unknown(view.stream, "stream", self.streams))]
@@ -93,17 +109,18 @@ class Catalogue:
     def check_on_demand(self, view: OnDemandView) -> list[Mistake]:
         """Mistakes between a view computed on demand and the views that it reads."""
         findings: list[Mistake] = []
-        texts = on_demand.texts({**self.on_demand, view.name: view})
-        several = self.every_view
+        texts = {**self._texts, **on_demand.texts({view.name: view})}
+        several, circular = self.every_view, on_demand.unordered(texts)
         for name, text in view.derive.items():
             path = ("derive", name)
             for feature in expressions.features(text):
                 own = feature.partition(".")[0]
                 if own not in several:
                     findings.append((path, _unknown(own, "view", several)))
-                elif feature not in several[own].canonical:
+                elif feature not in self._features[own]:
                     findings.append((path, _unknown(feature, "feature", several[own].canonical)))
-            if way := on_demand.circle(f"{view.name}.{name}", texts):
+            own_name = f"{view.name}.{name}"
+            if own_name in circular and (way := on_demand.circle(own_name, texts)):
                 findings.append((path, f"is computed from itself: {' reads '.join(way)}; one of them must not"))
         if findings:
             return findings
@@ -119,14 +136,14 @@ class Catalogue:
         asked: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [
             (("derive", name), text, "a number") for name, text in view.derive.items() if not expressions.observed(text)
         ]
-        return types.unsuited(found, asked, expressions.over_features)
+        return types.unsuited(found, asked, canonical=True)
 
     def check_line(self, line: Line) -> list[Mistake]:
         """Mistakes between a line and the streams and views that it reads, as (path in the declaration, message) pairs."""
         if line.observe.stream not in self.streams:
             return [(("observe", "stream"), _unknown(line.observe.stream, "stream", self.streams))]
         typed = self.streams[line.observe.stream].types
-        columns = list(typed)
+        columns = typed.keys()
         findings = _columns(("segments", "levels"), line.segments.levels, columns)
         findings += _columns(("observe", "carry"), line.observe.carry, columns)
         findings += _expression(("observe", "where"), line.observe.where, columns)
@@ -184,7 +201,7 @@ class Catalogue:
         asked: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [
             (("features",), text, "a number") for text in texts
         ]
-        return types.unsuited(declared.observed.types | declared.types, asked, expressions.over_features)
+        return types.unsuited(declared.observed.types | declared.types, asked, canonical=True)
 
     def _check_monotone(self, line: Line) -> list[Mistake]:
         if not any(candidate.monotone for candidate in line.candidates.values()):
@@ -220,7 +237,7 @@ class Catalogue:
             ]
         return []
 
-    def _check_feature(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Mistake]:
+    def _check_feature(self, line: Line, path: tuple[str, ...], name: str, columns: KeysView[str]) -> list[Mistake]:
         view_name, dot, _ = name.partition(".")
         if not dot:
             if line.observe.entity:
@@ -231,12 +248,12 @@ class Catalogue:
         if view_name not in self.views:
             return [(path, _unknown(view_name, "view", self.every_view))]
         view = self.views[view_name]
-        if name != f"{view_name}.*" and name not in view.canonical:
+        if name != f"{view_name}.*" and name not in self._features[view.name]:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view_name}.*"]))]
         described = " and ".join(map(repr, view.entity))
         if line.observe.entity and view.entity != (line.observe.entity,):
             return [(path, f"{view_name} describes {described}, the line observes {line.observe.entity!r}")]
-        if not line.observe.entity and not set(view.entity) <= set(columns):
+        if not line.observe.entity and not set(view.entity) <= columns:
             return [(path, f"{view_name} describes {described}, which {line.observe.stream} does not have")]
         if view.include_current and view.stream != line.observe.stream:
             return [(path, f"{view_name} includes the current event, but {line.name} observes {line.observe.stream}")]
@@ -246,14 +263,14 @@ class Catalogue:
             return []
         return [found for key in view.entity for found in self._check_entity(line, path, view.stream, key)]
 
-    def _check_derived(self, line: Line, path: tuple[str, ...], name: str, columns: list[str]) -> list[Mistake]:
+    def _check_derived(self, line: Line, path: tuple[str, ...], name: str, columns: KeysView[str]) -> list[Mistake]:
         """Mistakes that keep a line from computing a feature on demand: its inputs must be there, and of one moment."""
         view = self.on_demand[name.partition(".")[0]]
-        if name != f"{view.name}.*" and name not in view.canonical:
+        if name != f"{view.name}.*" and name not in self._features[view.name]:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view.name}.*"]))]
-        if self.check_on_demand(view):
-            return []  # it has problems of its own
-        texts, findings = on_demand.texts(self.on_demand), list[Mistake]()
+        if view.name in self._unsound:
+            return []
+        texts, findings = self._texts, list[Mistake]()
         for feature in written_out([name], self.on_demand):
             read, along = on_demand.sources(feature, texts), on_demand.observed([feature], texts)
             views = list(dict.fromkeys(source.partition(".")[0] for source in read))
@@ -547,11 +564,11 @@ def _unknown(name: str, kind: str, known: Any) -> str:
     return f"{name!r} is not a {kind}; {kind}s here: {', '.join(known) or 'none'}"
 
 
-def _columns(path: tuple[str, ...], names: list[str], known: list[str]) -> list[Mistake]:
+def _columns(path: tuple[str, ...], names: list[str], known: Collection[str]) -> list[Mistake]:
     return [(path, _unknown(name, "column", known)) for name in names if name not in known]
 
 
-def _expression(path: tuple[str, ...], text: str | None, known: list[str]) -> list[Mistake]:
+def _expression(path: tuple[str, ...], text: str | None, known: Collection[str]) -> list[Mistake]:
     if text is None:
         return []
     try:

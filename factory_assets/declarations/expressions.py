@@ -264,8 +264,15 @@ def observed(text: str) -> list[str]:
     return [name for name in _canonical(text) if "." not in name]
 
 
-def _canonical(text: str) -> list[str]:
-    return list(dict.fromkeys(_name(column) for column in _parse(text, canonical=True).find_all(exp.Column, bfs=False)))
+@cache
+def _canonical(text: str) -> tuple[str, ...]:
+    names = (_name(column) for column in _parse(text, canonical=True).find_all(exp.Column, bfs=False))
+    return tuple(dict.fromkeys(names))
+
+
+def read_by(text: str, canonical: bool = False) -> Collection[str]:
+    """The columns that an expression reads, or, of one over canonical names, the features and columns."""
+    return _canonical(text) if canonical else columns(text)
 
 
 def over_features(text: str) -> str:
@@ -292,7 +299,7 @@ def sql(text: str, allowed: Collection[str] | None = None) -> str:
     """
     node = _parse(text).copy()
     if allowed is not None:
-        unknown = sorted(columns(text) - set(allowed))
+        unknown = sorted(name for name in columns(text) if name not in allowed)
         if unknown:
             raise ValueError(f"{text!r} reads {', '.join(unknown)}; columns here: {', '.join(sorted(allowed))}")
     for column in node.find_all(exp.Column):

@@ -1,6 +1,6 @@
 """Which features are computed from features of other views and the observed event? The `OnDemandView` declaration."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator
@@ -59,18 +59,34 @@ def in_order(names: Collection[str], texts: Mapping[str, str]) -> list[str]:
     """
     found: dict[str, None] = {}
     begun: set[str] = set()
-
-    def visit(name: str) -> None:
-        if name in begun or name not in texts:
-            return
-        begun.add(name)
-        for read in expressions.features(texts[name]):
-            visit(read)
-        found[name] = None
-
-    for name in names:
-        visit(name)
+    # Not by recursion: a feature may stand on thousands of others, each on the one before.
+    todo = [(name, False) for name in reversed(list(names))]
+    while todo:
+        name, read = todo.pop()
+        if read:
+            found[name] = None
+        elif name in texts and name not in begun:
+            begun.add(name)
+            todo.append((name, True))
+            todo += [(one, False) for one in reversed(expressions.features(texts[name]))]
     return list(found)
+
+
+def unordered(texts: Mapping[str, str]) -> set[str]:
+    """Features that cannot be computed one after the other: those in a circle, and those that read such."""
+    read = {name: {one for one in expressions.features(text) if one in texts} for name, text in texts.items()}
+    readers: dict[str, list[str]] = {}
+    for name, own in read.items():
+        for one in own:
+            readers.setdefault(one, []).append(name)
+    ready = [name for name, own in read.items() if not own]
+    while ready:
+        one = ready.pop()
+        for name in readers.get(one, ()):
+            read[name].discard(one)
+            if not read[name]:
+                ready.append(name)
+    return {name for name, own in read.items() if own}
 
 
 def sources(name: str, texts: Mapping[str, str]) -> list[str]:
@@ -87,12 +103,17 @@ def observed(names: Collection[str], texts: Mapping[str, str]) -> list[str]:
 def circle(name: str, texts: Mapping[str, str]) -> list[str]:
     """A way from a feature back to itself, both at its ends; [] where there is none."""
 
-    def ways(path: list[str], seen: set[str]) -> Iterator[list[str]]:
-        for read in expressions.features(texts[path[-1]]):
-            if read == name:
-                yield [*path, read]
-            elif read in texts and read not in seen:
-                seen.add(read)
-                yield from ways([*path, read], seen)
-
-    return next(ways([name], {name}), [])
+    before: dict[str, str] = {}
+    todo = [name]
+    while todo and name not in before:
+        at = todo.pop(0)
+        for read in expressions.features(texts[at]):
+            if read in texts and read not in before:
+                before[read] = at
+                todo.append(read)
+    if name not in before:
+        return []
+    way = [name, before[name]]
+    while way[-1] != name:
+        way.append(before[way[-1]])
+    return way[::-1]

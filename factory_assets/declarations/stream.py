@@ -2,6 +2,7 @@
 
 import codecs
 import datetime as dt
+from collections.abc import Collection
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -290,7 +291,7 @@ class Stream(Declared):
 
     def check(self, contract: Contract) -> list[tuple[tuple[str, ...], str]]:
         """Mistakes between the stream and its contract, as (path in the declaration, message) pairs."""
-        known = list(contract.columns)
+        known = dict.fromkeys(contract.columns)
         problems: list[tuple[tuple[str, ...], str]] = [
             (
                 ("contract",),
@@ -314,7 +315,7 @@ class Stream(Declared):
                 if name in known or name in RESERVED:
                     problems.append(((field, name), f"{name!r} exists already; columns here: {', '.join(known)}"))
                 problems += _problems((field, name), text, known)
-                known.append(name)
+                known[name] = None
         for name, text in self.exclude.items():
             problems += _problems(("exclude", name), text, known)
         for name, text in contract.rules.items():
@@ -366,7 +367,7 @@ def check_owner(value: str) -> str:
     return value
 
 
-def _problems(path: tuple[str, ...], text: str, known: list[str]) -> list[tuple[tuple[str, ...], str]]:
+def _problems(path: tuple[str, ...], text: str, known: Collection[str]) -> list[tuple[tuple[str, ...], str]]:
     try:
         expressions.sql(text, known)
     except ValueError as error:

@@ -125,17 +125,18 @@ class View(Declared):
                 expressions.sql(self.where, columns)
             except ValueError as error:
                 problems.append((("where",), str(error)))
-        taken = self.aggregated
+        taken = dict.fromkeys(self.aggregated)
+        windowed = set(taken)
         for name, text in self.derive.items():
             try:
-                expressions.sql(text, self.aggregated)
+                expressions.sql(text, windowed)
             except ValueError as error:
                 problems.append((("derive", name), str(error)))
         more: list[tuple[tuple[str, ...], str]] = [(("derive", name), name) for name in self.derive]
         for path, name in [*more, *([(("flag",), self.flag)] if self.flag else [])]:
             if name in taken:
                 problems.append((path, f"{name!r} is a feature already; features here: {', '.join(taken)}"))
-            taken = [*taken, name]
+            taken[name] = None
         if self.include_current and self.delay:
             problems.append(
                 (("include_current",), "a view with a delay cannot know the current event; remove one of the two")

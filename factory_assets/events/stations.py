@@ -29,7 +29,7 @@ class Admitted:
 def deliver(lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence[dt.date], today: dt.date) -> Written:
     """Write the source's rows of these days to `raw`, and a record of each delivery to `deliveries`. Raises SourceError."""
     stream = declared.stream
-    with engine.connect() as con:
+    with engine.connect(*sources.places(stream)) as con:
         delivered = sources.deliveries(con, stream, days)
         landed = landing.land(con, declared, delivered, days, today, _days_of(lake, f"{stream.name}/deliveries"))
         deliveries = con.sql(f"SELECT * FROM {landed.deliveries}").to_arrow_reader(BATCH_ROWS)

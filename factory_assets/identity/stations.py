@@ -93,6 +93,7 @@ ASIDE = {
     "factory_assets.features.point_in_time.tables": "reads tables, all days of one as of one version",
     "factory_assets.features.point_in_time.stretches": "chooses how many days are computed together, which changes none of them",
     "factory_assets.training.made": "tells what a model is made from",
+    "factory_assets.models.parquet_files": "refuses files, and changes none that it lets pass",
     "factory_assets.models.libraries": "tells which libraries are installed; they are hashed beside the code",
     "factory_assets.training.fit.pool": "chooses where a model is made, which changes none",
     "factory_assets.training.remake": "makes a version once more, by what is named",

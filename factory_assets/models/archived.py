@@ -5,8 +5,6 @@ its training rows and of its predictions, the definitions of its features, and a
 a person to look at, and to see whether another release of a library still scores as the one that it was made with.
 """
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import declared_from
@@ -26,13 +23,16 @@ from factory_assets.measures.tables import (
     aligned,
     prediction_values,
 )
-from factory_assets.models import estimators
+from factory_assets.models import estimators, parquet_files
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import Encoding, encode
 from factory_resources.archive_folder import VERSION, ArchiveFolder
+from factory_resources.bounded_json import parsed
 
 #: Rows kept of the training set to draw pictures from; verdicts use the profiles of all rows.
 SAMPLE_ROWS = 1000
+#: What an archive has to say of what its model means.
+MEANT = ("line", "views", "streams")
 #: Two scores are the same up to the last bits, in which the exponential functions of two releases may differ.
 SAME_SCORE = 1e-12
 
@@ -83,7 +83,17 @@ class ReleasedModel:
         What `features.online.Online` computes a request's features from. Raises ValueError for definitions that no
         declaration could hold.
         """
-        return declared_from(_json(self.parts["definitions.json"]))
+        return declared_from(self._definitions)
+
+    @cached_property
+    def _definitions(self) -> dict[str, Any]:
+        """Raises ValueError where they say nothing: nobody could tell what the model is asked, or of what."""
+        kept = _json(self.parts, "definitions.json")
+        absent = [name for name in MEANT if not isinstance(kept, dict) or not isinstance(kept.get(name), dict)]
+        if absent or not kept["line"] or not kept["streams"]:
+            found = f"they hold {', '.join(kept) or 'nothing'}" if isinstance(kept, dict) else f"they are {kept!r:.50}"
+            raise ValueError(f"definitions.json does not tell the model's {', '.join(MEANT)}: {found}")
+        return kept
 
     @property
     def answered(self) -> dict[str, str]:
@@ -97,16 +107,12 @@ class ReleasedModel:
 
     @cached_property
     def _provenance(self) -> dict[str, Any]:
-        return dict(_json(self.attachments.get("provenance.json", b"{}")))
+        return dict(_json({"provenance.json": b"{}"} | self.attachments, "provenance.json"))
 
     @property
     def sample(self) -> pa.Table:
-        file = pq.ParquetFile(io.BytesIO(self.parts["reference.parquet"]))
-        if file.metadata.num_rows > SAMPLE_ROWS:
-            raise ValueError(
-                f"reference.parquet says it holds {file.metadata.num_rows} rows; {SAMPLE_ROWS} at most are kept"
-            )
-        return file.read()
+        """Rows of the training set with their predictions. Raises ValueError for a file that would not fit in memory."""
+        return parquet_files.read(self.parts["reference.parquet"], "reference.parquet", SAMPLE_ROWS)
 
     def predict(self, rows: pa.Table, task: str | None = None) -> np.ndarray:
         """Predictions for rows with the model's features, shape (n,); for k classes their probabilities, (n, k).
@@ -133,10 +139,11 @@ class ReleasedModel:
 
     def require_usable(self) -> None:
         """Raise ModelRefused for a model that cannot be read here, or that scores otherwise than where it was made."""
-        other = changed_libraries(self.libraries)
+        other = dict[str, tuple[str, str]]()
         try:
+            other = changed_libraries(self.libraries)
+            assert self._definitions and self._model is not None
             rows = self.sample if other or not self.libraries else None
-            assert self._model is not None
             scored = None if rows is None else self.predict(rows)
         except (
             ValueError,
@@ -175,11 +182,11 @@ def _made_with(other: Mapping[str, tuple[str, str]]) -> str:
     return f"; it was made with {names}" if names else ""
 
 
-def _json(content: bytes) -> Any:
+def _json(files: Mapping[str, bytes], name: str) -> Any:
     try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError("JSON nested too deep") from None
+        return parsed(files[name])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def load(archive: ArchiveFolder | str, line: str, version: str, ledger: str | None = None) -> ReleasedModel:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.lib import format as npy
 
-#: A file that claims to hold more is not read: a thousand bytes of a hostile one can unpack to gigabytes.
-LARGEST = 2**31
 #: Errors that zipfile and numpy raise for bytes that are no zip of arrays.
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -36,6 +36,25 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def require_plain(archive: zipfile.ZipFile, size: int, but: str = "") -> None:
+    """Refuse what could grow in memory: compressed files, files that lie over each other, arrays larger than their file.
+
+    size: bytes of the archive. Ours hold arrays of numbers, stored as they are. but: the file that is no array.
+    """
+    entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
+        raise ValueError(f"it would unpack to {sum(entry.file_size for entry in entries)} bytes, from {size}")
+    for entry in entries:
+        if entry.filename == but:
+            continue
+        with archive.open(entry) as file:
+            version = npy.read_magic(file)
+            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = header(file)
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} says it holds {shape} of {dtype} in {entry.file_size} bytes")
+
+
 def dump(arrays: Mapping[str, np.ndarray]) -> bytes:
     """The arrays by name as one file, an .npz of numpy's."""
     files = {}
@@ -54,8 +73,7 @@ def load(content: bytes, kinds: Mapping[str, str], part: str) -> dict[str, np.nd
     arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-                raise ValueError(f"it unpacks to more than {LARGEST} bytes")
+            require_plain(archive, len(content))
             for name, kind in kinds.items():
                 array = np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
                 if array.dtype != np.dtype(kind) or array.ndim != 1:

@@ -52,7 +52,7 @@ def in_a_fresh_process(record: VersionRecord, origin: Origin, into: ArchiveFolde
         "version": record.version,
         "ledger": origin.ledger.url,
         "lake": {"root": lake.root, "storage_options": dict(lake.storage_options)},
-        "engine": {"threads": engine.threads, "memory_limit": engine.memory_limit},
+        "engine": {"threads": engine.threads, "memory_limit": engine.memory_limit, "reads": engine.reads},
         "archive": origin.archive.root,
         "into": into.root,
     }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from factory_resources.decisions import CLAIM
+from factory_resources.people import with_claim
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Request:
     def complete(self) -> bool:
         """Whether somebody decides it and gives a reason."""
         return bool(self.why.strip() and self.by.strip())
+
+    @property
+    def who(self) -> str:
+        """Who decides, and beside it the claim: for what is kept without evidence."""
+        return with_claim(self.by, self.claim)
 
     @property
     def evidence(self) -> dict[str, str]:

@@ -22,7 +22,7 @@ def put_tag(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | 
     wanted = _wanted(ledger, request.line, request.node, request.version)
     if before is not None and before.version == wanted:
         return before, wanted
-    made = Tagging(request.line, request.node, tag, wanted, request.why, request.by)
+    made = Tagging(request.line, request.node, tag, wanted, request.why, request.who)
     _append(ledger, made, before)
     return made, before.version if before else None
 
@@ -30,7 +30,7 @@ def put_tag(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | 
 def take_off(ledger: Ledger, tag: str, request: Request) -> tuple[Tagging, str | None]:
     """Take a tag off whichever version of the node it is on; as `put_tag`."""
     before = _tagging_now(ledger, tag, request)
-    made = Tagging(request.line, request.node, tag, None, request.why, request.by)
+    made = Tagging(request.line, request.node, tag, None, request.why, request.who)
     _append(ledger, made, before)
     return made, before.version if before else None
 

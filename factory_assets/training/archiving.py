@@ -23,6 +23,7 @@ from factory_assets.measures.tables import LABEL, label_values, prediction_colum
 from factory_assets.models.archived import SAMPLE_ROWS
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
+from factory_assets.models.parquet_files import LARGEST_DECODED
 from factory_assets.training.dataset import NodeRows
 from factory_assets.training.fit.fitting import Fitted
 from factory_assets.training.timeline import Timeline
@@ -131,6 +132,10 @@ def _stretch(days: np.ndarray, span: Timeline, length: dt.timedelta) -> np.ndarr
 
 def _sample(rows: pa.Table) -> bytes:
     step = max(1, -(-rows.num_rows // SAMPLE_ROWS))
+    kept = rows.take(pa.array(range(0, rows.num_rows, step)))
+    # A reader takes no more than that: of long texts fewer rows are kept. Half, for pages have headers and dictionaries.
+    while kept.nbytes > LARGEST_DECODED // 2 and kept.num_rows > 1:
+        kept = kept.take(pa.array(range(0, kept.num_rows, 2)))
     target = io.BytesIO()
-    pq.write_table(rows.take(pa.array(range(0, rows.num_rows, step))), target)
+    pq.write_table(kept, target)
     return target.getvalue()

@@ -14,6 +14,7 @@ from factory_assets.events import stations
 from factory_assets.events.stations import Admitted
 from factory_assets.governor.executor import catch_up_stream
 from factory_resources.engine import Engine
+from factory_resources.people import process_user
 from tests.stations import CONTRACT, Station, day, row
 
 STRANGE = day(12)
@@ -66,7 +67,9 @@ def test_a_blocked_day_is_an_issue_until_somebody_accepts_it_and_then_that_day_a
     assert "expected at least 5" in listed
 
     told = factory(feed, "issue", "accept", "orders", "number of rows", "--why", "a strike", "--who", "ana")
-    assert told.strip() == "orders: 'number of rows' is accepted, by ana: a strike"
+    assert told.strip() == f"orders: 'number of rows' is accepted, by {process_user()} (claims: ana): a strike"
+    (issue,) = feed.issues.issues("orders")
+    assert issue.who == f"{process_user()} (claims: ana)"
     assert catch_up(feed) == {"orders/events": 1, "orders/statistics": 1}
     assert feed.deployment.failures == [] and len(feed.ids(STRANGE)) == 3
     assert "a strike" in factory(feed, "issue", "list")

@@ -22,6 +22,7 @@ from source_checks import CONTRACT, DAYS, Feed, ReadingChecks, Row, SourceChecks
 from factory_assets.events import simulation, sources
 from factory_assets.events.simulation import Marketplace
 from factory_assets.events.sources import SourceError, files
+from factory_resources.duck import opened
 
 SCHEMA = pa.schema(
     [
@@ -111,9 +112,9 @@ names = (f"orders_{number}" for number in itertools.count())
 
 
 @pytest.fixture
-def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as con:
-        con.execute("SET TimeZone = 'UTC'")
+def con(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As a landing has it: open for the folders of its source, whatever kind of store they are in."""
+    with opened([str(tmp_path), "s3://lake", "gs://lake", "memory://"]) as con:
         yield con
 
 

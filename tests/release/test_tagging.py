@@ -40,7 +40,8 @@ def test_the_commands_put_move_list_and_take_off_a_tag(world: World, monkeypatch
     assert "is global-1 already, put on global-1 by ben" in factory(world, "tag", LINE, "stable", "--why", "again")
     between = dt.datetime.now(dt.UTC).isoformat()
     told = factory(world, "tag", LINE, "stable", "--version", "global-0", "--why", "calmer", "--by", "ana")
-    assert told == f"{LINE}/global@stable is global-0 instead of global-1, by ana: calmer\n"
+    assert told == f"{LINE}/global@stable is global-0 instead of global-1, by ben (claims: ana): calmer\n"
+    assert world.ledger.tags(LINE)[0].by == "ben (claims: ana)"
     version = world.ledger.version(LINE, "global-0")
     listed = factory(world, "tags", LINE)
     assert all(word in listed for word in ("stable", "global-0", version.uuid, "ana", "calmer"))

@@ -20,6 +20,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
+from factory_resources import duck
 from factory_resources.lake import Lake, LostRace
 
 ONE, TWO, THREE = (dt.date(2024, 1, day) for day in (1, 2, 3))
@@ -389,7 +390,7 @@ def test_an_object_store_serves_as_well_as_a_disk(object_store, monkeypatch):
     options = {"aws_endpoint_url": object_store, "aws_allow_http": "true"}
     lake = Lake(root="s3://lake/some/prefix", storage_options=options)
     assert lake.replace("t", table(ONE, [1, 2]), [ONE]).version == 0
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as con:
+    with duck.opened([lake.root]) as con:
         lake.view(con, "old", "t")
         assert lake.replace("t", con.sql("SELECT x + 1 AS x, ds FROM old").to_arrow_reader(1), [ONE]).version == 1
         lake.view(con, "new", "t")

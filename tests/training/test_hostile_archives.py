@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory_assets.declarations.definitions import definitions
-from factory_assets.models import estimators
-from factory_assets.models.archived import ModelRefused, ReleasedModel, load
+from factory_assets.models import estimators, parquet_files
+from factory_assets.models.archived import SAMPLE_ROWS, ModelRefused, ReleasedModel, load
 from factory_assets.models.estimator_checks import attacks
 from factory_assets.models.matrix import learn_encoding
+from factory_assets.training.archiving import _sample
 from factory_resources.archive_folder import LARGEST_PART, MANIFEST, ArchiveDamaged, ArchiveFolder, _version
+from factory_resources.bounded_json import LARGEST_DECODED as LARGEST_JSON
 from tests.features.lines import OF_EVENTS, declared_line
 
 LINE = "question"
@@ -31,6 +33,7 @@ DEEP = b"[" * 200_000
 #: A forgery may cost this much, whatever it says that it holds.
 MOST = 30_000_000
 BOMB = 400_000_000
+ALLOWED = f"allowed are {parquet_files.LARGEST_DECODED}"
 
 
 def whole(estimator: str) -> tuple[dict[str, Any], dict[str, bytes], dict[str, bytes]]:
@@ -165,9 +168,30 @@ def laid_over_each_other() -> bytes:
         ("model.skops", lambda: zipped({"schema.json": DEEP}), "refused"),
         ("model.importances.json", lambda: DEEP, "cannot be read|nested"),
         ("definitions.json", lambda: DEEP, "nested too deep"),
+        ("model.skops", lambda: shared_by_many(), r"would copy arrays of 401600000 bytes; allowed are 1\d{7}"),
+        (
+            "definitions.json",
+            lambda: b"[" + b"[]," * 2_000_000 + b"1]",
+            rf"definitions\.json: .* allowed are {LARGEST_JSON}",
+        ),
+        ("model.importances.json", lambda: b"[" + b"1," * 3_000_000 + b"1]", f"allowed are {LARGEST_JSON}"),
         ("reference.parquet", lambda: _nulls(BOMB), "says it holds 400000000 rows"),
+        ("reference.parquet", lambda: parquet(_text(400_000, 1000)), rf"400000000 bytes of texts; {ALLOWED}"),
+        ("reference.parquet", lambda: parquet(_text(BOMB, 1)), rf"40000\d+ bytes of pages; {ALLOWED}"),
+        ("reference.parquet", lambda: of_small_footer(parquet(_text(BOMB, 1))), rf"40000\d+ bytes of pages; {ALLOWED}"),
+        (
+            "reference.parquet",
+            lambda: parquet(_text(9000, 1000), use_dictionary=False, column_encoding={"x": "DELTA_BYTE_ARRAY"}),
+            r"reference\.parquet has a page of encoding number 7, which may repeat values",
+        ),
+        ("reference.parquet", lambda: parquet(pa.table({"x": [[0] * 1_000_000]})), "has the nested column x"),
+        ("reference.parquet", lambda: b"PAR1" + b"\xff\xff\xff\x7fPAR1", "says its footer has 2147483647 bytes"),
     ],
-    ids=["deflated", "laid over", "array", "nested schema", "nested importances", "nested definitions", "parquet"],
+    ids=[
+        *("deflated", "laid over", "array", "nested schema", "nested importances", "nested definitions"),
+        *("one array for many", "wide definitions", "wide importances"),
+        *("rows", "one text for many rows", "page", "page whose footer says less", "prefixes", "lists", "footer"),
+    ],
 )
 def test_what_would_grow_is_refused_before_it_does(
     part: str, attack: Callable[[], bytes], because: str, archive: ArchiveFolder
@@ -179,10 +203,92 @@ def test_what_would_grow_is_refused_before_it_does(
         use(archive, version)
 
 
-def _nulls(rows: int) -> bytes:
+def shared_by_many() -> bytes:
+    """A list of a thousand arrays, each of which is the same file."""
+    node = {
+        "__loader__": "NdArrayNode",
+        "__module__": "numpy",
+        "__class__": "ndarray",
+        "type": "numpy",
+        "file": "a.npy",
+    }
+    content = [node | {"__id__": place} for place in range(1000)]
+    schema = {"__loader__": "ListNode", "__module__": "builtins", "__class__": "list", "__id__": -1, "content": content}
+    array = npy((50_184,)) + bytes(8 * 50_184)
+    return zipped({"schema.json": json.dumps(schema).encode(), "a.npy": array})
+
+
+def parquet(rows: pa.Table, **options: Any) -> bytes:
     file = io.BytesIO()
-    pq.write_table(pa.table({"x": pa.nulls(rows)}), file)
+    pq.write_table(rows, file, compression="zstd", store_schema=False, **options)
     return file.getvalue()
+
+
+def _text(size: int, rows: int) -> pa.Table:
+    """The same text in every row, without it being in memory for each."""
+    return pa.table({"x": pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * size]))})
+
+
+def of_small_footer(content: bytes) -> bytes:
+    """The file with a footer that says that the column unpacks to little."""
+    (size,) = {pq.read_metadata(io.BytesIO(content)).row_group(0).column(0).total_uncompressed_size}
+    said, less = varint(size), varint(100, like=varint(size))
+    assert content.count(said) >= 1
+    return content.replace(said, less)
+
+
+def varint(number: int, like: bytes = b"") -> bytes:
+    """A number as Thrift writes it, in as many bytes as another one takes."""
+    number <<= 1
+    found = bytearray()
+    while number or len(found) < len(like):
+        found.append(number & 127 | 128)
+        number >>= 7
+    found[-1] &= 127
+    return bytes(found)
+
+
+def _nulls(rows: int) -> bytes:
+    return parquet(pa.table({"x": pa.nulls(rows)}))
+
+
+def test_every_parquet_file_that_pyarrow_writes_of_a_sample_is_read_as_it_was_written() -> None:
+    texts = [f"v{place % 7}" for place in range(1000)]
+    rows = pa.table(
+        {
+            "number": np.linspace(0, 1, 1000), "view.text": texts, "flag": [True, None] * 500, "none": pa.nulls(1000),
+            "time": pa.array(range(1000), pa.timestamp("us", "UTC")), "few": pa.array(texts).dictionary_encode(),
+        }
+    )  # fmt: skip
+    ways: list[dict[str, Any]] = [
+        {}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"row_group_size": 90}, {"data_page_size": 50},
+    ]  # fmt: skip
+    for options in ways:
+        file = io.BytesIO()
+        pq.write_table(rows, file, **options)
+        assert parquet_files.read(file.getvalue(), "reference.parquet", 1000).equals(rows)
+    assert parquet_files.read(parquet(rows.slice(0, 0)), "reference.parquet", 1000).num_rows == 0
+
+
+def test_a_sample_of_long_texts_keeps_as_few_rows_as_are_read_again() -> None:
+    rows = pa.table({"x": ["x" * 2_000_000] * 100})
+    kept = parquet_files.read(_sample(rows), "reference.parquet", SAMPLE_ROWS)
+    assert 20 <= kept.num_rows < 100
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [({}, "they hold nothing"), ({"line": {}, "views": {}, "streams": {}}, "they hold line"), ([], r"they are \[\]")],
+)
+def test_an_archive_that_does_not_say_what_its_model_means_is_refused_when_it_is_loaded(
+    content: Any, found: str, archive: ArchiveFolder
+) -> None:
+    manifest, parts, attachments = SOUND["constant"]
+    version = archive.store(LINE, manifest, parts | {"definitions.json": json.dumps(content).encode()}, attachments)
+    with pytest.raises(
+        ModelRefused, match=rf"definitions\.json does not tell the model's line, views, streams: {found}"
+    ):
+        load(archive, LINE, version)
 
 
 def test_a_tree_whose_first_split_is_its_own_child_is_refused_and_not_walked(archive: ArchiveFolder) -> None:
@@ -225,7 +331,7 @@ def test_files_larger_than_they_say_are_refused_unread(archive: ArchiveFolder) -
 def test_a_manifest_nested_too_deep_is_refused(archive: ArchiveFolder) -> None:
     version, folder = forged(archive, {"manifest": {}, "parts": {}}, {})
     (folder / MANIFEST).write_bytes(b'{"manifest": ' + DEEP)
-    with refused_in_little_memory(r"cannot be read: RecursionError"):
+    with refused_in_little_memory(r"JSON nested too deep"):
         use(archive, version)
 
 

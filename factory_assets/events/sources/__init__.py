@@ -16,13 +16,14 @@ from factory_assets.declarations import periods
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources.base import ABSENT, NOTHING, Delivery, Source, SourceError, problem_of
 from factory_assets.events.sources.csv import Csv
+from factory_assets.events.sources.files import folder
 from factory_assets.events.sources.parquet import Parquet
 from factory_assets.events.sources.postgres import Postgres
 from factory_assets.events.sources.simulation import Simulation
 
 __all__ = [
     "ABSENT", "NOTHING", "SOURCES", "Delivery", "Source", "SourceError",
-    "deliveries", "expects_a_file", "fingerprint", "problem_of", "source_of",
+    "deliveries", "expects_a_file", "fingerprint", "places", "problem_of", "source_of",
 ]  # fmt: skip
 
 SOURCES: dict[str, type[Source[Any]]] = {
@@ -44,6 +45,12 @@ def deliveries(con: duckdb.DuckDBPyConnection, stream: Stream, days: Sequence[dt
     reached.
     """
     return source_of(stream).deliveries(con, days)
+
+
+def places(stream: Stream) -> list[str]:
+    """Folders, or prefixes of URIs, in which all files of the source are; none where it is read otherwise."""
+    uri = getattr(stream.source, "uri", None)
+    return [] if uri is None else [folder(uri)]
 
 
 def expects_a_file(stream: Stream) -> bool:

@@ -16,6 +16,7 @@ from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import CsvSource
 from factory_assets.events.sources.base import NOTHING, Delivery, SourceError, any_name, of_feed, problem_of, quoted
 from factory_assets.events.sources.files import Files, folders, pattern
+from factory_resources.engine import folder_of
 
 #: DuckDB keeps this much of a line that it cannot split; of a longer one, what follows it may be lost.
 LINE_KEPT = 9_990
@@ -66,7 +67,7 @@ def _file(con: duckdb.DuckDBPyConnection, source: CsvSource, delivery: Delivery)
                 if unsound:
                     raise unsound
                 return found
-        with tempfile.TemporaryDirectory(prefix="feed-") as folder:
+        with tempfile.TemporaryDirectory(prefix="feed-", dir=folder_of(con)) as folder:
             copy = str(Path(folder, "feed.csv"))
             _copy(file, source, compression, copy)
             return _table(con, source, delivery, names, copy, "none")[0]

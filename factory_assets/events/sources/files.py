@@ -86,6 +86,14 @@ def pattern(file: str) -> str:
     return scheme + remote + glob.escape(path)
 
 
+def folder(uri: str) -> str:
+    """The folder in which all files are that a URI names, with placeholders or as a pattern."""
+    scheme, remote, path = uri.rpartition("://")
+    fixed = re.split(r"[*?\[{]", path, maxsplit=1)[0]
+    inside = fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else "" if remote else ".")
+    return scheme + remote + inside
+
+
 def folders(file: str) -> dict[str, str]:
     """What the names of a file's folders say, as in region=EU/2024.parquet: column -> text."""
     return {

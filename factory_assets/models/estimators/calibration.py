@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from factory_assets.models.estimators.base import Model
+from factory_resources.bounded_json import parsed
 
 PART = "calibration.json"
 
@@ -22,7 +23,7 @@ class Calibrated:
     def __init__(self, model: Model, content: bytes) -> None:
         self._model, self._content = model, content
         try:
-            kept = json.loads(content)
+            kept = parsed(content)
             self._kind = str(kept["kind"])
             self._numbers = [np.array(kept[name], dtype=np.float64) for name in NUMBERS[self._kind]]
         except (TypeError, KeyError, ValueError) as error:

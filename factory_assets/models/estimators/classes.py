@@ -14,6 +14,7 @@ import numpy as np
 
 from factory_assets.declarations.tasks import classes_of, parse_task
 from factory_assets.models.estimators.base import Examples, Model
+from factory_resources.bounded_json import parsed
 
 PART = "classes.json"
 
@@ -24,7 +25,7 @@ class OfClasses:
     def __init__(self, model: Model, content: bytes) -> None:
         self._model, self._content = model, content
         try:
-            kept = json.loads(content)
+            kept = parsed(content)
             self.declared, self.known = tuple(map(str, kept["declared"])), tuple(map(str, kept["known"]))
             parse_task(f"multiclass({', '.join(self.declared)})")
             self._places = [self.declared.index(name) for name in self.known]

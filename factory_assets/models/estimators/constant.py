@@ -11,6 +11,7 @@ import numpy as np
 from factory_assets.declarations.tasks import KINDS
 from factory_assets.measures.metrics import guessed, naive
 from factory_assets.models.estimators.base import Estimator, Examples, refuse_unknown
+from factory_resources.bounded_json import parsed
 
 
 class Constant(Estimator):
@@ -26,7 +27,7 @@ class Constant(Estimator):
     def __init__(self, parts: Mapping[str, bytes]) -> None:
         super().__init__(parts)
         try:
-            content = json.loads(self._parts["constant.json"])
+            content = parsed(self._parts["constant.json"])
             self.width, value = int(content["features"]), content["value"]
             self._value = [float(share) for share in value] if isinstance(value, list) else float(value)
         except (TypeError, KeyError, ValueError) as error:

@@ -11,6 +11,7 @@ import numpy as np
 from factory_assets.models import skops_files
 from factory_assets.models.estimators.base import Estimator, Examples, finite, refuse_unknown, shares, softmax
 from factory_assets.models.one_thread import ONE_BLAS_THREAD
+from factory_resources.bounded_json import parsed
 
 
 class Linear(Estimator):
@@ -31,7 +32,7 @@ class Linear(Estimator):
         pipeline = skops_files.read(self._parts["model.skops"])
         try:
             (_, self._columns), (_, self._linear) = pipeline.steps
-            self._shares = np.array(json.loads(self._parts["model.importances.json"]), dtype=np.float64)
+            self._shares = np.array(parsed(self._parts["model.importances.json"]), dtype=np.float64)
             self.width = int(self._columns.n_features_in_)
             # A row for each class, of which a binary one has the second's only, and a number none of its own.
             self._weights, self._intercept = np.atleast_2d(self._linear.coef_), np.atleast_1d(self._linear.intercept_)
