@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from factory_assets.declarations import expressions
+from factory_assets.declarations.base import FILE_LINE
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.days import EPOCH
@@ -23,6 +24,7 @@ from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources import NOTHING, Delivery, problem_of
 from factory_assets.events.sources.base import of_feed, quoted
+from factory_assets.events.sources.files import within
 from factory_assets.words import counted
 
 Role = Literal["event_time", "known_at"]
@@ -395,6 +397,11 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
             moment = _moment(identifier(name), column, delivery.columns[name], declared.stream, "UTC")
             instant = finite(moment, SQL_TYPES["timestamp"])
         chosen.append(f"{instant} AS _{role}")
+    if declared.stream.by_line:
+        numbered = (
+            f"{within(declared.stream.source.uri)} || ':' || _file_line" if delivery.numbered else "NULL::VARCHAR"
+        )  # type: ignore[union-attr]
+        chosen.append(f"{numbered} AS {FILE_LINE}")
     kept = "NULL::VARCHAR"
     if failures:
         any_failed = " OR ".join(f"({failed}) IS NOT NULL" for failed in failures.values())
