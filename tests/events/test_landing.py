@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import fsspec
@@ -202,6 +203,50 @@ def test_both_hours_that_the_clock_shows_twice_are_told_apart_by_their_offset(co
             (clock("2024-11-03 01:30"), clock("2024-11-03 05:30")),
             (clock("2024-11-03 01:30"), clock("2024-11-03 06:30")),
         ]
+
+
+NANO = 1_710_064_800_123_456_789
+MOMENT = dt.datetime(2024, 3, 10, 10, 0, 0, 123456)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "values", "expected"),
+    [
+        ("s", pa.array(["1710064800", " 1710064800.123456 ", "-1.5"]),
+         [dt.datetime(2024, 3, 10, 10), MOMENT, dt.datetime(1969, 12, 31, 23, 59, 58, 500000)]),
+        ("s", pa.array([1710064800.123456, 1e300, math.nan]), [MOMENT, None, None]),
+        ("s", pa.array([1710064800, 2**62], pa.int64()), [dt.datetime(2024, 3, 10, 10), None]),
+        ("s", pa.array([1710064800.0, 253402300800.0], pa.float32()), [None, None]),
+        ("ms", pa.array(["1710064800123", "1710064800123.456"]), [MOMENT.replace(microsecond=123000), MOMENT]),
+        ("us", pa.array([NANO // 1000], pa.int64()), [MOMENT]),
+        ("us", pa.array([NANO // 1000], pa.uint64()), [MOMENT]),
+        ("us", pa.array([Decimal(NANO) / 1000], pa.decimal128(20, 3)), [MOMENT]),
+        ("ns", pa.array([NANO, -(2**63)], pa.int64()), [MOMENT, dt.datetime(1677, 9, 21, 0, 12, 43, 145224)]),
+        ("ns", pa.array([float(NANO)]), [None]),
+        ("s", pa.array(["", "soon", "1e9", "2024-03-10", "253402400000", "99999999999999999999999"]), [None] * 6),
+        ("s", pa.array([dt.date(2024, 3, 10)]), [None]),
+        ("s", pa.array([True]), [None]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", ["UTC", NEW_YORK])
+def test_a_number_of_time_since_1970_is_read_exactly_or_costs_its_row(con, epoch, values, expected, zone):
+    found = one(con, {"type": "timestamp", "epoch": epoch}, values, timezone=zone)
+    local = [
+        value and value.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) for value in expected
+    ]
+    assert [value for value, _ in found] == local
+    texts = [
+        text for (value, text), given in zip(found, values.to_pylist(), strict=True) if value is None and given == given
+    ]
+    assert all(text is not None for text in texts), "what is no time is kept"
+
+
+def test_a_number_of_time_since_1970_places_its_row_in_utc(con):
+    contract = {"at": {"type": "timestamp", "epoch": "s"}}
+    table = pa.table({"id": [1], "at": [1710028800 - 1]})
+    for zone in ("UTC", NEW_YORK):
+        declared = declare(contract, timezone=zone)
+        assert [row["ds"] for row in land(con, declared, table, [DAY - dt.timedelta(days=1)])] == [dt.date(2024, 3, 9)]
 
 
 def test_a_format_reads_what_is_not_iso_8601(con):
