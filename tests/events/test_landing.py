@@ -380,3 +380,42 @@ def test_damage_inside_a_parquet_file_costs_its_own_day_and_without_days_is_name
     assert con.execute(told).fetchall() == [(days[0], 5000, None), (whole[-1], 0, True)]
     assert read(con, source, whole, lambda file: {days[1]} if file == str(damaged) else set()) == {days[0]: 5000}
     assert con.execute(told).fetchall() == [(days[0], 5000, None), (days[1], 0, True), (whole[-1], 0, True)]
+
+
+OURS = [
+    "kind",
+    "row",
+    "h",
+    "kept",
+    "content",
+    "id",
+    "version",
+    "different",
+    "seen",
+    "known",
+    "again",
+    "day",
+    "source",
+    "judged",
+]
+
+
+@pytest.mark.parametrize("key", OURS)
+def test_a_feed_may_call_its_columns_as_queries_call_their_own(con, key):
+    contract = {name: {"type": "integer"} for name in OURS} | {"told": {"type": "timestamp"}}
+    declared = declare(contract, id=key, known_at="told")
+    noon = dt.datetime(2024, 3, 10, 12)
+    told = [noon, noon, noon, noon + dt.timedelta(hours=1)]
+    values = {name: [1, 1, 2, 2] for name in OURS}
+    delivered = pa.table(values | {"at": [noon] * 4, "told": told})
+    con.register("delivered_rows", delivered)
+    columns = {row[0]: row[1] for row in con.execute("DESCRIBE delivered_rows").fetchall()}
+    query = "SELECT *, 'file' AS _source, NULL::VARCHAR AS _line FROM delivered_rows"
+    landed = landing.land(con, declared, [Delivery(query, columns, ("file",), Period(DAY, DAY))], [DAY], TODAY)
+    judgement = validation.judge(con, declared, validation.Inputs(landed.rows, landed.deliveries), [DAY])
+    (verdict,) = judgement.verdicts
+    assert (verdict.accepted, verdict.duplicates, verdict.superseded, verdict.broken) == (2, 1, 1, {})
+    assert con.execute(f'SELECT "{key}" FROM {judgement.accepted} ORDER BY 1').fetchall() == [(1,), (2,)]
+    superseded = con.execute(f'SELECT "{key}", superseded_at FROM {judgement.superseded}').fetchall()
+    assert superseded == [(2, noon + dt.timedelta(hours=1))]
+    assert con.execute(f"SELECT count(*) FROM {judgement.quarantined}").fetchall() == [(0,)]
