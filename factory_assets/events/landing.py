@@ -402,9 +402,8 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
             instant = finite(moment, SQL_TYPES["timestamp"])
         chosen.append(f"{instant} AS _{role}")
     if declared.stream.by_line:
-        numbered = (
-            f"{within(declared.stream.source.uri)} || ':' || _file_line" if delivery.numbered else "NULL::VARCHAR"
-        )  # type: ignore[union-attr]
+        uri: str = getattr(declared.stream.source, "uri", "")
+        numbered = f"{within(uri)} || ':' || _file_line" if delivery.numbered else "NULL::VARCHAR"
         chosen.append(f"{numbered} AS {FILE_LINE}")
     kept = "NULL::VARCHAR"
     if failures:
