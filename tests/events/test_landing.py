@@ -24,6 +24,7 @@ from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing, sources
 from factory_assets.events.contract import validation
+from factory_assets.events.contract.expectations import rows_to_validate, validate
 from factory_assets.events.sources import Delivery
 
 DAY = dt.date(2024, 3, 10)
@@ -414,6 +415,9 @@ def test_a_feed_may_call_its_columns_as_queries_call_their_own(con, key):
     landed = landing.land(con, declared, [Delivery(query, columns, ("file",), Period(DAY, DAY))], [DAY], TODAY)
     judgement = validation.judge(con, declared, validation.Inputs(landed.rows, landed.deliveries), [DAY])
     (verdict,) = judgement.verdicts
+    rows = con.sql(rows_to_validate(declared, landed.rows)).to_arrow_table()
+    judged = validate(declared, rows, validation.read_arrivals(con, landed.deliveries), [DAY], [], ())
+    assert [failure.rule.kind for one in judged for failure in one.failures] == ["once"]
     assert (verdict.accepted, verdict.duplicates, verdict.superseded, verdict.broken) == (2, 1, 1, {})
     assert con.execute(f'SELECT "{key}" FROM {judgement.accepted} ORDER BY 1').fetchall() == [(1,), (2,)]
     superseded = con.execute(f'SELECT "{key}", superseded_at FROM {judgement.superseded}').fetchall()
