@@ -302,6 +302,8 @@ def test_the_id_is_the_fewest_columns_that_tell_rows_apart_or_the_line(tmp_path:
     assert of("a", "b", "order_id").id == ("order_id",) and of("a", "b", "c").id == ("a", "b")
     assert of("a", "c", "d").id == ("a", "c", "d")
     assert "derive: {row_id: " in of("a", "b").text
+    table["at"] = [f"2024-01-01 00:{n:02d}:00" for n in range(60)]
+    assert of("at", "c").id == ("at",) and "which two events may share some day" in of("at", "c").text
     assert of("a", "b", twice=True).id == () and "id: {file_line: true}" in of("a", "b", twice=True).text
 
 

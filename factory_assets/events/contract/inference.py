@@ -94,6 +94,8 @@ class Proposal:
         """What the stream's declaration has beside the contract: the id and the event time, and why these."""
         fields = self.declared
         alone = f"{self.id[0]} has another value in every row" if len(self.id) == 1 else ""
+        if alone and self.columns[self.id[0]]["type"] in ("timestamp", "date"):
+            alone += "; it is a time, which two events may share some day"
         together = f"no column, but these together have other values in every row: {', '.join(self.id)}"
         none = "no column, no two and no three together tell every row from the others: each line of a file is an event"
         lines = [
