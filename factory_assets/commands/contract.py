@@ -1,6 +1,7 @@
 """`factory contract`: propose a contract from data, and see what a change of one means before it is made."""
 
 import datetime as dt
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
     from factory_assets.declarations.contract import Contract
     from factory_assets.declarations.stream import Stream
+    from factory_assets.events.sources import Delivery
 
 app = typer.Typer(no_args_is_help=True, help="Propose contracts, and see what a change of one means.")
 Declarations = Annotated[
@@ -25,14 +27,17 @@ STYLES = {"loosened": "yellow", "tightened": "cyan", "added": "green", "removed"
 
 @app.command()
 def infer(
-    source: Annotated[str, typer.Argument(help="Path or glob of Parquet or CSV files, or the name of a stream.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(help="Paths or globs of Parquet and CSV files, looked at together; or the name of a stream."),
+    ],
     out: Annotated[Path | None, typer.Option(help="File to write; the terminal if absent.")] = None,
     time: Annotated[str | None, typer.Option(help="Column that tells a row's day.")] = None,
     delimiter: Annotated[str, typer.Option(help="Of CSV files.")] = ",",
     null: Annotated[list[str] | None, typer.Option(help="Text that stands for an empty value in CSV files.")] = None,
     declarations: Declarations = None,
 ) -> None:
-    """Propose a contract from data: types, formats, empty values, domains, rows a day."""
+    """Propose a contract from data: types, formats, empty values, codes, rows a day, id and event time."""
     import duckdb
 
     from factory_assets.declarations.base import NAME
@@ -44,17 +49,19 @@ def infer(
         _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
     if len(delimiter) != 1:
         _refuse(f"--delimiter is {delimiter!r}; allowed: one character")
-    if NAME.fullmatch(source) and not Path(source).exists():
-        stream, days = _named(catalogue_of(declarations), source)
+    if len(source) == 1 and NAME.fullmatch(source[0]) and not Path(source[0]).exists():
+        stream, days = _named(catalogue_of(declarations), source[0])
+        streams = [stream]
     else:
-        stream, days = _files(source, delimiter, null), [dt.date(1970, 1, 1)]
-    with opened(places(stream)) as con:
+        streams, days = _files(source, delimiter, null), [dt.date(1970, 1, 1)]
+    with opened([place for stream in streams for place in places(stream)]) as con:
         try:
-            text = propose(con, stream, deliveries(con, stream, days), time).text
+            delivered = {each.sources: each for stream in streams for each in deliveries(con, stream, days)}
+            text = propose(con, streams[0], _each_once(delivered.values()), time).text
         except (SourceError, ValueError) as error:
             _refuse(str(error))
         except duckdb.Error as error:
-            _refuse(f"{source} {problem_of(error)}")
+            _refuse(f"{', '.join(source)} {problem_of(error)}")
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -62,17 +69,31 @@ def infer(
         console.say(f"{out} is written: read it, and describe its columns")
 
 
-def _files(uri: str, delimiter: str, null: list[str] | None) -> "Stream":
+def _each_once(delivered: "Iterable[Delivery]") -> "list[Delivery]":
+    """Deliveries without those whose files another has: two patterns may match one file."""
+    taken: set[str] = set()
+    found = []
+    for each in delivered:
+        if not taken & {*each.sources}:
+            found.append(each)
+            taken |= {*each.sources}
+    return found
+
+
+def _files(uris: list[str], delimiter: str, null: list[str] | None) -> "list[Stream]":
+    """A stream for each path or glob, those of text first: what is text in one file is read as text of all."""
     from factory_assets.declarations.stream import Stream
 
-    source: dict[str, Any] = {"kind": "parquet", "uri": uri}
-    if not uri.lower().endswith((".parquet", ".pq")):
-        source = {"kind": "csv", "uri": uri, "delimiter": delimiter, "null_values": ["", *(null or [])]}
-    # Only how to read the files is known. No column has the name that stands for the times.
-    unknown = {"id": "unknown_", "event_time": "unknown_", "start": "1970-01-01"}
-    return Stream.model_validate(
-        {"name": "files", "owner": "team:none", "description": uri, "source": source, **unknown}
-    )
+    found = []
+    for uri in uris:
+        source: dict[str, Any] = {"kind": "parquet", "uri": uri}
+        if not uri.lower().endswith((".parquet", ".pq")):
+            source = {"kind": "csv", "uri": uri, "delimiter": delimiter, "null_values": ["", *(null or [])]}
+        # Only how to read the files is known. No column has the name that stands for the times.
+        unknown = {"id": "unknown_", "event_time": "unknown_", "start": "1970-01-01"}
+        own = {"name": "files", "owner": "team:none", "description": uri, "source": source, **unknown}
+        found.append(Stream.model_validate(own))
+    return sorted(found, key=lambda stream: stream.source.kind)
 
 
 def _named(catalogue: "Catalogue", name: str) -> tuple["Stream", list[dt.date]]:

@@ -167,7 +167,7 @@ class ModelLine(Declaration):
         declared: DeclaredLine = catalogue.resolve(self.declaration)
         # One schedule for all: it is defined with the first of the lines.
         first = next(iter(catalogue.lines)) == self.declaration.name
-        daily = [examples_asset(declared), labels_asset(declared), predictions_asset(declared)]
+        daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
         trained += [leaderboard_asset(declared), decay_asset(declared)]
         watched = [performance_asset(declared), drift_asset(declared)]

@@ -25,11 +25,15 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 #: A window that holds all of an entity's past: longer than any stream is old.
 EVER = dt.timedelta(days=36_525)
 
+#: The column that identifies an event by the file and the line that brought it, of a stream whose id is `{file_line: true}`.
+FILE_LINE = "_file_line"
+
 #: Columns that the factory itself adds to a stream's tables; a stream may not use these names for anything else.
 RESERVED = frozenset(
     {"ds", "event_time", "known_at", "superseded_at", "event_day", "rule", "excluded", "duplicate"}
     | {"_source", "_line", "_unparsed", "_undeclared", "_failed", "_rule", "_excluded", "_repeated", "_again", "_day"}
     | {"_event_time", "_known_at"}
+    | {FILE_LINE}
 )
 
 Name = Annotated[
@@ -106,6 +110,37 @@ Keys = Annotated[
                 {"type": "array", "items": {"type": "string", "pattern": f"^{COLUMN.pattern}$"}, "minItems": 1},
             ],
             "examples": ["customer_id", ["origin", "destination"]],
+        }
+    ),
+]
+
+
+def parse_id(value: Any) -> Any:
+    """The column that identifies an event: a name, or that of {file_line: true}. Raises ValueError for anything else."""
+    if value == {"file_line": True} and value["file_line"] is True:
+        return FILE_LINE
+    if not isinstance(value, str) or value == FILE_LINE:
+        raise ValueError(f"{value!r} is no id; allowed: the name of a column, or {{file_line: true}}")
+    return value
+
+
+#: What identifies an event: a column, or else the line of a file.
+Id = Annotated[
+    ColumnName,
+    BeforeValidator(parse_id),
+    PlainSerializer(lambda value: {"file_line": True} if value == FILE_LINE else value, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"^{COLUMN.pattern}$"},
+                {
+                    "type": "object",
+                    "properties": {"file_line": {"const": True}},
+                    "required": ["file_line"],
+                    "additionalProperties": False,
+                },
+            ],
+            "examples": ["order_id", {"file_line": True}],
         }
     ),
 ]

@@ -162,13 +162,13 @@ class Catalogue:
                 findings.append((("snapshot",), _unknown(name, "view", self.views)))
         if findings:
             return findings
-        findings, classes = self._check_names(line) + self._check_monotone(line), classes_of(line.task)
+        findings = self._check_names(line) + self._check_monotone(line)
         findings += self._check_types_on_demand(line)
         return findings + types.unsuited(
             typed,
             [
                 (("observe", "where"), line.observe.where, "true or false"),
-                (("label", "expression"), line.label.expression, "a text or a whole number" if classes else "a number"),
+                (("label", "expression"), line.label.expression, _wanted(line.task)),
             ],
         )
 
@@ -558,6 +558,13 @@ def _located(findings: list[Mistake], document: Document, name: str) -> list[Pro
         told = templates.answered(message, document.at(("attributes", *steps)))
         located.append(Problem(document.file, document.line(("attributes", *steps)), where, told))
     return located
+
+
+def _wanted(task: str) -> types.Wanted:
+    """What a label's expression must give."""
+    if task == "binary":
+        return "0 or 1, or true or false, as answer = 'yes' gives"
+    return "a text or a whole number" if classes_of(task) else "a number"
 
 
 def _unknown(name: str, kind: str, known: Any) -> str:

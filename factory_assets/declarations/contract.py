@@ -24,6 +24,8 @@ SQL_TYPES: dict[str, str] = {
     "doubles": "DOUBLE[]",
     "strings": "VARCHAR[]",
 }
+#: What a number of time since 1970 counts.
+Epoch = Literal["s", "ms", "us", "ns"]
 LISTS = ("integers", "doubles", "strings")
 
 
@@ -72,7 +74,7 @@ class Amount(Declared):
 class Column(Grown):
     """One column of a stream."""
 
-    later = frozenset({"delivered"})
+    later = frozenset({"delivered", "epoch"})
 
     type: ColumnType = Field(description="Type of the values; text that does not parse as it is quarantined.")
     description: str = Field("", description="What the column means.")
@@ -93,6 +95,11 @@ class Column(Grown):
     allowed: list[str | int | float | bool] | None = Field(None, description="The only values allowed.")
     format: str | None = Field(
         None, description="strptime format of a timestamp or date delivered as text; ISO 8601 if absent."
+    )
+    epoch: Epoch | None = Field(
+        None,
+        description="What a timestamp delivered as a number counts since 1970 in UTC: s, ms, us or ns. What lies between microseconds "
+        "is cut off.",
     )
 
     presence: Presence | None = Field(
@@ -126,6 +133,9 @@ class Column(Grown):
             raise ValueError(f"min {self.min:g} is larger than max {self.max:g}")
         if self.format is not None and self.type not in ("timestamp", "date"):
             raise ValueError(f"format applies to timestamp and date, not to {self.type}")
+        if self.epoch is not None and (self.type != "timestamp" or self.format is not None):
+            found = f"{self.type} with a format" if self.format is not None else self.type
+            raise ValueError(f"epoch applies to a timestamp that is delivered as a number, not to {found}")
         return self
 
     @model_validator(mode="after")

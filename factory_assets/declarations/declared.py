@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from factory_assets.declarations import expressions, on_demand, types
-from factory_assets.declarations.base import whole_days
+from factory_assets.declarations.base import FILE_LINE, whole_days
 from factory_assets.declarations.contract import SQL_TYPES, Contract
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
@@ -29,6 +29,8 @@ class DeclaredStream:
     @cached_property
     def _typed(self) -> tuple[dict[str, str], list[Mistake]]:
         columns = {name: SQL_TYPES[column.type] for name, column in self.contract.columns.items()}
+        if self.stream.by_line:
+            columns[FILE_LINE] = "VARCHAR"
         texts: dict[tuple[str, ...], str] = {("derive", name): text for name, text in self.stream.derive.items()}
         texts |= {("rules", name): text for name, text in self.stream.rules.items()}
         return types.added(columns, texts)
@@ -46,7 +48,8 @@ class DeclaredStream:
         """Column of the events -> its meaning: the contract's description, or the expression that computes it."""
         described = {name: column.description for name, column in self.contract.columns.items()}
         times = {"event_time": "When it happened, in UTC.", "known_at": "When it was known, in UTC."}
-        return described | self.stream.derive | self.stream.rules | times
+        by_line = {FILE_LINE: "The file and the line that brought the event."} if self.stream.by_line else {}
+        return described | by_line | self.stream.derive | self.stream.rules | times
 
     def column_type(self, name: str) -> str:
         """Type in DuckDB of a column of the contract."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from factory_assets.declarations import expressions, periods, queries
-from factory_assets.declarations.base import RESERVED, ColumnName, Declared, Duration, Grown, Name
+from factory_assets.declarations.base import FILE_LINE, RESERVED, ColumnName, Declared, Duration, Grown, Id, Name
 from factory_assets.declarations.contract import Column, Contract
 
 #: A name of PostgreSQL's, as it stores it.
@@ -178,6 +178,8 @@ class PostgresSource(Declared):
         return self
 
 
+#: Sources whose rows are lines of files.
+FILES = ("csv", "parquet")
 Remedy = Literal["log", "label", "survey", "buy"]
 Source = Annotated[ParquetSource | CsvSource | PostgresSource | SimulationSource, Field(discriminator="kind")]
 
@@ -227,7 +229,10 @@ class Stream(Declared):
     owner: str = Field(description="Who answers for the data: team:<name> or an e-mail address.")
     description: str = Field(description="What one row is.")
     source: Source = Field(description="Where the rows come from.")
-    id: ColumnName = Field(description="Column, delivered or derived, that identifies an event.")
+    id: Id = Field(
+        description="Column, delivered or derived, that identifies an event. {file_line: true}, for files whose rows have none: each "
+        "line is an event."
+    )
     event_time: ColumnName = Field(description="Column, delivered or derived, that says when it happened.")
     known_at: ColumnName | None = Field(
         None, description="Column that says when we could know it; the event time if absent."
@@ -284,9 +289,14 @@ class Stream(Declared):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)
 
+    @property
+    def by_line(self) -> bool:
+        """Whether an event is identified by the line of a file that brought it."""
+        return self.id == FILE_LINE
+
     def columns(self, contract: Contract) -> list[str]:
         """Names of all columns of the events table: the contract's, then derived ones, rules and the two times."""
-        names = [*contract.columns, *self.derive, *self.rules]
+        names = [*contract.columns, *([FILE_LINE] if self.by_line else []), *self.derive, *self.rules]
         return [name for name in names if name not in ("event_time", "known_at")] + ["event_time", "known_at"]
 
     def check(self, contract: Contract) -> list[tuple[tuple[str, ...], str]]:
@@ -334,7 +344,10 @@ class Stream(Declared):
         if isinstance(self.source, PostgresSource) and self.event_time in self.derive:
             message = f"{self.event_time!r} is derived, and the database could not find its rows by day; compute it in the query"
             problems.append((("event_time",), message))
-        if self.id not in known:
+        if self.by_line and self.source.kind not in FILES:
+            message = f"{{file_line: true}} is for {' and '.join(FILES)}; the rows of {self.source.kind} have no lines: name a column"
+            problems.append((("id",), message))
+        elif self.id not in [*known, FILE_LINE]:
             problems.append((("id",), f"{self.id!r} is not a column; columns here: {', '.join(known)}"))
         dividing = [name for name in known if name != self.id and _divides(contract.columns.get(name))]
         for index, name in enumerate(self.statistics.by):

@@ -10,13 +10,17 @@ if TYPE_CHECKING:
     import duckdb
 
 Mistake = tuple[tuple[str, ...], str]
-Wanted = Literal["a number", "true or false", "a text or a whole number"]
+Wanted = Literal[
+    "a number", "true or false", "a text or a whole number", "0 or 1, or true or false, as answer = 'yes' gives"
+]
 #: A yes or no counts as 1 or 0 wherever a number is wanted.
 ACCEPTED: dict[Wanted, re.Pattern[str]] = {
     "a number": re.compile(r"(TINY|SMALL|BIG|HUGE)INT|INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BOOLEAN"),
     "true or false": re.compile("BOOLEAN"),
     "a text or a whole number": re.compile(r"VARCHAR|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER"),
 }
+#: Which numbers they are shows in the rows.
+ACCEPTED["0 or 1, or true or false, as answer = 'yes' gives"] = ACCEPTED["a number"]
 
 
 def added(columns: Mapping[str, str], texts: Mapping[tuple[str, ...], str]) -> tuple[dict[str, str], list[Mistake]]:

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from factory_assets.declarations import expressions
+from factory_assets.declarations.base import FILE_LINE
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES, Column
 from factory_assets.declarations.days import EPOCH
@@ -23,6 +24,7 @@ from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources import NOTHING, Delivery, problem_of
 from factory_assets.events.sources.base import of_feed, quoted
+from factory_assets.events.sources.files import within
 from factory_assets.words import counted
 
 Role = Literal["event_time", "known_at"]
@@ -33,6 +35,10 @@ FLOATING = {"DOUBLE": 2**53, "FLOAT": 2**24}
 FIRST_DAY, AFTER_LAST = "DATE '0001-01-01'", "DATE '10000-01-01'"
 #: A whole number, as spreadsheets and data frames write it too: 12 and 12.0.
 WHOLE = r"\s*[+-]?\d+(\.0*)?\s*"
+#: A number of time since 1970.
+DECIMAL = r"\s*[+-]?\d+(\.\d*)?\s*"
+#: Microseconds in what an epoch counts, as SQL writes them exactly.
+EPOCHS = {"s": "1000000", "ms": "1000", "us": "1", "ns": "0.001"}
 #: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
 ZONED = ":.*[-+A-Za-z]"
 
@@ -395,6 +401,10 @@ def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
             moment = _moment(identifier(name), column, delivery.columns[name], declared.stream, "UTC")
             instant = finite(moment, SQL_TYPES["timestamp"])
         chosen.append(f"{instant} AS _{role}")
+    if declared.stream.by_line:
+        uri: str = getattr(declared.stream.source, "uri", "")
+        numbered = f"{within(uri)} || ':' || _file_line" if delivery.numbered else "NULL::VARCHAR"
+        chosen.append(f"{numbered} AS {FILE_LINE}")
     kept = "NULL::VARCHAR"
     if failures:
         any_failed = " OR ".join(f"({failed}) IS NOT NULL" for failed in failures.values())
@@ -475,6 +485,8 @@ def _moment(value: str, column: Column, delivered_type: str, stream: Stream, zon
     stated, naive, condition = f"TRY_CAST({value} AS TIMESTAMPTZ)", f"TRY_CAST({value} AS TIMESTAMP)", "false"
     if delivered_type == "TIMESTAMP WITH TIME ZONE":
         stated, condition = value, "true"
+    elif column.epoch:
+        stated, condition = f"timezone('UTC', {_since_1970(value, column.epoch, delivered_type)})", "true"
     elif delivered_type == "VARCHAR" and column.format:
         parsed = f"try_strptime({value}, '{column.format.replace(chr(39), chr(39) * 2)}')"
         stated = naive = parsed
@@ -487,6 +499,18 @@ def _moment(value: str, column: Column, delivered_type: str, stream: Stream, zon
     if condition in ("true", "false"):
         return f"({stated})" if condition == "true" else f"({naive})"
     return f"CASE WHEN {condition} THEN {stated} ELSE {naive} END"
+
+
+def _since_1970(value: str, epoch: str, delivered_type: str) -> str:
+    """SQL for a number of time since 1970 as a timestamp in UTC, or null where it is none, or not exact."""
+    if delivered_type in FLOATING:
+        # A float has no decimals to count on; the microsecond that it is nearest to is the one that was written.
+        micros = f"CASE WHEN abs({value}) < {FLOATING[delivered_type]} THEN round({value} * {EPOCHS[epoch]}) END"
+    else:
+        text = f"CAST({value} AS VARCHAR)"
+        exact = f"floor(CAST({text} AS DECIMAL(28, 9)) * {EPOCHS[epoch]})"
+        micros = f"CASE WHEN regexp_full_match({text}, '{DECIMAL}') THEN {exact} END"
+    return f"TRY(make_timestamp(CAST({micros} AS BIGINT)))"
 
 
 def instants(declared: DeclaredStream) -> dict[Role, str]:

@@ -5,12 +5,14 @@ import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import duckdb
 
 from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine, DeclaredStream
+from factory_assets.declarations.catalogue import require as require_declared
 from factory_assets.declarations.declared import feature_types
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.tasks import classes_of
@@ -203,7 +205,8 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     return examples
 
 
-def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+def labels_asset(declared: DeclaredLine, folder: Path) -> dg.AssetsDefinition:
+    """folder: of the line's declaration, which is named where its labels are not those of its task."""
     line = declared.line
     key = dg.AssetKey([line.name, "labels"])
 
@@ -245,8 +248,12 @@ def labels_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             query = label_rows.build(con, declared, days, through, loader(lake, con))
             output = Output(lake, con, f"{line.name}/labels", ["example_id"])
-            require = functools.partial(label_rows.require_classes, con, declared)
-            written = replace_computed(output, query, days, require)
+            written = replace_computed(
+                output,
+                query,
+                days,
+                lambda rows: require_declared(label_rows.strange(con, declared, rows), folder, line.name),
+            )
         yield from record_days(context, written, inputs, {"labels_known_through": str(through.day)})
 
     return labels

@@ -61,6 +61,7 @@ ASIDE = {
     # Pictures, and words for people.
     "factory_assets.events.contract.expectations": "judges raw rows once more, for people; a test holds it equal to `validation`",
     "factory_assets.events.contract.inference": "proposes contracts to people",
+    "factory_assets.events.contract.seen": "proposes contracts to people",
     "factory_assets.events.contract.patches": "proposes changes of a contract to people",
     "factory_assets.events.contract.warned": "refuses contracts, and changes none that it lets pass",
     "factory_assets.events.statistics.pictures": "draws pictures",

@@ -215,7 +215,7 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
     ("view", "entity: customer\n", "entity: customer\n  where: amount\n", 6,
      "habit: where: 'amount' is of type DOUBLE; allowed here: true or false"),
     ("line", "expression: returned", "expression: city", 8,
-     "returns: label.expression: 'city' is of type VARCHAR; allowed here: a number"),
+     "returns: label.expression: 'city' is of type VARCHAR; allowed here: 0 or 1, or true or false, as answer = 'yes' gives"),
     ("line", "where: large", "where: amount", 7, "returns: observe.where: 'amount' is of type DOUBLE; allowed here: true or false"),
     ("entity_line", "where: large", "where: amount", 8, "again: label.where: 'amount' is of type DOUBLE; allowed here: true or false"),
     ("view", "entity: customer\n", "entity: customer\n  delay: 1d\n  include_current: true\n", 7,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import random
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -51,7 +56,10 @@ def verdicts(of: Stream, contract: Contract) -> list[validation.DayVerdict]:
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
         landed = landing.land(con, declared, deliveries(con, of, days), days, dt.date(2026, 1, 1))
-        return validation.judge(con, declared, validation.Inputs(landed.rows, landed.deliveries), days).verdicts
+        # Of the days before there is nothing: each day is compared with those that were judged before it.
+        past = f"CREATE TEMP VIEW past AS SELECT * FROM ({validation.judged_rows(declared, landed.rows)}) WHERE false"
+        con.execute(past).fetchall()
+        return validation.judge(con, declared, validation.Inputs(landed.rows, landed.deliveries, "past"), days).verdicts
 
 
 @needs_data
@@ -222,3 +230,227 @@ def test_a_column_that_is_no_time_is_refused_as_one(tmp_path: Path) -> None:
     (tmp_path / "feed.csv").write_text("id,at\n1,2024-01-01\n")
     with pytest.raises(ValueError, match="'id' is integer; allowed: at"):
         proposed(stream(tmp_path / "feed.csv"), "id")
+
+
+def test_codes_are_small_whole_numbers_that_come_again_and_no_counts_and_no_calendar(tmp_path: Path) -> None:
+    days = [dt.date(2023, 12, 1) + dt.timedelta(days=offset) for offset in range(60)]
+    header = "at,code,passenger_count,minus,large,once,year,season"
+    rows = [
+        f"{day},{n % 5},{n % 5},{n % 3 - 1},{100 + n % 3},{7 if day == days[0] and not n else n % 5},{day.year},{day.day % 3}"
+        for day in days
+        for n in range(20)
+    ]
+    found = from_csv(tmp_path, "\n".join([header, *rows])).columns
+    assert {name: fields["allowed"] for name, fields in found.items() if "allowed" in fields} == {
+        "code": [0, 1, 2, 3, 4],
+        "season": [0, 1, 2],
+    }
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_numbers_of_time_since_1970_are_read_as_what_they_count(
+    tmp_path: Path, unit: str, factor: int, form: str
+) -> None:
+    select = f"SELECT range AS id, (1556636400 + range * 3600) * {factor} AS ts, 1556636400 + range AS member_id FROM range(240)"
+    duckdb.sql(f"COPY ({select}) TO '{tmp_path}/feed.{form}'")
+    found = proposed(stream(tmp_path / f"feed.{form}"))
+    assert found.columns["ts"] == {"type": "timestamp", "epoch": unit}
+    assert found.columns["member_id"]["type"] == "integer" and "could be a time" in found.notes["member_id"]
+    assert (found.event_time, found.days[0], len(found.days)) == ("ts", dt.date(2019, 4, 30), 11)
+
+
+def test_numbers_that_look_like_times_are_taken_for_one_only_where_there_is_no_other(tmp_path: Path) -> None:
+    rows = [f"{1556636400 + n * 60},2019-05-01,{n}" for n in range(100)]
+    assert from_csv(tmp_path, "\n".join(["x,at,n", *rows])).columns["x"]["type"] == "integer"
+    assert from_csv(tmp_path, "\n".join(["x,y,n", *rows]).replace(",2019-05-01", ",a")).columns["x"]["epoch"] == "s"
+
+
+def test_a_stray_date_leaves_the_volume_rule_on_and_is_told(tmp_path: Path) -> None:
+    days = [dt.date(2019, 1, 1) + dt.timedelta(days=offset) for offset in range(31)]
+    rows = [f"{n},{day}" for day in days for n in range(40)]
+    strays = ["0,2008-12-31", "1,2019-02-09"]
+    found = from_csv(tmp_path, "\n".join(["id,at", *rows, *strays[:1]]))
+    assert found.volume == {"min": 20, "max": 80} and (found.days[0], found.days[-1]) == (days[0], days[-1])
+    assert "1 row of other days left out: 2008-12-31" in found.text
+    many = [f"{n},2008-12-31" for n in range(40)]
+    assert not from_csv(tmp_path, "\n".join(["id,at", *rows, *many])).volume, "so many are no stray ones"
+
+
+def test_how_far_days_may_differ_is_twice_the_most_that_they_did(tmp_path: Path) -> None:
+    select = """SELECT range AS id, DATE '2024-01-01' + (range // 500)::INT AS at, hash(range) % 1000 / 10 AS alike,
+                       (range // 500) * 100.0 + 1 AS moving, 1 + hash(range + 1) % 8 AS code FROM range(10000)"""
+    duckdb.sql(f"COPY ({select}) TO '{tmp_path}/feed.parquet'")
+    found = proposed(stream(tmp_path / "feed.parquet")).columns
+    assert 0.05 <= found["alike"]["max_shift"] <= 0.3 and 0.05 <= found["code"]["max_shift"] <= 0.2
+    assert "max_shift" not in found["moving"] and "max_shift" not in found["id"]
+    duckdb.sql(f"""COPY (SELECT * FROM ({select}) WHERE "at" < DATE '2024-01-14') TO '{tmp_path}/feed.parquet'""")
+    few = proposed(stream(tmp_path / "feed.parquet")).columns
+    assert "max_shift" not in few["alike"], "six days with a week before them"
+
+
+def test_the_id_is_the_fewest_columns_that_tell_rows_apart_or_the_line(tmp_path: Path) -> None:
+    rows = [f"{n},{n // 6},{n % 6},{n % 3},{n % 2}" for n in range(60)]
+    table = {
+        name: [row.split(",")[index] for row in rows] for index, name in enumerate(["order_id", "a", "b", "c", "d"])
+    }
+
+    def of(*names: str, twice: bool = False) -> Proposal:
+        lines = [",".join(values) for values in zip(*(table[name] for name in names), strict=True)]
+        return from_csv(tmp_path, "\n".join([",".join(names), *lines, *(lines[:1] if twice else [])]))
+
+    assert of("a", "b", "order_id").id == ("order_id",) and of("a", "b", "c").id == ("a", "b")
+    assert of("a", "c", "d").id == ("a", "c", "d")
+    assert "derive: {row_id: " in of("a", "b").text
+    table["at"] = [f"2024-01-01 00:{n:02d}:00" for n in range(60)]
+    assert of("at", "c").id == ("at",) and "which two events may share some day" in of("at", "c").text
+    assert of("a", "b", twice=True).id == () and "id: {file_line: true}" in of("a", "b", twice=True).text
+
+
+def test_the_event_time_lies_in_the_day_of_its_file_and_the_choice_is_told(tmp_path: Path) -> None:
+    for day in range(1, 4):
+        rows = [f"2024-03-{day:02d} 0{n % 10}:00:00,19{60 + n}-02-01,2024-04-{day:02d} 10:00:00,{n}" for n in range(30)]
+        (tmp_path / f"feed-2024-03-{day:02d}.csv").write_text(
+            "\n".join(["born_2,born,due,n".replace("born_2", "sold"), *rows])
+        )
+    found = proposed(stream(tmp_path / "*.csv", event_time="none"))
+    assert (found.event_time, found.others) == ("sold", ("due", "born"))
+    assert "#   event_time: sold   (of sold, due, born: never empty, and nearest to the day" in found.text
+
+
+def test_several_files_of_both_kinds_are_looked_at_together_and_what_some_lack_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,at,more\n1,2024-01-01,x\n2,2024-01-01,y\n")
+    (tmp_path / "b.csv").write_text("id,at\n3,2024-01-02\n")
+    duckdb.sql(f"COPY (SELECT 4 AS id, DATE '2024-01-03' AS at, 'z' AS more, 1.5 AS extra) TO '{tmp_path}/c.parquet'")
+    arguments = [str(tmp_path / "a.csv"), str(tmp_path / "*.csv"), str(tmp_path / "c.parquet")]
+    result = CliRunner().invoke(app, ["contract", "infer", *arguments])
+    assert result.exit_code == 0, result.output
+    contract = Contract.model_validate(yaml.safe_load(result.output))
+    assert {name: column.type for name, column in contract.columns.items()} == {
+        "id": "integer", "at": "date", "more": "string", "extra": "double",
+    }  # fmt: skip
+    assert result.output.startswith("# Proposed from 4 rows in 3 files of 3 days, 2024-01-01 to 2024-01-03.")
+    assert "more: {type: string, required: false}   # 1 of 3 files lack it: b.csv" in result.output
+    assert "# 2 of 3 files lack it: a.csv, b.csv" in result.output
+    assert not contract.columns["extra"].required and contract.columns["id"].required
+
+
+def passing(found: Proposal, of: Stream) -> list[validation.DayVerdict]:
+    """Verdicts of the proposal on the same files, with the id and the event time that it proposes."""
+    whole = {"start": dt.date(1900, 1, 1), "end": None} | found.declared
+    if not found.event_time:
+        whole |= {
+            "event_time": "never",
+            "derive": {"never": "cast('2024-01-01' as timestamp)"} | whole.get("derive", {}),
+        }
+    declared = Stream.model_validate(of.model_dump() | whole)
+    days = [*found.days] or [dt.date(2024, 1, 1)]
+    return verdicts(declared.model_copy(update={"start": days[0], "end": days[-1]}), contract_of(found))
+
+
+def contract_of(found: Proposal) -> Contract:
+    return Contract.model_validate(yaml.safe_load(found.text))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bike_sharing/hour.parquet",
+        *(f"bike_sharing/dirty_copies/hour_{copy}.csv.gz" for copy in ("dd-mm-yyyy", "iso_dash", "m-d-yy", "m-d-yyyy")),
+        *(f"nycflights/{table}_2013.parquet" for table in ("airlines", "airports", "planes", "weather")),
+        "nycflights/flights_2013_v01.parquet",
+        "card_transactions/raw/2018-04.parquet",
+        "card_transactions/raw/*-0[45].parquet",
+        "card_transactions/published_features_2018-07.parquet",
+    ],
+)
+def test_a_file_passes_what_is_proposed_from_it(name: str) -> None:
+    of = stream(DATA / name, event_time="none", id="none")
+    found = proposed(of)
+    judged = passing(found, of)
+    assert sum(verdict.accepted for verdict in judged) > 0
+    stray = 1 if name.endswith("iso_dash.csv.gz") else 0
+    assert sum(sum(verdict.quarantined.values()) for verdict in judged) == stray
+    assert [verdict.blocked for verdict in judged if verdict.blocked] == []
+    assert sum(verdict.duplicates + verdict.superseded for verdict in judged) == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_files_pass_what_is_proposed_from_them_but_for_their_stray_rows(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    made = Made(rng)
+    for number in range(made.files):
+        made.write(tmp_path, number)
+    of = stream(tmp_path / f"*.{made.form}", event_time="none", id="none")
+    found = proposed(of)
+    judged = passing(found, of)
+    rows = sum(verdict.rows for verdict in judged)
+    aside = sum(sum(verdict.quarantined.values()) for verdict in judged)
+    assert rows == made.rows - made.far and aside <= made.faults
+    assert bool(found.volume) == (made.days * made.files >= 7)
+    assert [verdict.blocked for verdict in judged if verdict.blocked] == []
+    assert sum(verdict.duplicates + verdict.superseded for verdict in judged) == 0
+    assert found.event_time == "at"
+
+
+class Made:
+    """Files of a feed whose columns, spellings, gaps and faults a seed decides.
+
+    rows: rows written. far: rows with a stray date. faults: values of a column of numbers that are none.
+    """
+
+    def __init__(self, rng: random.Random):
+        self.rng, self.rows, self.far, self.faults = rng, 0, 0, 0
+        self.form = rng.choice(["csv", "parquet"])
+        self.files, self.a_day = rng.randint(1, 4), rng.choice([3, 60, 300])
+        self.days = rng.choice([1, 5, 9, 20])
+        self.time = rng.choice(["stamp", "date", "epoch s", "epoch ms", "epoch us", "odd"])
+        self.has_id, self.lacking = rng.random() < 0.6, rng.random() < 0.5
+        self.has_fault = self.form == "csv" and self.a_day == 300 and rng.random() < 0.5
+        self.strays = rng.random() < 0.5 and self.days == 20 and self.a_day > 3
+
+    def write(self, folder: Path, number: int) -> None:
+        first = dt.date(2024, 1, 1) + dt.timedelta(days=number * self.days)
+        rows = [row for ahead in range(self.days) for row in self.day(first + dt.timedelta(days=ahead))]
+        if number == 0 and self.strays:
+            rows[3]["at"] = self.moment(dt.datetime(2008, 12, 31, 4))
+            self.far += 1
+        if number == 0 and self.has_fault:
+            rows[5]["amount"] = "n.a."
+            self.faults += 1
+        if number == 1 and self.lacking:
+            rows = [{name: value for name, value in row.items() if name != "code"} for row in rows]
+        self.rows += len(rows)
+        if self.form == "parquet":
+            table = pa.table({name: pa.array([row[name] for row in rows]) for name in rows[0]})
+            pq.write_table(table, folder / f"{number}.parquet")
+        else:
+            with (folder / f"{number}.csv").open("w", newline="") as opened:
+                lines = csv.DictWriter(opened, list(rows[0]))
+                lines.writeheader()
+                lines.writerows(rows)
+
+    def day(self, day: dt.date) -> list[dict[str, Any]]:
+        return [self.row(day, place) for place in range(self.rng.randint(self.a_day // 2 + 1, self.a_day))]
+
+    def row(self, day: dt.date, place: int) -> dict[str, Any]:
+        rng = self.rng
+        seconds = dt.timedelta(seconds=rng.randrange(86_400))
+        row: dict[str, Any] = {"key": day.toordinal() * 1000 + place} if self.has_id else {}
+        return row | {
+            "at": self.moment(dt.datetime.combine(day, dt.time()) + seconds),
+            "code": rng.choice([1, 1, 1, 2, 3, 7]),
+            "kind": rng.choice(["a", "b b", "c;d", 'e"f']),
+            "amount": round(rng.lognormvariate(2, 1), 2),
+            "word": None if rng.random() < 0.1 else f"w{rng.randrange(400)}",
+            "nothing": None,
+        }
+
+    def moment(self, at: dt.datetime) -> Any:
+        kind, _, unit = self.time.partition(" ")
+        if kind == "epoch":
+            return int(at.replace(tzinfo=dt.UTC).timestamp()) * {"s": 1, "ms": 1000, "us": 10**6}[unit]
+        if self.form == "parquet":
+            return at.date() if kind == "date" else at
+        return {"stamp": at.isoformat(), "date": at.date().isoformat(), "odd": f"{at:%d.%m.%Y %H:%M}"}[kind]

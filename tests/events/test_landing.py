@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import fsspec
@@ -23,6 +24,7 @@ from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing, sources
 from factory_assets.events.contract import validation
+from factory_assets.events.contract.expectations import rows_to_validate, validate
 from factory_assets.events.sources import Delivery
 
 DAY = dt.date(2024, 3, 10)
@@ -204,6 +206,50 @@ def test_both_hours_that_the_clock_shows_twice_are_told_apart_by_their_offset(co
         ]
 
 
+NANO = 1_710_064_800_123_456_789
+MOMENT = dt.datetime(2024, 3, 10, 10, 0, 0, 123456)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "values", "expected"),
+    [
+        ("s", pa.array(["1710064800", " 1710064800.123456 ", "-1.5"]),
+         [dt.datetime(2024, 3, 10, 10), MOMENT, dt.datetime(1969, 12, 31, 23, 59, 58, 500000)]),
+        ("s", pa.array([1710064800.123456, 1e300, math.nan]), [MOMENT, None, None]),
+        ("s", pa.array([1710064800, 2**62], pa.int64()), [dt.datetime(2024, 3, 10, 10), None]),
+        ("s", pa.array([1710064800.0, 253402300800.0], pa.float32()), [None, None]),
+        ("ms", pa.array(["1710064800123", "1710064800123.456"]), [MOMENT.replace(microsecond=123000), MOMENT]),
+        ("us", pa.array([NANO // 1000], pa.int64()), [MOMENT]),
+        ("us", pa.array([NANO // 1000], pa.uint64()), [MOMENT]),
+        ("us", pa.array([Decimal(NANO) / 1000], pa.decimal128(20, 3)), [MOMENT]),
+        ("ns", pa.array([NANO, -(2**63)], pa.int64()), [MOMENT, dt.datetime(1677, 9, 21, 0, 12, 43, 145224)]),
+        ("ns", pa.array([float(NANO)]), [None]),
+        ("s", pa.array(["", "soon", "1e9", "2024-03-10", "253402400000", "99999999999999999999999"]), [None] * 6),
+        ("s", pa.array([dt.date(2024, 3, 10)]), [None]),
+        ("s", pa.array([True]), [None]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", ["UTC", NEW_YORK])
+def test_a_number_of_time_since_1970_is_read_exactly_or_costs_its_row(con, epoch, values, expected, zone):
+    found = one(con, {"type": "timestamp", "epoch": epoch}, values, timezone=zone)
+    local = [
+        value and value.replace(tzinfo=dt.UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) for value in expected
+    ]
+    assert [value for value, _ in found] == local
+    texts = [
+        text for (value, text), given in zip(found, values.to_pylist(), strict=True) if value is None and given == given
+    ]
+    assert all(text is not None for text in texts), "what is no time is kept"
+
+
+def test_a_number_of_time_since_1970_places_its_row_in_utc(con):
+    contract = {"at": {"type": "timestamp", "epoch": "s"}}
+    table = pa.table({"id": [1], "at": [1710028800 - 1]})
+    for zone in ("UTC", NEW_YORK):
+        declared = declare(contract, timezone=zone)
+        assert [row["ds"] for row in land(con, declared, table, [DAY - dt.timedelta(days=1)])] == [dt.date(2024, 3, 9)]
+
+
 def test_a_format_reads_what_is_not_iso_8601(con):
     german = times(con, pa.array(["29.02.2024 13:05", "31.02.2024 13:05"]), NEW_YORK, format="%d.%m.%Y %H:%M")
     assert german == [(clock("2024-02-29 13:05"), clock("2024-02-29 18:05")), (None, None)]
@@ -335,3 +381,45 @@ def test_damage_inside_a_parquet_file_costs_its_own_day_and_without_days_is_name
     assert con.execute(told).fetchall() == [(days[0], 5000, None), (whole[-1], 0, True)]
     assert read(con, source, whole, lambda file: {days[1]} if file == str(damaged) else set()) == {days[0]: 5000}
     assert con.execute(told).fetchall() == [(days[0], 5000, None), (days[1], 0, True), (whole[-1], 0, True)]
+
+
+OURS = [
+    "kind",
+    "row",
+    "h",
+    "kept",
+    "content",
+    "id",
+    "version",
+    "different",
+    "seen",
+    "known",
+    "again",
+    "day",
+    "source",
+    "judged",
+]
+
+
+@pytest.mark.parametrize("key", OURS)
+def test_a_feed_may_call_its_columns_as_queries_call_their_own(con, key):
+    contract = {name: {"type": "integer"} for name in OURS} | {"told": {"type": "timestamp"}}
+    declared = declare(contract, id=key, known_at="told")
+    noon = dt.datetime(2024, 3, 10, 12)
+    told = [noon, noon, noon, noon + dt.timedelta(hours=1)]
+    values = {name: [1, 1, 2, 2] for name in OURS}
+    delivered = pa.table(values | {"at": [noon] * 4, "told": told})
+    con.register("delivered_rows", delivered)
+    columns = {row[0]: row[1] for row in con.execute("DESCRIBE delivered_rows").fetchall()}
+    query = "SELECT *, 'file' AS _source, NULL::VARCHAR AS _line FROM delivered_rows"
+    landed = landing.land(con, declared, [Delivery(query, columns, ("file",), Period(DAY, DAY))], [DAY], TODAY)
+    judgement = validation.judge(con, declared, validation.Inputs(landed.rows, landed.deliveries), [DAY])
+    (verdict,) = judgement.verdicts
+    rows = con.sql(rows_to_validate(declared, landed.rows)).to_arrow_table()
+    judged = validate(declared, rows, validation.read_arrivals(con, landed.deliveries), [DAY], [], ())
+    assert [failure.rule.kind for one in judged for failure in one.failures] == ["once"]
+    assert (verdict.accepted, verdict.duplicates, verdict.superseded, verdict.broken) == (2, 1, 1, {})
+    assert con.execute(f'SELECT "{key}" FROM {judgement.accepted} ORDER BY 1').fetchall() == [(1,), (2,)]
+    superseded = con.execute(f'SELECT "{key}", superseded_at FROM {judgement.superseded}').fetchall()
+    assert superseded == [(2, noon + dt.timedelta(hours=1))]
+    assert con.execute(f"SELECT count(*) FROM {judgement.quarantined}").fetchall() == [(0,)]

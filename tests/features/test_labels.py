@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -218,12 +219,40 @@ def test_labels_of_classes_are_their_names_and_another_name_is_refused_with_its_
     assert all(label == name(versions[tuple(version)].values["items"]) for (_, *version), (label, _) in found.items())
 
     con.execute(f"CREATE OR REPLACE TEMP TABLE given AS {query(con, declared, events, DAYS[-1], DAYS)}")
-    labels.require_classes(con, declared, "given")
+    assert labels.strange(con, declared, "given") == []
     fewer = declared_line(**expected | {"task": f"multiclass({', '.join(classes[:-1])}, else)"})
     rows = sum(label == classes[-1] for label, _ in found.values())
     told = rf"gives '{classes[-1]}' \({rows} rows, first on 20..-..-..\); classes of the task: {classes[0]}, {classes[1]}, else"
-    with pytest.raises(ValueError, match=told):
-        labels.require_classes(con, fewer, "given")
+    ((path, message),) = labels.strange(con, fewer, "given")
+    assert path == ("label", "expression") and re.search(told, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "told"),
+    [
+        ("items", [1, 2, 2, None], "'items' gives 2 (2 rows, first on 2024-03-01), 1 (1 row, first on 2024-03-01)"),
+        ("items - 1", [-1, 1], "'items - 1' gives -1 (1 row, first on 2024-03-01), 1 (1 row, first on 2024-03-01)"),
+        ("amount", [0.5, 1, 0], "'amount' gives 0.5 (1 row, first on 2024-03-01), 0 (1 row, first on 2024-03-01), 1 ("),
+        ("amount", list(range(100)), "'amount' gives 2 (1 row, first on 2024-03-01), 3 ("),
+    ],
+)
+def test_a_binary_label_is_0_or_1_and_other_values_are_told_with_their_rows(
+    con: duckdb.DuckDBPyConnection, text: str, given: list[float | None], told: str
+) -> None:
+    declared = declared_line(**{**OF_EVENTS, "label": {"expression": text}})
+    listed = ", ".join(
+        f"({'NULL' if value is None else value}, DATE '2024-03-01')" for value in given if value is not None
+    )
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE given AS SELECT label::DOUBLE AS label, ds FROM (VALUES {listed}) AS t(label, ds)"
+    )
+    ((path, message),) = labels.strange(con, declared, "given")
+    assert path == ("label", "expression") and message.startswith(told)
+    assert "allowed of a binary label: 0 and 1, or false and true" in message
+    regression = declared_line(**{**OF_EVENTS, "label": {"expression": text}, "task": "regression"})
+    assert labels.strange(con, regression, "given") == []
+    con.execute("DELETE FROM given WHERE label NOT IN (0, 1)")
+    assert labels.strange(con, declared, "given") == []
 
 
 def test_the_state_of_a_day_stands_still_once_its_horizon_has_passed() -> None:

@@ -261,13 +261,13 @@ def _summaries(
     for name, column in columns.items():
         if column.max_shift is not None:
             for day, value, count in con.execute(
-                f"SELECT * FROM (SELECT ds, {_bin(name, column)} AS bin, count(*) FROM {rows} GROUP BY 1, 2) WHERE bin IS NOT NULL"
+                f"SELECT * FROM (SELECT ds, {bin_of(name, column)} AS bin, count(*) FROM {rows} GROUP BY 1, 2) WHERE bin IS NOT NULL"
             ).fetchall():
                 summaries[day].bins.setdefault(name, Counter())[value] = count
     return summaries
 
 
-def _bin(name: str, column: Column) -> str:
+def bin_of(name: str, column: Column) -> str:
     """SQL of the bin that a value falls into, the same for all days: the hour of a time, the size of a large number."""
     quoted = identifier(name)
     if column.type == "timestamp":

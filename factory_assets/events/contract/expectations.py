@@ -57,6 +57,8 @@ ROW_KINDS = (
     "unique",
     "once",
 )
+#: What two rows share that are equal; no column of a contract has a blank in its name.
+CONTENT = "content (of the row)"
 DELIVERY = Rule("schema", "delivery", "", "the day is delivered and can be read", "")
 OUTAGE = (
     "nothing was delivered: an outage, or an empty day? Where such days are normal, the contract says so by "
@@ -137,7 +139,7 @@ def rows_to_validate(declared: DeclaredStream, raw: str) -> str:
     parts = [*map(identifier, names), *(f'len({identifier(name)}) AS "{_length_of(name)}"' for name in lists)]
     parts += [_breach(declared, rule) for rule in row_rules(declared) if rule.kind == "rule"]
     return f"""SELECT {", ".join(parts)}, _unparsed, _undeclared, _line, _failed, _source, ds, CAST(event_time AS DATE) AS event_day,
-                      {row_content(declared)} AS content
+                      {row_content(declared)} AS "{CONTENT}"
                FROM ({judged_rows(declared, raw)}) WHERE _excluded IS NULL"""
 
 
@@ -281,7 +283,7 @@ def _frame(declared: DeclaredStream, rows: pa.Table) -> "pd.DataFrame":
     """Rows as the feed delivered them, and for each column the text that did not parse."""
     import pandas as pd
 
-    frame = rows.drop_columns(["content"]).to_pandas(date_as_object=True)
+    frame = rows.drop_columns([CONTENT]).to_pandas(date_as_object=True)
     # Nearly all rows parse: only those that did not are looked into.
     unparsed = frame["_unparsed"].dropna().map(json.loads)
     for name, column in declared.contract.columns.items():
@@ -384,19 +386,19 @@ def _repeated(declared: DeclaredStream, rows: pa.Table) -> Iterator[tuple[Rule, 
     import pyarrow.compute as pc
 
     key, known_at = declared.stream.id, declared.stream.known_at
-    names = list(dict.fromkeys(["ds", key, "content", *([known_at] if known_at else [])]))
+    names = list(dict.fromkeys(["ds", key, CONTENT, *([known_at] if known_at else [])]))
     # Rows without an id are another rule's; left in, they would make floating-point numbers of large ids.
     frame = rows.select(names).filter(pc.is_valid(rows[key])).to_pandas(date_as_object=True)
     if frame.empty:
         return
     # Ids need to be unique within a day; the day is part of the key because a validation covers many.
-    index = ["ds", "content", *([known_at] if known_at else [])]
+    index = ["ds", CONTENT, *([known_at] if known_at else [])]
     (result,) = evaluate(frame, [gxe.ExpectCompoundColumnsToBeUnique(column_list=["ds", key])], index)
     if result.success:
         return
     versions: dict[tuple[dt.date, Any, Any], list[Any]] = defaultdict(list)
     for entry in result.result["unexpected_index_list"]:
-        versions[entry["ds"], entry[key], str(entry[known_at]) if known_at else None].append(entry["content"])
+        versions[entry["ds"], entry[key], str(entry[known_at]) if known_at else None].append(entry[CONTENT])
     different = [(day, value, len(set(those)) - 1) for (day, value, _), those in versions.items()]
     again = [(day, value, len(those) - len(set(those))) for (day, value, _), those in versions.items()]
     for rule, places in zip(id_rules(declared.stream), (different, again), strict=True):

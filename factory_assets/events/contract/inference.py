@@ -1,14 +1,14 @@
 """Which contract do these data suggest? A proposal for a person to read, under which the same data pass.
 
-The proposal has only what data show: types, formats, empty values, domains of few values, rows a day. It invents no bounds:
-whoever knows the meaning of a value says what the value may not become.
+The proposal has only what data show: types, formats, empty values, codes, rows a day, how far days differ, and which columns are the
+id and the event time. It invents no bounds: whoever knows the meaning of a value says what the value may not become.
 """
 
 import datetime as dt
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,20 +20,19 @@ from factory_assets.declarations.declared import TIMES, DeclaredStream
 from factory_assets.declarations.edits import flow
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
+from factory_assets.events.contract import seen
+from factory_assets.events.contract.seen import FAULTS
 from factory_assets.events.landing import typed_rows, with_event_day
 from factory_assets.events.sources import Delivery
+from factory_assets.words import counted as in_words
 from factory_resources.scratch import scratch
 
 #: Share of a day's rows that may break one rule, in a proposal.
 TOLERANCE = 0.05
-#: A text with more different values than this is no domain.
-DOMAIN = 20
-#: Fewer rows say little about values that were not seen.
-DOMAIN_ROWS = 1000
 #: Days from which the size of other days can be guessed: a week has every weekday.
 VOLUME_DAYS = 7
-#: Share of a column of numbers that may be other text: a fault of the feed, not another type.
-FAULTS = 0.001
+#: So many times the days of another time that a file has are those of something that does not happen on the file's day.
+WIDER = 1.5
 #: Values on which formats are tried before all values are read with those that are left.
 FIRST_TRIED = 200
 #: A number that is written as a whole one.
@@ -54,11 +53,16 @@ class Guess:
     type: str
     format: str | None = None
     note: str = ""
+    epoch: str | None = None
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposed contract: fields by column, notes on some columns, columns that no contract can hold, days seen."""
+    """A proposed contract: fields by column, notes on some columns, columns that no contract can hold, days seen.
+
+    id: columns that together tell rows apart; () if no few do. event_time: the column that gives the days, others the times that
+    could as well. sources: files that were looked at.
+    """
 
     rows: int
     columns: dict[str, dict[str, Any]]
@@ -68,13 +72,57 @@ class Proposal:
     volume: dict[str, int | float] = field(default_factory=dict)
     quiet: tuple[str, ...] = ()
     day_note: str = ""
+    id: tuple[str, ...] = ()
+    event_time: str = ""
+    others: tuple[str, ...] = ()
+    sources: int = 1
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """The fields of the stream that the contract is of, as far as rows show them."""
+        found: dict[str, Any] = {
+            "id": self.id[0] if len(self.id) == 1 else "row_id" if self.id else {"file_line": True}
+        }
+        if self.event_time:
+            found["event_time"] = self.event_time
+        if len(self.id) > 1:
+            found["derive"] = {"row_id": f"concat_ws('|', {', '.join(map(identifier, self.id))})"}
+        return found
+
+    @property
+    def _comments(self) -> list[str]:
+        """What the stream's declaration has beside the contract: the id and the event time, and why these."""
+        fields = self.declared
+        alone = f"{self.id[0]} has another value in every row" if len(self.id) == 1 else ""
+        if alone and self.columns[self.id[0]]["type"] in ("timestamp", "date"):
+            alone += "; it is a time, which two events may share some day"
+        together = f"no column, but these together have other values in every row: {', '.join(self.id)}"
+        none = "no column, no two and no three together tell every row from the others: each line of a file is an event"
+        lines = [
+            "# The stream's declaration:",
+            f"#   id: {flow(fields['id'])}   ({alone or (together if self.id else none)})",
+        ]
+        if "derive" in fields:
+            lines.append(f"#   derive: {flow(fields['derive'])}")
+        if self.event_time:
+            of = f"of {self.event_time}, {', '.join(self.others)}: " if self.others else ""
+            lines.append(f"#   event_time: {self.event_time}   ({of}{self._why_time})")
+        return lines
+
+    @property
+    def _why_time(self) -> str:
+        if not self.others:
+            return "the only column that is a time"
+        return "never empty, and nearest to the day that a file is of; the others may be meant as well"
 
     @property
     def text(self) -> str:
         """The contract as a file: a line a column, with the notes as comments."""
         span = f" of {len(self.days)} days, {self.days[0]} to {self.days[-1]}" if self.days else ""
+        span = f" in {self.sources} files{span}" if self.sources > 1 else span
         lines = [
             f"# Proposed from {self.rows:,} rows{span}. It says what was seen; what may come is for you to say.",
+            *self._comments,
             "version: 1",
             f"tolerance: {TOLERANCE}            # share of a day's rows that may break one rule before the day is blocked",
         ]
@@ -112,9 +160,13 @@ def infer(
         + " UNION ALL BY NAME ".join(f"SELECT * FROM ({delivery.query}) WHERE _line IS NULL" for delivery in delivered)
     ).fetchall()
     guesses, left_out = _guesses(con, stream, delivered, rows_delivered)
+    guesses = _with_epochs(con, rows_delivered, guesses)
     if not guesses:
         raise ValueError(f"no column can be in a contract: {'; '.join(map(': '.join, left_out.items()))}")
-    first = {name: Column(type=guess.type, format=guess.format, nullable=True) for name, guess in guesses.items()}  # type: ignore[arg-type]
+    first = {
+        name: Column(type=guess.type, format=guess.format, epoch=guess.epoch, nullable=True)  # type: ignore[arg-type]
+        for name, guess in guesses.items()
+    }
     plain = DeclaredStream(stream, Contract(columns=first))
     typed = " UNION ALL BY NAME ".join(f"({typed_rows(plain, delivery)})" for delivery in delivered)
     con.execute(f"CREATE OR REPLACE TEMP TABLE {rows_typed} AS SELECT * FROM ({typed}) WHERE _line IS NULL").fetchall()
@@ -123,16 +175,116 @@ def infer(
         name: ({"delivered": feed[name]} if name in feed else {}) | _fields(con, rows_typed, name, guess, delivered)
         for name, guess in guesses.items()
     }
-    notes = {name: guess.note for name, guess in guesses.items() if guess.note}
-    dated, why = _dated(plain, time, columns)
+    sources = [source for each in delivered for source in each.sources]
+    notes = _notes(guesses, delivered)
+    never_empty = {name: fields["type"] for name, fields in columns.items() if not {"nullable", "required"} & {*fields}}
+    known = seen.identifying(con, rows_typed, never_empty)
+    if len(known) == 1:
+        columns[known[0]].pop("allowed", None)
+    facts: dict[str, Any] = {"id": known, "sources": len(sources)}
+    times = _times(con, rows_typed, columns, sources)
+    dated, why = _dated(plain, time, columns, times)
     if dated is None:
-        return Proposal(rows, columns, notes, left_out, day_note=why)
+        return Proposal(rows, columns, notes, left_out, day_note=why, **facts)
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW {rows_dated} AS "
         f"SELECT * FROM ({with_event_day(dated, f'SELECT * FROM {rows_typed}')}) WHERE event_day IS NOT NULL"
     ).fetchall()
+    days = seen.days_of(
+        dict(con.execute(f"SELECT event_day, count(*) FROM {rows_dated} GROUP BY event_day").fetchall())
+    )
     _add_presence(con, rows_dated, columns)
-    return Proposal(rows, columns, notes, left_out, *_days(con, rows_dated))
+    _leave_out_calendar(con, rows_dated, columns)
+    if len(days.rows) >= VOLUME_DAYS:
+        _add_shifts(con, rows_dated, columns, [*days.rows], known[0] if len(known) == 1 else "")
+    facts |= {
+        "event_time": dated.stream.event_time,
+        "others": tuple(name for name in times if name != dated.stream.event_time),
+    }
+    return Proposal(rows, columns, notes, left_out, *_days(days), **facts)
+
+
+def _with_epochs(con: duckdb.DuckDBPyConnection, rows: str, guesses: dict[str, Guess]) -> dict[str, Guess]:
+    """The guesses, of which numbers that count the time since 1970 are times: by their name, or where there is no other time.
+
+    rows: name of the relation of delivered rows.
+    """
+    counting = {
+        name: unit
+        for name, guess in guesses.items()
+        if guess.type in ("integer", "double")
+        and (unit := seen.epoch(con, f"SELECT {identifier(name)} AS value FROM {rows}"))
+    }
+    named = [name for name in counting if seen.NAMED_TIME.search(name)]
+    has_time = any(guess.type in ("timestamp", "date") for guess in guesses.values()) or bool(named)
+    plain = [name for name in counting if not seen.NAMED_ID.search(name)]
+    times = named or ([] if has_time else plain)
+    found = dict(guesses)
+    for name, unit in counting.items():
+        found[name] = (
+            Guess("timestamp", epoch=unit, note=f"numbers that are read as a time since 1970, in {unit}")
+            if name in times
+            else Guess(guesses[name].type, note=f"could be a time since 1970: {{type: timestamp, epoch: {unit}}}")
+        )
+    return found
+
+
+def _notes(guesses: dict[str, Guess], delivered: Sequence[Delivery]) -> dict[str, str]:
+    """What a person should know of columns: of their values, and of files that lack them."""
+    files, found = sum(len(each.sources) for each in delivered), {}
+    for name, guess in guesses.items():
+        lacking = [source for each in delivered if name not in each.columns for source in each.sources]
+        shown = ", ".join(source.rpartition("/")[2] for source in lacking[:3]) + (" ..." if len(lacking) > 3 else "")
+        absent = f"{len(lacking)} of {files} files lack it: {shown}" if lacking else ""
+        if note := "; ".join(filter(None, (guess.note, absent))):
+            found[name] = note
+    return found
+
+
+def _times(
+    con: duckdb.DuckDBPyConnection, rows: str, columns: dict[str, dict[str, Any]], sources: Sequence[str]
+) -> list[str]:
+    """Columns that are times, the likeliest event time first: never empty, and of the day or month that the file is of.
+
+    rows: name of the table of typed rows.
+    """
+    times = [name for name, fields in columns.items() if fields["type"] in ("timestamp", "date")]
+    found = seen.times_of_files(con, rows, times, sources)
+    least = min((days for _, days in found.values()), default=0)
+
+    def rank(name: str) -> tuple[Any, ...]:
+        outside, days = found[name]
+        # A birthday, or a day of expiry, lies anywhere: its days are more than those of what happens.
+        wide = days > WIDER * least
+        return columns[name].get("nullable", False), round(outside, 2), wide, columns[name]["type"] == "date"
+
+    return sorted(times, key=rank)
+
+
+def _leave_out_calendar(con: duckdb.DuckDBPyConnection, rows: str, columns: dict[str, dict[str, Any]]) -> None:
+    """Take back the codes of columns that have one value a day, and another one tomorrow. rows: name of the dated rows."""
+    for name in seen.of_the_day(con, rows, [name for name, fields in columns.items() if "allowed" in fields]):
+        values = columns[name].pop("allowed")
+        if columns[name]["type"] == "integer" and values[0] >= 0:
+            columns[name]["min"] = 0
+
+
+def _add_shifts(
+    con: duckdb.DuckDBPyConnection,
+    rows: str,
+    columns: dict[str, dict[str, Any]],
+    days: Sequence[dt.date],
+    known: str,
+) -> None:
+    """Give numbers whose days are alike a bound on how far a day may be from the days before it: twice the most that was seen.
+
+    known: the column that is the id, of which every day has others; empty if no column is.
+    """
+    for name, fields in columns.items():
+        if fields["type"] in ("integer", "double") and name != known:
+            bound = max(2 * seen.shift(con, rows, name, Column(type=fields["type"]), days), seen.LEAST_SHIFT)
+            if bound <= seen.MOST_SHIFT:
+                fields["max_shift"] = round_up(bound)
 
 
 def _names(delivered: Sequence[str]) -> dict[str, str]:
@@ -296,11 +448,13 @@ def _fields(
     ).fetchall()[0]
     if guess.format:
         fields["format"] = guess.format
+    if guess.epoch:
+        fields["epoch"] = guess.epoch
     if without:
         fields["required"] = False
     if empty or not filled:
         fields["nullable"] = True
-    values = _domain(con, rows, name, guess.type, filled)
+    values = seen.domain(con, rows, name, guess.type)
     if values:
         fields["allowed"] = values
     elif numeric and least is not None and least >= 0:
@@ -308,36 +462,17 @@ def _fields(
     return fields
 
 
-def _domain(con: duckdb.DuckDBPyConnection, rows: str, name: str, kind: str, filled: int) -> list[str | int]:
-    """The values of a text with few of them, or of a flag of 0 and 1; none where others are likely to come.
-
-    The share of rows with a value not seen so far is about that of the values seen once (Good 1953).
-    """
-    if kind not in ("string", "integer") or filled < DOMAIN_ROWS:
-        return []
-    counted = con.execute(
-        f"""SELECT {identifier(name)}, count(*) FROM {rows} WHERE {identifier(name)} IS NOT NULL GROUP BY ALL
-            ORDER BY ALL LIMIT {DOMAIN + 1}"""
-    ).fetchall()
-    values = [value for value, _ in counted]
-    if kind == "integer":
-        return values if values == [0, 1] else []
-    return values if len(values) <= DOMAIN and all(times > 1 for _, times in counted) else []
-
-
 def _dated(
-    plain: DeclaredStream, time: str | None, columns: dict[str, dict[str, Any]]
+    plain: DeclaredStream, time: str | None, columns: dict[str, dict[str, Any]], times: Sequence[str]
 ) -> tuple[DeclaredStream | None, str]:
-    """The stream with a usable event time, or None and why there is none."""
+    """The stream with a usable event time, or None and why there is none. times: columns that are times, the likeliest first."""
     stream = plain.stream
     kinds = {name: fields["type"] for name, fields in columns.items()}
-    times = [name for name, kind in kinds.items() if kind in ("timestamp", "date")]
     if time is not None and time not in times:
         raise ValueError(f"{time!r} is {kinds.get(time, 'not a column')}; allowed: {', '.join(times) or 'none here'}")
     if time is None and stream.event_time in kinds:
         time = stream.event_time
     elif time is None and stream.event_time not in stream.derive:
-        times.sort(key=lambda name: (columns[name].get("nullable", False), kinds[name] == "date"))
         time = times[0] if times else None
     if time in times:
         alone: dict[str, Any] = {"event_time": time, "known_at": None, "derive": {}, "rules": {}, "exclude": {}}
@@ -366,26 +501,28 @@ def _add_presence(con: duckdb.DuckDBPyConnection, rows: str, columns: dict[str, 
             fields["presence"] = {"min_fraction": least}
 
 
-def _days(
-    con: duckdb.DuckDBPyConnection, rows: str
-) -> tuple[tuple[dt.date, ...], dict[str, int | float], tuple[str, ...], str]:
+def _days(days: seen.Days) -> tuple[tuple[dt.date, ...], dict[str, int | float], tuple[str, ...], str]:
     """Days seen, the volume of a day (half the smallest to twice the largest), days without any, and a note."""
-    counted = dict(
-        con.execute(f"SELECT event_day, count(*) FROM {rows} GROUP BY event_day ORDER BY event_day").fetchall()
-    )
-    days = tuple(counted)
-    if len(days) < VOLUME_DAYS:
-        return days, {}, (), f"{len(days)} days seen, too few"
-    span = [days[0] + dt.timedelta(days=offset) for offset in range((days[-1] - days[0]).days + 1)]
-    empty = [day for day in span if day not in counted]
-    never = {day.weekday() for day in empty} - {day.weekday() for day in days}
+    found, none = tuple(days.rows), dict[str, int | float]()
+    if len(found) < VOLUME_DAYS:
+        return found, none, (), f"{in_words(len(found), 'day')} seen, too few"
+    span = [found[0] + dt.timedelta(days=offset) for offset in range((found[-1] - found[0]).days + 1)]
+    empty = [day for day in span if day not in days.rows]
+    never = {day.weekday() for day in empty} - {day.weekday() for day in found}
     others = [day for day in empty if day.weekday() not in never]
-    if len(others) > len(days) / VOLUME_DAYS:
-        return days, {}, (), f"{len(others)} days in between are empty"
+    if len(others) > len(found) / VOLUME_DAYS:
+        return found, none, (), f"{len(others)} days in between are empty"
     quiet = (*(WEEKDAYS[number] for number in sorted(never)), *map(str, others))
-    least, most = min(counted.values()), max(counted.values())
+    least, most = min(days.rows.values()), max(days.rows.values())
     volume = {"max": round_up(2 * most)} if least < 2 else {"min": least // 2, "max": round_up(2 * most)}
-    return days, volume, quiet, f"{least:,} to {most:,} rows a day were seen"
+    return found, volume, quiet, f"{least:,} to {most:,} rows a day were seen{_strays(days.stray)}"
+
+
+def _strays(stray: Mapping[dt.date, int]) -> str:
+    if not stray:
+        return ""
+    shown = ", ".join(map(str, [*stray][:3])) + (" ..." if len(stray) > 3 else "")
+    return f"; {in_words(sum(stray.values()), 'row')} of other days left out: {shown}"
 
 
 def round_up(value: float, digits: int = 2) -> int | float:

@@ -126,10 +126,11 @@ def _judge_rows(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, raw: s
     # Sorted hashes take half the time of groups. Two ids with one hash are found to be different later on.
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE repeated_ids AS SELECT DISTINCT ds, h FROM (
-                SELECT ds, hash({key}) AS h FROM rows_with_rule WHERE _excluded IS NULL AND {key} IS NOT NULL
+                SELECT ds, h FROM (SELECT ds, hash({key}) AS h FROM rows_with_rule WHERE _excluded IS NULL AND {key} IS NOT NULL)
                 QUALIFY h = lag(h) OVER (PARTITION BY ds ORDER BY h))"""
     ).fetchall()
-    same = f"known.ds = seen.ds AND hash({key}) = seen.h"
+    # A feed may call its columns as ours are called: ours are named with their table.
+    same = f"known.ds = seen.ds AND hash(known.{key}) = seen.h"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE {rows.doubtful} AS
             SELECT known.*, NULL::VARCHAR AS _repeated, seen.ds IS NOT NULL AS _again
@@ -192,12 +193,12 @@ def _mark_repeated(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, row
             FROM those QUALIFY row_number() OVER (PARTITION BY ds, id ORDER BY {order}, content, row) > 1"""
     ).fetchall()
     con.execute(
-        f"""UPDATE {rows.doubtful} SET _repeated = kind
-            FROM {rows.repeated} WHERE {rows.doubtful}.rowid = row AND kind <> 'contradiction'"""
+        f"""UPDATE {rows.doubtful} SET _repeated = again.kind
+            FROM {rows.repeated} AS again WHERE {rows.doubtful}.rowid = again.row AND again.kind <> 'contradiction'"""
     ).fetchall()
     con.execute(
         f"""UPDATE {rows.doubtful} SET _rule = '{unique_rule(stream)}'
-            FROM {rows.repeated} WHERE {rows.doubtful}.rowid = row AND kind = 'contradiction'"""
+            FROM {rows.repeated} AS again WHERE {rows.doubtful}.rowid = again.row AND again.kind = 'contradiction'"""
     ).fetchall()
 
 
@@ -361,7 +362,7 @@ def _conflicts(declared: DeclaredStream, doubtful: str) -> str:
     key = identifier(declared.stream.id)
     version = "known_at" if declared.stream.known_at else "NULL"
     return f"""SELECT ds, sum(different - 1)::BIGINT FROM (
-                   SELECT ds, {key}, {version}, count(DISTINCT {row_content(declared)}) AS different
+                   SELECT ds, {key} AS id, {version} AS version, count(DISTINCT {row_content(declared)}) AS different
                    FROM {doubtful} WHERE _again AND _excluded IS NULL GROUP BY ALL)
                GROUP BY ds HAVING sum(different - 1) > 0"""
 
@@ -404,6 +405,7 @@ def _split(
     """Create the views that the judgement names. rules: row rules, also those that set no row aside."""
     blocked = [verdict.day for verdict in judgement.verdicts if verdict.blocked]
     columns = ", ".join(identifier(name) for name in declared.types)
+    own = ", ".join(f"known.{identifier(name)}" for name in [*declared.types, "ds"])
     closed = ", ".join(f"DATE '{day}'" for day in blocked) or "NULL::DATE"
     delivered = [identifier(name) for name in declared.contract.columns if name not in ("event_time", "known_at")]
     row = f"to_json(struct_pack({', '.join(f'{name} := {name}' for name in delivered)}))"
@@ -414,9 +416,9 @@ def _split(
             WHERE _rule IS NULL AND _excluded IS NULL AND _repeated IS NULL AND NOT coalesce(ds IN ({closed}), false)"""
     ).fetchall()
     con.execute(
-        f"""CREATE OR REPLACE TEMP VIEW {judgement.superseded} AS SELECT {columns}, ds, superseded_at
-            FROM {rows.doubtful} JOIN {rows.repeated} ON {rows.doubtful}.rowid = row
-            WHERE kind = 'superseded' AND kept AND NOT coalesce(ds IN ({closed}), false)"""
+        f"""CREATE OR REPLACE TEMP VIEW {judgement.superseded} AS SELECT {own}, again.superseded_at
+            FROM {rows.doubtful} AS known JOIN {rows.repeated} AS again ON known.rowid = again.row
+            WHERE again.kind = 'superseded' AND again.kept AND NOT coalesce(known.ds IN ({closed}), false)"""
     ).fetchall()
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW {judgement.quarantined} AS

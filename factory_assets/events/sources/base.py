@@ -18,6 +18,9 @@ NOTHING = "SELECT NULL::VARCHAR AS _source, NULL::VARCHAR AS _line WHERE false"
 #: Fingerprint of a day for which nothing has come.
 ABSENT = "absent"
 
+#: What a delivery's query has beside the feed's columns.
+OWN = ("_source", "_line", "_file_line")
+
 Kind = TypeVar("Kind", bound=Declared)
 
 
@@ -27,13 +30,14 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class Delivery:
-    """Rows that were delivered together: a query for the columns below, each `of_feed`, `_source` and `_line`.
+    """Rows that were delivered together: a query for the columns below, each `of_feed`, `_source`, `_line`, and maybe `_file_line`.
 
     columns: name in the feed -> type. sources: the values of `_source`; no two deliveries share one.
     period: the days for which the rows were delivered; None where the rows themselves say the day.
     problem: why the delivery cannot be read; then it has no rows.
     folders: column that the names of its folders give -> SQL for its text.
     alone: source -> query for its rows alone, where there are several.
+    numbered: whether each row has `_file_line`, by which it is found again in its source: its line, or its place from 1 on.
     """
 
     query: str
@@ -43,6 +47,7 @@ class Delivery:
     problem: str | None = None
     folders: Mapping[str, str] = field(default_factory=dict)
     alone: Mapping[str, str] = field(default_factory=dict)
+    numbered: bool = False
 
     @property
     def day(self) -> dt.date | None:
@@ -60,8 +65,10 @@ class Delivery:
         chosen = [f"{of_feed(name)} AS {of_feed(known_as)}" for name, known_as in new.items()]
         chosen += [f"{text} AS {of_feed(name)}" for name, text in added.items()]
 
+        number = ["_file_line"] if self.numbered else []
+
         def renamed(query: str) -> str:
-            return f"SELECT {', '.join([*chosen, '_source', '_line'])} FROM ({query})"
+            return f"SELECT {', '.join([*chosen, '_source', '_line', *number])} FROM ({query})"
 
         return replace(
             self,
@@ -72,12 +79,12 @@ class Delivery:
 
     def unreadable(self, problem: str) -> "Delivery":
         """The delivery without rows."""
-        return replace(self, query=NOTHING, columns={}, problem=problem, folders={}, alone={})
+        return replace(self, query=NOTHING, columns={}, problem=problem, folders={}, alone={}, numbered=False)
 
 
 def of_feed(column: str) -> str:
     """SQL for a column of a delivery's query, by its name in the feed; there, names that are ours have others."""
-    return any_name(f"{column} of the feed" if column.lower() in ("_source", "_line") else column)
+    return any_name(f"{column} of the feed" if column.lower() in OWN else column)
 
 
 def any_name(text: str) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -42,7 +42,7 @@ CHUNK = 1 << 22
 class Csv(Files[CsvSource]):
     def deliveries(self, con: duckdb.DuckDBPyConnection, days: Sequence[Any]) -> list[Delivery]:
         return [
-            _file(con, self.declared, Delivery(NOTHING, {}, (file,), period))
+            _file(con, self.declared, Delivery(NOTHING, {}, (file,), period, numbered=self.stream.by_line))
             for period, files in self.periods_files(con, days)
             for file in files
         ]
@@ -55,7 +55,7 @@ def _file(con: duckdb.DuckDBPyConnection, source: CsvSource, delivery: Delivery)
         compression = _compression(file, source)
         names = _header(file, source, compression)
         if not names:
-            return delivery
+            return replace(delivery, numbered=False)
         if _is_utf8(source) and compression != "bz2":
             # DuckDB reads files whose lines end in one way. Of others it says so, or takes lines apart at the wrong places.
             try:
@@ -111,6 +111,8 @@ def _table(
             raise SourceError(f"is not utf-8 in line {number}: declare the `encoding` of the source, such as latin-1")
         if len(text.encode()) >= LINE_KEPT:
             raise SourceError(f"cannot be split into lines from line {number} on: is a quote left open?")
+    if delivery.numbered:
+        _number(con, source, table, file, len(names), {number for number, *_ in rejected})
     # A quote left open takes the lines after it along; each of them counts as the row that it should have been.
     lines = [[file, line] for _, text, _ in rejected for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
     if lines:
@@ -123,6 +125,58 @@ def _table(
     given = {name: quoted(text) for name, text in folders(file).items()}
     delivered = dict.fromkeys([name for name in names if name != UNNAMED], "VARCHAR")
     return replace(delivery, query=f"SELECT * FROM {table}", columns=delivered, folders=given), bool(rejected)
+
+
+def _number(
+    con: duckdb.DuckDBPyConnection, source: CsvSource, table: str, file: str, columns: int, rejected: Collection[int]
+) -> None:
+    """Give each row of the table, which has them in the order of the file, the number of the line with which it begins.
+
+    rejected: the lines that are no rows, among lines as DuckDB counts them: one in which a quoted value goes on is one line.
+    """
+    import pyarrow as pa
+
+    (rows,) = con.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
+    lines = _lines(file, source, columns)
+    begins = [begin for counted, begin in enumerate(lines, 1) if begin and counted not in rejected]
+    # DuckDB takes some stray quotes for text. Then lines are counted as it does, so that the same file has the same numbers.
+    if len(begins) != rows + 1:
+        begins = [line for line in range(1, rows + len(rejected) + 2) if line not in rejected]
+    numbers = pa.table({"row": pa.array(range(rows), pa.int64()), "line": pa.array(begins[1 : rows + 1], pa.int64())})
+    con.execute(f"ALTER TABLE {table} ADD COLUMN _file_line BIGINT").fetchall()
+    con.register("numbers", numbers)
+    con.execute(f"UPDATE {table} SET _file_line = line FROM numbers WHERE {table}.rowid = row").fetchall()
+    con.unregister("numbers")
+
+
+def _lines(file: str, source: CsvSource, columns: int) -> list[int]:
+    """Where each line of the file begins, the header's first; 0 for one that holds neither names nor a row.
+
+    Lines within quotes belong to the line before them.
+    """
+    begins: list[int] = []
+    skipped = (b"", source.comment.encode()[:1]) if source.comment else (b"",)
+    line = begin = 1
+    first = b""
+
+    def end() -> None:
+        # In a table of one column an empty line is a row with an empty value.
+        is_row = first not in skipped or (first == b"" and columns == 1 and any(begins))
+        begins.append(begin if is_row else 0)
+
+    for stretch, inside in _outside_quotes(file, source, _compression(file, source)):
+        pieces = stretch.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if inside:
+            line += len(pieces) - 1
+            continue
+        for piece in pieces[:-1]:
+            first = first or piece[:1]
+            end()
+            line, begin, first = line + 1, line + 1, b""
+        first = first or pieces[-1][:1]
+    if first:
+        end()
+    return begins
 
 
 def _compression(file: str, source: CsvSource) -> str:

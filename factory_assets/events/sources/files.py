@@ -22,7 +22,7 @@ import duckdb
 from factory_assets.declarations import periods
 from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import CsvSource, ParquetSource
-from factory_assets.events.sources.base import ABSENT, Source, SourceError
+from factory_assets.events.sources.base import ABSENT, Source, SourceError, quoted
 
 #: What Hive and Spark call the folder of rows without a value.
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -78,6 +78,17 @@ class Files(Source[FileKind]):
     def _late(self) -> range:
         """By how many days the file that brings an event may be later than the event."""
         return range(self.declared.late.days + 1)
+
+
+def within(uri: str) -> str:
+    """SQL of the name of `_source` within the feed: its path below the last folder that all files of a uri share."""
+    fixed = re.split(r"[*?\[{]", uri, maxsplit=1)[0].rpartition("/")[0]
+    begin = "^([A-Za-z][A-Za-z0-9+.-]*:/)?/*"
+    shared = re.sub(begin, "", fixed) + "/"
+    path = f"regexp_replace(_source, {quoted(begin)}, '')"
+    if shared == "/":
+        return path
+    return f"CASE WHEN starts_with({path}, {quoted(shared)}) THEN substr({path}, {len(shared) + 1}) ELSE {path} END"
 
 
 def pattern(file: str) -> str:

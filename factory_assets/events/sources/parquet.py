@@ -33,9 +33,12 @@ class Parquet(Files[ParquetSource]):
             for (columns, given), members in alike.items():
                 kinds = {name: INSTANT if kind in INSTANTS else kind for name, kind in columns}
                 folder = {name: _of_folder(name) for name in given}
-                alone = {file: _query(columns, [file]) for file in members} if len(members) > 1 else {}
-                query = _query(columns, members)
-                found.append(Delivery(query, kinds, tuple(members), period, folders=folder, alone=alone))
+                numbered = self.stream.by_line
+                alone = {file: _query(columns, [file], numbered) for file in members} if len(members) > 1 else {}
+                query = _query(columns, members, numbered)
+                found.append(
+                    Delivery(query, kinds, tuple(members), period, folders=folder, alone=alone, numbered=numbered)
+                )
         return found
 
 
@@ -53,16 +56,18 @@ def _columns(con: duckdb.DuckDBPyConnection, file: str) -> tuple[tuple[str, str]
     return tuple((row[0], row[1]) for row in rows)
 
 
-def _query(columns: Sequence[tuple[str, str]], files: Sequence[str]) -> str:
+def _query(columns: Sequence[tuple[str, str]], files: Sequence[str], numbered: bool) -> str:
     source = "source"
     while source in {name.lower() for name, _ in columns}:
         source += "_"
     chosen = [
         f"{any_name(name)}{f'::{INSTANT}' if kind in INSTANTS else ''} AS {of_feed(name)}" for name, kind in columns
     ]
+    number = ["file_row_number + 1 AS _file_line"] if numbered else []
+    more = f", filename = {quoted(source)}" + (", file_row_number = true" if numbered else "")
     return (
-        f"SELECT {', '.join([*chosen, f'{source} AS _source', 'NULL::VARCHAR AS _line'])} "
-        f"FROM {_files(files, f', filename = {quoted(source)}')}"
+        f"SELECT {', '.join([*chosen, f'{source} AS _source', 'NULL::VARCHAR AS _line', *number])} "
+        f"FROM {_files(files, more)}"
     )
 
 

@@ -1,8 +1,10 @@
 """Which observations' truth is known by now? Labels with the moment at which they became known."""
 
 import datetime as dt
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -11,12 +13,18 @@ from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.expressions import identifier
+from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import classes_of
+from factory_assets.declarations.types import Mistake
 from factory_assets.features.examples.rows import load_events, population
 from factory_assets.features.point_in_time.aggregates import finite
 from factory_assets.features.point_in_time.history import Load
 from factory_assets.features.point_in_time.windows import interval
+from factory_assets.words import counted
 from factory_resources.lake import Lake
+
+#: So many labels of a strange line tell what they are.
+SHOWN = 5
 
 
 def lookaround(declared: DeclaredLine) -> dict[str, tuple[int, int]]:
@@ -136,24 +144,45 @@ def build(
     return f"SELECT example_id, label, known_at, superseded_at, ds FROM ({query}) WHERE {known}"
 
 
-def require_classes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, labels: str) -> None:
-    """Raise ValueError where a label is no class of the line's task; a task without classes has nothing to require.
+def strange(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, labels: str) -> list[Mistake]:
+    """That labels are no class of the line's task, or of a binary one neither 0 nor 1; a number may be anything else.
 
     labels: name of the relation of labels.
     """
     line, classes = declared.line, classes_of(declared.line.task)
-    if not classes:
-        return
-    listed = ", ".join(f"'{name}'" for name in classes)
-    strange_labels = con.execute(
-        f"SELECT label, count(*), min(ds) FROM {labels} WHERE label NOT IN ({listed}) GROUP BY label ORDER BY 2 DESC, 1 LIMIT 5"
+    if not classes and line.task != "binary":
+        return []
+    listed = ", ".join(f"'{name}'" for name in classes) or "0, 1"
+    found = con.execute(
+        f"""SELECT label, count(*), min(ds), label NOT IN ({listed}) AS strange FROM {labels} GROUP BY label
+            ORDER BY strange DESC, 2 DESC, 1 LIMIT {SHOWN}"""
     ).fetchall()
-    if strange_labels:
-        strange = ", ".join(f"{label!r} ({rows:,} rows, first on {day})" for label, rows, day in strange_labels)
-        raise ValueError(
-            f"{line.name}: label.expression gives {strange}; classes of the task: {', '.join(classes)}. Add what is missing to the "
-            "task, or let the expression give one of these, or null where there is no label"
+    if not any(is_strange for *_, is_strange in found):
+        return []
+    told = found if line.task == "binary" else [row for row in found if row[-1]]
+    shown = ", ".join(f"{_label(label)} ({counted(rows, 'row')}, first on {day})" for label, rows, day, _ in told)
+    allowed = (
+        f"classes of the task: {', '.join(classes)}. Add what is missing to the task, or let the expression give one of these"
+        if classes
+        else f"allowed of a binary label: 0 and 1, or false and true. Let it say which is the yes, as {_yes(line, found)} does"
+    )
+    return [
+        (
+            ("label", "expression"),
+            f"{line.label.expression!r} gives {shown}; {allowed}, or null where there is no label",
         )
+    ]
+
+
+def _label(value: str | float) -> str:
+    return repr(value) if isinstance(value, str) else f"{value:.15g}"
+
+
+def _yes(line: Line, found: Sequence[tuple[Any, ...]]) -> str:
+    """The line's expression turned into a truth, by the largest of the labels found."""
+    text = str(line.label.expression)
+    plain = text if re.fullmatch(r"\w+", text) else f"({text})"
+    return f"{plain} = {_label(max(value for value, *_ in found))}"
 
 
 def _of_events(declared: DeclaredLine, events: Mapping[str, str], days: Sequence[dt.date]) -> str:
