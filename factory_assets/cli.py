@@ -233,7 +233,11 @@ def _where_to_look() -> None:
 
 def main() -> None:
     """The command's entry point."""
-    keep_files_private()
+    try:
+        keep_files_private()
+    except ValueError as error:
+        screen(stderr=True).say(str(error), style="red")
+        sys.exit(1)
     code: int | str | None = 0
     try:
         app()

@@ -169,7 +169,7 @@ def state(world: World) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("executor", "damage"),
     [
-        pytest.param(executor, damage, marks=[] if executor == "command" or damage in FEW else pytest.mark.slow)
+        pytest.param(executor, damage, marks=[] if executor == "command" or damage in FEW else pytest.mark.longest)
         for executor in EXECUTORS
         for damage in DAMAGES
     ],
