@@ -179,11 +179,11 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[lis
             progress.update(task, advance=1)
         if not made:
             progress.console.print("  everything else is up to date", highlight=False)
-    for table in summarise(catalogue, deployment.lake, deployment.ledger, deployment.archive):
-        _show(*table)
     for stream, found in sorted(deployment.aside.items()):
         if str(found):
             console.say(f"\n{stream}: {found}. Look at them: factory quarantine show {stream}", style="yellow")
+    for table in summarise(catalogue, deployment.lake, deployment.ledger, deployment.archive):
+        _show(*table)
     _where_to_look()
     return deployment.failures, [_remedy(issue) for issue in deployment.issues.issues() if issue.state == "open"]
 

@@ -148,7 +148,7 @@ DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
 }  # fmt: skip
 
 
-#: Damages that the daemon and a script of `factory due` mend too where minutes count.
+#: Damages that are tried by every executor where minutes count.
 FEW = ("a Parquet file is gone", "the newest commit is gone", "a model is gone")
 
 
@@ -169,7 +169,11 @@ def state(world: World) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("executor", "damage"),
     [
-        pytest.param(executor, damage, marks=[] if executor == "command" or damage in FEW else pytest.mark.longest)
+        pytest.param(
+            executor,
+            damage,
+            marks=[] if damage in FEW else [pytest.mark.slow] if executor == "command" else [pytest.mark.longest],
+        )
         for executor in EXECUTORS
         for damage in DAMAGES
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.governor.world import SMALL, World, by_command, day, orders_of, worlds
 
 DAYS = 12
@@ -21,6 +23,7 @@ def predicted(world: World) -> list[tuple[object, ...]]:
     return sorted((row["ds"], str(row["example_id"]), row["node"], row["prediction"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_examples_labels_and_predictions_are_those_of_the_lines_and_stay_with_the_file(tmp_path: Path) -> None:
     with worlds(tmp_path / "a", ["named"], SMALL) as made:
         deliver(made["named"])
