@@ -81,7 +81,7 @@ def test_a_second_run_computes_nothing(on_postgres: tuple[Home, str]) -> None:
     assert home.contents() == before
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_a_run_killed_again_and_again_ends_in_the_state_of_a_clean_one(
     on_postgres: tuple[Home, str], tmp_path: Path, declarations: Path
 ) -> None:
