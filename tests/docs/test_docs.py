@@ -354,6 +354,9 @@ def visits(folder: Path) -> None:
                       WHERE hash(customer_id, day, 7) % 100 < 3 + customer_id % 30)
                 TO '{folder}/visits.parquet' (FORMAT parquet)"""
         ).fetchall()
+        con.execute(
+            f"COPY (FROM '{folder}/visits.parquet' WHERE visited_at < TIMESTAMP '2026-02-01') TO '{folder}/visits.csv'"
+        ).fetchall()
 
 
 @pytest.fixture(scope="module")
