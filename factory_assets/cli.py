@@ -154,6 +154,7 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[lis
     """What is not as it should be, and what can be done. names: to which what was made is added, piece by piece."""
     from factory_assets.automation.summary import summarise
     from factory_assets.commands.deployed import deployed
+    from factory_assets.events.aside import aside
     from factory_assets.governor.executor import catch_up
 
     with deployed() as deployment, _progress() as progress:
@@ -179,23 +180,26 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[lis
             progress.update(task, advance=1)
         if not made:
             progress.console.print("  everything else is up to date", highlight=False)
-    for stream, found in sorted(deployment.aside.items()):
-        if str(found):
+    for stream, days in sorted(deployment.judged.items()):
+        if found := str(aside(deployment.lake, stream, days)):
             console.say(f"\n{stream}: {found}. Look at them: factory quarantine show {stream}", style="yellow")
     for table in summarise(catalogue, deployment.lake, deployment.ledger, deployment.archive):
         _show(*table)
     _where_to_look()
-    return deployment.failures, [_remedy(issue) for issue in deployment.issues.issues() if issue.state == "open"]
+    open_issues = [
+        issue for name in catalogue.streams for issue in deployment.issues.issues(name) if issue.state == "open"
+    ]
+    return deployment.failures, list(map(_remedy, open_issues))
 
 
 def _remedy(issue: "Issue") -> str:
     from factory_resources.issues import NEVER_ACCEPTED
 
-    days = counted(len(issue.days), "day")
+    blocks = f"{issue.stream}: {issue.rule!r} blocks {counted(len(issue.days), 'day')}"
     if issue.kind in NEVER_ACCEPTED:
-        return f"{issue.stream}: {days} of {issue.rule!r}: have them delivered, or change the contract; {issue.owner} owns it"
+        return f"{blocks}: {issue.owner} has the data delivered, or changes the contract"
     command = shlex.join(["factory", "issue", "accept", issue.stream, issue.rule, "--why", "REASON"])
-    return f"{issue.stream}: {days} of {issue.rule!r}: have them delivered again, or, as {issue.owner}, let them pass: {command}"
+    return f"{blocks}: {issue.owner} has the data delivered again, or lets them pass: {command}"
 
 
 def _progress() -> Progress:

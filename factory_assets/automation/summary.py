@@ -49,15 +49,13 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
     labelled = _labelled_predictions(lake, name, task)
     guesses, scored = _guesses(archive, name, task, labelled), SubtreeRows(labelled)
     drifted, day = _drift(lake, name)
-    rows: list[tuple[int, list[str]]] = []
+    rows: list[tuple[tuple[bool, ...], list[str]]] = []
     for node in tree(stands):
         answers, of_node = answering(node, champions), scored.rows(node)
         value, guess = _measured(task, metric, of_node, guesses) if of_node.num_rows else (None, None)
         drift = drifted.get(answers, NO_VERDICT) if answers else "-"
         worse = value is not None and guess is not None and better(metric, guess, value)
-        trouble = (
-            4 * (answers is None) + 2 * (worse and of_node.num_rows >= TELLING_ROWS) + (drift not in ("-", *UNTROUBLED))
-        )
+        trouble = (answers is None, worse and of_node.num_rows >= TELLING_ROWS, drift not in ("-", *UNTROUBLED))
         row = [
             node,
             "itself" if answers == node else (answers or "nobody"),
@@ -68,7 +66,8 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
             drift,
         ]
         rows.append((trouble, row))
-    rows.sort(key=lambda each: -each[0])
+    # Where nothing is amiss, nodes stay in the order of the tree.
+    rows.sort(key=lambda each: each[0], reverse=True)
     what = (
         f"metric: {metric} of all labelled predictions since {decided[0]}, naive: a guess by the training labels alone"
     )

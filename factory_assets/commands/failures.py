@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 #: How systems and databases say that a disk is full.
 FULL = ("no space left on device", "database or disk is full", "disk quota exceeded")
-#: Modules whose errors are about a database, or about a table's files.
-OF_STORES = ("sqlalchemy.exc", "sqlite3", "psycopg2", "_internal", "duckdb")
+#: Modules whose errors are about a database, or about a table's files; `_internal` is delta-rs.
+OF_STORES = ("sqlalchemy.exc", "sqlite3", "psycopg2", "_internal", "_duckdb")
 
 
 def in_a_line(error: BaseException) -> str | None:

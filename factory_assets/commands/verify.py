@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from factory_assets.governor.executor import Deployment
-    from factory_assets.governor.verified import Finding, Hole
+    from factory_assets.governor.verified import Hole, Mismatch
 
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
@@ -64,13 +64,13 @@ def verify(
         if not count:
             console.say(styled(("✓", "green"), f" {checked}: everything is as it was recorded"))
             return
-        console.say(styled((counted(count, "finding"), "red"), f" in {checked}"))
+        console.say(styled((counted(count, "mismatch", "mismatches"), "red"), f" in {checked}"))
     raise typer.Exit(1)
 
 
-def _told(findings: "Iterable[Finding]") -> "list[Finding]":
+def _told(mismatches: "Iterable[Mismatch]") -> "list[Mismatch]":
     found = []
-    for each in findings:
+    for each in mismatches:
         console.say(f"  {each}", style="red")
         found.append(each)
     return found

@@ -24,11 +24,6 @@ class Aside:
     rules: Counter[str] = field(default_factory=Counter)
     outside: int = 0
 
-    def __add__(self, other: "Aside") -> "Aside":
-        return Aside(
-            self.rows + other.rows, self.days + other.days, self.rules + other.rules, self.outside + other.outside
-        )
-
     def __str__(self) -> str:
         """In words; empty where no row was set aside."""
         parts = []

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredStream
-from factory_assets.events.aside import Aside, aside
+from factory_assets.events.aside import aside
 from factory_assets.governor.book import Book, Stores
 from factory_assets.governor.plan import plan, plan_of_stream
 from factory_assets.governor.runs import PARTITION, asked
@@ -72,8 +72,8 @@ class Deployment:
     engine: Engine = field(default_factory=Engine)
     #: Days held back and runs that failed, a sentence each.
     failures: list[str] = field(default_factory=list)
-    #: Stream -> the rows that were set aside, of the days that were made.
-    aside: dict[str, Aside] = field(default_factory=dict)
+    #: Stream -> days whose events were made, or held back.
+    judged: dict[str, set[dt.date]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.job = job_of_all_assets(self.definitions)
@@ -180,12 +180,11 @@ def _step_of_days(
     # A day that is held back is recorded without a version of the table.
     made = table_versions(deployment.instance, dg.AssetKey([stream, kind]), list(noted.values()))
     held_back = len(noted) - len(made)
-    found = aside(deployment.lake, stream, list(noted))
-    deployment.aside[stream] = deployment.aside.get(stream, Aside()) + found
+    deployment.judged.setdefault(stream, set()).update(noted)
     parts = [
         f"{len(made)} computed" + (f", of {len(asked)} (failed)" if has_failed and len(noted) < len(asked) else ""),
         f"{held_back} held back" if held_back else "",
-        str(found),
+        str(aside(deployment.lake, stream, noted.keys())),
     ]
     return Step(_station(name), name, len(made), "; ".join(filter(None, parts)))
 

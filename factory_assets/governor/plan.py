@@ -25,7 +25,7 @@ from factory_assets.governor import retraining
 from factory_assets.governor.grouping import grouped
 from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
-from factory_assets.governor.work import TRAINED, Notice, Plan, Work, days_in_words, reasons_in_words
+from factory_assets.governor.work import TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
 from factory_assets.training.timeline import timeline
 
@@ -254,14 +254,15 @@ class _Planner:
             return None
         tables = [f"{line}/examples", f"{line}/labels"]
         after = tuple(table for table in tables if self.known.damaged(table).keys() & self.unsettled[table])
-        lost = {as_of: dict(nodes) for as_of, nodes in self.known.lost_models(line).items()}
+        models = self.known.lost_models(line)
+        lost = {as_of: dict(nodes) for as_of, nodes in models.items()}
         if outcomes := self.known.lost_trainings(model, line):
             # The event log has them all: one run, of any node, writes them down again.
             why = "its outcomes are lost or damaged in the lake"
             self.notices.append(Notice("damaged", model, why, tuple(sorted(outcomes))))
             lost.setdefault(max(outcomes), {}).setdefault(min(self.known.standing(line)), why)
         for as_of, nodes in sorted(lost.items()):
-            for node, why in self.known.lost_models(line).get(as_of, {}).items():
+            for node, why in models.get(as_of, {}).items():
                 self.notices.append(Notice("damaged", model, f"{node}, as of {as_of}: {why}"))
             data = [f"{day}:{each.data}" for table in tables for day, each in self.known.recorded(table).items()]
             state = digest(
@@ -345,7 +346,7 @@ class _Planner:
         running = self._running(name, days)
         over = set(days) - running
         damaged = {day: why for day, why in self.known.damaged(name).items() if day in over}
-        self._notice_damaged(name, damaged)
+        self._notice_days("damaged", name, damaged)
         reasons = self._reasons(daily, expected, damaged)
         self.days[name], missing = set(days), self.missing.setdefault(name, {})
         for upstream, offset in daily.gates:
@@ -428,12 +429,13 @@ class _Planner:
                 running |= set(days) if run.days is None else run.days & set(days)
         return running
 
-    def _notice_damaged(self, name: str, damaged: Mapping[dt.date, str]) -> None:
+    def _notice_days(self, kind: Kind, name: str, reasons: Mapping[dt.date, str]) -> None:
+        """Days with the same reason in one notice."""
         alike: dict[str, list[dt.date]] = {}
-        for day, why in sorted(damaged.items()):
+        for day, why in sorted(reasons.items()):
             alike.setdefault(why, []).append(day)
         for why, days in alike.items():
-            self.notices.append(Notice("damaged", name, why, tuple(days)))
+            self.notices.append(Notice(kind, name, why, tuple(days)))
 
     def _notice_running(self, name: str, days: Sequence[dt.date]) -> None:
         """A run whose process is gone looks like one that makes them: a person must see what is waited for."""
@@ -453,11 +455,7 @@ class _Planner:
                 blocked[day] = "; ".join(
                     f"{check} blocks the day: {'; '.join(messages)}" for check, messages in checks.items()
                 )
-        alike: dict[str, list[dt.date]] = {}
-        for day, reason in sorted(blocked.items()):
-            alike.setdefault(reason, []).append(day)
-        for reason, same in alike.items():
-            self.notices.append(Notice("blocked", name, reason, tuple(same)))
+        self._notice_days("blocked", name, blocked)
         return blocked
 
     def _offer(self, work: Work) -> bool:

@@ -32,7 +32,7 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Mismatch:
     """Something that is not as it was recorded. table, day: where a day's files are to be set aside, for the day to be made again."""
 
     what: str
@@ -54,57 +54,57 @@ class Hole:
     message: str
 
 
-def days_of_assets(records: Records, lake: Lake, assets: Iterable[str]) -> Iterator[Finding]:
+def days_of_assets(records: Records, lake: Lake, assets: Iterable[str]) -> Iterator[Mismatch]:
     """Days of assets whose files, or rows, are not those that were recorded. The rows of every day are read."""
     for name in assets:
         recorded, damaged = records.recorded(name), records.damaged(name)
         for day, why in sorted(damaged.items()):
-            yield Finding(name, why, day=day)
+            yield Mismatch(name, why, day=day)
         whole = {day: each.data for day, each in recorded.items() if ROWS.fullmatch(each.data) and day not in damaged}
         for day, found in sorted(lake.content(name, whole).items() if whole else ()):
             if isinstance(found, str):
-                yield Finding(name, found, name, day)
+                yield Mismatch(name, found, name, day)
             elif whole[day] not in [each.hash for each in found]:
                 message = (
                     f"its rows are not those that were recorded: content {found[0].hash}, recorded was {whole[day]}"
                 )
-                yield Finding(name, message, name, day)
+                yield Mismatch(name, message, name, day)
 
 
-def other_tables(lake: Lake, assets: Iterable[str]) -> Iterator[Finding]:
+def other_tables(lake: Lake, assets: Iterable[str]) -> Iterator[Mismatch]:
     """Tables without a record of their days, as far as their logs and files tell. assets: those of `days_of_assets`."""
     for table in sorted({*lake.tables()} - {*assets}):
         held = lake.held(table)
         if held.unreadable:
-            yield Finding(table, f"its log is damaged: {held.unreadable}")
+            yield Mismatch(table, f"its log is damaged: {held.unreadable}")
             continue
         lacking = lake.lacking(table, held)
         for day, reasons in sorted(lacking.items()):
-            yield Finding(table, "; ".join(reasons), day=day)
+            yield Mismatch(table, "; ".join(reasons), day=day)
         whole = held.files.keys() - lacking.keys()
         for day, found in sorted(lake.content(table, whole).items() if whole else ()):
             if isinstance(found, str):
-                yield Finding(table, found, table, day)
+                yield Mismatch(table, found, table, day)
             elif found[0].rows != held.rows(day):
-                yield Finding(table, f"it has {found[0].rows} rows, written were {held.rows(day)}", table, day)
+                yield Mismatch(table, f"it has {found[0].rows} rows, written were {held.rows(day)}", table, day)
 
 
-def models(ledger: Ledger, archive: ArchiveFolder) -> Iterator[Finding]:
+def models(ledger: Ledger, archive: ArchiveFolder) -> Iterator[Mismatch]:
     """Versions that the archive does not hold as they were stored. Every byte is read."""
     for line, node, version in ledger.identities():
         try:
             archive.load(line, version)
         except (FileNotFoundError, ArchiveDamaged) as error:
-            yield Finding(f"{line}/model", f"{node}: {error}")
+            yield Mismatch(f"{line}/model", f"{node}: {error}")
 
 
-def rows_of_ledger(chains: Chains) -> Iterator[Finding]:
+def rows_of_ledger(chains: Chains) -> Iterator[Mismatch]:
     """Rows of the ledger that are not what was written, or that follow one which is gone."""
     for message in chains.broken():
-        yield Finding("ledger", message)
+        yield Mismatch("ledger", message)
 
 
-def unknown_versions(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Finding]:
+def unknown_versions(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Mismatch]:
     """Versions that predictions name, and the ledger does not know."""
     for line in lines:
         table, registered = f"{line}/predictions", {version for _, _, version in ledger.identities(line)}
@@ -112,7 +112,7 @@ def unknown_versions(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterat
         for day in sorted(held.files.keys() - lake.lacking(table, held).keys()):
             named = lake.read(table, day, day, ["version"])["version"].drop_null().unique().to_pylist()
             if unknown := sorted(set(named) - registered):
-                yield Finding(table, f"the ledger has no version {', '.join(unknown)}", day=day)
+                yield Mismatch(table, f"the ledger has no version {', '.join(unknown)}", day=day)
 
 
 def holes(records: Records, lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Hole]:

@@ -198,14 +198,26 @@ def test_the_job_rolls_back_and_shows_it_on_the_page_of_the_champions(world: Wor
     assert "nobody would answer" in str(failed.step_failure_data.user_failure_data)
 
 
-def factory(world: World, *arguments: str) -> str:
+def factory(world: World, *arguments: str, columns: int = 200) -> str:
     """What the command prints, and FAILED where it failed."""
     environment = {
         "FACTORY_HOME": str(world.folder), "DAGSTER_HOME": str(world.folder / "dagster"), "FACTORY_USER": "ben",
-        "COLUMNS": "200",
+        "COLUMNS": str(columns),
     }  # fmt: skip
     ran = CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
     return ran.output + ("FAILED" if ran.exit_code else "")
+
+
+def test_a_node_that_an_ancestor_answers_for_shows_its_own_decision_beside_that_one(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("FR", 0, 12.0)
+    world.train("global", 1, 8.0)
+    (own,), (*_, above) = (world.ledger.decisions(LINE, node) for node in ("FR", "global"))
+    shown = " ".join(factory(world, "champion", LINE, "FR", columns=600).replace("│", " ").split())
+    assert own.verdict != "promote" and f" {own.verdict} gate " in shown and own.reason in shown
+    assert f"global answers, by gate: {above.reason}" in shown
+    shown = factory(world, "champion", LINE, "global")
+    assert " promote " in shown and "answers, by" not in shown, "the node itself answers"
 
 
 def test_the_commands_show_champions_go_back_and_tell_the_history(

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 import sqlalchemy as sa
 from deltalake.exceptions import DeltaError
@@ -80,7 +82,9 @@ def test_a_server_that_refuses_is_asked_again_and_then_named_without_its_passwor
 
 def test_a_server_that_starts_up_is_waited_for(postgres_url: str) -> None:
     """The port of a real one is let through a second after it was first asked."""
-    parsed = sa.make_url(postgres_url)
+    parsed, schema = sa.make_url(postgres_url), f"waited_{uuid.uuid4().hex}"
+    with sa.create_engine(parsed).begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
     served: list[str] = []
     with nobody_listens() as port:
         pass
@@ -91,9 +95,9 @@ def test_a_server_that_starts_up_is_waited_for(postgres_url: str) -> None:
         forward(port, parsed)
 
     threading.Thread(target=open_late, daemon=True).start()
-    ledger = Ledger(url=f"postgresql+psycopg2://{parsed.username}@127.0.0.1:{port}/{parsed.database}")
-    # Other tests may have kept lines in this database.
-    assert "no such line" not in ledger.lines() and served == ["open"]
+    place = f"{parsed.username}@127.0.0.1:{port}/{parsed.database}?options=-csearch_path%3D{schema}"
+    ledger = Ledger(url=f"postgresql+psycopg2://{place}")
+    assert ledger.lines() == [] and served == ["open"]
     ledger.close()
 
 
@@ -142,6 +146,25 @@ def test_a_full_disk_is_told_as_that_whoever_comes_upon_it(fill: Callable[[], No
         fill()
     line = in_a_line(raised.value)
     assert line is not None and line.startswith("the disk is full: ") and line.endswith("what was made stays")
+
+
+@pytest.mark.parametrize(
+    ("query", "is_of_a_store"),
+    [
+        ("FROM 'NOWHERE/x.parquet'", True),
+        ("SELECT no_such_column", False),
+        ("SELECT 'x'::INT", False),
+        ("SELEC 1", False),
+    ],
+)
+def test_what_duckdb_cannot_read_is_told_in_a_line_and_what_it_does_not_understand_is_not(
+    query: str, is_of_a_store: bool, tmp_path: Path
+) -> None:
+    with duckdb.connect() as con, pytest.raises(duckdb.Error) as raised:
+        con.execute(query.replace("NOWHERE", str(tmp_path))).fetchall()
+    line = in_a_line(raised.value)
+    assert (line is not None) == is_of_a_store
+    assert line is None or (line.startswith("a store cannot be used: ") and "x.parquet" in line)
 
 
 def test_what_may_be_a_fault_of_the_program_keeps_its_traceback() -> None:

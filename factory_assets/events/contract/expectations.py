@@ -94,7 +94,7 @@ class Failure:
     def message(self) -> str:
         if self.rule.kind in ("exists", *ROW_KINDS):
             column = f" (column {self.rule.column})" if self.rule.column not in self.rule.name else ""
-            alike = f", nor {' nor '.join(self.followers)} in the same rows" if self.followers else ""
+            alike = f"; the same rows break: {', '.join(self.followers)}" if self.followers else ""
             return f"{self.rule.name}{column}: not so for {counted(self.count, 'row')}, {self.share:.1%}{alike}"
         return self.examples or self.rule.name
 
