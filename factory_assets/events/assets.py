@@ -98,7 +98,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         kinds={"duckdb", "deltalake"},
         code_version=code_version("events", stream_version(declared)),
         description=f"{stream.description}\n\nRows that satisfy the contract, once each, with derived columns, named rules, "
-        f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine` with its name.",
+        f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine`, with all that they break.",
         metadata=column_schema(declared.types, declared.meanings),
     )
     def events(
