@@ -174,8 +174,12 @@ def input_fingerprints(
 ) -> dict[dt.date, str]:
     """For each day a stamp of the code version, the data versions of all days that it reads, and `extra`."""
     asset = described(spec)
-    data = {name: data_versions(instance, dg.AssetKey(name.split("/"))) for name in asset.reads}
-    return stamps(asset, data, days, extra)
+    return stamps(asset, read_versions(instance, asset), days, extra)
+
+
+def read_versions(instance: dg.DagsterInstance, asset: Asset) -> dict[str, dict[str, str]]:
+    """Table that an asset reads -> partition -> data version."""
+    return {name: data_versions(instance, dg.AssetKey(name.split("/"))) for name in asset.reads}
 
 
 def stale_days(

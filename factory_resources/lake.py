@@ -14,7 +14,7 @@ import socket
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,10 @@ class DayContent:
     def __add__(self, other: "DayContent") -> "DayContent":
         # A sum of row hashes: the same rows give the same value in any order and any batching.
         return DayContent(self.rows + other.rows, (self.digest + other.digest) % 2**64)
+
+    def beside(self, others: Iterable["DayContent"]) -> "DayContent":
+        """The same rows with a hash that changes with those of other tables, too; without any in these, it is their own."""
+        return DayContent(self.rows, (self.digest + sum(other.digest for other in others)) % 2**64)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ FILE_LINE = "_file_line"
 RESERVED = frozenset(
     {"ds", "event_time", "known_at", "superseded_at", "event_day", "rule", "excluded", "duplicate"}
     | {"_source", "_line", "_unparsed", "_undeclared", "_failed", "_rule", "_excluded", "_repeated", "_again", "_day"}
+    | {"_original", "_elsewhere"}
     | {"_event_time", "_known_at"}
     | {FILE_LINE}
 )

@@ -9,7 +9,17 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from factory_assets.declarations import expressions, periods, queries
-from factory_assets.declarations.base import FILE_LINE, RESERVED, ColumnName, Declared, Duration, Grown, Id, Name
+from factory_assets.declarations.base import (
+    FILE_LINE,
+    RESERVED,
+    ColumnName,
+    Declared,
+    Duration,
+    Grown,
+    Id,
+    Name,
+    format_duration,
+)
 from factory_assets.declarations.contract import Column, Contract
 
 #: A name of PostgreSQL's, as it stores it.
@@ -219,8 +229,10 @@ class Statistics(Declared):
         return value
 
 
-class Stream(Declared):
+class Stream(Grown):
     """A stream of raw events: source, identity, times, contract, derived columns."""
+
+    later = frozenset({"moves"})
 
     # Pydantic's own messages would quote the source, with the password of its database.
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -236,6 +248,11 @@ class Stream(Declared):
     event_time: ColumnName = Field(description="Column, delivered or derived, that says when it happened.")
     known_at: ColumnName | None = Field(
         None, description="Column that says when we could know it; the event time if absent."
+    )
+    moves: Duration = Field(
+        dt.timedelta(days=7),
+        description="By how many whole days a correction may move an event: so far an id is looked for on other days, where events "
+        "have a `known_at`. 0d: an id counts within its day.",
     )
     timezone: str = Field("UTC", description="Zone in which timestamps without an offset are read.")
     start: dt.date = Field(description="First day of the stream, in UTC.")
@@ -290,6 +307,11 @@ class Stream(Declared):
         return ZoneInfo(self.timezone)
 
     @property
+    def reach(self) -> int:
+        """Within how many days an id is one event. Without `known_at` nothing tells which of two holds, so each day has its own."""
+        return self.moves // dt.timedelta(days=1) if self.known_at and not self.by_line else 0
+
+    @property
     def by_line(self) -> bool:
         """Whether an event is identified by the line of a file that brought it."""
         return self.id == FILE_LINE
@@ -310,6 +332,8 @@ class Stream(Declared):
             for column in known
             if column in RESERVED and column not in (self.event_time, self.known_at)
         ]
+        if self.moves % dt.timedelta(days=1):
+            problems.append((("moves",), f"{format_duration(self.moves)} is not whole days; write days, such as 7d"))
         late = getattr(self.source, "late", dt.timedelta(0))
         if late % dt.timedelta(days=1):
             problems.append((("source", "late"), f"{late} is not whole days; write days, such as 3d"))

@@ -1,22 +1,30 @@
 """The assets of a stream: `raw` as delivered, `events` that may be used, and `statistics` of them, a partition a day."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import SQL_TYPES
-from factory_assets.events import sources, stations
+from factory_assets.events import moved, sources, stations
 from factory_assets.events.contract import validation
 from factory_assets.events.contract.verdicts import all_blocked
 from factory_assets.events.statistics import describe as statistics
 from factory_assets.events.statistics import pictures
 from factory_assets.identity.code import code_version
+from factory_assets.identity.inputs import stamps
 from factory_assets.identity.partitions import partitions
 from factory_assets.identity.versions import stream_version
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
+from factory_assets.materialization import (
+    column_schema,
+    days_of,
+    described,
+    input_fingerprints,
+    read_versions,
+    record_days,
+)
 from factory_resources.clock import today
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -107,25 +115,25 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         engine: dg.ResourceParam[Engine],
         issues: dg.ResourceParam[Issues],
     ) -> Iterator[dg.MaterializeResult]:
-        days = days_of(context)
-        state = accepted_state(issues, stream.name, days)
-        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, state)
-        admitted = stations.admit(lake, engine, declared, days, issues.accepted(stream.name))
+        days, accepted = days_of(context), issues.accepted(stream.name)
+        asset = described(context.assets_def.get_asset_spec(key))
+        raw = read_versions(context.instance, asset)
+        admitted = stations.admit(lake, engine, declared, days, accepted)
         blocked = admitted.blocked
         for day, why in blocked.items():
             context.log.error(f"{stream.name}: {day} is blocked: {', '.join(why)}")
+        for (one, other), count in admitted.alike.items():
+            context.log.warning(moved.alike_in_words(declared, one, other, count))
+        # What a blocked day serves was divided when it was judged last.
+        before = moved.states(lake, declared) if blocked else {}
+        elsewhere = dict(admitted.moved) | {day: before[day] for day in blocked if day in before}
+        inputs = stamps(asset, raw, days, moved.beside_raw(accepted, elsewhere, days))
         counts = {verdict.day: _counts(verdict) for verdict in admitted.verdicts}
         yield from record_days(context, admitted.written, inputs, by_day=counts, blocked=blocked)
         if admitted.written is None:
             raise dg.Failure(all_blocked(stream.name, blocked))
 
     return events
-
-
-def accepted_state(issues: Issues, stream: str, days: Sequence[dt.date]) -> dict[dt.date, str]:
-    """Day -> the issues that somebody has accepted, on which `events` depends beside `raw`."""
-    accepted = issues.accepted(stream)
-    return {day: "|".join(sorted(rule for rule, failing in accepted.items() if day in failing)) for day in days}
 
 
 def _counts(verdict: validation.DayVerdict) -> Mapping[str, Any]:

@@ -1,25 +1,31 @@
 """What does each station of a stream make? `raw` from deliveries, `events` from `raw`, `statistics` from `events`."""
 
 import datetime as dt
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.events import landing, sources
+from factory_assets.events import landing, moved, sources
 from factory_assets.events.contract import validation
 from factory_assets.events.contract.verdicts import inputs_to_judge
 from factory_assets.events.statistics import describe as statistics
 from factory_resources.engine import Engine
-from factory_resources.lake import BATCH_ROWS, Lake, Written
+from factory_resources.lake import BATCH_ROWS, DayContent, Lake, Written
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """Days made from `raw`: what was written, None where every day is blocked, and the verdict on each day."""
+    """Days made from `raw`: what was written, None where every day is blocked, and the verdict on each day.
+
+    moved: day -> hash of the versions of its events that other days have, of days that are not blocked, and have any.
+    alike: pairs of days that share so many ids that these tell no corrections, each with how many.
+    """
 
     written: Written | None
     verdicts: list[validation.DayVerdict]
+    moved: Mapping[dt.date, str] = field(default_factory=dict)
+    alike: Mapping[tuple[dt.date, dt.date], int] = field(default_factory=dict)
 
     @property
     def blocked(self) -> dict[dt.date, tuple[str, ...]]:
@@ -68,9 +74,24 @@ def admit(
         lake.replace_from(con, f"{name}/quarantine", judgement.quarantined, days)
         if not fit:
             return Admitted(None, judgement.verdicts)
-        lake.replace_from(con, f"{name}/superseded", judgement.superseded, fit)
-        written = lake.replace_from(con, f"{name}/events", judgement.accepted, fit, "ds, event_time")
-        return Admitted(written, judgement.verdicts)
+        settled = moved.settle(con, lake, declared, inputs.raw, judgement, fit)
+        superseded = lake.replace_from(con, f"{name}/superseded", settled.superseded, fit)
+        written = lake.replace_from(con, f"{name}/events", settled.accepted, fit, "ds, event_time")
+        moved.write(con, lake, declared, settled)
+        verdicts = [_without(verdict, settled.taken.get(verdict.day, 0)) for verdict in judgement.verdicts]
+        states = {day: content.hash for day, content in settled.state.items()}
+        return Admitted(_with(written, superseded.days, settled.state), verdicts, states, settled.alike)
+
+
+def _without(verdict: validation.DayVerdict, taken: int) -> validation.DayVerdict:
+    """A verdict on a day of whose accepted rows so many are superseded by those of other days."""
+    return replace(verdict, accepted=verdict.accepted - taken, superseded=verdict.superseded + taken)
+
+
+def _with(written: Written, *beside: Mapping[dt.date, DayContent]) -> Written:
+    """The events as written, with hashes that change with all versions of them: what stands on a day reads all of them."""
+    days = {day: each.beside(of[day] for of in beside if day in of) for day, each in written.days.items()}
+    return replace(written, days=days)
 
 
 def describe(lake: Lake, engine: Engine, declared: DeclaredStream, days: Sequence[dt.date]) -> Written:

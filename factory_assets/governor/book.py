@@ -15,7 +15,7 @@ import dagster as dg
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.view import View
-from factory_assets.events import sources
+from factory_assets.events import moved, sources
 from factory_assets.events.contract.verdicts import CONTRACT
 from factory_assets.features.examples import labels as label_rows
 from factory_assets.features.examples.leaks import NO_LEAK
@@ -236,6 +236,11 @@ class Book:
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]:
         place, newest = ("accepted", self.stores.issues.url, stream), self.stores.issues.newest(stream)
         return memo.of(place, newest, lambda: self.stores.issues.accepted(stream))
+
+    def moved(self, declared: DeclaredStream) -> Mapping[dt.date, str]:
+        lake, table = self.stores.lake, moved.table_of(declared.stream.name)
+        made_from = (declared.stream.reach, lake.log_mark(table))
+        return memo.of(("moved", lake.root, table), made_from, lambda: moved.states(lake, declared))
 
     def looked_at(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Sequence[dt.date]:
         if self.look is None:

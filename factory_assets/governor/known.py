@@ -61,6 +61,10 @@ class Known(Protocol):
 
     def accepted(self, stream: str) -> Mapping[str, set[dt.date]]: ...
 
+    def moved(self, declared: DeclaredStream) -> Mapping[dt.date, str]:
+        """Day -> a hash of the versions of its events that other days have, of days with any."""
+        ...
+
     def looked_at(self, declared: DeclaredStream, days: Sequence[dt.date]) -> Sequence[dt.date]:
         """Those of the days whose source is asked now."""
         ...

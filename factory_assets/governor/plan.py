@@ -16,7 +16,7 @@ from factory_assets.declarations.base import format_duration
 from factory_assets.declarations.days import DAY, ranges
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.view import View
-from factory_assets.events import sources
+from factory_assets.events import moved, sources
 from factory_assets.features.examples import labels as label_rows
 from factory_assets.features.examples import leaks
 from factory_assets.features.examples import rows as examples
@@ -157,8 +157,9 @@ class _Planner:
         # A run may also make days whose source was not asked.
         self.unsettled[raw] |= self._running(raw, days)
         blocked = self._blocked(raw, days, set(accepted))
-        rules = {day: "|".join(sorted(rule for rule, of in accepted.items() if day in of)) for day in days}
-        self._daily(Daily(events, days, rules, "what was accepted of its issues", gates=[(raw, 0)]))
+        beside = moved.beside_raw(accepted, self.known.moved(declared), days)
+        words = f"what was accepted of its issues{', or moved to another day' if declared.stream.reach else ''}"
+        self._daily(Daily(events, days, beside, words, gates=[(raw, 0)]))
         stands = self.known.recorded(events)
         for day, reason in blocked.items():
             # A day that served rows before goes on serving them.

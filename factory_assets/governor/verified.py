@@ -5,17 +5,17 @@ compared with what was recorded of its days when it began.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from factory_assets.declarations.days import DAY
 from factory_assets.governor.work import days_in_words
-from factory_assets.identity.damage import ROWS
+from factory_assets.identity.damage import ROWS, counted
 from factory_assets.identity.inputs import Recorded
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.chain import Chains
-from factory_resources.lake import Lake
+from factory_resources.lake import DayContent, Lake
 from factory_resources.ledger import Ledger, VersionRecord
 
 
@@ -61,14 +61,26 @@ def days_of_assets(records: Records, lake: Lake, assets: Iterable[str]) -> Itera
         for day, why in sorted(damaged.items()):
             yield Mismatch(name, why, day=day)
         whole = {day: each.data for day, each in recorded.items() if ROWS.fullmatch(each.data) and day not in damaged}
-        for day, found in sorted(lake.content(name, whole).items() if whole else ()):
+        others = [of for table in counted(name) if (of := _content(lake, table, whole))]
+        for day, found in sorted(_content(lake, name, whole).items()):
             if isinstance(found, str):
                 yield Mismatch(name, found, name, day)
-            elif whole[day] not in [each.hash for each in found]:
+            elif whole[day] not in [_with(each, [of[day] for of in others if day in of]).hash for each in found]:
                 message = (
                     f"its rows are not those that were recorded: content {found[0].hash}, recorded was {whole[day]}"
                 )
                 yield Mismatch(name, message, name, day)
+
+
+def _content(lake: Lake, table: str, days: Collection[dt.date]) -> dict[dt.date, list[DayContent] | str]:
+    """What days of a table hold; nothing of a table that does not exist, or whose log is damaged."""
+    held = lake.held(table)
+    return lake.content(table, days) if days and held.version is not None else {}
+
+
+def _with(content: DayContent, others: Sequence[list[DayContent] | str]) -> DayContent:
+    """A day's content as its data version tells it. What cannot be read is told of its own table."""
+    return content.beside(of[0] for of in others if not isinstance(of, str))
 
 
 def other_tables(lake: Lake, assets: Iterable[str]) -> Iterator[Mismatch]:

@@ -13,6 +13,8 @@ from factory_resources.lake import Held
 
 #: Tables that a run writes beside the table of its asset, for the same days: they are made again with it.
 BESIDE = {"raw": ("deliveries",), "events": ("quarantine", "superseded")}
+#: Tables whose rows count in the data version of an asset's day beside its own: other versions of the same events.
+COUNTED = {"events": ("superseded", "moved")}
 #: The rows that a data version counts: that of a day with content begins with them.
 ROWS = re.compile(r"(\d+)-[0-9a-f]{16}")
 
@@ -21,6 +23,12 @@ def beside(asset: str) -> list[str]:
     """Names of the tables that are written with the asset's own."""
     owner, _, kind = asset.partition("/")
     return [f"{owner}/{each}" for each in BESIDE.get(kind, ())]
+
+
+def counted(asset: str) -> list[str]:
+    """Names of the tables whose rows the data version of an asset's day tells, too."""
+    owner, _, kind = asset.partition("/")
+    return [f"{owner}/{each}" for each in COUNTED.get(kind, ())]
 
 
 def damaged(

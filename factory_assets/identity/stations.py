@@ -155,7 +155,7 @@ STATIONS = {
         ),
         _ASIDE_OF_STREAMS
         | dict.fromkeys(
-            (*_of("events.contract", "validation", "verdicts"), *_of("events.statistics", "describe")),
+            (*_of("events.contract", "validation", "verdicts"), *_of("events", "moved", "statistics.describe")),
             "makes other tables, of `raw`",
         ),
     ),
@@ -163,7 +163,7 @@ STATIONS = {
         (
             *STREAMS,
             "factory_assets.declarations.days",
-            *_of("events", "landing", "stations"),
+            *_of("events", "landing", "moved", "stations"),
             *_of("events.contract", "cleansing", "day_rules", "rules", "validation", "verdicts"),
             *_of("events", "sources", "sources.files"),
         ),
@@ -178,7 +178,7 @@ STATIONS = {
         (*STREAMS, "factory_assets.events.stations", *_of("events.statistics", "describe", "sketches", "tallies")),
         _ASIDE_OF_STREAMS
         | dict.fromkeys(
-            (*_of("events", "landing", "sources"), *_of("events.contract", "validation", "verdicts")),
+            (*_of("events", "landing", "moved", "sources"), *_of("events.contract", "validation", "verdicts")),
             "makes `events`, whose content counts by itself",
         ),
     ),

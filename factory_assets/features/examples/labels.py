@@ -68,7 +68,14 @@ def through(declared: DeclaredLine, lake: Lake, served: Collection[dt.date]) -> 
     holes = {start + ahead * DAY for ahead in range((last - start).days)} - set(served)
     lasting: dict[dt.date, dt.date] = {}
     if declared.line.label.expression:
-        lasting = {day: known.date() for day, known in lake.latest(f"{stream}/events", "known_at").items()}
+        latest = [lake.latest(f"{stream}/events", "known_at")]
+        if declared.streams[stream].stream.reach:
+            delay = declared.line.horizon_days * DAY
+            of_moved = [lake.latest(f"{stream}/moved", column) for column in ("known_at", "event_time")]
+            latest += [of_moved[0], {day: time + delay for day, time in of_moved[1].items()}]
+        for of_days in latest:
+            for day, known in of_days.items():
+                lasting[day] = max(known.date(), lasting.get(day, known.date()))
     return Through(last, lasting, frozenset(holes))
 
 
@@ -130,12 +137,13 @@ def build(
     known while a day is missing on which it might have had an event.
     """
     events: dict[str, str] = {}
+    by_event = bool(declared.line.label.expression)
     for stream, (before, after) in lookaround(declared).items():
         first, last = days[0] + dt.timedelta(days=before), min(days[-1] + dt.timedelta(days=after), through.day)
-        events[stream] = load_events(con, declared, stream, first, max(first, last), load)
+        elsewhere = by_event and stream == declared.line.observe.stream
+        events[stream] = load_events(con, declared, stream, first, max(first, last), load, elsewhere=elsewhere)
     close = f"TIMESTAMP '{through.day + dt.timedelta(days=1)}'"
-    by_event = bool(declared.line.label.expression)
-    query = _of_events(declared, events, days) if by_event else _of_entities(con, declared, events, days)
+    query = _of_events(con, declared, events, days) if by_event else _of_entities(con, declared, events, days)
     horizon = declared.line.horizon_days
     unknown = [day for day in days if declared.line.label.event and through.hole_after(day, horizon)]
     known = f"label IS NOT NULL AND known_at <= {close} AND coalesce(superseded_at > known_at, true)"
@@ -185,19 +193,22 @@ def _yes(line: Line, found: Sequence[tuple[Any, ...]]) -> str:
     return f"{plain} = {_label(max(value for value, *_ in found))}"
 
 
-def _of_events(declared: DeclaredLine, events: Mapping[str, str], days: Sequence[dt.date]) -> str:
+def _of_events(
+    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, events: Mapping[str, str], days: Sequence[dt.date]
+) -> str:
     """The expression over each version of each observed event, known with it but not before the label's delay has passed.
 
-    events: stream -> table of its events.
+    A version that was moved to another day is one of the observation all the same. events: stream -> table of its events.
     """
     line, stream = declared.line, declared.observed.stream
     assert line.label.expression is not None
     known_at = f"greatest(known_at, event_time + {interval(line.label.delay)})"
     key, within = identifier(stream.id), f"ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
     observed = "true"
-    if line.observe.where:
+    moved = con.execute(f"SELECT 1 FROM {events[stream.name]} WHERE _elsewhere LIMIT 1").fetchall()
+    if line.observe.where or moved:
         # The observation is the original version, whatever was corrected later.
-        seen = f"original AND {within} AND {expressions.sql(line.observe.where)}"
+        seen = f"_original AND NOT _elsewhere AND {within} AND {expressions.condition(line.observe.where)}"
         observed = f"(ds, {key}) IN (SELECT (ds, {key}) FROM {events[stream.name]} WHERE {seen})"
     text = expressions.sql(line.label.expression)
     label = f"CAST({text} AS VARCHAR)" if classes_of(line.task) else finite(text)

@@ -163,7 +163,7 @@ def _again(con: duckdb.DuckDBPyConnection, sample: _Sample, view: View, load: Lo
                   AND e.known_at <= s.t AND coalesce(e.superseded_at > s.t, true)"""
     if same:
         query += f""" UNION ALL BY NAME SELECT {chosen}, true AS _current FROM {observations}
-                      JOIN {versions} AS e ON s.ds = e.ds AND s.example_id = e.{identifier(stream.stream.id)} AND e.original"""
+                      JOIN {versions} AS e ON s.ds = e.ds AND s.example_id = e.{identifier(stream.stream.id)} AND e._original"""
     con.execute(f"CREATE OR REPLACE TEMP TABLE {cut} AS {query}").fetchall()
     has_entity = " AND ".join(f"{identifier(key)} IS NOT NULL" for key in view.entity)
     asked = f"(SELECT _obs AS obs, _obs AS entity, {moment} AS t FROM {sample.rows} WHERE {has_entity})"

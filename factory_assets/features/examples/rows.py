@@ -124,11 +124,17 @@ def _kept(declared: DeclaredLine) -> list[str]:
 
 
 def load_events(
-    con: duckdb.DuckDBPyConnection, declared: DeclaredLine, stream: str, first: dt.date, last: dt.date, load: Load
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredLine,
+    stream: str,
+    first: dt.date,
+    last: dt.date,
+    load: Load,
+    elsewhere: bool = False,
 ) -> str:
     """Create a table of a stream's events with the columns that the line reads, see `history.create`; returns its name."""
     events = f"events_{stream}"
-    versions = Versions(declared.streams[stream], _columns_read(declared, stream), first, last)
+    versions = Versions(declared.streams[stream], _columns_read(declared, stream), first, last, elsewhere)
     history.create(con, events, versions, load)
     return events
 
@@ -181,7 +187,7 @@ def _events(
         rows = passed(events[stream.name], along)
     return f"""SELECT obs, {identifier(stream.id)} AS example_id, event_time AS observed_at, {", ".join([*columns, "ds"])}
                FROM ({rows})
-               WHERE original AND ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
+               WHERE _original AND ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
                  AND {expressions.condition(declared.line.observe.where)}"""
 
 

@@ -1,0 +1,140 @@
+"""A correction moves an event to another day: one id is one event, whichever of its days is judged first."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory_assets.events import moved, stations
+from factory_resources.engine import Engine
+from tests.stations import CONTRACT, CSV_A_DAY, Station, day, row
+
+LATE = CSV_A_DAY.replace("'}", "', late: 30d}")
+KNOWN = "\n  known_at: told_at\n"
+TOLD = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")
+Version = tuple[Any, ...]
+
+
+def at(offset: int, hour: float) -> dt.datetime:
+    return dt.datetime.combine(day(offset), dt.time()) + dt.timedelta(hours=hour)
+
+
+def order(number: int, placed: dt.datetime, told: dt.datetime | None = None, **values: Any) -> dict[str, Any]:
+    return row(number, placed.date(), placed_at=placed, told_at=told or placed, **values)
+
+
+def rows_of(station: Station, name: str) -> list[Version]:
+    """(day, id, event time, known at), and when it was superseded, or the day that has it; of all rows of a table."""
+    if station.lake.version(f"orders/{name}") is None:
+        return []
+    times = ("event_time", "known_at", "superseded_at", moved.EVENT_DAY)
+    return sorted(
+        (each["ds"], each["order_id"], *(each[time] for time in times if time in each))
+        for each in station.lake.read(f"orders/{name}").to_pylist()
+    )
+
+
+def admit(station: Station, days: Sequence[dt.date]) -> stations.Admitted:
+    return stations.admit(station.lake, Engine(threads=1), station.catalogue.streams["orders"], days)
+
+
+def test_an_order_that_is_moved_over_midnight_is_one_order(tmp_path: Path) -> None:
+    station = Station(tmp_path, LATE, KNOWN, TOLD)
+    first, later, told = at(0, 23), at(1, 1), at(1, 9)
+    station.deliver(day(0), [order(1, first), order(2, at(0, 12))])
+    station.deliver(day(1), [order(1, later, told), order(3, at(1, 12))])
+    assert station.run(day(0), day(1)).success
+    two, three = (day(0), 2, at(0, 12), at(0, 12)), (day(1), 3, at(1, 12), at(1, 12))
+    assert rows_of(station, "events") == [two, (day(1), 1, later, told), three]
+    assert rows_of(station, "superseded") == [(day(0), 1, first, first, told)]
+    assert rows_of(station, "moved") == [(day(0), 1, later, told, day(1)), (day(1), 1, first, first, day(0))]
+    assert station.metadata("events", day(0))["superseded"] == 1
+    assert all(station.counts_add_up(day(offset)) for offset in (0, 1))
+
+
+class Moves:
+    """Orders whose corrections lie on any day, delivered in any order; and what the tables must hold, event by event."""
+
+    def __init__(self, seed: int, days: int, reach: int):
+        rng = random.Random(seed)
+        self.reach, self.versions = reach, defaultdict[int, list[Version]](list)
+        self.rows = defaultdict[dt.date, list[dict[str, Any]]](list)
+        for number in range(60):
+            told = at(rng.randrange(days), rng.randrange(24))
+            for _ in range(rng.choice([1, 1, 1, 2, 3, 5])):
+                placed = at(rng.randrange(days), rng.randrange(24))
+                # Now and then two versions are known at the same time; of the same day they would contradict each other.
+                if all(each[1:] != (told,) or each[0].date() != placed.date() for each in self.versions[number]):
+                    self.rows[placed.date()].append(order(number, placed, told))
+                    self.versions[number].append((placed, told))
+                told += dt.timedelta(hours=rng.choice([0, 1, 30]))
+
+    def expected(self) -> tuple[list[Version], list[Version], list[Version]]:
+        """Rows of events, superseded and moved, by comparing all versions of an event with each other."""
+        events, superseded, elsewhere = [], [], []
+        for number, versions in self.versions.items():
+            for placed, told in versions:
+                met = [each for each in versions if abs((each[0].date() - placed.date()).days) <= self.reach]
+                # Of those known at the same time the one that happened first holds.
+                after = [each for each in met if each[1] > told or (each[1] == told and each[0] < placed)]
+                own = (placed.date(), number, placed, told)
+                if after:
+                    superseded.append((*own, min(each[1] for each in after)))
+                else:
+                    events.append(own)
+                elsewhere += {
+                    (each[0].date(), number, placed, told, placed.date())
+                    for each in met
+                    if each[0].date() != placed.date()
+                }
+        return sorted(events), sorted(superseded), sorted(elsewhere)
+
+
+def settle(station: Station, order_of_days: Iterable[Sequence[dt.date]]) -> int:
+    """Admit days in this order, and again where a plan would; how many were admitted again."""
+    declared, made, again = station.catalogue.streams["orders"], dict[dt.date, str](), 0
+    for days in order_of_days:
+        made |= dict.fromkeys(days, "") | dict(admit(station, days).moved)
+    while stale := [on for on in made if made[on] != moved.states(station.lake, declared).get(on, "")]:
+        made[stale[0]] = ""
+        made |= admit(station, stale[:1]).moved
+        again += 1
+        assert again < 200, "it goes on for ever"
+    return again
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_whatever_order_days_are_judged_their_tables_hold_what_follows_from_all_versions(
+    tmp_path: Path, seed: int
+) -> None:
+    rng, reach, days = random.Random(seed), [7, 2, 1, 7][seed], 12
+    world = Moves(seed, days, reach)
+    whole = []
+    for name in ("at once", "in pieces"):
+        (tmp_path / name).mkdir()
+        station = Station(tmp_path / name, LATE, f"{KNOWN}  moves: {reach}d\n", TOLD)
+        declared = station.catalogue.streams["orders"]
+        every = [day(offset) for offset in range(days)]
+        for on in every:
+            station.deliver(on, world.rows[on] or [order(9000 + on.day, dt.datetime.combine(on, dt.time(12)))])
+            if not world.rows[on]:
+                world.versions[9000 + on.day] = [(dt.datetime.combine(on, dt.time(12)),) * 2]
+                world.rows[on].append({})
+        stations.deliver(station.lake, Engine(threads=1), declared, every, day(40))
+        pieces = [every[first:last] for first, last in ((0, 2), (2, 3), (3, 7), (7, 8), (8, 9), (9, 12))]
+        rng.shuffle(pieces)
+        again = settle(station, [every] if name == "at once" else pieces)
+        assert (again == 0) is (name == "at once"), "nothing is made twice where all days are there"
+        assert (
+            rows_of(station, "events"),
+            rows_of(station, "superseded"),
+            rows_of(station, "moved"),
+        ) == world.expected()
+        whole.append(station)
+    assert len(rows_of(whole[0], "superseded")) > 20
