@@ -118,5 +118,6 @@ def worlds(seed: int) -> dict[str, Sequence[Event]]:
     offsets = [dt.timedelta(0), dt.timedelta(hours=1), DAY, 2 * DAY, 3 * DAY]
     late = (0.0, 0.4, 1.0)[seed % 3]
     return {
-        name: random_events(rng, 300, offsets, span=13 * DAY, entities=14, late=late) for name in ("orders", "visits")
+        name: random_events(rng, 300, offsets, span=13 * DAY, entities=14, late=late, moved=0.4)
+        for name in ("orders", "visits")
     }

@@ -235,8 +235,11 @@ def test_what_happens_or_becomes_known_after_a_day_changes_none_of_its_examples(
     assert all(differences(row, old) == {} for row, old in zip(kept, before.to_pylist(), strict=True))
 
 
-def test_events_with_one_id_on_different_days_keep_their_own_values(con: duckdb.DuckDBPyConnection) -> None:
+def test_events_whose_ids_count_within_a_day_keep_their_own_values(con: duckdb.DuckDBPyConnection) -> None:
     declared = declared_line(**OF_EVENTS)
+    orders = declared.streams["orders"]
+    within = dataclasses.replace(orders, stream=orders.stream.model_copy(update={"moves": dt.timedelta(0)}))
+    declared = dataclasses.replace(declared, streams={**declared.streams, "orders": within})
     values = {"amount": 1.0, "items": 1, "country": "FR", "city": "Lyon", "flag": True, "shop": 1}
     twice = [
         Event(5, who, time, time, values)

@@ -68,8 +68,9 @@ def expected_of_events(declared: DeclaredLine, events: Worlds, through: dt.date)
             continue
         known_at = max(event.known_at, event.event_time + DAY)
         held = event.superseded_at is None or event.superseded_at > known_at
-        if event.event_time.date() in DAYS and known_at <= oracle.close(through) and held:
-            found[event.event_time.date(), event.event_id, event.superseded_at] = (float(amount > 0), known_at)
+        on = originals[event.event_id].event_time.date()
+        if on in DAYS and known_at <= oracle.close(through) and held:
+            found[on, event.event_id, event.superseded_at] = (float(amount > 0), known_at)
     return found
 
 
@@ -130,7 +131,13 @@ def test_what_becomes_known_after_the_close_changes_no_label(
     events, declared, through = worlds(1), declared_line(**kind), DAYS[-2]
     surprise = oracle.close(through) + MICROSECOND
     late = {
-        name: [*rows, *(dataclasses.replace(event, number=1000 + event.number, known_at=surprise) for event in rows)]
+        name: [
+            *rows,
+            *(
+                dataclasses.replace(event, number=1000 + event.number, known_at=surprise, corrects=None)
+                for event in rows
+            ),
+        ]
         for name, rows in events.items()
     }
     assert built(con, declared, late, through) == built(con, declared, events, through)

@@ -93,13 +93,19 @@ def test_a_training_set_of_the_past_does_not_change_with_what_arrives_later(tmp_
     told = dt.datetime.combine(newest, dt.time(8))
     late = [order(rng, 5000 + 10 * offset + n, day(offset), told) for offset in range(DAYS) for n in range(5)]
     corrected = [order(rng, number, day(offset), told) for offset, own in numbers.items() for number in own[::4]]
-    station.deliver(newest, [*late, *corrected, *(order(rng, 9000 + n, newest) for n in range(40))])
+    # Others happened on another day than was known.
+    by = {
+        number: rng.choice([-2, -1, 1, 3]) for offset, own in numbers.items() if 1 < offset < 7 for number in own[1::4]
+    }
+    moved = [order(rng, number, day(number // 100 + days), told) for number, days in by.items()]
+    station.deliver(newest, [*late, *corrected, *moved, *(order(rng, 9000 + n, newest) for n in range(40))])
     for asset in ASSETS:
         assert station.run(day(0), newest, [asset]).success, asset
     superseded = station.lake.read("orders/superseded")
-    assert superseded.num_rows == len(corrected)
+    assert superseded.num_rows == len(corrected) + len(moved) and len(moved) == 50
     assert set(superseded["superseded_at"].to_pylist()) == {told}
-    assert len(station.ids(day(3))) == 45
+    came = sum(number // 100 + days == 3 for number, days in by.items())
+    assert len(station.ids(day(3))) == 45 - 10 + came and came
     told = station.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey(["greeted", "examples"]), asset_partitions=[str(day(0))]), limit=1
     ).records[0]
@@ -118,4 +124,4 @@ def test_a_training_set_of_the_past_does_not_change_with_what_arrives_later(tmp_
     known = dict(zip(before[1]["example_id"].to_pylist(), before[1]["label"].to_pylist(), strict=True))
     present = dict(zip(now["example_id"].to_pylist(), now["label"].to_pylist(), strict=True))
     changed = {number for number in known if present[number] != known[number]}
-    assert changed and changed <= {each["order_id"] for each in corrected}
+    assert changed and changed <= {each["order_id"] for each in (*corrected, *moved)} and changed & set(by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -14,6 +14,8 @@ import pyarrow as pa
 from tests.oracles.point_in_time import Event
 
 MICROSECOND = dt.timedelta(microseconds=1)
+#: Within how many days an id is one event, if the stream does not say otherwise.
+REACH = 7
 START = dt.datetime(2024, 2, 27)  # a leap day is near
 COLUMNS = {
     "amount": pa.float64(),
@@ -70,10 +72,12 @@ def random_events(
     late: float = 0.3,
     empty: float = 0.15,
     corrected: float = 0.1,
+    moved: float = 0.0,
 ) -> list[Event]:
     """Events numbered in no order of time. late: share with a lateness of its own. empty: share of empty values.
 
     corrected: share of which another version was known later, and of those again; an entity is corrected like a value.
+    moved: share of corrections by which the event happened at another time, within REACH days.
     """
 
     def sometimes(value: Any) -> Any:
@@ -100,7 +104,12 @@ def random_events(
             known_at = newest.known_at + rng.choice([MICROSECOND, *(offset for offset in offsets if offset), span / 7])
             newest = dataclasses.replace(newest, superseded_at=known_at)
             events[newest.number] = newest
-            newest = dataclasses.replace(version(len(events), original.event_time, known_at), corrects=original.number)
+            time = original.event_time
+            if moved and rng.random() < moved:
+                time += rng.choice([-2, -1, 0, 1, 3]) * dt.timedelta(days=1) + rng.choice([-1, 0, 1]) * dt.timedelta(
+                    hours=9
+                )
+            newest = dataclasses.replace(version(len(events), time, known_at), corrects=original.number)
             events.append(newest)
     return events
 
@@ -134,7 +143,24 @@ def store(con: duckdb.DuckDBPyConnection, stream: str, events: Sequence[Event]) 
         con, f"lake_{stream}", table([event for event in events if event.superseded_at is None]).drop(["superseded_at"])
     )
     create(con, f"lake_{stream}_superseded", table([event for event in events if event.superseded_at is not None]))
-    return {f"{stream}/events": f"lake_{stream}", f"{stream}/superseded": f"lake_{stream}_superseded"}
+    tables = {f"{stream}/events": f"lake_{stream}", f"{stream}/superseded": f"lake_{stream}_superseded"}
+    if elsewhere := list(versions_elsewhere(events)):
+        create(con, f"lake_{stream}_moved", pa.concat_tables(elsewhere).drop(["superseded_at"]))
+        tables[f"{stream}/moved"] = f"lake_{stream}_moved"
+    return tables
+
+
+def versions_elsewhere(events: Sequence[Event]) -> Iterator[pa.Table]:
+    """Versions of an event that lie on another day within REACH, each as a row of the day that has the other."""
+    versions: dict[int, list[Event]] = {}
+    for event in events:
+        versions.setdefault(event.event_id, []).append(event)
+    for same in versions.values():
+        days = {event.event_time.date() for event in same}
+        for on in sorted(days) if len(days) > 1 else ():
+            other = [event for event in same if 0 < abs((event.event_time.date() - on).days) <= REACH]
+            rows = table(other)
+            yield rows.set_column(rows.schema.get_field_index("ds"), "ds", pa.array([on] * len(other), pa.date32()))
 
 
 def loader(con: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> Callable[[str, str, dt.date, dt.date], None]:
