@@ -199,7 +199,8 @@ class _Settling:
         ids = f"SELECT DISTINCT ds, {self._key} AS id FROM versions"
         pairs = self._con.execute(
             f"""SELECT one.ds, other.ds, count(*) FROM ({ids}) AS one JOIN ({ids}) AS other USING (id)
-                WHERE one.ds < other.ds AND other.ds - one.ds <= {self._reach} GROUP BY ALL HAVING count(*) > {FEW} ORDER BY ALL"""
+                WHERE one.ds < other.ds AND other.ds - one.ds <= {self._reach}
+                  AND (one.ds IN {self._judged} OR other.ds IN {self._judged}) GROUP BY ALL HAVING count(*) > {FEW} ORDER BY ALL"""
         ).fetchall()
         if not pairs:
             return {}
