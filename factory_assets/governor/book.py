@@ -29,7 +29,8 @@ from factory_assets.identity.inputs import Asset, Recorded, stamps
 from factory_assets.identity.nodes import admitted, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
 from factory_assets.identity.versions import contract_hash
-from factory_assets.materialization import described, newest_events, recorded, recorded_before, table_versions
+from factory_assets.materialization import INPUTS, described, newest_events, recorded, recorded_before, table_versions
+from factory_assets.release.resolver import state_of
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key
 from factory_resources import clock
@@ -285,6 +286,14 @@ class Book:
         table = f"{line}/{TRAINED[-1]}"
         held, lacking = self._looked_at(table)
         return [day for day in held.files if day not in lacking]
+
+    def decided(self, line: str) -> tuple[str, dt.date] | None:
+        standing = self._standing(line)
+        return state_of(standing) if standing else None
+
+    def decided_on_board(self, line: str) -> str | None:
+        board = self.instance.get_latest_materialization_event(_key(f"{line}/{TRAINED[-1]}"))
+        return (board.asset_materialization.tags or {}).get(INPUTS) if board and board.asset_materialization else None
 
     def first_trained(self, line: str) -> dt.date | None:
         return self._of_ledger("first trained", line, lambda: self.stores.ledger.first_trained(line))

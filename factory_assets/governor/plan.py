@@ -297,10 +297,10 @@ class _Planner:
             known.nodes(line.name), known.contract(declared),
         )  # fmt: skip
         finishing = isinstance(due, Training) and due.trigger == "unfinished"
-        if not finishing and (left := retraining.undrawn(line.name, known.standing(line.name), known.drawn(line.name))):
+        if not finishing and (left := self._undrawn(line.name)):
             # The board alone is drawn: decisions stand, and may have been approved, or rolled back, since.
-            board = f"{line.name}/{TRAINED[-1]}"
-            states = (digest([board, str(left.as_of), *left.nodes]),)
+            board, decided = f"{line.name}/{TRAINED[-1]}", known.decided(line.name)
+            states = (digest([board, str(left.as_of), *left.nodes, str(decided)]),)
             self._offer(Work((board,), left.reason, training=left, states=states))
         self._boards(line.name)
         if isinstance(due, NotDue):
@@ -324,6 +324,21 @@ class _Planner:
         state = digest([line.name, str(due.as_of), due.trigger, known.contract(declared), *due.nodes, *read])
         assets = tuple(f"{line.name}/{each}" for each in TRAINED)
         return waited_for if self._offer(Work(assets, due.reason, (), due, after, (state,))) else None
+
+    def _undrawn(self, line: str) -> Training | None:
+        """The leaderboard that is to be drawn: of a training that died before, or as of the newest decision that none tells."""
+        known = self.known
+        if left := retraining.undrawn(line, known.standing(line), known.drawn(line)):
+            return left
+        decided, board = known.decided(line), f"{line}/{TRAINED[-1]}"
+        if (
+            decided is None
+            or any(board in run.assets for run in self.busy)
+            or known.decided_on_board(line) == decided[0]
+        ):
+            return None
+        _, day = decided
+        return Training(line, day, tuple(known.standing(line)), "unfinished", "decisions that no leaderboard tells yet")
 
     def _boards(self, line: str) -> None:
         """Offer to draw leaderboards again that the lake has lost, but that of the newest training, which is drawn anyway."""

@@ -17,7 +17,7 @@ from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, 
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
-from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve
+from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, state_of
 from factory_assets.release.rulings import decide
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_resources.decisions import Decision
@@ -116,6 +116,8 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         day = as_of(context, lake, declared, config)
+        # Before the decisions that are drawn: one that is made in between has another state.
+        state, newest = state_of(ledger.standing(line.name))
         with engine.connect() as con:
             seen = keys_seen(con, lake, line.name, last=day)
         after = day + dt.timedelta(days=1)
@@ -133,6 +135,8 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata=_shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(ledger.tags(line.name)),
             data_version=dg.DataVersion(written.days[day].hash),
+            # The board of an earlier day does not tell how nodes stand now.
+            tags={INPUTS: state} if day >= newest else {},
         )
 
     return leaderboard

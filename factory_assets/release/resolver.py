@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
+from factory_assets.identity.inputs import digest
 from factory_assets.identity.nodes import answering, lineage, preorder
 from factory_assets.measures.metrics import improvement
 from factory_assets.training.timeline import timeline
+from factory_resources.decisions import Standing
 from factory_resources.ledger import Decision
 
 #: answers, version: the node that answers for this one, and its champion. reason: of the last decision about the node.
@@ -62,6 +64,12 @@ class Decided:
     last: Mapping[str, Decision]
     changed: Mapping[str, dt.date]
     candidates: Mapping[str, str]
+
+
+def state_of(standing: Mapping[str, Standing]) -> tuple[str, dt.date]:
+    """A hash of the decisions by which nodes stand, and the newest day as of which one was made. standing: of one node or more."""
+    decided = [f"{node}:{each.sequence}" for node, each in sorted(standing.items())]
+    return digest(decided), max(each.decided_as_of for each in standing.values())
 
 
 def resolve(

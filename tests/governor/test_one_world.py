@@ -79,8 +79,7 @@ def killed_training(world: World) -> None:
 EARLY: Script = {
     3: [lambda world: world.deliver("orders", day(3))],
     6: [changed_row],
-    7: [lambda world: world.deliver("visits", day(5))],
-    7: [moved_order],
+    7: [lambda world: world.deliver("visits", day(5)), moved_order],
     9: [late_row],
     12: [accept],
     13: [more_is_allowed],
