@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import Catalogue, DeclaredLine
 from factory_assets.declarations.tasks import classes_of
@@ -93,6 +92,8 @@ def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
 
 def _guesses(archive: ArchiveFolder, line: str, task: str, rows: pa.Table) -> dict[str, np.ndarray]:
     """Version -> what its training labels alone would have predicted, of the versions that the archive has."""
+    import pyarrow.compute as pc
+
     guesses = {}
     for version in pc.unique(rows["version"]).to_pylist():
         with suppress(FileNotFoundError, ArchiveDamaged):  # The run names it among what is damaged.
@@ -104,6 +105,8 @@ def _measured(
     task: str, metric: str, rows: pa.Table, guesses: Mapping[str, np.ndarray]
 ) -> tuple[float | None, float | None]:
     """The metric of a node's rows, and of the guesses on them, by which `performance` measures each day."""
+    import pyarrow.compute as pc
+
     y = label_values(task, rows[LABEL])
     value = score(task, y, prediction_values(task, rows)).get(metric)
     if not {*pc.unique(rows["version"]).to_pylist()} <= guesses.keys():

@@ -13,7 +13,6 @@ from typing import Literal
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
@@ -155,6 +154,8 @@ def replay(
 
 def _pairs(task: str, metric: str, past: Past, rows: pa.Table) -> Iterator[Pair]:
     """The oldest version of each age beside the fresh one, on each day of the rows, which are a node's."""
+    import pyarrow.compute as pc
+
     for day in sorted(pc.unique(rows["ds"]).to_pylist()):
         made = [as_of for as_of in past.models if as_of < day]
         # Once trainings stop, nothing is fresh any more to compare with.

@@ -15,7 +15,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
-import pyarrow.compute as pc
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.days import DAY, ranges
@@ -268,6 +267,8 @@ class _Settling:
 
     def _content(self, relation: str) -> dict[dt.date, DayContent]:
         """What each day of a relation holds, of days with rows."""
+        import pyarrow.compute as pc
+
         found: dict[dt.date, DayContent] = {}
         rows = self._con.sql(f"SELECT * FROM {relation}").to_arrow_table()
         for day in rows["ds"].unique().to_pylist():

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 Numbers = npt.NDArray[Any]
 
@@ -72,6 +71,8 @@ class Profile:
 
     def _places_of(self, kind: str, values: Any) -> Numbers:
         """The bin of each value, as `_values` gives them with their kind."""
+        import pyarrow.compute as pc
+
         absent = np.isnan(values) if kind == "number" else pc.is_null(values).to_numpy(zero_copy_only=False)
         if absent.all():
             return np.full(len(values), len(self.counts))
@@ -106,6 +107,8 @@ class Profile:
 
     def _places(self, values: Any) -> Numbers | int:
         """Bins of values, as `_values` gives them; those of nulls do not matter."""
+        import pyarrow.compute as pc
+
         if self.kind == "empty":
             return 0
         if self.kind == "number":
@@ -183,6 +186,8 @@ def _design_effect(reference: Profile, places: Numbers, stretch: Numbers) -> flo
 
 def _values(column: pa.Array | pa.ChunkedArray, name: str) -> tuple[str, Any]:
     """The kind of a column and its values: an array of floats with NaN for a null, or an Arrow array of strings."""
+    import pyarrow.compute as pc
+
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
@@ -227,6 +232,8 @@ def _text_profile(name: str, values: pa.Array, nulls: int) -> Profile:
     species, 1953), so those rows are the reference's count of new levels: a column with a long tail of rare levels
     is not alarmed for having one.
     """
+    import pyarrow.compute as pc
+
     found = pc.value_counts(values)
     rows = dict(sorted(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
     remembered = len(rows) <= min(KNOWN_LEVELS, len(values) / EXPECTED_ROWS)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.tasks import PROBABILITY, classes_of
 from factory_assets.measures.metrics import Floats, most_likely
@@ -23,6 +22,8 @@ def label_values(task: str, column: pa.ChunkedArray) -> Floats:
 
     Raises ValueError for the name of a class that the task does not have.
     """
+    import pyarrow.compute as pc
+
     classes = classes_of(task)
     if not classes:
         return np.asarray(column.to_numpy(), dtype=np.float64)
@@ -59,6 +60,8 @@ def prediction_columns(task: str, predictions: Floats) -> dict[str, pa.Array]:
 
 def prediction_values(task: str, rows: pa.Table) -> Floats:
     """The inverse: shape (n,), or (n, k). A class whose column is null was not declared yet when the row was predicted."""
+    import pyarrow.compute as pc
+
     names = probability_columns(task)
     if not names:
         return np.asarray(rows[PREDICTION].to_numpy(), dtype=np.float64)

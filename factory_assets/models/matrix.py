@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 #: Spelled out for the error message, in the words of a declaration rather than of Arrow.
 ALLOWED_TYPES = "integer, floating point, decimal, boolean, string, dictionary of strings"
@@ -58,6 +57,8 @@ def learn_encoding(table: pa.Table, features: Sequence[str]) -> Encoding:
     Raises KeyError for features that are no column, ValueError for a feature named twice and for a column of a type
     that has no place in a matrix (a timestamp means nothing to a model until a view has made a number of it).
     """
+    import pyarrow.compute as pc
+
     twice = sorted({name for name in features if list(features).count(name) > 1})
     if twice:
         raise ValueError(f"features named more than once: {', '.join(twice)}")
@@ -88,6 +89,8 @@ def encode(table: pa.Table, encoding: Encoding) -> np.ndarray:
 
 def _numbers(name: str, column: pa.ChunkedArray, levels: tuple[str, ...] | None) -> np.ndarray:
     """One column of the matrix, shape (rows,)."""
+    import pyarrow.compute as pc
+
     if pa.types.is_null(column.type):
         # A batch in which a feature is null throughout may have lost its type; its values are known all the same.
         return np.full(len(column), np.nan)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 #: Memory that the rows of one file may take: a thousand rows of ten thousand numbers are 80 MB.
@@ -64,6 +63,8 @@ def _require_small(part: str, what: str, size: int, most: int) -> None:
 
 def _written_out(column: pa.ChunkedArray) -> int:
     """Bytes of a column of texts once each row has its own; 0 of one that is not read by its dictionary."""
+    import pyarrow.compute as pc
+
     size = 0
     for chunk in column.chunks:
         if pa.types.is_dictionary(chunk.type):

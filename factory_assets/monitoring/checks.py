@@ -5,7 +5,6 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredLine
@@ -27,6 +26,8 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         description="No feature and no prediction of the day left what its champion was trained on.",
     )
     def no_drift(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        import pyarrow.compute as pc
+
         days = days_of(context)
         rows = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True)
         by_day: dict[dt.date, list[dict[str, Any]]] = {day: [] for day in days}
@@ -55,6 +56,8 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         description=f"The day's {metric} over all segments is better than that of a naive guess, once it can be measured.",
     )
     def better_than_naive(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        import pyarrow.compute as pc
+
         days = days_of(context)
         table: pa.Table = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True)
         overall = {row["ds"]: row for row in table.filter(pc.equal(table["node"], ROOT)).to_pylist()}

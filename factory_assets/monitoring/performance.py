@@ -7,7 +7,6 @@ from itertools import pairwise
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.identity.nodes import tree
@@ -39,6 +38,8 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.nd
 
     naive: version -> what its training labels alone would have predicted for a row, shape (1,), or (1, k) for k classes.
     """
+    import pyarrow.compute as pc
+
     names = ", ".join(f'"{field.name}"' for field in prediction_fields(task))
     joined = con.sql(
         f"""SELECT predictions.ds AS ds, leaf, version, {names}, label
@@ -78,6 +79,8 @@ def _columns(task: str, rows: pa.Table, naive: Mapping[str, np.ndarray]) -> list
 
 def guess_values(rows: pa.Table, naive: Mapping[str, np.ndarray]) -> np.ndarray:
     """The naive guess for each row, that of the version which predicted it: shape (rows,), or (rows, k) for k classes."""
+    import pyarrow.compute as pc
+
     places = pc.index_in(rows["version"], value_set=pa.array(naive, pa.string())).to_numpy()
     return np.concatenate(list(naive.values()))[places]
 

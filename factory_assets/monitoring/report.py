@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +71,8 @@ def _without_values(before: pa.Table, now: pa.Table, name: str) -> str:
 
 
 def _has_values(column: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
     if pa.types.is_floating(column.type):
         return bool(pc.any(pc.is_finite(column)).as_py())
     return column.null_count < len(column)
@@ -80,6 +81,7 @@ def _has_values(column: pa.ChunkedArray) -> bool:
 def _frame(table: pa.Table, numbers: Iterable[str], texts: Iterable[str]) -> pd.DataFrame:
     """Numbers as floats, with NaN for a value that is no number; everything else as strings."""
     import pandas as pd
+    import pyarrow.compute as pc
 
     columns: dict[str, np.ndarray] = {}
     for name in numbers:

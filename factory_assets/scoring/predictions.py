@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.tasks import PROBABILITY
 from factory_assets.identity.nodes import answering
@@ -60,6 +59,8 @@ def predict(examples: pa.Table, models: Mapping[str, ReleasedModel], task: str) 
 
     models: node -> champion. task: that of the line. Rows for which not even the root has a model are left out.
     """
+    import pyarrow.compute as pc
+
     leaf = examples["leaf"]
     leaves = pc.unique(leaf).to_pylist()
     nodes = {leaf: answering(leaf, models) for leaf in leaves}

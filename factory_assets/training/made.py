@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions, recipe
@@ -103,6 +102,8 @@ def content(rows: pa.Table, columns: Sequence[str]) -> str:
 
 def _plain(column: pa.ChunkedArray) -> Iterable[Any]:
     """Bytes that follow from the values alone: a null is NaN, or -1 among the places of texts in their alphabet."""
+    import pyarrow.compute as pc
+
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         texts = column.cast(pa.large_string())

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.identity.nodes import path_of, preorder, subtree
 
@@ -33,6 +32,8 @@ class Subtrees:
     """
 
     def __init__(self, rows: pa.RecordBatchReader, sizes: Mapping[str, int]):
+        import pyarrow.compute as pc
+
         keys = preorder(sizes)
         self._paths = [path_of(key) for key in keys]
         self._file_of = _dealt([sizes[key] for key in keys])
@@ -57,6 +58,8 @@ class Subtrees:
 
     def rows(self, node: str) -> pa.Table:
         """The rows of a node's subtree; none for a node that has none."""
+        import pyarrow.compute as pc
+
         leaves = subtree(self._paths, node)
         first, last = leaves.start, leaves.stop
         low, high = self._starts[first], self._starts[last]
@@ -83,6 +86,8 @@ class Subtrees:
 
     def _in_order(self, number: int) -> pa.Table:
         """A file's rows, one leaf after the other. Sorted when they are first asked for: that can wait until models are fitted."""
+        import pyarrow.compute as pc
+
         with self._lock:
             if number not in self._sorted:
                 rows = self._files[number].read().combine_chunks()

@@ -11,7 +11,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.expressions import identifier
 from factory_assets.events.statistics import sketches, tallies
@@ -93,6 +92,8 @@ def describe(
 
 def whole_days(table: pa.Table) -> list[dict[str, Any]]:
     """The sketches of whole days, without slices; of rows that older code wrote, none."""
+    import pyarrow.compute as pc
+
     rows: list[dict[str, Any]] = table.filter(pc.equal(table["slice"], "")).to_pylist()
     return rows
 
@@ -173,6 +174,8 @@ def _divided(
 
 def _with_quantiles(table: pa.Table) -> pa.Table:
     """The table with the quantiles of all of its sketches, from their bins."""
+    import pyarrow.compute as pc
+
     numeric = np.array([sketches.kind(type_) == "number" for type_ in table["type"].to_pylist()], dtype=bool)
     lists = table["bins"].combine_chunks()
     sizes = np.nan_to_num(pc.list_value_length(lists).to_numpy(zero_copy_only=False)).astype(int)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 #: The characters of numbers. Whether a text is a number shows when it is read: a tree has hundreds.
 FLOATS, COUNTS, INTEGERS = "[-+.0-9aefin ]*", "[0-9 ]*", "[-0-9 ]*"
@@ -163,6 +162,8 @@ class _Trees:
 
     def _read(self, name: str, lengths: np.ndarray, kind: pa.DataType) -> np.ndarray:
         """The values of all trees, one tree after the other; lengths: how many each has to have."""
+        import pyarrow.compute as pc
+
         lines = [tree[name] or "" for tree in self._trees]
         if name in APART:
             lines = [" ".join(line.split()) for line in lines]

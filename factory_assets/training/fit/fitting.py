@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from factory_assets.declarations.line import Candidate, Line
 from factory_assets.identity.nodes import ROOT
@@ -112,6 +111,8 @@ FitResult = tuple[estimators.Trained, Tried, np.ndarray]
 
 def rows_within(table: pa.Table, node: str) -> pa.Table:
     """Rows of the node's subtree, in their order."""
+    import pyarrow.compute as pc
+
     if node == ROOT:
         return table
     leaf = table["leaf"]

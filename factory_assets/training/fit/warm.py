@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.compute as pc
-
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Line
@@ -56,6 +54,8 @@ class Drifted:
 
 def drifted(lake: Lake, line: str, first: dt.date, last: dt.date) -> Drifted:
     """Verdicts of the days, both inclusive, as far as there are any."""
+    import pyarrow.compute as pc
+
     table = f"{line}/drift"
     if lake.version(table) is None:
         return Drifted()
