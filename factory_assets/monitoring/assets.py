@@ -20,7 +20,7 @@ from factory_assets.models.archived import load, naive_of
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
-from factory_assets.monitoring.report import drift_report
+from factory_assets.monitoring.report import drift_report, excess
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
@@ -149,7 +149,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version("drift", declared.features, line.monitor.model_dump(mode="json")),
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
         f"{counted(line.monitor.window.days, 'day')} against the training data of each node's champion. The Evidently report "
-        "of the newest day of a run draws the coarsest node.",
+        "of the newest day of a run draws the node with the worst drift, or else the coarsest.",
         metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}, DRIFT_MEANS),
     )
     def drift_of_day(
@@ -169,8 +169,10 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             false_alarm_rate=line.monitor.false_alarm_rate,
         )
         by_day: dict[dt.date, dict[str, Any]] = {}
+        verdicts: list[tuple[str, str, Drift]] = []
 
         def judged() -> Iterator[pa.RecordBatch]:
+            nonlocal verdicts
             for day in days:
                 verdicts = watched.judge(day, champions[day])
                 by_day[day] = _summary(verdicts)
@@ -178,7 +180,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 yield from pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA).to_batches()
 
         written = lake.replace(f"{line.name}/drift", pa.RecordBatchReader.from_batches(DRIFT_SCHEMA, judged()), days)
-        report = _report(declared, watched, days[-1], reports)
+        report = _report(declared, watched, verdicts, days[-1], reports)
         yield from record_days(context, written, inputs, report, by_day)
 
     return drift_of_day
@@ -220,20 +222,28 @@ def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
 def _report(
     declared: DeclaredLine,
     watched: DriftDays,
+    verdicts: Sequence[tuple[str, str, Drift]],
     day: dt.date,
     reports: Reports,
 ) -> dict[str, dg.MetadataValue]:
-    """Evidently's pictures of the coarsest node's rows in the window that ends with the newest day, judged last."""
+    """Evidently's pictures of a node's rows in the window that ends with the newest day: of the node with the worst drift, if any.
+
+    verdicts: of that day, which was judged last.
+    """
     judged = watched.judged
     if not judged:
         return {}
+    drifted = [(node, verdict) for node, _, verdict in verdicts if verdict.verdict == "drifted"]
     coarsest = next(node for node in tree(judged) if node in judged)
-    model, rows = watched.model(judged[coarsest]), watched.rows(coarsest)
+    shown, _ = max(drifted, key=lambda each: excess(each[1]), default=(coarsest, None))
+    model, rows = watched.model(judged[shown]), watched.rows(shown)
     predicted = prediction_columns(model.task, model.predict(rows))
     rows = with_columns(rows, predicted)
     categorical = [name for name in model.features if name in model.encoding.categories]
     categorical += [name for name, values in predicted.items() if pa.types.is_string(values.type)]
     numerical = [name for name in (*model.features, *predicted) if name not in categorical]
-    title = f"{declared.line.name}, {coarsest}, {counted(declared.line.monitor.window.days, 'day')} to {day}"
-    html = drift_report(model.sample, rows.select([*numerical, *categorical]), numerical, categorical, title)
+    title = f"{declared.line.name}, {shown}, {counted(declared.line.monitor.window.days, 'day')} to {day}"
+    now = rows.select([*numerical, *categorical])
+    of_node = [verdict for node, _, verdict in verdicts if node == shown]
+    html = drift_report(model.sample, now, numerical, categorical, title, of_node, drifted)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}

@@ -1,24 +1,28 @@
 """What changed, column by column? Evidently's interactive report, for a person to look at.
 
-Evidently draws and `drift.py` decides. The report's own "drift detected" is drawn at our threshold but is not our
-verdict: its bins are of equal width from the lowest to the highest value, so that one outlier hides a shift; it
-leaves nulls out; and its threshold does not know how many rows there are.
+Evidently draws and `drift.py` decides, so the page tells our verdicts and not Evidently's: its bins are of equal width from the
+lowest to the highest value, so that one outlier hides a shift; it leaves nulls out; and its threshold does not know how many
+rows there are.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+
+from factory_assets.monitoring.drift import Drift
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 2000  # a side: enough to see a distribution, and sampling alone moves Evidently's PSI by about 0.01
+LISTED = 20  # of the columns that drifted
 NULL_LEVEL = "(null)"  # so that missing categories show as a level; Evidently would leave them out
 
 PAGE = re.compile(r"(.*?<script>\s*var metric_\w+ = )(.*)(;\s*</script>\s*</head>\s*<body>)(.*)", re.DOTALL)
@@ -30,14 +34,16 @@ def drift_report(
     numerical: list[str],
     categorical: list[str],
     title: str,
-    threshold: float = 0.1,
+    verdicts: Sequence[Drift] = (),
+    drifted: Sequence[tuple[str, Drift]] = (),
 ) -> str:
-    """A self-contained HTML page of about 4 MB, with a panel for each column.
+    """A self-contained HTML page of about 4 MB, with a panel for each column: those that drifted first, the worst of them at the top.
 
     reference, current: tables that hold the named columns; of a larger one 2,000 rows are drawn, the same at every
         call.
     numerical: names of columns of numbers or booleans. categorical: names of columns of anything, compared as text.
-    threshold: PSI from which the page says "drift detected"; the caller's minimum effect, to keep the two alike.
+    verdicts: on the columns; one without is told not to be judged. drifted: node and verdict of all columns of the line that have
+        drifted, which the page lists, the worst first.
     A column without a value on one side cannot be drawn; it is left out and named at the top of the page.
     Raises KeyError for a column that a table lacks.
     """
@@ -48,13 +54,23 @@ def drift_report(
     left_out = {name: side for name in [*numerical, *categorical] if (side := _without_values(before, now, name))}
     numbers = [name for name in numerical if name not in left_out]
     texts = [name for name in categorical if name not in left_out]
-    heading = _heading(title, reference.num_rows, current.num_rows, left_out)
+    heading = _heading(title, reference.num_rows, current.num_rows, left_out, drifted)
     if not numbers and not texts:
         return f'<!DOCTYPE html><html lang="en"><head><meta charset="UTF-8"></head><body>{heading}</body></html>'
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=texts)
     sides = [Dataset.from_pandas(_frame(side, numbers, texts), data_definition=definition) for side in (now, before)]
-    report = Report([ValueDrift(column=name, method="psi", threshold=threshold) for name in [*numbers, *texts]])
-    return _with_heading(report.run(*sides).get_html_str(as_iframe=False), heading)
+    told = {each.column: each for each in verdicts}
+    columns = sorted([*numbers, *texts], key=lambda name: -excess(told[name]) if name in told else 0)
+    report = Report([ValueDrift(column=name, method="psi") for name in columns])
+    page = report.run(*sides).get_html_str(as_iframe=False)
+    return _with_heading(page, heading, {name: told.get(name) for name in columns})
+
+
+def excess(verdict: Drift) -> float:
+    """By how many times a column that drifted is beyond its limit; 0 for one that did not."""
+    if verdict.verdict != "drifted":
+        return 0.0
+    return verdict.statistic / verdict.limit if verdict.limit else float("inf")
 
 
 def _sample(table: pa.Table) -> pa.Table:
@@ -92,8 +108,8 @@ def _frame(table: pa.Table, numbers: Iterable[str], texts: Iterable[str]) -> pd.
     return pd.DataFrame(columns)
 
 
-def _with_heading(page: str, heading: str) -> str:
-    """The page with a heading, and with its data unable to end the script that holds it.
+def _with_heading(page: str, heading: str, verdicts: Mapping[str, Drift | None]) -> str:
+    """The page with a heading, with our verdicts in place of Evidently's, and with its data unable to end the script that holds it.
 
     Evidently writes names and levels into a script as they are: a level "</script>" would be read as the end of it.
     """
@@ -101,14 +117,49 @@ def _with_heading(page: str, heading: str) -> str:
     if parts is None:
         raise RuntimeError("Evidently's page is not laid out as that of 0.7: its data cannot be made safe to show")
     before, data, after, body = parts.groups()
-    return "".join([before, data.replace("<", r"\u003c"), after, heading, body])
+    read, end = json.JSONDecoder().raw_decode(data)
+    panels = [each for each in _counters(read) if str(each.get("value", "")).startswith("Drift in column ")]
+    if [each["value"] for each in panels] != [f"Drift in column '{name}'" for name in verdicts]:
+        raise RuntimeError("Evidently's panels are not laid out as those of 0.7: they cannot be given our verdicts")
+    for panel, (name, verdict) in zip(panels, verdicts.items(), strict=True):
+        panel |= {
+            "value": f"{name}: {verdict.verdict if verdict else 'not judged'}",
+            "label": verdict.reason if verdict else "",
+        }
+    return "".join([before, (json.dumps(read) + data[end:]).replace("<", r"\u003c"), after, heading, body])
 
 
-def _heading(title: str, reference_rows: int, current_rows: int, left_out: dict[str, str]) -> str:
+def _counters(part: Any) -> Iterator[dict[str, Any]]:
+    """The headlines of Evidently's panels, in the order of the page."""
+    if isinstance(part, dict):
+        if part.get("type") == "counter":
+            yield from part["params"]["counters"]
+        for each in part.values():
+            yield from _counters(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from _counters(each)
+
+
+def _heading(
+    title: str,
+    reference_rows: int,
+    current_rows: int,
+    left_out: dict[str, str],
+    drifted: Sequence[tuple[str, Drift]],
+) -> str:
     drawn = f", at most {ROWS:,} of each drawn" if max(reference_rows, current_rows) > ROWS else ""
+    worst = sorted(drifted, key=lambda each: -excess(each[1]))
+    listed = [
+        f"{node}: {verdict.column}, PSI {verdict.statistic:.3g}, limit {verdict.limit:.3g}" for node, verdict in worst
+    ]
+    more = f"; and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
     lines = [
         f"{reference_rows:,} reference rows and {current_rows:,} current rows{drawn}.",
         "Evidently draws; whether a column has drifted is decided in the line's drift table.",
+        f"Drifted of all nodes, the worst first: {'; '.join(listed[:LISTED])}{more}."
+        if listed
+        else "No column of any node has drifted.",
         *(f"Left out: {name}, without a value in the rows drawn of the {sides}." for name, sides in left_out.items()),
     ]
     text = "".join(f"<p style='margin:4px 0;color:#57606a'>{html.escape(line)}</p>" for line in lines)

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from factory_assets.measures.profiles import profile
+from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.report import ROWS, drift_report
 
 NUMERICAL = ["TX_AMOUNT", "terminal_risk.risk_7d", "is_night", "prediction"]
@@ -29,10 +31,18 @@ def rows(count: int, seed: int, shift: float = 0.0) -> pa.Table:
     )
 
 
-def scores(page: str) -> dict[str, tuple[bool, float]]:
-    """What the page says of each column: drift detected, PSI."""
-    panel = r"Drift in column '([^']+)'\", \"label\": \"Data drift (not )?detected\.[^\"]*Drift score: ([0-9.]+)\""
-    return {name: (negation == "", float(score)) for name, negation, score in re.findall(panel, page)}
+def told(page: str) -> dict[str, tuple[str, str]]:
+    """What the page says of each column, in its order: the verdict, and the reason."""
+    data = re.findall(r"var metric_\w+ = (.*?);\n", page)[0]
+    panels = re.findall(r'"value": "([^"]+): (stable|drifted|no verdict|not judged)", "label": "([^"]*)"', data)
+    return {name: (verdict, reason) for name, verdict, reason in panels}
+
+
+def judged(before: pa.Table, now: pa.Table) -> list[Drift]:
+    return [
+        drift(profile(before[name], name=name), now[name], false_alarm_rate=0.001)
+        for name in [*NUMERICAL, *CATEGORICAL]
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -47,26 +57,44 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_shows_every_column_dots_included_and_loads_nothing() -> None:
     page = drift_report(rows(3000, 0), rows(2500, 1, shift=1.0), NUMERICAL, CATEGORICAL, "card_fraud, global")
     assert len(page) > 100_000
-    assert set(scores(page)) == {*NUMERICAL, *CATEGORICAL}
+    assert set(told(page)) == {*NUMERICAL, *CATEGORICAL}
     assert not re.search(r"<script[^>]*\ssrc\s*=", page)
     assert not re.search(r"<link[^>]*\shref\s*=\s*[\"']?http", page)
     assert "<h1" in page and "card_fraud, global" in page
     assert "3,000 reference rows and 2,500 current rows, at most 2,000 of each drawn." in page
 
 
-def test_the_shifted_column_is_the_one_drawn_as_drifted_and_the_threshold_is_the_callers() -> None:
+def test_the_page_tells_our_verdicts_and_none_of_its_own_the_worst_first() -> None:
     before, now = rows(1500, 0), rows(1500, 1, shift=1.0)
-    found = scores(drift_report(before, now, NUMERICAL, CATEGORICAL, "t"))
-    assert {name for name, (drifted, _) in found.items() if drifted} == {"terminal_risk.risk_7d"}
-    tolerant = scores(drift_report(before, now, NUMERICAL, CATEGORICAL, "t", threshold=5.0))
-    assert {name: score for name, (_, score) in tolerant.items()} == {name: score for name, (_, score) in found.items()}
-    assert not any(drifted for drifted, _ in tolerant.values())
+    verdicts = judged(before, now)
+    drifted = [("global", each) for each in verdicts if each.verdict == "drifted"]
+    page = drift_report(before, now, NUMERICAL, CATEGORICAL, "t", verdicts, [*drifted, ("FR", drifted[0][1])])
+    found = told(page)
+    assert {name: verdict for name, (verdict, _) in found.items()} == {each.column: each.verdict for each in verdicts}
+    assert next(iter(found)) == "terminal_risk.risk_7d" and [each.column for _, each in drifted] == [
+        "terminal_risk.risk_7d"
+    ]
+    assert found["terminal_risk.risk_7d"][1] == drifted[0][1].reason
+    assert "drift detected" not in page.lower() and "not detected" not in page
+    assert (
+        "Drifted of all nodes, the worst first: global: terminal_risk.risk_7d, PSI" in page
+        and "; FR: terminal_risk" in page
+    )
+    calm = drift_report(before, before, NUMERICAL, CATEGORICAL, "t")
+    assert {verdict for verdict, _ in told(calm).values()} == {
+        "not judged"
+    } and "No column of any node has drifted." in calm
 
 
 def test_the_same_rows_are_drawn_at_every_call() -> None:
     before, now = rows(3 * ROWS, 0), rows(3 * ROWS, 1)
-    first, second = (scores(drift_report(before, now, NUMERICAL, CATEGORICAL, "t")) for _ in range(2))
+    first, second = (drawn(drift_report(before, now, NUMERICAL, CATEGORICAL, "t")) for _ in range(2))
     assert first == second and len(first) == 5
+
+
+def drawn(page: str) -> list[str]:
+    """The pictures' data."""
+    return re.findall(r'"y": \{?"?[^\]}]{40,}', page)[:5]
 
 
 @pytest.mark.parametrize(
@@ -87,14 +115,14 @@ def test_a_column_without_values_is_left_out_and_named(empty: pa.Array, side: st
     page = drift_report(before, now, NUMERICAL, CATEGORICAL, "t")
     named = "reference and current" if side == "both" else side
     assert f"Left out: TX_AMOUNT, without a value in the rows drawn of the {named}." in page
-    assert set(scores(page)) == {*NUMERICAL, *CATEGORICAL} - {"TX_AMOUNT"}
+    assert set(told(page)) == {*NUMERICAL, *CATEGORICAL} - {"TX_AMOUNT"}
 
 
 def test_missing_categories_are_a_level_and_count() -> None:
     before = pa.table({"customer.country": ["FR", "DE"] * 200})
     now = pa.table({"customer.country": pa.array([*["FR", "DE"] * 100, *[None] * 200])})
     page = drift_report(before, now, [], CATEGORICAL, "t")
-    assert scores(page)["customer.country"][0]
+    assert "customer.country" in told(page)
     assert '"(null)"' in page
 
 
