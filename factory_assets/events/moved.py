@@ -12,7 +12,7 @@ import datetime as dt
 import functools
 import operator
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -26,6 +26,8 @@ from factory_resources.lake import DayContent, Held, Lake, content_of
 EVENT_DAY = "event_day"
 #: Days that share more ids than this, and more than half of those of the smaller, both count their events from the start.
 FEW = 20
+#: Of more shared ids than this, one in SAMPLE is looked at for that.
+MANY, SAMPLE = 100_000, 64
 #: How versions of an event follow each other. Of those known at the same time the one that happened first holds, as within a day.
 BY_KNOWLEDGE = "known_at, event_time DESC"
 EMPTY = DayContent().hash
@@ -106,7 +108,7 @@ def settle(
     work = _Settling(con, lake, declared, days)
     stored = work.stored()
     if not work.share_ids(raw) and not stored:
-        return alone
+        return replace(alone, alike=work.alike)
     work.collect(judgement, stored)
     return work.divide(judgement)
 
@@ -131,6 +133,8 @@ class _Settling:
         self._reach, self._days = declared.stream.reach, sorted(days)
         self._judged = f"({', '.join(f'DATE {str(day)!r}' for day in self._days)})"
         self._held = {part: lake.held(f"{self._name}/{part}") for part in PARTS}
+        #: As in `Settled`, once ids were compared.
+        self.alike: dict[tuple[dt.date, dt.date], int] = {}
         self._first, self._last = self._days[0] - self._reach * DAY, self._days[-1] + self._reach * DAY
 
     def _others(self) -> list[str]:
@@ -161,19 +165,64 @@ class _Settling:
         return sorted(day for day, count in rows.items() if count and self._first <= day <= self._last)
 
     def share_ids(self, raw: str) -> bool:
-        """Create the table `shared` of hashes of the ids that a judged day shares with another; whether there are any."""
-        rows = judged_rows(self._declared, raw)
+        """Create `shared`, the hashes of ids that a judged day shares with another, and `pairs`, of days; whether there are any."""
+        rows, others = judged_rows(self._declared, raw), self._others()
         ids = f"""SELECT ds, hash({self._key}) AS h FROM ({rows})
                   WHERE _excluded IS NULL AND {self._key} IS NOT NULL AND ds IN {self._judged}"""
-        found = [
-            f"SELECT hash({self._key}) AS h FROM ({other}) WHERE h IN (SELECT h FROM ({ids}))"
-            for other in self._others()
-        ]
+        of_others = [f"SELECT ds, hash({self._key}) AS h FROM ({other})" for other in others]
+        found = [f"SELECT h FROM ({other}) WHERE h IN (SELECT h FROM ({ids}))" for other in of_others]
         if len(self._days) > 1:
             found.append(f"SELECT h FROM ({ids}) GROUP BY h HAVING min(ds) < max(ds)")
-        query = " UNION ALL ".join(found) or "SELECT NULL::UBIGINT AS h WHERE false"
-        self._con.execute(f"CREATE OR REPLACE TEMP TABLE shared AS SELECT DISTINCT h FROM ({query})").fetchall()
+        either = " UNION ALL ".join(found) or "SELECT NULL::UBIGINT AS h WHERE false"
+        self._con.execute(f"CREATE OR REPLACE TEMP TABLE shared AS SELECT DISTINCT h FROM ({either})").fetchall()
+        (count,) = self._con.execute("SELECT count(*) FROM shared").fetchall()[0]
+        every = " UNION ALL ".join([ids, *of_others]) if count else f"{ids} AND false"
+        self._con.execute(
+            f"CREATE OR REPLACE TEMP TABLE ids AS SELECT DISTINCT ds, h FROM ({every}) WHERE h IN (SELECT h FROM shared)"
+        ).fetchall()
+        self.alike = self._days_alike(f"SELECT ds, count(*) FROM ({ids}) GROUP BY ds", count > MANY)
+        self._pair_days()
         return bool(self._con.execute("SELECT h FROM shared LIMIT 1").fetchall())
+
+    def _days_alike(self, sizes: str, sampled: bool) -> dict[tuple[dt.date, dt.date], int]:
+        """Pairs of days that number their events alike, with how many ids they share. sizes: query for the rows of judged days.
+
+        sampled: whether to look at one in SAMPLE ids: of so many the share is known well enough.
+        """
+        one_in = SAMPLE if sampled else 1
+        ids = f"SELECT ds, h FROM ids WHERE h % {one_in} = 0"
+        pairs = self._con.execute(
+            f"""SELECT one.ds, other.ds, {one_in} * count(*) FROM ({ids}) AS one JOIN ({ids}) AS other USING (h)
+                WHERE one.ds < other.ds AND other.ds - one.ds <= {self._reach}
+                  AND (one.ds IN {self._judged} OR other.ds IN {self._judged}) GROUP BY ALL HAVING count(*) > {FEW} ORDER BY ALL"""
+        ).fetchall()
+        if not pairs:
+            return {}
+        held = self._held.values()
+        rows = {day: sum(each.rows(day) for each in held) for each in held for day in each.files}
+        rows |= dict(self._con.execute(sizes).fetchall())
+        return {(one, other): count for one, other, count in pairs if 2 * count > min(rows[one], rows[other])}
+
+    def _pair_days(self) -> None:
+        """Create the table `pairs` of days whose versions meet, and leave in `shared` the ids that two such days have."""
+        days = [day for (day,) in self._con.execute("SELECT DISTINCT ds FROM ids ORDER BY ds").fetchall()]
+        judged = set(self._days)
+        met = [
+            (own, other)
+            for own in days
+            for other in days
+            if own != other and abs((own - other).days) <= self._reach and (own in judged or other in judged)
+            if (min(own, other), max(own, other)) not in self.alike
+        ]
+        values = ", ".join(f"(DATE '{own}', DATE '{other}')" for own, other in met) or "(NULL::DATE, NULL::DATE)"
+        self._con.execute(
+            f"CREATE OR REPLACE TEMP TABLE pairs AS SELECT own, other FROM (VALUES {values}) AS met(own, other)"
+        ).fetchall()
+        if self.alike:
+            self._con.execute(
+                """CREATE OR REPLACE TEMP TABLE shared AS SELECT DISTINCT one.h FROM ids AS one
+                   JOIN pairs ON one.ds = pairs.own JOIN ids AS another ON another.ds = pairs.other AND another.h = one.h"""
+            ).fetchall()
 
     def collect(self, judgement: Judgement, stored: Sequence[dt.date]) -> None:
         """Create the tables `versions`, of those with a shared id, and `kept`, what the table `moved` has of days in reach."""
@@ -193,30 +242,9 @@ class _Settling:
             kept = f"{kept} UNION ALL BY NAME SELECT {self._columns}, {EVENT_DAY}, ds FROM stored_moved"
         self._con.execute(f"CREATE OR REPLACE TEMP TABLE kept AS {kept}").fetchall()
 
-    def _alike(self, judgement: Judgement) -> dict[tuple[dt.date, dt.date], int]:
-        """Pairs of days that number their events alike, with how many ids they share."""
-        ids = f"SELECT DISTINCT ds, {self._key} AS id FROM versions"
-        pairs = self._con.execute(
-            f"""SELECT one.ds, other.ds, count(*) FROM ({ids}) AS one JOIN ({ids}) AS other USING (id)
-                WHERE one.ds < other.ds AND other.ds - one.ds <= {self._reach}
-                  AND (one.ds IN {self._judged} OR other.ds IN {self._judged}) GROUP BY ALL HAVING count(*) > {FEW} ORDER BY ALL"""
-        ).fetchall()
-        if not pairs:
-            return {}
-        sizes = self._sizes(judgement)
-        return {(one, other): count for one, other, count in pairs if 2 * count > min(sizes[one], sizes[other])}
-
-    def _sizes(self, judgement: Judgement) -> dict[dt.date, int]:
-        """Versions that each day in reach has."""
-        held = self._held.values()
-        sizes = {day: sum(each.rows(day) for each in held) for each in held for day in each.files}
-        judged = f"SELECT ds FROM {judgement.accepted} UNION ALL SELECT ds FROM {judgement.superseded}"
-        return sizes | dict(self._con.execute(f"SELECT ds, count(*) FROM ({judged}) GROUP BY ds").fetchall())
-
     def divide(self, judgement: Judgement) -> Settled:
         """Create views of the judged rows as they stand among versions of other days."""
-        alike = self._alike(judgement)
-        self._meet(alike)
+        self._meet()
         superseded = f"""SELECT ds, id, known_at, superseded_at FROM (
                 SELECT *, lead(known_at) OVER (PARTITION BY ds, id ORDER BY {BY_KNOWLEDGE}) AS superseded_at FROM (
                     SELECT ds, {self._key} AS id, known_at, event_time, true AS own FROM versions
@@ -244,24 +272,19 @@ class _Settling:
             dict(self._con.execute(gone).fetchall()),
             changed,
             {day: content[day] for day in self._days if day in content},
-            alike,
+            self.alike,
         )
 
-    def _meet(self, alike: Collection[tuple[dt.date, dt.date]]) -> None:
+    def _meet(self) -> None:
         """Create the table of the rows that `moved` should have of days in reach.
 
         Of two days of which neither is judged now it keeps what it has.
         """
-        apart = "".join(
-            f" AND (own.ds, other.ds) NOT IN ((DATE '{a}', DATE '{b}'), (DATE '{b}', DATE '{a}'))" for a, b in alike
-        )
         self._con.execute(
             f"""CREATE OR REPLACE TEMP TABLE {NOW} AS
-                SELECT other.* EXCLUDE (ds), other.ds AS {EVENT_DAY}, own.ds
+                SELECT met.* EXCLUDE (ds), met.ds AS {EVENT_DAY}, own.ds
                 FROM (SELECT DISTINCT ds, {self._key} AS id FROM versions) AS own
-                JOIN versions AS other ON own.id = other.{self._key} AND own.ds <> other.ds
-                WHERE abs(own.ds - other.ds) <= {self._reach}
-                  AND (own.ds IN {self._judged} OR other.ds IN {self._judged}){apart}
+                JOIN pairs ON pairs.own = own.ds JOIN versions AS met ON met.ds = pairs.other AND met.{self._key} = own.id
                 UNION ALL BY NAME SELECT * FROM kept WHERE ds NOT IN {self._judged} AND {EVENT_DAY} NOT IN {self._judged}"""
         ).fetchall()
 

@@ -159,6 +159,36 @@ def test_ids_that_count_from_the_start_on_each_day_are_different_events_and_said
     ]
 
 
+def test_of_very_many_ids_that_are_shared_a_part_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moved, "MANY", 100)
+    monkeypatch.setattr(moved, "SAMPLE", 4)
+    station = Station(tmp_path, LATE, KNOWN, TOLD)
+    for offset in range(2):
+        own = [order(1000 * offset + number, at(offset, 12)) for number in range(5000, 5020)]
+        station.deliver(day(offset), [*own, *(order(number, at(offset, 12), at(2, offset)) for number in range(400))])
+    station.deliver(
+        day(2), [order(7000 + number, at(2, 12)) for number in range(300)] + [order(5001, at(2, 1), at(2, 2))]
+    )
+    every = [day(offset) for offset in range(3)]
+    stations.deliver(station.lake, Engine(threads=1), station.catalogue.streams["orders"], every, day(40))
+    admitted = admit(station, every)
+    ((pair, count),) = admitted.alike.items()
+    assert pair == (day(0), day(1)) and 300 < count < 500
+    assert [row[:2] for row in rows_of(station, "superseded")] == [(day(0), 5001)], "the third day is not alike"
+
+
+def test_a_move_that_is_taken_back_leaves_the_event_where_it_was(tmp_path: Path) -> None:
+    station = Station(tmp_path, LATE, KNOWN, TOLD)
+    declared, every = station.catalogue.streams["orders"], [day(0), day(1)]
+    station.deliver(day(0), [order(1, at(0, 23)), order(2, at(0, 12))])
+    for again in ([order(3, at(1, 12)), order(1, at(1, 1), at(1, 9))], [order(3, at(1, 12))]):
+        station.deliver(day(1), again)
+        stations.deliver(station.lake, Engine(threads=1), declared, every, day(40))
+        settle(station, [every[1:], every[:1]])
+    assert [station.ids(on) for on in every] == [[1, 2], [3]]
+    assert rows_of(station, "superseded") == rows_of(station, "moved") == []
+
+
 @pytest.mark.parametrize("declared", ["\n", f"{KNOWN}  moves: 0d\n"], ids=["without known_at", "moves: 0d"])
 def test_an_id_counts_within_its_day_where_nothing_tells_which_of_two_holds_or_it_is_declared(
     tmp_path: Path, declared: str
