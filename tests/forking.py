@@ -8,6 +8,7 @@ such as a terminal's width, is what the command is given.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -31,6 +32,7 @@ def serve(libraries: Iterable[str], prepare: Callable[[dict[str, Any]], None] | 
     """Answer what `forked.Server` asks. libraries: read before. prepare: is called in the child, before the command."""
     for name in libraries:
         importlib.import_module(name)
+    gc.freeze()
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
