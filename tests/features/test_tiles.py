@@ -74,7 +74,13 @@ def of_events(con: duckdb.DuckDBPyConnection, declared: View, events: Sequence[E
     return con.sql(f"SELECT * FROM ({query}) ORDER BY ALL").to_arrow_table()
 
 
-@pytest.mark.parametrize("declared", VIEWS, ids=lambda one: f"{one.windows} {one.delay}")
+def some(*places: int) -> pytest.MarkDecorator:
+    """The views at these places; the others where minutes count."""
+    marked = [pytest.param(one, marks=[] if at in places else pytest.mark.slow) for at, one in enumerate(VIEWS)]
+    return pytest.mark.parametrize("declared", marked, ids=lambda one: f"{one.windows} {one.delay}")
+
+
+@some(1, 3, 4)
 def test_day_by_day_the_tiles_give_what_the_events_give(
     con: duckdb.DuckDBPyConnection, tmp_path: Path, declared: View
 ) -> None:
@@ -86,7 +92,7 @@ def test_day_by_day_the_tiles_give_what_the_events_give(
         assert found.equals(expected), f"{day}: not one bit may differ"
 
 
-@pytest.mark.parametrize("declared", VIEWS, ids=lambda one: f"{one.windows} {one.delay}")
+@some(1, 3)
 def test_events_that_change_later_change_the_tiles_of_their_day(
     con: duckdb.DuckDBPyConnection, tmp_path: Path, declared: View
 ) -> None:
