@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from factory_assets.definitions import defs
+from tests import forked
 
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = ("great_expectations", "evidently", "sklearn", "lightgbm", "matplotlib", "skops", "pandas", "optuna", "mlflow")
@@ -156,8 +157,7 @@ def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_pa
     dg.components.scaffold.scaffold.get_scaffolder(kind).scaffold(request)
     assert load(tmp_path).streams
     code = "from factory_assets.definitions import defs; print(len(list(defs().resolve_all_asset_specs())))"
-    environment = os.environ | {"FACTORY_DEFS": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=REPOSITORY)
+    done = forked.python(code, env=os.environ | {"FACTORY_DEFS": str(tmp_path)})
     assert done.stdout.strip() == str(assets), done.stderr
 
 

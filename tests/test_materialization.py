@@ -190,7 +190,11 @@ def test_a_new_declaration_makes_every_day_stale(station):
     assert stale_for_dagster(station, "features/city_load") == DAYS
 
 
-@pytest.mark.parametrize("table", ["raw", "events", "statistics", "features"])
+#: The first and the last of them; those between where minutes count.
+CODED = ["raw", *(pytest.param(table, marks=pytest.mark.slow) for table in ("events", "statistics")), "features"]
+
+
+@pytest.mark.parametrize("table", CODED)
 def test_code_that_computes_something_else_makes_every_day_of_its_own_table_stale(station, table, monkeypatch):
     changed = {table: "another"}
     monkeypatch.setattr(code, "code_of", lambda name: changed.get(name) or code_of(name))

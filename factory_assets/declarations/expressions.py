@@ -297,11 +297,16 @@ def sql(text: str, allowed: Collection[str] | None = None) -> str:
     Traceback (most recent call last):
     ValueError: 'amount + tip' reads tip; columns here: amount
     """
-    node = _parse(text).copy()
     if allowed is not None:
         unknown = sorted(name for name in columns(text) if name not in allowed)
         if unknown:
             raise ValueError(f"{text!r} reads {', '.join(unknown)}; columns here: {', '.join(sorted(allowed))}")
+    return _quoted(text)
+
+
+@cache
+def _quoted(text: str) -> str:
+    node = _parse(text).copy()
     for column in node.find_all(exp.Column):
         column.this.set("quoted", True)
     return f"({node.sql(dialect='duckdb', comments=False)})"

@@ -195,16 +195,13 @@ def distributions_plot(columns: Mapping[str, Distribution]) -> bytes:
     shown = list(columns.items())[:COLUMNS]
     wide = min(4, len(shown))
     tall = -(-len(shown) // wide)
-    figure, grid = _figure(2.1 * max(wide, 2), 1.6 * tall + 0.25, tall, wide)
-    panels = list(np.ravel(grid))
-    for axes, (name, distribution) in zip(panels, shown, strict=False):
+    figure, grid = _figure(2.1 * max(wide, 2), 1.6 * tall + 0.25, tall, wide, len(shown))
+    for axes, (name, distribution) in zip(np.ravel(grid), shown, strict=True):
         if isinstance(distribution, Mapping):
             _levels(axes, distribution)
         else:
             _histogram(axes, name, *distribution)
         _title(axes, _short(name, 24), size=7.5)
-    for axes in panels[len(shown) :]:
-        axes.set_axis_off()
     if len(columns) > COLUMNS:
         figure.supxlabel(f"{COLUMNS} of {len(columns)} columns", fontsize=7, color=GREY)
     return _png(figure)
@@ -222,15 +219,14 @@ def days_plot(days: Sequence[dt.date], columns: Mapping[str, OverDays]) -> bytes
     shown = list(columns.items())[:COLUMNS]
     wide = min(3, len(shown))
     tall = -(-len(shown) // wide)
-    figure, grid = _figure(2.9 * max(wide, 2), 1.55 * tall + 0.25, tall, wide)
+    figure, grid = _figure(2.9 * max(wide, 2), 1.55 * tall + 0.25, tall, wide, len(shown))
     when = np.asarray(days, dtype="datetime64[D]")
-    panels = list(np.ravel(grid))
-    for axes, (name, column) in zip(panels, shown, strict=False):
+    for axes, (name, column) in zip(np.ravel(grid), shown, strict=True):
         _over_days(axes, when, column)
         newest = column.absent[-1]
-        _title(axes, _short(name, 24), f"{100 * newest:.2g} % without value" if newest else "", size=7.5)
-    for axes in panels[len(shown) :]:
-        axes.set_axis_off()
+        _title(
+            axes, _short(name, 16 if newest else 24), f"{100 * newest:.3g} % without value" if newest else "", size=7.5
+        )
     if len(columns) > COLUMNS:
         figure.supxlabel(f"{COLUMNS} of {len(columns)} columns", fontsize=7, color=GREY)
     return _png(figure)
@@ -339,7 +335,7 @@ def _confusion(axes: Axes, classes: Sequence[str], y: Floats, models: Mapping[st
         axes.text(
             column,
             row,
-            f"{100 * share:.2g} %",
+            f"{100 * share:.3g} %",
             ha="center",
             va="center",
             fontsize=7,
@@ -389,13 +385,11 @@ def _over_days(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -
         axes.margins(y=0.14)
         axes.locator_params(axis="y", nbins=4)
         if any(column.absent):
-            hanging = axes.twinx()
-            _hang(hanging, when, _floats(column.absent))
-            axes.set_zorder(hanging.get_zorder() + 1)  # the line stays in sight
-            axes.patch.set_visible(False)
+            _hang(axes, when, _floats(column.absent), zorder=1)  # the line stays in sight
     else:
         _stack(axes, when, column)
-        _hang(axes, when, _floats(column.absent))
+        axes.set_ylim(0, 1)
+        _hang(axes, when, _floats(column.absent), zorder=3)
     axes.set_xlim(when.min() - half_a_day, when.max() + half_a_day)
     axes.grid(axis="x", visible=False)
     # A panel has room for three dates; matplotlib's own choice among four weeks may be a single one.
@@ -427,11 +421,8 @@ def _stack(axes: Axes, when: npt.NDArray[np.datetime64], column: OverDays) -> No
     axes.grid(visible=False)
 
 
-def _hang(axes: Axes, when: npt.NDArray[np.datetime64], absent: Floats) -> None:
-    _bars(axes, when, 1 - absent, np.ones(len(when)), GREY, zorder=3)
-    axes.set_ylim(0, 1)
-    if axes.yaxis.get_ticks_position() == "right":
-        axes.set_axis_off()
+def _hang(axes: Axes, when: npt.NDArray[np.datetime64], absent: Floats, zorder: float) -> None:
+    _bars(axes, when, 1 - absent, np.ones(len(when)), GREY, zorder, of_panel=True)
 
 
 def _floats(series: Series) -> Floats:

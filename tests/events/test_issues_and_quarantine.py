@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from factory_assets.events.stations import Admitted
 from factory_assets.governor.executor import catch_up_stream
 from factory_resources.engine import Engine
 from factory_resources.people import process_user
+from tests import forked
 from tests.stations import CONTRACT, Station, day, row
 
 STRANGE = day(12)
@@ -46,10 +45,7 @@ def factory(station: Station, *arguments: str) -> str:
         **os.environ, "FACTORY_DEFS": str(station.folder / "defs"), "FACTORY_HOME": str(station.folder),
         "DAGSTER_HOME": str(station.folder / "dagster"), "COLUMNS": "200",
     }  # fmt: skip
-    ran = subprocess.run(
-        [sys.executable, "-c", "from factory_assets.cli import main; main()", *arguments],
-        env=environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    ran = forked.factory(*arguments, env=environment, timeout=120)
     assert "Traceback" not in ran.stderr + ran.stdout, ran.stderr
     return ran.stdout + ran.stderr + ("FAILED" if ran.returncode else "")
 

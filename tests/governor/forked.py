@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from tests.forked import Server, environment
 from tests.governor.world import ORDERS_CONTRACT, SMALL, day, orders_of
 from tests.stations import csv
+
+OWN = {"FACTORY_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
 
 
 class Forked:
@@ -30,28 +29,15 @@ class Forked:
         for offset in range(days):
             delivered = [row | ({"x": -5} if offset == bad else {}) for row in orders_of(day(offset))[:rows]]
             (folder / "feed" / f"orders-{day(offset)}.csv").write_text(csv(delivered))
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FACTORY_", "DAGSTER_"))}
-        own = {"FACTORY_THREADS": "1", "OMP_WAIT_POLICY": "passive", "COLUMNS": "200"}
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", module], env=kept | own, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=(folder / "server.txt").open("w"),
-        )  # fmt: skip
+        self._server = Server(module, **OWN)
 
     def ask(self, home: Path, *arguments: str, **how: Any) -> tuple[int, str]:
         """Exit code of `factory run`, and what it printed. how: as the module takes it."""
-        assert self._server.stdin and self._server.stdout
-        output = self.folder / f"{home.name}.txt"
-        asked = {
-            "environment": {"FACTORY_HOME": str(home)}, "output": str(output),
-            "arguments": ["run", str(self.folder / "defs"), *arguments], **how,
-        }  # fmt: skip
-        self._server.stdin.write(json.dumps(asked) + "\n")
-        self._server.stdin.flush()
-        answer = self._server.stdout.readline()
-        assert answer, f"the server ended with {self._server.wait()}: {(self.folder / 'server.txt').read_text()}"
-        return json.loads(answer), output.read_text()
+        done = self._server.run(
+            "run", str(self.folder / "defs"), *arguments, env=environment(**OWN, FACTORY_HOME=str(home)), together=True,
+            **how,
+        )  # fmt: skip
+        return done.returncode, done.stdout
 
     def close(self) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.wait()
+        self._server.close()

@@ -18,7 +18,7 @@ from dagster._core.events.log import EventLogEntry
 
 from factory_resources.event_log import SqliteEventLog
 from factory_resources.verdicts import Verdicts
-from tests.governor.forking import serve
+from tests.forking import serve
 
 #: What a run reads in the end, station by station.
 LIBRARIES = (

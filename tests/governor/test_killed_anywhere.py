@@ -29,7 +29,7 @@ def test_the_clean_run_judged_every_day_and_trained_once(clean: Clean) -> None:
     assert len(clean.state["decisions"]) == 4 and clean.state["under way"] == []
 
 
-@pytest.mark.parametrize("death", FEW, ids=str)
+@pytest.mark.parametrize("death", [FEW[0], pytest.param(FEW[1], marks=pytest.mark.slow)], ids=str)
 def test_killed_at_what_decides(factory: Factory, clean: Clean, death: Death) -> None:
     home = f"few-{FEW.index(death)}"
     assert factory.run(home, die=death)[0] == -9

@@ -95,6 +95,7 @@ def test_a_day_delivered_again_makes_again_just_what_reads_it(world: World) -> N
     assert world.deployment.failures == [] and planned(world).work == []
 
 
+@pytest.mark.slow
 def test_an_issue_that_is_accepted_makes_the_day_and_what_stands_on_it(world: World) -> None:
     rows = orders_of(day(2))
     for row in rows:
@@ -117,6 +118,7 @@ def test_an_issue_that_is_accepted_makes_the_day_and_what_stands_on_it(world: Wo
     assert [failure.partition(":")[0] for failure in world.deployment.failures] == ["orders/raw 2026-01-03"]
 
 
+@pytest.mark.slow
 def test_labels_come_as_their_events_become_known_and_not_where_a_day_that_they_ask_is_missing(world: World) -> None:
     """An order that is known a day after the label's own delay; and a day without which nobody knows who came again."""
     rows = orders_of(day(1))

@@ -122,6 +122,7 @@ def test_the_same_bytes_cause_no_run_whenever_they_are_written_and_wherever_they
     assert ticker(feed).tick() == []
 
 
+@pytest.mark.slow
 def test_days_whose_content_is_another_are_read_again_with_all_that_stands_on_them(feed: Station) -> None:
     daemon = ticker(feed)
     daemon.until_quiet()

@@ -20,7 +20,7 @@ BINARY = (
 @pytest.mark.parametrize(
     ("strange", "shown", "sound"),
     [
-        ("case when y > 0.5 then 2 else 1 end", ("gives 2 (", "), 1 ("), "y > 0.5"),
+        pytest.param("case when y > 0.5 then 2 else 1 end", ("gives 2 (", "), 1 ("), "y > 0.5", marks=pytest.mark.slow),
         ("case when y > 0.5 then 1 else 0.5 end", ("gives 0.5 (", "), 1 ("), "y > 0.5"),
     ],
 )

@@ -30,6 +30,7 @@ def on_postgres(tmp_path_factory: pytest.TempPathFactory, declarations: Path, po
     return home, home.run()
 
 
+@pytest.mark.slow
 def test_every_table_of_the_line_is_filled_from_the_one_before(on_postgres: tuple[Home, str]) -> None:
     home, _ = on_postgres
     contents = home.contents()
@@ -40,6 +41,7 @@ def test_every_table_of_the_line_is_filled_from_the_one_before(on_postgres: tupl
     assert contents["orders/raw"][0] > contents["orders/events"][0] > contents["delivery_time/examples"][0]
 
 
+@pytest.mark.slow
 def test_the_table_says_for_every_segment_who_answers(on_postgres: tuple[Home, str]) -> None:
     home, output = on_postgres
     ledger = Ledger(url=home.extra["FACTORY_LEDGER"])
@@ -50,6 +52,7 @@ def test_the_table_says_for_every_segment_who_answers(on_postgres: tuple[Home, s
         assert ("itself" in row) == (node in champions)
 
 
+@pytest.mark.slow
 def test_runs_and_decisions_stand_in_postgresql(on_postgres: tuple[Home, str]) -> None:
     home, _ = on_postgres
     engine = sa.create_engine(home.extra["FACTORY_LEDGER"])
@@ -60,6 +63,7 @@ def test_runs_and_decisions_stand_in_postgresql(on_postgres: tuple[Home, str]) -
     assert not list(home.folder.rglob("*.db"))
 
 
+@pytest.mark.slow
 def test_every_prediction_leads_to_a_version_that_was_champion_before_its_day(on_postgres: tuple[Home, str]) -> None:
     from factory_resources.lake import Lake
 
@@ -73,6 +77,7 @@ def test_every_prediction_leads_to_a_version_that_was_champion_before_its_day(on
             assert ledger.champions(line, before=day)[node].champion == version
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing(on_postgres: tuple[Home, str]) -> None:
     home, _ = on_postgres
     before = home.contents()

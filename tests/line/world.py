@@ -1,6 +1,5 @@
 """The demo in small: the same declarations, fewer orders and days, in a folder and a home of its own."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+
+from tests.forked import environment, factory
 
 DEMO = Path(__file__).parents[2] / "factory_assets" / "defs" / "marketplace"
 SMALLER = {
@@ -42,8 +43,7 @@ class Home:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FACTORY_", "DAGSTER_"))}
-        return kept | {"FACTORY_HOME": str(self.folder), "COLUMNS": "200"} | dict(self.extra)
+        return environment(**{"FACTORY_HOME": str(self.folder), "COLUMNS": "200", **self.extra})
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).parent / "factory"), *arguments]
@@ -52,10 +52,9 @@ class Home:
         )
 
     def run(self, *arguments: str) -> str:
-        process = self.start("run", str(self.declarations), *arguments)
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, output
-        return output
+        done = factory("run", str(self.declarations), *arguments, env=self.environment, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     @property
     def tables(self) -> list[str]:

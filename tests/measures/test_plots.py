@@ -245,3 +245,32 @@ def test_more_columns_than_panels_are_counted_and_none_is_said_in_words() -> Non
     twelve, thirteen = (pixels(days_plot(DAYS[:7], {f"c{at}": amount(7) for at in range(n)})) for n in (12, 13))
     assert twelve.shape == thirteen.shape and (twelve != thirteen).any(), "the picture says that one is left out"
     assert pixels(days_plot([], {"amount": amount(0)})).size and pixels(days_plot(DAYS[:7], {})).size
+
+
+LARGE = OverDays([0.05] * 28, band=tuple([at * 1e6 + x for at in range(28)] for x in (0.0, 1e6, 2e6)))  # type: ignore[arg-type]
+AWKWARD = {
+    "powers of ten": lambda: days_plot(DAYS[:28], {"delay_minutes_of_the_whole_day": LARGE, "city": city(28, 0.1)}),
+    "long levels": lambda: distributions_plot(
+        {"a": {f"{'level ' * 5}{at}": 5 + at for at in range(9)}, "b": ([0, 1e7], [9])}
+    ),
+    "long names": lambda: plots.gains_plot({f"{'node_' * 12}{at}": at - 5.0 for at in range(12)}, [], "Gains", "mae"),
+    "classes": lambda: evaluation_plot(
+        "multiclass(red, green, blue)", [0.0, 1, 2], {"challenger": np.full((3, 3), 1 / 3)}
+    ),
+    "two series": lambda: series_plot(DAYS, {"champion": [1e7] * 120, "naive": [2e7] * 120}, "line", "mae"),
+}
+
+
+@pytest.mark.parametrize("picture", [*PICTURES, *AWKWARD])
+def test_nothing_is_cut_at_the_edge_and_nothing_is_left_empty_there(picture: str) -> None:
+    ink = (pixels((PICTURES | AWKWARD)[picture]()) < 250).any(axis=2)
+    assert not ink[:3].any() and not ink[-3:].any() and not ink[:, :3].any() and not ink[:, -3:].any()
+    # Each margin is as wide as what is written there needs.
+    assert ink[:25].any() and ink[-25:].any() and ink[:, :25].any() and ink[:, -25:].any()
+
+
+def test_the_power_of_ten_of_an_axis_stands_below_the_title() -> None:
+    left = (pixels(AWKWARD["powers of ten"]()) < 200).any(axis=2)[:60, 22:45]
+    rows = left.any(axis=1)
+    blocks = [at for at in range(1, len(rows)) if rows[at] and not rows[at - 1]]
+    assert len(blocks) >= 3, "the title, the power of ten, what hangs from the top"

@@ -76,6 +76,12 @@ def view_values(view: View, where: Where | None, events: Sequence[Event], observ
     The aggregates' arguments are names of columns; the condition of one is `column is not null` or a yes-or-no column.
     """
     values: dict[str, Any] = {}
+    held = {
+        window: [
+            event for event in events if in_window(event, observation, view, window) and (where is None or where(event))
+        ]
+        for window in view.windows
+    }
     for feature, text in view.features.items():
         match = re.fullmatch(r"(\w+)\((\w*)(?:, (\d+))?\)(?: where (\w+))?", text)
         assert match, text
@@ -83,10 +89,8 @@ def view_values(view: View, where: Where | None, events: Sequence[Event], observ
         for window in view.windows:
             used = [
                 (event.event_time, 1 if column == "" else event.values[column])
-                for event in events
-                if in_window(event, observation, view, window)
-                and (where is None or where(event))
-                and (condition is None or event.values[condition])
+                for event in held[window]
+                if condition is None or event.values[condition]
             ]
             given = [(time, value) for time, value in used if value is not None]
             value = aggregate(function, given, int(place or 1), observation.t)
@@ -94,9 +98,7 @@ def view_values(view: View, where: Where | None, events: Sequence[Event], observ
                 value = view.default
             values[f"{feature}_{format_duration(window)}"] = value
     if view.flag:
-        longest = max(view.windows)
-        seen = [one for one in events if in_window(one, observation, view, longest) and (where is None or where(one))]
-        values[view.flag] = 0 if seen else 1
+        values[view.flag] = 0 if held[max(view.windows)] else 1
     return values
 
 

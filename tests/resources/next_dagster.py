@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from tests.governor.forking import serve
+from tests.forking import serve
 
 LIBRARIES = (
     "great_expectations.expectations", "evidently.metrics", "skops.io", "lightgbm", "matplotlib.figure", "scipy.stats",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -24,14 +22,13 @@ from factory_assets.commands.failures import in_a_line
 from factory_resources import ledger_tables
 from factory_resources.ledger import Ledger
 from factory_resources.ledger_tables import LedgerUnusable
+from tests import forked
 
 
 def command(home: Path, ledger: str) -> subprocess.CompletedProcess[str]:
     """A command that asks the ledger alone."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FACTORY_", "DAGSTER_"))}
-    environment = kept | {"FACTORY_HOME": str(home), "FACTORY_LEDGER": ledger}
-    words = [sys.executable, "-m", "factory_assets.cli", "history", "delivery_time", "global"]
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    environment = forked.environment(FACTORY_HOME=str(home), FACTORY_LEDGER=ledger)
+    return forked.factory("history", "delivery_time", "global", env=environment)
 
 
 def told(done: subprocess.CompletedProcess[str]) -> str:

@@ -99,6 +99,11 @@ def test_catching_up_exports_the_newest_day_once_and_again_when_it_changes(stati
         assert store.read("habit", ["app"])["app"]["n_2d"] == 8
 
 
+#: What differs between stores is tried in `test_stores`: here both where minutes count.
+ONE = pytest.mark.parametrize("serve", ["postgres", pytest.param("redis", marks=pytest.mark.slow)], indirect=True)
+
+
+@ONE
 def test_a_view_by_several_keys_is_exported_and_compared(station, serve):
     file = station.folder / "defs" / "defs.yaml"
     file.write_text(file.read_text().replace("entity: channel", "entity: [channel, city]"))
@@ -112,6 +117,7 @@ def test_a_view_by_several_keys_is_exported_and_compared(station, serve):
     assert evaluation(station).passed and evaluation(station).metadata["compared"].value == 1
 
 
+@ONE
 def test_a_day_of_the_past_that_is_made_again_does_not_reach_the_store(station, serve):
     caught_up(station, DAYS[1])
     with store_of(serve) as store:
@@ -123,6 +129,7 @@ def test_a_day_of_the_past_that_is_made_again_does_not_reach_the_store(station, 
         assert store.watermark("habit").as_of == dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 
 
+@ONE
 def test_a_run_of_a_day_or_of_a_range_exports_once_without_a_partition(station):
     caught_up(station, DAYS[0])
     for last in (None, DAYS[2]):
@@ -156,6 +163,7 @@ def check(station: Station) -> Run:
     return Run(resolved.execute_in_process(instance=station.instance, raise_on_error=False))
 
 
+@ONE
 def test_a_store_that_is_gone_fails_the_run_by_name_and_the_lines_go_on(station, serve, monkeypatch):
     caught_up(station)
     gone = "postgresql://ana:{}@127.0.0.1:1/x" if serve.kind == "postgres" else "redis://ana:{}@127.0.0.1:1/0"

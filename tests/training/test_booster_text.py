@@ -4,7 +4,6 @@ import functools
 import random
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from factory_assets.models.estimators.booster_text import checked
 from factory_assets.models.estimators.gradient_boosting import OBJECTIVES
+from tests import forked
 
 KINDS: dict[str, dict[str, Any]] = {
     **{name: {"objective": name} for names in OBJECTIVES.values() for name in names},
@@ -217,7 +217,7 @@ def taken_of_mutants() -> int:
 
 def apart(call: str) -> "subprocess.CompletedProcess[str]":
     code = f"from tests.training import test_booster_text as asked; print(asked.{call})"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    return forked.python(code)
 
 
 def test_no_mutant_that_is_taken_ends_the_process_or_keeps_it_for_ever() -> None:

@@ -78,6 +78,7 @@ def test_the_attacks_of_the_suite_do_run_code_where_someone_unpickles(tmp_path: 
     assert (tmp_path / "canary").exists()
 
 
+@pytest.mark.slow
 def test_fresh_processes_with_other_threads_give_the_same_bytes() -> None:
     estimator_checks.check_fresh_processes(list(SUBJECTS.values()))
 

@@ -177,7 +177,12 @@ def laid_over_each_other() -> bytes:
         ("model.importances.json", lambda: b"[" + b"1," * 3_000_000 + b"1]", f"allowed are {LARGEST_JSON}"),
         ("reference.parquet", lambda: _nulls(BOMB), "says it holds 400000000 rows"),
         ("reference.parquet", lambda: parquet(_text(400_000, 1000)), rf"400000000 bytes of texts; {ALLOWED}"),
-        ("reference.parquet", lambda: parquet(_text(BOMB, 1)), rf"40000\d+ bytes of pages; {ALLOWED}"),
+        pytest.param(
+            "reference.parquet",
+            lambda: parquet(_text(BOMB, 1)),
+            rf"40000\d+ bytes of pages; {ALLOWED}",
+            marks=pytest.mark.slow,
+        ),
         ("reference.parquet", lambda: of_small_footer(parquet(_text(BOMB, 1))), rf"40000\d+ bytes of pages; {ALLOWED}"),
         (
             "reference.parquet",
