@@ -34,7 +34,7 @@ test: lint
 
 # The mirror needs an environment of its own: test-mlflow.
 test-slow: .venv/test
-	@$(BIN)/python -m pytest -m slow -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 \
+	@$(BIN)/python -m pytest -m "slow and not longest" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10 \
 		--ignore tests/resources/test_mirror.py
 
 # One that waits beside one that computes.

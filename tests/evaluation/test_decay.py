@@ -167,6 +167,7 @@ def test_a_version_of_another_declaration_or_without_its_archive_is_left_out_and
     assert past_of(still, MADE[2]).left_out == {edited: "made from another declaration than the newest"}
 
 
+@pytest.mark.slow
 def test_the_command_and_the_asset_say_what_was_found(turning: Segmented, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(turning.lake.root).parent
     monkeypatch.setenv("FACTORY_HOME", str(folder))

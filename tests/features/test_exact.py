@@ -154,6 +154,7 @@ FEW = ("cents", "from 1e-300 to 1e300", "ties", "near the largest")
 @pytest.mark.parametrize(
     "world", [pytest.param(world, marks=[] if world in FEW else pytest.mark.slow) for world in WORLDS]
 )
+@pytest.mark.slow
 def test_tiles_and_totals_give_what_the_events_give(con: duckdb.DuckDBPyConnection, tmp_path: Path, world: str) -> None:
     declared = view("numbers", windows=["1d", "3d", "ever"], features=FEATURES)
     events, lake = events_of(WORLDS[world], 150, random.Random(f"tiles {world}"), late=0.2), Lake(root=str(tmp_path))

@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from factory_assets.features.examples import labels
 from tests.features.lines import DAYS, OF_ENTITIES, declared_line
@@ -34,6 +35,7 @@ def fresh(station: Station) -> dg.AssetCheckEvaluation:
     return record.event.dagster_event.asset_check_evaluation_data
 
 
+@pytest.mark.slow
 def test_labels_that_stay_away_warn_though_every_event_came(tmp_path: Path) -> None:
     station = Station(tmp_path, more=LINE)
     for offset in range(6):

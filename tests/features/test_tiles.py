@@ -95,6 +95,7 @@ def test_day_by_day_the_tiles_give_what_the_events_give(
 
 
 @some(1, 3)
+@pytest.mark.slow
 def test_events_that_change_later_change_the_tiles_of_their_day(
     con: duckdb.DuckDBPyConnection, tmp_path: Path, declared: View
 ) -> None:

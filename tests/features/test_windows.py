@@ -387,6 +387,7 @@ def many(con: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 @pytest.mark.parametrize(("delay", "current"), [("0s", True), ("2h", False)])
+@pytest.mark.slow
 def test_neither_threads_nor_the_order_of_rows_change_what_is_seen(many: pa.Table, delay: str, current: bool) -> None:
     names = ("n", "total", "mean", "lowest", "last_city", "cities", "spread", "third", "about", "usual", "ago")
     features = {name: FEATURES[name] for name in names}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from factory_assets.governor.plan import plan
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import ANCESTOR, roll_back
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, worlds
+
+pytestmark = pytest.mark.slow
 
 #: A root that is better than a guess, and nodes below it that may be better still.
 DEEP = SMALL.replace("features: [x, habit.*]", "features: [x, seg, habit.*]").replace(

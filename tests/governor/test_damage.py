@@ -21,6 +21,8 @@ from factory_assets.governor.runs import training_tags
 from factory_assets.governor.work import Plan
 from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of
 
+pytestmark = pytest.mark.slow
+
 DAYS, LOST = 13, 8
 ON = day(LOST)
 EXECUTORS: dict[str, Callable[[World], None]] = {"command": by_command, "daemon": by_daemon, "ci": by_ci}

@@ -14,6 +14,8 @@ import pytest
 from tests.governor.killing import BAD, DAYS, ROWS, UNDER_WAY, Clean, Death, Factory, as_if_never_killed, in_file
 from tests.governor.world import day
 
+pytestmark = pytest.mark.slow
+
 #: About what decides: that a day is judged before it is built on, that a training is finished, and once.
 FEW = [
     Death("after", "STEP_START", "orders__contract"),

@@ -16,6 +16,8 @@ from factory_assets.governor.executor import Deployment
 from factory_assets.governor.sensors import UPKEEP, retrain_name
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
 
+pytestmark = pytest.mark.slow
+
 DAYS = 14
 #: Days that a line has lived when its view begins to leak.
 TRAINED = 12

@@ -13,6 +13,8 @@ from factory_assets.governor import verified
 from factory_assets.governor.plan import plan
 from tests.governor.world import World, by_command, day, orders_of, worlds
 
+pytestmark = pytest.mark.slow
+
 #: Days of which each world has both streams.
 DAYS = 6
 

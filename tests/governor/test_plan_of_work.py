@@ -55,6 +55,7 @@ def test_a_new_day_is_one_run_down_the_line_of_its_stream(world: World) -> None:
     assert orders.reason == "3 changed: its source, 1 new"
 
 
+@pytest.mark.slow
 def test_a_day_waits_for_every_stream_that_it_reads_and_is_never_made_of_a_part(world: World) -> None:
     by_command(world)
     world.deliver("orders", day(4))

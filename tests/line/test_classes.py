@@ -22,6 +22,8 @@ from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from tests.public_data.deployed import run_days, standing, table
 
+pytestmark = pytest.mark.slow
+
 MARKETPLACE = Path(__file__).parents[2] / "factory_assets" / "defs" / "marketplace"
 TASK = "multiclass(quick, usual, slow)"
 DEFS = """

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from factory_resources.ledger import Ledger
 from tests.line.world import Home, declare
 
+pytestmark = pytest.mark.slow
+
 LINES = ("delivery_time", "repeat_order")
 
 

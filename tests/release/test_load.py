@@ -32,6 +32,7 @@ print(sorted({"dagster", "sqlalchemy", "deltalake", "matplotlib"} & set(sys.modu
 """
 
 
+@pytest.mark.slow
 def test_batch_request_and_import_give_equal_scores(trained_line: Station) -> None:
     station, root = trained_line, str(trained_line.folder / "archive")
     station.run(SCORED, assets=["greeted/predictions"])

@@ -22,6 +22,8 @@ from factory_resources.ledger import VersionRecord
 from tests.release.trained import DAYS, LINE, NODES, TRAINED, compute, order
 from tests.stations import Station, day
 
+pytestmark = pytest.mark.slow
+
 NOW = dt.timedelta(0)
 ENGINE = Engine(threads=1, memory_limit="1GB")
 

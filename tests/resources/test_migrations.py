@@ -102,6 +102,7 @@ def test_a_ledger_older_than_revisions_is_adopted_with_what_is_in_it(url: str, w
 
 
 @pytest.mark.parametrize("age", [pytest.param("empty", marks=pytest.mark.slow), "old"])
+@pytest.mark.slow
 def test_of_processes_that_open_a_ledger_at_once_one_migrates_it_and_the_others_wait(url: str, age: str) -> None:
     if age == "old":
         old_ledger(url, without="ledger_issues")

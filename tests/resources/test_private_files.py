@@ -67,6 +67,7 @@ def wrote(tmp_path: Path, code: str, *arguments: str, **environment: str) -> dic
     return {str(path.relative_to(tmp_path)): f"{path.stat().st_mode & 0o777:o}" for path in [home, *home.rglob("*")]}
 
 
+@pytest.mark.slow
 def test_what_any_library_or_child_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
     found = wrote(tmp_path, WRITES)
     kinds = (

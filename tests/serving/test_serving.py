@@ -78,6 +78,7 @@ def evaluation(station: Station) -> dg.AssetCheckEvaluation:
     return record.event.dagster_event.asset_check_evaluation_data
 
 
+@pytest.mark.slow
 def test_catching_up_exports_the_newest_day_once_and_again_when_it_changes(station, serve):
     assert caught_up(station)["serving/habit"] == 1 and not station.deployment.failures
     told = metadata(station)
