@@ -20,6 +20,7 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.days import DAY, ranges
 from factory_assets.declarations.expressions import identifier
 from factory_assets.events.contract.validation import Judgement, judged_rows
+from factory_assets.events.versions import MOVED, superseded_at
 from factory_resources.lake import DayContent, Held, Lake, content_of
 
 #: Column of `moved`: the day that has the version; `ds` is the day for which it is kept.
@@ -28,8 +29,6 @@ EVENT_DAY = "event_day"
 FEW = 20
 #: Of more shared ids than this, one in SAMPLE is looked at for that.
 MANY, SAMPLE = 100_000, 64
-#: How versions of an event follow each other. Of those known at the same time the one that happened first holds, as within a day.
-BY_KNOWLEDGE = "known_at, event_time DESC"
 EMPTY = DayContent().hash
 #: Tables that have the versions of a day's events together.
 PARTS = ("events", "superseded")
@@ -58,7 +57,7 @@ class Settled:
 
 def table_of(stream: str) -> str:
     """Name of the table of versions that lie on other days."""
-    return f"{stream}/moved"
+    return f"{stream}/{MOVED}"
 
 
 def states(lake: Lake, declared: DeclaredStream) -> dict[dt.date, str]:
@@ -122,7 +121,7 @@ def write(con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredStream, 
 
 
 class _Settling:
-    """The relations that settling goes through, and names them."""
+    """Creates the relations that settling goes through."""
 
     def __init__(
         self, con: duckdb.DuckDBPyConnection, lake: Lake, declared: DeclaredStream, days: Sequence[dt.date]
@@ -246,7 +245,7 @@ class _Settling:
         """Create views of the judged rows as they stand among versions of other days."""
         self._meet()
         superseded = f"""SELECT ds, id, known_at, superseded_at FROM (
-                SELECT *, lead(known_at) OVER (PARTITION BY ds, id ORDER BY {BY_KNOWLEDGE}) AS superseded_at FROM (
+                SELECT *, {superseded_at("ds", "id")} AS superseded_at FROM (
                     SELECT ds, {self._key} AS id, known_at, event_time, true AS own FROM versions
                     UNION ALL SELECT ds, {self._key} AS id, known_at, event_time, false AS own FROM {NOW})
                 WHERE ds IN {self._judged}) WHERE own AND superseded_at IS NOT NULL"""

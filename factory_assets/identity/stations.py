@@ -130,7 +130,10 @@ SOURCES = (
     "factory_assets.events.sources",
     *_of("events.sources", "base", "csv", "files", "parquet", "postgres", "simulation"),
 )
-AGGREGATES = _of("features.point_in_time", "aggregates", "exact", "history", "parts", "windows")
+AGGREGATES = (
+    *_of("features.point_in_time", "aggregates", "exact", "history", "parts", "windows"),
+    "factory_assets.events.versions",
+)
 ESTIMATORS = (
     "factory_assets.models.estimators",
     *_of("models.estimators", "additive", "base", "booster_text", "calibration", "categories", "classes"),
@@ -163,7 +166,7 @@ STATIONS = {
         (
             *STREAMS,
             "factory_assets.declarations.days",
-            *_of("events", "landing", "moved", "stations"),
+            *_of("events", "landing", "moved", "stations", "versions"),
             *_of("events.contract", "cleansing", "day_rules", "rules", "validation", "verdicts"),
             *_of("events", "sources", "sources.files"),
         ),

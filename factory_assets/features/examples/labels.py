@@ -16,6 +16,7 @@ from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.declarations.types import Mistake
+from factory_assets.events.versions import MOVED
 from factory_assets.features.examples.rows import load_events, population
 from factory_assets.features.point_in_time.aggregates import finite
 from factory_assets.features.point_in_time.history import Load
@@ -71,7 +72,7 @@ def through(declared: DeclaredLine, lake: Lake, served: Collection[dt.date]) -> 
         latest = [lake.latest(f"{stream}/events", "known_at")]
         if declared.streams[stream].stream.reach:
             delay = declared.line.horizon_days * DAY
-            of_moved = [lake.latest(f"{stream}/moved", column) for column in ("known_at", "event_time")]
+            of_moved = [lake.latest(f"{stream}/{MOVED}", column) for column in ("known_at", "event_time")]
             latest += [of_moved[0], {day: time + delay for day, time in of_moved[1].items()}]
         for of_days in latest:
             for day, known in of_days.items():

@@ -8,6 +8,7 @@ import duckdb
 
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.expressions import identifier
+from factory_assets.events.versions import MOVED, is_original, superseded_at
 
 #: Load days of a stream's events, or of a view's snapshots, as a view of the given name. LookupError for a table that is not there.
 Load = Callable[[str, str, dt.date, dt.date], None]
@@ -44,11 +45,9 @@ def create(con: duckdb.DuckDBPyConnection, into: str, versions: Versions, load: 
     if corrected or moved:
         query += f" UNION ALL BY NAME SELECT {chosen}, superseded_at, false AS _elsewhere FROM superseded"
         query += f" UNION ALL BY NAME SELECT {chosen}, {never}, true AS _elsewhere FROM moved" if moved else ""
-        # Of versions known at the same time the one that happened first holds, as `events.moved` has it.
-        of_event = f"PARTITION BY ds, {key} ORDER BY known_at, event_time"
-        query = f"""SELECT * REPLACE (CASE WHEN _elsewhere THEN lead(known_at) OVER ({of_event} DESC) ELSE superseded_at END
-                                      AS superseded_at),
-                           row_number() OVER ({of_event}) = 1 AS _original
+        next_known, original = superseded_at("ds", key), is_original("ds", key)
+        query = f"""SELECT * REPLACE (CASE WHEN _elsewhere THEN {next_known} ELSE superseded_at END AS superseded_at),
+                           {original} AS _original
                     FROM ({query})"""
         query = query if versions.elsewhere else f"SELECT * FROM ({query}) WHERE NOT _elsewhere"
     else:
@@ -62,7 +61,7 @@ def _load_moved(con: duckdb.DuckDBPyConnection, versions: Versions, load: Load) 
     if not stream.reach:
         return False
     try:
-        load("moved", f"{stream.name}/moved", versions.first, versions.last)
+        load("moved", f"{stream.name}/{MOVED}", versions.first, versions.last)
     except LookupError:
         # Nothing was ever moved.
         return False
