@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import shutil
 from collections.abc import Iterator
@@ -83,3 +84,15 @@ def test_a_table_of_moved_versions_that_is_lost_is_made_again(lived: dict[str, W
     ]
     by_command(world)
     assert world.contents() == before and plan(world.deployment.book()).work == []
+
+
+def test_days_that_an_older_release_recorded_by_their_rows_alone_are_no_damage(lived: dict[str, World]) -> None:
+    world = lived["once"]
+    by_command(world)
+    content = world.lake.content("orders/events", [day(2)])[day(2)]
+    assert not isinstance(content, str)
+    (each,), recorded = content, world.deployment.book().recorded("orders/events")[day(2)]
+    assert recorded.data != each.hash, "it tells superseded and moved versions as well"
+    older = world.deployment.book()
+    older._recorded["orders/events"] = {day(2): dataclasses.replace(recorded, data=each.hash)}
+    assert list(verified.days_of_assets(older, world.lake, ["orders/events"])) == []
