@@ -114,8 +114,7 @@ def events(days: list[dt.date]) -> None:
 def peer(home: Path, halves: int, by_day: bool) -> Cost:
     from factory_assets.deployment import stores
 
-    with costing() as cost, stores()["engine"].connect() as con:
-        con.execute("SET enable_progress_bar = false")
+    with costing() as cost, stores()["engine"].connect(str(home)) as con:
         con.execute(bare(files(home, halves), home / ("bare" if by_day else "bare.parquet"), by_day)).fetchall()
     return cost
 
@@ -132,7 +131,6 @@ def ours(halves: int, turn: int) -> tuple[Cost, int]:
     catalogue, held = load(declarations(), render), stores()
     declared, lake, days = catalogue.resolve(catalogue.lines[LINE]), held["lake"], days_of(halves)
     with costing() as cost, held["engine"].connect() as con:
-        con.execute("SET enable_progress_bar = false")
         stretches = examples.in_stretches(con, lake, declared, days)
         build = functools.partial(examples.build, con, declared, load=loader(lake, con))
         written = list(
@@ -152,7 +150,7 @@ def differing(home: Path, halves: int) -> int:
     from factory_assets.deployment import stores
 
     held = stores()
-    with held["engine"].connect() as con:
+    with held["engine"].connect(str(home)) as con:
         held["lake"].view(con, "examples", table(halves, 0))
         return compared(con, home / "bare.parquet")
 

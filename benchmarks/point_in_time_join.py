@@ -242,7 +242,6 @@ def ours(home: Path, turn: int) -> Cost:
     declared = catalogue.resolve(catalogue.lines["paid"])
     lake, days = Lake(root=str(home / "lake")), [FIRST + dt.timedelta(days=day) for day in range(DAYS)]
     with costing() as cost, Engine().connect() as con:
-        con.execute("SET enable_progress_bar = false")
         query = examples.build(con, declared, days, loader(lake, con))
         replace_computed(Output(lake, con, f"paid/examples_{turn}", ["observed_at", "example_id"]), query, days)
     return cost
@@ -255,7 +254,6 @@ def bare(home: Path, join: str) -> Cost:
     fresh = "o.event_timestamp < f.known_at + INTERVAL 1 DAY"
     chosen = ", ".join(f"CASE WHEN {fresh} THEN f.{name} END AS {name}" for name in FEATURES)
     with costing() as cost, Engine().connect() as con:
-        con.execute("SET enable_progress_bar = false")
         con.execute(
             f"""COPY (SELECT o.*, {chosen} FROM read_parquet('{home}/observations.parquet') o
                       {BARE[join].format(snapshots=f"read_parquet('{home}/snapshots.parquet') f")})

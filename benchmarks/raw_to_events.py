@@ -120,7 +120,7 @@ def measured(home: Path, days: list[dt.date]) -> tuple[list[Cost], dict[str, Cos
 def copy(home: Path) -> Cost:
     from factory_assets.deployment import stores
 
-    with stores()["engine"].connect() as con, costing() as cost:
+    with stores()["engine"].connect(str(home)) as con, costing() as cost:
         con.execute(
             f"""COPY (SELECT *, CAST(TX_DATETIME AS DATE) AS ds FROM read_parquet('{home}/data/*.parquet'))
                 TO '{home}/copy' (FORMAT parquet, PARTITION_BY (ds), OVERWRITE)"""
@@ -132,7 +132,7 @@ def plain(home: Path, name: str) -> Cost:
     """The station's work in as few and as plain statements as it takes."""
     from factory_assets.deployment import stores
 
-    with stores()["engine"].connect() as con, costing() as cost:
+    with stores()["engine"].connect(str(home)) as con, costing() as cost:
         for statement in statements(home)[name]:
             con.execute(statement).fetchall()
     return cost

@@ -240,7 +240,7 @@ def measured(
     peer, stations = [], {}
     for key in STATIONS:
         tell("one bare query")
-        with stores()["engine"].connect() as con, costing() as cost:
+        with stores()["engine"].connect(str(home)) as con, costing() as cost:
             con.execute(bare(f"{home}/data/*.parquet", home / "bare.parquet")).fetchall()
         peer.append(cost)
         name = key[-1]

@@ -33,6 +33,8 @@ def opened(reads: Collection[str] | None = (), **settings: str | int) -> duckdb.
     """
     con = duckdb.connect(":memory:", config=CLOSED | settings)
     con.execute("SET TimeZone = 'UTC'").fetchall()
+    # Its bar would be drawn over the run's own progress.
+    con.execute("SET enable_progress_bar = false").fetchall()
     # Each query on a view of hundreds of days opens all of their files, which are never rewritten.
     con.execute("SET parquet_metadata_cache = true").fetchall()
     con.execute(f"SET allowed_configs = {_listed(FREE)}").fetchall()

@@ -218,15 +218,19 @@ class Catalogue:
         if line.label.event not in self.streams:
             return [(("label", "event"), _unknown(line.label.event, "stream", self.streams))]
         columns = list(self.streams[line.label.event].types)
-        if not line.observe.entity:
-            return [(("label", "event"), "needs observe.entity: the label asks whether that entity has such an event")]
-        findings = _columns(("label", "event"), [line.observe.entity], columns)
+        if bool(line.observe.entity) == bool(line.label.same):
+            return [(("label", "event"), _whose(line))]
+        path = ("label", "same" if line.label.same else "event")
+        keys = [line.observe.entity] if line.observe.entity else line.label.same
+        findings = _columns(path, keys, columns) + _columns(path, keys, self.streams[line.observe.stream].types)
         findings += _expression(("label", "where"), line.label.where, columns)
         if findings:
-            return findings
-        return self._check_entity(line, ("label", "event"), line.label.event, line.observe.entity) + types.unsuited(
-            self.streams[line.label.event].types, [(("label", "where"), line.label.where, "true or false")]
-        )
+            return list(dict.fromkeys(findings))
+        asked: list[tuple[tuple[str, ...], str | None, types.Wanted]] = [
+            (("label", "where"), line.label.where, "true or false")
+        ]
+        findings = [found for key in keys for found in self._check_entity(line, path, line.label.event, key)]
+        return findings + types.unsuited(self.streams[line.label.event].types, asked)
 
     def _check_entity(self, line: Line, path: tuple[str, ...], stream: str, entity: str) -> list[Mistake]:
         """An entity is found again in another stream by its value: both must be of one type."""
@@ -251,8 +255,16 @@ class Catalogue:
         if name != f"{view_name}.*" and name not in self._features[view.name]:
             return [(path, _unknown(name, "feature", [*view.canonical, f"{view_name}.*"]))]
         described = " and ".join(map(repr, view.entity))
-        if line.observe.entity and view.entity != (line.observe.entity,):
-            return [(path, f"{view_name} describes {described}, the line observes {line.observe.entity!r}")]
+        known = {line.observe.entity, *line.segments.levels, *line.observe.carry}
+        if line.observe.entity and not set(view.entity) <= known:
+            lacking = ", ".join(repr(key) for key in view.entity if key not in known)
+            return [
+                (
+                    path,
+                    f"{view_name} describes {described}, the line observes {line.observe.entity!r}; "
+                    f"name {lacking} in observe.carry, and its latest values find the features",
+                )
+            ]
         if not line.observe.entity and not set(view.entity) <= columns:
             return [(path, f"{view_name} describes {described}, which {line.observe.stream} does not have")]
         if view.include_current and view.stream != line.observe.stream:
@@ -569,6 +581,13 @@ def _wanted(task: str) -> types.Wanted:
 
 def _unknown(name: str, kind: str, known: Any) -> str:
     return f"{name!r} is not a {kind}; {kind}s here: {', '.join(known) or 'none'}"
+
+
+def _whose(line: Line) -> str:
+    """Of what an event makes the label, where the declaration says nothing of it, or two things."""
+    if line.observe.entity:
+        return f"is asked of {line.observe.entity!r}, which the line observes: same is for an observed event"
+    return "needs same, the columns in which it has the observed event's values, as in same: [customer_id]; or observe.entity"
 
 
 def _columns(path: tuple[str, ...], names: list[str], known: Collection[str]) -> list[Mistake]:

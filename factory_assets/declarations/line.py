@@ -47,11 +47,19 @@ class Observe(Declared):
         return self
 
 
-class Label(Declared):
+class Label(Grown):
     """The truth that a prediction is measured against, and when it is known."""
 
+    later: ClassVar = frozenset({"same"})
+
     expression: str | None = Field(None, description="Row expression over the observed event.")
-    event: Name | None = Field(None, description="1 if the entity has an event of this stream within `within`, else 0.")
+    event: Name | None = Field(
+        None,
+        description="1 if there is an event of this stream within `within`, of the entity or with the `same` keys, else 0.",
+    )
+    same: list[ColumnName] = Field(
+        [], description="Of an observed event: the columns in which the event that counts has the same values."
+    )
     within: Duration | None = Field(None, description="How far after the observation the event counts.")
     where: str | None = Field(None, description="Only events for which this row expression is true count.")
     delay: Duration = Field(dt.timedelta(0), description="How long after the fact the label arrives.")
@@ -71,8 +79,11 @@ class Label(Declared):
             raise ValueError("give either an expression over the observed event, or an event with within")
         if (self.event is None) != (self.within is None):
             raise ValueError("event and within belong together: {event: orders, within: 7d}")
-        if self.where is not None and self.event is None:
-            raise ValueError("where applies to a label by event")
+        for name in ("where", "same"):
+            if getattr(self, name) and self.event is None:
+                raise ValueError(f"{name} applies to a label by event")
+        if len(set(self.same)) < len(self.same):
+            raise ValueError(f"same names a column twice: {', '.join(self.same)}")
         return self
 
     @property

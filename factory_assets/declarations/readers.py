@@ -141,12 +141,16 @@ def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[s
             ("observe.carry", line.observe.carry),
             ("segments.levels", line.segments.levels),
             ("features", declared.row_features),
+            ("label.same", line.label.same),
         ):
             texts |= {f"{place}: {column}": f'"{column}"' for column in columns}
         found += [_via(where, text, names) for where, text in _reading(texts, names)]
         found += ["observed_at"] if "event_time" in names else []
     if line.label.event == stream:
-        found += [_via(where, text, names) for where, text in _reading({"label.where": line.label.where}, names)]
+        texts = {"label.where": line.label.where}
+        if line.observe.stream != stream:
+            texts |= {f"label.same: {column}": f'"{column}"' for column in line.label.same}
+        found += [_via(where, text, names) for where, text in _reading(texts, names)]
         found += ["label.within"] if "event_time" in names else []
     touched = set(_touched(declared.views.values(), stream, names))
     observed = set(names) if line.observe.stream == stream else set()

@@ -111,8 +111,11 @@ def test_a_line_that_observes_entities_asks_for_what_describes_them(tmp_path: Pa
     asking = ENTITY_LINE.replace("habit.n_7d", "ratio.spent")
     found = problems(written(tmp_path, DOCUMENTS | {"line": asking}))
     assert found == [
-        "28: again: features.0: ratio.spent reads town.spent_7d: town describes 'city', the line observes 'customer'"
+        "28: again: features.0: ratio.spent reads town.spent_7d: town describes 'city', the line observes 'customer'; "
+        "name 'city' in observe.carry, and its latest values find the features"
     ]
+    carried = asking.replace("every: 1d", "every: 1d, carry: [city]")
+    assert load(written(tmp_path, DOCUMENTS | {"line": carried})).lines["again"].features == ["ratio.spent"]
     of_event = RATIO.replace("town.spent_7d", "amount").replace("ratio.spent + other.twice", "ratio.spent")
     assert problems(written(tmp_path, DOCUMENTS | {"line": asking, "ratio": of_event})) == [
         "28: again: features.0: ratio.spent reads amount: 'amount': an entity has no row of its own; use features of views"

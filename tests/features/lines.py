@@ -104,11 +104,16 @@ OF_ENTITIES: dict[str, Any] = {
         "every": "1d",
         "active": "3d",
         "where": "items > -3",
-        "carry": ["amount", "flag"],
+        "carry": ["amount", "flag", "shop"],
     },
     "label": {"event": "visits", "within": "2d", "where": "flag", "delay": "6h"},
-    "features": ["recent.share", "events.*"],
+    # A view of another entity, that of the shop to which the customer came last.
+    "features": ["recent.share", "events.*", "risk.*"],
     "segments": {"levels": ["country", "who"]},
+}
+#: Whether someone comes to the same shop again within two days of a visit there, in a stream that both are in, or another.
+OF_LATER: dict[str, Any] = OF_EVENTS | {
+    "label": {"event": "visits", "same": ["who", "shop"], "within": "2d", "where": "flag", "delay": "6h"}
 }
 
 

@@ -150,11 +150,13 @@ def test_an_observed_entity_has_what_was_known_at_the_close_of_the_day(
     for day, entity in population:
         t = oracle.close(day)
         expected = {"observed_at": t, "ds": day, "who": entity} | {
-            name: oracle.latest_value(orders, entity, name, t, active, counts) for name in ("amount", "flag", "country")
+            name: oracle.latest_value(orders, entity, name, t, active, counts)
+            for name in ("amount", "flag", "country", "shop")
         }
         expected["leaf"] = leaf(expected["country"], entity)
         values = of_view(VIEWS[2], events, entity, t, None)
         expected |= values | {"recent.share": divided(values["events.n_1d"], values["events.n_2d"])}
+        expected |= of_view(VIEWS[1], events, expected["shop"], t, None)
         row = rows[f"{entity}@{day}"]
         assert set(row) == {"example_id", *expected}
         assert differences(row, expected) == {}

@@ -15,7 +15,7 @@ import pytest
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.features.examples import labels
-from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, declared_line, worlds
+from tests.features.lines import DAY, DAYS, OF_ENTITIES, OF_EVENTS, OF_LATER, declared_line, worlds
 from tests.oracles import point_in_time as oracle
 from tests.oracles.point_in_time import Event
 from tests.oracles.streams import MICROSECOND, loader, store
@@ -89,9 +89,54 @@ def expected_of_entities(declared: DeclaredLine, events: Worlds, through: dt.dat
     return found
 
 
+def expected_of_later(declared: DeclaredLine, events: Worlds, through: dt.date) -> Rows:
+    """Moment by moment: whether a visit of the same customer to the same shop is known six hours after it at the earliest.
+
+    Nothing of it changes between the moments at which a version becomes known, its delay passes, or it is superseded.
+    """
+    found: Rows = {}
+    label = declared.line.label
+    for seen in events[declared.observed.stream.name]:
+        items, keys = seen.values["items"], (seen.entity, seen.values["shop"])
+        if seen.corrects is not None or seen.known_at is None or items is None or items < -1 or None in keys:
+            continue
+        t, due = seen.event_time, seen.event_time + 2.25 * DAY
+        hits = [
+            (max(event.known_at, event.event_time + DAY / 4), event.superseded_at or dt.datetime.max)
+            for event in events[str(label.event)]
+            if event.known_at is not None and event.values["flag"] and (event.entity, event.values["shop"]) == keys
+            and t <= event.event_time < t + 2 * DAY
+            and not (label.event == declared.observed.stream.name and event.event_id == seen.event_id)
+        ]  # fmt: skip
+        since: dt.datetime | None = None
+        moments = sorted({moment for hit in hits for moment in hit if moment < due} | {due})
+        rows: list[tuple[float, dt.datetime, dt.datetime | None]] = []
+        for moment in moments:
+            yes = any(first <= moment < until for first, until in hits)
+            if yes and since is None:
+                since = moment
+            elif not yes and since is not None:
+                rows.append((1.0, since, moment))
+                since = None
+        rows.append((0.0, due, None) if since is None else (1.0, since, None))
+        for value, since, until in rows:
+            known_at = max(since, seen.known_at)
+            if until is not None and until <= known_at:
+                continue
+            if t.date() in DAYS and max(due, known_at) <= oracle.close(through):
+                found[t.date(), seen.event_id, until] = (value, known_at)
+    return found
+
+
 KINDS = [
     pytest.param(OF_EVENTS, expected_of_events, id="events"),
     pytest.param(OF_ENTITIES, expected_of_entities, id="entities"),
+    pytest.param(OF_LATER, expected_of_later, id="later events"),
+    pytest.param(
+        OF_LATER | {"label": OF_LATER["label"] | {"event": "orders"}},
+        expected_of_later,
+        id="later events of one stream",
+    ),
 ]
 
 

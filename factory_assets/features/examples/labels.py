@@ -18,7 +18,7 @@ from factory_assets.declarations.tasks import classes_of
 from factory_assets.declarations.types import Mistake
 from factory_assets.events.versions import MOVED
 from factory_assets.features.examples.rows import load_events, population
-from factory_assets.features.point_in_time.aggregates import finite
+from factory_assets.features.point_in_time.aggregates import entity_of, finite
 from factory_assets.features.point_in_time.history import Load
 from factory_assets.features.point_in_time.windows import interval
 from factory_assets.words import counted
@@ -68,9 +68,9 @@ def through(declared: DeclaredLine, lake: Lake, served: Collection[dt.date]) -> 
     last = max(served, default=start)
     holes = {start + ahead * DAY for ahead in range((last - start).days)} - set(served)
     lasting: dict[dt.date, dt.date] = {}
-    if declared.line.label.expression:
-        latest = [lake.latest(f"{stream}/events", "known_at")]
-        if declared.streams[stream].stream.reach:
+    if not declared.line.observe.entity:
+        latest = [lake.latest(f"{declared.line.observe.stream}/events", "known_at")]
+        if declared.line.label.expression and declared.streams[stream].stream.reach:
             delay = declared.line.horizon_days * DAY
             of_moved = [lake.latest(f"{stream}/{MOVED}", column) for column in ("known_at", "event_time")]
             latest += [of_moved[0], {day: time + delay for day, time in of_moved[1].items()}]
@@ -134,8 +134,8 @@ def build(
     """A query for labels known at the close of the last day that is in: example_id, label, known_at, superseded_at, ds.
 
     days: ascending, without a gap. An observation whose label is not known yet, empty, or no finite number has no row. One whose label
-    was corrected has a row for each label that was known; the valid one has no `superseded_at`. The label of an entity is not
-    known while a day is missing on which it might have had an event.
+    was corrected has a row for each label that was known; the valid one has no `superseded_at`. A label by an event is not
+    known while a day is missing on which there might have been one.
     """
     events: dict[str, str] = {}
     by_event = bool(declared.line.label.expression)
@@ -144,7 +144,12 @@ def build(
         elsewhere = by_event and stream == declared.line.observe.stream
         events[stream] = load_events(con, declared, stream, first, max(first, last), load, elsewhere=elsewhere)
     close = f"TIMESTAMP '{through.day + dt.timedelta(days=1)}'"
-    query = _of_events(con, declared, events, days) if by_event else _of_entities(con, declared, events, days)
+    if by_event:
+        query = _of_events(con, declared, events, days)
+    elif declared.line.label.same:
+        query = _of_later(con, declared, events, days, close)
+    else:
+        query = _of_entities(con, declared, events, days)
     horizon = declared.line.horizon_days
     unknown = [day for day in days if declared.line.label.event and through.hole_after(day, horizon)]
     known = f"label IS NOT NULL AND known_at <= {close} AND coalesce(superseded_at > known_at, true)"
@@ -243,3 +248,60 @@ def _of_entities(
         )
         SELECT example_id, CAST(hits.obs IS NOT NULL AS DOUBLE) AS label, {known_at} AS known_at, NULL::TIMESTAMP AS superseded_at, ds
         FROM {entities} LEFT JOIN hits USING (obs)"""
+
+
+def _of_later(
+    con: duckdb.DuckDBPyConnection,
+    declared: DeclaredLine,
+    events: Mapping[str, str],
+    days: Sequence[dt.date],
+    close: str,
+) -> str:
+    """Whether another event with the same keys came in [t, t + within) after each observed one, which was at t.
+
+    A yes is known with that event, a no when the horizon has passed, and neither before the observation itself. A yes whose
+    event is corrected, so that none is left, ends with the correction; what is corrected after the horizon changes nothing,
+    as for entities. An observation that lacks a key has no label, and none has one before its horizon has passed at the close:
+    until then those with a yes are all that is known, and a day measured by them would be a day of nothing else.
+
+    events: stream -> table of its events. close: SQL of the close of the last day that is in.
+    """
+    line, label, stream = declared.line, declared.line.label, declared.observed.stream
+    assert label.event is not None and label.within is not None
+    later_id = identifier(declared.streams[label.event].stream.id)
+    itself = "AND later_id <> example_id" if label.event == stream.name else ""
+    seen, hits = "labelled", "hits"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {seen} AS
+            SELECT row_number() OVER () AS obs, {identifier(stream.id)} AS example_id, {entity_of(label.same)} AS keys,
+                   event_time AS t, t + {interval(label.horizon)} AS due, known_at AS seen, ds
+            FROM {events[stream.name]}
+            WHERE _original AND ds BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}' AND keys IS NOT NULL AND seen IS NOT NULL
+              AND due <= {close} AND {expressions.condition(line.observe.where)}"""
+    ).fetchall()
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE {hits} AS
+            WITH later AS (
+                SELECT {later_id} AS later_id, {entity_of(label.same)} AS keys, event_time,
+                       greatest(known_at, event_time + {interval(label.delay)}) AS first,
+                       coalesce(superseded_at, 'infinity') AS until
+                FROM {events[label.event]} WHERE known_at IS NOT NULL AND {expressions.condition(label.where)}
+            ), spans AS (
+                SELECT obs, due, first, until, coalesce(first > max(until) OVER before, true) AS begins
+                FROM {seen} JOIN later USING (keys)
+                WHERE event_time >= t AND event_time < t + {interval(label.within)} AND first <= due AND until > first {itself}
+                WINDOW before AS (PARTITION BY obs ORDER BY first, until ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+            ), numbered AS (
+                SELECT *, sum(begins::INTEGER) OVER (PARTITION BY obs ORDER BY first, until ROWS UNBOUNDED PRECEDING) AS spell
+                FROM spans
+            )
+            SELECT obs, min(first) AS first, max(until) AS until, max(until) > any_value(due) AS final
+            FROM numbered GROUP BY obs, spell"""
+    ).fetchall()
+    return f"""
+        SELECT example_id, 1.0::DOUBLE AS label, greatest(first, seen) AS known_at,
+               CASE WHEN NOT final THEN until END AS superseded_at, ds
+        FROM {hits} JOIN {seen} USING (obs) WHERE final OR until > seen
+        UNION ALL
+        SELECT example_id, 0.0::DOUBLE AS label, greatest(due, seen) AS known_at, NULL::TIMESTAMP AS superseded_at, ds
+        FROM {seen} WHERE obs NOT IN (SELECT obs FROM {hits} WHERE final)"""

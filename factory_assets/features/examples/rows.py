@@ -145,9 +145,11 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
     texts: list[str | None] = []
     if stream == line.observe.stream:
         columns |= {declared.observed.stream.id, *_kept(declared)}
+        columns |= set(line.label.same)
         texts += [line.observe.where, line.label.expression]
-    if stream == line.label.event and line.observe.entity:
-        columns.add(line.observe.entity)
+    if stream == line.label.event:
+        columns |= {declared.streams[stream].stream.id, *line.label.same}
+        columns |= {line.observe.entity} if line.observe.entity else set()
         texts.append(line.label.where)
     for view in declared.views.values():
         if view.stream == stream:
