@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -76,7 +77,7 @@ class Past:
         return self._sums[column].between(first, last)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Sums:
     """How many numbers, their sum in units of 2**-places, and the sum of their squares in units of 4**-places."""
 
@@ -137,6 +138,7 @@ class Window:
             return self._past.count(self._column, *self._span) + sum(value is not None for value in self._current)
         return len(self.values())
 
+    @cached_property
     def sums(self) -> Sums:
         if self._known is None and self._past is not None:
             found, more = self._past.sums(self._column, *self._span), self._current
@@ -217,6 +219,8 @@ class Recent:
             spans[window] = span, known
         included = current if self.view.include_current else None
 
+        # Once each: aggregates of one column over one window share its sums.
+        @cache
         def over(column: int, length: dt.timedelta) -> Window:
             span, known = spans[length]
             return Window(past, column, span, known, [] if included is None else [included[column]])
@@ -248,17 +252,17 @@ class Recent:
 
 
 def _sum(window: Window, t: int) -> float | None:
-    found = window.sums()
+    found = window.sums
     return exact.sum_of(found.total, found.places) if found.n else None
 
 
 def _mean(window: Window, t: int) -> float | None:
-    found = window.sums()
+    found = window.sums
     return exact.mean_of(found.n, found.total, found.places) if found.n else None
 
 
 def _deviation(window: Window, t: int) -> float | None:
-    found = window.sums()
+    found = window.sums
     return exact.deviation_of(found.n, found.total, found.squares, found.places) if found.n else None
 
 
