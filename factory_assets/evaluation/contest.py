@@ -31,8 +31,8 @@ class Met:
     versions: challenger, champion and parent -> their version, without those that do not exist.
     predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     rivals: champion, challenger -> the name of whom it is measured against.
-    certainty: champion, challenger -> how sure it is that it is better than that one; absent where there is none, or the
-    rows cannot say.
+    certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
+    than the naive guess; absent where there is none, or the rows cannot say.
     """
 
     node: str
@@ -64,11 +64,18 @@ class Met:
                 incumbent=dict(self.metrics.get(self.rivals[side], {})),
                 incumbent_version=self.versions.get(self.rivals[side]),
                 naive=dict(self.metrics["naive"]),
-                certainty={metric: self.certainty[side]} if side in self.certainty else {},
+                certainty=self._certainty(side, metric),
             )
             for side in OWN
             if side in self.metrics
         ]
+
+    def _certainty(self, side: str, metric: str) -> dict[str, float]:
+        """As it is recorded of one side: by the metric that it is better than its rival, by naive_<metric> than the naive guess."""
+        found = {metric: self.certainty[side]} if side in self.certainty else {}
+        if side == "challenger" and "naive" in self.certainty:
+            found[f"naive_{metric}"] = self.certainty["naive"]
+        return found
 
 
 #: The versions that a node has itself.
@@ -129,9 +136,10 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
     metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
     met = replace(met, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
+    pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
     sure = {
-        side: certainty(line.task, metric, y, predictions[side], predictions[other], rows["ds"].to_numpy())
-        for side, other in rivals.items()
+        name: certainty(line.task, metric, y, predictions[side], predictions[other], rows["ds"].to_numpy())
+        for name, (side, other) in pairs.items()
         if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
     }
     certain = {side: value for side, value in sure.items() if value is not None}
@@ -145,14 +153,16 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         return Contest({}, None, None, None)
     # Without a champion the challenger was measured against the parent.
     parent = first.incumbent if first.incumbent_version else None
+    sure = {
+        side: record.certainty.get(metric)
+        for side, record in (("champion", champion), ("challenger", challenger))
+        if record
+    }
+    sure["naive"] = challenger.certainty.get(f"naive_{metric}") if challenger else None
     return Contest(
         naive=(challenger or first).naive,
         parent=parent,
         champion=champion.challenger if champion else None,
         challenger=challenger.challenger if challenger else None,
-        certainty={
-            side: record.certainty[metric]
-            for side, record in (("champion", champion), ("challenger", challenger))
-            if record and metric in record.certainty
-        },
+        certainty={side: value for side, value in sure.items() if value is not None},
     )

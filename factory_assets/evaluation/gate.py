@@ -1,4 +1,4 @@
-"""Who answers for a node? A floor, and improvement beyond chance over who would answer otherwise, on the same rows.
+"""Who answers for a node? A floor, and improvement beyond chance over a naive guess and over who would answer otherwise.
 
 A node has a model of its own only while that is better than what its parent offers. So its present champion is judged
 first, against whoever answers for the parent by now, and steps down where that one is better; then the challenger,
@@ -8,6 +8,7 @@ asks: luck changes nothing, and what cannot be measured on the rows is no reason
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from factory_assets.declarations.line import Gate
@@ -39,7 +40,7 @@ class Contest:
     champion: the version that the node holds now. challenger: the version trained for it.
     An absent metric could not be measured on the rows.
     certainty: champion -> how sure it is, from 0 to 1, that it is better than the parent; challenger -> better than
-    its rival. Absent where the rows cannot say.
+    its rival; naive -> that the challenger is better than the naive guess. Absent where the rows cannot say.
     """
 
     naive: Mapping[str, float]
@@ -50,8 +51,8 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class Incumbent:
-    """Whoever answers for the rows now. name: in words. metrics: on these rows; none where nobody answers."""
+class Rival:
+    """Whom a challenger has to beat. name: in words. metrics: on these rows; none where there is nobody."""
 
     name: str
     metrics: Mapping[str, float]
@@ -94,10 +95,11 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling
     otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
-    incumbent = Incumbent(f"the champion of {above}", contest.parent or {})
+    incumbent = Rival(f"the champion of {above}", contest.parent or {})
     if rival(metric, contest) == "champion":
-        incumbent = Incumbent("the champion", contest.champion or {})
-    ruling = judge(metric, gate, contest.challenger, incumbent, contest.naive, contest.certainty.get("challenger"))
+        incumbent = Rival("the champion", contest.champion or {})
+    naive = Rival("the naive guess", contest.naive)
+    ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty)
     passed = ruling.verdict == "promote"
     if passed and not gate.approval:
         return ruling
@@ -109,13 +111,14 @@ def judge(
     metric: str,
     gate: Gate,
     challenger: Mapping[str, float],
-    incumbent: Incumbent,
-    naive: Mapping[str, float],
-    sure: float | None = None,
+    incumbent: Rival,
+    naive: Rival,
+    certainty: Mapping[str, float] = MappingProxyType({}),
 ) -> Ruling:
     """Judge metrics that were measured on one set of rows. An absent metric could not be measured on them.
 
-    sure: how sure it is that the challenger is better than the incumbent; None if the rows cannot say.
+    Most rankings by pure chance have a better average precision than the naive guess has, so that a better value alone says
+    nothing against that one either. certainty: as of a contest.
     """
     if metric not in challenger:
         return Ruling("keep", f"{metric} cannot be measured on the holdout: too few rows, or only one class")
@@ -123,17 +126,18 @@ def judge(
     bound = "at least" if METRICS[metric].greater_is_better else "at most"
     if gate.floor is not None and value != gate.floor and not better(metric, value, gate.floor):
         return Ruling("keep", f"{metric} {value:.4g}, {bound} {gate.floor:.4g} needed")
-    if metric in naive and not better(metric, value, naive[metric]):
-        return Ruling("keep", f"{metric} {value:.4g}, no better than the naive {naive[metric]:.4g}")
-    if metric not in incumbent.metrics:
-        return Ruling("promote", f"{metric} {value:.4g}, better than the naive {naive.get(metric, float('nan')):.4g}")
-    against = f"{incumbent.metrics[metric]:.4g} of {incumbent.name}"
-    if not better(metric, value, incumbent.metrics[metric]):
-        return Ruling("keep", f"{metric} {value:.4g}, no better than {against}")
-    comparison = f"{metric} {value:.4g}, better than {against}"
-    if not _sure_enough(gate, sure):
-        return Ruling("keep", f"{comparison}, {_how_sure(gate, sure)}")
-    return Ruling("promote", comparison if sure is None else f"{comparison} with a certainty of {sure:.2f}")
+    ruling = Ruling("promote", f"{metric} {value:.4g}")
+    for rival, sure in ((naive, certainty.get("naive")), (incumbent, certainty.get("challenger"))):
+        if metric not in rival.metrics:
+            continue
+        against = f"{rival.metrics[metric]:.4g} of {rival.name}"
+        if not better(metric, value, rival.metrics[metric]):
+            return Ruling("keep", f"{metric} {value:.4g}, no better than {against}")
+        comparison = f"{metric} {value:.4g}, better than {against}"
+        if not _sure_enough(gate, sure):
+            return Ruling("keep", f"{comparison}, {_how_sure(gate, sure)}")
+        ruling = Ruling("promote", comparison if sure is None else f"{comparison} with a certainty of {sure:.2f}")
+    return ruling
 
 
 def _sure_enough(gate: Gate, sure: float | None) -> bool:

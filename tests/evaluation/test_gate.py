@@ -3,16 +3,16 @@
 import pytest
 
 from factory_assets.declarations.line import Gate
-from factory_assets.evaluation.gate import Contest, Incumbent, judge, rule
+from factory_assets.evaluation.gate import Contest, Rival, judge, rule
 
 #: Any better value will do: what these tests are about is which values meet.
 ANY = Gate(certainty=0.5)
-NAIVE = {"mae": 10.0, "average_precision": 0.1}
+NAIVE = Rival("the naive guess", {"mae": 10.0, "average_precision": 0.1})
 
 
 def verdict(metric: str, challenger: float | None, incumbent: float | None = None, floor: float | None = None) -> str:
     own = {} if challenger is None else {metric: challenger}
-    champion = Incumbent("the champion", {} if incumbent is None else {metric: incumbent})
+    champion = Rival("the champion", {} if incumbent is None else {metric: incumbent})
     return judge(metric, Gate(floor=floor, certainty=0.5), own, champion, NAIVE).verdict
 
 
@@ -46,7 +46,7 @@ def test_below_the_floor_no_improvement_helps() -> None:
         "average_precision",
         Gate(floor=0.5, certainty=0.5),
         {"average_precision": 0.4},
-        Incumbent("the champion", {"average_precision": 0.2}),
+        Rival("the champion", {"average_precision": 0.2}),
         NAIVE,
     )
     assert ruling.verdict == "keep" and "at least 0.5 needed" in ruling.reason
@@ -57,7 +57,7 @@ def test_a_metric_that_the_holdout_cannot_give_keeps_things_as_they_are() -> Non
 
 
 def test_the_reason_names_both_values_and_whose_they_are() -> None:
-    reason = judge("mae", ANY, {"mae": 6.0}, Incumbent("the champion of FR", {"mae": 5.0}), NAIVE).reason
+    reason = judge("mae", ANY, {"mae": 6.0}, Rival("the champion of FR", {"mae": 5.0}), NAIVE).reason
     assert "6" in reason and "5" in reason and "the champion of FR" in reason
 
 
@@ -104,7 +104,7 @@ def surely(
 ) -> tuple[str, str]:
     """As ruled, where the gate asks for a certainty of 0.9."""
     sides = [None if value is None else {"mae": value} for value in (parent, champion, challenger)]
-    ruling = rule("mae", Gate(certainty=0.9), Contest({"mae": 10.0}, *sides, certainty), "FR")
+    ruling = rule("mae", Gate(certainty=0.9), Contest({"mae": 10.0}, *sides, {"naive": 0.9} | certainty), "FR")
     return ruling.verdict, ruling.reason
 
 
@@ -123,8 +123,16 @@ def test_days_that_cannot_tell_change_nothing_and_say_so() -> None:
     assert verdict == "keep" and "too few to tell that from luck" in reason
 
 
-def test_nobody_to_take_over_from_leaves_nothing_to_be_sure_of() -> None:
-    assert surely(None, None, 9.0)[0] == "promote"
+def test_the_first_of_all_has_a_naive_guess_to_be_better_than_as_surely_as_asked() -> None:
+    assert surely(None, None, 9.0) == ("promote", "mae 9, better than 10 of the naive guess with a certainty of 0.90")
+    assert surely(None, None, 9.0, naive=0.89) == (
+        "fallback", "mae 9, better than 10 of the naive guess, but with a certainty of 0.89 only, 0.9 needed",
+    )  # fmt: skip
+
+
+def test_who_is_better_than_the_champion_may_yet_be_no_better_than_a_naive_guess() -> None:
+    verdict, reason = surely(None, 9.5, 9.0, challenger=0.99, naive=0.6)
+    assert verdict == "keep" and "of the naive guess, but with a certainty of 0.60 only" in reason
 
 
 @pytest.mark.parametrize(("sure", "expected"), [(0.2, "keep"), (0.05, "fallback")])

@@ -35,6 +35,26 @@ def test_a_model_that_is_better_is_found_out() -> None:
     assert share_called_better(0.3, 0.95, shared=0.2) > 0.9
 
 
+@pytest.mark.parametrize(("n", "positives"), [(480, 10), (480, 40), (2100, 20)])
+def test_a_ranking_by_chance_beats_the_naive_guess_mostly_and_surely_no_oftener_than_is_left_to_chance(
+    n: int, positives: int
+) -> None:
+    from factory_assets.measures.metrics import average_precision
+
+    rng, tries = np.random.default_rng(11), 150
+    better = surely = 0
+    for _ in range(tries):
+        y = np.zeros(n)
+        y[rng.choice(n, positives, replace=False)] = 1
+        day, ours, naive = rng.permutation(np.arange(n) * 7 // n), rng.random(n), np.full(n, positives / n)
+        sure = certainty("binary", "average_precision", y, ours, naive, day)
+        better += average_precision(y, ours) > average_precision(y, naive)
+        surely += sure is not None and sure >= 0.95
+    assert better / tries > 0.6
+    # Of 150 tries at .05, 15 or more come by chance once in 200.
+    assert surely / tries < 0.1
+
+
 def test_for_a_mean_over_equal_days_it_is_the_paired_t_test_over_days() -> None:
     from scipy import stats
 

@@ -1,0 +1,116 @@
+"""Which nodes do worse than a naive guess, and is that more than chance? Told by the days behind a day, never by it alone.
+
+A model that is better in the long run is worse than a naive guess on many a single day: on one of three where a node has 15
+rows a day. So a day's gain over the naive guess is held against what the node's own days vary by, in two ways. A collapse
+shows on its first day: the gain is a loss, and falls out of all that the sound days before it let expect; it lasts until a
+day is as expected again. A model that has become useless little by little shows over weeks: its mean gain lies below nothing.
+
+Source: both are Student's t, of one more observation and of a mean (Hahn and Meeker, Statistical Intervals, 1991).
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from factory_assets.declarations.days import DAY
+from factory_assets.measures.metrics import improvement
+from factory_assets.words import counted
+
+#: Share of a node's days on which each of the two ways may be wrong while nothing is lost.
+FALSE_ALARM_RATE = 0.001
+#: Days that a day is held against, and how few of them that are sound still say what the node's days vary by.
+PAST, FEWEST = 28, 8
+#: Where labels overlap, so many blocks of days in place of as many days; and how few blocks still give a verdict.
+BLOCKS, FEWEST_BLOCKS = 24, 4
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A node that does worse than the naive guess on a day. since: the first of the measured days on end that say so."""
+
+    node: str
+    day: dt.date
+    since: dt.date
+    reason: str
+
+
+def window(block: int) -> int:
+    """Days that a day is held against."""
+    return PAST if block == 1 else BLOCKS * block
+
+
+def losses(metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.date], block: int = 1) -> list[Loss]:
+    """The losses on these days, by day and node. A day that cannot be measured, or has too few days behind it, has none.
+
+    rows: of the performance table, from two windows before the first of the days on: what a day is held against, and how
+    long a loss has lasted. block: over so many days labels overlap, so that neighbours say the same twice; 1 where every row
+    has a label of its own.
+    """
+    gains: dict[str, dict[dt.date, tuple[float, float]]] = {}
+    for row in rows:
+        value, naive = row.get(metric), row.get(f"naive_{metric}")
+        if value is not None and naive is not None:
+            gains.setdefault(row["node"], {})[row["ds"]] = (value, naive)
+    asked = set(days)
+    found = [loss for node, measured in gains.items() for loss in _of_node(node, metric, measured, block)]
+    return sorted((loss for loss in found if loss.day in asked), key=lambda loss: (loss.day, loss.node))
+
+
+def _of_node(node: str, metric: str, measured: Mapping[dt.date, tuple[float, float]], block: int) -> list[Loss]:
+    """measured: day -> the model's value and the naive guess's."""
+    found: list[Loss] = []
+    gains = {day: improvement(metric, *measured[day]) for day in sorted(measured)}
+    sound: dict[dt.date, float] = {}
+    last_measured: dt.date | None = None
+    for day, gain in gains.items():
+        past = [value for earlier, value in sound.items() if earlier >= day - window(block) * DAY]
+        value, naive = measured[day]
+        reason, again = "", bool(found) and found[-1].day == last_measured
+        if (gain < 0 or again) and _unexpected(gain, past, block):
+            reason = (
+                f"{metric} {value:.4g}, naive {naive:.4g}: out of all that {counted(len(past), 'day')} before it let expect, "
+                f"better than the naive guess by {np.mean(past):.4g} on average"
+            )
+        elif (mean := _lasting(gains, day, block)) is not None:
+            reason = (
+                f"{metric} is worse than the naive guess by {-mean:.4g} on average of {counted(window(block), 'day')}"
+            )
+        if reason:
+            found.append(Loss(node, day, found[-1].since if again else day, reason))
+        else:
+            sound[day] = gain
+        last_measured = day
+    return found
+
+
+def _unexpected(gain: float, past: Sequence[float], block: int) -> bool:
+    """Whether a gain is lower than one more of the past gains would be but for the false alarm rate, and than all of them."""
+    alone = len(past) / block
+    if len(past) < FEWEST or alone < FEWEST_BLOCKS or gain >= min(past):
+        return False
+    return bool(gain < np.mean(past) - np.std(past, ddof=1) * np.sqrt(1 + 1 / alone) * _quantile(alone - 1))
+
+
+def _lasting(gains: Mapping[dt.date, float], day: dt.date, block: int) -> float | None:
+    """The mean gain of the blocks of days up to a day, where it lies below nothing by more than chance."""
+    # Blocks as long as labels overlap still share half of a label's days with the next one.
+    length = 2 * block if block > 1 else 1
+    in_block: dict[int, list[float]] = {}
+    for earlier, gain in gains.items():
+        if 0 <= (back := (day - earlier).days) < window(block):
+            in_block.setdefault(back // length, []).append(gain)
+    means = [float(np.mean(values)) for values in in_block.values()]
+    if len(means) < FEWEST_BLOCKS:
+        return None
+    mean, spread = float(np.mean(means)), float(np.std(means, ddof=1)) / len(means) ** 0.5
+    return mean if mean < -spread * _quantile(len(means) - 1) else None
+
+
+def _quantile(freedom: float) -> float:
+    """Student's t that is exceeded by the false alarm rate."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - FALSE_ALARM_RATE))

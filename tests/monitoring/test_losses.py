@@ -1,0 +1,104 @@
+"""Is a node that does worse than a naive guess named on the days on which it does, and no other for a bad day?"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from factory_assets.monitoring.losses import FALSE_ALARM_RATE, losses, window
+
+DAY = dt.timedelta(days=1)
+FIRST = dt.date(2026, 1, 1)
+
+
+def table(gains: Sequence[float | None], node: str = "FR", naive: float = 10.0) -> list[dict[str, Any]]:
+    """Rows of a performance table by mae: by so much the model is better than the naive guess on each day from the first on."""
+    return [
+        {"node": node, "ds": FIRST + DAY * at, "mae": None if gain is None else naive - gain, "naive_mae": naive}
+        for at, gain in enumerate(gains)
+    ]
+
+
+def said(rows: list[dict[str, Any]], block: int = 1) -> dict[int, int]:
+    """Day -> since when, of the losses, as numbers of days from the first."""
+    days = sorted({row["ds"] for row in rows})
+    return {(one.day - FIRST).days: (one.since - FIRST).days for one in losses("mae", rows, days, block)}
+
+
+def noise(seed: int, days: int, mean: float, spread: float) -> list[float]:
+    return list(np.random.default_rng(seed).normal(mean, spread, days))
+
+
+def test_a_collapse_is_told_on_its_first_day_and_until_the_days_are_as_before() -> None:
+    gains = [*noise(1, 20, 3.0, 0.5), -4.0, -2.0, 0.2, -3.0, *noise(2, 10, 3.0, 0.5)]
+    # The third day is no loss by itself, and no day as expected either.
+    assert said(table(gains)) == dict.fromkeys([20, 21, 22, 23], 20)
+
+
+def test_the_days_of_a_collapse_are_no_past_for_those_after_it() -> None:
+    gains = [*noise(1, 20, 3.0, 0.5), *[-4.0] * 6]
+    assert said(table(gains)) == dict.fromkeys(range(20, 26), 20)
+
+
+def test_a_day_without_labels_ends_no_loss_and_tells_none() -> None:
+    gains = [*noise(1, 20, 3.0, 0.5), -4.0, None, -4.0]
+    assert said(table(gains)) == {20: 20, 22: 20}
+
+
+def test_what_is_low_for_the_node_and_yet_better_than_the_naive_guess_is_no_loss() -> None:
+    assert said(table([*noise(1, 20, 3.0, 0.1), 1.0, 0.5])) == {}
+
+
+def test_a_model_that_has_become_useless_little_by_little_is_named() -> None:
+    falling = list(np.linspace(1.0, -1.0, 60) + np.array(noise(3, 60, 0.0, 1.0)))
+    found = said(table([*falling, *noise(4, 40, -1.0, 1.0)]))
+    assert min(found) > 30 and 99 in found
+
+
+@pytest.mark.parametrize("days", [1, 5])
+def test_a_few_days_give_no_verdict(days: int) -> None:
+    assert said(table([3.0] * min(days, 3) + [-9.0] * 3)) == {}
+
+
+def test_each_node_is_judged_by_itself_and_the_root_says_nothing_for_it() -> None:
+    calm, lost = noise(1, 21, 3.0, 0.5), [*noise(2, 20, 3.0, 0.5), -4.0]
+    found = losses("mae", [*table(calm, "global"), *table(lost, "FR/Lyon")], [FIRST + 20 * DAY])
+    assert [(one.node, one.day) for one in found] == [("FR/Lyon", FIRST + 20 * DAY)]
+    assert found[0].reason.startswith("mae 14, naive 10: out of all that 20 days before it let expect")
+
+
+def test_a_metric_of_which_more_is_better_is_turned_round() -> None:
+    rows = [
+        {"node": "global", "ds": FIRST + DAY * at, "roc_auc": 0.5 + gain / 10, "naive_roc_auc": 0.5}
+        for at, gain in enumerate([*noise(1, 20, 3.0, 0.5), -2.0])
+    ]
+    assert [one.day for one in losses("roc_auc", rows, [FIRST + 20 * DAY])] == [FIRST + 20 * DAY]
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(3.0, 1.0), (1.0, 1.0), (0.3, 1.0), (0.0, 1.0)])
+def test_where_nothing_is_lost_no_more_days_are_told_than_stated_and_by_a_single_day_many_would_be(
+    mean: float, spread: float
+) -> None:
+    days, told, worse = 365, 0, 0
+    for seed in range(20):
+        gains = noise(seed, days, mean, spread)
+        worse += sum(gain < 0 for gain in gains)
+        # An alarm is the first day of a loss: the days after it are the same one.
+        told += len(set(said(table(gains)).values()))
+    assert told / (20 * days) <= 2 * FALSE_ALARM_RATE
+    assert worse / (20 * days) > 2 * FALSE_ALARM_RATE or mean >= 3.0
+
+
+def test_labels_that_overlap_count_as_one_day_a_block() -> None:
+    """Each day's gain is shared by the seven days around it, as labels of a week ahead are: nothing is lost all the same."""
+    told_by_days = told_by_blocks = 0
+    for seed in range(25):
+        shared = np.convolve(noise(seed, 506, 0.0, 1.0), np.ones(7) / 7, "valid")
+        told_by_days += len(set(said(table(list(shared))).values()))
+        told_by_blocks += len(set(said(table(list(shared)), block=7).values()))
+    assert told_by_blocks <= 25 * 500 * 2 * FALSE_ALARM_RATE < told_by_days
+    assert window(7) == 168
