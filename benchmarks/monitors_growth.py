@@ -92,13 +92,20 @@ def champions(leaves: int) -> dict[str, str]:
 
 
 def a_model(seen: pa.Table) -> Any:
+    from factory_assets.measures.habits import MOST, Habit
     from factory_assets.measures.profiles import profile, profiles
 
     reference = seen.slice(0, 20_000)
     own = profiles(reference, FEATURES)
     own["prediction"] = profile(reference[FEATURES[0]], name="prediction")
+    calm = Habit(MOST, MOST, {"values": 1.0, "nulls": 1.0, "beyond": 1.0})
     return SimpleNamespace(
-        features=tuple(FEATURES), task=TASK, profiles=own, parts={}, predict=lambda rows: rows[FEATURES[0]].to_numpy()
+        features=tuple(FEATURES),
+        task=TASK,
+        profiles=own,
+        habits=dict.fromkeys(own, calm),
+        parts={},
+        predict=lambda rows: rows[FEATURES[0]].to_numpy(),
     )
 
 
@@ -111,12 +118,15 @@ def between(seen: pa.Table, first: dt.date, last: dt.date) -> pa.Table:
 
 def drift_day(seen: pa.Table, leaves: int) -> tuple[float, float]:
     """CPU seconds of a day, and of them those beside the models."""
+    from factory_assets.declarations.line import Monitor
     from factory_assets.monitoring import drift_days
 
     model, answering = a_model(seen), champions(leaves)
     with spent_in(drift_days, "_counted", "drift_of_counts") as spent:
         began = time.process_time()
-        days = drift_days.DriftDays(lambda first, last: between(seen, first, last), lambda _: model, WEEK, 0.001)
+        days = drift_days.DriftDays(
+            lambda first, last: between(seen, first, last), lambda _: model, Monitor(window=WEEK)
+        )
         found = days.judge(LAST, answering)
         seconds = time.process_time() - began
     assert len(found) == len(answering) * (len(FEATURES) + 1), "a node was not judged: it has too few rows"
@@ -152,13 +162,14 @@ def filtered(seen: pa.Table, leaves: int) -> float:
 
 def days_together(rows: int = 400_000, leaves: int = 40) -> float:
     """What 14 days cost in one run, of what they cost one by one. rows: of all of them, and of the days before."""
+    from factory_assets.declarations.line import Monitor
     from factory_assets.monitoring.drift_days import DriftDays
 
     seen, answering = examples(rows, leaves, 20), champions(leaves)
     model, days = a_model(seen), [LAST - dt.timedelta(days=back) for back in range(13, -1, -1)]
 
     def fresh() -> DriftDays:
-        return DriftDays(lambda first, last: between(seen, first, last), lambda _: model, WEEK, 0.001)
+        return DriftDays(lambda first, last: between(seen, first, last), lambda _: model, Monitor(window=WEEK))
 
     began = time.process_time()
     one_by_one = [fresh().judge(day, answering) for day in days]

@@ -1,6 +1,7 @@
 """What is predicted, from which features, for which segments, and when is it retrained? The `ModelLine` declaration."""
 
 import datetime as dt
+import re
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +13,9 @@ from factory_assets.declarations.tasks import Task, check_estimator_name
 from factory_assets.declarations.warm_start import WarmStart
 
 Trigger = Literal["new_data", "schema"]
+#: How many alarms in which time.
+ALARMS = re.compile(r"^\d+(\.\d+)?/(day|week|month|year)$")
+DAYS_OF = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
 def check_whole_days(value: dt.timedelta) -> dt.timedelta:
@@ -248,17 +252,42 @@ class Monitor(Declared):
         dt.timedelta(days=7),
         description="Rows that a day's drift is judged on: this long up to its close. Whole weeks, or weekdays look like drift.",
     )
-    false_alarm_rate: float = Field(
-        0.001,
+    false_alarms: str = Field(
+        "1/month",
+        pattern=ALARMS.pattern,
+        description="How many alarms of drift the line may give while nothing changes, such as 1/month, 0.5/week or 4/year.",
+    )
+    false_alarm_rate: float | None = Field(
+        None,
         gt=0,
         lt=0.5,
-        description="Share of columns called drifted while nothing changes; each column of each node counts.",
+        description="In place of false_alarms: the share of looks at a column that may be wrong while nothing changes.",
+    )
+    minimum_effect: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="PSI of a change that is not worth a person's time, however sure it is.",
     )
 
     @field_validator("window")
     @classmethod
     def _whole_days(cls, value: dt.timedelta) -> dt.timedelta:
         return check_whole_days(value)
+
+    @field_validator("false_alarms")
+    @classmethod
+    def _some_alarms(cls, value: str) -> str:
+        if float(value.partition("/")[0]) <= 0:
+            raise ValueError(f"{value!r} lets nothing be found; write how many alarms you can bear, such as 1/month")
+        return value
+
+    def rate(self, looks: int) -> float:
+        """The false alarm rate of one look, of so many a day."""
+        if self.false_alarm_rate is not None:
+            return self.false_alarm_rate
+        number, _, unit = self.false_alarms.partition("/")
+        return min(0.01, float(number) / DAYS_OF[unit] / max(looks, 1))
 
 
 class Line(Declared):

@@ -8,7 +8,7 @@ beyond its range, levels it has not seen. Rows are compared by the population st
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,6 @@ class Profile:
     counts: rows a bin. Number: below the minimum (0), one for each pair of edges, above the maximum (0). Text: one
         for each level, each range, the levels not remembered, and new levels. Empty: one bin for any value.
     nulls: rows without a value; NaN is none.
-    design_effect: how much further apart two stretches of the reference lie than independent rows would; 1 or more.
     """
 
     column: str
@@ -47,7 +46,6 @@ class Profile:
     starts: tuple[int, ...] = ()
     counts: tuple[int, ...] = ()
     nulls: int = 0
-    design_effect: float = 1.0
 
     @property
     def rows(self) -> int:
@@ -67,12 +65,9 @@ class Profile:
 
     def places(self, column: pa.Array | pa.ChunkedArray) -> Numbers:
         """Shape (n,): the bin of each row of another column, as `count` counts them, and raises."""
-        return self._places_of(*_values(column, self.column))
-
-    def _places_of(self, kind: str, values: Any) -> Numbers:
-        """The bin of each value, as `_values` gives them with their kind."""
         import pyarrow.compute as pc
 
+        kind, values = _values(column, self.column)
         absent = np.isnan(values) if kind == "number" else pc.is_null(values).to_numpy(zero_copy_only=False)
         if absent.all():
             return np.full(len(values), len(self.counts))
@@ -101,8 +96,10 @@ class Profile:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Profile:
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    def from_dict(cls, kept: dict[str, Any]) -> Profile:
+        """As `to_dict` gave it, this release's or an earlier one's, which kept more."""
+        own = {each.name for each in fields(cls)}
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items() if k in own}
         return cls(**plain)
 
     def _places(self, values: Any) -> Numbers | int:
@@ -120,16 +117,12 @@ class Profile:
         return np.array([*range(own), *(own + ranges), unknown])[pc.fill_null(index, own + others).to_numpy()]
 
 
-def profile(
-    column: pa.Array | pa.ChunkedArray, bins: int = 10, name: str = "", stretch: Numbers | None = None
-) -> Profile:
+def profile(column: pa.Array | pa.ChunkedArray, bins: int = 10, name: str = "") -> Profile:
     """The reference distribution of one column.
 
     column: numbers, booleans, decimals or text (dictionary-encoded or not). Infinite values count as the largest
         finite ones.
     bins: how many bins of equal share a number is cut into; a value with more than that share has a bin of its own.
-    stretch: shape (n,), the number of each row's stretch of time, from 0 on, each as long as what will be compared, and -1
-        for rows of none. The design effect is what they say of chance; fewer than two say nothing.
     Raises TypeError for other types: a timestamp always moves on, so it has no distribution to stay in.
 
     >>> profile(pa.array(["car", "bike", "car", None]), name="vehicle").nulls
@@ -143,45 +136,17 @@ def profile(
     if len(values) == 0:
         return Profile(name, "empty", counts=(0,), nulls=nulls)
     if kind == "text":
-        made = _text_profile(name, values, nulls)
-    else:
-        values = np.sort(values)
-        edges = _edges(values, bins)
-        # Sorted as they are, the rows of a bin lie between the places of two edges; none is outside.
-        counts = np.diff(np.searchsorted(values, edges))
-        made = Profile(name, kind, edges=tuple(edges.tolist()), counts=(0, *counts.tolist(), 0), nulls=nulls)
-    if stretch is None or stretch.max(initial=-1) < 1:
-        return made
-    return replace(made, design_effect=_design_effect(made, made._places_of(kind, every), stretch))
+        return _text_profile(name, values, nulls)
+    values = np.sort(values)
+    edges = _edges(values, bins)
+    # Sorted as they are, the rows of a bin lie between the places of two edges; none is outside.
+    counts = np.diff(np.searchsorted(values, edges))
+    return Profile(name, kind, edges=tuple(edges.tolist()), counts=(0, *counts.tolist(), 0), nulls=nulls)
 
 
-def profiles(table: pa.Table, columns: Iterable[str], stretch: Numbers | None = None) -> dict[str, Profile]:
-    """A profile of each named column; KeyError for one that the table lacks. stretch: as of one profile."""
-    return {column: profile(table.column(column), name=column, stretch=stretch) for column in columns}
-
-
-def _design_effect(reference: Profile, places: Numbers, stretch: Numbers) -> float:
-    """How much more the counts of stretches of time scatter than those of independent rows.
-
-    Rows of one restaurant or customer resemble each other, and so do rows of one week. Each stretch of the reference is
-    compared with the rest; the mean of chi-square over its degrees of freedom is the factor by which limits have to be wider
-    (Rao and Scott, The analysis of categorical data from complex sample surveys, JASA 76, 1981, first-order correction).
-
-    places: shape (n,), the bin of each row that the profile is of. stretch: shape (n,), as of `profile`.
-    """
-    # Not the counts of the reference: those take levels seen once for what a later sample has of new ones.
-    whole, inside = np.bincount(places, minlength=len(reference.counts) + 1), stretch >= 0
-    shape = int(stretch.max()) + 1, len(whole)
-    cells = places[inside] + shape[1] * stretch[inside]
-    now = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-    before, rows = whole - now, now.sum(axis=1)
-    if reference.kind == "text":
-        before, now = without_rare_levels(before, now)
-    shift, freedom, weight = psi(before, now)
-    judged = (freedom > 0) & (rows < reference.rows)
-    if np.count_nonzero(judged) < 2:
-        return 1.0
-    return max(1.0, float(np.mean(shift.sum(axis=1)[judged] * weight[judged] / freedom[judged])))
+def profiles(table: pa.Table, columns: Iterable[str]) -> dict[str, Profile]:
+    """A profile of each named column; KeyError for one that the table lacks."""
+    return {column: profile(table.column(column), name=column) for column in columns}
 
 
 def _values(column: pa.Array | pa.ChunkedArray, name: str) -> tuple[str, Any]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import declared_from
 from factory_assets.declarations.tasks import classes_of
+from factory_assets.measures.habits import Habit
 from factory_assets.measures.metrics import Guess, guessed
 from factory_assets.measures.profiles import Profile
 from factory_assets.measures.tables import (
@@ -61,6 +62,11 @@ class ReleasedModel:
     @cached_property
     def profiles(self) -> dict[str, Profile]:
         return {name: Profile.from_dict(kept) for name, kept in self.manifest["profiles"].items()}
+
+    @cached_property
+    def habits(self) -> dict[str, Habit]:
+        """Column -> how far its weeks lie from the profile; none of a model that an earlier release made."""
+        return {name: Habit.from_dict(kept) for name, kept in self.manifest.get("habits", {}).items()}
 
     @property
     def task(self) -> str:

@@ -36,24 +36,36 @@ DRIFT_MEANS = {
     "node": "Segment node whose rows are compared.",
     "version": "Its champion, whose training data is the reference.",
     "column": "The feature, or the prediction.",
+    "part": "What the numbers are of: its values, its nulls, or values beyond those of the reference.",
     "statistic": "Population stability index against the reference, in nats.",
     "limit": "The index above which the column has drifted.",
     "p_value": "Chance of at least this index if nothing changed.",
     "rows": "Rows of the days that are compared.",
     "null_share": "Share of them without a value.",
-    "verdict": "stable, drifted, or no verdict where there are too few rows for one.",
+    "stretches": "Past stretches of as many days from which the limit is learned.",
+    "verdict": "stable, drifted, or no verdict.",
+    "visible_nulls": "Of a stable column: the smallest share of nulls that would have been found nine times in ten.",
+    "visible_new": "Likewise of values beyond those of the reference.",
+    "visible_change": "Likewise of a factor on all values, less 1: 0.14 is 14 % more.",
+    "reason": "The verdict in a sentence.",
 }
 DRIFT_SCHEMA = pa.schema(
     [
         ("node", pa.string()),
         ("version", pa.string()),
         ("column", pa.string()),
+        ("part", pa.string()),
         ("statistic", pa.float64()),
         ("limit", pa.float64()),
         ("p_value", pa.float64()),
         ("rows", pa.int64()),
         ("null_share", pa.float64()),
+        ("stretches", pa.int64()),
         ("verdict", pa.string()),
+        ("visible_nulls", pa.float64()),
+        ("visible_new", pa.float64()),
+        ("visible_change", pa.float64()),
+        ("reason", pa.string()),
         ("ds", pa.date32()),
     ]
 )
@@ -165,8 +177,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         watched = DriftDays(
             read=lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),
             load=lambda version: load(archive, line.name, version),
-            window=line.monitor.window,
-            false_alarm_rate=line.monitor.false_alarm_rate,
+            monitor=line.monitor,
         )
         by_day: dict[dt.date, dict[str, Any]] = {}
         verdicts: list[tuple[str, str, Drift]] = []
@@ -187,17 +198,18 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _row(day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any]:
-    fields = ("column", "statistic", "limit", "p_value", "rows", "null_share", "verdict")
-    return {"node": node, "version": version, "ds": day} | {name: getattr(verdict, name) for name in fields}
+    told = {name: getattr(verdict, name) for name in DRIFT_SCHEMA.names if hasattr(verdict, name)}
+    return {"node": node, "version": version, "ds": day} | told
 
 
 def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
     drifted = [(node, verdict) for node, _, verdict in verdicts if verdict.verdict == "drifted"]
     if not verdicts:
         return {"verdict": "no verdict: too few rows, or no champion yet"}
-    worst = sorted(drifted, key=lambda item: -item[1].statistic)[:10]
+    worst = sorted(drifted, key=lambda item: -excess(item[1]))[:10]
+    stable = any(verdict.verdict == "stable" for _, _, verdict in verdicts)
     return {
-        "verdict": "drifted" if drifted else "stable",
+        "verdict": "drifted" if drifted else "stable" if stable else f"no verdict: {verdicts[0][2].reason}",
         "columns_drifted": len(drifted),
         "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in verdicts),
         "worst": dg.MetadataValue.table(
@@ -206,15 +218,14 @@ def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
                     {
                         "node": node,
                         "column": verdict.column,
+                        "part": verdict.part,
                         "psi": round(verdict.statistic, 4),
                         "limit": round(verdict.limit, 4),
                     }
                 )
                 for node, verdict in worst
             ],
-            schema=dg.TableSchema(
-                [dg.TableColumn("node"), dg.TableColumn("column"), dg.TableColumn("psi"), dg.TableColumn("limit")]
-            ),
+            schema=dg.TableSchema([dg.TableColumn(name) for name in ("node", "column", "part", "psi", "limit")]),
         ),
     }
 

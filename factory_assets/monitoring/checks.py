@@ -1,6 +1,7 @@
 """The checks on monitors: a drifted node, and one that does worse than a naive guess, are warnings on the day's partition."""
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,8 +18,10 @@ from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, losses, win
 from factory_assets.words import counted
 from factory_resources.lake import Lake
 
-#: Nodes that a message names.
+#: Nodes, or columns of nodes, that a message names.
 SHOWN = 5
+#: So far back it is looked for the first day of a drift.
+EPISODE = dt.timedelta(days=60)
 
 
 def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
@@ -28,26 +31,53 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         asset=key,
         name="no_drift",
         partitions_def=partitions(declared.observed),
-        description="No feature and no prediction of the day left what its champion was trained on.",
+        description="No feature and no prediction of the day left what its champion was trained on, further than its weeks differ.",
     )
     def no_drift(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         import pyarrow.compute as pc
 
         days = days_of(context)
-        rows = lake.read("/".join(key.path), days[0], days[-1], empty_if_absent=True)
-        by_day: dict[dt.date, list[dict[str, Any]]] = {day: [] for day in days}
+        columns = ["node", "column", "part", "statistic", "limit", "rows", "verdict", "ds"]
+        rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], columns, empty_if_absent=True)
+        judged, without = (
+            {each["values"]: each["counts"] for each in of_days.value_counts().to_pylist()}
+            for of_days in (rows["ds"], rows.filter(pc.equal(rows["verdict"], "no verdict"))["ds"])
+        )
+        drifted: dict[dt.date, list[dict[str, Any]]] = {}
         for row in rows.filter(pc.equal(rows["verdict"], "drifted")).to_pylist():
-            by_day[row["ds"]].append(row)
-        findings = []
-        for day, drifted in by_day.items():
-            shown = ", ".join(f"{row['column']} of {row['node']} ({row['statistic']:.2f})" for row in drifted[:10])
-            message = f"drifted: {shown}" if drifted else "nothing drifted"
-            findings.append(
-                Finding(day, not drifted, message=message, metadata={"drifted": dg.MetadataValue.int(len(drifted))})
-            )
+            drifted.setdefault(row["ds"], []).append(row)
+        findings = [_drift_of_day(day, drifted, judged.get(day, 0), without.get(day, 0)) for day in days]
         return report(context, key, "no_drift", findings)
 
     return no_drift
+
+
+def _drift_of_day(day: dt.date, drifted: Mapping[dt.date, list[dict[str, Any]]], judged: int, without: int) -> Finding:
+    """drifted: day -> rows of the drift table. judged, without: columns looked at that day, and those of them without a verdict."""
+    found = sorted(drifted.get(day, ()), key=lambda row: -row["statistic"] / row["limit"])
+    told = [
+        f"{row['part']} of {row['column']} of {row['node']} since {_since(row, day, drifted)} "
+        f"(PSI {row['statistic']:.3g}, limit {row['limit']:.3g}, {counted(row['rows'], 'row')})"
+        for row in found[:SHOWN]
+    ]
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    message = (
+        f"drifted: {'; '.join([*told, *more])}"
+        if found
+        else f"nothing drifted of {counted(judged - without, 'column')}"
+    )
+    message += f"; no verdict on {counted(without, 'column')}" if without else ""
+    numbers = {"drifted": len(found), "stable": judged - without - len(found), "no verdict": without}
+    return Finding(
+        day, not found, message=message, metadata={name: dg.MetadataValue.int(value) for name, value in numbers.items()}
+    )
+
+
+def _since(row: dict[str, Any], day: dt.date, drifted: Mapping[dt.date, list[dict[str, Any]]]) -> dt.date:
+    """The first of the days on end on which a node's column has drifted."""
+    while any((one["node"], one["column"]) == (row["node"], row["column"]) for one in drifted.get(day - DAY, ())):
+        day -= DAY
+    return day
 
 
 def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:

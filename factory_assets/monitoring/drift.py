@@ -1,142 +1,296 @@
-"""Did what the model sees, or says, leave what it was trained on?
+"""Did what the model sees, or says, leave what it was trained on, further than its weeks differ by themselves?
 
-A profile of each column is taken once, from the rows the champion was trained on. Later rows are counted into the
-profile's bins and compared by the population stability index (PSI): no reference row is read again.
+A profile of each column is taken once, from the rows the champion was trained on, and a habit: how far past weeks lay from that
+profile (`measures/habits.py`). Later rows are counted into the profile's bins and compared by the population stability
+index (PSI): no reference row is read again. A column has drifted when the distance S of its rows, in units of what chance makes
+of as many independent rows, exceeds
 
-A column has drifted when its PSI exceeds both what chance explains in samples of these sizes and the smallest shift
-worth a person's time. Under no change, n m / (n + m) times the PSI of n against m rows is approximately chi-square
-with one degree of freedom less than there are bins (Yurdakul, Statistical Properties of Population Stability Index,
-Western Michigan University, 2018), so the chance limit adapts to the rows at hand; the fixed limits in use (0.1,
-0.25) alarm on nearly every small sample.
+    b F(1 - a; f, M f),   b = max(1, mean S of M past weeks),   f = max(1, degrees of freedom / b)
 
-Bins follow the reference's quantiles, so no outlier can squeeze the rest into one bin. What the reference does not
-contain has bins of its own: nulls, values beyond its range, levels it has not seen.
+for a false alarm rate a. Under no change n m / (n + m) times the PSI of n against m rows is approximately chi-square
+(Yurdakul, Statistical Properties of Population Stability Index, Western Michigan University, 2018); rows that are not
+independent scatter b times as much, in as many fewer directions (Satterthwaite, 1946; Rao and Scott, JASA 76, 1981); and that b is
+itself a mean of M such distances makes their ratio an F. So the limit adapts to the rows at hand and to the column; the fixed
+limits in use (0.1, 0.25) alarm on nearly every small sample, and on no small change of a large one.
+
+Nulls are judged by themselves, and where values sway so much that half of the rows could move to new ones and not be found,
+values beyond all of the reference are, too; if these have not moved either, there is no verdict. A verdict says what it is
+worth: the smallest change that it would have found nine times in ten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.measures.profiles import Numbers, Profile, psi, without_rare_levels
+from factory_assets.measures.habits import FACTORS, PARTS, Distance, Habit, Part, compared, distance
+from factory_assets.measures.profiles import Numbers, Profile
+from factory_assets.words import counted
+
+#: Past stretches of time below which there is no verdict, and below which the false alarm rate may be a few times the stated one.
+FEWEST, ENOUGH = 4, 8
+#: How often the smallest visible change is found.
+POWER = 0.9
 
 
 @dataclass(frozen=True)
 class Drift:
     """The change in one column of the current rows.
 
-    statistic: PSI against the reference, in nats.
-    limit: the PSI above which the column has drifted.
-    p_value: chance of at least this PSI if nothing changed; it can be tiny where the change is too small to matter.
-    rows: current rows, nulls included. null_share: 0..1, of the current rows.
-    verdict: "stable", "drifted", or "no verdict" where there are too few rows for one.
+    part: what the numbers are of: its values, its nulls, or values beyond those of the reference; of a column that has not
+        drifted its values.
+    statistic: PSI of the part against the reference, in nats. limit: the PSI above which it has drifted.
+    p_value: chance of at least this PSI if nothing changed.
+    rows: current rows, nulls included. null_share: 0..1, of the current rows. stretches: past ones that the limit is learned from.
+    verdict: "stable", "drifted", or "no verdict".
+    visible_nulls: smallest share of rows without a value that would have been found nine times in ten; None if none would.
+    visible_new: the same of rows with values beyond those of the reference.
+    visible_change: the same of a factor on all values, less 1: 0.14 is 14 % more; None of text and codes, or if none up to 10 would.
     reason: one sentence for a person; for a drifted column it names the bin that moved most.
     """
 
     column: str
+    part: Part
     statistic: float
     limit: float
     p_value: float
     rows: int
     null_share: float
     reference_null_share: float
+    stretches: int
     verdict: str
+    visible_nulls: float | None
+    visible_new: float | None
+    visible_change: float | None
     reason: str
 
 
 def drift(
     reference: Profile,
+    habit: Habit | None,
     current: pa.Array | pa.ChunkedArray,
     *,
     false_alarm_rate: float = 0.001,
-    minimum_effect: float = 0.1,
+    minimum_effect: float = 0.0,
     minimum_rows: int = 100,
 ) -> Drift:
     """Compare current rows with the reference.
 
-    false_alarm_rate: share of unchanged columns that chance may call drifted, per comparison. A thousand columns a
-        day at the default are one false alarm a day, fewer where minimum_effect is the higher limit.
-    minimum_effect: PSI under which a change is not worth acting on, however certain; 0.1 is the customary
-        bound of "no significant change" (Siddiqi, Credit Risk Scorecards, 2006).
+    habit: of the column; None where nobody kept one.
+    false_alarm_rate: share of unchanged columns that chance may call drifted, per comparison and part. It holds from 8 past
+        stretches on; of 4 to 7, where windows are long, up to ten times as many may be.
+    minimum_effect: PSI under which a change is not worth acting on, however certain.
     minimum_rows: fewer rows on either side give no verdict: bins would hold too few for the chi-square limit.
     Raises TypeError where the current rows are text and the reference numbers, or the reverse.
 
     >>> from factory_assets.measures.profiles import profile
     >>> reference = profile(pa.array(range(1000)), name="amount")
-    >>> drift(reference, pa.array(range(1000))).verdict, drift(reference, pa.array(range(500, 1500))).verdict
+    >>> calm = Habit(8, 8, {"values": 1.0, "nulls": 0.0, "beyond": 0.0})
+    >>> drift(reference, calm, pa.array(range(1000))).verdict, drift(reference, calm, pa.array(range(500, 1500))).verdict
     ('stable', 'drifted')
     """
     now = reference.count(current)
     return drift_of_counts(
-        reference, now, false_alarm_rate=false_alarm_rate, minimum_effect=minimum_effect, minimum_rows=minimum_rows
+        reference,
+        habit,
+        now,
+        false_alarm_rate=false_alarm_rate,
+        minimum_effect=minimum_effect,
+        minimum_rows=minimum_rows,
     )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One part of a column, looked at. limit: of S, in units of what chance makes of independent rows."""
+
+    part: Part
+    distance: Distance
+    base: float
+    stretches: int
+    limit: float
+
+    @property
+    def excess(self) -> float:
+        return float(self.distance.excess)
+
+    @property
+    def freedom(self) -> float:
+        return max(1.0, float(self.distance.freedom) / self.base)
+
+    @property
+    def limit_psi(self) -> float:
+        return self.limit * max(1.0, float(self.distance.freedom)) / max(float(self.distance.weight), 1e-12)
+
+    @property
+    def p_value(self) -> float:
+        from scipy.special import fdtrc
+
+        if not self.distance.freedom:
+            return 1.0
+        return float(fdtrc(self.freedom, self.stretches * self.freedom, self.excess / self.base))
 
 
 def drift_of_counts(
     reference: Profile,
+    habit: Habit | None,
     now: Numbers,
     *,
     false_alarm_rate: float = 0.001,
-    minimum_effect: float = 0.1,
+    minimum_effect: float = 0.0,
     minimum_rows: int = 100,
 ) -> Drift:
     """As `drift`, for current rows that were counted into the reference's bins. now: counts as `Profile.count` gives them."""
     before = np.array([*reference.counts, reference.nulls])
     m, n = reference.rows, int(now.sum())
-    nulls = int(now[-1])
-    if reference.kind == "text":
-        before, now = without_rare_levels(before, now)
-    shift, degrees, weights = psi(before, now)
-    statistic, freedom, weight = float(shift.sum()), int(degrees), float(weights)
-    free, scale = _scattered(freedom, reference.design_effect)
-    chance = scale * _chi_square_limit(false_alarm_rate, free) / weight if freedom else 0.0
-    limit = max(minimum_effect, chance)
+    excess: Mapping[str, float] = habit.excess if habit else {}
+    stretches = habit.stretches if habit else 0
+    looks = {
+        part: _look(reference, part, before, now, excess.get(part, 1.0), max(stretches, 1), false_alarm_rate)
+        for part in PARTS
+    }
+    shown, verdict = looks["values"], "no verdict"
+    visible = dict.fromkeys(("visible_nulls", "visible_new", "visible_change"))
+    blind = _blind(reference, shown, n, false_alarm_rate, minimum_effect)
+    # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
+    asked = [one for one in looks.values() if one.part != "beyond" or blind]
+    moved = [one for one in asked if one.excess > one.limit and float(one.distance.psi) > minimum_effect]
     if min(n, m) < minimum_rows:
         side = "current" if n < minimum_rows else "reference"
-        verdict, reason = "no verdict", f"{min(n, m)} {side} rows, fewer than the {minimum_rows} a verdict takes"
-    elif statistic > limit:
-        worst = int(np.argmax(shift))
-        moved = f"{100 * before[worst] / m:.3g} % of the reference, {100 * now[worst] / n:.3g} % now"
-        verdict, reason = "drifted", f"PSI {statistic:.3g} over {limit:.3g}; {reference.bins()[worst]}: {moved}"
+        reason = f"{min(n, m)} {side} rows, fewer than the {minimum_rows} a verdict takes"
+    elif habit is None:
+        reason = "the champion is of a release that kept no past weeks to compare with; the next one will have them"
+    elif habit.stretches < FEWEST or not habit.outside:
+        outside = "" if habit.outside else ", none with days that the champion has not learnt from"
+        reason = f"{counted(habit.stretches, 'past week')} to compare with{outside}; a verdict takes {FEWEST}"
+    elif moved:
+        shown = max(moved, key=lambda one: one.excess / one.limit)
+        verdict, reason = "drifted", _moved(reference, shown, before, now)
     elif not reference.comparable:
-        verdict, reason = "no verdict", "the reference holds too few rows of each level, or too many levels, to compare"
+        reason = "the reference holds too few rows of each level, or too many levels, to compare"
+    elif blind:
+        reason = (
+            f"half of the rows could move to new values, and be no further away than past weeks were ({shown.base:.3g} times as "
+            "far as chance explains)"
+        )
     else:
-        verdict, reason = "stable", f"PSI {statistic:.3g} within {limit:.3g}"
+        verdict = "stable"
+        visible = {
+            "visible_nulls": _visible_share(reference, looks["nulls"], before, n, minimum_effect),
+            "visible_new": _visible_share(reference, shown, before, n, minimum_effect),
+            "visible_change": _visible_change(habit, shown, minimum_effect),
+        }
+        reason = (
+            f"PSI {float(shown.distance.psi):.3g} within {max(shown.limit_psi, minimum_effect):.3g}; {_worth(visible)}"
+        )
     return Drift(
         column=reference.column,
-        statistic=statistic,
-        limit=limit,
-        p_value=_chi_square_tail(free, weight * statistic / scale),
+        part=shown.part,
+        statistic=float(shown.distance.psi),
+        limit=max(shown.limit_psi, minimum_effect),
+        p_value=shown.p_value,
         rows=n,
-        null_share=nulls / n if n else 0.0,
+        null_share=int(now[-1]) / n if n else 0.0,
         reference_null_share=reference.nulls / m if m else 0.0,
+        stretches=stretches,
         verdict=verdict,
+        **visible,
         reason=reason,
     )
 
 
-def _scattered(freedom: int, design_effect: float) -> tuple[float, float]:
-    """Degrees of freedom and scale of the chi-square that stands in for rows which scatter more than independent ones.
-
-    Its mean is design_effect times that of independent rows. The more rows move together, the fewer directions there
-    are to move in (Satterthwaite, 1946; Rao and Scott, 1981, second-order correction, with all of the excess taken to
-    lie in the directions that are left): the same mean with a heavier tail.
-    """
-    free = max(1.0, freedom / design_effect)
-    return free, design_effect * freedom / free if freedom else 1.0
+def _look(
+    reference: Profile, part: Part, before: Numbers, now: Numbers, excess: float, stretches: int, rate: float
+) -> _Look:
+    found, base = distance(reference, part, before, now), max(1.0, excess)
+    freedom = max(1.0, float(found.freedom) / base)
+    return _Look(part, found, base, stretches, base * _f_limit(rate, round(freedom, 6), stretches))
 
 
-@lru_cache(maxsize=4096)
-def _chi_square_limit(false_alarm_rate: float, freedom: float) -> float:
-    from scipy.special import chdtri
+def _moved(reference: Profile, look: _Look, before: Numbers, now: Numbers) -> str:
+    """The PSI, its limit, and the bin that moved most."""
+    before, now = compared(reference, look.part, before, now)
+    worst = int(np.argmax(look.distance.bins)) if look.part == "values" else 1
+    name = {"nulls": "no value", "beyond": "values beyond those of the reference"}.get(look.part) or reference.bins()[
+        worst
+    ]
+    was, is_now = (100 * rows[worst] / max(rows.sum(), 1) for rows in (before, now))
+    psi_now = float(look.distance.psi)
+    return f"PSI {psi_now:.3g} over {look.limit_psi:.3g}; {name}: {was:.3g} % of the reference, {is_now:.3g} % now"
 
-    return float(chdtri(freedom, false_alarm_rate))
+
+def _blind(reference: Profile, look: _Look, n: int, rate: float, minimum_effect: float) -> bool:
+    """Whether half of the rows could move to a new value, and the column would not be found to have drifted."""
+    before = np.array([*reference.counts, 0])
+    if reference.kind == "empty" or not n:
+        return False
+    half = before * (n / 2 / before.sum())
+    half[-2] += n / 2
+    found = distance(reference, "values", before, half)
+    limit = look.base * _f_limit(rate, round(max(1.0, float(found.freedom) / look.base), 6), look.stretches)
+    return bool(float(found.excess) <= limit or float(found.psi) <= minimum_effect)
 
 
-def _chi_square_tail(freedom: float, value: float) -> float:
-    from scipy.special import chdtrc
+def _visible_share(reference: Profile, look: _Look, before: Numbers, n: int, minimum_effect: float) -> float | None:
+    """The smallest share of nulls, or of values that the reference lacks, that would be found nine times in ten, in n rows."""
+    place = -1 if look.part == "nulls" else -2
+    usual = before[place] / max(before.sum(), 1)
+    shares = usual + (1 - usual) * np.geomspace(1 / max(n, 2), 1, 200)
+    # So few are found in one sample of ten: the share sways by more than independent rows' would.
+    low = np.clip(shares - _normal(POWER) * np.sqrt(look.base * shares * (1 - shares) / n), 0, 1)
+    others = np.where(np.arange(len(before)) == place % len(before), 0, before)
+    now = (1 - low)[:, None] * others / max(others.sum(), 1) * n
+    now[:, place] = n * low
+    found = distance(reference, look.part, np.tile(before, (len(low), 1)), now)
+    # The other bins sway too.
+    others_sway = look.base * (found.freedom - 1) / np.maximum(found.freedom, 1)
+    seen = (found.excess + others_sway > look.limit) & (found.psi > minimum_effect) & (low > usual)
+    return float(shares[np.argmax(seen)]) if seen.any() else None
 
-    return float(chdtrc(freedom, value)) if freedom else 1.0
+
+def _visible_change(habit: Habit, look: _Look, minimum_effect: float) -> float | None:
+    """The smallest factor on a number's values that would be found nine times in ten, less 1."""
+    if not habit.factors or not look.distance.freedom:
+        return None
+    freedom, weight = float(look.distance.freedom), float(look.distance.weight)
+    needed = _noncentral(look.limit / look.base, look.freedom) * freedom * look.base / (look.freedom * weight)
+    # A factor may put values on others, and be seen less than a smaller one: from the one that is asked for on, all are seen.
+    away = np.minimum.accumulate(np.array(habit.factors)[::-1])[::-1]
+    if away[-1] < (needed := max(needed, minimum_effect)):
+        return None
+    factor = np.exp(np.interp(np.log(needed), np.log(np.maximum(away, 1e-12)), np.log(FACTORS)))
+    return float(factor) - 1
+
+
+def _worth(visible: Mapping[str, float | None]) -> str:
+    """What a stable verdict is worth, in words."""
+    more, new, missing = (visible[name] for name in ("visible_change", "visible_new", "visible_nulls"))
+    told = [] if more is None else [f"{more:.0%} more"]
+    told += [f"{100 * new:.2g}% of the rows with new values"] if more is None and new is not None else []
+    told += [] if missing is None else [f"{100 * missing:.2g}% of the rows missing"]
+    return f"{' or '.join(told)} would have shown" if told else "no change would have shown for sure"
+
+
+@lru_cache(maxsize=65536)
+def _f_limit(rate: float, freedom: float, stretches: int) -> float:
+    from scipy.special import fdtri
+
+    return float(fdtri(freedom, stretches * freedom, 1 - rate))
+
+
+@lru_cache(maxsize=65536)
+def _noncentral(limit: float, freedom: float) -> float:
+    """The noncentrality with which chi-square by its degrees of freedom exceeds the limit nine times in ten."""
+    from scipy.special import chndtrinc
+
+    return float(chndtrinc(limit * freedom, freedom, 1 - POWER))
+
+
+def _normal(share: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(share))

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.days import DAY
+from factory_assets.declarations.line import Monitor
 from factory_assets.features.examples.subtree_rows import SubtreeRows
+from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Numbers
 from factory_assets.measures.tables import prediction_columns
 from factory_assets.models.archived import ReleasedModel
@@ -41,17 +43,17 @@ class Tally:
 class DriftDays:
     """Judges one day after the other, ascending.
 
-    read: rows of the examples from a day to a day, by day. load: the model of a version. window: days that a day is judged on.
+    read: rows of the examples from a day to a day, by day. load: the model of a version. monitor: how many days a day is judged
+    on, and what an alarm may cost.
     """
 
     def __init__(
         self,
         read: Callable[[dt.date, dt.date], pa.Table],
         load: Callable[[str], ReleasedModel],
-        window: dt.timedelta,
-        false_alarm_rate: float,
+        monitor: Monitor,
     ):
-        self._read, self._load, self._window, self._rate = read, load, window, false_alarm_rate
+        self._read, self._load, self._monitor, self._window = read, load, monitor, monitor.window
         self._seen: pa.Table | None = None
         self._days: list[dt.date] = []
         self._tallies: dict[tuple[str, str], Tally] = {}
@@ -69,16 +71,20 @@ class DriftDays:
         for version in self._kept.keys() - set(champions.values()):
             self._room += _size(self._kept.pop(version))
         tallies, verdicts = dict[tuple[str, str], Tally](), list[tuple[str, str, Drift]]()
-        for node, version in sorted(champions.items()):
-            if self._by_node.count(node) < MINIMUM_ROWS:
-                continue
+        judged = [each for each in sorted(champions.items()) if self._by_node.count(each[0]) >= MINIMUM_ROWS]
+        for node, version in judged:
             model = self.model(version)
             tally = self._tally(node, model, self._tallies.get((node, version)))
             tallies[node, version] = tally
+            rate = self._monitor.rate(len(judged) * len(tally.counts) * len(PARTS))
             for name, counts in tally.counts.items():
-                now = counts.sum(axis=0)
                 verdict = drift_of_counts(
-                    model.profiles[name], now, false_alarm_rate=self._rate, minimum_rows=MINIMUM_ROWS
+                    model.profiles[name],
+                    model.habits.get(name),
+                    counts.sum(axis=0),
+                    false_alarm_rate=rate,
+                    minimum_effect=self._monitor.minimum_effect,
+                    minimum_rows=MINIMUM_ROWS,
                 )
                 verdicts.append((node, version, verdict))
         self._tallies = tallies

@@ -151,7 +151,8 @@ def _heading(
     drawn = f", at most {ROWS:,} of each drawn" if max(reference_rows, current_rows) > ROWS else ""
     worst = sorted(drifted, key=lambda each: -excess(each[1]))
     listed = [
-        f"{node}: {verdict.column}, PSI {verdict.statistic:.3g}, limit {verdict.limit:.3g}" for node, verdict in worst
+        f"{node}: {verdict.part} of {verdict.column}, PSI {verdict.statistic:.3g}, limit {verdict.limit:.3g}"
+        for node, verdict in worst
     ]
     more = f"; and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
     lines = [

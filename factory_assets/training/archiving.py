@@ -1,24 +1,23 @@
 """What does the archive keep of a fitted model?"""
 
-import datetime as dt
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.identity.code import code_of
 from factory_assets.measures.charts import bars
+from factory_assets.measures.habits import Habit, Stretches, habit
 from factory_assets.measures.metrics import score
-from factory_assets.measures.profiles import profile, profiles
+from factory_assets.measures.profiles import Profile, profile, profiles
 from factory_assets.measures.tables import LABEL, label_values, prediction_columns, with_columns
 from factory_assets.models.archived import SAMPLE_ROWS
 from factory_assets.models.libraries import libraries
@@ -43,11 +42,14 @@ def release(
     archive: ArchiveFolder,
     declared: DeclaredLine,
     span: Timeline,
+    past: Stretches,
     fitted: Fitted,
     rows: NodeRows,
     answered: Mapping[str, str],
 ) -> Release:
     """Store a fitted model; the version id that it gets is a hash of all that it is.
+
+    past: stretches over which the habit of each column is learned, by which drift from the reference is judged.
 
     rows: the predictions on the recent ones are the reference for drift of predictions, since a model is surer of the rows
         that it has learnt by heart. Labels of recent rows are not looked at.
@@ -58,12 +60,17 @@ def release(
     seen = rows.recent if rows.recent.num_rows else train
     fit = fitted.fit
     predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is rows.recent else fit
-    predicted, learnt = prediction_columns(line.task, predictions), prediction_columns(line.task, fit)
-    stretch = _stretch(train["ds"].to_numpy(), span, line.monitor.window)
-    reference = profiles(train, fitted.encoding.features, stretch)
+    predicted = prediction_columns(line.task, predictions)
+    reference = profiles(train, fitted.encoding.features)
+    reference |= {name: profile(values, name=name) for name, values in predicted.items()}
+    habits = _habits_of_features(past, rows, {name: reference[name] for name in fitted.encoding.features})
+    others = prediction_columns(line.task, fitted.model.predict(encode(rows.around, fitted.encoding)))
+    learnt = prediction_columns(line.task, fit)
     for name, values in predicted.items():
-        chance = profile(learnt[name], stretch=stretch).design_effect
-        reference[name] = replace(profile(values, name=name), design_effect=chance)
+        without = [(values, seen["ds"])] if seen is rows.recent else []
+        habits[name] = _habit_of_predictions(
+            past, reference[name], (learnt[name], train["ds"]), [*without, (others[name], rows.around["ds"])]
+        )
     manifest = {
         "line": line.name,
         "segment": fitted.node,
@@ -77,6 +84,7 @@ def release(
         "naive": fitted.naive,
         "days": span.to_dict(),
         "profiles": {name: profile.to_dict() for name, profile in reference.items()},
+        "habits": {name: one.to_dict() for name, one in habits.items()},
     }
     # Only where there are any, so that the id of a model without them stays what it was.
     manifest |= {"options": fitted.options} if fitted.options else {}
@@ -121,13 +129,41 @@ def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
     return bars("Predictions after the training window, in rows", between)
 
 
-def _stretch(days: np.ndarray, span: Timeline, length: dt.timedelta) -> np.ndarray:
-    """The number of each training row's stretch of time, as long as what drift is judged on, back from the newest day.
+def _habits_of_features(past: Stretches, rows: NodeRows, reference: Mapping[str, Profile]) -> dict[str, Habit]:
+    """Feature -> its habit. reference: of the training rows."""
+    parts = [rows.train, rows.recent, rows.around]
+    stretches = [past.places(part["ds"].to_numpy()) for part in parts]
+    found = {}
+    for name, one in reference.items():
+        counts = [past.counts(one, part[name], places) for part, places in zip(parts, stretches, strict=True)]
+        found[name] = habit(one, rows.train[name], np.sum(counts, axis=0), counts[0])
+    return found
 
-    days: shape (n,). -1 for the oldest days, where they do not fill a stretch.
+
+#: Values, and the day of each.
+OnDays = tuple[pa.Array, pa.ChunkedArray]
+
+
+def _habit_of_predictions(past: Stretches, reference: Profile, learnt: OnDays, others: Sequence[OnDays]) -> Habit:
+    """The habit of a column of predictions.
+
+    A model is surer of the rows that it has learnt from: stretches of these are compared with each other, and stretches without
+    any with the reference. learnt: predictions of the training rows. others: of the rows that the reference is of, if it is not of
+    those, and of the rows of other days.
     """
-    back = (np.datetime64(span.train_to) - days.astype("datetime64[D]")).astype(np.int64) // length.days
-    return np.where(back < (span.train_to - span.train_from + DAY) // length, back, -1)
+
+    def counts(one: Profile, on_days: OnDays, stretches: np.ndarray) -> np.ndarray:
+        values, days = on_days
+        places = past.places(days.to_numpy())
+        return past.counts(one, values, np.where(np.isin(places, stretches), places, -1))
+
+    with_learnt = np.unique(past.places(learnt[1].to_numpy()))
+    within, fit = np.arange(past.number), profile(learnt[0], name=reference.column)
+    own = counts(fit, learnt, within)
+    of_learnt = habit(fit, learnt[0], own, own)
+    every = [counts(reference, each, np.setdiff1d(within, with_learnt)) for each in others]
+    own = every[0] if len(every) > 1 else np.zeros_like(every[0])
+    return habit(reference, others[0][0], np.sum(every, axis=0), own).beside(of_learnt)
 
 
 def _sample(rows: pa.Table) -> bytes:

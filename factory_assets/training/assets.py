@@ -26,7 +26,7 @@ from factory_assets.materialization import (
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import METRICS
-from factory_assets.training.dataset import training_rows
+from factory_assets.training.dataset import past_stretches, training_rows
 from factory_assets.training.fit.fitting import Failed, Fitted
 from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.fit.warm import may_continue
@@ -100,12 +100,12 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         span = _covered(declared, day)
         _refuse_holes(context.instance, lake, line.name, span)
         with engine.connect() as con:
-            rows, later, tables = training_rows(con, lake, line.name, span)
-        _refuse_unknown_segments(context.instance, declared, rows.leaves)
-        tuned = _tuned(context, declared, trials, rows, nodes, day)
+            rows, tables = training_rows(con, lake, line.name, span, past_stretches(declared, span))
+        _refuse_unknown_segments(context.instance, declared, rows.train.leaves)
+        tuned = _tuned(context, declared, trials, rows.train, nodes, day)
         continued = may_continue(declared, span, ((node, tuned.of(node)) for node in nodes), lake, archive, ledger)
         answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
-        session = Session(declared, span, rows, later, tables, tuned, answered, continued, archive, context.run.run_id)
+        session = Session(declared, span, rows, tables, tuned, answered, continued, archive, context.run.run_id)
         report = _Report(context, session, nodes)
         before = session.made_before(ledger, nodes)
         due = preorder([node for node in nodes if node not in before])
@@ -148,7 +148,7 @@ class _Report:
 
     def begin(self, before: Mapping[str, VersionRecord], due: Sequence[str]) -> None:
         """before: node -> its version, of those that are not trained again."""
-        span, rows = self._session.span, self._session.rows.num_rows
+        span, rows = self._session.span, self._session.rows.train.num_rows
         self._log(
             f"{counted(rows, 'row')} of {span.train_from} to {span.train_to}, {counted(len(due), 'node')} to train, "
             f"{len(before)} trained before from the same"

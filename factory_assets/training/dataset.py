@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.measures.habits import Stretches
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
 from factory_resources.lake import Lake
@@ -30,10 +32,26 @@ class DaysAsKnown:
 
 @dataclass(frozen=True)
 class NodeRows:
-    """The rows that a node's model is made from. train: of its training window, with labels. recent: of the holdout."""
+    """The rows that a node's model is made from. train: of its training window, with labels. recent: of the holdout.
+
+    around: of the other days of the past weeks that say how much rows differ from week to week.
+    """
 
     train: pa.Table
     recent: pa.Table
+    around: pa.Table
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The rows of all nodes of a training, by node; see `NodeRows`."""
+
+    train: Subtrees
+    recent: Subtrees
+    around: Subtrees
+
+    def of(self, node: str) -> NodeRows:
+        return NodeRows(self.train.rows(node), self.recent.rows(node), self.around.rows(node))
 
 
 def labelled_by_node(
@@ -66,10 +84,21 @@ def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
     return Subtrees(con.sql(query).to_arrow_reader(BATCH), dict(sizes))
 
 
+def past_stretches(declared: DeclaredLine, span: Timeline) -> Stretches:
+    """The past, in stretches as long as what drift is judged on, from the first day whose windows the stream fills."""
+    filled = declared.observed.stream.start + dt.timedelta(days=declared.reach_days)
+    return Stretches(filled, span.as_of, declared.line.monitor.window.days)
+
+
 def training_rows(
-    con: duckdb.DuckDBPyConnection, lake: Lake, line: str, span: Timeline, tables: Mapping[str, int] | None = None
-) -> tuple[Subtrees, Subtrees, dict[str, int]]:
-    """The rows of a training: labelled ones of its window, examples of the holdout, and the table versions read.
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    line: str,
+    span: Timeline,
+    past: Stretches,
+    tables: Mapping[str, int] | None = None,
+) -> tuple[TrainingRows, dict[str, int]]:
+    """The rows of a training: labelled ones of its window, examples of the holdout and of past weeks, and the table versions read.
 
     tables: the versions to read; the newest ones if absent.
     """
@@ -77,7 +106,14 @@ def training_rows(
     train, versions = labelled_by_node(con, lake, line, window, tables)
     name = f"{line}/examples"
     lake.view(con, "recent", name, span.holdout_from, span.holdout_to, versions[name], empty_if_absent=True)
-    return train, _by_node(con, "SELECT * FROM recent", "recent"), versions
+    recent = _by_node(con, "SELECT * FROM recent", "recent")
+    lake.view(con, "past", name, past.first, past.last, versions[name], empty_if_absent=True)
+    con.execute(
+        f"""CREATE OR REPLACE TEMP VIEW around AS SELECT * FROM past
+            WHERE ds NOT BETWEEN DATE '{span.train_from}' AND DATE '{span.train_to}'
+              AND ds NOT BETWEEN DATE '{span.holdout_from}' AND DATE '{span.holdout_to}'"""
+    )
+    return TrainingRows(train, recent, _by_node(con, "SELECT * FROM around", "around")), versions
 
 
 def close_of(day: dt.date) -> dt.datetime:

@@ -66,7 +66,8 @@ def made_of(
     """
     data = {
         "train": content(rows.train, [*declared.features, "label", "ds"]),
-        "recent": content(rows.recent, declared.features),
+        "recent": content(rows.recent, [*declared.features, "ds"]),
+        "around": content(rows.around, [*declared.features, "ds"]),
     }
     days = span.to_dict()
     return Made(definitions(declared), recipe(line), node, days, data, code_of("model"), libraries(), dict(continues))

@@ -4,10 +4,11 @@
 ledger are, which version is meant, and a folder in which to archive what comes out.
 """
 
+import datetime as dt
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ from factory_assets.declarations.definitions import declared_from
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import ModelRefused
 from factory_assets.training.archiving import release
-from factory_assets.training.dataset import NodeRows, training_rows
+from factory_assets.training.dataset import past_stretches, training_rows
 from factory_assets.training.fit.fitting import NotTrained, fit_node
 from factory_assets.training.fit.warm import read
 from factory_assets.training.fit.warm_fit import Parent, Parents
@@ -61,18 +62,22 @@ def remake(
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
     declared = declared_from(configuration["definitions"], configuration["recipe"])
     span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
+    past = past_stretches(declared, span)
+    if "past_from" in configuration:
+        # What is archived of a declaration does not say when its stream began.
+        past = replace(past, from_day=dt.date.fromisoformat(configuration["past_from"]))
     try:
         with engine.connect() as con:
-            train, recent, _ = training_rows(con, lake, record.line, span, record.tables)
+            every, _ = training_rows(con, lake, record.line, span, past, record.tables)
     except (LookupError, duckdb.Error, DeltaError) as error:
         named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
         raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
-    rows = NodeRows(train.rows(node), recent.rows(node))
+    rows = every.of(node)
     made = made_of(declared, span, node, declared.line, rows)
     outcome = fit_node(declared.line, rows.train, declared.features, node, metric_of(declared), parents)
     if isinstance(outcome, NotTrained):
         raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
-    version = release(into, declared, span, outcome, rows, answered).version
+    version = release(into, declared, span, past, outcome, rows, answered).version
     return Remade(version, made.data, made.code, made.libraries)
 
 

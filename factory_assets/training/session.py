@@ -10,13 +10,12 @@ from factory_assets.identity.nodes import lineage
 from factory_assets.identity.versions import contract_hash, model_version
 from factory_assets.measures.compared import metric_of
 from factory_assets.training.archiving import Release
-from factory_assets.training.dataset import NodeRows
+from factory_assets.training.dataset import TrainingRows, past_stretches
 from factory_assets.training.fit.fitting import Failed, Fitted, NotTrained
 from factory_assets.training.fit.pool import Done, Job, Task, train_nodes
 from factory_assets.training.fit.warm import Continued
 from factory_assets.training.made import Made, made_before
 from factory_assets.training.search.tuned import Tuned
-from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.ledger import Ledger, VersionRecord
@@ -29,14 +28,13 @@ Result = VersionRecord | NotTrained | Failed
 class Session:
     """One training of a line.
 
-    rows, later: of the training window, and after it. tables: the versions that they were read from. answered: node -> its champion
-    before the day. continued: node -> what its candidates may continue.
+    tables: the versions that the rows were read from. answered: node -> its champion before the day. continued: node -> what its
+    candidates may continue.
     """
 
     declared: DeclaredLine
     span: Timeline
-    rows: Subtrees
-    later: Subtrees
+    rows: TrainingRows
     tables: dict[str, int]
     tuned: Tuned
     answered: Mapping[str, str]
@@ -47,7 +45,8 @@ class Session:
 
     @cached_property
     def job(self) -> Job:
-        return Job(self.declared, metric_of(self.declared), self.span, self.archive.root)
+        past = past_stretches(self.declared, self.span)
+        return Job(self.declared, metric_of(self.declared), self.span, past, self.archive.root)
 
     def task(self, node: str) -> Task:
         answered = {above: self.answered[above] for above in lineage(node) if above in self.answered}
@@ -57,13 +56,13 @@ class Session:
         """Node -> its version, of those that were made from the same on this day before."""
 
         def made_now(node: str) -> Made:
-            return self.job.made(self.task(node), NodeRows(self.rows.rows(node), self.later.rows(node)))
+            return self.job.made(self.task(node), self.rows.of(node))
 
         return made_before(ledger, self.archive, self.declared.line.name, self.span.as_of, made_now, nodes)
 
     def train(self, nodes: Sequence[str]) -> Iterator[tuple[Done, Result]]:
         """Each node's outcome as soon as it is there, with what the ledger keeps of it."""
-        for done in train_nodes(self.job, self.rows, self.later, map(self.task, nodes)):
+        for done in train_nodes(self.job, self.rows, map(self.task, nodes)):
             outcome, released, made = done
             if isinstance(outcome, Fitted) and released and made:
                 yield done, self._record(outcome, released, made)
@@ -88,6 +87,7 @@ class Session:
                 "params": dict(fitted.params),
                 "features": self.declared.features,
                 "seed": line.seed,
+                "past_from": str(self.job.past.from_day),
                 "choice": fitted.choice,
                 **({"start": fitted.start} if fitted.start else {}),
                 **({"warm_from": fitted.warm.record()} if fitted.warm else {}),

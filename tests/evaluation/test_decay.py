@@ -17,7 +17,7 @@ from factory_assets.evaluation.decay import FEWEST, Curve, Pair, Past, advice, a
 from factory_assets.governor.executor import execute
 from factory_assets.models.archived import load
 from factory_assets.training.archiving import release
-from factory_assets.training.dataset import NodeRows, training_rows
+from factory_assets.training.dataset import past_stretches, training_rows
 from factory_assets.training.fit.fitting import Fitted, fit_node
 from factory_assets.training.run_config import AS_OF
 from factory_assets.training.timeline import timeline
@@ -54,11 +54,12 @@ def make(line: Segmented, as_of: dt.date, declaration: str = "as it is") -> str:
     """A version as a training makes it, without the run around it."""
     declared, span = line.declared, timeline(line.declared, as_of)
     with Engine(threads=1).connect() as con:
-        rows, later, tables = training_rows(con, line.lake, LINE, span)
-    of_node = NodeRows(rows.rows("global"), later.rows("global"))
+        past = past_stretches(declared, span)
+        rows, tables = training_rows(con, line.lake, LINE, span, past)
+    of_node = rows.of("global")
     fitted = fit_node(declared.line, of_node.train, declared.features, "global", "mae")
     assert isinstance(fitted, Fitted)
-    version = release(line.archive, declared, span, fitted, of_node, {}).version
+    version = release(line.archive, declared, span, past, fitted, of_node, {}).version
     days = dict(vars(span))
     configuration = {"id": declaration, "params": dict(fitted.params)}
     line.ledger.register(

@@ -10,10 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from factory_assets.declarations.line import Monitor
+from factory_assets.measures.habits import MOST, Habit
 from factory_assets.measures.profiles import profile, profiles
 from factory_assets.measures.tables import prediction_columns
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.monitoring import drift_days
+from factory_assets.monitoring.assets import DRIFT_SCHEMA
 from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
 from factory_assets.scoring.assets import champions_of_days
@@ -27,6 +30,7 @@ NODES = ["global", "FR", "FR/Lyon", "FR/Paris", "DE", "DE/Berlin"]
 DAYS = [dt.date(2026, 3, 1) + dt.timedelta(days=number) for number in range(24)]
 WINDOW = dt.timedelta(days=7)
 FEATURES = ("amount", "channel", "ref")
+MONITOR = Monitor(false_alarms="1/week")
 Verdicts = list[tuple[str, str, Drift]]
 
 
@@ -53,7 +57,11 @@ def model(version: str) -> ReleasedModel:
     own = profiles(reference, FEATURES)
     own["prediction"] = profile(pa.array(predict(reference)), name="prediction")
     parts = {"model": bytes(100)}
-    made = SimpleNamespace(features=FEATURES, task="regression", profiles=own, predict=predict, parts=parts)
+    calm = Habit(MOST, 3, {"values": 1 + seed / 3, "nulls": seed / 5, "beyond": 1 + seed / 3})
+    habits = dict.fromkeys(own, calm)
+    made = SimpleNamespace(
+        features=FEATURES, task="regression", profiles=own, habits=habits, predict=predict, parts=parts
+    )
     return cast(ReleasedModel, made)
 
 
@@ -64,18 +72,20 @@ def champions_of(on: dt.date) -> dict[str, str]:
     return held | ({"FR/Lyon": "FR/Lyon-9"} if number % 8 < 4 else {})
 
 
-def naive_verdicts(seen: pa.Table, champions: Mapping[str, str], load: Any, rate: float = 0.001) -> Verdicts:
+def naive_verdicts(seen: pa.Table, champions: Mapping[str, str], load: Any, monitor: Monitor = MONITOR) -> Verdicts:
     """The naive way: all rows of the window filtered, predicted and counted for each champion of each day."""
     found = []
-    for node, version in sorted(champions.items()):
-        rows = rows_within(seen, node)
-        if rows.num_rows < MINIMUM_ROWS:
-            continue
-        one = load(version)
-        judged = {name: rows[name] for name in one.features} | prediction_columns(one.task, one.predict(rows))
-        for name, values in judged.items():
-            verdict = drift(one.profiles[name], values, false_alarm_rate=rate, minimum_rows=MINIMUM_ROWS)
-            found.append((node, version, verdict))
+    judged = {node: rows_within(seen, node) for node in sorted(champions)}
+    judged = {node: rows for node, rows in judged.items() if rows.num_rows >= MINIMUM_ROWS}
+    for node, rows in judged.items():
+        one = load(champions[node])
+        columns = {name: rows[name] for name in one.features} | prediction_columns(one.task, one.predict(rows))
+        # Of each column of each node the values are looked at, the nulls, and what lies beyond.
+        rate = monitor.rate(len(judged) * len(columns) * 3)
+        for name, values in columns.items():
+            limits = {"false_alarm_rate": rate, "minimum_rows": MINIMUM_ROWS}
+            verdict = drift(one.profiles[name], one.habits[name], values, **limits)
+            found.append((node, champions[node], verdict))
     return found
 
 
@@ -98,7 +108,7 @@ def test_days_judged_together_are_judged_as_each_by_itself(
         return found
 
     days = DAYS[6::gap]
-    together = DriftDays(reading, model, WINDOW, 0.001)
+    together = DriftDays(reading, model, MONITOR)
     verdicts = set()
     for on in days:
         found = together.judge(on, champions_of(on))
@@ -125,7 +135,7 @@ def test_of_a_champion_that_stays_only_the_rows_of_the_new_day_are_predicted() -
         one.predict = counting  # type: ignore[method-assign, assignment]
         return one
 
-    days = DriftDays(lambda first, last: window(table, first, last), watched, WINDOW, 0.001)
+    days = DriftDays(lambda first, last: window(table, first, last), watched, MONITOR)
     for on in DAYS[6:]:
         days.judge(on, {"global": "global-1", "FR": "FR-2"})
     assert sum(predicted) == table.num_rows + rows_within(table, "FR").num_rows
@@ -149,14 +159,15 @@ def test_the_asset_writes_the_same_rows_for_a_range_as_for_each_day_and_as_the_n
         return lake.read(f"{LINE}/drift", first, last).sort_by([("ds", "ascending")])
 
     together = written([(first, last)])
-    archive, length = deployment.definitions.resources["archive"], trained_line.catalogue.lines[LINE].monitor.window
+    archive, monitor = deployment.definitions.resources["archive"], trained_line.catalogue.lines[LINE].monitor
     champions, rows = champions_of_days(deployment.ledger, LINE, on), []
     assert len({str(held) for held in champions.values()}) > 2, "champions change in the range"
     for each in on:
-        seen = lake.read(f"{LINE}/examples", each - length + dt.timedelta(days=1), each)
-        for node, version, verdict in naive_verdicts(seen, champions[each], lambda one: load(archive, LINE, one)):
-            named = ("column", "statistic", "limit", "p_value", "rows", "null_share", "verdict")
-            told = {name: getattr(verdict, name) for name in named}
+        seen = lake.read(f"{LINE}/examples", each - monitor.window + dt.timedelta(days=1), each)
+        for node, version, verdict in naive_verdicts(
+            seen, champions[each], lambda one: load(archive, LINE, one), monitor
+        ):
+            told = {name: getattr(verdict, name) for name in DRIFT_SCHEMA.names if hasattr(verdict, name)}
             rows.append({"node": node, "version": version} | told | {"ds": each})
     assert together.to_pylist() == rows and {row["node"] for row in rows} > {"global"}
     assert written([(each, None) for each in on]).equals(together)

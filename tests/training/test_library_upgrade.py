@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from factory_assets.measures.habits import Stretches
 from factory_assets.models.archived import ModelRefused, load
 from factory_assets.models.libraries import libraries
 from factory_assets.training.archiving import release
@@ -70,12 +71,14 @@ def archive_all(folder: str) -> None:
                 features=["amount", "city"],
                 candidates={name: candidate},
             )
-            train, recent = rows(1, task), rows(2, task)
+            train, recent, around = rows(1, task), rows(2, task), rows(4, task).slice(0, 0)
+            past = Stretches(span.train_from, span.as_of, 7)
             fitted = fit_node(
                 declared.line, train, declared.features, "global", "log_loss" if task == "binary" else "mae"
             )
             assert isinstance(fitted, Fitted)
-            version = release(ArchiveFolder(folder), declared, span, fitted, NodeRows(train, recent), {}).version
+            of_node = NodeRows(train, recent, around)
+            version = release(ArchiveFolder(folder), declared, span, past, fitted, of_node, {}).version
             told[version] = load(folder, "question", version).predict(rows(3, task)).tolist()
     sys.stdout.write(json.dumps(told))
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from factory_assets.declarations.stream import Stream
 from factory_assets.models import estimators
 from factory_assets.models.estimators import gradient_boosting
 from factory_assets.training import subtrees
+from factory_assets.training.dataset import TrainingRows, past_stretches
 from factory_assets.training.fit.fitting import Failed, NotTrained, rows_within
 from factory_assets.training.fit.pool import AHEAD, TELL_EVERY, TOGETHER, Job, Pace, Task, together, train_nodes
 from factory_assets.training.subtrees import Subtrees
@@ -54,7 +56,12 @@ def a_job(line: Line, archive: Path) -> Job:
     stream = Stream.model_validate({"name": "events", **owned, **source})
     contract = Contract.model_validate({"columns": {name: {"type": kind} for name, kind in columns.items()}})
     catalogue = Catalogue({"events": DeclaredStream(stream, contract)}, {}, {line.name: line})
-    return Job(catalogue.resolve(line), "mae", SPAN, str(archive))
+    declared = catalogue.resolve(line)
+    return Job(declared, "mae", SPAN, past_stretches(declared, SPAN), str(archive))
+
+
+def dealt(train: pa.Table, recent: pa.Table) -> TrainingRows:
+    return TrainingRows(by_node(train), by_node(recent), by_node(train.slice(0, 0)))
 
 
 def tasks(job: Job, nodes: Sequence[str] = NODES) -> list[Task]:
@@ -64,7 +71,7 @@ def tasks(job: Job, nodes: Sequence[str] = NODES) -> list[Task]:
 def versions(archive: Path, rows: pa.Table, **train: object) -> Mapping[str, str | None]:
     """Node -> version, trained with these settings of `train`."""
     job = a_job(a_line(train={"window": "28d", "holdout": "7d", **train}), archive)
-    found = train_nodes(job, by_node(rows), by_node(rows.slice(0, 300)), tasks(job))
+    found = train_nodes(job, dealt(rows, rows.slice(0, 300)), tasks(job))
     return {done.outcome.node: done.released.version if done.released else None for done in found}
 
 
@@ -111,7 +118,7 @@ def test_a_node_that_fails_is_told_and_the_others_are_trained(
 
     monkeypatch.setattr(estimators, "train", train_unless_lyon)
     job = a_job(a_line(), tmp_path)
-    found = train_nodes(job, by_node(rows), by_node(rows), tasks(job))
+    found = train_nodes(job, dealt(rows, rows), tasks(job))
     outcomes = {done.outcome.node: (done.outcome, done.released) for done in found}
     failed, version = outcomes.pop("FR/Lyon")
     assert isinstance(failed, Failed) and failed.reason == "FloatingPointError: no convergence" and version is None
@@ -123,7 +130,7 @@ def test_what_every_node_would_meet_ends_the_training(tmp_path: Path, rows: pa.T
     full.write_text("a file, where a folder is needed")
     job = a_job(a_line(), full)
     with pytest.raises(OSError, match="archive"):
-        list(train_nodes(job, by_node(rows), by_node(rows), tasks(job)))
+        list(train_nodes(job, dealt(rows, rows), tasks(job)))
 
 
 def test_rows_and_models_held_at_a_time_do_not_grow_with_the_nodes(tmp_path: Path, rows: pa.Table) -> None:
@@ -141,7 +148,7 @@ def test_rows_and_models_held_at_a_time_do_not_grow_with_the_nodes(tmp_path: Pat
     )
     many = [f"FR/Lyon/{number}" for number in range(40)]
     job = a_job(line, tmp_path)
-    for done in train_nodes(job, by_node(rows, Counted), by_node(rows), tasks(job, many)):
+    for done in train_nodes(job, replace(dealt(rows, rows), train=by_node(rows, Counted)), tasks(job, many)):
         held.remove(done.outcome.node)
     assert 1 <= most <= AHEAD + 1
 

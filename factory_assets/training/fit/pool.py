@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Line
+from factory_assets.measures.habits import Stretches
 from factory_assets.training.archiving import Release, release
-from factory_assets.training.dataset import NodeRows
+from factory_assets.training.dataset import NodeRows, TrainingRows
 from factory_assets.training.fit.fitting import Failed, Fitted, Outcome, fit_node
 from factory_assets.training.fit.warm import Continued, read_all, versions_of
 from factory_assets.training.made import Made, made_of
-from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
@@ -43,6 +43,7 @@ class Job:
     declared: DeclaredLine
     metric: str
     span: Timeline
+    past: Stretches
     archive: str
 
     def made(self, task: "Task", rows: NodeRows) -> Made:
@@ -62,7 +63,7 @@ class Job:
             if not isinstance(outcome, Fitted):
                 return Done(outcome)
             made = self.made(task, rows)
-            released = release(archive, declared, self.span, outcome, rows, task.answered)
+            released = release(archive, declared, self.span, self.past, outcome, rows, task.answered)
             return Done(replace(outcome, fit=outcome.fit[:0].copy()), released, made)
         except (OSError, MemoryError):
             raise
@@ -92,7 +93,7 @@ class Task:
     continued: Continued = field(default_factory=dict)
 
 
-def train_nodes(job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task]) -> Iterator[Done]:
+def train_nodes(job: Job, rows: TrainingRows, tasks: Iterable[Task]) -> Iterator[Done]:
     """Each node's outcome as soon as it is there; memory does not grow with the number of nodes."""
     train = job.declared.line.train
     workers = train.workers or os.cpu_count() or 1
@@ -100,10 +101,10 @@ def train_nodes(job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task
     pool: Executor
     if train.pool == "processes":
         pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-        hand_out = _to_process(pool, job, rows, recent)
+        hand_out = _to_process(pool, job, rows)
     else:
         pool = ThreadPoolExecutor(workers)
-        hand_out = _to_thread(pool, job, rows, recent)
+        hand_out = _to_thread(pool, job, rows)
     try:
         while True:
             while len(running) < AHEAD * workers and (task := next(left, None)) is not None:
@@ -121,20 +122,24 @@ def train_nodes(job: Job, rows: Subtrees, recent: Subtrees, tasks: Iterable[Task
 HandOut = Callable[[Task], "Future[Done]"]
 
 
-def _to_thread(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
+def _to_thread(pool: Executor, job: Job, rows: TrainingRows) -> HandOut:
     def train(task: Task) -> Done:
-        return job.train(task, NodeRows(rows.rows(task.node), recent.rows(task.node)))
+        return job.train(task, rows.of(task.node))
 
     return lambda task: pool.submit(train, task)
 
 
-def _to_process(pool: Executor, job: Job, rows: Subtrees, recent: Subtrees) -> HandOut:
-    return lambda task: pool.submit(_apart, job, task, _packed(rows.rows(task.node)), _packed(recent.rows(task.node)))
+def _to_process(pool: Executor, job: Job, rows: TrainingRows) -> HandOut:
+    def hand_out(task: Task) -> "Future[Done]":
+        of_node = rows.of(task.node)
+        return pool.submit(_apart, job, task, *map(_packed, (of_node.train, of_node.recent, of_node.around)))
+
+    return hand_out
 
 
-def _apart(job: Job, task: Task, rows: pa.Buffer, recent: pa.Buffer) -> Done:
+def _apart(job: Job, task: Task, *packed: pa.Buffer) -> Done:
     """In a worker process: the rows of one node come as Arrow's own bytes."""
-    return job.train(task, NodeRows(*(pa.ipc.open_stream(packed).read_all() for packed in (rows, recent))))
+    return job.train(task, NodeRows(*(pa.ipc.open_stream(each).read_all() for each in packed)))
 
 
 def _packed(table: pa.Table) -> pa.Buffer:

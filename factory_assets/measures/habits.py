@@ -1,0 +1,183 @@
+"""How far does a column lie from the reference in weeks in which nothing is amiss? Its habit, from which limits are learned.
+
+Rows of one week resemble each other: customers come again, weather lasts, windows of 30 days overlap. So weeks lie further from
+the reference than as many independent rows would, each column by a factor of its own, and what a new week may differ by is
+read from what past weeks differed by. No label is needed for that, and weeks before and after the training days count as well.
+
+A column is looked at in three ways, each with a habit of its own: how its values are distributed, how many are absent, and how
+many lie beyond all that the reference holds. Nulls that come where none were are seen however much the values sway.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from factory_assets.measures.profiles import Numbers, Profile, psi, without_rare_levels
+
+Part = Literal["values", "nulls", "beyond"]
+PARTS: tuple[Part, ...] = get_args(Part)
+#: Past stretches that are looked at: a quarter of a year of weeks.
+MOST = 13
+#: What a number's values are multiplied by, to know how far away that puts them; and of so many rows at most.
+FACTORS = (1.01, 1.02, 1.03, 1.05, 1.07, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0, 10.0)
+FACTOR_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Habit:
+    """stretches: past ones, each as long as what is judged. outside: those of them with days that the reference lacks.
+
+    excess: part -> mean over the stretches of their distance from the reference, in units of what as many independent rows would
+    lie apart; 1 if rows are independent. factors: PSI between the reference and the same values times each of FACTORS; empty where
+    they are no numbers, or mostly one of a few.
+    """
+
+    stretches: int
+    outside: int
+    excess: Mapping[str, float]
+    factors: tuple[float, ...] = ()
+
+    def beside(self, other: Habit) -> Habit:
+        """The habit over these stretches and others, which were compared with a reference of their own."""
+        number = self.stretches + other.stretches
+        both: dict[str, float] = {
+            part: (self.excess[part] * self.stretches + other.excess[part] * other.stretches) / max(number, 1)
+            for part in PARTS
+        }
+        return Habit(number, self.outside + other.outside, both if number else self.excess, self.factors)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Habit:
+        return cls(kept["stretches"], kept["outside"], kept["excess"], tuple(kept["factors"]))
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Past stretches of days, back from the last day that was known when a model was made; their length in days.
+
+    >>> week = Stretches(dt.date(2026, 3, 1), dt.date(2026, 3, 20), 7)
+    >>> week.number, week.first
+    (2, datetime.date(2026, 3, 7))
+    """
+
+    from_day: dt.date
+    last: dt.date
+    length: int
+
+    @property
+    def number(self) -> int:
+        return max(0, min(MOST, ((self.last - self.from_day).days + 1) // self.length))
+
+    @property
+    def first(self) -> dt.date:
+        """The first day of the first stretch."""
+        return self.last - dt.timedelta(days=self.number * self.length - 1)
+
+    def places(self, days: Numbers) -> Numbers:
+        """Shape (n,): the number of each day's stretch, 0 the newest; -1 outside of them. days: shape (n,), datetime64."""
+        back = (np.datetime64(self.last) - days.astype("datetime64[D]")).astype(np.int64)
+        return np.where((back >= 0) & (back < self.number * self.length), back // self.length, -1)
+
+    def counts(self, reference: Profile, values: pa.Array | pa.ChunkedArray, places: Numbers) -> Numbers:
+        """Rows of each stretch in the bins of a reference, shape (number, bins). places: shape (n,), the stretch of each value."""
+        bins = len(reference.counts) + 1
+        inside = places >= 0
+        cells = reference.places(values)[inside] + bins * places[inside]
+        return np.bincount(cells, minlength=self.number * bins).reshape(self.number, bins)
+
+
+def habit(reference: Profile, values: pa.Array | pa.ChunkedArray, counts: Numbers, own: Numbers) -> Habit:
+    """The habit of a column. values: those that the reference is of.
+
+    counts: of each stretch's rows, shape (stretches, bins), as `Profile.count` gives them. own: of those of the rows that are of
+    the reference itself, of the same shape. A stretch is compared with the rest of it.
+    """
+    # The counts of the reference take levels seen once for what later rows have of new ones; its own rows know no new ones.
+    later, plain = np.array([*reference.counts, reference.nulls]), reference.count(values)
+    before = np.where(own.sum(axis=1, keepdims=True) == 0, later, np.maximum(plain - own, 0))
+    whole = (counts.sum(axis=1) > 0) & (before.sum(axis=1) > 0)
+    before, now = before[whole], counts[whole]
+    apart = own[whole].sum(axis=1) == 0
+    excess: dict[str, float] = {}
+    for part in PARTS:
+        found = distance(reference, part, before, now).excess
+        # No row of the reference lies beyond it, so that of this its own stretches say nothing.
+        found = found[apart] if part == "beyond" and apart.any() else found
+        excess[part] = float(np.mean(found)) if len(found) else 1.0
+    # Rows beyond the reference are often one customer's, or one hour's: as many at once as rows of the column move together.
+    excess["beyond"] = max(excess["beyond"], excess["values"])
+    outside = int(np.count_nonzero((own[whole] < now).any(axis=1)))
+    return Habit(len(now), outside, excess, _multiplied(reference, values))
+
+
+def _multiplied(reference: Profile, values: pa.Array | pa.ChunkedArray) -> tuple[float, ...]:
+    import pyarrow.compute as pc
+
+    if reference.kind != "number" or _codes(reference):
+        return ()
+    step = -(-len(values) // FACTOR_ROWS)
+    some = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)[:: max(step, 1)]
+    before = np.array([*reference.counts, reference.nulls])
+    with np.errstate(over="ignore"):
+        now = np.stack([reference.count(pa.array(some * factor)) for factor in FACTORS])
+    found = distance(reference, "values", np.tile(before, (len(FACTORS), 1)), now)
+    return tuple(found.psi.tolist())
+
+
+def _codes(reference: Profile) -> bool:
+    """Whether most values but 0 are one of a few: of counts and codes there is no such thing as 1 % more."""
+    edges, counts = np.array(reference.edges), np.array(reference.counts[1:-1])
+    alone, zero = edges[1:] == np.nextafter(edges[:-1], np.inf), edges[:-1] == 0
+    return bool(2 * counts[alone & ~zero].sum() >= counts[~(alone & zero)].sum())
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far rows lie from the reference. bins: PSI of each bin, shape (..., bins). freedom: degrees of freedom, shape (...).
+
+    weight: what makes the sum of PSI chi-square if rows are independent, shape (...).
+    """
+
+    bins: Numbers
+    freedom: Numbers
+    weight: Numbers
+
+    @property
+    def psi(self) -> Numbers:
+        return self.bins.sum(axis=-1)
+
+    @property
+    def excess(self) -> Numbers:
+        """The distance in units of what chance makes of as many independent rows; 0 where nothing can differ."""
+        return self.psi * self.weight / np.maximum(self.freedom, 1)
+
+
+def distance(reference: Profile, part: Part, before: Numbers, now: Numbers) -> Distance:
+    """How far one part of a column lies from the reference. before, now: counts of shape (..., bins)."""
+    return Distance(*psi(*compared(reference, part, before, now)))
+
+
+def compared(reference: Profile, part: Part, before: Numbers, now: Numbers) -> tuple[Numbers, Numbers]:
+    """The counts that are compared: of values in their bins, without nulls; of others, those that are not and those that are."""
+    if part == "values":
+        before, now = (np.concatenate([rows[..., :-1], 0 * rows[..., -1:]], axis=-1) for rows in (before, now))
+        return without_rare_levels(before, now) if reference.kind == "text" else (before, now)
+    if part == "nulls":
+        places, whole = [-1], slice(None)
+    else:
+        places, whole = {"number": [0, -2], "text": [-2], "empty": list[int]()}[reference.kind], slice(-1)
+    return _split(before, places, whole), _split(now, places, whole)
+
+
+def _split(rows: Numbers, places: list[int], whole: slice) -> Numbers:
+    found = rows[..., places].sum(axis=-1)
+    return np.stack([rows[..., whole].sum(axis=-1) - found, found], axis=-1)
