@@ -57,7 +57,7 @@ def _drift_of_day(day: dt.date, drifted: Mapping[dt.date, list[dict[str, Any]]],
     found = sorted(drifted.get(day, ()), key=lambda row: -row["statistic"] / row["limit"])
     told = [
         f"{row['part']} of {row['column']} of {row['node']} since {_since(row, day, drifted)} "
-        f"(PSI {row['statistic']:.3g}, limit {row['limit']:.3g}, {counted(row['rows'], 'row')})"
+        f"(PSI {row['statistic']:.3g}, limit {row['limit']:.3g}, {row['rows']:,} rows)"
         for row in found[:SHOWN]
     ]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []

@@ -1,0 +1,61 @@
+"""Do the checks name what is wrong, since when, and what they cannot tell?"""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from factory_assets.declarations.line import Monitor
+from factory_assets.monitoring.checks import SHOWN, _drift_of_day
+
+DAY = dt.timedelta(days=1)
+ON = dt.date(2026, 3, 10)
+
+
+def row(column: str, statistic: float = 0.3, node: str = "FR") -> dict[str, Any]:
+    return {"node": node, "column": column, "part": "values", "statistic": statistic, "limit": 0.1, "rows": 1200}
+
+
+def test_a_drifted_day_names_the_worst_columns_first_with_their_size_and_since_when() -> None:
+    drifted = {ON - DAY: [row("b")], ON - 3 * DAY: [row("b")], ON: [row("a"), row("b", 0.5)]}
+    found = _drift_of_day(ON, drifted, 9, 2)
+    assert not found.passed and found.message == (
+        "drifted: values of b of FR since 2026-03-09 (PSI 0.5, limit 0.1, 1,200 rows); "
+        "values of a of FR since 2026-03-10 (PSI 0.3, limit 0.1, 1,200 rows); no verdict on 2 columns"
+    )
+    assert {name: value.value for name, value in found.metadata.items()} == {"drifted": 2, "stable": 5, "no verdict": 2}
+
+
+def test_of_many_columns_the_message_names_a_few_and_says_how_many_more() -> None:
+    found = _drift_of_day(ON, {ON: [row(f"c{at}", 0.2 + at / 100) for at in range(SHOWN + 3)]}, 20, 0)
+    assert found.message is not None
+    assert f"values of c{SHOWN + 2} of FR" in found.message and found.message.endswith("; and 3 more")
+
+
+def test_a_day_on_which_nothing_could_be_told_does_not_pass_for_a_stable_one() -> None:
+    found = _drift_of_day(ON, {}, 4, 4)
+    assert found.passed and found.message == "nothing drifted of 0 columns; no verdict on 4 columns"
+
+
+@pytest.mark.parametrize(
+    ("declared", "looks", "rate"),
+    [
+        ({}, 100, 12 / 365.25 / 100),
+        ({"false_alarms": "0.5/week"}, 10, 0.5 / 7 / 10),
+        ({"false_alarms": "2/day"}, 4000, 2 / 4000),
+        # Few looks could each be wrong often, and the budget would hold: a verdict is to mean something all the same.
+        ({"false_alarms": "5/day"}, 3, 0.01),
+        ({"false_alarm_rate": 0.02}, 1000, 0.02),
+    ],
+)
+def test_the_rate_of_a_look_follows_from_the_alarms_that_the_owner_declares(
+    declared: dict[str, Any], looks: int, rate: float
+) -> None:
+    assert Monitor(**declared).rate(looks) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("alarms", ["1", "0/month", "-1/month", "1/decade", "many/week", "1 / week"])
+def test_alarms_that_are_no_number_in_a_time_are_refused(alarms: str) -> None:
+    with pytest.raises(ValidationError, match="false_alarms"):
+        Monitor(false_alarms=alarms)
