@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from factory_assets.words import counted
 from factory_resources.dagster_private.recording import record_evaluations
 
 
@@ -57,6 +58,7 @@ def report(
         check_name=name,
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if len(blocked) == len(findings) else dg.AssetCheckSeverity.WARN,
+        description=_over(findings),
         metadata={
             "days": len(findings),
             "days_failed": ", ".join(failed) or "none",
@@ -64,6 +66,18 @@ def report(
             **by_day,
         },
     )
+
+
+def _over(findings: Sequence[Finding]) -> str:
+    """What a range says of itself: how many days failed, and the message of the newest that did, or of the newest of all."""
+    failed = [finding for finding in findings if not finding.passed]
+    newest = max(failed or findings, key=lambda finding: finding.day)
+    told = (
+        f"{len(failed)} of {counted(len(findings), 'day')} failed; the newest"
+        if failed
+        else "no day failed; the newest"
+    )
+    return f"{told}, {newest.day}: {newest.message}" if newest.message else f"{told}, {newest.day}"
 
 
 def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:

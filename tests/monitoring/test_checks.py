@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from factory_assets.daily_checks import Finding, _over
 from factory_assets.declarations.line import Monitor
 from factory_assets.monitoring.checks import SHOWN, _drift_of_day
 
@@ -59,3 +60,10 @@ def test_the_rate_of_a_look_follows_from_the_alarms_that_the_owner_declares(
 def test_alarms_that_are_no_number_in_a_time_are_refused(alarms: str) -> None:
     with pytest.raises(ValidationError, match="false_alarms"):
         Monitor(false_alarms=alarms)
+
+
+def test_a_range_tells_how_many_days_failed_and_what_the_newest_of_them_says() -> None:
+    days = [Finding(ON + at * DAY, at not in (1, 3), message=f"day {at}") for at in range(5)]
+    assert _over(days) == "2 of 5 days failed; the newest, 2026-03-13: day 3"
+    assert _over(days[:1]) == "no day failed; the newest, 2026-03-10: day 0"
+    assert _over([Finding(ON, True), Finding(ON + DAY, False)]) == "1 of 2 days failed; the newest, 2026-03-11"
