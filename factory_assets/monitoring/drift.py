@@ -27,7 +27,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.measures.habits import FACTORS, PARTS, Distance, Habit, Part, compared, distance
+from factory_assets.measures.habits import FACTORS, Distance, Habit, Part, compared, distance
 from factory_assets.measures.profiles import Numbers, Profile
 from factory_assets.words import counted
 
@@ -35,6 +35,8 @@ from factory_assets.words import counted
 FEWEST, ENOUGH = 4, 8
 #: How often the smallest visible change is found.
 POWER = 0.9
+#: Shares among which it is looked for: from one row to all of them, in steps by powers of the number of rows, and then within a step.
+COARSE, FINE = np.linspace(1, 0, 14), np.linspace(0, 1, 14)
 
 
 @dataclass(frozen=True)
@@ -149,15 +151,15 @@ def drift_of_counts(
     m, n = reference.rows, int(now.sum())
     excess: Mapping[str, float] = habit.excess if habit else {}
     stretches = habit.stretches if habit else 0
-    looks = {
-        part: _look(reference, part, before, now, excess.get(part, 1.0), max(stretches, 1), false_alarm_rate)
-        for part in PARTS
-    }
-    shown, verdict = looks["values"], "no verdict"
+
+    def look(part: Part) -> _Look:
+        return _look(reference, part, before, now, excess.get(part, 1.0), max(stretches, 1), false_alarm_rate)
+
+    shown, of_nulls, verdict = look("values"), look("nulls"), "no verdict"
     visible = dict.fromkeys(("visible_nulls", "visible_new", "visible_change"))
     blind = _blind(reference, shown, n, false_alarm_rate, minimum_effect)
     # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
-    asked = [one for one in looks.values() if one.part != "beyond" or blind]
+    asked = [shown, of_nulls, look("beyond")] if blind else [shown, of_nulls]
     moved = [one for one in asked if one.excess > one.limit and float(one.distance.psi) > minimum_effect]
     if min(n, m) < minimum_rows:
         side = "current" if n < minimum_rows else "reference"
@@ -180,7 +182,7 @@ def drift_of_counts(
     else:
         verdict = "stable"
         visible = {
-            "visible_nulls": _visible_share(reference, looks["nulls"], before, n, minimum_effect),
+            "visible_nulls": _visible_share(reference, of_nulls, before, n, minimum_effect),
             "visible_new": _visible_share(reference, shown, before, n, minimum_effect),
             "visible_change": _visible_change(habit, shown, minimum_effect),
         }
@@ -239,17 +241,26 @@ def _visible_share(reference: Profile, look: _Look, before: Numbers, n: int, min
     """The smallest share of nulls, or of values that the reference lacks, that would be found nine times in ten, in n rows."""
     place = -1 if look.part == "nulls" else -2
     usual = before[place] / max(before.sum(), 1)
-    shares = usual + (1 - usual) * np.geomspace(1 / max(n, 2), 1, 200)
-    # So few are found in one sample of ten: the share sways by more than independent rows' would.
-    low = np.clip(shares - _normal(POWER) * np.sqrt(look.base * shares * (1 - shares) / n), 0, 1)
-    others = np.where(np.arange(len(before)) == place % len(before), 0, before)
-    now = (1 - low)[:, None] * others / max(others.sum(), 1) * n
-    now[:, place] = n * low
-    found = distance(reference, look.part, np.tile(before, (len(low), 1)), now)
-    # The other bins sway too.
-    others_sway = look.base * (found.freedom - 1) / np.maximum(found.freedom, 1)
-    seen = (found.excess + others_sway > look.limit) & (found.psi > minimum_effect) & (low > usual)
-    return float(shares[np.argmax(seen)]) if seen.any() else None
+    others = before.astype(float)
+    others[place] = 0
+    others *= n / max(others.sum(), 1)
+
+    def seen(shares: Numbers) -> Numbers:
+        # So few are found in one sample of ten: the share sways by more than independent rows' would.
+        low = np.clip(shares - _normal(POWER) * np.sqrt(look.base * shares * (1 - shares) / n), 0, 1)
+        now = (1 - low)[:, None] * others
+        now[:, place] = n * low
+        found = distance(reference, look.part, np.broadcast_to(before, now.shape), now)
+        # The other bins sway too.
+        others_sway = look.base * (found.freedom - 1) / np.maximum(found.freedom, 1)
+        return (found.excess + others_sway > look.limit) & (found.psi > minimum_effect) & (low > usual)
+
+    steps = usual + (1 - usual) * max(n, 2) ** -COARSE
+    first = int(np.argmax(found := seen(steps)))
+    if not found[first]:
+        return None
+    finer = steps[max(first - 1, 0)] + FINE * (steps[first] - steps[max(first - 1, 0)])
+    return float(finer[int(np.argmax(seen(finer)))])
 
 
 def _visible_change(habit: Habit, look: _Look, minimum_effect: float) -> float | None:
