@@ -146,7 +146,7 @@ PREDICTING = (
     *ESTIMATORS,
     "factory_assets.models.archived",
     "factory_assets.identity.nodes",
-    *_of("measures", "metrics", "profiles", "tables"),
+    *_of("measures", "habits", "metrics", "profiles", "tables"),
 )
 
 STATIONS = {
