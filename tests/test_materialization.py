@@ -18,6 +18,8 @@ from factory_assets.identity import code
 from factory_assets.identity.code import code_of
 from factory_assets.materialization import INPUTS, input_stamps, stale_days
 
+pytestmark = pytest.mark.slow
+
 VIEW = """
 ---
 type: factory_assets.components.FeatureView

@@ -84,6 +84,7 @@ def calls(work: Callable[[], None]) -> int:
 
 
 @pytest.mark.parametrize("declared", [wide, chained])
+@pytest.mark.slow
 def test_twice_as_many_derived_columns_take_twice_as_many_calls(declared: Callable[[int], Catalogue]) -> None:
     checked(declared(3))  # what is imported and made once is nobody's
     few, more, most = (calls(partial(checked, declared(n))) for n in (50, 100, 200))

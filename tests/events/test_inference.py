@@ -139,6 +139,7 @@ def test_a_day_that_could_be_a_month_is_left_to_a_person_with_both_candidates() 
     assert "could be days" in guess_texts(["20240131", "20240201"]).note
 
 
+@pytest.mark.slow
 def test_one_value_in_a_thousand_decides_between_two_formats() -> None:
     texts = [
         f"{day:02d}/{month:02d}/{year}" for year in range(1901, 1911) for month in range(1, 13) for day in range(1, 9)
@@ -381,6 +382,7 @@ def test_a_file_passes_what_is_proposed_from_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
+@pytest.mark.slow
 def test_random_files_pass_what_is_proposed_from_them_but_for_their_stray_rows(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     made = Made(rng)

@@ -50,6 +50,7 @@ def factory(station: Station, *arguments: str) -> str:
     return ran.stdout + ran.stderr + ("FAILED" if ran.returncode else "")
 
 
+@pytest.mark.slow
 def test_a_blocked_day_is_an_issue_until_somebody_accepts_it_and_then_that_day_alone_is_made(feed):
     catch_up(feed)
     told = f"orders/raw {STRANGE}: volume blocks the day: number of rows is 3, expected at least 5 and at most 15"
@@ -75,6 +76,7 @@ def test_a_blocked_day_is_an_issue_until_somebody_accepts_it_and_then_that_day_a
     assert len(feed.deployment.failures) == 1
 
 
+@pytest.mark.slow
 def test_an_issue_is_fixed_by_a_delivery_that_breaks_nothing(feed):
     catch_up(feed)
     feed.deliver(STRANGE, [row(5000 + number, STRANGE) for number in range(9)])
@@ -84,6 +86,7 @@ def test_an_issue_is_fixed_by_a_delivery_that_breaks_nothing(feed):
     assert "fixed" in factory(feed, "issue", "list", "--all")
 
 
+@pytest.mark.slow
 def test_the_check_shows_that_a_failure_is_accepted_and_blocks_nothing(feed):
     catch_up(feed)
     feed.issues.decide("orders", "number of rows", "accepted", "ana", "a strike")
@@ -107,6 +110,7 @@ def test_rows_set_aside_are_shown_and_come_back_when_the_contract_allows_them(fe
     assert "no rows are set aside" in factory(feed, "quarantine", "release", "orders")
 
 
+@pytest.mark.slow
 def test_a_stream_or_rule_that_is_not_there_is_told_with_those_that_are(feed):
     catch_up(feed)
     assert "'order' is not a stream; streams here: orders" in factory(feed, "quarantine", "show", "order")

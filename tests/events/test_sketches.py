@@ -101,6 +101,7 @@ def test_a_quantile_is_off_by_at_most_one_percent_also_below_zero():
         )
 
 
+@pytest.mark.slow
 def test_a_quantile_of_small_whole_numbers_is_one_of_them():
     values = list(range(-49, 50))
     assert [sketches.quantile(of(values, "n"), (i + 0.5) / 98) for i in range(98)] == values[:-1]

@@ -82,6 +82,7 @@ def some(*places: int) -> pytest.MarkDecorator:
 
 
 @some(1, 3, 4)
+@pytest.mark.slow
 def test_day_by_day_the_tiles_give_what_the_events_give(
     con: duckdb.DuckDBPyConnection, tmp_path: Path, declared: View
 ) -> None:

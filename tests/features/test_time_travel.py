@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pyarrow as pa
+import pytest
 
 from factory_assets.identity.nodes import ROOT
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
@@ -75,6 +76,7 @@ def training_set(station: Station, as_of: dt.date) -> pa.Table:
         return labelled_by_node(con, station.lake, "greeted", days)[0].rows(ROOT)
 
 
+@pytest.mark.slow
 def test_a_training_set_of_the_past_does_not_change_with_what_arrives_later(tmp_path: Path) -> None:
     rng = random.Random(4)
     contract = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")

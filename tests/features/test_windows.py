@@ -226,6 +226,7 @@ FEW = st.lists(
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(few=FEW, delay=st.sampled_from(["0s", "30m", "1h"]), current=st.booleans(), same_stream=st.booleans())
+@pytest.mark.slow
 def test_no_combination_of_few_events_is_seen_otherwise(
     con: duckdb.DuckDBPyConnection, few: list[Any], delay: str, current: bool, same_stream: bool
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_day_waits_for_every_stream_that_it_reads_and_is_never_made_of_a_part(
     assert any("visits/raw 2026-01-06: schema blocks the day" in failure for failure in world.deployment.failures)
 
 
+@pytest.mark.slow
 def test_a_day_delivered_again_makes_again_just_what_reads_it(world: World) -> None:
     by_command(world)
     before = {

@@ -90,6 +90,7 @@ def test_new_days_are_read_in_one_run_and_what_has_not_come_is_awaited(feed: Sta
     assert len(observed) == len({each.asset_observation.partition for each in observed if each.asset_observation}) == 10
 
 
+@pytest.mark.slow
 def test_a_day_that_never_comes_is_an_issue_once_its_time_of_grace_has_passed(
     feed: Station, at: Callable[[dt.datetime], None]
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_day_that_never_comes_is_an_issue_once_its_time_of_grace_has_passed(
     assert feed.ids(DAYS[-1]) and feed.issues.issues()[0].state == "fixed"
 
 
+@pytest.mark.slow
 def test_the_same_bytes_cause_no_run_whenever_they_are_written_and_wherever_they_lie(
     feed: Station, tmp_path: Path
 ) -> None:

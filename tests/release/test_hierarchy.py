@@ -16,6 +16,8 @@ from factory_assets.identity.versions import contract_hash
 from factory_assets.models import estimators
 from tests.training.segmented import LINE, Segmented, day, declare
 
+pytestmark = pytest.mark.slow
+
 #: Slope of the label by city, beside one that all share; where a city has that of its country, a model of its own has nothing to add.
 SLOPES = {"FR/Paris": 2.0, "FR/Lyon": 2.0, "DE/Berlin": -2.0, "DE/Bonn": -2.0}
 FIRST = day(34)

@@ -29,6 +29,7 @@ def examples(station: Station) -> pa.Table:
     return station.lake.read(f"{LINE}/examples")
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_trained_again(station: Station) -> None:
     ledger, lake, as_of = station.deployment.ledger, station.lake, TRAINED[-1]
     train(station, as_of)

@@ -133,6 +133,7 @@ def hashes(table: pa.Table) -> list[int]:
 
 @settings(max_examples=400, deadline=None)
 @given(tables())
+@pytest.mark.slow
 def test_every_row_has_the_number_that_it_has_a_value_at_a_time(made: tuple[pa.Table, list[dict[str, Any]]]) -> None:
     table, rows = made
     assert hashes(table) == [spread(of_row(row)) for row in rows]

@@ -71,6 +71,7 @@ def partitions(instance: dg.DagsterInstance) -> set[str]:
     return set(instance.get_materialized_partitions(KEY))
 
 
+@pytest.mark.slow
 def test_what_processes_write_at_once_is_all_there_and_dagster_s_own_log_reads_and_continues_it(home: Path) -> None:
     writers = [note(name, 40) for name in ("ana", "ben")]
     assert [writer.wait() for writer in writers] == [0, 0]
@@ -87,6 +88,7 @@ def test_what_processes_write_at_once_is_all_there_and_dagster_s_own_log_reads_a
         assert partitions(ours) == expected | {"later"}
 
 
+@pytest.mark.slow
 def test_batches_leave_the_rows_that_dagster_s_own_log_leaves(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +124,7 @@ def test_what_was_written_before_a_kill_is_there_after_it(home: Path) -> None:
         assert partitions(instance) == {f"killed-{number}" for number in range(25)}
 
 
+@pytest.mark.slow
 def test_more_runs_than_files_are_kept_open_are_told_apart(home: Path) -> None:
     @dg.op
     def say(context: dg.OpExecutionContext) -> None:

@@ -81,6 +81,7 @@ def whole(ledger: Ledger) -> dict[str, list[Decision]]:
 
 
 @pytest.mark.parametrize("seed", [1])
+@pytest.mark.slow
 def test_killed_at_random_processes_leave_one_champion_a_node_and_all_that_they_were_told(
     url: str, tmp_path: Path, seed: int
 ) -> None:

@@ -297,6 +297,7 @@ def test_a_mirror_that_was_killed_is_finished_by_the_next_one_without_doublets(
     assert mirror(server, ledger) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_only_records_that_the_server_lacks_are_read(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def until_slow(folder: Path, process: subprocess.Popen[bytes]) -> int:
 
 
 @pytest.mark.parametrize("executor", ["one process", "many processes"])
+@pytest.mark.slow
 def test_a_run_that_nobody_launched_is_gone_with_its_process_and_not_before(
     tmp_path: Path, instance: dg.DagsterInstance, executor: str
 ) -> None:

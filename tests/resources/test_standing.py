@@ -108,6 +108,7 @@ def forget_the_table(ledger: Ledger) -> None:
     ledger.close()
 
 
+@pytest.mark.slow
 def test_after_any_history_the_table_says_what_reading_all_decisions_says_and_so_does_a_migration(
     ledger: Ledger,
 ) -> None:

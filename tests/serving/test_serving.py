@@ -24,6 +24,8 @@ from tests.serving.conftest import SECRET
 from tests.serving.test_stores import tampered
 from tests.stations import Run, Station, day, row
 
+pytestmark = pytest.mark.slow
+
 VIEW = """
 ---
 type: factory_assets.components.FeatureView

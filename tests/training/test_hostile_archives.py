@@ -198,6 +198,7 @@ def laid_over_each_other() -> bytes:
         *("rows", "one text for many rows", "page", "page whose footer says less", "prefixes", "lists", "footer"),
     ],
 )
+@pytest.mark.slow
 def test_what_would_grow_is_refused_before_it_does(
     part: str, attack: Callable[[], bytes], because: str, archive: ArchiveFolder
 ) -> None:
