@@ -282,6 +282,14 @@ class Monitor(Declared):
             raise ValueError(f"{value!r} lets nothing be found; write how many alarms you can bear, such as 1/month")
         return value
 
+    @property
+    def declared(self) -> str:
+        """What the owner declares of false alarms, in words."""
+        if self.false_alarm_rate is not None:
+            return f"{self.false_alarm_rate:g} of the looks at a column"
+        number, _, unit = self.false_alarms.partition("/")
+        return f"{number} {'alarm' if number == '1' else 'alarms'} a {unit}"
+
     def rate(self, looks: int) -> float:
         """The false alarm rate of one look, of so many a day."""
         if self.false_alarm_rate is not None:

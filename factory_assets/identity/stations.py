@@ -57,6 +57,7 @@ ASIDE = {
     "factory_assets.scoring.champions": "finds the champions of a day, which are hashed beside the code",
     "factory_assets.monitoring.checks": "judges",
     "factory_assets.monitoring.losses": "judges",
+    "factory_assets.monitoring.calibration": "judges the judges, for people",
     "factory_assets.serving.assets": "makes assets; the rows come of `export`",
     "factory_assets.serving.checks": "judges",
     # Pictures, and words for people.

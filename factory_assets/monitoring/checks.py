@@ -7,14 +7,13 @@ from typing import Any
 import dagster as dg
 
 from factory_assets.daily_checks import Finding, report
-from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
 from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import days_of
 from factory_assets.measures.compared import metric_of
-from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, losses, window
+from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, block_of, losses, window
 from factory_assets.words import counted
 from factory_resources.lake import Lake
 
@@ -83,8 +82,7 @@ def _since(row: dict[str, Any], day: dt.date, drifted: Mapping[dt.date, list[dic
 def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     key, line = dg.AssetKey([declared.line.name, "performance"]), declared.line
     metric = metric_of(declared)
-    # Labels of an entity that is seen every day overlap with those of the days beside it.
-    block = whole_days(line.label.within) if line.observe.entity and line.label.within else 1
+    block = block_of(line)
 
     @dg.asset_check(
         asset=key,

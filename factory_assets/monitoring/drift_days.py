@@ -53,7 +53,7 @@ class DriftDays:
         load: Callable[[str], ReleasedModel],
         monitor: Monitor,
     ):
-        self._read, self._load, self._monitor, self._window = read, load, monitor, monitor.window
+        self._read, self._load, self.monitor, self._window = read, load, monitor, monitor.window
         self._seen: pa.Table | None = None
         self._days: list[dt.date] = []
         self._tallies: dict[tuple[str, str], Tally] = {}
@@ -76,14 +76,14 @@ class DriftDays:
             model = self.model(version)
             tally = self._tally(node, model, self._tallies.get((node, version)))
             tallies[node, version] = tally
-            rate = self._monitor.rate(len(judged) * len(tally.counts) * len(PARTS))
+            rate = self.monitor.rate(len(judged) * len(tally.counts) * len(PARTS))
             for name, counts in tally.counts.items():
                 verdict = drift_of_counts(
                     model.profiles[name],
                     model.habits.get(name),
                     counts.sum(axis=0),
                     false_alarm_rate=rate,
-                    minimum_effect=self._monitor.minimum_effect,
+                    minimum_effect=self.monitor.minimum_effect,
                     minimum_rows=MINIMUM_ROWS,
                 )
                 verdicts.append((node, version, verdict))

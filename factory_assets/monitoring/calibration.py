@@ -1,0 +1,174 @@
+"""What are a line's monitors worth on its own past: how often did they alarm, and what would they have found, after how many days?
+
+Alarms are counted as people feel them: a column that stays beyond its limit for a week is one episode, not seven. And changes are
+put into days of the past that were found stable: into all rows of a column or into those of one segment, from one day of the window
+on, from two, and so on, until the verdict is that the column has drifted.
+"""
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from factory_assets.declarations.days import DAY
+from factory_assets.measures.habits import PARTS
+from factory_assets.measures.profiles import Profile
+from factory_assets.models.archived import ReleasedModel
+from factory_assets.monitoring.drift import drift_of_counts
+from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
+
+#: One row in so many is made a null.
+TENTH = 10
+#: Change -> the values of a column of numbers after it. `rows`: shape (n,), which rows are changed.
+NUMBERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "x1.1": lambda values: values * 1.1,
+    "x1.3": lambda values: values * 1.3,
+}
+NULLS, LOST, SEGMENT = "10 % nulls", "the commonest level lost", "x1.3 in the largest segment"
+CHANGES = (*NUMBERS, NULLS, LOST, SEGMENT)
+
+
+@dataclass
+class Month:
+    """Days of a month on which a line was watched. drift, performance: episodes that began in it."""
+
+    days: int = 0
+    drift: int = 0
+    performance: int = 0
+
+
+@dataclass
+class Found:
+    """A change that was put into columns of nodes on days of the past.
+
+    tried: how often. after: days of the change -> how often it was found after so many. Not found in a whole window is in none.
+    """
+
+    tried: int = 0
+    after: Counter[int] = field(default_factory=Counter)
+
+    def share(self, days: int) -> float:
+        """Of all tries, those found after so many days at most."""
+        return sum(number for each, number in self.after.items() if each <= days) / max(self.tried, 1)
+
+
+def months(drift: Iterable[Mapping[str, Any]], lost: Iterable[tuple[str, dt.date]]) -> dict[dt.date, Month]:
+    """First day of a month -> its alarms. drift: rows of the drift table; lost: node and day of the losses of performance."""
+    found: dict[dt.date, Month] = defaultdict(Month)
+    alarms: dict[tuple[str, str], set[dt.date]] = defaultdict(set)
+    watched: set[dt.date] = set()
+    for row in drift:
+        watched.add(row["ds"])
+        if row["verdict"] == "drifted":
+            alarms[row["node"], row["column"]].add(row["ds"])
+    for day in watched:
+        found[day.replace(day=1)].days += 1
+    for days in alarms.values():
+        for begun in _begun(days):
+            found[begun.replace(day=1)].drift += 1
+    losses: dict[str, set[dt.date]] = defaultdict(set)
+    for node, day in lost:
+        losses[node].add(day)
+    for days in losses.values():
+        for begun in _begun(days):
+            found[begun.replace(day=1)].performance += 1
+    return dict(sorted(found.items()))
+
+
+def _begun(days: set[dt.date]) -> Iterator[dt.date]:
+    return (day for day in days if day - DAY not in days)
+
+
+def put_in(
+    watched: DriftDays, days: Sequence[dt.date], champions: Mapping[dt.date, Mapping[str, str]]
+) -> dict[str, Found]:
+    """Change -> what was found of it. watched: reads the line's examples. days: ascending; champions: day -> node -> version."""
+    found = {change: Found() for change in CHANGES}
+    for day in days:
+        stable = defaultdict(set)
+        verdicts = watched.judge(day, champions[day])
+        for node, _, verdict in verdicts:
+            if verdict.verdict == "stable":
+                stable[node].add(verdict.column)
+        rate = watched.monitor.rate(len(verdicts) * len(PARTS))
+        for node, version in watched.judged.items():
+            model, rows = watched.model(version), watched.rows(node)
+            window = [day - DAY * back for back in range(watched.monitor.window.days - 1, -1, -1)]
+            node_day = _NodeDay(model, rows, window, rate, watched.monitor.minimum_effect)
+            for name in model.features:
+                if name not in stable[node]:
+                    continue
+                for change, values in _changed(model.profiles[name], rows, name):
+                    after = node_day.found_after(name, values)
+                    found[change].tried += 1
+                    if after is not None:
+                        found[change].after[after] += 1
+    return found
+
+
+def _changed(reference: Profile, rows: pa.Table, name: str) -> Iterator[tuple[str, pa.Array]]:
+    """Changes that suit a column, with its values after each."""
+    import pyarrow.compute as pc
+
+    column = rows[name].combine_chunks()
+    places = np.arange(len(column))
+    if reference.kind == "number":
+        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        for change, changed in NUMBERS.items():
+            yield change, pa.array(changed(numbers), from_pandas=True)
+        leaves = rows["leaf"].combine_chunks().cast(pa.string())
+        common = leaves.value_counts().to_pylist()
+        if len(common) > 1:
+            largest = max(common, key=lambda each: (each["counts"], each["values"]))["values"]
+            inside = pc.equal(leaves, largest).to_numpy(zero_copy_only=False)
+            yield SEGMENT, pa.array(np.where(inside, numbers * 1.3, numbers), from_pandas=True)
+        yield NULLS, pa.array(numbers, mask=np.isnan(numbers) | (places % TENTH == 0))
+    elif reference.kind == "text":
+        texts = column.cast(pa.string())
+        levels = texts.drop_null().value_counts().to_pylist()
+        levels.sort(key=lambda each: (-each["counts"], each["values"]))
+        if len(levels) > 1:
+            yield LOST, pc.if_else(pc.equal(texts, levels[0]["values"]), levels[1]["values"], texts)
+        yield NULLS, pc.if_else(pa.array(places % TENTH == 0), pa.scalar(None, pa.string()), texts)
+
+
+@dataclass(frozen=True)
+class _NodeDay:
+    """A node's rows of a window of days, as they are judged."""
+
+    model: ReleasedModel
+    rows: pa.Table
+    window: Sequence[dt.date]
+    rate: float
+    minimum_effect: float
+
+    def found_after(self, name: str, values: pa.Array) -> int | None:
+        """After how many days of the changed values the column has drifted; None if not after the whole window."""
+        as_it_is, changed = self._by_day(name, self.rows[name]), self._by_day(name, values)
+        reference, habit = self.model.profiles[name], self.model.habits.get(name)
+        for days in range(1, len(self.window) + 1):
+            now = as_it_is[:-days].sum(axis=0) + changed[-days:].sum(axis=0)
+            verdict = drift_of_counts(
+                reference,
+                habit,
+                now,
+                false_alarm_rate=self.rate,
+                minimum_effect=self.minimum_effect,
+                minimum_rows=MINIMUM_ROWS,
+            )
+            if verdict.verdict == "drifted":
+                return days
+        return None
+
+    def _by_day(self, name: str, values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        reference = self.model.profiles[name]
+        bins = len(reference.counts) + 1
+        days = np.searchsorted(
+            np.array(self.window, dtype="datetime64[D]"), self.rows["ds"].to_numpy().astype("datetime64[D]")
+        )
+        cells = reference.places(values) + bins * days
+        return np.bincount(cells, minlength=bins * len(self.window)).reshape(len(self.window), bins)
