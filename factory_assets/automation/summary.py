@@ -27,8 +27,7 @@ from factory_resources.ledger import Ledger
 #: Labelled rows from which a node that is worse than the naive guess comes first: with a few, any is now and then.
 TELLING_ROWS = 100
 COLUMNS = ["node", "answers", "champion", "rows", "metric", "naive", "drift"]
-NO_VERDICT, STABLE = "too few rows", "stable"
-UNTROUBLED = (NO_VERDICT, STABLE)
+NO_VERDICT, STABLE = "no verdict", "stable"
 TableOfLine = tuple[str, list[str], list[list[str]], str]
 
 
@@ -54,7 +53,11 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
         value, guess = _measured(task, metric, of_node, guesses) if of_node.num_rows else (None, None)
         drift = drifted.get(answers, NO_VERDICT) if answers else "-"
         worse = value is not None and guess is not None and better(metric, guess, value)
-        trouble = (answers is None, worse and of_node.num_rows >= TELLING_ROWS, drift not in ("-", *UNTROUBLED))
+        trouble = (
+            answers is None,
+            worse and of_node.num_rows >= TELLING_ROWS,
+            not drift.endswith(("-", NO_VERDICT, STABLE)),
+        )
         row = [
             node,
             "itself" if answers == node else (answers or "nobody"),
@@ -120,16 +123,19 @@ def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
     if not days:
         return {}, "no day yet"
     rows = lake.read(f"{line}/drift", days[-1], days[-1], ["node", "column", "verdict"])
-    judged = dict[str, list[str] | None]()
+    judged: dict[str, dict[str, list[str]]] = {}
     for node, column, verdict in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
-        drifted = judged.setdefault(node, None)
-        if verdict != "no verdict":
-            judged[node] = (drifted or []) + ([column] if verdict == "drifted" else [])
-    words = {node: NO_VERDICT if drifted is None else _drift_in_words(drifted) for node, drifted in judged.items()}
-    return words, str(days[-1])
+        judged.setdefault(node, {}).setdefault(verdict, []).append(column)
+    return {node: _drift_in_words(columns) for node, columns in judged.items()}, str(days[-1])
 
 
-def _drift_in_words(drifted: list[str]) -> str:
-    if not drifted:
-        return STABLE
-    return drifted[0] if len(drifted) == 1 else f"{len(drifted)} columns"
+def _drift_in_words(columns: Mapping[str, list[str]]) -> str:
+    """columns: those of a node by verdict."""
+    drifted, stable = columns.get("drifted", []), columns.get("stable", [])
+    if drifted:
+        return drifted[0] if len(drifted) == 1 else f"{len(drifted)} columns"
+    if not stable:
+        return NO_VERDICT
+    # A column without a verdict is not called stable.
+    untold = len(columns.get("no verdict", []))
+    return f"{len(stable)} of {len(stable) + untold} {STABLE}" if untold else STABLE
