@@ -118,7 +118,7 @@ def test_a_node_is_trained_searched_judged_and_decided_on_by_its_log_loss(speed:
         assert version.task == TASK and set(version.metrics) == set(METRICS_OF["multiclass"])
         assert set(version.validation) == {"logistic", "boosted"} and version.metrics["log_loss"] < 0.7
     reasons = {each.node: (each.verdict, each.reason) for each in speed.ledger.decisions("speed")}
-    assert reasons["global"][0] == "promote" and "better than the naive" in reasons["global"][1]
+    assert reasons["global"][0] == "promote" and "of the naive guess" in reasons["global"][1]
     assert reasons["DE"][0] == "fallback" and "400 needed" in reasons["DE"][1]
     assert str(told_of(speed, "speed/evaluation", "global")["plot"]).startswith(
         "![speed on the holdout](data:image/png"
