@@ -181,6 +181,17 @@ def test_too_little_past_gives_no_verdict(one: Habit | None, says: str) -> None:
     assert found.verdict == "no verdict" and says in found.reason
 
 
+def test_a_history_shorter_than_a_stretch_is_a_habit_of_none() -> None:
+    day = np.datetime64("2026-03-01").item()
+    past, column = Stretches(day, day, 7), pa.array([1.0, 2.0, 3.0])
+    reference = profile(column)
+    places = past.places(np.array(["2026-03-01"] * 3, dtype="datetime64[D]"))
+    counts = past.counts(reference, column, places)
+    found = habit(reference, column, counts, counts)
+    assert (past.number, counts.shape[0], found.stretches, found.outside) == (0, 0, 0, 0)
+    assert "0 past weeks to compare with" in drift(profile(pa.array(range(1000))), pa.array(range(1000)), found).reason
+
+
 @pytest.mark.parametrize("rows", [200, 1000, 5000])
 def test_the_change_that_a_stable_verdict_states_as_visible_is_found_nine_times_in_ten(rows: int) -> None:
     rng = np.random.default_rng(2)
