@@ -217,9 +217,8 @@ def _moved(reference: Profile, look: _Look, before: Numbers, now: Numbers) -> st
     """The PSI, its limit, and the bin that moved most."""
     before, now = compared(reference, look.part, before, now)
     worst = int(np.argmax(look.distance.bins)) if look.part == "values" else 1
-    name = {"nulls": "no value", "beyond": "values beyond those of the reference"}.get(look.part) or reference.bins()[
-        worst
-    ]
+    names = {"nulls": "no value", "beyond": "values beyond those of the reference"}
+    name = names.get(look.part) or reference.bins()[worst]
     was, is_now = (100 * rows[worst] / max(rows.sum(), 1) for rows in (before, now))
     psi_now = float(look.distance.psi)
     return f"PSI {psi_now:.3g} over {look.limit_psi:.3g}; {name}: {was:.3g} % of the reference, {is_now:.3g} % now"
