@@ -269,14 +269,18 @@ def deployed() -> Iterator[Any]:
 
 
 def write_table(lake: Any, name: str, days: Sequence[dt.date], rows: int = ROWS) -> None:
-    """A table with as many files as days; the newest days were written one by one. Labels ask when events are known."""
+    """A table with as many files as days; the newest days were written one by one.
+
+    Labels ask when events are known, and trainings which leaves examples have.
+    """
     import pyarrow as pa
 
     for chosen in filter(None, [days[:-20], *([day] for day in days[-20:])]):
         of = [day for day in chosen for _ in range(rows)]
         known = [dt.datetime.combine(day, dt.time(23)) for day in of]
-        schema = pa.schema([("known_at", pa.timestamp("us")), ("ds", pa.date32())])
-        lake.replace(name, pa.table({"known_at": known, "ds": of}, schema=schema), chosen)
+        schema = pa.schema([("known_at", pa.timestamp("us")), ("leaf", pa.string()), ("ds", pa.date32())])
+        rows_of = {"known_at": known, "leaf": ["n0"] * len(of), "ds": of}
+        lake.replace(name, pa.table(rows_of, schema=schema), chosen)
 
 
 def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) -> None:

@@ -51,13 +51,9 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
     for node in tree(stands):
         answers, of_node = answering(node, champions), scored.rows(node)
         value, guess = _measured(task, metric, of_node, guesses) if of_node.num_rows else (None, None)
-        drift = drifted.get(answers, NO_VERDICT) if answers else "-"
+        drift, has_drifted = drifted.get(answers, (NO_VERDICT, False)) if answers else ("-", False)
         worse = value is not None and guess is not None and better(metric, guess, value)
-        trouble = (
-            answers is None,
-            worse and of_node.num_rows >= TELLING_ROWS,
-            not drift.endswith(("-", NO_VERDICT, STABLE)),
-        )
+        trouble = (answers is None, worse and of_node.num_rows >= TELLING_ROWS, has_drifted)
         row = [
             node,
             "itself" if answers == node else (answers or "nobody"),
@@ -117,8 +113,8 @@ def _measured(
     return value, score(task, y, guess_values(rows, guesses)).get(metric)
 
 
-def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
-    """Node -> verdict on the newest day of the drift table, in words, and that day."""
+def _drift(lake: Lake, line: str) -> tuple[dict[str, tuple[str, bool]], str]:
+    """Node -> verdict on the newest day of the drift table, in words, and whether a column has drifted; and that day."""
     days = lake.days(f"{line}/drift")
     if not days:
         return {}, "no day yet"
@@ -126,7 +122,7 @@ def _drift(lake: Lake, line: str) -> tuple[dict[str, str], str]:
     judged: dict[str, dict[str, list[str]]] = {}
     for node, column, verdict in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
         judged.setdefault(node, {}).setdefault(verdict, []).append(column)
-    return {node: _drift_in_words(columns) for node, columns in judged.items()}, str(days[-1])
+    return {node: (_drift_in_words(of), "drifted" in of) for node, of in judged.items()}, str(days[-1])
 
 
 def _drift_in_words(columns: Mapping[str, list[str]]) -> str:
