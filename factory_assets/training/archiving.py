@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +67,12 @@ def release(
     others = prediction_columns(line.task, fitted.model.predict(encode(rows.around, fitted.encoding)))
     learnt = prediction_columns(line.task, fit)
     for name, values in predicted.items():
-        without = [(values, seen["ds"])] if seen is rows.recent else []
         habits[name] = _habit_of_predictions(
-            past, reference[name], (learnt[name], train["ds"]), [*without, (others[name], rows.around["ds"])]
+            past,
+            reference[name],
+            learnt=(learnt[name], train["ds"]),
+            seen=(values, seen["ds"]),
+            others=(others[name], rows.around["ds"]),
         )
     manifest = {
         "line": line.name,
@@ -144,12 +147,14 @@ def _habits_of_features(past: Stretches, rows: NodeRows, reference: Mapping[str,
 OnDays = tuple[pa.Array, pa.ChunkedArray]
 
 
-def _habit_of_predictions(past: Stretches, reference: Profile, learnt: OnDays, others: Sequence[OnDays]) -> Habit:
+def _habit_of_predictions(
+    past: Stretches, reference: Profile, *, learnt: OnDays, seen: OnDays, others: OnDays
+) -> Habit:
     """The habit of a column of predictions.
 
     A model is surer of the rows that it has learnt from: stretches of these are compared with each other, and stretches without
-    any with the reference. learnt: predictions of the training rows. others: of the rows that the reference is of, if it is not of
-    those, and of the rows of other days.
+    any with the reference. learnt: predictions of the training rows. seen: of the rows that the reference is of, the recent or else
+    the training rows. others: of the rows of other days.
     """
 
     def counts(one: Profile, on_days: OnDays, stretches: np.ndarray) -> np.ndarray:
@@ -161,9 +166,9 @@ def _habit_of_predictions(past: Stretches, reference: Profile, learnt: OnDays, o
     within, fit = np.arange(past.number), profile(learnt[0], name=reference.column)
     own = counts(fit, learnt, within)
     of_learnt = habit(fit, learnt[0], own, own)
-    every = [counts(reference, each, np.setdiff1d(within, with_learnt)) for each in others]
-    own = every[0] if len(every) > 1 else np.zeros_like(every[0])
-    return habit(reference, others[0][0], np.sum(every, axis=0), own).beside(of_learnt)
+    without = np.setdiff1d(within, with_learnt)
+    own = counts(reference, seen, without)
+    return habit(reference, seen[0], own + counts(reference, others, without), own).beside(of_learnt)
 
 
 def _sample(rows: pa.Table) -> bytes:
