@@ -354,6 +354,18 @@ def record(deployment: Any) -> None:
 
     planner = Recording(book)
     planner.plan()
+    for line in deployment.catalogue.lines:
+        drawn(deployment.instance, line, book)
+
+
+def drawn(instance: Any, line: str, book: Any) -> None:
+    """The line's board, as drawn after the newest decision."""
+    import dagster as dg
+
+    from factory_assets.materialization import INPUTS
+
+    state, _ = book.decided(line)
+    instance.report_runless_asset_event(dg.AssetMaterialization([line, "leaderboard"], tags={INPUTS: state}))
 
 
 def materialised(instance: Any, name: str, told: Mapping[dt.date, Any], version: int | None) -> None:
