@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from factory_assets.declarations.view import View
 from factory_assets.features.online.vectors import Compiled, Recent
 from factory_assets.features.point_in_time import exact
 from factory_assets.features.point_in_time.windows import along, compute
@@ -25,7 +26,11 @@ from tests.oracles.streams import START, create, table
 DAY = dt.timedelta(days=1)
 EMPTY = dict.fromkeys(("amount", "items", "country", "city", "flag", "shop"))
 FEATURES = {"total": "sum(amount)", "mean": "mean(amount)", "spread": "deviation(amount)", "n": "count(amount)"}
-NUMBERS = view("numbers", windows=["1h", "1d", "ever"], features=FEATURES)
+#: The same of a column of integers.
+OF_INTEGERS = {name: text.replace("amount", "items") for name, text in FEATURES.items()}
+NUMBERS, WHOLES = (
+    view("numbers", windows=["1h", "1d", "ever"], features=features) for features in (FEATURES, OF_INTEGERS)
+)
 #: Half a unit in the last place of 2**53, and what lies beside it.
 TIES = [2.0**53, 2.0**54, 1.0, 2.0, 0.5, -0.5, 3.0, 2.0**-60, -(2.0**-60), -(2.0**53)]
 
@@ -66,6 +71,17 @@ WORLDS: dict[str, Callable[[random.Random], float]] = {
     "huge, few tiny": rare(between(250, 260), between(-300, -50)),
     "near the largest": lambda rng: rng.choice((1.7e308, -1.7e308, 1e308, 5.0, 1e292)),
 }
+#: Integers, of which a double holds 53 bits.
+INTEGERS: dict[str, Callable[[random.Random], float]] = {
+    "integers": lambda rng: rng.randint(-3, 3),
+    "integers of 54 bits": lambda rng: 2**53 + rng.randint(0, 9),
+    "integers of any size": lambda rng: rng.choice((-1, 1)) * rng.getrandbits(rng.choice((8, 53, 54, 62, 63))),
+    "the least integer": lambda rng: rng.choice((-(2**63), 2**63 - 1, -1)),
+}
+
+
+def view_of(world: str) -> View:
+    return WHOLES if world in INTEGERS else NUMBERS
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +91,14 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def events_of(draw: Callable[[random.Random], float], n: int, rng: random.Random, *, late: float = 0.0) -> list[Event]:
+def events_of(world: str, n: int, rng: random.Random, *, late: float = 0.0) -> list[Event]:
     """late: share of the events that are known a day late."""
-    events = []
+    events, column, draw = [], "items" if world in INTEGERS else "amount", (WORLDS | INTEGERS)[world]
     for number in range(n):
         at = START + rng.randrange(6 * 24 * 60) * dt.timedelta(minutes=1)
-        amount = None if rng.random() < 0.05 else draw(rng)
+        value = None if rng.random() < 0.05 else draw(rng)
         known_at = at + (DAY if rng.random() < late else 0 * DAY)
-        events.append(Event(number, rng.randrange(6), at, known_at, EMPTY | {"amount": amount}))
+        events.append(Event(number, rng.randrange(6), at, known_at, EMPTY | {column: value}))
     return events
 
 
@@ -104,24 +120,27 @@ def fits(values: Sequence[float], total: float | None, mean: float | None, sprea
     assert max(Fraction(spread) - step, Fraction(0)) ** 2 <= variance <= (Fraction(spread) + step) ** 2
 
 
-def batch(con: duckdb.DuckDBPyConnection, events: Sequence[Event]) -> dict[int, dict[str, Any]]:
+def batch(
+    con: duckdb.DuckDBPyConnection, events: Sequence[Event], declared: View = NUMBERS
+) -> dict[int, dict[str, Any]]:
     create(con, "events", table(events))
     asked = "(SELECT rowid AS obs, who AS entity, event_time AS t FROM events)"
-    compute(con, NUMBERS, "events", asked, "result", same_stream=True)
+    compute(con, declared, "events", asked, "result", same_stream=True)
     found = con.sql("SELECT * FROM result").to_arrow_table().to_pylist()
     return {row.pop("obs"): row for row in found}
 
 
 @pytest.mark.parametrize("n", [150, pytest.param(1200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("late", [0.0, 0.3], ids=["punctual", "late"])
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", WORLDS | INTEGERS)
 def test_every_window_is_that_of_exact_arithmetic_and_of_one_row(
     con: duckdb.DuckDBPyConnection, world: str, late: float, n: int
 ) -> None:
-    """The larger are 30 worlds with 3,600 windows each: 108,000 windows."""
-    events = events_of(WORLDS[world], n, random.Random(f"{world} {late}"), late=late)
-    found = batch(con, events)
-    recent = Recent(con, Compiled(NUMBERS, stream("orders")), "events")
+    """The larger are 38 worlds with 3,600 windows each: 136,800 windows."""
+    declared, column = view_of(world), "items" if world in INTEGERS else "amount"
+    events = events_of(world, n, random.Random(f"{world} {late}"), late=late)
+    found = batch(con, events, declared)
+    recent = Recent(con, Compiled(declared, stream("orders")), "events")
     of_entity = {who: [event for event in events if event.entity == who] for who in range(6)}
     for event in events:
         row = found[event.number]
@@ -130,20 +149,20 @@ def test_every_window_is_that_of_exact_arithmetic_and_of_one_row(
             recent.at(event.entity, (event.event_time - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1), None)
             == row
         )
-        for name, window in zip(("1h", "1d", "ever"), NUMBERS.windows, strict=True):
-            used = [one for one in of_entity[event.entity] if in_window(one, observation, NUMBERS, window)]
-            values = [one.values["amount"] for one in used if one.values["amount"] is not None]
+        for name, window in zip(("1h", "1d", "ever"), declared.windows, strict=True):
+            used = [one for one in of_entity[event.entity] if in_window(one, observation, declared, window)]
+            values = [one.values[column] for one in used if one.values[column] is not None]
             fits(values, row[f"total_{name}"], row[f"mean_{name}"], row[f"spread_{name}"])
             assert row[f"n_{name}"] == len(values)
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", WORLDS | INTEGERS)
 def test_the_order_of_rows_and_the_number_of_threads_change_no_bit(con: duckdb.DuckDBPyConnection, world: str) -> None:
-    events = events_of(WORLDS[world], 300, random.Random(world))
+    events = events_of(world, 300, random.Random(world))
     con.execute("SET threads = 4")
-    straight = batch(con, events)
+    straight = batch(con, events, view_of(world))
     con.execute("SET threads = 1")
-    assert {299 - obs: row for obs, row in batch(con, events[::-1]).items()} == straight
+    assert {299 - obs: row for obs, row in batch(con, events[::-1], view_of(world)).items()} == straight
     con.execute("RESET threads")
 
 
@@ -152,12 +171,12 @@ FEW = ("cents", "from 1e-300 to 1e300", "ties", "near the largest")
 
 
 @pytest.mark.parametrize(
-    "world", [pytest.param(world, marks=[] if world in FEW else pytest.mark.slow) for world in WORLDS]
+    "world", [pytest.param(world, marks=[] if world in FEW else pytest.mark.slow) for world in WORLDS | INTEGERS]
 )
 @pytest.mark.slow
 def test_tiles_and_totals_give_what_the_events_give(con: duckdb.DuckDBPyConnection, tmp_path: Path, world: str) -> None:
-    declared = view("numbers", windows=["1d", "3d", "ever"], features=FEATURES)
-    events, lake = events_of(WORLDS[world], 150, random.Random(f"tiles {world}"), late=0.2), Lake(root=str(tmp_path))
+    declared = view("numbers", windows=["1d", "3d", "ever"], features=view_of(world).features)
+    events, lake = events_of(world, 150, random.Random(f"tiles {world}"), late=0.2), Lake(root=str(tmp_path))
     days = [START.date() + i * DAY for i in range(4)]
     deliver(lake, events, sorted({one.event_time.date() for one in events}))
     for day in days:
@@ -166,10 +185,10 @@ def test_tiles_and_totals_give_what_the_events_give(con: duckdb.DuckDBPyConnecti
 
 
 def test_usual_numbers_are_computed_without_asking_python(con: duckdb.DuckDBPyConnection) -> None:
-    for world in ("cents", "whole", "microns", "close", "times"):
-        create(con, "events", table(events_of(WORLDS[world], 300, random.Random(1))))
-        assert along(con, NUMBERS, "events"), world
-    create(con, "events", table(events_of(WORLDS["cents, few huge"], 300, random.Random(1))))
+    for world in ("cents", "whole", "microns", "close", "times", *INTEGERS):
+        create(con, "events", table(events_of(world, 300, random.Random(1))))
+        assert along(con, view_of(world), "events"), world
+    create(con, "events", table(events_of("cents, few huge", 300, random.Random(1))))
     assert not along(con, NUMBERS, "events")
 
 

@@ -207,3 +207,16 @@ def test_events_may_be_learnt_in_any_order(con: duckdb.DuckDBPyConnection) -> No
         told.append(online.features(row(orders[3])))
     assert told[0] == told[1] == told[2]
     assert (told[0]["habit.n_1h"], told[0]["habit.n_1d"], told[0]["habit.third_1d"]) == (2, 4, 1.0)
+
+
+def test_a_double_that_comes_without_a_point_has_53_bits(con: duckdb.DuckDBPyConnection) -> None:
+    """As the batch reads it from a column of doubles."""
+    values = {"items": 1, "country": "FR", "city": "Lyon", "flag": True, "shop": 1}
+    time, declared = dt.datetime.combine(DAYS[0], dt.time(8)), line()
+    told = []
+    for amount in (2**53 + 1, float(2**53)):
+        online = Online(con, declared, DAYS[0], loader(con, stored(con, declared, {"orders": [], "visits": []})))
+        online.learn("orders", row(Event(0, 7, time, time, values | {"amount": amount})))
+        told.append(online.features(row(Event(1, 7, time + DAY / 48, time + DAY / 48, values | {"amount": 1.0}))))
+    assert told[0] == told[1]
+    assert told[0]["habit.total_1h"] == 2.0**53, "a half is rounded to the even one"

@@ -170,6 +170,7 @@ class Compiled:
         # Plain columns are taken as they are, and DuckDB is asked for the rest.
         whole = all(text in plain or text == "1" for text in texts)
         self.plain = [plain.get(text) for text in texts] if whole else None
+        self.doubles = [name for name in self.read if declared.types.get(name) in ("DOUBLE", "FLOAT")]
         names = {feature.name: identifier(feature.name) for feature, _ in self.results}
         derived = [expressions.over(text, names) for text in view.derive.values()]
         self.derived = [f"TRY_CAST({text} AS DOUBLE)" for text in derived]
@@ -395,9 +396,11 @@ class Online:
     def _values(self, view: View, event: Mapping[str, Any]) -> list[Any]:
         """The values of an event that the view's aggregates read."""
         compiled = self._compiled[view.name]
+        # A double that a caller writes without a point is one all the same: it has 53 bits, and an integer more.
+        doubles = {name: float(event[name]) for name in compiled.doubles if type(event[name]) is int}
         if compiled.plain is not None:
-            return [1 if name is None else event[name] for name in compiled.plain]
-        return self._computed(compiled.texts, {name: event[name] for name in compiled.read})
+            return [1 if name is None else doubles.get(name, event[name]) for name in compiled.plain]
+        return self._computed(compiled.texts, {name: event[name] for name in compiled.read} | doubles)
 
     def _completed(self, view: View, results: Mapping[str, Any]) -> dict[str, Any]:
         """Every feature of the view from the results of its aggregates: counts of nothing, defaults, derived features."""
@@ -471,7 +474,9 @@ def _micros(time: dt.datetime) -> int:
 
 
 def _whole(value: Any) -> tuple[int, int] | None:
-    """A number as `exact.whole` has it; None of nothing and of what is no finite number."""
+    """A number as `exact.whole` has it; None of nothing and of what is no finite number. An integer is what it is."""
+    if isinstance(value, int):
+        return int(value), 0
     if value is None or not math.isfinite(number := float(value)):
         return None
     return exact.whole(number)

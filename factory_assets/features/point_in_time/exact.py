@@ -3,7 +3,7 @@
 A double is a whole number of 53 bits times a power of two. On a grid, a unit fine enough for all values at hand, a double is a
 whole number of the unit; sums of these are exact, whatever their order, and so is the sum of their squares, kept as two numbers
 of `LIMB` * 2 bits. Two such sums differ by another. Values beside the grid, as of another order of magnitude, are summed up apart,
-in bins of `WIDTH` powers of two: usual data have none.
+in bins of `WIDTH` powers of two: usual data have none. A column of integers is summed up as it is, and no integer rounded first.
 
 The results are functions of exact numbers, and of nothing else: not of the grid, nor of whether the engine computes them
 (the methods of `Grid`) or Python does (`sum_of`, `mean_of`, `deviation_of`). A sum is rounded once, to the nearest double. A mean
@@ -115,7 +115,8 @@ class Grid:
     """Whole numbers of a unit of 2**-places, and what the engine makes of them. Its methods give SQL.
 
     bits: each is below 2**bits. events: there are fewer than 2**events. finite: all values are. certain: all are on the grid.
-    bins: those of the values beside the grid, where these have been looked up.
+    bins: those of the values beside the grid, where these have been looked up. integer: the values are whole numbers of the
+    engine's, of up to 64 bits, of which a double may hold 53; then places is 0, and all are on the grid.
     """
 
     places: int
@@ -124,6 +125,7 @@ class Grid:
     finite: bool = False
     certain: bool = False
     bins: tuple[int, ...] = ()
+    integer: bool = False
 
     @property
     def asks(self) -> bool:
@@ -141,12 +143,16 @@ class Grid:
         return 2 * self.bits > 2 * LIMB
 
     def number(self, value: str) -> str:
-        """A value as a finite double, or null."""
+        """A value as a finite double, or as a whole number, or null."""
+        if self.integer:
+            return f"CAST({value} AS HUGEINT)"
         number = f"CAST({value} AS DOUBLE)"
         return number if self.finite else f"CASE WHEN isfinite({number}) THEN {number} END"
 
     def total(self, number: str) -> str:
         """The whole number to sum up; null beside the grid."""
+        if self.integer:
+            return number
         scaled = f"{number} * {_power(self.places)}"
         if self.certain:
             return f"CAST({scaled} AS HUGEINT)"
@@ -290,12 +296,23 @@ def _power(exponent: int) -> str:
 
 #: Where the values to come are not known: the numbers from 2**-12 to 2**29, and smaller ones with few digits.
 ANY = Grid(places=64)
+#: The same of a column of integers: all that there are.
+ANY_INTEGER = Grid(places=0, bits=64, finite=True, certain=True, integer=True)
+#: The engine's types of integers. (A larger one, of 128 bits, is read as a double: no column and no expression has it.)
+INTEGERS = frozenset(f"{sign}{size}" for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT"))
+
+
+def any_of(type: str) -> Grid:
+    """The grid for values of a type of the engine of which no more is known."""
+    return ANY_INTEGER if type in INTEGERS else ANY
 
 
 def grids(con: duckdb.DuckDBPyConnection, relation: str, values: Mapping[str, str]) -> dict[str, Grid]:
     """A grid for each of these values of a relation, by name. values: name -> SQL."""
     if not values:
         return {}
+    types = con.sql(f"SELECT {', '.join(values.values())} FROM {relation}").types
+    integers = {name for name, type in zip(values, types, strict=True) if str(type) in INTEGERS}
     numbers = {name: f"CAST({value} AS DOUBLE)" for name, value in values.items()}
     looked = ", ".join(
         f"min(abs(nullif({number}, 0))), max(abs({number})), bool_and({number} = trunc({number}))"
@@ -304,9 +321,16 @@ def grids(con: duckdb.DuckDBPyConnection, relation: str, values: Mapping[str, st
     rows, *found = con.execute(f"SELECT count(*), {looked} FROM {relation}").fetchall()[0]
     events = max(rows.bit_length(), 1)
     return {
-        name: _grid(con, relation, number, events, *found[3 * at : 3 * at + 3])
+        name: _of_integers(events, found[3 * at + 1])
+        if name in integers
+        else _grid(con, relation, number, events, *found[3 * at : 3 * at + 3])
         for at, (name, number) in enumerate(numbers.items())
     }
+
+
+def _of_integers(events: int, most: float | None) -> Grid:
+    """most: of their absolute values, as a double; it may have been rounded up to one bit more."""
+    return replace(ANY_INTEGER, bits=math.frexp(most or 1.0)[1], events=events)
 
 
 def _grid(

@@ -24,6 +24,7 @@ import pyarrow as pa
 from factory_assets.declarations.base import EVER, whole_days
 from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.days import DAY
+from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.features.point_in_time import exact, history
 from factory_assets.features.point_in_time.aggregates import (
@@ -61,7 +62,8 @@ class Tiles:
         self._parts: dict[Plain, str] = {}
         self._delay = whole_days(view.delay)
         self._window = max((whole_days(window) for window in view.windows if window != EVER), default=0)
-        results(view, lambda feature: feature.column, "u", "u", self._part, lambda _: exact.ANY)
+        self._grids = self._any_grids()
+        results(view, lambda feature: feature.column, "u", "u", self._part, self._grids.__getitem__)
         parts = ", ".join(f"{plain.part} AS {name}" for plain, name in self._parts.items())
         tick = interval(MICROSECOND)
         self._query = f"""
@@ -94,6 +96,13 @@ class Tiles:
         # The name has a hash of the definition and the types of the stream's columns: where these change, it is another column.
         types = [f"{column} {kind}" for column, kind in sorted(self._declared.types.items())]
         return self._parts.setdefault(plain, f"part_{_hash(plain.part, *value_columns(self._view), *types)}")
+
+    def _any_grids(self) -> dict[str, exact.Grid]:
+        """Column that is aggregated -> the grid for whatever numbers it will have."""
+        columns = value_columns(self._view)
+        given = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in self._declared.types.items())
+        types = self._con.sql(f"SELECT {', '.join(columns)} FROM (SELECT {given})").types
+        return {column: exact.any_of(str(type)) for column, type in zip(columns.values(), types, strict=True)}
 
     def _load(self, name: str, table: str, first: dt.date, last: dt.date) -> None:
         self._lake.view(self._con, name, table, first, last, empty_if_absent=True)
@@ -183,7 +192,7 @@ class Tiles:
             return plain.result(asked.setdefault((plain, window), f"m{len(asked)}"))
 
         now = "CAST(ds + 1 AS TIMESTAMP)"
-        made = results(self._view, lambda feature: feature.column, "u", now, ask, lambda _: exact.ANY)
+        made = results(self._view, lambda feature: feature.column, "u", now, ask, self._grids.__getitem__)
         merged = ", ".join(
             f"{plain.merged(self._parts[plain], _within(window))} AS {name}" for (plain, window), name in asked.items()
         )
