@@ -5,8 +5,8 @@
 Folders of 2, 8, 32 and 128 lines, with a stream and three views for every four lines, all after the demo's: a contract
 of 13 columns a stream, a line in two observing an entity. Each is loaded in a process of its own as a code server does
 it: definitions built, assets resolved, and every job, sensor and schedule described for the web server. Beside them the
-demo and, as a measure, `import dagster`. CPU seconds, which other work on the machine moves less than the clock, up to
-the moment at which all is loaded; the least of a few turns, since noise only adds.
+demo, also as a command loads it, and as a measure `import dagster`. CPU seconds, which other work on the machine moves less
+than the clock, up to the moment at which all is loaded; the least of a few turns, since noise only adds.
 
 Ends with exit code 1 where a bound does not hold.
 """
@@ -36,18 +36,29 @@ LINES_A_STREAM = 4
 GROWTH = 1.5
 #: CPU seconds for 128 lines, from the start of the interpreter. Dagster gives a code server 180 seconds on the clock.
 LARGEST = 20.0
-#: CPU seconds that the demo may take more than `import dagster`: every command that runs assets waits for them.
-BEYOND_DAGSTER = 1.5
+#: CPU seconds that the demo may take more than `import dagster`, where that takes SLOW or less: every command that runs assets
+#: waits for them. A processor that is slower yet has as many times longer.
+BEYOND_DAGSTER, SLOW = 1.5, 0.75
+#: The demo, as a command that runs assets loads it, and as a code server, which describes all of it to the web server.
+COMMANDS, SERVERS = "the demo, by a command", "the demo, by a server"
 
 IMPORT = "import time, dagster; print(time.process_time(), 0)"
 LOAD = """
 import time
 from dagster._core.remote_representation.external_data import RepositorySnap
-from factory_assets.definitions import defs
+from factory_assets.definitions import loaded
 imported = time.process_time()
-definitions = defs()
+definitions = loaded()
 assert len(list(definitions.resolve_all_asset_specs())) >= {assets}
 RepositorySnap.from_def(definitions.get_repository_def(), defer_snapshots=True)
+print(time.process_time(), time.process_time() - imported)
+"""
+COMMAND = """
+import time
+from factory_assets.definitions import loaded
+imported = time.process_time()
+definitions = loaded(described=False)
+assert len(list(definitions.resolve_all_asset_specs())) >= {assets}
 print(time.process_time(), time.process_time() - imported)
 """
 
@@ -70,7 +81,8 @@ def run(
         home = Path(folder)
         subjects: dict[str | int, tuple[str, Path]] = {
             "import dagster": (IMPORT, DEMO.parent),
-            "the demo": (LOAD.format(assets=20), DEMO.parent),
+            COMMANDS: (COMMAND.format(assets=20), DEMO.parent),
+            SERVERS: (LOAD.format(assets=20), DEMO.parent),
         }
         for lines in sizes:
             declare(home / str(lines), lines)
@@ -84,10 +96,10 @@ def run(
     least = {
         name: Load(min(one.whole for one in found), min(one.own for one in found)) for name, found in turns.items()
     }
-    start, demo = least["import dagster"].whole, least["the demo"]
+    start, demos = least["import dagster"].whole, {name: least[name] for name in (COMMANDS, SERVERS)}
     by_size = {lines: least[lines] for lines in sizes}
-    show(start, demo, by_size)
-    broken = beyond_bounds(demo.whole - start, by_size)
+    show(start, demos, by_size)
+    broken = beyond_bounds(start, demos[COMMANDS], by_size)
     console.print(
         "\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False, soft_wrap=True
     )
@@ -140,26 +152,28 @@ def growth(by_size: Mapping[int, Load]) -> float:
     return last / before
 
 
-def beyond_bounds(beyond_dagster: float, by_size: Mapping[int, Load]) -> list[str]:
+def beyond_bounds(start: float, demo: Load, by_size: Mapping[int, Load]) -> list[str]:
     """The bounds that do not hold, each in a sentence."""
     broken, largest = list[str](), max(by_size)
+    beyond_dagster, allowed = demo.whole - start, BEYOND_DAGSTER * max(1.0, start / SLOW)
     if (found := growth(by_size)) > GROWTH:
         broken.append(
             f"a line of {largest} costs {found:.2f} times what it costs at the size before; allowed: {GROWTH}"
         )
     if by_size[largest].whole > LARGEST:
         broken.append(f"{largest} lines take {by_size[largest].whole:.1f} CPU seconds; allowed: {LARGEST:g}")
-    if beyond_dagster > BEYOND_DAGSTER:
+    if beyond_dagster > allowed:
         broken.append(
-            f"the demo takes {beyond_dagster:.2f} CPU seconds beyond `import dagster`; allowed: {BEYOND_DAGSTER}"
+            f"the demo takes {beyond_dagster:.2f} CPU seconds beyond `import dagster`; allowed: {allowed:.2f}"
         )
     return broken
 
 
-def show(start: float, demo: Load, by_size: Mapping[int, Load]) -> None:
+def show(start: float, demos: Mapping[str, Load], by_size: Mapping[int, Load]) -> None:
     table = Table("", "CPU s", "x dagster", "without imports", "x size before", "ms a line", box=None)
     table.add_row("import dagster", f"{start:.2f}")
-    table.add_row("the demo", f"{demo.whole:.2f}", f"{demo.whole / start:.1f}", f"{demo.own:.2f}")
+    for name, demo in demos.items():
+        table.add_row(name, f"{demo.whole:.2f}", f"{demo.whole / start:.1f}", f"{demo.own:.2f}")
     before = {more: by_size[less].own for less, more in pairwise(by_size)}
     for lines, load in by_size.items():
         table.add_row(
@@ -171,7 +185,7 @@ def show(start: float, demo: Load, by_size: Mapping[int, Load]) -> None:
             f"{load.own / lines * 1e3:.0f}",
         )
     console.print(table)
-    console.print(f"the demo beyond `import dagster`: {demo.whole - start:.2f} s", highlight=False)
+    console.print(f"{COMMANDS} beyond `import dagster`: {demos[COMMANDS].whole - start:.2f} s", highlight=False)
     console.print(f"a line at the largest size over one at the size before: {growth(by_size):.2f}", highlight=False)
 
 

@@ -20,6 +20,11 @@ for category in (dg.BetaWarning, dg.PreviewWarning):
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    return loaded()
+
+
+def loaded(*, described: bool = True) -> dg.Definitions:
+    """All definitions of this deployment. described: see `load_declarations`."""
     with uncollected():
         policy = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
-        return dg.Definitions.merge(load_declarations(), release_definitions(), policy)
+        return dg.Definitions.merge(load_declarations(described=described), release_definitions(), policy)

@@ -41,7 +41,7 @@ def deployed() -> Iterator["Deployment"]:
     from factory_assets.declarations.catalogue import load
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
-    from factory_assets.definitions import defs
+    from factory_assets.definitions import loaded
     from factory_assets.deployment import declarations, prepare_home, stores
     from factory_assets.governor.executor import Deployment
 
@@ -51,7 +51,7 @@ def deployed() -> Iterator["Deployment"]:
         with dg.DagsterInstance.get() as instance:
             yield Deployment(
                 load(declarations(), render),
-                defs(),
+                loaded(described=False),
                 instance,
                 resources["lake"],
                 resources["ledger"],

@@ -20,22 +20,35 @@ ALL_ASSETS = "__ASSET_JOB"
 
 def _take() -> type[Any]:
     require(dg.ComponentTree.__new__, "cls", "defs_module", "project_root")
-    require(dg.ComponentTree.build_defs)
+    require(dg.ComponentTree.for_project, "path_within_project")
+    require(dg.ComponentTree.build_defs, "loc")
     return dg.ComponentTree
 
 
 _tree = private("declarations outside the package", _take)
 
 
-def load_folder(folder: Path) -> dg.Definitions:
-    """Definitions of the defs.yaml files in a folder. Raises what Dagster says of files that it cannot load."""
+def load_package(package: Path, folder: Path, described: bool) -> dg.Definitions:
+    """Definitions of the defs.yaml files in the folder of a package. described: see `load_folder`."""
+    if described or _tree is None:
+        return dg.load_from_defs_folder(path_within_project=package)
+    definitions: dg.Definitions = _tree.for_project(path_within_project=package).build_defs(folder)
+    return definitions
+
+
+def load_folder(folder: Path, described: bool = True) -> dg.Definitions:
+    """Definitions of the defs.yaml files in a folder. Raises what Dagster says of files that it cannot load.
+
+    described: with a schema of each type of component, which Dagster shows on its pages.
+    """
     # Dagster loads declarations from a module. This one has no code: only a place.
     module = ModuleType(OUTSIDE)
     module.__path__ = [str(folder)]
     module.__file__ = None
     sys.modules[OUTSIDE] = module
     if _tree is not None:
-        definitions: dg.Definitions = _tree(defs_module=module, project_root=folder).build_defs()
+        tree = _tree(defs_module=module, project_root=folder)
+        definitions: dg.Definitions = tree.build_defs() if described else tree.build_defs(folder)
         return definitions
     return _as_project()
 
