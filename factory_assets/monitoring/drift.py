@@ -20,6 +20,7 @@ worth: the smallest change that it would have found nine times in ten.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,8 @@ FEWEST, ENOUGH = 4, 8
 POWER = 0.9
 #: Shares among which it is looked for: from one row to all of them, in steps by powers of the number of rows, and then within a step.
 COARSE, FINE = np.linspace(1, 0, 14), np.linspace(0, 1, 14)
+#: Steps an octave to which rows are rounded, to know what would be visible in them.
+STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,9 @@ def drift_of_counts(
 
     shown, of_nulls, verdict = look("values"), look("nulls"), "no verdict"
     visible = dict.fromkeys(("visible_nulls", "visible_new", "visible_change"))
-    blind = _blind(reference, shown, n, false_alarm_rate, minimum_effect)
+    blind = _blind(
+        _bins(reference), _fewer(n), shown.base, shown.stretches, false_alarm_rate, minimum_effect
+    )
     # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
     asked = [shown, of_nulls, look("beyond")] if blind else [shown, of_nulls]
     moved = [one for one in asked if one.excess > one.limit and float(one.distance.psi) > minimum_effect]
@@ -182,8 +187,8 @@ def drift_of_counts(
     else:
         verdict = "stable"
         visible = {
-            "visible_nulls": _visible_share(reference, of_nulls, before, n, minimum_effect),
-            "visible_new": _visible_share(reference, shown, before, n, minimum_effect),
+            "visible_nulls": _visible_share(reference, of_nulls, n, minimum_effect),
+            "visible_new": _visible_share(reference, shown, n, minimum_effect),
             "visible_change": _visible_change(habit, shown, minimum_effect),
         }
         reason = (
@@ -224,21 +229,40 @@ def _moved(reference: Profile, look: _Look, before: Numbers, now: Numbers) -> st
     return f"PSI {psi_now:.3g} over {look.limit_psi:.3g}; {name}: {was:.3g} % of the reference, {is_now:.3g} % now"
 
 
-def _blind(reference: Profile, look: _Look, n: int, rate: float, minimum_effect: float) -> bool:
-    """Whether half of the rows could move to a new value, and the column would not be found to have drifted."""
+def _fewer(n: int) -> int:
+    """Rows, rounded down by up to 4 %: neighbouring days, and nodes of about one size, ask once what could be seen in them."""
+    return int(2 ** (math.floor(STEPS * math.log2(n)) / STEPS)) if n else 0
+
+
+def _bins(reference: Profile) -> Profile:
+    """What distances are made of: of two columns with the same counts in bins the same is visible."""
+    return Profile("", reference.kind, counts=reference.counts, nulls=reference.nulls)
+
+
+@lru_cache(maxsize=65536)
+def _blind(reference: Profile, n: int, base: float, stretches: int, rate: float, minimum_effect: float) -> bool:
+    """Whether half of n rows could move to a new value, and the column would not be found to have drifted."""
     before = np.array([*reference.counts, 0])
     if reference.kind == "empty" or not n:
         return False
     half = before * (n / 2 / before.sum())
     half[-2] += n / 2
     found = distance(reference, "values", before, half)
-    limit = look.base * _f_limit(rate, round(max(1.0, float(found.freedom) / look.base), 6), look.stretches)
+    limit = base * _f_limit(rate, round(max(1.0, float(found.freedom) / base), 6), stretches)
     return bool(float(found.excess) <= limit or float(found.psi) <= minimum_effect)
 
 
-def _visible_share(reference: Profile, look: _Look, before: Numbers, n: int, minimum_effect: float) -> float | None:
+def _visible_share(reference: Profile, look: _Look, n: int, minimum_effect: float) -> float | None:
     """The smallest share of nulls, or of values that the reference lacks, that would be found nine times in ten, in n rows."""
-    place = -1 if look.part == "nulls" else -2
+    return _visible(_bins(reference), look.part, _fewer(n), look.base, look.limit, minimum_effect)
+
+
+@lru_cache(maxsize=65536)
+def _visible(
+    reference: Profile, part: Part, n: int, base: float, limit: float, minimum_effect: float
+) -> float | None:
+    before = np.array([*reference.counts, reference.nulls])
+    place = -1 if part == "nulls" else -2
     usual = before[place] / max(before.sum(), 1)
     others = before.astype(float)
     others[place] = 0
@@ -246,13 +270,13 @@ def _visible_share(reference: Profile, look: _Look, before: Numbers, n: int, min
 
     def seen(shares: Numbers) -> Numbers:
         # So few are found in one sample of ten: the share sways by more than independent rows' would.
-        low = np.clip(shares - _normal(POWER) * np.sqrt(look.base * shares * (1 - shares) / n), 0, 1)
+        low = np.clip(shares - _normal(POWER) * np.sqrt(base * shares * (1 - shares) / n), 0, 1)
         now = (1 - low)[:, None] * others
         now[:, place] = n * low
-        found = distance(reference, look.part, np.broadcast_to(before, now.shape), now)
+        found = distance(reference, part, np.broadcast_to(before, now.shape), now)
         # The other bins sway too.
-        others_sway = look.base * (found.freedom - 1) / np.maximum(found.freedom, 1)
-        return (found.excess + others_sway > look.limit) & (found.psi > minimum_effect) & (low > usual)
+        others_sway = base * (found.freedom - 1) / np.maximum(found.freedom, 1)
+        return (found.excess + others_sway > limit) & (found.psi > minimum_effect) & (low > usual)
 
     steps = usual + (1 - usual) * max(n, 2) ** -COARSE
     first = int(np.argmax(found := seen(steps)))
