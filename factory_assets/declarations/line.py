@@ -12,7 +12,7 @@ from factory_assets.declarations.stream import check_owner
 from factory_assets.declarations.tasks import Task, check_estimator_name
 from factory_assets.declarations.warm_start import WarmStart
 
-Trigger = Literal["new_data", "schema"]
+Trigger = Literal["new_data", "schema", "drift", "performance"]
 #: How many alarms in which time.
 ALARMS = re.compile(r"^\d+(\.\d+)?/(day|week|month|year)$")
 DAYS_OF = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
@@ -228,12 +228,19 @@ class Gate(Declared):
     )
 
 
-class Retrain(Declared):
+class Retrain(Grown):
     """When a line is trained again."""
+
+    later = frozenset({"cooldown"})
 
     every: Duration = Field(dt.timedelta(days=7), description="New labelled days to wait for before the next training.")
     on: list[Trigger] = Field(
-        ["new_data", "schema"], description="What starts a training: new labelled data, a changed contract."
+        ["new_data", "schema"],
+        description="What starts a training: new labelled data, a changed contract; a column that drifted, or predictions worse "
+        "than a naive guess, of the nodes that it is found of.",
+    )
+    cooldown: Duration = Field(
+        dt.timedelta(days=3), description="Drift or performance train no node within so many days of its last training."
     )
 
     @model_validator(mode="before")

@@ -13,6 +13,7 @@ from typing import TypeVar
 import dagster as dg
 
 from factory_assets.declarations.catalogue import Catalogue
+from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.view import View
 from factory_assets.events import moved, sources
@@ -30,6 +31,9 @@ from factory_assets.identity.nodes import admitted, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
 from factory_assets.identity.versions import contract_hash
 from factory_assets.materialization import INPUTS, described, newest_events, recorded, recorded_before, table_versions
+from factory_assets.measures.compared import metric_of
+from factory_assets.monitoring.episodes import Alarm, of_drift, of_losses
+from factory_assets.monitoring.losses import block_of, losses, window
 from factory_assets.release.resolver import state_of
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key
@@ -331,6 +335,40 @@ class Book:
 
     def contract(self, declared: DeclaredLine) -> str:
         return contract_hash(declared)
+
+    def alarms(self, declared: DeclaredLine, first: dt.date, last: dt.date) -> Sequence[Alarm]:
+        line, horizon, found = declared.line, declared.line.horizon_days, list[Alarm]()
+        if "drift" in line.retrain.on:
+            table = f"{line.name}/drift"
+            data = {day: each.data for day, each in self.recorded(table).items() if first <= day <= last}
+            place, made_from = ("drift", self._storage, table), (first, last, data)
+            found += memo.of(place, made_from, lambda: self._drifted(table, first, last)) if data else []
+        if "performance" in line.retrain.on:
+            table, back = f"{line.name}/performance", 2 * window(block_of(line)) * DAY
+            days = [day for day in self.recorded(table) if first <= day + horizon * DAY <= last]
+            data = {day: each.data for day, each in self.recorded(table).items() if days and day >= min(days) - back}
+            found += memo.of(
+                ("losses", self._storage, table), (line, first, last, data), lambda: self._lost(declared, sorted(days))
+            )
+        return found
+
+    def _drifted(self, table: str, first: dt.date, last: dt.date) -> list[Alarm]:
+        with self.stores.engine.connect() as con:
+            self.stores.lake.view(con, "drift", table, first, last, empty_if_absent=True)
+            rows = con.sql(
+                """SELECT ds, node, "column", part, verdict, reason FROM drift
+                   SEMI JOIN (FROM drift WHERE verdict = 'drifted') AS drifted USING (node, "column")"""
+            )
+            return list(of_drift(rows.to_arrow_table().to_pylist()))
+
+    def _lost(self, declared: DeclaredLine, days: Sequence[dt.date]) -> list[Alarm]:
+        if not days:
+            return []
+        line, metric = declared.line, metric_of(declared)
+        columns, back = ["node", "ds", metric, f"naive_{metric}"], 2 * window(block_of(line)) * DAY
+        table = f"{line.name}/performance"
+        rows = self.stores.lake.read(table, days[0] - back, days[-1], columns, empty_if_absent=True).to_pylist()
+        return list(of_losses(losses(metric, rows, days, block_of(line)), line.horizon_days))
 
     def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
         def ask() -> Mapping[dt.date, str]:

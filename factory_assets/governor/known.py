@@ -11,6 +11,7 @@ from factory_assets.features.examples.labels import Through
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.work import Running
 from factory_assets.identity.inputs import Asset, Recorded
+from factory_assets.monitoring.episodes import Alarm
 from factory_resources.verdicts import Judged
 
 
@@ -98,6 +99,10 @@ class Known(Protocol):
     def without_room(self, declared: DeclaredLine, as_of: dt.date) -> str | None: ...
 
     def contract(self, declared: DeclaredLine) -> str: ...
+
+    def alarms(self, declared: DeclaredLine, first: dt.date, last: dt.date) -> Sequence[Alarm]:
+        """What the line's monitors found, as far as it may start a training, known at the close of these days."""
+        ...
 
     def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]: ...
 

@@ -27,6 +27,7 @@ from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
 from factory_assets.governor.work import TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
+from factory_assets.monitoring.episodes import Alarm
 from factory_assets.training.timeline import timeline
 
 
@@ -292,9 +293,10 @@ class _Planner:
         missing = (self.missing[tables[0]].keys() - self.leaking[line.name].keys()) | self.missing[tables[1]].keys()
         whole = there[0] & there[1] - missing
         complete = [day for day in days if day in whole and label_rows.complete(declared, day, through)]
+        unwatched = self._unwatched(declared, days)
         due = retraining.due(
             declared, complete, known.standing(line.name), lambda until: known.seen(line.name, until),
-            known.nodes(line.name), known.contract(declared),
+            known.nodes(line.name), known.contract(declared), self._alarms(declared, days, unwatched),
         )  # fmt: skip
         finishing = isinstance(due, Training) and due.trigger == "unfinished"
         if not finishing and (left := self._undrawn(line.name)):
@@ -320,10 +322,53 @@ class _Planner:
             self.notices.append(Notice("blocked", model, refused))
             return None
         after = tuple(table for table in tables if any(day <= due.as_of for day in self.unsettled[table]))
+        if due.trigger == "new_data":
+            # What the monitors will say of an earlier day may call for a training before.
+            after += tuple(table for table, known_at in unwatched.items() if min(known_at) < due.as_of)
         read = [known.recorded(table)[day].data for table in tables for day in needed if day in known.recorded(table)]
         state = digest([line.name, str(due.as_of), due.trigger, known.contract(declared), *due.nodes, *read])
         assets = tuple(f"{line.name}/{each}" for each in TRAINED)
         return waited_for if self._offer(Work(assets, due.reason, (), due, after, (state,))) else None
+
+    def _unwatched(self, declared: DeclaredLine, days: Sequence[dt.date]) -> dict[str, list[dt.date]]:
+        """Monitors that may start a training -> the days at whose close they will be known to have looked, where they have not yet."""
+        line, known = declared.line, self.known
+        first, horizon = known.first_trained(line.name), line.horizon_days * DAY
+        known_at = {"drift": 0 * DAY, "performance": horizon}
+        if first is None or not {*known_at} & {*line.retrain.on}:
+            return {}
+        scored, lacking = [day for day in days if day > first], set[dt.date]()
+        to_come = {f"{line.name}/{table}": self.unsettled[f"{line.name}/{table}"] for table in ("examples", "labels")}
+        for table in ("predictions", *known_at):
+            name = f"{line.name}/{table}"
+            asset, recorded = known.asset(name), known.recorded(name)
+            extra = known.champions(line.name, scored) if table == "predictions" else None
+            expected = known.expected(name, scored, extra)
+            moved = set[dt.date]().union(*(_touched(to_come.get(read, ()), asset.reads[read]) for read in asset.reads))
+            lacks = {day for day in scored if any(self._lacks(read, day) for read in asset.reads if read in self.days)}
+            lacking |= lacks if table == "predictions" else set()
+            to_come[name] = {
+                day
+                for day in scored
+                if (day in moved or day not in recorded or recorded[day].stamp != expected[day])
+                and day not in lacks | lacking
+            }
+        found = {
+            f"{line.name}/{table}": sorted(day + after for day in to_come[f"{line.name}/{table}"])
+            for table, after in known_at.items()
+            if table in line.retrain.on
+        }
+        return {name: of for name, of in found.items() if of}
+
+    def _alarms(
+        self, declared: DeclaredLine, days: Sequence[dt.date], unwatched: Mapping[str, Sequence[dt.date]]
+    ) -> Sequence[Alarm]:
+        """What the monitors found since most nodes were trained, up to the first day on which they have not looked yet."""
+        first = retraining.trained_upto(self.known.standing(declared.line.name))
+        if first is None or not days or not {"drift", "performance"} & {*declared.line.retrain.on}:
+            return []
+        last = min([days[-1], *(min(of) - DAY for of in unwatched.values())])
+        return self.known.alarms(declared, first, last)
 
     def _undrawn(self, line: str) -> Training | None:
         """The leaderboard that is to be drawn: of a training that died before, or as of the newest decision that none tells."""
@@ -425,15 +470,7 @@ class _Planner:
 
     def _moved(self, read: str, window: tuple[int, int]) -> set[dt.date]:
         """Days whose window on an asset holds a day that is about to change."""
-        first, last = window
-        moved = set[dt.date]()
-        for stretch in ranges(self.unsettled.get(read, ())):
-            # A day d reads d+first .. d+last: it sees the stretch from stretch[0]-last to stretch[-1]-first.
-            start, end = stretch[0] - last * DAY, min(stretch[-1].toordinal() - first, dt.date.max.toordinal())
-            moved.update(
-                dt.date.fromordinal(each) for each in range(start.toordinal(), min(end, start.toordinal() + 4000) + 1)
-            )
-        return moved
+        return _touched(self.unsettled.get(read, ()), window)
 
     def _about_to_change(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(name for name in names if self.unsettled.get(name))
@@ -482,6 +519,19 @@ class _Planner:
             return False
         self.work.append(work)
         return True
+
+
+def _touched(days: Collection[dt.date], window: tuple[int, int]) -> set[dt.date]:
+    """Days whose window on an asset holds one of these days of it."""
+    first, last = window
+    touched = set[dt.date]()
+    for stretch in ranges(days):
+        # A day d reads d+first .. d+last: it sees the stretch from stretch[0]-last to stretch[-1]-first.
+        start, end = stretch[0] - last * DAY, min(stretch[-1].toordinal() - first, dt.date.max.toordinal())
+        touched.update(
+            dt.date.fromordinal(each) for each in range(start.toordinal(), min(end, start.toordinal() + 4000) + 1)
+        )
+    return touched
 
 
 def _after(

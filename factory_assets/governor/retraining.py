@@ -11,13 +11,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.monitoring.episodes import Alarm
 from factory_assets.training.timeline import first_as_of, timeline
 from factory_assets.words import counted
 
 #: `lost`: nothing is learnt; versions of that day whose archive is damaged are made again as they were.
-Trigger = Literal["first", "new_data", "schema", "unfinished", "new_node", "lost"]
+Trigger = Literal["first", "new_data", "schema", "drift", "performance", "unfinished", "new_node", "lost"]
+#: Nodes whose alarms a training's reason tells.
+TOLD = 3
 
 
 class Trained(Protocol):
@@ -55,12 +59,14 @@ def due(
     seen: Callable[[dt.date], Sequence[str]],
     nodes: Collection[str],
     contract: str,
+    alarms: Sequence[Alarm] = (),
 ) -> Training | NotDue:
     """The training of a line that is due now, or why none is.
 
     labelled: days whose labels are all in. standing: node -> how it stands, for nodes with a decision.
     seen: a day -> the nodes that examples up to it have, parents first; asked only where a training may be due.
-    nodes: all nodes that there are. contract: hash of the contracts as they are now.
+    nodes: all nodes that there are. contract: hash of the contracts as they are now. alarms: of the line's monitors, from the day
+    as of which most nodes were last trained, up to a day before which none can come any more.
     """
     line, name = declared.line, declared.line.name
     first, horizon = first_as_of(declared), declared.line.horizon_days * DAY
@@ -92,7 +98,11 @@ def due(
         ]
         if due_nodes:
             return Training(name, as_of, tuple(due_nodes), "schema", reason)
-    return _by_new_data(declared, complete, newest, base, trained, seen)
+    by_new_data = _by_new_data(declared, complete, newest, base, trained, seen)
+    by_alarm = _by_alarm(declared, complete, trained, seen, alarms)
+    if by_alarm and (isinstance(by_new_data, NotDue) or by_alarm.as_of < by_new_data.as_of):
+        return by_alarm
+    return by_new_data
 
 
 def undrawn(line: str, standing: Mapping[str, Trained], drawn: Collection[dt.date]) -> Training | None:
@@ -107,6 +117,12 @@ def undrawn(line: str, standing: Mapping[str, Trained], drawn: Collection[dt.dat
     return Training(
         line, base, nodes, "unfinished", f"the training as of {base} ended before its leaderboard was drawn"
     )
+
+
+def trained_upto(standing: Mapping[str, Trained]) -> dt.date | None:
+    """The day as of which most nodes were last trained; None before the first training."""
+    trained = {node: each.trained_as_of for node, each in standing.items() if each.trained_as_of is not None}
+    return _base(trained) if trained else None
 
 
 def _base(trained: Mapping[str, dt.date]) -> dt.date:
@@ -124,7 +140,7 @@ def _by_new_data(
 ) -> Training | NotDue:
     line, horizon = declared.line, declared.line.horizon_days * DAY
     if "new_data" not in line.retrain.on:
-        return NotDue("the contract is unchanged, and new data alone does not start a training")
+        return NotDue(f"nothing starts a training of {' or '.join(line.retrain.on)}, and new data alone does not")
     wanted = line.retrain.every.days
     new = sorted(day for day in complete if day > base - horizon)
     if len(new) < wanted:
@@ -138,6 +154,39 @@ def _by_new_data(
     begun = any(day == as_of for day in trained.values())
     reason = f"{counted(wanted, 'new labelled day')} since the training as of {base}"
     return Training(line.name, as_of, tuple(nodes), "unfinished" if begun else "new_data", reason)
+
+
+def _by_alarm(
+    declared: DeclaredLine,
+    complete: set[dt.date],
+    trained: Mapping[str, dt.date],
+    seen: Callable[[dt.date], Sequence[str]],
+    alarms: Sequence[Alarm],
+) -> Training | None:
+    """The training of the nodes that alarm on the first day on which any does that was not trained since it began to."""
+    line = declared.line
+    horizon, cooldown = line.horizon_days * DAY, whole_days(line.retrain.cooldown) * DAY
+    calling: dict[dt.date, dict[str, Alarm]] = {}
+    for alarm in alarms:
+        last = trained.get(alarm.node)
+        if alarm.monitor not in line.retrain.on or last is None:
+            continue
+        # The labels of its holdout's last day have to be in, and all of a day whose predictions are found to be bad.
+        if alarm.since > last and alarm.day >= last + cooldown and alarm.day - horizon in complete:
+            calling.setdefault(alarm.day, {}).setdefault(alarm.node, alarm)
+    for day, found in sorted(calling.items()):
+        order = [] if hole(declared, complete, day) else seen(day)
+        if nodes := _in_order(found, order):
+            told = [
+                f"{found[node].monitor} of {node} since {found[node].since}: {found[node].reason}" for node in nodes
+            ]
+            more = [f"and {counted(len(told) - TOLD, 'node')} more"] if len(told) > TOLD else []
+            monitor, reason = found[nodes[0]].monitor, "; ".join([*told[:TOLD], *more])
+            # Where most nodes alarm, the others would be found to lack a training as of this day.
+            if 2 * len(nodes) > len([node for node in order if node in trained]):
+                nodes = [node for node in order if trained.get(node, dt.date.min) < day]
+            return Training(line.name, day, tuple(nodes), monitor, reason)
+    return None
 
 
 def _by_schema(

@@ -72,9 +72,14 @@ class Plan:
 
     @property
     def next(self) -> list[Work]:
-        """Ready work, without scoring what a training that is due would score anew: a backlog is scored in one range."""
-        lines = {work.training.line for work in self.work if work.training}
-        scoring = {f"{line}/{name}" for line in lines for name in SCORED}
+        """Ready work, without scoring what a training that is due would score anew: a backlog is scored in one range.
+
+        A training that waits for what the monitors say of days that are scored waits for these.
+        """
+        scoring = set[str]()
+        for work in self.work:
+            of_line = {f"{work.training.line}/{name}" for name in SCORED} if work.training else set()
+            scoring |= of_line if not of_line & {*work.after} else set()
         return [work for work in self.ready if not scoring & {*work.assets}]
 
     def notices_of(self, *kinds: Kind) -> list[Notice]:

@@ -56,6 +56,7 @@ ASIDE = {
     "factory_assets.scoring.assets": "makes assets; the champions that it finds are hashed beside the code",
     "factory_assets.scoring.champions": "finds the champions of a day, which are hashed beside the code",
     "factory_assets.monitoring.checks": "judges",
+    "factory_assets.monitoring.episodes": "judges",
     "factory_assets.monitoring.losses": "judges",
     "factory_assets.monitoring.calibration": "judges the judges, for people",
     "factory_assets.serving.assets": "makes assets; the rows come of `export`",

@@ -160,9 +160,7 @@ def drift_of_counts(
 
     shown, of_nulls, verdict = look("values"), look("nulls"), "no verdict"
     visible = dict.fromkeys(("visible_nulls", "visible_new", "visible_change"))
-    blind = _blind(
-        _bins(reference), _fewer(n), shown.base, shown.stretches, false_alarm_rate, minimum_effect
-    )
+    blind = _blind(_bins(reference), _fewer(n), shown.base, shown.stretches, false_alarm_rate, minimum_effect)
     # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
     asked = [shown, of_nulls, look("beyond")] if blind else [shown, of_nulls]
     moved = [one for one in asked if one.excess > one.limit and float(one.distance.psi) > minimum_effect]
@@ -258,9 +256,7 @@ def _visible_share(reference: Profile, look: _Look, n: int, minimum_effect: floa
 
 
 @lru_cache(maxsize=65536)
-def _visible(
-    reference: Profile, part: Part, n: int, base: float, limit: float, minimum_effect: float
-) -> float | None:
+def _visible(reference: Profile, part: Part, n: int, base: float, limit: float, minimum_effect: float) -> float | None:
     before = np.array([*reference.counts, reference.nulls])
     place = -1 if part == "nulls" else -2
     usual = before[place] / max(before.sum(), 1)

@@ -1,0 +1,71 @@
+"""Do drift and lost performance train the nodes that they are found of, once an episode, whoever keeps the line and however late?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from factory_assets.governor.plan import plan
+from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of, worlds
+
+pytestmark = pytest.mark.slow
+CALLED = SMALL.replace(
+    "retrain: {every: 30d}",
+    "retrain: {every: 30d, on: [new_data, drift, performance], cooldown: 2d}\n  monitor: {window: 2d, false_alarm_rate: 0.001}",
+)
+DAYS = 32
+#: From this day on all lengths are three times as long, and from that one on France is another country.
+LONGER, ANOTHER = 14, 26
+
+
+def orders(offset: int) -> list[dict[str, Any]]:
+    rows = orders_of(day(offset))
+    for row in rows:
+        if offset >= LONGER:
+            row["x"], row["y"] = row["x"] * 3, row["y"] * 3
+        if offset >= ANOTHER and row["seg"] == "FR":
+            row["y"] += 40.0
+    return rows
+
+
+def live(world: World, looks: list[int], keep: Any) -> None:
+    for offset in range(DAYS):
+        world.deliver("orders", day(offset), orders(offset))
+        world.at(day(offset + 1), 1)
+        if offset in looks:
+            keep(world)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]]:
+    # Nothing is trained before.
+    every, seldom = list(range(9, DAYS)), [11, 22, DAYS - 1]
+    kept = {
+        "each day": (every, by_command), "at the end": ([DAYS - 1], by_command),
+    }  # fmt: skip
+    with worlds(tmp_path_factory.mktemp("called"), list(kept), CALLED) as made:
+        for name, (looks, keep) in kept.items():
+            made[name].load()
+            live(made[name], looks, keep)
+        yield made
+
+
+def test_each_episode_trains_the_nodes_that_it_is_found_of_once(lived: dict[str, World]) -> None:
+    for each in sorted(lived["each day"].ledger.decisions("guess"), key=lambda one: (one.as_of, one.node)):
+        print(each.as_of, each.node, each.verdict, each.reason[:90])
+    lake = lived["each day"].lake
+    for row in lake.read("guess/drift").sort_by("ds").to_pylist():
+        if row["verdict"] != "stable":
+            print(row["ds"], row["node"], row["column"], row["verdict"], row["reason"][:80])
+    assert 0
+
+
+@pytest.mark.parametrize("other", ["at the end", "seldom", "ci"])
+def test_whoever_keeps_the_line_and_however_late_the_same_is_trained(lived: dict[str, World], other: str) -> None:
+    one, two = lived["each day"], lived[other]
+    assert one.decisions() == two.decisions()
+    assert one.contents() == two.contents()
+    assert one.archived() == two.archived()
+    assert not plan(two.deployment.book()).work
