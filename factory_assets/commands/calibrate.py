@@ -38,7 +38,7 @@ def calibrate(
     if not days:
         console.say(f"{line}: no day of drift yet")
         return
-    judged = lake.read(f"{line}/drift", days[0], days[-1], ["node", "column", "verdict", "ds"]).to_pylist()
+    judged = lake.read(f"{line}/drift", days[0], days[-1], ["node", "column", "part", "verdict", "ds"]).to_pylist()
     metric = metric_of(declared)
     columns = ["node", "ds", metric, f"naive_{metric}"]
     measured = lake.read(f"{line}/performance", days[0], days[-1], columns, empty_if_absent=True).to_pylist()
@@ -46,7 +46,7 @@ def calibrate(
     table = Table(title=f"{line}: alarms that began in a month", title_justify="left", title_style="bold")
     for column in ("month", "days", "drift", "performance"):
         table.add_column(column, justify="left" if column == "month" else "right")
-    for month, one in months(judged, [(loss.node, loss.day) for loss in lost]).items():
+    for month, one in months(judged, lost).items():
         table.add_row(f"{month:%Y-%m}", str(one.days), str(one.drift), str(one.performance))
     console.print(table)
     console.say(f"declared: {monitor.declared} of drift while nothing changes")

@@ -14,7 +14,8 @@ import pyarrow as pa
 from factory_assets.declarations.tasks import PROBABILITY, classes_of
 from factory_assets.measures.metrics import Floats, most_likely
 
-LABEL, PREDICTION = "label", "prediction"
+#: Names of columns of examples, labels and predictions; no feature has one.
+LABEL, PREDICTION, LEAF = "label", "prediction", "leaf"
 
 
 def label_values(task: str, column: pa.ChunkedArray) -> Floats:

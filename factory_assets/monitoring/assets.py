@@ -35,7 +35,8 @@ SHOWN = dt.timedelta(days=90)
 DRIFT_MEANS = {
     "node": "Segment node whose rows are compared.",
     "version": "Its champion, whose training data is the reference.",
-    "column": "The feature, or the prediction.",
+    "column": "The feature, the prediction, or `leaf`: which segments of the node the rows are of.",
+    "kind": "input, prediction, mix (of segments), or quality (values that are absent, or beyond those of the reference).",
     "part": "What the numbers are of: its values, its nulls, or values beyond those of the reference.",
     "statistic": "Population stability index against the reference, in nats.",
     "limit": "The index above which the column has drifted.",
@@ -47,6 +48,7 @@ DRIFT_MEANS = {
     "visible_nulls": "Of a stable column: the smallest share of nulls that would have been found nine times in ten.",
     "visible_new": "Likewise of values beyond those of the reference.",
     "visible_change": "Likewise of a factor on all values, less 1: 0.14 is 14 % more.",
+    "finding": "Columns of a node that drifted for one cause, being absent in the same rows, share this name.",
     "reason": "The verdict in a sentence.",
 }
 DRIFT_SCHEMA = pa.schema(
@@ -54,6 +56,7 @@ DRIFT_SCHEMA = pa.schema(
         ("node", pa.string()),
         ("version", pa.string()),
         ("column", pa.string()),
+        ("kind", pa.string()),
         ("part", pa.string()),
         ("statistic", pa.float64()),
         ("limit", pa.float64()),
@@ -65,6 +68,7 @@ DRIFT_SCHEMA = pa.schema(
         ("visible_nulls", pa.float64()),
         ("visible_new", pa.float64()),
         ("visible_change", pa.float64()),
+        ("finding", pa.string()),
         ("reason", pa.string()),
         ("ds", pa.date32()),
     ]
@@ -187,7 +191,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             for day in days:
                 verdicts = watched.judge(day, champions[day])
                 by_day[day] = _summary(verdicts)
-                rows = [_row(day, node, version, verdict) for node, version, verdict in verdicts]
+                rows = [_row(declared, day, node, version, verdict) for node, version, verdict in verdicts]
                 yield from pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA).to_batches()
 
         written = lake.replace(f"{line.name}/drift", pa.RecordBatchReader.from_batches(DRIFT_SCHEMA, judged()), days)
@@ -197,9 +201,9 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     return drift_of_day
 
 
-def _row(day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any]:
+def _row(declared: DeclaredLine, day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any]:
     told = {name: getattr(verdict, name) for name in DRIFT_SCHEMA.names if hasattr(verdict, name)}
-    return {"node": node, "version": version, "ds": day} | told
+    return told | {"node": node, "version": version, "kind": verdict.kind(declared.features), "ds": day}
 
 
 def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:

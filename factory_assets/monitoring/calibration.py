@@ -20,6 +20,8 @@ from factory_assets.measures.profiles import Profile
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.monitoring.drift import drift_of_counts
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
+from factory_assets.monitoring.episodes import begun, of_drift, of_losses
+from factory_assets.monitoring.losses import Loss
 
 #: One row in so many is made a null.
 TENTH = 10
@@ -56,31 +58,17 @@ class Found:
         return sum(number for each, number in self.after.items() if each <= days) / max(self.tried, 1)
 
 
-def months(drift: Iterable[Mapping[str, Any]], lost: Iterable[tuple[str, dt.date]]) -> dict[dt.date, Month]:
-    """First day of a month -> its alarms. drift: rows of the drift table; lost: node and day of the losses of performance."""
+def months(drift: Iterable[Mapping[str, Any]], lost: Iterable[Loss]) -> dict[dt.date, Month]:
+    """First day of a month -> its alarms. drift: rows of the drift table; lost: the losses of performance."""
     found: dict[dt.date, Month] = defaultdict(Month)
-    alarms: dict[tuple[str, str], set[dt.date]] = defaultdict(set)
-    watched: set[dt.date] = set()
-    for row in drift:
-        watched.add(row["ds"])
-        if row["verdict"] == "drifted":
-            alarms[row["node"], row["column"]].add(row["ds"])
-    for day in watched:
+    rows = list(drift)
+    for day in {row["ds"] for row in rows}:
         found[day.replace(day=1)].days += 1
-    for days in alarms.values():
-        for begun in _begun(days):
-            found[begun.replace(day=1)].drift += 1
-    losses: dict[str, set[dt.date]] = defaultdict(set)
-    for node, day in lost:
-        losses[node].add(day)
-    for days in losses.values():
-        for begun in _begun(days):
-            found[begun.replace(day=1)].performance += 1
+    for alarm in begun(of_drift(rows)):
+        found[alarm.since.replace(day=1)].drift += 1
+    for alarm in begun(of_losses(lost)):
+        found[alarm.since.replace(day=1)].performance += 1
     return dict(sorted(found.items()))
-
-
-def _begun(days: set[dt.date]) -> Iterator[dt.date]:
-    return (day for day in days if day - DAY not in days)
 
 
 def put_in(

@@ -1,7 +1,8 @@
 """The checks on monitors: a drifted node, and one that does worse than a naive guess, are warnings on the day's partition."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import days_of
 from factory_assets.measures.compared import metric_of
+from factory_assets.monitoring.episodes import of_drift
 from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, block_of, losses, window
 from factory_assets.words import counted
 from factory_resources.lake import Lake
@@ -36,29 +38,33 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         import pyarrow.compute as pc
 
         days = days_of(context)
-        columns = ["node", "column", "part", "statistic", "limit", "rows", "verdict", "ds"]
+        columns = ["node", "column", "kind", "part", "finding", "statistic", "limit", "rows", "verdict", "ds"]
         rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], columns, empty_if_absent=True)
         judged, without = (
             {each["values"]: each["counts"] for each in of_days.value_counts().to_pylist()}
             for of_days in (rows["ds"], rows.filter(pc.equal(rows["verdict"], "no verdict"))["ds"])
         )
-        drifted: dict[dt.date, list[dict[str, Any]]] = {}
-        for row in rows.filter(pc.equal(rows["verdict"], "drifted")).to_pylist():
-            drifted.setdefault(row["ds"], []).append(row)
-        findings = [_drift_of_day(day, drifted, judged.get(day, 0), without.get(day, 0)) for day in days]
+        names = pc.binary_join_element_wise(rows["node"], rows["column"], "\0")
+        ever = names.filter(pc.equal(rows["verdict"], "drifted")).unique()
+        of_drifted = rows.filter(pc.is_in(names, value_set=ever)).to_pylist()
+        since = {(alarm.day, alarm.node, alarm.what): alarm.since for alarm in of_drift(of_drifted)}
+        drifted: dict[dt.date, list[dict[str, Any]]] = {day: [] for day in days}
+        for row in of_drifted:
+            if row["verdict"] == "drifted" and row["ds"] in drifted:
+                drifted[row["ds"]].append(row | {"since": since[row["ds"], row["node"], row["column"]]})
+        findings = [_drift_of_day(day, drifted[day], judged.get(day, 0), without.get(day, 0)) for day in days]
         return report(context, key, "no_drift", findings)
 
     return no_drift
 
 
-def _drift_of_day(day: dt.date, drifted: Mapping[dt.date, list[dict[str, Any]]], judged: int, without: int) -> Finding:
-    """drifted: day -> rows of the drift table. judged, without: columns looked at that day, and those of them without a verdict."""
-    found = sorted(drifted.get(day, ()), key=lambda row: -row["statistic"] / row["limit"])
-    told = [
-        f"{row['part']} of {row['column']} of {row['node']} since {_since(row, day, drifted)} "
-        f"(PSI {row['statistic']:.3g}, limit {row['limit']:.3g}, {row['rows']:,} rows)"
-        for row in found[:SHOWN]
-    ]
+def _drift_of_day(day: dt.date, drifted: Sequence[dict[str, Any]], judged: int, without: int) -> Finding:
+    """drifted: rows of the drift table, and `since` when. judged, without: columns looked at, and those of them without a verdict."""
+    findings: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in sorted(drifted, key=lambda row: -row["statistic"] / row["limit"]):
+        findings.setdefault((row["node"], row["finding"]), []).append(row)
+    found = list(findings.values())
+    told = [_finding(rows) for rows in found[:SHOWN]]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     message = (
         f"drifted: {'; '.join([*told, *more])}"
@@ -66,17 +72,24 @@ def _drift_of_day(day: dt.date, drifted: Mapping[dt.date, list[dict[str, Any]]],
         else f"nothing drifted of {counted(judged - without, 'column')}"
     )
     message += f"; no verdict on {counted(without, 'column')}" if without else ""
-    numbers = {"drifted": len(found), "stable": judged - without - len(found), "no verdict": without}
+    columns = sum(map(len, found))
+    numbers = {"drifted": columns, "stable": judged - without - columns, "no verdict": without}
+    kinds = Counter(row["kind"] for rows in found for row in rows)
     return Finding(
-        day, not found, message=message, metadata={name: dg.MetadataValue.int(value) for name, value in numbers.items()}
+        day,
+        not found,
+        message=message,
+        metadata={name: dg.MetadataValue.int(value) for name, value in (numbers | kinds).items()},
     )
 
 
-def _since(row: dict[str, Any], day: dt.date, drifted: Mapping[dt.date, list[dict[str, Any]]]) -> dt.date:
-    """The first of the days on end on which a node's column has drifted."""
-    while any((one["node"], one["column"]) == (row["node"], row["column"]) for one in drifted.get(day - DAY, ())):
-        day -= DAY
-    return day
+def _finding(rows: Sequence[dict[str, Any]]) -> str:
+    """One finding in words: a column of a node, or several that are absent in the same rows. rows: the worst first."""
+    worst = rows[0]
+    return (
+        f"{worst['kind']}: {worst['part']} of {', '.join(row['column'] for row in rows)} of {worst['node']} "
+        f"since {worst['since']} (PSI {worst['statistic']:.3g}, limit {worst['limit']:.3g}, {worst['rows']:,} rows)"
+    )
 
 
 def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:

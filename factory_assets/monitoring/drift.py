@@ -21,21 +21,25 @@ worth: the smallest change that it would have found nine times in ten.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from factory_assets.measures.habits import FACTORS, Distance, Habit, Part, compared, distance
 from factory_assets.measures.profiles import Numbers, Profile
+from factory_assets.measures.tables import LEAF
 from factory_assets.words import counted
 
 #: Past stretches of time below which there is no verdict, and below which the false alarm rate may be a few times the stated one.
 FEWEST, ENOUGH = 4, 8
 #: How often the smallest visible change is found.
 POWER = 0.9
+#: What a verdict is on: values of a feature, the predictions, which segments rows are of, or values that are absent or strange.
+Kind = Literal["input", "prediction", "mix", "quality"]
 #: Shares among which it is looked for: from one row to all of them, in steps by powers of the number of rows, and then within a step.
 COARSE, FINE = np.linspace(1, 0, 14), np.linspace(0, 1, 14)
 #: Steps an octave to which rows are rounded, to know what would be visible in them.
@@ -56,6 +60,7 @@ class Drift:
     visible_new: the same of rows with values beyond those of the reference.
     visible_change: the same of a factor on all values, less 1: 0.14 is 14 % more; None of text and codes, or if none up to 10 would.
     reason: one sentence for a person; for a drifted column it names the bin that moved most.
+    finding: name that columns share which drifted for one cause, as far as rows tell: the column's own if no other did.
     """
 
     column: str
@@ -72,6 +77,13 @@ class Drift:
     visible_new: float | None
     visible_change: float | None
     reason: str
+    finding: str = ""
+
+    def kind(self, features: Collection[str]) -> Kind:
+        """What sort of thing the verdict is on. features: those of the model; the other columns are its predictions, or the leaf."""
+        if self.part != "values":
+            return "quality"
+        return "input" if self.column in features else "mix" if self.column == LEAF else "prediction"
 
 
 def drift(
@@ -205,6 +217,7 @@ def drift_of_counts(
         verdict=verdict,
         **visible,
         reason=reason,
+        finding=reference.column,
     )
 
 

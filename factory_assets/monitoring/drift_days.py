@@ -6,7 +6,7 @@ another adds only its own rows, while the champion stays the same.
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from factory_assets.declarations.line import Monitor
 from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Numbers
-from factory_assets.measures.tables import prediction_columns
+from factory_assets.measures.tables import LEAF, prediction_columns
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.monitoring.drift import Drift, drift_of_counts
 
@@ -88,7 +88,7 @@ class DriftDays:
                 )
                 verdicts.append((node, version, verdict))
         self._tallies = tallies
-        return verdicts
+        return _with_companions(verdicts, self.rows)
 
     @property
     def judged(self) -> dict[str, str]:
@@ -131,7 +131,8 @@ class DriftDays:
 
 
 def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally:
-    judged = {name: rows[name] for name in model.features} | prediction_columns(model.task, model.predict(rows))
+    columns = [*model.features, *([LEAF] if LEAF in model.profiles else [])]
+    judged = {name: rows[name] for name in columns} | prediction_columns(model.task, model.predict(rows))
     of_rows = np.searchsorted(np.array(days, dtype="datetime64[D]"), _days(rows))
     counts = {}
     for name, values in judged.items():
@@ -140,6 +141,29 @@ def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally
         cells = profile.places(values) + bins * of_rows
         counts[name] = np.bincount(cells, minlength=bins * len(days)).reshape(len(days), bins)
     return Tally(days, counts)
+
+
+def _with_companions(
+    verdicts: list[tuple[str, str, Drift]], rows: Callable[[str], pa.Table]
+) -> list[tuple[str, str, Drift]]:
+    """The verdicts, with what they have in common: columns of a node that have no value in the very same rows are one finding.
+
+    rows: of a node.
+    """
+    empty: dict[tuple[str, bytes], list[str]] = {}
+    places: dict[int, tuple[str, bytes]] = {}
+    for at, (node, _, verdict) in enumerate(verdicts):
+        if verdict.verdict == "drifted" and verdict.part == "nulls" and verdict.null_share:
+            column = rows(node)[verdict.column]
+            places[at] = node, np.packbits(column.is_null(nan_is_null=True).to_numpy()).tobytes()
+            empty.setdefault(places[at], []).append(verdict.column)
+    found = list(verdicts)
+    for at, place in places.items():
+        node, version, verdict = verdicts[at]
+        if others := [name for name in empty[place] if name != verdict.column]:
+            reason = f"{verdict.reason}; in the same rows as {', '.join(others)}"
+            found[at] = node, version, replace(verdict, reason=reason, finding=min(empty[place]))
+    return found
 
 
 def _days(rows: pa.Table) -> np.ndarray:

@@ -42,10 +42,15 @@ def of_drift(rows: Iterable[Mapping[str, Any]]) -> Iterator[Alarm]:
             begun.pop(place, None)
         elif row["verdict"] == "drifted":
             since = begun.setdefault(place, row["ds"])
-            yield Alarm("drift", *place, row["ds"], since, f"{row['part']} of {row['column']}: {row['reason']}")
+            yield Alarm("drift", *place, row["ds"], since, f"{row['part']} of {row['column']}: {row.get('reason')}")
 
 
-def of_losses(losses: Iterable[Loss], horizon: int) -> Iterator[Alarm]:
+def begun(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """The first alarm of each episode."""
+    return [alarm for alarm in alarms if alarm.day == alarm.since]
+
+
+def of_losses(losses: Iterable[Loss], horizon: int = 0) -> Iterator[Alarm]:
     """Losses as alarms. horizon: days after which a day's labels are in, and its loss is known."""
     for loss in losses:
         yield Alarm(

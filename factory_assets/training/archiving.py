@@ -18,7 +18,7 @@ from factory_assets.measures.charts import bars
 from factory_assets.measures.habits import Habit, Stretches, habit
 from factory_assets.measures.metrics import score
 from factory_assets.measures.profiles import Profile, profile, profiles
-from factory_assets.measures.tables import LABEL, label_values, prediction_columns, with_columns
+from factory_assets.measures.tables import LABEL, LEAF, label_values, prediction_columns, with_columns
 from factory_assets.models.archived import SAMPLE_ROWS
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
@@ -61,9 +61,11 @@ def release(
     fit = fitted.fit
     predictions = fitted.model.predict(encode(seen, fitted.encoding)) if seen is rows.recent else fit
     predicted = prediction_columns(line.task, predictions)
-    reference = profiles(train, fitted.encoding.features)
+    # Of a node of several segments, which of them its rows are of is watched as well.
+    mixed = [LEAF] if len(train[LEAF].unique()) > 1 else []
+    reference = profiles(train, [*fitted.encoding.features, *mixed])
+    habits = _habits_of_columns(past, rows, reference)
     reference |= {name: profile(values, name=name) for name, values in predicted.items()}
-    habits = _habits_of_features(past, rows, {name: reference[name] for name in fitted.encoding.features})
     others = prediction_columns(line.task, fitted.model.predict(encode(rows.around, fitted.encoding)))
     learnt = prediction_columns(line.task, fit)
     for name, values in predicted.items():
@@ -132,8 +134,8 @@ def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
     return bars("Predictions after the training window, in rows", between)
 
 
-def _habits_of_features(past: Stretches, rows: NodeRows, reference: Mapping[str, Profile]) -> dict[str, Habit]:
-    """Feature -> its habit. reference: of the training rows."""
+def _habits_of_columns(past: Stretches, rows: NodeRows, reference: Mapping[str, Profile]) -> dict[str, Habit]:
+    """Column -> its habit. reference: of the training rows."""
     parts = [rows.train, rows.recent, rows.around]
     stretches = [past.places(part["ds"].to_numpy()) for part in parts]
     found = {}

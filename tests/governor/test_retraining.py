@@ -1,8 +1,9 @@
 """Is a training due when enough days are labelled, as of the right day, for the nodes that it is due for; and is the reason told?"""
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Trigger
 from factory_assets.governor.retraining import NotDue, Training, due
+from factory_assets.monitoring.episodes import Alarm
 from factory_assets.training.timeline import first_as_of, timeline
 from tests.line.world import declare
 
@@ -45,6 +47,7 @@ def asked(
     without: Collection[dt.date] = (),
     first_seen: Mapping[str, dt.date] | None = None,
     on: list[Trigger] | None = None,
+    alarms: Sequence[Alarm] = (),
 ) -> Training | NotDue:
     """What is due at the close of a day. first_seen: node -> the first day that has it, the stream's first if absent."""
     if on is not None:
@@ -54,7 +57,7 @@ def asked(
     nodes = list(seen)
     return due(
         declared, labelled(declared, as_of, without), standing, lambda day: [node for node in nodes if seen[node] <= day],
-        nodes, NOW,
+        nodes, NOW, alarms,
     )  # fmt: skip
 
 
@@ -189,3 +192,74 @@ def test_a_changed_contract_trains_the_nodes_that_were_made_under_the_old_one_as
 def test_a_contract_that_nobody_noted_is_no_changed_one(declared: DeclaredLine) -> None:
     last = first_as_of(declared)
     assert isinstance(asked(declared, last + DAY, all_at(last, None)), NotDue)
+
+
+def alarm(node: str, day: dt.date, since: dt.date | None = None, what: str = "x") -> Alarm:
+    return Alarm("drift", node, what, day, since or day, "x: far away")
+
+
+ALARMED: list[Trigger] = ["new_data", "drift"]
+
+
+def called(
+    declared: DeclaredLine,
+    after: int,
+    alarms: Sequence[Alarm],
+    standing: Mapping[str, Stands] | None = None,
+    **more: Any,
+) -> Training | NotDue:
+    """What is due so many days after all nodes were trained."""
+    first = first_as_of(declared)
+    return asked(declared, first + after * DAY, standing or all_at(first), on=ALARMED, alarms=alarms, **more)
+
+
+def test_an_alarm_trains_the_nodes_that_it_is_found_of_as_of_its_day(declared: DeclaredLine) -> None:
+    day = first_as_of(declared) + 5 * DAY
+    found = called(declared, 8, [alarm("DE/Berlin", day), alarm("DE", day), alarm("FR", day + DAY)])
+    assert isinstance(found, Training)
+    assert (found.as_of, found.trigger, found.nodes) == (day, "drift", ("DE", "DE/Berlin")), "parents first"
+    assert found.reason.startswith(f"drift of DE since {day}: x: far away; drift of DE/Berlin")
+
+
+@pytest.mark.parametrize("began", [-3, 0])
+def test_an_episode_that_a_training_did_not_end_starts_no_other(declared: DeclaredLine, began: int) -> None:
+    first = first_as_of(declared)
+    days = [first + ahead * DAY for ahead in range(1, 9)]
+    assert isinstance(called(declared, 8, [alarm("DE", day, first + began * DAY) for day in days]), NotDue)
+
+
+def test_within_the_cooldown_nothing_is_trained_and_after_it_what_still_lasts_is(declared: DeclaredLine) -> None:
+    first = first_as_of(declared)
+    lasts = [alarm("DE", first + ahead * DAY, first + DAY) for ahead in range(1, 6)]
+    assert isinstance(called(declared, 8, lasts[:2]), NotDue)
+    found = called(declared, 8, lasts)
+    assert isinstance(found, Training) and found.as_of == first + 3 * DAY
+
+
+def test_where_most_nodes_alarm_all_are_trained_and_what_was_killed_is_finished(declared: DeclaredLine) -> None:
+    first = first_as_of(declared)
+    day = first + 5 * DAY
+    alarms = [alarm(node, day) for node in ("DE", "FR", "FR/Paris")]
+    found = called(declared, 8, alarms)
+    assert isinstance(found, Training) and found.nodes == tuple(NODES)
+    killed = all_at(first) | {"global": Stands(day), "DE": Stands(day)}
+    found = called(declared, 8, alarms, killed)
+    assert isinstance(found, Training) and (found.as_of, found.nodes) == (day, ("FR", "FR/Paris"))
+
+
+def test_new_data_come_first_where_they_are_of_no_later_day(declared: DeclaredLine) -> None:
+    first = first_as_of(declared)
+    found = called(declared, 20, [alarm("DE", first + 14 * DAY)])
+    assert isinstance(found, Training) and (found.trigger, found.as_of) == ("new_data", first + 14 * DAY)
+    found = called(declared, 20, [alarm("DE", first + 13 * DAY)])
+    assert isinstance(found, Training) and (found.trigger, found.as_of) == ("drift", first + 13 * DAY)
+
+
+def test_an_alarm_waits_for_the_labels_of_its_day_and_is_nothing_where_it_is_not_declared(
+    declared: DeclaredLine,
+) -> None:
+    day = first_as_of(declared) + 5 * DAY
+    assert isinstance(called(declared, 4, [alarm("DE", day)]), NotDue)
+    assert isinstance(asked(declared, day + DAY, all_at(first_as_of(declared)), alarms=[alarm("DE", day)]), NotDue)
+    hole = [day - ahead * DAY for ahead in range(2, 20)]
+    assert isinstance(called(declared, 8, [alarm("DE", day)], without=hole), NotDue)

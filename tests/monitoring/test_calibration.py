@@ -14,6 +14,7 @@ from factory_assets.measures.profiles import profile, profiles
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.monitoring.calibration import LOST, NULLS, SEGMENT, Month, months, put_in
 from factory_assets.monitoring.drift_days import DriftDays
+from factory_assets.monitoring.losses import Loss
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 3, 27)
@@ -21,13 +22,15 @@ FEATURES = ("amount", "channel")
 
 
 def drifted(node: str, column: str, *offsets: int) -> list[dict[str, Any]]:
-    return [{"node": node, "column": column, "verdict": "drifted", "ds": FIRST + DAY * offset} for offset in offsets]
+    found = {"node": node, "column": column, "part": "values", "verdict": "drifted"}
+    return [found | {"ds": FIRST + DAY * offset} for offset in offsets]
 
 
 def test_days_on_end_are_one_alarm_and_each_column_of_each_node_has_its_own() -> None:
-    stable = [{"node": "FR", "column": "a", "verdict": "stable", "ds": FIRST + DAY * offset} for offset in range(12)]
+    calm = (3, 4, 5, 6, 9, 10, 11)
+    stable = [{"node": "FR", "column": "a", "verdict": "stable", "ds": FIRST + DAY * offset} for offset in calm]
     rows = [*stable, *drifted("FR", "a", 0, 1, 2, 7, 8), *drifted("FR", "b", 1), *drifted("DE", "a", 2, 3)]
-    lost = [("FR", FIRST + DAY * offset) for offset in (3, 4, 5, 6)]
+    lost = [Loss("FR", FIRST + DAY * offset, FIRST + DAY * 3, "") for offset in (3, 4, 5, 6)]
     assert months(rows, lost) == {
         # An alarm that goes on into April began in March.
         dt.date(2026, 3, 1): Month(days=5, drift=3, performance=1),

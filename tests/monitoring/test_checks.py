@@ -14,28 +14,38 @@ DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 10)
 
 
-def row(column: str, statistic: float = 0.3, node: str = "FR") -> dict[str, Any]:
-    return {"node": node, "column": column, "part": "values", "statistic": statistic, "limit": 0.1, "rows": 1200}
+def row(column: str, statistic: float = 0.3, node: str = "FR", **more: Any) -> dict[str, Any]:
+    usual = {"kind": "input", "part": "values", "finding": column, "limit": 0.1, "rows": 1200, "since": ON}
+    return {"node": node, "column": column, "statistic": statistic} | usual | more
 
 
 def test_a_drifted_day_names_the_worst_columns_first_with_their_size_and_since_when() -> None:
-    drifted = {ON - DAY: [row("b")], ON - 3 * DAY: [row("b")], ON: [row("a"), row("b", 0.5)]}
-    found = _drift_of_day(ON, drifted, 9, 2)
+    found = _drift_of_day(ON, [row("a"), row("b", 0.5, since=ON - DAY)], 9, 2)
     assert not found.passed and found.message == (
-        "drifted: values of b of FR since 2026-03-09 (PSI 0.5, limit 0.1, 1,200 rows); "
-        "values of a of FR since 2026-03-10 (PSI 0.3, limit 0.1, 1,200 rows); no verdict on 2 columns"
+        "drifted: input: values of b of FR since 2026-03-09 (PSI 0.5, limit 0.1, 1,200 rows); "
+        "input: values of a of FR since 2026-03-10 (PSI 0.3, limit 0.1, 1,200 rows); no verdict on 2 columns"
     )
-    assert {name: value.value for name, value in found.metadata.items()} == {"drifted": 2, "stable": 5, "no verdict": 2}
+    numbers = {"drifted": 2, "stable": 5, "no verdict": 2, "input": 2}
+    assert {name: value.value for name, value in found.metadata.items()} == numbers
+
+
+def test_columns_that_are_absent_in_the_same_rows_are_one_finding() -> None:
+    absent = {"kind": "quality", "part": "nulls", "finding": "a"}
+    found = _drift_of_day(ON, [row("a", **absent), row("b", **absent), row("a", node="DE")], 9, 0)
+    assert found.message == (
+        "drifted: quality: nulls of a, b of FR since 2026-03-10 (PSI 0.3, limit 0.1, 1,200 rows); "
+        "input: values of a of DE since 2026-03-10 (PSI 0.3, limit 0.1, 1,200 rows)"
+    )
 
 
 def test_of_many_columns_the_message_names_a_few_and_says_how_many_more() -> None:
-    found = _drift_of_day(ON, {ON: [row(f"c{at}", 0.2 + at / 100) for at in range(SHOWN + 3)]}, 20, 0)
+    found = _drift_of_day(ON, [row(f"c{at}", 0.2 + at / 100) for at in range(SHOWN + 3)], 20, 0)
     assert found.message is not None
     assert f"values of c{SHOWN + 2} of FR" in found.message and found.message.endswith("; and 3 more")
 
 
 def test_a_day_on_which_nothing_could_be_told_does_not_pass_for_a_stable_one() -> None:
-    found = _drift_of_day(ON, {}, 4, 4)
+    found = _drift_of_day(ON, [], 4, 4)
     assert found.passed and found.message == "nothing drifted of 0 columns; no verdict on 4 columns"
 
 

@@ -171,3 +171,51 @@ def test_the_asset_writes_the_same_rows_for_a_range_as_for_each_day_and_as_the_n
             rows.append({"node": node, "version": version} | told | {"ds": each})
     assert together.to_pylist() == rows and {row["node"] for row in rows} > {"global"}
     assert written([(each, None) for each in on]).equals(together)
+
+
+def a_model(reference: pa.Table, columns: list[str]) -> ReleasedModel:
+    """One that predicts the amount. columns: what is profiled of it."""
+    own = profiles(reference, columns)
+    own["prediction"] = profile(reference["amount"], name="prediction")
+    calm = Habit(MOST, 3, {"values": 1.0, "nulls": 1.0, "beyond": 1.0})
+    features = tuple(name for name in columns if name != "leaf")
+    made = SimpleNamespace(
+        features=features, task="regression", profiles=own, habits=dict.fromkeys(own, calm),
+        predict=lambda rows: np.nan_to_num(rows["amount"].to_numpy(zero_copy_only=False)), parts={"model": bytes(100)},
+    )  # fmt: skip
+    return cast(ReleasedModel, made)
+
+
+def rows_of(seed: int, rows: int, lyon: float) -> dict[str, Any]:
+    """A day's. lyon: share of them that are of Lyon."""
+    rng = np.random.default_rng(seed)
+    numbers = {name: rng.exponential(size=rows) for name in ("amount", "b", "c", "d")}
+    return numbers | {"leaf": rng.choice(["FR/Lyon", "FR/Paris"], rows, p=[lyon, 1 - lyon])}
+
+
+def as_table(columns: dict[str, Any]) -> pa.Table:
+    return pa.table(columns | {"ds": pa.array([DAYS[0]] * len(columns["leaf"]), pa.date32())})
+
+
+def test_columns_without_a_value_in_the_very_same_rows_are_one_finding() -> None:
+    made = a_model(as_table(rows_of(1, 2000, 0.5)), ["amount", "b", "c", "d"])
+    now, absent = rows_of(2, 1000, 0.5), np.random.default_rng(3).random(1000) < 0.2
+    for name, mask in (("b", absent), ("c", absent), ("d", absent[::-1])):
+        now[name] = pa.array(now[name], mask=mask)
+    table = as_table(now)
+    verdicts = DriftDays(lambda first, last: table, lambda version: made, MONITOR).judge(DAYS[0], {"FR": "v"})
+    drifted = {one.column: one for _, _, one in verdicts if one.verdict == "drifted"}
+    assert {name: one.finding for name, one in drifted.items()} == {"b": "b", "c": "b", "d": "d"}
+    assert drifted["c"].reason.endswith("; in the same rows as b") and "same rows" not in drifted["d"].reason
+    assert {one.kind(made.features) for one in drifted.values()} == {"quality"}
+
+
+def test_another_mix_of_segments_is_told_where_a_node_has_several() -> None:
+    learnt = as_table(rows_of(1, 2000, 0.5))
+    kinds = []
+    for columns in (["amount", "leaf"], ["amount"]):
+        made, table = a_model(learnt, columns), as_table(rows_of(2, 1000, 0.8))
+        watched = DriftDays(lambda first, last, table=table: table, lambda version, made=made: made, MONITOR)
+        verdicts = watched.judge(DAYS[0], {"FR": "v"})
+        kinds.append([one.kind(made.features) for _, _, one in verdicts if one.verdict == "drifted"])
+    assert kinds == [["mix"], []]
