@@ -11,13 +11,14 @@ from factory_assets.governor.plan import plan
 from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of, worlds
 
 pytestmark = pytest.mark.slow
-CALLED = SMALL.replace(
+CALLED = SMALL.replace("train: {window: 4d, holdout: 2d}", "train: {window: 9d, holdout: 3d}").replace(
     "retrain: {every: 30d}",
-    "retrain: {every: 30d, on: [new_data, drift, performance], cooldown: 2d}\n  monitor: {window: 2d, false_alarm_rate: 0.001}",
+    "retrain: {every: 40d, on: [new_data, drift, performance], cooldown: 2d}\n"
+    "  monitor: {window: 3d, false_alarm_rate: 0.0001}",
 )
-DAYS = 32
+DAYS = 34
 #: From this day on all lengths are three times as long, and from that one on France is another country.
-LONGER, ANOTHER = 14, 26
+LONGER, ANOTHER = 20, 28
 
 
 def orders(offset: int) -> list[dict[str, Any]]:
@@ -26,7 +27,7 @@ def orders(offset: int) -> list[dict[str, Any]]:
         if offset >= LONGER:
             row["x"], row["y"] = row["x"] * 3, row["y"] * 3
         if offset >= ANOTHER and row["seg"] == "FR":
-            row["y"] += 40.0
+            row["y"] = -row["y"]
     return rows
 
 
@@ -41,7 +42,7 @@ def live(world: World, looks: list[int], keep: Any) -> None:
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]]:
     # Nothing is trained before.
-    every, seldom = list(range(9, DAYS)), [11, 22, DAYS - 1]
+    every, seldom = list(range(15, DAYS)), [11, 22, DAYS - 1]
     kept = {
         "each day": (every, by_command), "at the end": ([DAYS - 1], by_command),
     }  # fmt: skip

@@ -79,7 +79,8 @@ def naive_verdicts(seen: pa.Table, champions: Mapping[str, str], load: Any, moni
     judged = {node: rows for node, rows in judged.items() if rows.num_rows >= MINIMUM_ROWS}
     for node, rows in judged.items():
         one = load(champions[node])
-        columns = {name: rows[name] for name in one.features} | prediction_columns(one.task, one.predict(rows))
+        names = [*one.features, *(["leaf"] if "leaf" in one.profiles else [])]
+        columns = {name: rows[name] for name in names} | prediction_columns(one.task, one.predict(rows))
         # Of each column of each node the values are looked at, the nulls, and what lies beyond.
         rate = monitor.rate(len(judged) * len(columns) * 3)
         for name, values in columns.items():
@@ -168,7 +169,8 @@ def test_the_asset_writes_the_same_rows_for_a_range_as_for_each_day_and_as_the_n
             seen, champions[each], lambda one: load(archive, LINE, one), monitor
         ):
             told = {name: getattr(verdict, name) for name in DRIFT_SCHEMA.names if hasattr(verdict, name)}
-            rows.append({"node": node, "version": version} | told | {"ds": each})
+            kind = verdict.kind(deployment.catalogue.resolve(deployment.catalogue.lines[LINE]).features)
+            rows.append(told | {"node": node, "version": version, "kind": kind, "ds": each})
     assert together.to_pylist() == rows and {row["node"] for row in rows} > {"global"}
     assert written([(each, None) for each in on]).equals(together)
 
