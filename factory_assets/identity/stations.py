@@ -58,6 +58,7 @@ ASIDE = {
     "factory_assets.scoring.explained": "tells people how a prediction came about",
     "factory_assets.monitoring.checks": "judges",
     "factory_assets.monitoring.losses": "judges",
+    "factory_assets.monitoring.skew": "judges",
     "factory_assets.monitoring.calibration": "judges the judges, for people",
     "factory_assets.serving.assets": "makes assets; the rows come of `export`",
     "factory_assets.serving.checks": "judges",

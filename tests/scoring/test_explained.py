@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,38 +17,17 @@ from factory_assets import cli
 from factory_assets.release.rebuild import Origin
 from factory_assets.scoring.explained import Explained, NotThere, explain
 from factory_resources.engine import Engine
-from factory_resources.ledger import Decision
-from tests.release.trained import LATE, LINE, MORE, compute, order, train
-from tests.stations import CONTRACT, Station, day
+from tests.release.trained import LINE
+from tests.scoring.scored import AS_OF, LAST, a_scored_line
+from tests.stations import Station, day
 
-AS_OF, LAST = 9, 13
 #: An order of the day after the training, one of the last day, and one that is in no table.
 KNOWN, NEWEST, UNKNOWN = 100 * (AS_OF + 1) + 7, 100 * LAST + 7, 99_999
 
 
-def a_line(folder: Any) -> Station:
-    """Orders of two weeks. Lyon has no champion, so that the root answers for it; Paris has one of its own."""
-    rng = random.Random(4)
-    contract = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")
-    station = Station(folder, LATE, MORE, contract)
-    for offset in range(LAST + 1):
-        station.deliver(
-            day(offset), [order(rng, number, day(offset)) for number in range(100 * offset, 100 * offset + 60)]
-        )
-    compute(station, day(LAST))
-    train(station, day(AS_OF))
-    ledger = station.deployment.ledger
-    newest = {version.node: version.version for version in ledger.versions(LINE)}
-    for node in ("global", "Paris"):
-        ledger.decide(Decision(LINE, node, day(AS_OF), "promote", newest[node], newest[node], "by hand", "ana", {}))
-    ledger.decide(Decision(LINE, "Lyon", day(AS_OF), "fallback", newest["Lyon"], None, "too few", "ana", {}))
-    assert station.run(day(AS_OF + 1), day(LAST), ["greeted/predictions"]).success
-    return station
-
-
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
-    return a_line(tmp_path_factory.mktemp("explained"))
+    return a_scored_line(tmp_path_factory.mktemp("explained"))
 
 
 def origin(station: Station) -> Origin:
