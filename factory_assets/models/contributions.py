@@ -8,6 +8,7 @@ of training rows that went there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +72,10 @@ class Forest:
     value: np.ndarray
     reached: np.ndarray
 
-    def shapley(self, goes_left: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    def shapley(self, goes_left: Iterable[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
         """Base of the scores, shape (k,), and what each feature adds for each row, shape (n, k, width).
 
-        goes_left: shape (n, nodes), whether each row goes left at each split.
+        goes_left: for each row, shape (nodes,), whether it goes left at each split.
 
         A leaf with value v below splits by m features adds, to feature i of them,
 
@@ -86,22 +87,22 @@ class Forest:
         """
         leaves = np.flatnonzero(self.feature < 0)
         paths = self._paths(leaves)
-        base, of_features = self._base(leaves, paths), np.zeros((len(goes_left), self.value.shape[1], width))
-        if not len(paths.leaf):
-            return base, of_features
-        points, weights = np.polynomial.legendre.leggauss(-(-int(np.bincount(paths.leaf).max()) // 2))
+        base, of_features = self._base(leaves, paths), list[np.ndarray]()
+        most = int(np.bincount(paths.leaf).max()) if len(paths.leaf) else 1
+        points, weights = np.polynomial.legendre.leggauss(-(-most // 2))
         quadrature = list(zip((points + 1) / 2, weights / 2, strict=True))
-        values = self.value[leaves]
-        for row, left in enumerate(goes_left):
+        values, splits = self.value[leaves], self.feature >= 0
+        for left in goes_left:
             went = np.zeros(len(self.feature))
-            splits = self.feature >= 0
             went[self.left[splits]], went[self.right[splits]] = left[splits], ~left[splits]
-            own = np.minimum.reduceat(went[paths.node], paths.starts)
-            share = paths.weighted(own, quadrature)
-            for score in range(values.shape[1]):
-                added = share * values[paths.leaf, score]
-                of_features[row, score] = np.bincount(paths.feature, added, minlength=width)
-        return base, of_features
+            added = np.zeros((values.shape[1], width))
+            if len(paths.leaf):
+                own = np.minimum.reduceat(went[paths.node], paths.starts)
+                share = paths.weighted(own, quadrature)
+                for score, of_leaf in enumerate(values.T):
+                    added[score] = np.bincount(paths.feature, share * of_leaf[paths.leaf], minlength=width)
+            of_features.append(added)
+        return base, np.stack(of_features)
 
     def _base(self, leaves: np.ndarray, paths: Paths) -> np.ndarray:
         """Shape (k,): the mean of the leaves, each with the share of known rows that come to it."""

@@ -73,7 +73,7 @@ def test_a_tree_that_is_one_leaf_adds_nothing_but_its_base() -> None:
     forest = Forest(np.array([-1]), np.array([0]), np.array([0]), np.array([[2.5]]), np.array([10]))
     base, told = forest.shapley(np.zeros((2, 1), dtype=bool), 3)
     assert base.tolist() == [2.5]
-    assert not told.any()
+    assert told.shape == (2, 1, 3) and not told.any()
 
 
 def raw(model: Any, x: np.ndarray) -> np.ndarray:

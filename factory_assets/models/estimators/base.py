@@ -32,7 +32,7 @@ class Model(Protocol):
         ...
 
     def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
-        """What each feature adds to the scores of rows x, shape (n, p); None of a model that cannot tell.
+        """What each feature adds to the scores of rows x, shape (n, p), n >= 1; None of a model that cannot tell.
 
         known: shape (m, p), rows such as it was trained on, of which it may weigh what the others' values would have been.
         """

@@ -102,9 +102,9 @@ class Trees(Estimator):
         nodes, reached = self._nodes, np.zeros(len(self._nodes["feature"]))
         for _, at in self._walk(self._seen(self._categories.encode(known))):
             reached += np.bincount(at, minlength=len(reached))
-        x = self._seen(self._categories.encode(x))
-        value = x[:, np.maximum(nodes["feature"], 0)]
-        left = (value <= nodes["threshold"]) | (np.isnan(value) & (nodes["missing_left"] != 0))
+        asked = np.maximum(nodes["feature"], 0)
+        values = (row[asked] for row in self._seen(self._categories.encode(x)))
+        left = ((value <= nodes["threshold"]) | (np.isnan(value) & (nodes["missing_left"] != 0)) for value in values)
         forest = Forest(nodes["feature"], nodes["left"], nodes["right"], self._of_scores(), reached)
         base, of_features = forest.shapley(left, self.width)
         base, of_features = base / self._divisor + self._base, of_features / self._divisor
