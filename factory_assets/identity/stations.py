@@ -55,6 +55,7 @@ ASIDE = {
     "factory_assets.evaluation.assets": "makes assets; the numbers come of `contest` and `decay`",
     "factory_assets.scoring.assets": "makes assets; the champions that it finds are hashed beside the code",
     "factory_assets.scoring.champions": "finds the champions of a day, which are hashed beside the code",
+    "factory_assets.scoring.outliers": "counts rows for people",
     "factory_assets.scoring.explained": "tells people how a prediction came about",
     "factory_assets.monitoring.checks": "judges",
     "factory_assets.monitoring.losses": "judges",

@@ -128,11 +128,15 @@ class ReleasedModel:
         """
         if not rows.num_rows:
             return np.empty((0, len(classes))) if (classes := classes_of(task or self.task)) else np.empty(0)
-        predictions = self._model.predict(encode(rows, self.encoding))
+        return self.predict_encoded(encode(rows, self.encoding), task)
+
+    def predict_encoded(self, matrix: np.ndarray, task: str | None = None) -> np.ndarray:
+        """As `predict`, for rows that `matrix.encode` made a matrix of; one row at least."""
+        predictions = self._model.predict(matrix)
         return predictions if task is None else aligned(self.task, predictions, task)
 
     def contributions(self, rows: pa.Table) -> Contributions | None:
-        """What each of `features` adds to the scores of the rows; None of an estimator that cannot tell."""
+        """What each of `features` adds to the scores of the rows, one at least; None of an estimator that cannot tell."""
         known = encode(self.sample, self.encoding)
         return self._model.contributions(encode(rows, self.encoding), known)
 
