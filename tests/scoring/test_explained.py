@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -200,6 +201,14 @@ def test_an_unknown_id_ends_with_the_days_that_there_are(factory: Any) -> None:
     assert factory(LINE, "no number").exit_code == 1
     told = factory("greted", "1")
     assert told.exit_code == 1 and "lines here: greeted" in told.output
+
+
+def test_a_version_that_the_archive_lacks_is_told(
+    factory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORY_ARCHIVE", str(tmp_path))
+    told = factory(LINE, str(KNOWN))
+    assert told.exit_code == 1 and str(tmp_path) in told.output.replace("\n", "")
 
 
 def test_an_id_of_several_days_asks_for_the_day(station: Station, factory: Any) -> None:
