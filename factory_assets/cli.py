@@ -18,6 +18,7 @@ from factory_assets.commands import (
     contract,
     decay,
     due,
+    explain,
     features,
     issue,
     mirror,
@@ -50,6 +51,7 @@ app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
 app.command()(due.due)
 app.command()(features.features)
+app.command()(explain.explain)
 app.command()(release.champion)
 app.command()(release.history)
 app.command()(release.rollback)

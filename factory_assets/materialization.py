@@ -8,6 +8,7 @@ partition that it computed, with that partition's content hash, and with a finge
 
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -18,6 +19,9 @@ from factory_resources.dagster_private import reading
 from factory_resources.dagster_private.reading import INPUTS, PAGE, newest_numbers
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
 from factory_resources.lake import DS, Lake, Written
+
+#: Metadata and tag under which Dagster keeps how many rows there are, and by which code they were made.
+ROWS, CODE_VERSION = "dagster/row_count", "dagster/code_version"
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:
@@ -121,6 +125,57 @@ def recorded_before(
     return by_day
 
 
+@dataclass(frozen=True)
+class Making:
+    """A day of an asset as it was once written: hash of its content, version of the table, rows, version of the code, event."""
+
+    content: str
+    version: int
+    rows: int
+    code: str
+    number: int
+
+
+def makings(instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[dt.date]) -> dict[dt.date, list[Making]]:
+    """Day -> all that was ever written of it, by the event log, oldest first. A day that was held back was not written."""
+    found: dict[dt.date, list[Making]] = {day: [] for day in days}
+    for start in range(0, len(days), PAGE):
+        chosen = dg.AssetRecordsFilter(key, asset_partitions=list(map(str, days[start : start + PAGE])))
+        cursor = None
+        while True:
+            page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor, ascending=True)
+            for record in page.records:
+                event = record.asset_materialization
+                if event and event.partition and "table_version" in event.metadata:
+                    tags = event.tags or {}
+                    version, rows = (int(str(event.metadata[name].value)) for name in ("table_version", ROWS))
+                    made = Making(
+                        tags.get(DATA_VERSION, ""), version, rows, tags.get(CODE_VERSION, ""), record.storage_id
+                    )
+                    found[dt.date.fromisoformat(event.partition)].append(made)
+            cursor = page.cursor
+            if not page.has_more:
+                break
+    return found
+
+
+def first_read(
+    instance: dg.DagsterInstance, key: dg.AssetKey, of: dg.AssetKey, days: Sequence[dt.date]
+) -> dict[dt.date, tuple[Making, Making]]:
+    """Day -> the day of `of` from which the asset's day was made when it first had rows, and that of `of` now.
+
+    Days of which the log does not tell both are left out.
+    """
+    own, read = makings(instance, key, days), makings(instance, of, days)
+    found = {}
+    for day in days:
+        first = next((made.number for made in own[day] if made.rows), None)
+        before = [made for made in read[day] if first is not None and made.number < first]
+        if before:
+            found[day] = before[-1], read[day][-1]
+    return found
+
+
 def lost_days(
     instance: dg.DagsterInstance, lake: Lake, key: dg.AssetKey, partitions: Collection[str]
 ) -> dict[dt.date, str]:
@@ -213,7 +268,7 @@ def record_days(
     if written is not None:
         for day, content in written.days.items():
             described[str(day)] = {
-                "dagster/row_count": content.rows,
+                ROWS: content.rows,
                 "dagster/uri": written.uri,
                 "table_version": written.version,
                 "content_hash": content.hash,

@@ -25,7 +25,7 @@ from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
 from factory_assets.governor.sensors import retrain_sensor, upkeep_sensor
 from factory_assets.monitoring.assets import drift_asset, performance_asset
-from factory_assets.monitoring.checks import drift_check, performance_check
+from factory_assets.monitoring.checks import drift_check, performance_check, skew_check
 from factory_assets.release.assets import champion_asset, leaderboard_asset
 from factory_assets.scoring.assets import predictions_asset
 from factory_assets.serving.assets import serving_asset
@@ -178,6 +178,7 @@ class ModelLine(Declaration):
                 labels_check(declared),
                 drift_check(declared),
                 performance_check(declared),
+                skew_check(declared),
                 *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
             sensors=[retrain_sensor(declared, catalogue)],

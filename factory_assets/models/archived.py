@@ -25,6 +25,7 @@ from factory_assets.measures.tables import (
     prediction_values,
 )
 from factory_assets.models import estimators, parquet_files
+from factory_assets.models.contributions import Contributions
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import Encoding, encode
 from factory_resources.archive_folder import VERSION, ArchiveFolder
@@ -127,8 +128,17 @@ class ReleasedModel:
         """
         if not rows.num_rows:
             return np.empty((0, len(classes))) if (classes := classes_of(task or self.task)) else np.empty(0)
-        predictions = self._model.predict(encode(rows, self.encoding))
+        return self.predict_encoded(encode(rows, self.encoding), task)
+
+    def predict_encoded(self, matrix: np.ndarray, task: str | None = None) -> np.ndarray:
+        """As `predict`, for rows that `matrix.encode` made a matrix of; one row at least."""
+        predictions = self._model.predict(matrix)
         return predictions if task is None else aligned(self.task, predictions, task)
+
+    def contributions(self, rows: pa.Table) -> Contributions | None:
+        """What each of `features` adds to the scores of the rows, one at least; None of an estimator that cannot tell."""
+        known = encode(self.sample, self.encoding)
+        return self._model.contributions(encode(rows, self.encoding), known)
 
     def predict_one(self, features: Mapping[str, Any]) -> float | dict[str, float]:
         """The prediction for one observation, or class -> probability.

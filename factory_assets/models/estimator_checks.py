@@ -189,6 +189,26 @@ def importances_are_shares(subject: Subject) -> None:
         _require(set(np.argsort(shares)[-2:].tolist()) == {CODES, AMOUNT}, shown)
 
 
+def contributions_sum_to_what_is_predicted(subject: Subject) -> None:
+    """With the base they are the scores, of which the link makes the predictions: to nine digits, for strange rows as well."""
+    known = examples(subject.task).x
+    x = known[:40].copy()
+    x[0], x[1, CODES], x[2, AMOUNT], x[3, AMOUNT], x[4, EMPTY] = np.nan, 99, np.inf, -np.inf, 1.0
+    told = subject.model.contributions(x, known)
+    if told is None:
+        return
+    predicted = subject.model.predict(x)
+    shape = (len(x), len(told.base), FEATURES)
+    _require(told.of_features.shape == shape, f"contributions are {told.of_features.shape}, not {shape}")
+    again = told.predictions()
+    _require(again.shape == predicted.shape, f"their scores predict {again.shape}, and the model {predicted.shape}")
+    far = np.abs(again - predicted) / np.maximum(np.abs(predicted), np.finfo(np.float64).tiny)
+    _require(bool((far <= 1e-9).all()), f"their scores predict something else, by a share of {far.max():.3g}")
+    _require(not told.of_features[:, :, EMPTY].any(), "an empty feature adds something")
+    shown = np.argsort(np.abs(told.of_features).mean(axis=(0, 1)))[-2:].tolist()
+    _require(not subject.learns or set(shown) == {CODES, AMOUNT}, f"features {shown} add most")
+
+
 def it_beats_the_constant_on_rows_it_has_not_seen(subject: Subject) -> None:
     if not subject.learns:
         return
@@ -296,6 +316,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     a_row_alone_gets_the_bits_that_it_gets_in_a_batch,
     missing_infinite_and_unknown_values_are_scored,
     importances_are_shares,
+    contributions_sum_to_what_is_predicted,
     it_beats_the_constant_on_rows_it_has_not_seen,
     codes_are_names_of_categories_and_not_quantities,
     another_width_is_refused,

@@ -1,4 +1,5 @@
-"""The checks on monitors: a drifted node, and one that does worse than a naive guess, are warnings on the day's partition."""
+"""The checks on monitors and predictions: a drifted node, one that does worse than a naive guess, and features that are no longer
+those that were predicted from, are warnings on the day's partition."""
 
 import datetime as dt
 from collections import Counter
@@ -12,10 +13,11 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
 from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
-from factory_assets.materialization import days_of
+from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import of_drift
 from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, block_of, losses, window
+from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
 from factory_resources.lake import Lake
 
@@ -127,3 +129,77 @@ def _of_day(metric: str, day: dt.date, root: dict[str, Any], lost: list[Loss]) -
         message += f"; and {counted(len(lost) - SHOWN, 'node')} more" if len(lost) > SHOWN else ""
     numbers = {"labelled": dg.MetadataValue.int(root.get("labelled", 0)), "worse": dg.MetadataValue.int(len(lost))}
     return Finding(day, not lost, message=message, metadata=numbers)
+
+
+def skew_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
+    line = declared.line
+    key, examples = dg.AssetKey([line.name, "predictions"]), dg.AssetKey([line.name, "examples"])
+
+    @dg.asset_check(
+        asset=key,
+        name="no_skew",
+        partitions_def=partitions(declared.observed),
+        description="The features from which a day was first predicted are those that its examples hold now, and from which models "
+        "are trained: every value, numbers exactly.",
+    )
+    def no_skew(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        days = days_of(context)
+        read = first_read(context.instance, key, examples, days)
+        findings = [_skew_of_day(declared, day, read.get(day), lake) for day in days]
+        return report(context, key, "no_skew", findings)
+
+    return no_skew
+
+
+def _skew_of_day(declared: DeclaredLine, day: dt.date, read: tuple[Making, Making] | None, lake: Lake) -> Finding:
+    """read: the day's examples as they were when it was first predicted, and as they are now."""
+    table = f"{declared.line.name}/examples"
+    if read is None:
+        return Finding(day, True, message="nothing was predicted yet")
+    first, now = read
+    if first.content == now.content:
+        return Finding(day, True, message=f"all features of {counted(now.rows, 'row')} are as they were predicted from")
+    if first.code != now.code:
+        return Finding(day, True, message="no verdict: the features are declared or computed otherwise since")
+    if not _readable(lake, table, first.version, day):
+        return Finding(day, True, message=f"no verdict: version {first.version} of {table} was removed by a vacuum")
+    used = lake.read(table, day, day, version=first.version, empty_if_absent=True)
+    found = skews(used, lake.read(table, day, day, empty_if_absent=True), declared.features)
+    records = [
+        dg.TableRecord(
+            {
+                "feature": skew.feature,
+                "compared": skew.compared,
+                "mismatches": skew.mismatches,
+                "rate": round(skew.rate, 6),
+                "examples": "; ".join(f"{example}: {then} then, {new} now" for example, then, new in skew.examples),
+            }
+        )
+        for skew in found.differing
+    ]
+    numbers = {"compared": found.compared, "gone": found.gone, "new": found.new}
+    metadata: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
+    if records:
+        metadata["skew"] = dg.MetadataValue.table(records)
+    return Finding(day, not (records or found.gone or found.new), message=_skewed(found), metadata=metadata)
+
+
+def _readable(lake: Lake, table: str, version: int, day: dt.date) -> bool:
+    """Whether the files of a day are there still, as a version of the table had them."""
+    if lake.written_at(table, version) is None:
+        return False
+    held = lake.held(table, version)
+    return not held.unreadable and day not in lake.lacking(table, held)
+
+
+def _skewed(found: Skews) -> str:
+    differing = found.differing
+    parts = [
+        f"{skew.feature} differs in {skew.rate:.2%} of {counted(skew.compared, 'row')} "
+        f"({skew.examples[0][0]}: {skew.examples[0][1]} when it was predicted, {skew.examples[0][2]} now)"
+        for skew in differing[:SHOWN]
+    ]
+    parts += [f"and {counted(len(differing) - SHOWN, 'feature')} more"] if len(differing) > SHOWN else []
+    parts += [f"{counted(found.gone, 'row')} that were predicted are gone"] if found.gone else []
+    parts += [f"{counted(found.new, 'row')} came later"] if found.new else []
+    return "; ".join(parts) or f"all features of {counted(found.compared, 'row')} are as they were predicted from"

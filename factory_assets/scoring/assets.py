@@ -1,6 +1,8 @@
 """The asset `<line>/predictions`: every observation of the day scored by the champion of its nearest node."""
 
+import datetime as dt
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -12,12 +14,15 @@ from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.scoring.champions import champion_state, champions_of_days
+from factory_assets.scoring.outliers import Bounds, Outliers
 from factory_assets.scoring.predictions import champion_periods, meaning, predict, schema
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
 GROUP = "scoring"
+#: Nodes that a day's page lists with outliers, those with the largest share first.
+NODES = 20
 
 
 def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -59,6 +64,8 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             .type
         )
         models: dict[str, ReleasedModel] = {}
+        bounds: dict[str, Bounds] = {}
+        by_day: dict[dt.date, dict[str, Any]] = {}
 
         def scored() -> Iterator[pa.RecordBatch]:
             for period, of_period in champion_periods(days, champions):
@@ -67,17 +74,40 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 answering = {node: models[version] for node, version in of_period.items()}
                 for day in period:
                     examples = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
-                    yield from predict(examples, answering, line.task).to_batches()
+                    outliers = Outliers(bounds)
+                    yield from predict(examples, answering, line.task, outliers.see).to_batches()
+                    by_day[day] = _outside(outliers)
 
         written = lake.replace(
             f"{line.name}/predictions", pa.RecordBatchReader.from_batches(schema(example_id, line.task), scored()), days
         )
         unanswered = [day for day in days if not champions[day]]
-        yield from record_days(
-            context,
-            written,
-            inputs,
-            by_day={day: {"status": "no champion had been decided before this day"} for day in unanswered},
-        )
+        by_day |= {day: {"status": "no champion had been decided before this day"} for day in unanswered}
+        yield from record_days(context, written, inputs, by_day=by_day)
 
     return predictions
+
+
+def _outside(found: Outliers) -> dict[str, Any]:
+    """What lies beyond the training rows of the versions that answered, as metadata of a day."""
+    counts: dict[str, Any] = {"outliers": found.rows}
+    counts |= {} if found.predictions is None else {"predictions_out_of_bounds": found.predictions}
+    nodes = [
+        {"node": each.node, "rows": each.rows, "outliers": each.outliers}
+        | ({} if each.predictions is None else {"predictions_out_of_bounds": each.predictions})
+        for each in found.nodes[:NODES]
+    ]
+    worst = [
+        {
+            "example_id": str(each.example_id),
+            "node": each.node,
+            "column": each.column,
+            "value": str(each.value),
+            "bounds": each.bounds,
+        }
+        for each in found.worst
+    ]
+    tables: dict[str, list[dict[str, Any]]] = {"outliers_by_node": nodes, "furthest_out": worst}
+    return counts | {
+        name: dg.MetadataValue.table([dg.TableRecord(row) for row in rows]) for name, rows in tables.items() if rows
+    }

@@ -1,7 +1,8 @@
 """What does the champion say about each observation, and which champion was it? Rows of `<line>/predictions`."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from factory_assets.declarations.tasks import PROBABILITY
 from factory_assets.identity.nodes import answering
 from factory_assets.measures.tables import PREDICTION, prediction_columns, prediction_fields, probability_columns
 from factory_assets.models.archived import ReleasedModel
+from factory_assets.models.matrix import encode
 
 
 def schema(example_id: pa.DataType, task: str) -> pa.Schema:
@@ -54,10 +56,27 @@ def champion_periods(
         yield group, champions[group[-1]]
 
 
-def predict(examples: pa.Table, models: Mapping[str, ReleasedModel], task: str) -> pa.Table:
+@dataclass(frozen=True)
+class Answered:
+    """Rows that a node answered, as its model saw them, and what it said: the features' matrix, and shape (n,), or (n, k)."""
+
+    node: str
+    model: ReleasedModel
+    rows: pa.Table
+    matrix: np.ndarray
+    predictions: np.ndarray
+
+
+def predict(
+    examples: pa.Table,
+    models: Mapping[str, ReleasedModel],
+    task: str,
+    see: Callable[[Answered], None] = lambda answered: None,
+) -> pa.Table:
     """Predictions for examples by the model of each row's nearest node that has one.
 
     models: node -> champion. task: that of the line. Rows for which not even the root has a model are left out.
+    see: is shown the rows of each node.
     """
     import pyarrow.compute as pc
 
@@ -68,7 +87,10 @@ def predict(examples: pa.Table, models: Mapping[str, ReleasedModel], task: str) 
     for node in sorted({node for node in nodes.values() if node is not None}):
         answered = [leaf for leaf, answer in nodes.items() if answer == node]
         rows = examples.filter(pc.is_in(leaf, pa.array(answered, leaf.type)))
-        parts.append(_predicted(rows, node, models[node], task))
+        matrix = encode(rows, models[node].encoding)
+        answered_by = Answered(node, models[node], rows, matrix, models[node].predict_encoded(matrix, task))
+        see(answered_by)
+        parts.append(_predicted(answered_by, task))
     wanted = schema(examples.schema.field("example_id").type, task)
     return (
         pa.concat_tables(parts).sort_by([("ds", "ascending"), ("observed_at", "ascending")])
@@ -77,12 +99,13 @@ def predict(examples: pa.Table, models: Mapping[str, ReleasedModel], task: str) 
     )
 
 
-def _predicted(rows: pa.Table, node: str, model: ReleasedModel, task: str) -> pa.Table:
+def _predicted(answered: Answered, task: str) -> pa.Table:
+    rows = answered.rows
     columns = {name: rows[name] for name in ("example_id", "observed_at", "leaf")}
     columns |= {
-        "node": pa.array(np.full(rows.num_rows, node, dtype=object), pa.string()),
-        "version": pa.array(np.full(rows.num_rows, model.version, dtype=object), pa.string()),
-        **prediction_columns(task, model.predict(rows, task)),
+        "node": pa.array(np.full(rows.num_rows, answered.node, dtype=object), pa.string()),
+        "version": pa.array(np.full(rows.num_rows, answered.model.version, dtype=object), pa.string()),
+        **prediction_columns(task, answered.predictions),
         "ds": rows["ds"],
     }
     return pa.table(columns).cast(schema(rows.schema.field("example_id").type, task))

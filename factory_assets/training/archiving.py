@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import definitions
-from factory_assets.declarations.tasks import classes_of
+from factory_assets.declarations.tasks import classes_of, kind_of
 from factory_assets.identity.code import code_of
 from factory_assets.measures.charts import bars
 from factory_assets.measures.habits import Habit, Stretches, habit
@@ -27,6 +27,9 @@ from factory_assets.training.dataset import NodeRows
 from factory_assets.training.fit.fitting import Fitted
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
+
+#: Tasks whose predictions may lie beyond all labels that were seen.
+RANGED = ("regression", "count", "quantile")
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def release(
     manifest |= {"options": fitted.options} if fitted.options else {}
     manifest |= {"rounds": fitted.rounds} if fitted.rounds else {}
     manifest |= {"warm_from": fitted.warm.version} if fitted.warm else {}
+    manifest |= {"label_range": _range(train[LABEL])} if kind_of(line.task) in RANGED else {}
     parts = {
         **fitted.model.parts(),
         "definitions.json": _to_json(definitions(declared)),
@@ -113,6 +117,14 @@ def release(
         score(line.task, label_values(line.task, train[LABEL]), fit),
         {name: f"{name}.svg" for name in charts},
     )
+
+
+def _range(labels: pa.ChunkedArray) -> list[float]:
+    """The smallest label and the largest."""
+    import pyarrow.compute as pc
+
+    found = pc.min_max(labels)
+    return [float(found["min"].as_py()), float(found["max"].as_py())]
 
 
 def _to_json(value: Any) -> bytes:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from factory_assets.models import arrays
+from factory_assets.models.contributions import Contributions
 from factory_assets.models.estimators.base import Estimator, Examples, finite, refuse_unknown, shares
 from factory_assets.models.one_thread import ONE_BLAS_THREAD
 
 IDENTITY, LOGISTIC, EXPONENTIAL = 0, 1, 2
+LINK_NAMES = ("identity", "logistic", "exponential")
 LINKS = {"binary": LOGISTIC, "count": EXPONENTIAL}
 #: knots: points of a number's curve. penalty: weight of the curves' roughness, their summed squared second differences.
 DEFAULTS = {"knots": 20, "penalty": 1.0}
@@ -99,6 +101,13 @@ class Additive(Estimator):
     def importances(self) -> np.ndarray:
         """Share of each feature in the sum of the curves' standard deviations over the training rows."""
         return self._importances.copy()
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions:
+        """The value of each curve."""
+        x, added = finite(x), np.zeros((len(x), 1, self.width))
+        for column, (at, adds) in self.curves.items():
+            added[:, 0, column] = _added(x[:, column], at, adds, column in self._categorical)
+        return Contributions(np.array([self._intercept]), added, LINK_NAMES[self._link])
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         from scipy.special import expit

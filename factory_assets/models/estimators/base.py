@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from factory_assets.declarations.tasks import classes_of, kind_of, level_of
+from factory_assets.models.contributions import Contributions
 
 
 class Model(Protocol):
@@ -28,6 +29,13 @@ class Model(Protocol):
 
     def importances(self) -> np.ndarray:
         """Shape (p,): non-negative shares that sum to 1, or zeros where no feature is used."""
+        ...
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
+        """What each feature adds to the scores of rows x, shape (n, p), n >= 1; None of a model that cannot tell.
+
+        known: shape (m, p), rows such as it was trained on, of which it may weigh what the others' values would have been.
+        """
         ...
 
 
@@ -157,6 +165,10 @@ class Estimator(ABC):
     @abstractmethod
     def importances(self) -> np.ndarray:
         """See Model."""
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
+        """See Model. Without this method an estimator's predictions are explained without it."""
+        return None
 
     @abstractmethod
     def _predict(self, x: np.ndarray) -> np.ndarray:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from factory_assets.models.contributions import Contributions
 from factory_assets.models.estimators.base import Model
 from factory_resources.bounded_json import parsed
 
@@ -49,6 +51,11 @@ class Calibrated:
     def importances(self) -> np.ndarray:
         """See Model: a curve over its predictions leaves the shares as they are."""
         return self._model.importances()
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
+        """See Model: those of the model that is corrected."""
+        told = self._model.contributions(x, known)
+        return told and replace(told, then=f"{self._kind} calibration")
 
 
 NUMBERS = {"isotonic": ("said", "happened"), "sigmoid": ("slope", "intercept")}

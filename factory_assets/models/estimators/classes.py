@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from factory_assets.declarations.tasks import classes_of, parse_task
+from factory_assets.models.contributions import Contributions
 from factory_assets.models.estimators.base import Examples, Model
 from factory_resources.bounded_json import parsed
 
@@ -57,6 +58,11 @@ class OfClasses:
     def importances(self) -> np.ndarray:
         """See Model."""
         return self._model.importances()
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
+        """See Model: of two classes there is one score, for the second."""
+        told = self._model.contributions(x, known)
+        return told and replace(told, of=self.known if len(told.base) > 1 else self.known[-1:])
 
 
 def reduced(examples: Examples) -> tuple[Examples, bytes]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
 from factory_assets.measures.metrics import guessed, naive
+from factory_assets.models.contributions import Contributions
 from factory_assets.models.estimators.base import Estimator, Examples, refuse_unknown
 from factory_resources.bounded_json import parsed
 
@@ -41,6 +42,10 @@ class Constant(Estimator):
 
     def importances(self) -> np.ndarray:
         return np.zeros(self.width)
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions:
+        base = np.atleast_1d(np.array(self._value))
+        return Contributions(base, np.zeros((len(x), len(base), self.width)), "identity")
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         return guessed(self._value, len(x))

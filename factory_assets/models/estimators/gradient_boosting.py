@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
+from factory_assets.models.contributions import Contributions
 from factory_assets.models.estimators.base import CannotContinue, Estimator, Examples, Start, refuse_unknown, shares
 from factory_assets.models.estimators.booster_text import checked
 
@@ -18,6 +19,12 @@ OBJECTIVES = {
     "count": ("poisson", "tweedie"),
     "quantile": ("quantile",),
     "multiclass": ("multiclass",),
+}
+#: What makes predictions of scores -> the objectives of which it does; of others they are the scores.
+LINKS = {
+    "logistic": ("binary", "cross_entropy"),
+    "exponential": ("poisson", "gamma", "tweedie"),
+    "softmax": ("multiclass",),
 }
 #: The promise of identical bytes hangs on these, so no declaration can change them.
 FIXED = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "device_type": "cpu"}
@@ -120,6 +127,28 @@ class LightGBM(Estimator):
     def importances(self) -> np.ndarray:
         """Share of each feature in the loss that the splits of all trees took away (gain)."""
         return shares(self._booster.feature_importance("gain"))
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
+        """Shapley values by LightGBM, which counted the rows of its training itself. None of trees with linear leaves."""
+        goal, head = self._goal
+        if self._parts["model.txt"].find(b"\nis_linear=1\n") >= 0:
+            return None
+        told = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1))
+        told = told.reshape(len(x), -1, self.width + 1)
+        if "average_output" in head:
+            told = told / (self._booster.num_trees() // told.shape[1])
+        link = next((link for link, goals in LINKS.items() if goal[0] in goals), "identity")
+        for option in goal[1:]:
+            name, _, value = option.partition(":")
+            told = told * float(value) if name == "sigmoid" else told
+            link = "signed_square" if name == "sqrt" else link
+        return Contributions(told[0, :, -1], told[:, :, :-1], link)
+
+    @property
+    def _goal(self) -> tuple[list[str], list[str]]:
+        """The objective with its options, as the text has them, and the lines before the first tree."""
+        head = self._parts["model.txt"].decode().partition("\nTree=")[0].splitlines()
+        return next(line for line in head if line.startswith("objective=")).removeprefix("objective=").split(), head
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self._booster.predict(x, num_threads=1))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from factory_assets.models import skops_files
+from factory_assets.models.contributions import Contributions
 from factory_assets.models.estimators.base import Estimator, Examples, finite, refuse_unknown, shares, softmax
 from factory_assets.models.one_thread import ONE_BLAS_THREAD
 from factory_resources.bounded_json import parsed
@@ -63,6 +64,21 @@ class Linear(Estimator):
     def importances(self) -> np.ndarray:
         """Share of each feature in the sum of |coefficient| x standard deviation of the column it multiplies, over classes."""
         return self._shares.copy()
+
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions:
+        """Coefficient x value of the columns that a feature is made into: of a number its distance from the mean of training."""
+        inputs, origins = self._columns.transform(finite(x)), _origins(self._columns)
+        inputs = inputs.toarray() if hasattr(inputs, "toarray") else inputs
+        of_features = np.zeros((len(x), len(self._weights), self.width))
+        for column, feature in enumerate(origins):
+            of_features[:, :, feature] += inputs[:, column, None] * self._weights[:, column]
+        return Contributions(self._intercept, of_features, self._link)
+
+    @property
+    def _link(self) -> str:
+        if len(self._weights) > 1:
+            return "softmax"
+        return "logistic" if isinstance(self._linear, _final("binary")) else "identity"
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
         from scipy.special import expit

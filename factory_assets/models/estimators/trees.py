@@ -8,18 +8,20 @@ version of scikit-learn that stores its trees in another way still scores with t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from factory_assets.declarations.tasks import KINDS
 from factory_assets.models import arrays
+from factory_assets.models.contributions import Contributions, Forest
 from factory_assets.models.estimators.base import Estimator, Examples, best_round, refuse_unknown, shares, softmax
 from factory_assets.models.estimators.categories import Categories, learn_categories
 
 #: The link from the sum of the trees to the prediction: the sum itself, a probability, a positive number; for classes, probabilities.
 IDENTITY, LOGISTIC, EXPONENTIAL, SOFTMAX = 0, 1, 2, 3
+LINK_NAMES = ("identity", "logistic", "exponential", "softmax")
 #: Rows times trees that are walked at once: 16 MB for each of a few arrays.
 BLOCK = 2**21
 #: Not for params: the factory sets these, or a field of the candidate does.
@@ -95,21 +97,50 @@ class Trees(Estimator):
         """The matrix as the trees saw it when they were grown."""
         return x
 
-    def _sums(self, x: np.ndarray) -> np.ndarray:
-        """Sum over trees of the leaf that each row falls into; shape (n,), or (n, k) for k classes."""
+    def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions:
+        """Shapley values: by a feature that is not known, as many rows go either way as of those that are known."""
+        nodes, reached = self._nodes, np.zeros(len(self._nodes["feature"]))
+        for _, at in self._walk(self._seen(self._categories.encode(known))):
+            reached += np.bincount(at, minlength=len(reached))
+        asked = np.maximum(nodes["feature"], 0)
+        values = (row[asked] for row in self._seen(self._categories.encode(x)))
+        left = ((value <= nodes["threshold"]) | (np.isnan(value) & (nodes["missing_left"] != 0)) for value in values)
+        forest = Forest(nodes["feature"], nodes["left"], nodes["right"], self._of_scores(), reached)
+        base, of_features = forest.shapley(left, self.width)
+        base, of_features = base / self._divisor + self._base, of_features / self._divisor
+        return Contributions(base, of_features, LINK_NAMES[self._link])
+
+    def _of_scores(self) -> np.ndarray:
+        """Shape (nodes, k): what each leaf adds to each sum."""
+        values, sums = self._nodes["value"].reshape(len(self._nodes["feature"]), -1), len(self._base)
+        if values.shape[1] == sums:
+            return values
+        tree = np.searchsorted(self._roots, np.arange(len(values)), side="right") - 1
+        return np.where(np.arange(sums) == (tree % sums)[:, None], values, 0.0)
+
+    def _walk(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Step by step, of rows times trees those that move, and the nodes that they come to; the first step is to the roots."""
         nodes, width = self._nodes, x.shape[1]
         at = np.tile(self._roots, len(x))
+        yield np.arange(len(at)), at
         row = np.repeat(np.arange(len(x)) * width, len(self._roots))
         values = np.ascontiguousarray(x).ravel()
         walking = np.flatnonzero(nodes["feature"][at] >= 0)
+        here = at[walking]
         while len(walking):
-            here = at[walking]
             value = values[row[walking] + nodes["feature"][here]]
             # The comparison with a missing value is false, and the node says where the value goes.
             left = (value <= nodes["threshold"][here]) | (np.isnan(value) & (nodes["missing_left"][here] != 0))
             after = np.where(left, nodes["left"][here], nodes["right"][here])
+            yield walking, after
+            inside = nodes["feature"][after] >= 0
+            walking, here = walking[inside], after[inside]
+
+    def _sums(self, x: np.ndarray) -> np.ndarray:
+        """Sum over trees of the leaf that each row falls into; shape (n,), or (n, k) for k classes."""
+        nodes, at = self._nodes, np.empty(len(x) * len(self._roots), dtype=np.int64)
+        for walking, after in self._walk(x):
             at[walking] = after
-            walking = walking[nodes["feature"][after] >= 0]
         classes = len(self._base)
         if classes == 1:
             return nodes["value"][at].reshape(len(x), -1).sum(axis=1)
