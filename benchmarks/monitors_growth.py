@@ -106,6 +106,8 @@ def a_model(seen: pa.Table) -> Any:
         habits=dict.fromkeys(own, calm),
         parts={},
         predict=lambda rows: rows[FEATURES[0]].to_numpy(),
+        sample=reference,
+        contributions=lambda rows: None,
     )
 
 

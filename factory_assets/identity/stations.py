@@ -58,6 +58,7 @@ ASIDE = {
     "factory_assets.scoring.outliers": "counts rows for people",
     "factory_assets.scoring.explained": "tells people how a prediction came about",
     "factory_assets.monitoring.checks": "judges",
+    "factory_assets.monitoring.causes": "tells people what moves predictions",
     "factory_assets.monitoring.episodes": "judges",
     "factory_assets.monitoring.losses": "judges",
     "factory_assets.monitoring.skew": "judges",

@@ -18,6 +18,7 @@ from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Numbers
 from factory_assets.measures.tables import LEAF, prediction_columns
 from factory_assets.models.archived import ReleasedModel
+from factory_assets.monitoring.causes import causes, in_words
 from factory_assets.monitoring.drift import Drift, drift_of_counts
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
@@ -88,7 +89,19 @@ class DriftDays:
                 )
                 verdicts.append((node, version, verdict))
         self._tallies = tallies
-        return _with_companions(verdicts, self.rows)
+        return self._with_causes(_with_companions(verdicts, self.rows))
+
+    def _with_causes(self, verdicts: list[tuple[str, str, Drift]]) -> list[tuple[str, str, Drift]]:
+        """The verdicts; those that predictions have drifted say which features moved them."""
+        found, of_node = list(verdicts), dict[str, str]()
+        for at, (node, version, verdict) in enumerate(verdicts):
+            if verdict.verdict != "drifted" or verdict.kind(self.model(version).features) != "prediction":
+                continue
+            if node not in of_node:
+                of_node[node] = in_words(causes(self.model(version), self.rows(node)))
+            if of_node[node]:
+                found[at] = node, version, replace(verdict, reason=f"{verdict.reason}; {of_node[node]}")
+        return found
 
     @property
     def judged(self) -> dict[str, str]:

@@ -58,7 +58,7 @@ def test_changes_are_found_the_sooner_the_larger_they_and_the_node_are(a_day: in
     calm = Habit(MOST, 6, {"values": 1.0, "nulls": 1.0, "beyond": 1.0})
     made = SimpleNamespace(
         features=FEATURES, task="regression", profiles=own, habits=dict.fromkeys(own, calm), parts={"model": b""},
-        predict=lambda rows: rows["amount"].to_numpy(),
+        predict=lambda rows: rows["amount"].to_numpy(), sample=learnt, contributions=lambda rows: None,
     )  # fmt: skip
 
     def read(first: dt.date, last: dt.date) -> pa.Table:

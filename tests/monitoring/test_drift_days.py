@@ -60,8 +60,9 @@ def model(version: str) -> ReleasedModel:
     calm = Habit(MOST, 3, {"values": 1 + seed / 3, "nulls": seed / 5, "beyond": 1 + seed / 3})
     habits = dict.fromkeys(own, calm)
     made = SimpleNamespace(
-        features=FEATURES, task="regression", profiles=own, habits=habits, predict=predict, parts=parts
-    )
+        features=FEATURES, task="regression", profiles=own, habits=habits, predict=predict, parts=parts,
+        sample=reference, contributions=lambda rows: None,
+    )  # fmt: skip
     return cast(ReleasedModel, made)
 
 
@@ -184,6 +185,7 @@ def a_model(reference: pa.Table, columns: list[str]) -> ReleasedModel:
     made = SimpleNamespace(
         features=features, task="regression", profiles=own, habits=dict.fromkeys(own, calm),
         predict=lambda rows: np.nan_to_num(rows["amount"].to_numpy(zero_copy_only=False)), parts={"model": bytes(100)},
+        sample=reference, contributions=lambda rows: None,
     )  # fmt: skip
     return cast(ReleasedModel, made)
 
