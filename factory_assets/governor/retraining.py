@@ -166,13 +166,15 @@ def _by_alarm(
     """The training of the nodes that alarm on the first day on which any does that was not trained since it began to."""
     line = declared.line
     horizon, cooldown = line.horizon_days * DAY, whole_days(line.retrain.cooldown) * DAY
+    of_line = [alarm for alarm in alarms if alarm.monitor in line.retrain.on and alarm.node in trained]
+    answered = {alarm.node for alarm in of_line if alarm.day == trained[alarm.node]}
     calling: dict[dt.date, dict[str, Alarm]] = {}
-    for alarm in alarms:
-        last = trained.get(alarm.node)
-        if alarm.monitor not in line.retrain.on or last is None:
-            continue
+    for alarm in of_line:
+        last = trained[alarm.node]
+        # One change comes to one column after the other: what follows at once on a training that answered it is of its episode.
+        begins = last + cooldown if alarm.node in answered else last
         # The labels of its holdout's last day have to be in, and all of a day whose predictions are found to be bad.
-        if alarm.since > last and alarm.day >= last + cooldown and alarm.day - horizon in complete:
+        if alarm.since > begins and alarm.day >= last + cooldown and alarm.day - horizon in complete:
             calling.setdefault(alarm.day, {}).setdefault(alarm.node, alarm)
     for day, found in sorted(calling.items()):
         order = [] if hole(declared, complete, day) else seen(day)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from factory_assets.governor.plan import plan
+from factory_assets.governor.runs import REASON
 from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of, worlds
 
 pytestmark = pytest.mark.slow
 CALLED = SMALL.replace("train: {window: 4d, holdout: 2d}", "train: {window: 9d, holdout: 3d}").replace(
     "retrain: {every: 30d}",
-    "retrain: {every: 40d, on: [new_data, drift, performance], cooldown: 2d}\n"
+    "retrain: {every: 40d, on: [new_data, drift, performance], cooldown: 3d}\n"
     "  monitor: {window: 3d, false_alarm_rate: 0.0001}",
 )
 DAYS = 34
@@ -42,9 +44,10 @@ def live(world: World, looks: list[int], keep: Any) -> None:
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]]:
     # Nothing is trained before.
-    every, seldom = list(range(15, DAYS)), [11, 22, DAYS - 1]
+    every = list(range(15, DAYS))
     kept = {
-        "each day": (every, by_command), "at the end": ([DAYS - 1], by_command),
+        "each day": (every, by_command), "at the end": ([DAYS - 1], by_command), "seldom": ([17, 24, DAYS - 1], by_daemon),
+        "ci": ([21, DAYS - 1], by_ci),
     }  # fmt: skip
     with worlds(tmp_path_factory.mktemp("called"), list(kept), CALLED) as made:
         for name, (looks, keep) in kept.items():
@@ -54,13 +57,25 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]
 
 
 def test_each_episode_trains_the_nodes_that_it_is_found_of_once(lived: dict[str, World]) -> None:
-    for each in sorted(lived["each day"].ledger.decisions("guess"), key=lambda one: (one.as_of, one.node)):
-        print(each.as_of, each.node, each.verdict, each.reason[:90])
-    lake = lived["each day"].lake
-    for row in lake.read("guess/drift").sort_by("ds").to_pylist():
-        if row["verdict"] != "stable":
-            print(row["ds"], row["node"], row["column"], row["verdict"], row["reason"][:80])
-    assert 0
+    decisions = lived["each day"].ledger.decisions("guess")
+    nodes = {day: {each.node for each in decisions if each.as_of == day} for day in {each.as_of for each in decisions}}
+    every = {"global", "FR", "DE", "ES"}
+    first, of_drift, of_loss = sorted(nodes)
+    assert (first, nodes[first]) == (day(15), every)
+    # On the second day a window of three holds enough; most nodes alarm, and so all are trained.
+    assert (of_drift, nodes[of_drift]) == (day(LONGER), every)
+    # What another country's orders cost is known with their labels, a day later.
+    assert (of_loss, nodes[of_loss]) == (day(ANOTHER + 1), {"FR"})
+
+
+def test_the_run_says_which_monitor_called_and_since_when(lived: dict[str, World]) -> None:
+    runs = lived["each day"].instance.get_runs(dg.RunsFilter(tags={"factory/line": "guess"}))
+    reasons = {
+        run.tags[REASON] for run in runs if "drift of" in run.tags[REASON] or "performance of" in run.tags[REASON]
+    }
+    of_drift, of_loss = sorted(reasons)
+    assert of_drift.startswith(f"drift of global since {day(LONGER)}: values of x: PSI "), of_drift
+    assert of_loss.startswith(f"performance of FR since {day(ANOTHER + 1)}: mae "), of_loss
 
 
 @pytest.mark.parametrize("other", ["at the end", "seldom", "ci"])

@@ -236,6 +236,18 @@ def test_within_the_cooldown_nothing_is_trained_and_after_it_what_still_lasts_is
     assert isinstance(found, Training) and found.as_of == first + 3 * DAY
 
 
+def test_columns_that_follow_at_once_on_a_training_that_was_called_for_are_of_its_episode(
+    declared: DeclaredLine,
+) -> None:
+    first = first_as_of(declared)
+    answered = [alarm("DE", first, what="y")]
+    follows = [alarm("DE", first + ahead * DAY, first + 2 * DAY) for ahead in range(2, 8)]
+    assert isinstance(called(declared, 8, [*answered, *follows]), NotDue)
+    later = alarm("DE", first + 4 * DAY, what="z")
+    found = called(declared, 8, [*answered, *follows, later])
+    assert isinstance(found, Training) and found.as_of == later.day
+
+
 def test_where_most_nodes_alarm_all_are_trained_and_what_was_killed_is_finished(declared: DeclaredLine) -> None:
     first = first_as_of(declared)
     day = first + 5 * DAY

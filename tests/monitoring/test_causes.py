@@ -26,7 +26,9 @@ class Linear:
 
 def rows(seed: int, **changed: float) -> pa.Table:
     rng = np.random.default_rng(seed)
-    return pa.table({name: rng.normal(size=4000) * changed.get(f"{name}_spread", 1) + changed.get(name, 0) for name in FEATURES})
+    return pa.table(
+        {name: rng.normal(size=4000) * changed.get(f"{name}_spread", 1) + changed.get(name, 0) for name in FEATURES}
+    )
 
 
 def test_the_parts_are_those_of_the_features_that_moved_and_changes_sum_to_that_of_the_mean_score() -> None:
