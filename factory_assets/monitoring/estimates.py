@@ -91,6 +91,11 @@ class Asked:
         return self.window + self.block - 1
 
     @property
+    def apart(self) -> int:
+        """Days back to the newest window whose error was known by then, and which shares no label: one that does is no past."""
+        return max(self.horizon, self.alone)
+
+    @property
     def before(self) -> int:
         """Days before its own that the estimate of a day reads."""
         return max(self.window - 1, self.horizon + LEARNT - 1)
@@ -98,7 +103,7 @@ class Asked:
     @property
     def reach(self) -> int:
         """Days before its own that a day reads: beside its estimate, those whose errors make the band."""
-        return self.horizon + PAST * self.alone - 1 + self.before
+        return self.apart + PAST * self.alone - 1 + self.before
 
 
 def asked_of(line: Line) -> Asked:
@@ -295,7 +300,8 @@ class _Run:
         """A row of the table."""
         horizon, alone, day = self._asked.horizon, self._asked.alone, one.day
         errors, truths = self._errors[one.node, one.metric], self._truths[one.node, one.metric]
-        landed = range(day - horizon - PAST * alone + 1, day - horizon + 1)
+        newest = day - self._asked.apart
+        landed = range(newest - PAST * alone + 1, newest + 1)
         past = [errors[each] for each in landed if each in errors]
         around = None if one.estimate is None else band(one.metric, one.estimate, past, alone)
         final = truths.get(day)

@@ -31,6 +31,8 @@ POINTS, ROWS_A_POINT = 12, 50
 HELD, FALSE_ALARM_RATE = 0.95, 0.001
 #: Windows that share no day, of past errors, below which there is no band. Of two it is wide: Student's t of as many.
 FEWEST = 2
+#: An error counts up to so many times the median of all: what is normal exceeds four medians in 7 of 1,000 cases.
+USUAL = 4.0
 #: What a curve gives, by kind of task: the share that happens, or the mean of each loss.
 LOSSES = {
     "binary": ("happened",),
@@ -228,7 +230,10 @@ def band(metric: str, estimate: float, errors: Sequence[float], alone: int) -> B
     freedom = len(errors) / alone
     if freedom < FEWEST:
         return None
-    spread = float(np.sqrt(np.mean(np.square(errors))))
+    sizes = np.abs(errors)
+    # The windows of an earlier concept change are among them, and must not hide the next one.
+    usual = USUAL * float(np.median(sizes))
+    spread = float(np.sqrt(np.mean(np.square(np.minimum(sizes, usual) if usual else sizes))))
     half, far = (spread * float(stdtrit(freedom, share)) for share in ((1 + HELD) / 2, 1 - FALSE_ALARM_RATE))
     at, worse = _scaled(metric, estimate), _worse(metric)
     low, high = _unscaled(metric, at - half), _unscaled(metric, at + half)

@@ -332,7 +332,7 @@ def test_a_band_is_of_the_past_errors_and_none_where_they_are_few() -> None:
 
 def test_windows_count_as_one_while_they_share_labels() -> None:
     assert Asked("binary", 7, 3).alone == 7 and Asked("binary", 7, 7, block=7).alone == 13
-    assert Asked("binary", 1, 0).reach == 0 + 8 - 1 + 27
+    assert Asked("binary", 1, 0).reach == 1 + 8 - 1 + 27
 
 
 def test_what_a_day_tells_changes_with_each_day_of_labels_until_all_are_in() -> None:
