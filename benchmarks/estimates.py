@@ -158,14 +158,19 @@ def answered(world: World) -> pa.Table:
     )
 
 
-def estimated(world: World, rows: pa.Table) -> list[dict[str, Any]]:
-    """Rows of the table of estimates, of all days."""
+def estimated(world: World, rows: pa.Table, days: list[dt.date] | None = None) -> list[dict[str, Any]]:
+    """Rows of the table of estimates, of these days, or of all, when all labels are in."""
     from factory_assets.monitoring.estimates import Asked, estimates
 
-    rows = rows.take(pa.array(np.lexsort((rows["example_id"].to_numpy(), _codes(rows["leaf"]), rows["ds"].to_numpy()))))
+    asked, every = Asked(world.task, WEEK, DELAY), sorted(set(rows["ds"].to_pylist()))
+    wanted = days or every
+    ds = rows["ds"].to_numpy()
+    first, last = np.datetime64(wanted[0]) - asked.reach, np.datetime64(wanted[-1])
+    rows = rows.filter(pa.array((ds >= first) & (ds <= last)))
+    order = np.lexsort((rows["example_id"].to_numpy(), _codes(rows["leaf"]), rows["ds"].to_numpy()))
+    rows = rows.take(pa.array(order))
     reader = pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(100_000))
-    days = sorted(set(rows["ds"].to_pylist()))
-    return estimates(Asked(world.task, WEEK, DELAY), reader, days, days[-1]).to_pylist()
+    return estimates(asked, reader, wanted, every[-1]).to_pylist()
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -193,7 +198,6 @@ class Shown:
     nodes: str
     number: int
     banded: int
-    truth: float
     error: float
     again: float
     holds: float
@@ -205,7 +209,7 @@ METRICS = {"regression": ("mae", "rmse"), "binary": ("average_precision", "roc_a
 
 def shown(world: World, found: list[dict[str, Any]]) -> Iterator[Shown]:
     for metric in METRICS[world.task]:
-        for depth, nodes in enumerate(("all", "parts", "leaves")):
+        for depth, nodes in enumerate(("all", "part", "leaf")):
             mine = [
                 row for row in found if row["metric"] == metric and row["final"] is not None and _depth(row) == depth
             ]
@@ -219,7 +223,6 @@ def shown(world: World, found: list[dict[str, Any]]) -> Iterator[Shown]:
                 nodes,
                 len(both),
                 len(banded),
-                _mean([row["final"] for row in both]),
                 _mean([abs(row["error"]) for row in both]),
                 _mean([abs(row["again"] - row["final"]) for row in both]),
                 _mean(holds),
@@ -239,11 +242,10 @@ def found_after(world: World, rows: pa.Table, metric: str, starts: list[int]) ->
     """Of each start of a change: days of it in the first window that is called concept change; None where none of a week is."""
     days: list[int | None] = []
     for number, since in enumerate(starts):
-        judged = estimated(world, changed(world, rows, since, number))
-        first = EPOCH + dt.timedelta(days=since)
+        week = [EPOCH + dt.timedelta(days=since + each) for each in range(WEEK)]
+        judged = estimated(world, changed(world, rows, since, number), week)
         of_root = [row for row in judged if row["node"] == "global" and row["metric"] == metric]
-        after = [(row["ds"] - first).days + 1 for row in of_root if row["verdict"] == "concept" and row["ds"] >= first]
-        days.append(min((each for each in after if each <= WEEK), default=None))
+        days.append(min((week.index(row["ds"]) + 1 for row in of_root if row["verdict"] == "concept"), default=None))
     return days
 
 
@@ -301,11 +303,11 @@ def run(
 
 
 def _table(name: str, lines: list[Shown]) -> Table:
-    table = Table(title=f"{name}: estimates of a week whose labels are a week late", title_justify="left")
-    for column in ("metric", "nodes", "windows", "truth", "error", "last week", "banded", "holds", "concept"):
+    table = Table(title=f"{name}: a week", title_justify="left")
+    for column in ("metric", "nodes", "windows", "error", "again", "banded", "holds", "concept"):
         table.add_column(column, justify="left" if column in ("metric", "nodes") else "right", no_wrap=True)
     for one in lines:
-        values = (f"{value:.4f}" for value in (one.truth, one.error, one.again))
+        values = (f"{value:.4f}" for value in (one.error, one.again))
         counts = (f"{one.banded:,}", f"{one.holds:.3f}", f"{one.concept:.4f}")
         table.add_row(one.metric, one.nodes, f"{one.number:,}", *values, *counts)
     return table
