@@ -52,6 +52,13 @@ def test_of_calibrated_scores_the_expected_metrics_are_the_mean_over_labels(rows
     assert told["base_rate"] == pytest.approx(x.mean())
 
 
+def test_one_score_for_all_ranks_nothing() -> None:
+    told = values("binary", expected.expected("binary", np.full(3, 0.2), np.full(3, 4.0), np.full((3, 1), 0.3)))
+    assert told["roc_auc"] == pytest.approx(0.5) and told["base_rate"] == pytest.approx(0.3)
+    # Each of the twelve rows that is positive is one of the twelve for sure.
+    assert told["average_precision"] == pytest.approx((1 + 11 * 0.3) / 12)
+
+
 def test_known_labels_are_measured_as_the_metrics_define_it() -> None:
     rng = np.random.default_rng(4)
     p = cells("binary", rng.random(500) ** 3)
@@ -217,23 +224,27 @@ def test_labels_that_are_known_later_change_no_estimate_and_no_band() -> None:
     assert one != [[row[name] for name in told] for row in estimated(changed).to_pylist() if row["ds"] == judged]
 
 
-def test_a_day_has_the_same_estimate_alone_and_among_others_whenever_it_is_asked() -> None:
-    """Bit by bit: a range and a day, and once leaves were met in another order."""
-    rows = world(90, 100)
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_day_has_the_same_estimate_alone_and_among_others_whenever_it_is_asked(task: str) -> None:
+    """Bit by bit: a range and a day, and where leaves were met in another order."""
+    rows, asked = world(90, 60, delay=1), Asked(task, window=2, horizon=1)
     # On the first days one leaf alone: its code is another one for those who begin later.
-    early = pc.less(rows["ds"], FIRST + 5 * DAY)
-    leaf = pc.if_else(early, "FR", rows["leaf"])
-    rows = rows.set_column(rows.column_names.index("leaf"), "leaf", leaf)
-    every = estimated(rows)
-    for number in (20, 60, 85):
+    leaf = pc.if_else(pc.less(rows["ds"], FIRST + 5 * DAY), "FR", rows["leaf"])
+    # Few predictions, so that those of both leaves are alike, and their sums are of many numbers.
+    rough = pa.array(np.round(rows["prediction"].to_numpy(), 1))
+    for name, column in (("leaf", leaf), ("prediction", rough)):
+        rows = rows.set_column(rows.column_names.index(name), name, column)
+    if task == "regression":
+        noise = np.random.default_rng(3).normal(size=rows.num_rows)
+        rows = rows.set_column(rows.column_names.index("label"), "label", pa.array(noise))
+    every = estimated(rows, asked).to_pylist()
+    for number in (20, 75, 80, 85):
         day = FIRST + number * DAY
-        assert estimated(rows, days=[day], through=FIRST + 89 * DAY).to_pylist() == [
-            row for row in every.to_pylist() if row["ds"] == day
-        ]
-    stays = ("node", "metric", "estimate", "low", "high", "limit", "again", "rows", "past", "reason", "ds")
-    day = FIRST + 85 * DAY
-    on_the_day = estimated(rows, days=[day], through=day).select(stays).to_pylist()
-    assert on_the_day == estimated(rows, days=[day], through=day + 4 * DAY).select(stays).to_pylist()
+        alone = estimated(rows, asked, [day], FIRST + 89 * DAY).to_pylist()
+        assert alone == [row for row in every if row["ds"] == day] and alone
+    stays = ["node", "metric", "estimate", "low", "high", "limit", "again", "rows", "past", "reason", "ds"]
+    on_the_day = estimated(rows, asked, [day], day).select(stays).to_pylist()
+    assert on_the_day == estimated(rows, asked, [day], day + 4 * DAY).select(stays).to_pylist()
 
 
 def test_a_window_goes_from_estimated_over_partial_to_final_and_is_measured_as_the_metric_is() -> None:
