@@ -237,6 +237,12 @@ def read_versions(instance: dg.DagsterInstance, asset: Asset) -> dict[str, dict[
     return {name: data_versions(instance, dg.AssetKey(name.split("/"))) for name in asset.reads}
 
 
+def served_days(instance: dg.DagsterInstance, stream: str) -> set[dt.date]:
+    """Days of a stream that have events to build on, or are known to have none."""
+    versions = data_versions(instance, dg.AssetKey([stream, "events"]))
+    return {dt.date.fromisoformat(day) for day, version in versions.items() if version != BLOCKED}
+
+
 def stale_days(
     instance: dg.DagsterInstance,
     spec: dg.AssetSpec,

@@ -25,6 +25,7 @@ LINE = (
     "decay",
     "predictions",
     "performance",
+    "estimates",
     "drift",
 )
 

@@ -23,10 +23,9 @@ from factory_assets.features.examples import rows as example_rows
 from factory_assets.features.point_in_time import snapshots, tiles
 from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.code import code_version
-from factory_assets.identity.inputs import BLOCKED
 from factory_assets.identity.partitions import add_nodes, partitions, window_of
 from factory_assets.identity.versions import examples_version, stream_version, view_definition
-from factory_assets.materialization import column_schema, data_versions, days_of, input_fingerprints, record_days
+from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
 
@@ -257,9 +256,3 @@ def labels_asset(declared: DeclaredLine, folder: Path) -> dg.AssetsDefinition:
         yield from record_days(context, written, inputs, {"labels_known_through": str(through.day)})
 
     return labels
-
-
-def served_days(instance: dg.DagsterInstance, stream: str) -> set[dt.date]:
-    """Days of a stream that have events to build on, or are known to have none."""
-    versions = data_versions(instance, dg.AssetKey([stream, "events"]))
-    return {dt.date.fromisoformat(day) for day, version in versions.items() if version != BLOCKED}

@@ -27,6 +27,7 @@ from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
 from factory_assets.governor.work import TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
+from factory_assets.monitoring import estimates
 from factory_assets.monitoring.episodes import Alarm
 from factory_assets.training.timeline import timeline
 
@@ -217,7 +218,8 @@ class _Planner:
     def line(self, declared: DeclaredLine) -> None:
         line, known = declared.line, self.known
         name = {
-            table: f"{line.name}/{table}" for table in ("examples", "labels", "predictions", "performance", "drift")
+            table: f"{line.name}/{table}"
+            for table in ("examples", "labels", "predictions", "performance", "estimates", "drift")
         }
         days = days_until(declared.observed, known)
         fresh = {view.name for view in examples.fresh_views(declared)}
@@ -247,6 +249,9 @@ class _Planner:
                 )
             )  # fmt: skip
             self._daily(Daily(name["performance"], scored, gates=[(name["predictions"], 0), (name["labels"], 0)]))
+            known_of = estimates.state(estimates.asked_of(line), scored, through.day)
+            both = [(name["predictions"], 0), (name["labels"], 0)]
+            self._daily(Daily(name["estimates"], scored, known_of, "what is known of its labels", gates=both))
             self._daily(Daily(name["drift"], scored, gates=[(name["predictions"], 0), (name["examples"], 0)]))
 
     def _restoring(self, line: str) -> Training | None:

@@ -256,6 +256,15 @@ STATIONS = {
         (*LINES, *PREDICTING, "factory_assets.features.examples.subtree_rows", "factory_assets.monitoring.performance"),
         _ASIDE_OF_PREDICTIONS,
     ),
+    "estimates": Station(
+        (
+            *LINES,
+            *PREDICTING,
+            "factory_assets.features.examples.subtree_rows",
+            *_of("monitoring", "estimates", "expected", "performance"),
+        ),
+        _ASIDE_OF_PREDICTIONS,
+    ),
     "drift": Station(
         (
             *LINES,
@@ -264,7 +273,9 @@ STATIONS = {
             "factory_assets.features.examples.subtree_rows",
             *_of("monitoring", "assets", "drift", "drift_days"),
         ),
-        _ASIDE_OF_PREDICTIONS | {"factory_assets.monitoring.performance": "makes another table"},
+        _ASIDE_OF_PREDICTIONS
+        | dict.fromkeys(_of("monitoring", "estimates", "performance"), "makes another table")
+        | {"factory_assets.features.examples.labels": "makes labels, which drift does not read"},
     ),
     "serving": Station(
         (

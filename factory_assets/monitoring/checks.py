@@ -1,4 +1,4 @@
-"""The checks on monitors and predictions: a drifted node, one that does worse than a naive guess, and features that are no longer
+"""The checks on monitors and predictions: drift, a node worse than a naive guess or than estimated, and features that are no longer
 those that were predicted from, are warnings on the day's partition."""
 
 import datetime as dt
@@ -16,6 +16,7 @@ from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import of_drift
+from factory_assets.monitoring.expected import FALSE_ALARM_RATE as CONCEPT_RATE
 from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, block_of, losses, window
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
@@ -203,3 +204,63 @@ def _skewed(found: Skews) -> str:
     parts += [f"{counted(found.gone, 'row')} that were predicted are gone"] if found.gone else []
     parts += [f"{counted(found.new, 'row')} came later"] if found.new else []
     return "; ".join(parts) or f"all features of {counted(found.compared, 'row')} are as they were predicted from"
+
+
+def estimates_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
+    key, metric = dg.AssetKey([declared.line.name, "estimates"]), metric_of(declared)
+
+    @dg.asset_check(
+        asset=key,
+        name="as_estimated",
+        partitions_def=partitions(declared.observed),
+        description=f"No node's {metric}, once labels are in, is so much worse than estimated that what is predicted depends on "
+        "the features otherwise than before: concept change, which inputs alone cannot show. While nothing changes, "
+        f"{CONCEPT_RATE:.1%} of a node's days fail.",
+    )
+    def as_estimated(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        import pyarrow.compute as pc
+
+        days = days_of(context)
+        rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], empty_if_absent=True)
+        by_day: dict[dt.date, list[dict[str, Any]]] = {}
+        for row in rows.filter(pc.equal(rows["metric"], metric)).to_pylist():
+            by_day.setdefault(row["ds"], []).append(row)
+        findings = [_estimated_of_day(metric, day, by_day) for day in days]
+        return report(context, key, "as_estimated", findings)
+
+    return as_estimated
+
+
+def _estimated_of_day(metric: str, day: dt.date, by_day: Mapping[dt.date, list[dict[str, Any]]]) -> Finding:
+    """by_day: rows of the table of estimates of the metric."""
+    rows = by_day.get(day, [])
+    # How far a node is beyond its limit, in units of its band, puts the worst first.
+    found = sorted((row for row in rows if row["verdict"] == "concept"), key=_excess, reverse=True)
+    told = [
+        f"{row['node']}, since {_concept_since(row['node'], day, by_day)}: {metric} {row['final']:.4g}, estimated "
+        f"{row['estimate']:.4g}, 95 % between {row['low']:.4g} and {row['high']:.4g}"
+        for row in found[:SHOWN]
+    ]
+    told += [f"and {counted(len(found) - SHOWN, 'node')} more"] if len(found) > SHOWN else []
+    root = next((row for row in rows if row["node"] == ROOT), None)
+    if found:
+        message = f"concept change: {'; '.join(told)}"
+    elif root is None:
+        message = f"{metric} is not estimated: no predictions, or no metric that can be"
+    else:
+        now = "not in yet" if root["final"] is None else f"{root['final']:.4g}"
+        message = f"{metric} of the labels: {now}; estimated: {root['reason']}"
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("final", "concept")}
+    numbers = {name: dg.MetadataValue.int(number) for name, number in counts.items()}
+    return Finding(day, not found, message=message, metadata=numbers)
+
+
+def _excess(row: dict[str, Any]) -> float:
+    return float(abs(row["error"]) / max(row["high"] - row["low"], 1e-12))
+
+
+def _concept_since(node: str, day: dt.date, by_day: Mapping[dt.date, list[dict[str, Any]]]) -> dt.date:
+    """The first of the days on end whose verdict of a node is concept change."""
+    while any((row["node"], row["verdict"]) == (node, "concept") for row in by_day.get(day - DAY, ())):
+        day -= DAY
+    return day

@@ -47,7 +47,7 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.nd
             ORDER BY ds, leaf, example_id"""
     ).to_arrow_reader(BATCH_ROWS)
     rows: list[dict[str, object]] = []
-    for day, of_day in _by_day(joined):
+    for day, of_day in by_day(joined):
         columns, by_node = _columns(task, of_day, naive), SubtreeRows(of_day.select(["leaf"]))
         for node in tree(pc.unique(of_day["leaf"]).to_pylist()):
             places = by_node.places(node)
@@ -55,7 +55,7 @@ def measure(con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.nd
     return pa.Table.from_pylist(rows, schema=schema(task))
 
 
-def _by_day(rows: pa.RecordBatchReader) -> Iterator[tuple[dt.date, pa.Table]]:
+def by_day(rows: pa.RecordBatchReader) -> Iterator[tuple[dt.date, pa.Table]]:
     """Each day with its rows; one day is in memory at a time. rows: in order of their days."""
     day, batches = None, list[pa.RecordBatch]()
     for batch in rows:
