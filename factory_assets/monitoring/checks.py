@@ -3,7 +3,7 @@ those that were predicted from, are warnings on the day's partition."""
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
