@@ -167,12 +167,12 @@ def _by_alarm(
     line = declared.line
     horizon, cooldown = line.horizon_days * DAY, whole_days(line.retrain.cooldown) * DAY
     of_line = [alarm for alarm in alarms if alarm.monitor in line.retrain.on and alarm.node in trained]
-    answered = {alarm.node for alarm in of_line if alarm.day == trained[alarm.node]}
+    answered = {alarm.day for alarm in of_line}
     calling: dict[dt.date, dict[str, Alarm]] = {}
     for alarm in of_line:
         last = trained[alarm.node]
         # One change comes to one column after the other: what follows at once on a training that answered it is of its episode.
-        begins = last + cooldown if alarm.node in answered else last
+        begins = last + cooldown if last in answered else last
         # The labels of its holdout's last day have to be in, and all of a day whose predictions are found to be bad.
         if alarm.since > begins and alarm.day >= last + cooldown and alarm.day - horizon in complete:
             calling.setdefault(alarm.day, {}).setdefault(alarm.node, alarm)
