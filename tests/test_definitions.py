@@ -27,6 +27,7 @@ LINE = (
     "performance",
     "estimates",
     "drift",
+    "calibration",
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pyarrow as pa
+from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.features.examples import labels as label_rows
@@ -19,6 +20,7 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.tables import prediction_columns, with_columns
 from factory_assets.models.archived import load, naive_of
+from factory_assets.monitoring import calibration
 from factory_assets.monitoring import estimates as estimate_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
@@ -351,3 +353,55 @@ def _report(
     of_node = [verdict for node, _, verdict in verdicts if node == shown]
     html = drift_report(model.sample, now, numerical, categorical, title, of_node, drifted)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}
+
+
+class Rehearsed(dg.Config):
+    """How much of the past has changes put in."""
+
+    weeks: int = Field(4, ge=1, description="So many of the newest weeks have changes put in.")
+
+
+def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+
+    @dg.asset(
+        key=dg.AssetKey([line.name, "calibration"]),
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
+            for name in ("examples", "performance", "drift")
+        ],
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version("drift", line.monitor.model_dump(mode="json")),
+        description=f"{line.description}\n\nWhat the monitors are worth on the line's own past: alarms by month, and changes put into "
+        "its newest weeks, found after how many days. Materialise it when you want to know; `factory calibrate` says the same.",
+        metadata=column_schema({field.name: str(field.type) for field in calibration.SCHEMA}, calibration.MEANS),
+    )
+    def calibrated(
+        config: Rehearsed,
+        lake: dg.ResourceParam[Lake],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> dg.MaterializeResult:
+        found = calibration.calibrate(declared, lake, archive, ledger, config.weeks)
+        if found is None:
+            return dg.MaterializeResult(metadata={"status": "no day of drift yet"})
+        day, rows = found.ends[-1], found.table()
+        written = lake.replace(f"{line.name}/calibration", rows, [day])
+        shown = {name: dg.MetadataValue.table(_records(rows, name)) for name in ("month", "change")}
+        return dg.MaterializeResult(
+            metadata={"alarms": shown["month"], "changes": shown["change"], "declared": line.monitor.declared},
+            data_version=dg.DataVersion(written.days[day].hash),
+        )
+
+    return calibrated
+
+
+def _records(rows: pa.Table, by: str) -> list[dg.TableRecord]:
+    """The rows that have a value in a column, without the columns that are empty in them."""
+    found = [{name: value for name, value in row.items() if value is not None} for row in rows.to_pylist() if row[by]]
+    return [
+        dg.TableRecord({name: str(row[name]) if by == name else row[name] for name in row if name != "ds"})
+        for row in found
+    ]

@@ -15,13 +15,19 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.days import DAY
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.measures.compared import metric_of
 from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Profile
-from factory_assets.models.archived import ReleasedModel
+from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.monitoring.drift import drift_of_counts
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
 from factory_assets.monitoring.episodes import begun, of_drift, of_losses
-from factory_assets.monitoring.losses import Loss
+from factory_assets.monitoring.losses import Loss, block_of, losses
+from factory_assets.scoring.champions import champions_of_days
+from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
 
 #: One row in so many is made a null.
 TENTH = 10
@@ -32,6 +38,8 @@ NUMBERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 NULLS, LOST, SEGMENT = "10 % nulls", "the commonest level lost", "x1.3 in the largest segment"
 CHANGES = (*NUMBERS, NULLS, LOST, SEGMENT)
+#: Days of a change after which it is asked whether it was found, beside the whole window.
+AFTER = (1, 3)
 
 
 @dataclass
@@ -69,6 +77,86 @@ def months(drift: Iterable[Mapping[str, Any]], lost: Iterable[Loss]) -> dict[dt.
     for alarm in begun(of_losses(lost)):
         found[alarm.since.replace(day=1)].performance += 1
     return dict(sorted(found.items()))
+
+
+SCHEMA = pa.schema(
+    [
+        ("monitor", pa.string()),
+        ("month", pa.date32()),
+        ("change", pa.string()),
+        ("after", pa.int64()),
+        ("tried", pa.int64()),
+        ("number", pa.int64()),
+        ("ds", pa.date32()),
+    ]
+)
+MEANS = {
+    "monitor": "drift or performance.",
+    "month": "First day of a month whose alarms are counted; empty where a change was put in.",
+    "change": "What was put into stable columns of nodes; empty where alarms are counted.",
+    "after": "Days of the change after which it was found at the latest.",
+    "tried": "Days of the month on which the line was watched; how many columns of nodes were changed.",
+    "number": "Alarms that began in the month; changed columns that were found.",
+    "ds": "The newest day that was looked at.",
+}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a line's monitors are worth on its past. ends: the last days of the weeks into which changes were put, ascending."""
+
+    months: Mapping[dt.date, Month]
+    found: Mapping[str, Found]
+    ends: Sequence[dt.date]
+    window: int
+
+    @property
+    def spans(self) -> list[int]:
+        """Days after which it is asked what was found."""
+        return [days for days in AFTER if days < self.window] + [self.window]
+
+    def table(self) -> pa.Table:
+        """Rows of `SCHEMA`."""
+        counted = [
+            {"monitor": monitor, "month": month, "tried": one.days, "number": getattr(one, monitor)}
+            for month, one in self.months.items()
+            for monitor in ("drift", "performance")
+        ]
+        changed = [
+            {
+                "monitor": "drift",
+                "change": change,
+                "after": days,
+                "tried": one.tried,
+                "number": sum(number for each, number in one.after.items() if each <= days),
+            }
+            for change, one in self.found.items()
+            for days in self.spans
+            if one.tried
+        ]
+        return pa.Table.from_pylist([row | {"ds": self.ends[-1]} for row in (*counted, *changed)], schema=SCHEMA)
+
+
+def calibrate(
+    declared: DeclaredLine, lake: Lake, archive: ArchiveFolder, ledger: Ledger, weeks: int
+) -> Calibration | None:
+    """Count the alarms of a line's past, and put changes into so many of its newest weeks; None without any day of drift."""
+    line, metric = declared.line, metric_of(declared)
+    days, window = lake.days(f"{line.name}/drift"), line.monitor.window.days
+    if not days:
+        return None
+    judged = lake.read(f"{line.name}/drift", days[0], days[-1], ["node", "column", "part", "verdict", "ds"]).to_pylist()
+    columns = ["node", "ds", metric, f"naive_{metric}"]
+    measured = lake.read(f"{line.name}/performance", days[0], days[-1], columns, empty_if_absent=True).to_pylist()
+    lost = losses(metric, measured, sorted({row["ds"] for row in measured}), block_of(line))
+    ends = days[::-window][:weeks][::-1]
+    watched = DriftDays(
+        lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),
+        lambda version: load(archive, line.name, version),
+        line.monitor,
+    )
+    found = put_in(watched, ends, champions_of_days(ledger, line.name, ends))
+    return Calibration(months(judged, lost), found, ends, window)
 
 
 def put_in(

@@ -1,6 +1,7 @@
 """Are alarms counted as episodes, and are changes found when, and where, they are put in?"""
 
 import datetime as dt
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from factory_assets.declarations.line import Monitor
 from factory_assets.measures.habits import MOST, Habit
 from factory_assets.measures.profiles import profile, profiles
 from factory_assets.models.archived import ReleasedModel
-from factory_assets.monitoring.calibration import LOST, NULLS, SEGMENT, Month, months, put_in
+from factory_assets.monitoring.calibration import LOST, NULLS, SCHEMA, SEGMENT, Calibration, Found, Month, months, put_in
 from factory_assets.monitoring.drift_days import DriftDays
 from factory_assets.monitoring.losses import Loss
 
@@ -77,3 +78,17 @@ def test_changes_are_found_the_sooner_the_larger_they_and_the_node_are(a_day: in
         assert found["x1.3"].share(7) < 1 and found["x1.1"].share(7) == 0
     else:
         assert found[NULLS].share(1) == 1 and found["x1.3"].share(3) == 1 and found["x1.1"].share(7) == 1
+
+
+def test_the_table_has_a_row_for_each_month_and_monitor_and_for_each_change_and_number_of_days() -> None:
+    found = {NULLS: Found(10, Counter({1: 4, 3: 2, 7: 1})), LOST: Found()}
+    month = dt.date(2026, 3, 1)
+    calibration = Calibration({month: Month(days=20, drift=2, performance=1)}, found, [FIRST, FIRST + 7 * DAY], 7)
+    table = calibration.table()
+    assert table.schema.equals(SCHEMA) and set(table["ds"].to_pylist()) == {FIRST + 7 * DAY}
+    told = [[row[name] for name in ("monitor", "month", "change", "after", "tried", "number")] for row in table.to_pylist()]
+    assert told == [
+        ["drift", month, None, None, 20, 2],
+        ["performance", month, None, None, 20, 1],
+        *(["drift", None, NULLS, after, 10, number] for after, number in ((1, 4), (3, 6), (7, 7))),
+    ]
