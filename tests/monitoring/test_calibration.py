@@ -13,7 +13,17 @@ from factory_assets.declarations.line import Monitor
 from factory_assets.measures.habits import MOST, Habit
 from factory_assets.measures.profiles import profile, profiles
 from factory_assets.models.archived import ReleasedModel
-from factory_assets.monitoring.calibration import LOST, NULLS, SCHEMA, SEGMENT, Calibration, Found, Month, months, put_in
+from factory_assets.monitoring.calibration import (
+    LOST,
+    NULLS,
+    SCHEMA,
+    SEGMENT,
+    Calibration,
+    Found,
+    Month,
+    months,
+    put_in,
+)
 from factory_assets.monitoring.drift_days import DriftDays
 from factory_assets.monitoring.losses import Loss
 
