@@ -74,7 +74,7 @@ def test_the_run_says_which_monitor_called_and_since_when(lived: dict[str, World
         run.tags[REASON] for run in runs if "drift of" in run.tags[REASON] or "performance of" in run.tags[REASON]
     }
     of_drift, of_loss = sorted(reasons)
-    assert of_drift.startswith(f"drift of global since {day(LONGER)}: values of x: PSI "), of_drift
+    assert of_drift.startswith(f"drift of global since {day(LONGER)}: values of prediction: PSI "), of_drift
     assert of_loss.startswith(f"performance of FR since {day(ANOTHER + 1)}: mae "), of_loss
 
 
