@@ -96,7 +96,9 @@ def test_the_table_has_a_row_for_each_month_and_monitor_and_for_each_change_and_
     calibration = Calibration({month: Month(days=20, drift=2, performance=1)}, found, [FIRST, FIRST + 7 * DAY], 7)
     table = calibration.table()
     assert table.schema.equals(SCHEMA) and set(table["ds"].to_pylist()) == {FIRST + 7 * DAY}
-    told = [[row[name] for name in ("monitor", "month", "change", "after", "tried", "number")] for row in table.to_pylist()]
+    told = [
+        [row[name] for name in ("monitor", "month", "change", "after", "tried", "number")] for row in table.to_pylist()
+    ]
     assert told == [
         ["drift", month, None, None, 20, 2],
         ["performance", month, None, None, 20, 1],
