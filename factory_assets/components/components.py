@@ -24,8 +24,8 @@ from factory_assets.features.assets import examples_asset, labels_asset, view_as
 from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
 from factory_assets.governor.sensors import retrain_sensor, upkeep_sensor
-from factory_assets.monitoring.assets import drift_asset, performance_asset
-from factory_assets.monitoring.checks import drift_check, performance_check
+from factory_assets.monitoring.assets import counts_asset, drift_asset, monitors_asset, performance_asset
+from factory_assets.monitoring.checks import control_checks, drift_check, performance_check
 from factory_assets.release.assets import champion_asset, leaderboard_asset
 from factory_assets.scoring.assets import predictions_asset
 from factory_assets.serving.assets import serving_asset
@@ -146,8 +146,8 @@ class OnDemandView(Declaration):
 class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
-    Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, drift, and the
-    sensor that starts its trainings.
+    Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, drift, counts,
+    monitors, and the sensor that starts its trainings.
     """
 
     declaration: Line
@@ -170,7 +170,7 @@ class ModelLine(Declaration):
         daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
         trained += [leaderboard_asset(declared), decay_asset(declared)]
-        watched = [performance_asset(declared), drift_asset(declared)]
+        watched = [performance_asset(declared), drift_asset(declared), counts_asset(declared), monitors_asset(declared)]
         return dg.Definitions(
             assets=[*daily, *trained, *watched],
             asset_checks=[
@@ -178,6 +178,7 @@ class ModelLine(Declaration):
                 labels_check(declared),
                 drift_check(declared),
                 performance_check(declared),
+                control_checks(declared),
                 *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
             sensors=[retrain_sensor(declared, catalogue)],

@@ -56,7 +56,6 @@ ASIDE = {
     "factory_assets.scoring.assets": "makes assets; the champions that it finds are hashed beside the code",
     "factory_assets.scoring.champions": "finds the champions of a day, which are hashed beside the code",
     "factory_assets.monitoring.checks": "judges",
-    "factory_assets.monitoring.losses": "judges",
     "factory_assets.monitoring.calibration": "judges the judges, for people",
     "factory_assets.serving.assets": "makes assets; the rows come of `export`",
     "factory_assets.serving.checks": "judges",
@@ -257,7 +256,27 @@ STATIONS = {
             "factory_assets.features.examples.subtree_rows",
             *_of("monitoring", "assets", "drift", "drift_days"),
         ),
-        _ASIDE_OF_PREDICTIONS | {"factory_assets.monitoring.performance": "makes another table"},
+        _ASIDE_OF_PREDICTIONS
+        | dict.fromkeys(_of("monitoring", "counts", "losses", "monitors", "performance"), "makes another table"),
+    ),
+    "counts": Station(
+        (
+            *LINES,
+            "factory_assets.declarations.days",
+            "factory_assets.identity.nodes",
+            "factory_assets.monitoring.counts",
+        ),
+        _ASIDE_OF_LINES,
+    ),
+    "monitors": Station(
+        (
+            *LINES,
+            "factory_assets.declarations.days",
+            "factory_assets.identity.nodes",
+            "factory_assets.measures.metrics",
+            *_of("monitoring", "control_charts", "counts", "losses", "monitors"),
+        ),
+        _ASIDE_OF_LINES | {"factory_assets.monitoring.drift_days": "makes another table"},
     ),
     "serving": Station(
         (
