@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from factory_assets.declarations.line import Monitor
 from factory_assets.identity.nodes import lineage
+from factory_assets.measures.metrics import improvement
 from factory_assets.monitoring import control_charts
 from factory_assets.monitoring.control_charts import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
 from factory_assets.monitoring.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS
-from factory_assets.monitoring.losses import FEWEST, losses, window
+from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, losses, visible, window
 from factory_assets.words import counted
 
 STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
@@ -144,28 +145,36 @@ def _rows_of_window(known: Known) -> dict[str, int]:
 
 def from_performance(known: Known) -> pa.Table:
     """The line's metric of every node beside that of the naive guess."""
-    day, metric = known.day, known.metric
+    day, metric, naive = known.day, known.metric, f"naive_{known.metric}"
     held = [row for rows in known.performance.values() for row in rows]
     lost = {loss.node: loss for loss in losses(metric, held, [day], known.block)}
     first = day - dt.timedelta(days=window(known.block))
-    measured: dict[str, int] = {}
+    gains: dict[str, list[float]] = {}
     for row in held:
-        if first <= row["ds"] < day and row[metric] is not None and row[f"naive_{metric}"] is not None:
-            measured[row["node"]] = measured.get(row["node"], 0) + 1
+        if first <= row["ds"] < day and row[metric] is not None and row[naive] is not None:
+            gains.setdefault(row["node"], []).append(improvement(metric, row[metric], row[naive]))
     rows = []
     for row in known.performance.get(day, ()):
-        node, value, naive, days = row["node"], row[metric], row[f"naive_{metric}"], measured.get(row["node"], 0)
+        node, past = row["node"], gains.get(row["node"], [])
+        seen = None
         if node in lost:
             verdict, reason = ALARM, f"since {lost[node].since}: {lost[node].reason}"
-        elif value is None or naive is None:
+        elif row[metric] is None or row[naive] is None:
             verdict, reason = NONE, "not measurable yet"
-        elif days < FEWEST:
-            verdict, reason = NONE, f"{counted(days, 'day')} to hold it against; a verdict takes {FEWEST}"
+        elif (seen := visible(past, known.block)) is None:
+            verdict = NONE
+            reason = f"{counted(len(past), 'day')} to hold it against; a verdict takes {max(FEWEST, FEWEST_BLOCKS * known.block)}"
         else:
-            verdict, reason = STABLE, f"as the {counted(days, 'day')} before let expect, or better than the naive guess"
+            verdict, reason = (
+                STABLE,
+                f"as {counted(len(past), 'day')} before it let expect; {seen:.4g} worse would have shown",
+            )
         rows.append(
-            _row(node, PERFORMANCE, metric, n=row["labelled"], verdict=verdict, reason=reason, value=value, limit=naive)
-        )
+            _row(
+                node, PERFORMANCE, metric, n=row["labelled"], verdict=verdict, reason=reason, value=row[metric],
+                limit=row[naive], visible=seen,
+            )
+        )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_OWN)
 
 
