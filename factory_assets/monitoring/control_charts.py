@@ -62,7 +62,8 @@ class Chart:
     limit: np.ndarray
     verdict: np.ndarray
     days: np.ndarray
-    of_week: np.ndarray
+    week: np.ndarray
+    weeks_before: np.ndarray
     visible: np.ndarray
 
 
@@ -143,7 +144,7 @@ def _judged(scale: _Scale, present: np.ndarray, rate: float) -> Chart:
     usual = past.counts[:, 0] / np.maximum(past.sizes[:, 0], 1) * size
     out = (now > upper) | ((now < lower) & (not scale.shares))
     visible = _visible_more(scale, upper, own, usual) if scale.shares else _visible_less(scale, lower, own, usual)
-    of_week, week_out = _week(scale, present, of_rule)
+    week, weeks_before, week_out = _week(scale, present, of_rule)
     days = past.kept.sum(axis=(1, 2))
     told = present[:, -1] & (days >= FEWEST)
     verdict = np.where(
@@ -156,7 +157,8 @@ def _judged(scale: _Scale, present: np.ndarray, rate: float) -> Chart:
         limit=np.where(told, np.minimum(limit / by, 1.0) if scale.shares else limit, np.nan),
         verdict=np.where(told, verdict, NO_VERDICT),
         days=days,
-        of_week=np.where(told & week_out, of_week, np.nan),
+        week=week,
+        weeks_before=weeks_before,
         visible=np.where(told, visible, np.nan),
     )
 
@@ -201,8 +203,8 @@ def _learned(
     return _Past(kept, level, days, counts, sizes, np.maximum(scatter, chance), chance, freedom)
 
 
-def _week(scale: _Scale, present: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """By what factor the last seven days differ from the whole weeks before them, and whether that is out of control."""
+def _week(scale: _Scale, present: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the last seven days have, and the whole weeks before them, on average; and whether that is out of control."""
     past = _past(scale, present, slice(-PAST, -WEEK))
     newest = present[:, -WEEK:]
     enough = past.kept.sum(axis=2) >= FEWEST_DAYS
@@ -222,8 +224,8 @@ def _week(scale: _Scale, present: np.ndarray, rate: float) -> tuple[np.ndarray, 
     rarest, most = _counting(rows_before, sizes_before, sizes, rate, scale.shares)
     above, below = (now - centre > reach) & (rows > most), (now - centre < -reach) & (rows < rarest)
     told = (weeks >= FEWEST_WEEKS) & (newest.sum(axis=1) >= FEWEST_DAYS)
-    factor = rows / np.maximum(sizes, 1) / np.maximum((rows_before + 0.5) / np.maximum(sizes_before, 1), 1e-300)
-    return factor, told & (above | (below & (not scale.shares)))
+    now_out = told & (above | (below & (not scale.shares)))
+    return rows / np.maximum(sizes, 1), rows_before / np.maximum(sizes_before, 1), now_out
 
 
 def _counting(

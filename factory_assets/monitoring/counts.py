@@ -1,7 +1,7 @@
 """How many rows does a day have, of each node, and how many of them are of a kind that is watched? Rows of `<line>/counts`.
 
 They are what the control charts are drawn from: each row of a day is read once, for these sums, and a chart of 57 days reads
-57 days of sums. Counts of 0 are not kept.
+57 days of sums. Counts of 0 are not kept, but of rows, and of rows that are answered by another node: those say of how many.
 
 A row that becomes known after its day has closed is not counted among `rows`, when its day is counted again either: else the newest
 day would always have fewer rows than days before it, whose late ones have come.
@@ -36,7 +36,7 @@ MEANING = {
     "an entity without an event; nulls: without a value.",
     "column": "The stream, or examples; the flag of a view, or the feature.",
     "count": "How many rows are.",
-    "of": "Among how many rows of the day, whenever they were known.",
+    "of": "Among how many rows of the day, whenever they were known; of fallback among those that were answered.",
 }
 #: What the column of the line's own rows is called.
 EXAMPLES = "examples"
@@ -80,11 +80,12 @@ def _of_stream(con: duckdb.DuckDBPyConnection, stream: str, view: View) -> pa.Ta
 
 
 def _of_nodes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, view: View) -> list[pa.Table]:
+    import pyarrow.compute as pc
+
     examples, predictions = view(f"{declared.line.name}/examples"), view(f"{declared.line.name}/predictions")
     # Days before the first champion are a past, too.
     predictions = predictions or f"(SELECT ds, example_id, leaf AS node FROM {examples} WHERE false)"
-    kinds = [_Kind(FALLBACK, EXAMPLES, "p.node <> e.leaf")]
-    kinds += [_Kind(COLD, name, f"e.{identifier(name)} = 1") for name in flags_of(declared)]
+    kinds = [_Kind(COLD, name, f"e.{identifier(name)} = 1") for name in flags_of(declared)]
     kinds += [_Kind(NULLS, name, f"e.{identifier(name)} IS NULL") for name in declared.features]
     known, joined = "TRUE", ""
     if declared.line.observe.entity is None:
@@ -94,7 +95,8 @@ def _of_nodes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, view: View
                                 WHERE known_at < ds + INTERVAL 1 DAY) AS k ON k.ds = e.ds AND k.example_id = e.example_id"""
     sums = ", ".join(f"count(*) FILTER ({kind.sql}) AS c{at}" for at, kind in enumerate(kinds))
     by_leaf = con.sql(
-        f"""SELECT e.ds AS ds, e.leaf AS leaf, count(*) AS of, count(*) FILTER ({known}) AS known, {sums}
+        f"""SELECT e.ds AS ds, e.leaf AS leaf, count(*) AS of, count(*) FILTER ({known}) AS known, count(p.node) AS answered,
+                count(*) FILTER (p.node <> e.leaf) AS above, {sums}
             FROM {examples} AS e LEFT JOIN {predictions} AS p ON p.ds = e.ds AND p.example_id = e.example_id {joined}
             GROUP BY e.ds, e.leaf"""
     ).to_arrow_table()
@@ -102,25 +104,29 @@ def _of_nodes(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, view: View
     above = [(leaf, node) for leaf in leaves for node in lineage(leaf)]
     of_tree = pa.table({"leaf": [leaf for leaf, _ in above], "node": [node for _, node in above]}, _TREE)
     con.register("of_leaves", by_leaf).register("of_tree", of_tree)
-    names = ["of", "known", *(f"c{at}" for at in range(len(kinds)))]
+    names = ["of", "known", "answered", "above", *(f"c{at}" for at in range(len(kinds)))]
     summed = ", ".join(f'sum("{name}")::BIGINT AS "{name}"' for name in names)
     found = con.sql(
         f"SELECT ds, node, {summed} FROM of_leaves JOIN of_tree USING (leaf) GROUP BY ds, node"
     ).to_arrow_table()
     own = [_rows(found["node"], found, kind.monitor, kind.column, f"c{at}") for at, kind in enumerate(kinds)]
-    return [_rows(found["node"], found, ROWS, EXAMPLES, "known"), *own]
+    rows = _rows(found["node"], found, ROWS, EXAMPLES, "known")
+    answered = found.filter(pc.greater(found["answered"], 0))
+    return [rows, _rows(answered["node"], answered, FALLBACK, EXAMPLES, "above", "answered"), *own]
 
 
 _TREE = pa.schema([("leaf", pa.string()), ("node", pa.string())])
 
 
-def _rows(nodes: pa.Array | pa.ChunkedArray, found: pa.Table, monitor: str, column: str, count: str) -> pa.Table:
-    """Rows of the table of one kind, of the days and nodes that have any. A day's `rows` say of how many, so these are all kept."""
+def _rows(
+    nodes: pa.Array | pa.ChunkedArray, found: pa.Table, monitor: str, column: str, count: str, of: str = "of"
+) -> pa.Table:
+    """Rows of the table of one kind. count, of: columns of what was found."""
     import pyarrow.compute as pc
 
     names = [pa.array(np.full(found.num_rows, text, dtype=object), pa.string()) for text in (monitor, column)]
-    table = pa.table([nodes, *names, found[count], found["of"], found["ds"]], names=SCHEMA.names).cast(SCHEMA)
-    return table if monitor == ROWS else table.filter(pc.greater(table["count"], 0))
+    table = pa.table([nodes, *names, found[count], found[of], found["ds"]], names=SCHEMA.names).cast(SCHEMA)
+    return table if monitor in (ROWS, FALLBACK) else table.filter(pc.greater(table["count"], 0))
 
 
 @dataclass(frozen=True)

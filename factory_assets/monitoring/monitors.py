@@ -187,10 +187,7 @@ def from_charts(known: Known) -> pa.Table:
     size_of = {known.series.keys[at][::2]: of[at] for at in of_rows}
     of_shares = [at for at, key in enumerate(known.series.keys) if key[1] != ROWS]
     if of_shares:
-        keys = [known.series.keys[at] for at in of_shares]
-        sizes = np.array(
-            [size_of[node, column if monitor == QUARANTINED else EXAMPLES] for node, monitor, column in keys]
-        )
+        sizes = np.array([_sizes(known.series, at, size_of) for at in of_shares])
         # What has not been seen before was 0 on the days before: shares are kept where they are more.
         shares = np.where(np.isfinite(sizes), np.nan_to_num(counts[of_shares]), np.nan)
         sizes = np.nan_to_num(sizes)
@@ -198,6 +195,14 @@ def from_charts(known: Known) -> pa.Table:
             _charted(known, of_shares, control_charts.judged_shares(shares, sizes, rate), shares[:, -1], sizes[:, -1])
         )
     return pa.concat_tables(tables)
+
+
+def _sizes(seen: Series, at: int, size_of: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
+    """Of how many rows the counts of a share are, day by day. size_of: node and column of rows -> how many there are."""
+    node, monitor, column = seen.keys[at]
+    if monitor == FALLBACK:
+        return seen.of[at]
+    return size_of[node, column if monitor == QUARANTINED else EXAMPLES]
 
 
 def _charted(
@@ -228,13 +233,16 @@ def _reason(chart: Chart, at: int, value: float, monitor: str) -> str:
     if verdict == NO_VERDICT:
         if days < control_charts.FEWEST:
             return f"{counted(days, 'day')} in control to hold it against; a verdict takes {control_charts.FEWEST}"
+        if monitor != ROWS and chart.usual[at] >= 1:
+            return "all rows are, as on the days before: there is nothing to rise"
         change = "a day without a row would not show" if monitor == ROWS else "not even all rows would show"
         return f"{change}: {told(float(chart.usual[at]))} are usual, and days differ as much"
     usual = f"usual are {told(float(chart.usual[at]))}, the limit is {told(float(chart.limit[at]))}, by {counted(days, 'day')}"
     if verdict == DAY_OUT:
         return f"{told(value)}; {usual}"
     if verdict == WEEK_OUT:
-        return f"7 days with {float(chart.of_week[at]):.3g} times what the weeks before had; of the day {told(value)}; {usual}"
+        week, before = (told(float(each[at])) for each in (chart.week, chart.weeks_before))
+        return f"of the last 7 days on average {week}, of the weeks before {before}; of the day {told(value)}"
     if np.isnan(visible):
         return f"{told(value)}; {usual}"
     worth = f"{visible:.0%} of them missing" if monitor == ROWS else f"{_share_in_words(visible)} more"

@@ -86,12 +86,13 @@ def naive(declared: DeclaredLine, of: Mapping[str, pa.Table]) -> list[Row]:
         for node in tree([each["leaf"]]):
             on, number = each["ds"], each["example_id"]
             add(on, node, "rows", "examples", known[number])
-            add(on, node, "fallback", "examples", answered.get(number, each["leaf"]) != each["leaf"])
+            if number in answered:
+                add(on, node, "fallback", "examples", answered[number] != each["leaf"])
             add(on, node, "cold", "habit.is_new", each["habit.is_new"] == 1)
             for name in declared.features:
                 add(on, node, "nulls", name, each[name] is None)
     rows = [dict(zip(COUNTS.names, (*key[1:], *value, key[0]), strict=True)) for key, value in found.items()]
-    return [row for row in rows if row["monitor"] == "rows" or row["count"]]
+    return [row for row in rows if row["monitor"] in ("rows", "fallback") or row["count"]]
 
 
 @pytest.mark.parametrize("without_predictions", [False, True])
@@ -184,9 +185,15 @@ def test_days_before_a_node_had_its_first_row_are_no_past_of_it() -> None:
     assert row["verdict"] == "no verdict" and row["reason"] == "5 days in control to hold it against; a verdict takes 8"
 
 
-@pytest.mark.parametrize("monitor", ["quarantined", "fallback", "nulls"])
+def test_days_before_anybody_answered_are_no_past_of_who_answers() -> None:
+    for days, verdict in ((3, "no verdict"), (57, "alarm")):
+        answered = {back: (0 if back else 900, 1000) for back in range(days)}
+        assert told(counted(57, fallback=answered))["global", "fallback", "examples"]["verdict"] == verdict
+
+
+@pytest.mark.parametrize("monitor", ["quarantined", "nulls"])
 def test_a_share_that_was_never_above_nothing_is_judged_on_its_first_day(monitor: str) -> None:
-    column = {"quarantined": "orders", "fallback": "examples", "nulls": "amount"}[monitor]
+    column = {"quarantined": "orders", "nulls": "amount"}[monitor]
     found = told(counted(57, **{monitor: {0: (100, 1000)}}))["global", monitor, column]
     assert found["verdict"] == "alarm" and found["value"] > 0.05 and found["reason"].endswith("by 56 days")
     assert told(counted(57, **{monitor: {0: (1, 1000)}}))["global", monitor, column]["verdict"] == "stable"
