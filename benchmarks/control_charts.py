@@ -177,7 +177,7 @@ def run(
 ) -> None:
     """Measure false alarms and power."""
     broken: list[str] = []
-    series, pasts = (1500, (8, 56)) if quick else (20_000, (8, 28, 56))
+    series, pasts = (1500, (8, 56)) if quick else (10_000, (8, 28, 56))
     table = _table("share of days that are alarms though nothing changes", [
         *(f"{days} days, {rate:g}" for rate in RATES for days in pasts), "customary, 56 days",
     ])  # fmt: skip

@@ -14,8 +14,8 @@ A limit has to hold in two ways, and is the wider of both. By the days' own scat
 and Meeker, Statistical Intervals, 1991), of the logarithm of a count, or of the arcsine of a share (Anscombe, Biometrika 35, 1948),
 and the scatter is at least what independent rows have: what Laney's p' chart (Quality Engineering 14, 2002) is after, with the
 degrees of freedom counted. By counting, a number of rows as rare as the past ones is negative binomial: Poisson with a rate that
-is known from the past alone (Gelman and others, Bayesian Data Analysis, 2.6). Without this one 1 row in 50 would be an alarm where
-1 in 1,000 is usual.
+is known from the past alone (Gelman and others, Bayesian Data Analysis, 2.6). Without this one, days
+with 8 rows would be alarms three times as often as stated: the logarithm of so few is not normal.
 """
 
 from dataclasses import dataclass

@@ -47,6 +47,11 @@ def test_unchanged_counts_are_alarms_no_more_often_than_stated(mean: float, spre
     assert alarms(judged_counts(with_days(rows(2, mean, spread), days), 0.001).verdict) <= 0.005
 
 
+def test_of_few_rows_counting_alone_holds_the_rate() -> None:
+    """The logarithm of 8 rows is not normal: by the days' scatter alone three in a thousand would be alarms."""
+    assert alarms(judged_counts(rows(5, 8, 0.0, 20_000), 0.001).verdict) <= 0.001
+
+
 @pytest.mark.parametrize("days", [FEWEST, PAST])
 @pytest.mark.parametrize("scatter", [0.0, 0.3])
 @pytest.mark.parametrize(("share", "size"), [(s, n) for s in (0.001, 0.01, 0.3) for n in (50, 1000, 50_000)])
