@@ -32,7 +32,7 @@ PICTURE = ROOT / "docs" / "lineage.png"
 ASSETS = (
     *("orders/raw", "orders/events", "features/restaurant_pace", "features/city_load"),
     *(f"delivery_time/{name}" for name in ("examples", "labels", "model", "evaluation", "champion")),
-    *(f"delivery_time/{name}" for name in ("predictions", "performance", "drift")),
+    *(f"delivery_time/{name}" for name in ("predictions", "performance", "drift", "monitors")),
 )
 GROUPS = ("events", "features", "training", "evaluation", "release", "scoring", "monitoring")
 #: Pixels. The graph is fitted into the window; at this width nodes show their names alone, which can be read at half the

@@ -145,9 +145,13 @@ class Station:
         return {json.loads(each["raw_row"])["order_id"]: each["rule"] for each in self.table("quarantine", on)}
 
     def check(self, concern: str, on: dt.date) -> dg.AssetCheckEvaluation:
-        """The newest evaluation recorded on the partition."""
+        """The newest evaluation of a contract's check recorded on the partition."""
+        return self.check_of("orders/raw", concern, on)
+
+    def check_of(self, asset: str, name: str, on: dt.date) -> dg.AssetCheckEvaluation:
+        """The newest evaluation of an asset's check recorded on the partition."""
         record = self.instance.event_log_storage.get_asset_check_execution_history(
-            dg.AssetCheckKey(dg.AssetKey(["orders", "raw"]), concern),
+            dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name),
             limit=1,
             partition_filter=PartitionKeyFilter(key=str(on)),
         )[0]

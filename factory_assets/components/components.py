@@ -24,8 +24,21 @@ from factory_assets.features.assets import examples_asset, labels_asset, view_as
 from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
 from factory_assets.governor.sensors import retrain_sensor, upkeep_sensor
-from factory_assets.monitoring.assets import calibration_asset, drift_asset, estimates_asset, performance_asset
-from factory_assets.monitoring.checks import drift_check, estimates_check, performance_check, skew_check
+from factory_assets.monitoring.assets import (
+    calibration_asset,
+    counts_asset,
+    drift_asset,
+    estimates_asset,
+    monitors_asset,
+    performance_asset,
+)
+from factory_assets.monitoring.checks import (
+    control_checks,
+    drift_check,
+    estimates_check,
+    performance_check,
+    skew_check,
+)
 from factory_assets.release.assets import champion_asset, leaderboard_asset
 from factory_assets.scoring.assets import predictions_asset
 from factory_assets.serving.assets import serving_asset
@@ -147,7 +160,7 @@ class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
     Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, estimates, drift,
-    calibration, and the sensor that starts its trainings.
+    counts, monitors, calibration, and the sensor that starts its trainings.
     """
 
     declaration: Line
@@ -174,6 +187,8 @@ class ModelLine(Declaration):
             performance_asset(declared),
             estimates_asset(declared),
             drift_asset(declared),
+            counts_asset(declared),
+            monitors_asset(declared),
             calibration_asset(declared),
         ]
         return dg.Definitions(
@@ -185,6 +200,7 @@ class ModelLine(Declaration):
                 performance_check(declared),
                 skew_check(declared),
                 estimates_check(declared),
+                control_checks(declared),
                 *([segments_check(declared)] if declared.line.segments.levels else []),
             ],
             sensors=[retrain_sensor(declared, catalogue)],

@@ -34,7 +34,7 @@ MOST = 3
 STATION = {
     "raw": "events", "events": "events", "statistics": "events", "examples": "features", "labels": "features",
     "model": "training", "predictions": "scoring", "performance": "monitoring", "estimates": "monitoring",
-    "drift": "monitoring",
+    "drift": "monitoring", "counts": "monitoring", "monitors": "monitoring",
 }  # fmt: skip
 Begin = Callable[[str, str], None]
 

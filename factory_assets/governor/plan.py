@@ -25,7 +25,7 @@ from factory_assets.governor import retraining
 from factory_assets.governor.grouping import grouped
 from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
-from factory_assets.governor.work import TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
+from factory_assets.governor.work import SCORED, TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
 from factory_assets.monitoring import estimates
 from factory_assets.monitoring.episodes import Alarm
@@ -217,10 +217,7 @@ class _Planner:
 
     def line(self, declared: DeclaredLine) -> None:
         line, known = declared.line, self.known
-        name = {
-            table: f"{line.name}/{table}"
-            for table in ("examples", "labels", "predictions", "performance", "estimates", "drift")
-        }
+        name = {table: f"{line.name}/{table}" for table in ("examples", "labels", *SCORED)}
         days = days_until(declared.observed, known)
         fresh = {view.name for view in examples.fresh_views(declared)}
         read = [(f"{stream}/events", 0) for stream in examples.lookback(declared)]
@@ -253,6 +250,10 @@ class _Planner:
             both = [(name["predictions"], 0), (name["labels"], 0)]
             self._daily(Daily(name["estimates"], scored, known_of, "what is known of its labels", gates=both))
             self._daily(Daily(name["drift"], scored, gates=[(name["predictions"], 0), (name["examples"], 0)]))
+            # Of days before the first champion too: they are a past to hold later ones against.
+            self._daily(Daily(name["counts"], days, gates=[(name["predictions"], 0), (name["examples"], 0)]))
+            said = [(name[table], 0) for table in ("performance", "estimates", "drift", "counts")]
+            self._daily(Daily(name["monitors"], scored, gates=said))
 
     def _restoring(self, line: str) -> Training | None:
         """Offer to make champions again that the archive has lost; the training that all that they answer for waits for."""

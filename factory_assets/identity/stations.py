@@ -57,10 +57,10 @@ ASIDE = {
     "factory_assets.scoring.champions": "finds the champions of a day, which are hashed beside the code",
     "factory_assets.scoring.outliers": "counts rows for people",
     "factory_assets.scoring.explained": "tells people how a prediction came about",
+    "factory_assets.monitoring.assets": "makes assets; the rows come of the modules beside it",
     "factory_assets.monitoring.checks": "judges",
     "factory_assets.monitoring.causes": "tells people what moves predictions",
     "factory_assets.monitoring.episodes": "judges",
-    "factory_assets.monitoring.losses": "judges",
     "factory_assets.monitoring.skew": "judges",
     "factory_assets.monitoring.calibration": "judges the judges, for people",
     "factory_assets.serving.assets": "makes assets; the rows come of `export`",
@@ -259,9 +259,10 @@ STATIONS = {
     "estimates": Station(
         (
             *LINES,
+            "factory_assets.declarations.days",
             *PREDICTING,
             "factory_assets.features.examples.subtree_rows",
-            *_of("monitoring", "estimates", "expected", "performance"),
+            *_of("monitoring", "estimates", "expected", "losses", "performance"),
         ),
         _ASIDE_OF_PREDICTIONS,
     ),
@@ -271,11 +272,28 @@ STATIONS = {
             "factory_assets.declarations.days",
             *PREDICTING,
             "factory_assets.features.examples.subtree_rows",
-            *_of("monitoring", "assets", "drift", "drift_days"),
+            *_of("monitoring", "drift", "drift_days", "drift_table"),
         ),
-        _ASIDE_OF_PREDICTIONS
-        | dict.fromkeys(_of("monitoring", "estimates", "performance"), "makes another table")
-        | {"factory_assets.features.examples.labels": "makes labels, which drift does not read"},
+        _ASIDE_OF_PREDICTIONS,
+    ),
+    "counts": Station(
+        (
+            *LINES,
+            "factory_assets.declarations.days",
+            "factory_assets.identity.nodes",
+            "factory_assets.monitoring.counts",
+        ),
+        _ASIDE_OF_LINES,
+    ),
+    "monitors": Station(
+        (
+            *LINES,
+            "factory_assets.declarations.days",
+            "factory_assets.identity.nodes",
+            "factory_assets.measures.metrics",
+            *_of("monitoring", "control_charts", "counts", "losses", "monitors"),
+        ),
+        _ASIDE_OF_LINES | {"factory_assets.monitoring.drift_days": "makes another table"},
     ),
     "serving": Station(
         (

@@ -1,4 +1,6 @@
-"""The monitors of a line: `performance` of its predictions once labels are in, `estimates` of it before, and `drift`."""
+"""The monitors of a line: `performance` of its predictions once labels are in, `estimates` of it before, `drift`, `counts` of its
+rows, `monitors`, the one table of what all of them say, and `calibration`: what that is worth on the line's past.
+"""
 
 import dataclasses
 import datetime as dt
@@ -15,16 +17,20 @@ from factory_assets.features.examples import labels as label_rows
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, tree
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.versions import stream_version
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.tables import prediction_columns, with_columns
 from factory_assets.models.archived import load, naive_of
-from factory_assets.monitoring import calibration
+from factory_assets.monitoring import calibration, drift_table
+from factory_assets.monitoring import counts as counted_rows
 from factory_assets.monitoring import estimates as estimate_rows
+from factory_assets.monitoring import monitors as monitor_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
+from factory_assets.monitoring.losses import block_of, window
 from factory_assets.monitoring.report import drift_report, excess
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
@@ -41,47 +47,6 @@ SHOWN = dt.timedelta(days=90)
 NODES_SHOWN = 50
 #: Line of the plot of estimates -> column.
 COURSE = {"final": "final", "estimate": "estimate", "low": "low", "high": "high"}
-DRIFT_MEANS = {
-    "node": "Segment node whose rows are compared.",
-    "version": "Its champion, whose training data is the reference.",
-    "column": "The feature, the prediction, or `leaf`: which segments of the node the rows are of.",
-    "kind": "input, prediction, mix (of segments), or quality (values that are absent, or beyond those of the reference).",
-    "part": "What the numbers are of: its values, its nulls, or values beyond those of the reference.",
-    "statistic": "Population stability index against the reference, in nats.",
-    "limit": "The index above which the column has drifted.",
-    "p_value": "Chance of at least this index if nothing changed.",
-    "rows": "Rows of the days that are compared.",
-    "null_share": "Share of them without a value.",
-    "stretches": "Past stretches of as many days from which the limit is learned.",
-    "verdict": "stable, drifted, or no verdict.",
-    "visible_nulls": "Of a stable column: the smallest share of nulls that would have been found nine times in ten.",
-    "visible_new": "Likewise of values beyond those of the reference.",
-    "visible_change": "Likewise of a factor on all values, less 1: 0.14 is 14 % more.",
-    "finding": "Columns of a node that drifted for one cause, being absent in the same rows, share this name.",
-    "reason": "The verdict in a sentence.",
-}
-DRIFT_SCHEMA = pa.schema(
-    [
-        ("node", pa.string()),
-        ("version", pa.string()),
-        ("column", pa.string()),
-        ("kind", pa.string()),
-        ("part", pa.string()),
-        ("statistic", pa.float64()),
-        ("limit", pa.float64()),
-        ("p_value", pa.float64()),
-        ("rows", pa.int64()),
-        ("null_share", pa.float64()),
-        ("stretches", pa.int64()),
-        ("verdict", pa.string()),
-        ("visible_nulls", pa.float64()),
-        ("visible_new", pa.float64()),
-        ("visible_change", pa.float64()),
-        ("finding", pa.string()),
-        ("reason", pa.string()),
-        ("ds", pa.date32()),
-    ]
-)
 
 
 def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -257,7 +222,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
         f"{counted(line.monitor.window.days, 'day')} against the training data of each node's champion. The Evidently report "
         "of the newest day of a run draws the node with the worst drift, or else the coarsest.",
-        metadata=column_schema({field.name: str(field.type) for field in DRIFT_SCHEMA}, DRIFT_MEANS),
+        metadata=column_schema({field.name: str(field.type) for field in drift_table.SCHEMA}, drift_table.MEANS),
     )
     def drift_of_day(
         context: dg.AssetExecutionContext,
@@ -282,19 +247,19 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             for day in days:
                 verdicts = watched.judge(day, champions[day])
                 by_day[day] = _summary(verdicts)
-                rows = [_row(declared, day, node, version, verdict) for node, version, verdict in verdicts]
-                yield from pa.Table.from_pylist(rows, schema=DRIFT_SCHEMA).to_batches()
+                rows = [
+                    drift_table.row(declared.features, day, node, version, verdict)
+                    for node, version, verdict in verdicts
+                ]
+                yield from pa.Table.from_pylist(rows, schema=drift_table.SCHEMA).to_batches()
 
-        written = lake.replace(f"{line.name}/drift", pa.RecordBatchReader.from_batches(DRIFT_SCHEMA, judged()), days)
+        written = lake.replace(
+            f"{line.name}/drift", pa.RecordBatchReader.from_batches(drift_table.SCHEMA, judged()), days
+        )
         report = _report(declared, watched, verdicts, days[-1], reports)
         yield from record_days(context, written, inputs, report, by_day)
 
     return drift_of_day
-
-
-def _row(declared: DeclaredLine, day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any]:
-    told = {name: getattr(verdict, name) for name in DRIFT_SCHEMA.names if hasattr(verdict, name)}
-    return told | {"node": node, "version": version, "kind": verdict.kind(declared.features), "ds": day}
 
 
 def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
@@ -353,6 +318,152 @@ def _report(
     of_node = [verdict for node, _, verdict in verdicts if node == shown]
     html = drift_report(model.sample, now, numerical, categorical, title, of_node, drifted)
     return {"evidently_report": dg.MetadataValue.path(reports.write(f"{declared.line.name}/drift/{day}.html", html))}
+
+
+def counts_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "counts"])
+    same_day = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+
+    @dg.asset(
+        key=key,
+        deps=[
+            *(
+                dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.IdentityPartitionMapping())
+                for name in ("examples", "predictions")
+            ),
+            # What is held back stands beside events, and follows from raw rows.
+            *(
+                dg.AssetDep(dg.AssetKey([stream, name]), partition_mapping=same_day)
+                for stream in declared.stands_on
+                for name in ("raw", "events")
+            ),
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=code_version(
+            "counts", declared.features, *(stream_version(declared.streams[name]) for name in declared.stands_on)
+        ),
+        description=f"{line.description}\n\nRows of the day by node and stream, and how many of them were held back, answered by "
+        "another node, of an entity without events, or without a value. Control charts are drawn from them.",
+        metadata=column_schema({field.name: str(field.type) for field in counted_rows.SCHEMA}, counted_rows.MEANING),
+    )
+    def counts(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]
+    ) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+
+            def view(table: str) -> str | None:
+                if lake.version(table) is None:
+                    return None
+                name = table.replace("/", "_")
+                lake.view(con, name, table, days[0], days[-1], empty_if_absent=True)
+                return name
+
+            rows = counted_rows.counts(con, declared, view)
+        yield from record_days(context, lake.replace(f"{line.name}/counts", rows, days), inputs)
+
+    return counts
+
+
+def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line, metric = declared.line, metric_of(declared)
+    key, block = dg.AssetKey([line.name, "monitors"]), block_of(line)
+    # A loss is held against a window of days, and may have begun in the one before.
+    behind = {"counts": monitor_rows.BEHIND, "performance": 2 * window(block)}
+    quiet = {name: declared.streams[name].contract for name in declared.stands_on}
+    quiet[counted_rows.EXAMPLES] = declared.observed.contract
+
+    @dg.asset(
+        key=key,
+        deps=[
+            *(
+                dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.IdentityPartitionMapping())
+                for name in ("drift", "estimates")
+            ),
+            *(
+                dg.AssetDep(
+                    dg.AssetKey([line.name, name]),
+                    partition_mapping=dg.TimeWindowPartitionMapping(
+                        start_offset=-days, end_offset=0, allow_nonexistent_upstream_partitions=True
+                    ),
+                )
+                for name, days in behind.items()
+            ),
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version(
+            "monitors",
+            metric,
+            block,
+            declared.features,
+            line.monitor.model_dump(mode="json"),
+            {name: sorted(map(str, contract.quiet)) for name, contract in quiet.items()},
+        ),
+        description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance, "
+        "and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
+        metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
+    )
+    def monitors(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        first = {name: days[0] - dt.timedelta(days=before) for name, before in behind.items()}
+        counts = lake.read(f"{line.name}/counts", first["counts"], days[-1], empty_if_absent=True)
+        shown = [first["counts"] + dt.timedelta(days=at) for at in range((days[-1] - first["counts"]).days + 1)]
+        off = {name: {day for day in shown if contract.is_quiet(day)} for name, contract in quiet.items()}
+        series = counted_rows.series(counts, first["counts"], days[-1], off)
+        measured: dict[dt.date, list[dict[str, Any]]] = {}
+        columns = ["node", "ds", "labelled", metric, f"naive_{metric}"]
+        of_line = f"{line.name}/performance"
+        for row in lake.read(of_line, first["performance"], days[-1], columns, empty_if_absent=True).to_pylist():
+            measured.setdefault(row["ds"], []).append(row)
+        flags = len(counted_rows.flags_of(declared))
+        by_day: dict[dt.date, dict[str, Any]] = {}
+
+        def told() -> Iterator[pa.RecordBatch]:
+            for day in days:
+                of_day = series.until(day, monitor_rows.BEHIND + 1)
+                known = monitor_rows.Known(
+                    day, metric, block, line.monitor,
+                    drift=lake.read(f"{line.name}/drift", day, day, empty_if_absent=True),
+                    estimates=lake.read(f"{line.name}/estimates", day, day, empty_if_absent=True),
+                    performance={on: rows for on, rows in measured.items() if 0 <= (day - on).days <= behind["performance"]},
+                    series=of_day,
+                    looks=monitor_rows.looks(of_day, len(declared.features), flags),
+                )  # fmt: skip
+                table = monitor_rows.monitors(line.name, known)
+                by_day[day] = _verdicts(table)
+                yield from table.to_batches()
+
+        rows = pa.RecordBatchReader.from_batches(monitor_rows.SCHEMA, told())
+        yield from record_days(context, lake.replace(f"{line.name}/monitors", rows, days), inputs, by_day=by_day)
+
+    return monitors
+
+
+def _verdicts(table: pa.Table) -> dict[str, Any]:
+    """How many rows of a day have each verdict, and those that are alarms."""
+    import pyarrow.compute as pc
+
+    alarms = table.filter(pc.equal(table["verdict"], monitor_rows.ALARM))
+    named = ("node", "monitor", "column", "reason")
+    shown = alarms.select(named).slice(0, 20).to_pylist()
+    return {
+        "alarms": alarms.num_rows,
+        "stable": pc.sum(pc.equal(table["verdict"], monitor_rows.STABLE)).as_py() or 0,
+        "alarmed": dg.MetadataValue.table(
+            [dg.TableRecord(row) for row in shown], schema=dg.TableSchema([dg.TableColumn(name) for name in named])
+        ),
+    }
 
 
 class Rehearsed(dg.Config):

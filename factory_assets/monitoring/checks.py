@@ -3,10 +3,11 @@ those that were predicted from, are warnings on the day's partition."""
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredLine
@@ -18,6 +19,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import of_drift
 from factory_assets.monitoring.expected import FALSE_ALARM_RATE as CONCEPT_RATE
 from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, block_of, losses, window
+from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
 from factory_resources.lake import Lake
@@ -262,5 +264,75 @@ def _excess(row: dict[str, Any]) -> float:
 def _concept_since(node: str, day: dt.date, by_day: Mapping[dt.date, list[dict[str, Any]]]) -> dt.date:
     """The first of the days on end whose verdict of a node is concept change."""
     while any((row["node"], row["verdict"]) == (node, "concept") for row in by_day.get(day - DAY, ())):
+        day -= DAY
+    return day
+
+
+DESCRIPTIONS = {
+    "rows_in_control": "Streams and nodes have as many rows as their past days let expect.",
+    "quarantine_in_control": "No larger share of a stream's rows is held back than on its past days.",
+    "fallback_in_control": "No larger share of a node's rows is answered by a node above the leaf, or of entities without events.",
+    "nulls_in_control": "No larger share of a feature's values is absent than on the node's past days.",
+}
+
+
+def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "monitors"])
+
+    @dg.multi_asset_check(
+        name=f"{line.name}__in_control",
+        specs=[
+            dg.AssetCheckSpec(
+                name,
+                asset=key,
+                partitions_def=partitions(declared.observed),
+                description=f"{DESCRIPTIONS[name]} All charts of the line give {line.monitor.declared} at most while nothing changes.",
+            )
+            for name in CONCERNS
+        ],
+    )
+    def in_control(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> Iterator[dg.AssetCheckResult]:
+        import pyarrow.compute as pc
+
+        days = days_of(context)
+        columns = ["node", "monitor", "column", "verdict", "reason", "n", "ds"]
+        rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], columns, empty_if_absent=True)
+        for name, monitors in CONCERNS.items():
+            own = rows.filter(pc.is_in(rows["monitor"], pa.array(monitors)))
+            told = own.group_by(["ds", "verdict"]).aggregate([([], "count_all")]).to_pylist()
+            numbers = {(each["ds"], each["verdict"]): each["count_all"] for each in told}
+            alarms: dict[dt.date, list[dict[str, Any]]] = {}
+            for row in own.filter(pc.equal(own["verdict"], ALARM)).to_pylist():
+                alarms.setdefault(row["ds"], []).append(row)
+            of_day = {day: sum(many for (on, _), many in numbers.items() if on == day) for day in days}
+            findings = [_control_of_day(day, alarms, of_day[day], numbers.get((day, NONE), 0)) for day in days]
+            yield report(context, key, name, findings)
+
+    return in_control
+
+
+def _control_of_day(day: dt.date, alarms: Mapping[dt.date, list[dict[str, Any]]], judged: int, without: int) -> Finding:
+    """alarms: day -> rows of the table of monitors. judged, without: series looked at, and those of them without a verdict."""
+    found = sorted(alarms.get(day, ()), key=lambda row: (-row["n"], row["node"], row["column"]))
+    told = [
+        f"{row['monitor']} of {row['column']} of {row['node']} since {_began(row, day, alarms)}: {row['reason']}"
+        for row in found[:SHOWN]
+    ]
+    told += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    message = "; ".join(told) if found else f"nothing out of control of {judged - without} series"
+    message += f"; no verdict on {without} series" if without else ""
+    numbers = {"alarms": len(found), "stable": judged - without - len(found), "no verdict": without}
+    return Finding(
+        day, not found, message=message, metadata={name: dg.MetadataValue.int(value) for name, value in numbers.items()}
+    )
+
+
+def _began(row: dict[str, Any], day: dt.date, alarms: Mapping[dt.date, list[dict[str, Any]]]) -> dt.date:
+    """The first of the days on end on which a series is out of control."""
+    same = ("node", "monitor", "column")
+    while any(all(one[name] == row[name] for name in same) for one in alarms.get(day - DAY, ())):
         day -= DAY
     return day

@@ -11,6 +11,7 @@ Source: both are Student's t, of one more observation and of a mean (Hahn and Me
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from factory_assets.words import counted
 
 #: Share of a node's days on which each of the two ways may be wrong while nothing is lost.
 FALSE_ALARM_RATE = 0.001
+#: The normal quantile below which nine of ten lie.
+NINE_IN_TEN = 1.2815515655446004
 #: Days that a day is held against, and how few of them that are sound still say what the node's days vary by.
 PAST, FEWEST = 28, 8
 #: Where labels overlap, so many blocks of days in place of as many days; and how few blocks still give a verdict.
@@ -62,14 +65,31 @@ def losses(metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.dat
         if value is not None and naive is not None:
             gains.setdefault(row["node"], {})[row["ds"]] = (value, naive)
     asked = set(days)
+    # A node that was better than the naive guess on every day has lost nothing.
+    gains = {
+        node: measured for node, measured in gains.items() if any(_gain(metric, each) < 0 for each in measured.values())
+    }
     found = [loss for node, measured in gains.items() for loss in _of_node(node, metric, measured, block)]
     return sorted((loss for loss in found if loss.day in asked), key=lambda loss: (loss.day, loss.node))
+
+
+def visible(gains: Sequence[float], block: int = 1) -> float | None:
+    """By how much the metric of one more day must be worse than usual to be found nine times in ten; None where too few are known.
+
+    gains: over the naive guess, of the days that a day is held against.
+    """
+    alone = len(gains) / block
+    if len(gains) < FEWEST or alone < FEWEST_BLOCKS:
+        return None
+    mean, spread = float(np.mean(gains)), float(np.std(gains, ddof=1))
+    edge = min(0.0, min(gains), mean - spread * np.sqrt(1 + 1 / alone) * _quantile(alone - 1))
+    return mean - edge + NINE_IN_TEN * spread
 
 
 def _of_node(node: str, metric: str, measured: Mapping[dt.date, tuple[float, float]], block: int) -> list[Loss]:
     """measured: day -> the model's value and the naive guess's."""
     found: list[Loss] = []
-    gains = {day: improvement(metric, *measured[day]) for day in sorted(measured)}
+    gains = {day: _gain(metric, measured[day]) for day in sorted(measured)}
     sound: dict[dt.date, float] = {}
     last_measured: dt.date | None = None
     for day, gain in gains.items():
@@ -93,6 +113,11 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, tuple[float, flo
     return found
 
 
+def _gain(metric: str, measured: tuple[float, float]) -> float:
+    """By how much the model's value is better than the naive guess's."""
+    return improvement(metric, *measured)
+
+
 def _unexpected(gain: float, past: Sequence[float], block: int) -> bool:
     """Whether a gain is lower than one more of the past gains would be but for the false alarm rate, and than all of them."""
     alone = len(past) / block
@@ -109,13 +134,15 @@ def _lasting(gains: Mapping[dt.date, float], day: dt.date, block: int) -> float 
     for earlier, gain in gains.items():
         if 0 <= (back := (day - earlier).days) < window(block):
             in_block.setdefault(back // length, []).append(gain)
-    means = [float(np.mean(values)) for values in in_block.values()]
-    if len(means) < FEWEST_BLOCKS:
+    means = [sum(values) / len(values) for values in in_block.values()]
+    # Most nodes are better on average, and cost no more than that.
+    if len(means) < FEWEST_BLOCKS or (mean := sum(means) / len(means)) >= 0:
         return None
-    mean, spread = float(np.mean(means)), float(np.std(means, ddof=1)) / len(means) ** 0.5
+    spread = float(np.std(means, ddof=1)) / len(means) ** 0.5
     return mean if mean < -spread * _quantile(len(means) - 1) else None
 
 
+@lru_cache(maxsize=1024)
 def _quantile(freedom: float) -> float:
     """Student's t that is exceeded by the false alarm rate."""
     from scipy.special import stdtrit

@@ -16,9 +16,9 @@ from factory_assets.measures.profiles import profile, profiles
 from factory_assets.measures.tables import prediction_columns
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.monitoring import drift_days
-from factory_assets.monitoring.assets import DRIFT_SCHEMA
 from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
+from factory_assets.monitoring.drift_table import SCHEMA
 from factory_assets.scoring.assets import champions_of_days
 from factory_assets.training.fit.fitting import rows_within
 from factory_resources.lake import Lake
@@ -169,7 +169,7 @@ def test_the_asset_writes_the_same_rows_for_a_range_as_for_each_day_and_as_the_n
         for node, version, verdict in naive_verdicts(
             seen, champions[each], lambda one: load(archive, LINE, one), monitor
         ):
-            told = {name: getattr(verdict, name) for name in DRIFT_SCHEMA.names if hasattr(verdict, name)}
+            told = {name: getattr(verdict, name) for name in SCHEMA.names if hasattr(verdict, name)}
             kind = verdict.kind(deployment.catalogue.resolve(deployment.catalogue.lines[LINE]).features)
             rows.append(told | {"node": node, "version": version, "kind": kind, "ds": each})
     assert together.to_pylist() == rows and {row["node"] for row in rows} > {"global"}

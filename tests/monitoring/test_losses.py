@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factory_assets.monitoring.losses import FALSE_ALARM_RATE, losses, window
+from factory_assets.monitoring.losses import FALSE_ALARM_RATE, losses, visible, window
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 1, 1)
@@ -102,3 +102,15 @@ def test_labels_that_overlap_count_as_one_day_a_block() -> None:
         told_by_blocks += len(set(said(table(list(shared)), block=7).values()))
     assert told_by_blocks <= 8 * 500 * 2 * FALSE_ALARM_RATE < told_by_days
     assert window(7) == 168
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(3.0, 0.5), (0.5, 1.0)])
+def test_what_is_stated_as_visible_is_found_nine_times_in_ten(mean: float, spread: float) -> None:
+    found = []
+    for seed in range(300):
+        *past, now = noise(seed, 29, mean, spread)
+        worse = visible(past)
+        assert worse is not None and worse > mean
+        found.append(28 in said(table([*past, now - worse])))
+    assert 0.85 <= np.mean(found) <= 0.97
+    assert visible([3.0] * 7) is None and visible([3.0] * 27, block=7) is None

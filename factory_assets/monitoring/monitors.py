@@ -1,0 +1,329 @@
+"""What does every monitor of a line say of a day? One long table, `<line>/monitors`, from which checks, pages and people read.
+
+A source of it is a function from what is known up to a day to rows. Those here put verdicts of drift, performance and estimates
+into the words of the table, and draw control charts. What a row says depends on days up to its own alone, and on their labels.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from factory_assets.declarations.line import Monitor
+from factory_assets.identity.nodes import lineage
+from factory_assets.measures.metrics import improvement
+from factory_assets.monitoring import control_charts
+from factory_assets.monitoring.control_charts import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
+from factory_assets.monitoring.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
+from factory_assets.monitoring.drift_days import MINIMUM_ROWS
+from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, losses, visible, window
+from factory_assets.words import counted
+
+STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
+DRIFT, PERFORMANCE, ESTIMATES = "drift", "performance", "estimates"
+#: In place of a column's name: all of a node's.
+ALL = "*"
+SCHEMA = pa.schema(
+    [
+        ("line", pa.string()),
+        ("node", pa.string()),
+        ("monitor", pa.string()),
+        ("column", pa.string()),
+        ("value", pa.float64()),
+        ("limit", pa.float64()),
+        ("n", pa.int64()),
+        ("verdict", pa.string()),
+        ("visible", pa.float64()),
+        ("reason", pa.string()),
+        ("ds", pa.date32()),
+    ]
+)
+MEANING = {
+    "line": "The line.",
+    "node": "Segment node that is watched; global for all rows, and for a stream.",
+    "monitor": "drift, performance, estimates, rows, quarantined, fallback, cold or nulls.",
+    "column": "The feature, the prediction, the metric, the stream, or examples; * for all columns of a node.",
+    "value": "PSI; the metric; of estimates that of the labels, or the estimate while there are none; a number of rows; or a share.",
+    "limit": "Beyond it the value is an alarm: of rows on the side on which the value lies, of performance the naive guess's metric, "
+    "of estimates the metric at which it is concept change.",
+    "n": "Rows that the value is taken from.",
+    "verdict": "stable, alarm, no verdict, or watched by a node above.",
+    "visible": "Of a stable value: the smallest change that would have been found nine times in ten. Of drift a factor on all values, "
+    "less 1, or else the share of rows with new values; of performance a worsening of the metric; of rows the share that would be "
+    "missing; of a share what would be added to it.",
+    "reason": "The verdict in a sentence.",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known up to a day.
+
+    drift, estimates: the day's rows of these tables. performance: day -> rows of the performance table, of all days that `losses`
+        looks at.
+    series: counts of the day and of the 56 before it. looks: at how many series the line's charts look that day.
+    """
+
+    day: dt.date
+    metric: str
+    block: int
+    monitor: Monitor
+    drift: pa.Table
+    estimates: pa.Table
+    performance: Mapping[dt.date, Sequence[Mapping[str, Any]]]
+    series: Series
+    looks: int
+
+
+def monitors(line: str, known: Known) -> pa.Table:
+    """All rows of a day."""
+    rows = [source(known) for source in SOURCES]
+    table = pa.concat_tables([_OWN.empty_table(), *rows])
+    ends = {"line": line, "ds": known.day}
+    columns = {
+        field.name: pa.array([ends[field.name]], field.type).take(pa.array(np.zeros(table.num_rows, np.int64)))
+        if field.name in ends
+        else table[field.name]
+        for field in SCHEMA
+    }
+    return pa.table(columns, schema=SCHEMA)
+
+
+_OWN = pa.schema([field for field in SCHEMA if field.name not in ("line", "ds")])
+
+
+def from_drift(known: Known) -> pa.Table:
+    """The drift of every column of every node that is judged by itself."""
+    import pyarrow.compute as pc
+
+    told = known.drift
+    drifted = pc.equal(told["verdict"], "drifted")
+    columns = {
+        "node": told["node"],
+        "monitor": _same(DRIFT, told.num_rows),
+        "column": told["column"],
+        "value": told["statistic"],
+        "limit": told["limit"],
+        "n": told["rows"],
+        "verdict": pc.if_else(drifted, ALARM, told["verdict"]),
+        "visible": pc.coalesce(told["visible_change"], told["visible_new"]),
+        "reason": told["reason"],
+    }
+    return pa.table(columns).cast(_OWN)
+
+
+def from_watched(known: Known) -> pa.Table:
+    """A row of each node that has no verdict of drift: the nearest node above that has one watches it."""
+    import pyarrow.compute as pc
+
+    judged = set(pc.unique(known.drift["node"]).to_pylist())
+    told = set(pc.unique(known.drift.filter(pc.not_equal(known.drift["verdict"], NONE))["node"]).to_pylist())
+    rows_of = _rows_of_window(known)
+    rows = []
+    for node, number in rows_of.items():
+        if node in judged:
+            continue
+        above = next((each for each in lineage(node) if each in told), None)
+        verdict = f"{WATCHED}{above}" if above else NONE
+        days = counted(known.monitor.window.days, "day")
+        reason = (
+            f"{counted(number, 'row')} in {days}, fewer than the {MINIMUM_ROWS} that a verdict takes"
+            if number < MINIMUM_ROWS
+            else "it has no champion of its own"
+        )
+        rows.append(_row(node, DRIFT, ALL, n=number, verdict=verdict, reason=reason))
+    return pa.Table.from_pylist(rows, schema=_OWN)
+
+
+def _rows_of_window(known: Known) -> dict[str, int]:
+    """Node -> its rows in the days that drift is judged on."""
+    days = min(known.monitor.window.days, known.series.of.shape[1])
+    sums = np.nansum(known.series.of[:, -days:], axis=1)
+    own = zip(known.series.keys, sums.tolist(), strict=True)
+    return {node: int(rows) for (node, monitor, column), rows in own if (monitor, column) == (ROWS, EXAMPLES) and rows}
+
+
+def from_performance(known: Known) -> pa.Table:
+    """The line's metric of every node beside that of the naive guess."""
+    day, metric, naive = known.day, known.metric, f"naive_{known.metric}"
+    held = [row for rows in known.performance.values() for row in rows]
+    lost = {loss.node: loss for loss in losses(metric, held, [day], known.block)}
+    first = day - dt.timedelta(days=window(known.block))
+    gains: dict[str, list[float]] = {}
+    for row in held:
+        if first <= row["ds"] < day and row[metric] is not None and row[naive] is not None:
+            gains.setdefault(row["node"], []).append(improvement(metric, row[metric], row[naive]))
+    rows = []
+    for row in known.performance.get(day, ()):
+        node, past = row["node"], gains.get(row["node"], [])
+        seen = None
+        if node in lost:
+            verdict, reason = ALARM, f"since {lost[node].since}: {lost[node].reason}"
+        elif row[metric] is None or row[naive] is None:
+            verdict, reason = NONE, "not measurable yet"
+        elif (seen := visible(past, known.block)) is None:
+            verdict = NONE
+            reason = f"{counted(len(past), 'day')} to hold it against; a verdict takes {max(FEWEST, FEWEST_BLOCKS * known.block)}"
+        else:
+            verdict, reason = (
+                STABLE,
+                f"as {counted(len(past), 'day')} before it let expect; {seen:.4g} worse would have shown",
+            )
+        rows.append(
+            _row(
+                node, PERFORMANCE, metric, n=row["labelled"], verdict=verdict, reason=reason, value=row[metric],
+                limit=row[naive], visible=seen,
+            )
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_OWN)
+
+
+def from_estimates(known: Known) -> pa.Table:
+    """The line's metric of the days up to this one as it was estimated, and whether it came as estimated."""
+    import pyarrow.compute as pc
+
+    told = known.estimates.filter(pc.equal(known.estimates["metric"], known.metric))
+    judged = pc.and_(pc.is_in(told["verdict"], pa.array(["final", "concept"])), pc.is_valid(told["limit"]))
+    verdict = pc.if_else(pc.equal(told["verdict"], "concept"), ALARM, STABLE)
+    columns = {
+        "node": told["node"],
+        "monitor": _same(ESTIMATES, told.num_rows),
+        "column": told["metric"],
+        "value": pc.coalesce(told["final"], told["partial"], told["estimate"]),
+        "limit": told["limit"],
+        "n": told["rows"],
+        "verdict": pc.if_else(judged, verdict, NONE),
+        "visible": pa.nulls(told.num_rows, pa.float64()),
+        "reason": told["reason"],
+    }
+    return pa.table(columns).cast(_OWN)
+
+
+def from_charts(known: Known) -> pa.Table:
+    """Control charts of rows, and of the shares of rows that are quarantined, answered by another node, cold, or without a value."""
+    rate = known.monitor.rate(known.looks)
+    of_rows = [at for at, key in enumerate(known.series.keys) if key[1] == ROWS]
+    counts, of = known.series.counts, known.series.of
+    tables = [_charted(known, of_rows, control_charts.judged_counts(counts[of_rows], rate), counts[of_rows, -1])]
+    size_of = {known.series.keys[at][::2]: of[at] for at in of_rows}
+    of_shares = [at for at, key in enumerate(known.series.keys) if key[1] != ROWS]
+    if of_shares:
+        sizes = np.array([_sizes(known.series, at, size_of) for at in of_shares])
+        # What has not been seen before was 0 on the days before: shares are kept where they are more.
+        shares = np.where(np.isfinite(sizes), np.nan_to_num(counts[of_shares]), np.nan)
+        sizes = np.nan_to_num(sizes)
+        tables.append(
+            _charted(known, of_shares, control_charts.judged_shares(shares, sizes, rate), shares[:, -1], sizes[:, -1])
+        )
+    return pa.concat_tables(tables)
+
+
+def _sizes(seen: Series, at: int, size_of: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
+    """Of how many rows the counts of a share are, day by day. size_of: node and column of rows -> how many there are."""
+    node, monitor, column = seen.keys[at]
+    if monitor == FALLBACK:
+        return seen.of[at]
+    return size_of[node, column if monitor == QUARANTINED else EXAMPLES]
+
+
+def _charted(
+    known: Known, which: Sequence[int], chart: Chart, counts: np.ndarray, sizes: np.ndarray | None = None
+) -> pa.Table:
+    """Rows of the series that have a value on the day. sizes: of shares, the rows among which the counts are."""
+    there = np.isfinite(counts) & (True if sizes is None else sizes > 0)
+    value = np.where(there, counts, 0) / (1.0 if sizes is None else np.maximum(sizes, 1))
+    rows = []
+    for at in np.flatnonzero(there).tolist():
+        node, monitor, column = known.series.keys[which[at]]
+        verdict = int(chart.verdict[at])
+        rows.append(
+            _row(
+                node, monitor, column, n=int(counts[at] if sizes is None else sizes[at]),
+                verdict=NONE if verdict == NO_VERDICT else ALARM if verdict in (DAY_OUT, WEEK_OUT) else STABLE,
+                reason=_reason(chart, at, float(value[at]), monitor), value=float(value[at]),
+                limit=_number(chart.limit[at]), visible=_number(chart.visible[at]),
+            )
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_OWN)
+
+
+def _reason(chart: Chart, at: int, value: float, monitor: str) -> str:
+    """The verdict on a series in a sentence."""
+    days, verdict, visible = int(chart.days[at]), int(chart.verdict[at]), float(chart.visible[at])
+    told: Callable[[float], str] = _rows_in_words if monitor == ROWS else _share_in_words
+    if verdict == NO_VERDICT:
+        if days < control_charts.FEWEST:
+            return f"{counted(days, 'day')} in control to hold it against; a verdict takes {control_charts.FEWEST}"
+        if monitor != ROWS and chart.usual[at] >= 1:
+            return "all rows are, as on the days before: there is nothing to rise"
+        change = "a day without a row would not show" if monitor == ROWS else "not even all rows would show"
+        return f"{change}: {told(float(chart.usual[at]))} are usual, and days differ as much"
+    usual = f"usual are {told(float(chart.usual[at]))}, the limit is {told(float(chart.limit[at]))}, by {counted(days, 'day')}"
+    if verdict == DAY_OUT:
+        return f"{told(value)}; {usual}"
+    if verdict == WEEK_OUT:
+        week, before = (told(float(each[at])) for each in (chart.week, chart.weeks_before))
+        return f"of the last 7 days on average {week}, of the weeks before {before}; of the day {told(value)}"
+    if np.isnan(visible):
+        return f"{told(value)}; {usual}"
+    worth = f"{visible:.0%} of them missing" if monitor == ROWS else f"{_share_in_words(visible)} more"
+    return f"{told(value)}; {usual}; {worth} would have shown"
+
+
+def _rows_in_words(rows: float) -> str:
+    return f"{round(rows):,} rows" if rows != 1 else "1 row"
+
+
+def _share_in_words(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
+def _row(
+    node: str, monitor: str, column: str, *, n: int, verdict: str, reason: str, **numbers: float | None
+) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        "node": node,
+        "monitor": monitor,
+        "column": column,
+        "n": n,
+        "verdict": verdict,
+        "reason": reason,
+    }
+    return own | {name: numbers.get(name) for name in ("value", "limit", "visible")}
+
+
+def _number(value: np.floating[Any]) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _same(text: str, rows: int) -> pa.Array:
+    return pa.array(np.full(rows, text, dtype=object), pa.string())
+
+
+def looks(series: Series, features: int, flags: int) -> int:
+    """At how many series a day's charts look: rows, and each share of each node, of which those that are 0 are not kept."""
+    of_rows = [key for key in series.keys if key[1] == ROWS]
+    nodes = sum(column == EXAMPLES for _, _, column in of_rows)
+    return nodes * (2 + features + flags) + 2 * (len(of_rows) - nodes)
+
+
+#: Where the rows come from. One more source is one more function.
+SOURCES: tuple[Callable[[Known], pa.Table], ...] = (
+    from_drift,
+    from_watched,
+    from_performance,
+    from_estimates,
+    from_charts,
+)
+#: Check -> the monitors that it looks at.
+CONCERNS = {
+    "rows_in_control": (ROWS,),
+    "quarantine_in_control": (QUARANTINED,),
+    "fallback_in_control": (FALLBACK, COLD),
+    "nulls_in_control": (NULLS,),
+}
+#: Days before the newest one that a chart reads.
+BEHIND = PAST
