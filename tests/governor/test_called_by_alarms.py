@@ -10,7 +10,7 @@ import pytest
 
 from factory_assets.governor.plan import plan
 from factory_assets.governor.runs import REASON
-from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of, worlds
+from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
 
 pytestmark = pytest.mark.slow
 CALLED = SMALL.replace("train: {window: 4d, holdout: 2d}", "train: {window: 9d, holdout: 3d}").replace(
@@ -46,9 +46,10 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, World]
     # Nothing is trained before.
     every = list(range(15, DAYS))
     kept = {
-        "each day": (every, by_command), "at the end": ([DAYS - 1], by_command), "seldom": ([17, 24, DAYS - 1], by_daemon),
-        "ci": ([21, DAYS - 1], by_ci),
-    }  # fmt: skip
+        "each day": (every, by_command),
+        "at the end": ([DAYS - 1], by_command),
+        "seldom": ([17, 24, DAYS - 1], by_daemon),
+    }
     with worlds(tmp_path_factory.mktemp("called"), list(kept), CALLED) as made:
         for name, (looks, keep) in kept.items():
             made[name].load()
@@ -78,7 +79,7 @@ def test_the_run_says_which_monitor_called_and_since_when(lived: dict[str, World
     assert of_loss.startswith(f"performance of FR since {day(ANOTHER + 1)}: mae "), of_loss
 
 
-@pytest.mark.parametrize("other", ["at the end", "seldom", "ci"])
+@pytest.mark.parametrize("other", ["at the end", "seldom"])
 def test_whoever_keeps_the_line_and_however_late_the_same_is_trained(lived: dict[str, World], other: str) -> None:
     one, two = lived["each day"], lived[other]
     assert one.decisions() == two.decisions()
