@@ -410,7 +410,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             {name: sorted(map(str, contract.quiet)) for name, contract in quiet.items()},
         ),
         description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance, "
-        "and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
+        "estimates, and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
     def monitors(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.MaterializeResult]:
