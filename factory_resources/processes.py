@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from factory_resources.dagster_private.reading import executing
+from factory_resources.dagster_private.reading import executing, launched_here
 
 #: Run tag, which Dagster does not show: which process of which machine executes the run. Machines that share a deployment have
 #: names of their own.
@@ -36,15 +36,18 @@ def is_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Whether an open run will never end by itself: its process was one of this machine's, and is no more.
 
     Where nobody launched the run, a process that never named itself is taken as gone after ten minutes; one of another
-    machine never is.
+    machine never is. Where a code server of this machine did, the run's own events tell the process before it names itself: it
+    may be killed in between, and a code server that is restarted has forgotten it.
     """
     run = record.dagster_run
     if run.status not in BEGUN:
         return False
     if PROCESS not in run.tags:
+        if run.remote_job_origin is None:
+            return dt.datetime.now(dt.UTC) - record.create_timestamp > NAMED_WITHIN
         # A launched run is its launcher's to watch, and need not open our stores.
-        launched = run.remote_job_origin is not None
-        return not launched and dt.datetime.now(dt.UTC) - record.create_timestamp > NAMED_WITHIN
+        pids = executing(instance, run.run_id) if launched_here(run) else set[int]()
+        return bool(pids) and not any(map(_alive, pids))
     host, pid, began = (*run.tags[PROCESS].split(":"), "", "", "")[:3]
     if host != socket.gethostname() or not pid.isdigit() or _alive(int(pid), began):
         return False
@@ -53,12 +56,13 @@ def is_gone(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
 
 
 def close_gone_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs as failed whose process named itself and is gone."""
+    """Mark runs as failed whose process is known and gone."""
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(BEGUN))):
         run = record.dagster_run
-        if PROCESS in run.tags and is_gone(instance, record):
-            pid = run.tags[PROCESS].split(":")[1]
-            instance.report_run_failed(run, f"the process {pid} that executed this run is gone")
+        if (PROCESS in run.tags or launched_here(run)) and is_gone(instance, record):
+            named = run.tags.get(PROCESS, "").split(":")[1:2]
+            pids = named or map(str, sorted(executing(instance, run.run_id)))
+            instance.report_run_failed(run, f"the process {', '.join(pids)} that executed this run is gone")
 
 
 def _stat(pid: int) -> list[str]:

@@ -5,6 +5,7 @@ first needed: Dagster's storages load for a third of a second, and to read decla
 """
 
 import functools
+import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -223,6 +224,17 @@ def executing(instance: dg.DagsterInstance, run_id: str) -> set[int]:
     data: list[Any] = [each.event_log_entry.get_dagster_event().event_specific_data for each in records]
     pids = (each.metadata.get("pid") for each in data if each is not None)
     return {int(str(pid.value)) for pid in pids if pid is not None and str(pid.value).isdigit()}
+
+
+def launched_here(run: dg.DagsterRun) -> bool:
+    """Whether a code server of this very machine started the run's process; False where Dagster does not tell."""
+    try:
+        server = json.loads(run.tags.get(".dagster/grpc_info", "{}"))
+    except ValueError:
+        return False
+    return isinstance(server, dict) and bool(
+        server.get("socket") or server.get("host") in ("127.0.0.1", "::1", "localhost")
+    )
 
 
 def name_of(instance: dg.DagsterInstance) -> str:

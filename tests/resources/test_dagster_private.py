@@ -555,3 +555,11 @@ def test_on_a_next_dagster_postgresql_holds_what_dagster_s_own_log_writes(
         assert ("the factory was tried with" in done.stderr) == (name == "next")
         found.append(postgres.kept(url, done.stdout.strip()))
     assert found[0] == found[1] and all(found[0])
+
+
+def test_the_tag_by_which_a_launched_run_names_its_code_server_is_dagster_s_own() -> None:
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+
+    run = dg.DagsterRun(job_name="any", tags={GRPC_INFO_TAG: '{"host": "localhost", "port": 1}'})
+    assert reading.launched_here(run)
+    assert not reading.launched_here(dg.DagsterRun(job_name="any", tags={GRPC_INFO_TAG: "no JSON"}))

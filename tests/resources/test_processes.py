@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from factory_resources import processes
@@ -109,6 +111,28 @@ def test_a_run_that_somebody_launched_is_the_launcher_s_however_long_it_says_not
     place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("elsewhere"), "__repository__")
     record = open_run(instance, dg.DagsterRunStatus.STARTED, {}, remote_job_origin=RemoteJobOrigin(place, "nothing"))
     assert not is_gone(instance, record)
+
+
+@pytest.mark.parametrize("server", [{"host": "127.0.0.1", "port": 1}, {"socket": "/tmp/one"}, {"host": "code"}, {}])
+def test_a_run_launched_here_is_gone_with_the_process_that_its_events_name_though_it_never_named_itself(
+    instance: dg.DagsterInstance, server: dict[str, Any]
+) -> None:
+    place = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
+    tags = {".dagster/grpc_info": json.dumps(server)} if server else {}
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for pid, is_over in ((os.getpid(), False), (ended.pid, True)):
+        record = open_run(
+            instance, dg.DagsterRunStatus.STARTED, tags, remote_job_origin=RemoteJobOrigin(place, "nothing")
+        )
+        assert not is_gone(instance, record), "before its process is told"
+        data = EngineEventData({"pid": dg.MetadataValue.text(str(pid))})
+        instance.report_engine_event("Started process for run", record.dagster_run, data)
+        here = "port" in server or "socket" in server
+        assert is_gone(instance, record) == (is_over and here)
+        close_gone_runs(instance)
+        run = instance.get_run_by_id(record.dagster_run.run_id)
+        assert run is not None and run.is_failure == (is_over and here)
 
 
 def open_run(
