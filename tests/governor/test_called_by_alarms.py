@@ -12,7 +12,7 @@ from factory_assets.governor.plan import plan
 from factory_assets.governor.runs import REASON
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.longest
 CALLED = SMALL.replace("train: {window: 4d, holdout: 2d}", "train: {window: 9d, holdout: 3d}").replace(
     "retrain: {every: 30d}",
     "retrain: {every: 40d, on: [new_data, drift, performance], cooldown: 5d}\n"
