@@ -36,9 +36,8 @@ LINES_A_STREAM = 4
 GROWTH = 1.5
 #: CPU seconds for 128 lines, from the start of the interpreter. Dagster gives a code server 180 seconds on the clock.
 LARGEST = 20.0
-#: CPU seconds that the demo may take more than `import dagster`, where that takes SLOW or less: every command that runs assets
-#: waits for them. A processor that is slower yet has as many times longer.
-BEYOND_DAGSTER, SLOW = 1.5, 0.75
+#: CPU seconds that the demo may take more than `import dagster`: every command that runs assets waits for them.
+BEYOND_DAGSTER = 1.5
 #: The demo, as a command that runs assets loads it, and as a code server, which describes all of it to the web server.
 COMMANDS, SERVERS = "the demo, by a command", "the demo, by a server"
 
@@ -155,16 +154,16 @@ def growth(by_size: Mapping[int, Load]) -> float:
 def beyond_bounds(start: float, demo: Load, by_size: Mapping[int, Load]) -> list[str]:
     """The bounds that do not hold, each in a sentence."""
     broken, largest = list[str](), max(by_size)
-    beyond_dagster, allowed = demo.whole - start, BEYOND_DAGSTER * max(1.0, start / SLOW)
+    beyond_dagster = demo.whole - start
     if (found := growth(by_size)) > GROWTH:
         broken.append(
             f"a line of {largest} costs {found:.2f} times what it costs at the size before; allowed: {GROWTH}"
         )
     if by_size[largest].whole > LARGEST:
         broken.append(f"{largest} lines take {by_size[largest].whole:.1f} CPU seconds; allowed: {LARGEST:g}")
-    if beyond_dagster > allowed:
+    if beyond_dagster > BEYOND_DAGSTER:
         broken.append(
-            f"the demo takes {beyond_dagster:.2f} CPU seconds beyond `import dagster`; allowed: {allowed:.2f}"
+            f"the demo takes {beyond_dagster:.2f} CPU seconds beyond `import dagster`; allowed: {BEYOND_DAGSTER}"
         )
     return broken
 
