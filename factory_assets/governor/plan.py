@@ -29,7 +29,7 @@ from factory_assets.governor.work import SCORED, TRAINED, Kind, Notice, Plan, Wo
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
 from factory_assets.monitoring import estimates
 from factory_assets.monitoring.episodes import Alarm
-from factory_assets.training.timeline import timeline
+from factory_assets.training.timeline import first_as_of, timeline
 
 
 def plan(known: Known) -> Plan:
@@ -250,8 +250,11 @@ class _Planner:
             both = [(name["predictions"], 0), (name["labels"], 0)]
             self._daily(Daily(name["estimates"], scored, known_of, "what is known of its labels", gates=both))
             self._daily(Daily(name["drift"], scored, gates=[(name["predictions"], 0), (name["examples"], 0)]))
-            # Of days before the first champion too: they are a past to hold later ones against.
-            self._daily(Daily(name["counts"], days, gates=[(name["predictions"], 0), (name["examples"], 0)]))
+        # Of days before the first champion too: they are a past to hold later ones against. Those that none can answer do not wait.
+        of_rows = [(name[table], 0) for table in (("predictions", "examples") if scored else ("examples",))]
+        early = [day for day in days if day <= first_as_of(declared)]
+        self._daily(Daily(name["counts"], days if scored else early, gates=of_rows))
+        if scored:
             said = [(name[table], 0) for table in ("performance", "estimates", "drift", "counts")]
             self._daily(Daily(name["monitors"], scored, gates=said))
 

@@ -27,7 +27,7 @@ START = dt.date(2026, 1, 5)
 #: Days that the stream has in the end; those before the daemon begins; and those that it then sees one by one.
 DAYS, OUTAGE, SINGLE = 60, 47, 3
 #: Trainings of both lines in these days, and the most runs in which the outage may be caught up.
-TRAININGS, MOST_RUNS = 7, 18
+TRAININGS, MOST_RUNS = 7, 15
 LINES = ("delivery_time", "repeat_order")
 #: Shorter windows, so that sixty days hold several trainings of both lines.
 SHORTER = {
