@@ -16,10 +16,10 @@ from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
-from factory_assets.monitoring.episodes import of_drift
+from factory_assets.monitoring.episodes import lasting
 from factory_assets.monitoring.expected import FALSE_ALARM_RATE as CONCEPT_RATE
 from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, block_of, losses, window
-from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE
+from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, STABLE
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
 from factory_resources.lake import Lake
@@ -49,18 +49,26 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
             {each["values"]: each["counts"] for each in of_days.value_counts().to_pylist()}
             for of_days in (rows["ds"], rows.filter(pc.equal(rows["verdict"], "no verdict"))["ds"])
         )
-        names = pc.binary_join_element_wise(rows["node"], rows["column"], "\0")
-        ever = names.filter(pc.equal(rows["verdict"], "drifted")).unique()
-        of_drifted = rows.filter(pc.is_in(names, value_set=ever)).to_pylist()
-        since = {(alarm.day, alarm.node, alarm.what): alarm.since for alarm in of_drift(of_drifted)}
-        drifted: dict[dt.date, list[dict[str, Any]]] = {day: [] for day in days}
-        for row in of_drifted:
-            if row["verdict"] == "drifted" and row["ds"] in drifted:
-                drifted[row["ds"]].append(row | {"since": since[row["ds"], row["node"], row["column"]]})
-        findings = [_drift_of_day(day, drifted[day], judged.get(day, 0), without.get(day, 0)) for day in days]
+        drifted = _alarms(rows, ("node", "column"), "drifted", "stable")
+        findings = [_drift_of_day(day, drifted.get(day, ()), judged.get(day, 0), without.get(day, 0)) for day in days]
         return report(context, key, "no_drift", findings)
 
     return no_drift
+
+
+def _alarms(rows: pa.Table, place: Sequence[str], alarm: str, calm: str) -> dict[dt.date, list[dict[str, Any]]]:
+    """Day -> its alarms, each with `since` when its episode lasts, as `episodes.lasting` says.
+
+    rows: of a monitor's table, from `EPISODE` before the first day on.
+    """
+    import pyarrow.compute as pc
+
+    names = pc.binary_join_element_wise(*(rows[name] for name in place), "\0")
+    ever = names.filter(pc.equal(rows["verdict"], alarm)).unique()
+    found: dict[dt.date, list[dict[str, Any]]] = {}
+    for row, since in lasting(rows.filter(pc.is_in(names, value_set=ever)).to_pylist(), place, alarm, calm):
+        found.setdefault(row["ds"], []).append({**row, "since": since})
+    return found
 
 
 def _drift_of_day(day: dt.date, drifted: Sequence[dict[str, Any]], judged: int, without: int) -> Finding:
@@ -224,22 +232,24 @@ def estimates_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
 
         days = days_of(context)
         rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], empty_if_absent=True)
-        by_day: dict[dt.date, list[dict[str, Any]]] = {}
-        for row in rows.filter(pc.equal(rows["metric"], metric)).to_pylist():
+        rows = rows.filter(pc.equal(rows["metric"], metric))
+        changed, by_day = _alarms(rows, ("node",), "concept", "final"), dict[dt.date, list[dict[str, Any]]]()
+        for row in rows.filter(pc.greater_equal(rows["ds"], days[0])).to_pylist():
             by_day.setdefault(row["ds"], []).append(row)
-        findings = [_estimated_of_day(metric, day, by_day) for day in days]
+        findings = [_estimated_of_day(metric, day, by_day.get(day, ()), changed.get(day, ())) for day in days]
         return report(context, key, "as_estimated", findings)
 
     return as_estimated
 
 
-def _estimated_of_day(metric: str, day: dt.date, by_day: Mapping[dt.date, list[dict[str, Any]]]) -> Finding:
-    """by_day: rows of the table of estimates of the metric."""
-    rows = by_day.get(day, [])
+def _estimated_of_day(
+    metric: str, day: dt.date, rows: Sequence[Mapping[str, Any]], changed: Sequence[Mapping[str, Any]]
+) -> Finding:
+    """rows: of the table of estimates of the metric. changed: those of them that are concept change, and `since` when."""
     # How far a node is beyond its limit, in units of its band, puts the worst first.
-    found = sorted((row for row in rows if row["verdict"] == "concept"), key=_excess, reverse=True)
+    found = sorted(changed, key=_excess, reverse=True)
     told = [
-        f"{row['node']}, since {_concept_since(row['node'], day, by_day)}: {metric} {row['final']:.4g}, estimated "
+        f"{row['node']}, since {row['since']}: {metric} {row['final']:.4g}, estimated "
         f"{row['estimate']:.4g}, 95 % between {row['low']:.4g} and {row['high']:.4g}"
         for row in found[:SHOWN]
     ]
@@ -257,15 +267,8 @@ def _estimated_of_day(metric: str, day: dt.date, by_day: Mapping[dt.date, list[d
     return Finding(day, not found, message=message, metadata=numbers)
 
 
-def _excess(row: dict[str, Any]) -> float:
+def _excess(row: Mapping[str, Any]) -> float:
     return float(abs(row["error"]) / max(row["high"] - row["low"], 1e-12))
-
-
-def _concept_since(node: str, day: dt.date, by_day: Mapping[dt.date, list[dict[str, Any]]]) -> dt.date:
-    """The first of the days on end whose verdict of a node is concept change."""
-    while any((row["node"], row["verdict"]) == (node, "concept") for row in by_day.get(day - DAY, ())):
-        day -= DAY
-    return day
 
 
 DESCRIPTIONS = {
@@ -304,21 +307,21 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
             own = rows.filter(pc.is_in(rows["monitor"], pa.array(monitors)))
             told = own.group_by(["ds", "verdict"]).aggregate([([], "count_all")]).to_pylist()
             numbers = {(each["ds"], each["verdict"]): each["count_all"] for each in told}
-            alarms: dict[dt.date, list[dict[str, Any]]] = {}
-            for row in own.filter(pc.equal(own["verdict"], ALARM)).to_pylist():
-                alarms.setdefault(row["ds"], []).append(row)
+            alarms = _alarms(own, ("node", "monitor", "column"), ALARM, STABLE)
             of_day = {day: sum(many for (on, _), many in numbers.items() if on == day) for day in days}
-            findings = [_control_of_day(day, alarms, of_day[day], numbers.get((day, NONE), 0)) for day in days]
+            findings = [
+                _control_of_day(day, alarms.get(day, ()), of_day[day], numbers.get((day, NONE), 0)) for day in days
+            ]
             yield report(context, key, name, findings)
 
     return in_control
 
 
-def _control_of_day(day: dt.date, alarms: Mapping[dt.date, list[dict[str, Any]]], judged: int, without: int) -> Finding:
-    """alarms: day -> rows of the table of monitors. judged, without: series looked at, and those of them without a verdict."""
-    found = sorted(alarms.get(day, ()), key=lambda row: (-row["n"], row["node"], row["column"]))
+def _control_of_day(day: dt.date, alarms: Sequence[dict[str, Any]], judged: int, without: int) -> Finding:
+    """alarms: rows of the table of monitors, and `since` when. judged, without: series looked at, and those without a verdict."""
+    found = sorted(alarms, key=lambda row: (-row["n"], row["node"], row["column"]))
     told = [
-        f"{row['monitor']} of {row['column']} of {row['node']} since {_began(row, day, alarms)}: {row['reason']}"
+        f"{row['monitor']} of {row['column']} of {row['node']} since {row['since']}: {row['reason']}"
         for row in found[:SHOWN]
     ]
     told += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
@@ -328,11 +331,3 @@ def _control_of_day(day: dt.date, alarms: Mapping[dt.date, list[dict[str, Any]]]
     return Finding(
         day, not found, message=message, metadata={name: dg.MetadataValue.int(value) for name, value in numbers.items()}
     )
-
-
-def _began(row: dict[str, Any], day: dt.date, alarms: Mapping[dt.date, list[dict[str, Any]]]) -> dt.date:
-    """The first of the days on end on which a series is out of control."""
-    same = ("node", "monitor", "column")
-    while any(all(one[name] == row[name] for name in same) for one in alarms.get(day - DAY, ())):
-        day -= DAY
-    return day

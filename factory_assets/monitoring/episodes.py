@@ -1,11 +1,11 @@
 """Since when does an alarm last? Looks that say the same on end are one episode: it is told once, and is one reason to act.
 
-An episode of drift ends with a look that finds the column stable. A day without a verdict, or without rows, ends none: nothing says
-that what was amiss is mended.
+An episode ends with a look that finds nothing amiss. A day without a verdict, or without rows, ends none: nothing says that what was
+amiss is mended.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,19 +30,28 @@ class Alarm:
     reason: str
 
 
-def of_drift(rows: Iterable[Mapping[str, Any]]) -> Iterator[Alarm]:
-    """The alarms among rows of the drift table, by day.
+def lasting(
+    rows: Iterable[Mapping[str, Any]], place: Sequence[str], alarm: str, calm: str
+) -> Iterator[tuple[Mapping[str, Any], dt.date]]:
+    """Rows that are alarms, by day, each with the first day of its episode.
 
-    rows: at least all those of columns that drifted, from the first day that counts.
+    rows: looks, at least all those of what ever alarmed, from the first day that counts. place: columns that tell what is looked at.
+    alarm, calm: the verdict of an alarm, and the one that ends an episode.
     """
-    begun: dict[tuple[str, str], dt.date] = {}
-    for row in sorted(rows, key=lambda row: (row["ds"], row["node"], row["column"])):
-        place = row["node"], row["column"]
-        if row["verdict"] == "stable":
-            begun.pop(place, None)
-        elif row["verdict"] == "drifted":
-            since = begun.setdefault(place, row["ds"])
-            yield Alarm("drift", *place, row["ds"], since, f"{row['part']} of {row['column']}: {row.get('reason')}")
+    begun: dict[tuple[Any, ...], dt.date] = {}
+    for row in sorted(rows, key=lambda row: (row["ds"], *(row[name] for name in place))):
+        at = tuple(row[name] for name in place)
+        if row["verdict"] == calm:
+            begun.pop(at, None)
+        elif row["verdict"] == alarm:
+            yield row, begun.setdefault(at, row["ds"])
+
+
+def of_drift(rows: Iterable[Mapping[str, Any]]) -> Iterator[Alarm]:
+    """The alarms among rows of the drift table, as `lasting` takes them, by day."""
+    for row, since in lasting(rows, ("node", "column"), "drifted", "stable"):
+        reason = f"{row['part']} of {row['column']}: {row.get('reason')}"
+        yield Alarm("drift", row["node"], row["column"], row["ds"], since, reason)
 
 
 def begun(alarms: Iterable[Alarm]) -> list[Alarm]:

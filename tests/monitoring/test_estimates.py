@@ -14,7 +14,7 @@ import pytest
 
 from factory_assets.measures.metrics import METRICS, score
 from factory_assets.monitoring import expected
-from factory_assets.monitoring.checks import _estimated_of_day
+from factory_assets.monitoring.checks import _alarms, _estimated_of_day
 from factory_assets.monitoring.estimates import (
     SCHEMA,
     Asked,
@@ -187,22 +187,27 @@ def test_another_concept_is_told_in_the_first_week_whose_labels_are_in_and_befor
     before = {row["ds"]: row for row in rows_of(unlabelled)}[since + 6 * DAY]
     assert before["verdict"] == "estimated" and before["coverage"] == 0
     assert before["estimate"] == rows[since + 6 * DAY]["estimate"]
-    found = _estimated_of_day("average_precision", since + 6 * DAY, by_day(table))
+    days, changed = by_day(table), _alarms(of_metric(table), ("node",), "concept", "final")
+    on, before_it = since + 6 * DAY, since - DAY
+    found = _estimated_of_day("average_precision", on, days[on], changed[on])
     assert not found.passed and found.message is not None
     assert (
         found.message.startswith("concept change: ")
         and f"global, since {min(told)}: average_precision" in found.message
     )
-    earlier = _estimated_of_day("average_precision", since - DAY, by_day(table))
+    earlier = _estimated_of_day("average_precision", before_it, days[before_it], changed.get(before_it, ()))
     assert earlier.passed and "estimated: " in str(earlier.message)
 
 
 def by_day(table: pa.Table) -> Mapping[dt.date, list[dict[str, Any]]]:
     days: dict[dt.date, list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
-        if row["metric"] == "average_precision":
-            days.setdefault(row["ds"], []).append(row)
+    for row in of_metric(table).to_pylist():
+        days.setdefault(row["ds"], []).append(row)
     return days
+
+
+def of_metric(table: pa.Table) -> pa.Table:
+    return table.filter(pc.equal(table["metric"], "average_precision"))
 
 
 def test_labels_that_are_known_later_change_no_estimate_and_no_band() -> None:

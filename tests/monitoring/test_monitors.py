@@ -14,7 +14,7 @@ import pytest
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Monitor
 from factory_assets.identity.nodes import tree
-from factory_assets.monitoring.checks import SHOWN, _control_of_day
+from factory_assets.monitoring.checks import SHOWN, _alarms, _control_of_day
 from factory_assets.monitoring.counts import SCHEMA as COUNTS
 from factory_assets.monitoring.counts import counts, series
 from factory_assets.monitoring.drift_table import SCHEMA as DRIFT
@@ -281,20 +281,28 @@ def test_performance_is_told_with_the_naive_guess_as_its_limit() -> None:
     assert (unknown["verdict"], unknown["value"], unknown["reason"]) == ("no verdict", None, "not measurable yet")
 
 
-def alarm(node: str, on: dt.date, column: str = "amount") -> Row:
-    return {"node": node, "monitor": "nulls", "column": column, "n": 900, "reason": "12%; usual are 1%", "ds": on}
+def look(node: str, on: dt.date, verdict: str = "alarm") -> Row:
+    told = {"monitor": "nulls", "column": "amount", "n": 900, "reason": "12%; usual are 1%"}
+    return {"node": node, "verdict": verdict, "ds": on} | told
+
+
+def alarms(rows: list[Row]) -> list[Row]:
+    """Those of the day."""
+    return _alarms(pa.Table.from_pylist(rows), ("node", "monitor", "column"), "alarm", "stable")[ON]
 
 
 def test_a_check_names_node_column_size_and_since_when() -> None:
-    alarms = {on: [alarm("FR", on)] for on in (ON - 4 * DAY, ON - 2 * DAY, ON - DAY, ON)}
-    found = _control_of_day(ON, alarms, 9, 2)
+    rows = [look("FR", on) for on in (ON - 4 * DAY, ON - 2 * DAY, ON - DAY, ON)]
+    found = _control_of_day(ON, alarms([*rows, look("FR", ON - 3 * DAY, "stable")]), 9, 2)
     assert not found.passed and found.message == (
         "nulls of amount of FR since 2026-03-28: 12%; usual are 1%; no verdict on 2 series"
     )
     assert {name: value.value for name, value in found.metadata.items()} == {"alarms": 1, "stable": 6, "no verdict": 2}
-    many = _control_of_day(ON, {ON: [alarm(f"n{at}", ON) for at in range(SHOWN + 2)]}, 20, 0)
+    without_a_look = _control_of_day(ON, alarms(rows), 9, 2)
+    assert without_a_look.message is not None and "of FR since 2026-03-26: " in without_a_look.message
+    many = _control_of_day(ON, alarms([look(f"n{at}", ON) for at in range(SHOWN + 2)]), 20, 0)
     assert many.message is not None and many.message.endswith("; and 2 more")
-    calm = _control_of_day(ON, {}, 5, 1)
+    calm = _control_of_day(ON, [], 5, 1)
     assert calm.passed and calm.message == "nothing out of control of 4 series; no verdict on 1 series"
 
 
