@@ -4,7 +4,7 @@ rows, `monitors`, the one table of what all of them say, and `calibration`: what
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -466,6 +466,13 @@ def _verdicts(table: pa.Table) -> dict[str, Any]:
     }
 
 
+#: What a page shows of a calibration -> columns of its rows, and what people call them there.
+CALIBRATED = {
+    "alarms": {"month": "month", "monitor": "monitor", "tried": "days watched", "number": "alarms that began"},
+    "changes": {"change": "change", "after": "days of it", "tried": "columns changed", "number": "found"},
+}
+
+
 class Rehearsed(dg.Config):
     """How much of the past has changes put in."""
 
@@ -500,19 +507,20 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             return dg.MaterializeResult(metadata={"status": "no day of drift yet"})
         day, rows = found.ends[-1], found.table()
         written = lake.replace(f"{line.name}/calibration", rows, [day])
-        shown = {name: dg.MetadataValue.table(_records(rows, name)) for name in ("month", "change")}
+        shown = {name: dg.MetadataValue.table(_records(rows, columns)) for name, columns in CALIBRATED.items()}
         return dg.MaterializeResult(
-            metadata={"alarms": shown["month"], "changes": shown["change"], "declared": line.monitor.declared},
+            metadata={**shown, "declared": line.monitor.declared},
             data_version=dg.DataVersion(written.days[day].hash),
         )
 
     return calibrated
 
 
-def _records(rows: pa.Table, by: str) -> list[dg.TableRecord]:
-    """The rows that have a value in a column, without the columns that are empty in them."""
-    found = [{name: value for name, value in row.items() if value is not None} for row in rows.to_pylist() if row[by]]
+def _records(rows: pa.Table, shown: Mapping[str, str]) -> list[dg.TableRecord]:
+    """The rows that have a value in the first of the columns shown. shown: column -> what people call it there."""
+    by = next(iter(shown))
     return [
-        dg.TableRecord({name: str(row[name]) if by == name else row[name] for name in row if name != "ds"})
-        for row in found
+        dg.TableRecord({title: str(row[name]) if name == by else row[name] for name, title in shown.items()})
+        for row in rows.to_pylist()
+        if row[by] is not None
     ]
