@@ -124,7 +124,7 @@ def drift_day(seen: pa.Table, leaves: int) -> tuple[float, float]:
     from factory_assets.monitoring import drift_days
 
     model, answering = a_model(seen), champions(leaves)
-    with spent_in(drift_days, "_counted", "drift_of_counts") as spent:
+    with spent_in(drift_days, "_counted", "drifts") as spent:
         began = time.process_time()
         days = drift_days.DriftDays(
             lambda first, last: between(seen, first, last), lambda _: model, Monitor(window=WEEK)

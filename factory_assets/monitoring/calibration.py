@@ -20,7 +20,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Profile
 from factory_assets.models.archived import ReleasedModel, load
-from factory_assets.monitoring.drift import drift_of_counts
+from factory_assets.monitoring.drift import Counted, drifts
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
 from factory_assets.monitoring.episodes import begun, of_drift, of_losses
 from factory_assets.monitoring.losses import Loss, block_of, losses
@@ -226,19 +226,13 @@ class _NodeDay:
         """After how many days of the changed values the column has drifted; None if not after the whole window."""
         as_it_is, changed = self._by_day(name, self.rows[name]), self._by_day(name, values)
         reference, habit = self.model.profiles[name], self.model.habits.get(name)
-        for days in range(1, len(self.window) + 1):
-            now = as_it_is[:-days].sum(axis=0) + changed[-days:].sum(axis=0)
-            verdict = drift_of_counts(
-                reference,
-                habit,
-                now,
-                false_alarm_rate=self.rate,
-                minimum_effect=self.minimum_effect,
-                minimum_rows=MINIMUM_ROWS,
-            )
-            if verdict.verdict == "drifted":
-                return days
-        return None
+        spans = range(1, len(self.window) + 1)
+        after = [
+            Counted(reference, habit, as_it_is[:-days].sum(axis=0) + changed[-days:].sum(axis=0), self.rate)
+            for days in spans
+        ]
+        verdicts = drifts(after, minimum_effect=self.minimum_effect, minimum_rows=MINIMUM_ROWS)
+        return next((days for days, one in zip(spans, verdicts, strict=True) if one.verdict == "drifted"), None)
 
     def _by_day(self, name: str, values: pa.Array | pa.ChunkedArray) -> np.ndarray:
         reference = self.model.profiles[name]

@@ -21,7 +21,7 @@ worth: the smallest change that it would have found nine times in ten.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.measures.habits import FACTORS, Distance, Habit, Part, compared, distance
+from factory_assets.measures.habits import FACTORS, Habit, Part, compared, distance
 from factory_assets.measures.profiles import Numbers, Profile
 from factory_assets.measures.tables import LEAF
 from factory_assets.words import counted
@@ -110,72 +110,106 @@ def drift(
     >>> drift(reference, calm, pa.array(range(1000))).verdict, drift(reference, calm, pa.array(range(500, 1500))).verdict
     ('stable', 'drifted')
     """
-    now = reference.count(current)
-    return drift_of_counts(
-        reference,
-        habit,
-        now,
-        false_alarm_rate=false_alarm_rate,
-        minimum_effect=minimum_effect,
-        minimum_rows=minimum_rows,
-    )
+    column = Counted(reference, habit, reference.count(current), false_alarm_rate)
+    return drifts([column], minimum_effect=minimum_effect, minimum_rows=minimum_rows)[0]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A column whose current rows were counted into the reference's bins. now: counts as `Profile.count` gives them.
+
+    false_alarm_rate: see `drift`.
+    """
+
+    reference: Profile
+    habit: Habit | None
+    now: Numbers
+    false_alarm_rate: float = 0.001
+
+    def look(self, found: _Found) -> _Look:
+        """One part, looked at. found: how far it lies from the reference."""
+        excess = self.habit.excess.get(found.part, 1.0) if self.habit else 1.0
+        stretches, base = max(self.habit.stretches if self.habit else 0, 1), max(1.0, excess)
+        freedom = max(1.0, found.freedom / base)
+        return _Look(found, base, stretches, base * _f_limit(self.false_alarm_rate, round(freedom, 6), stretches))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """How far one part of one column lies from the reference; see `habits.Distance`. bins: shape (bins,)."""
+
+    part: Part
+    bins: Numbers
+    psi: float
+    excess: float
+    freedom: float
+    weight: float
 
 
 @dataclass(frozen=True)
 class _Look:
     """One part of a column, looked at. limit: of S, in units of what chance makes of independent rows."""
 
-    part: Part
-    distance: Distance
+    found: _Found
     base: float
     stretches: int
     limit: float
 
     @property
-    def excess(self) -> float:
-        return float(self.distance.excess)
-
-    @property
     def freedom(self) -> float:
-        return max(1.0, float(self.distance.freedom) / self.base)
+        return max(1.0, self.found.freedom / self.base)
 
     @property
     def limit_psi(self) -> float:
-        return self.limit * max(1.0, float(self.distance.freedom)) / max(float(self.distance.weight), 1e-12)
+        return self.limit * max(1.0, self.found.freedom) / max(self.found.weight, 1e-12)
 
     @property
     def p_value(self) -> float:
         from scipy.special import fdtrc
 
-        if not self.distance.freedom:
+        if not self.found.freedom:
             return 1.0
-        return float(fdtrc(self.freedom, self.stretches * self.freedom, self.excess / self.base))
+        return float(fdtrc(self.freedom, self.stretches * self.freedom, self.found.excess / self.base))
 
 
-def drift_of_counts(
-    reference: Profile,
-    habit: Habit | None,
-    now: Numbers,
-    *,
-    false_alarm_rate: float = 0.001,
-    minimum_effect: float = 0.0,
-    minimum_rows: int = 100,
-) -> Drift:
-    """As `drift`, for current rows that were counted into the reference's bins. now: counts as `Profile.count` gives them."""
-    before = np.array([*reference.counts, reference.nulls])
+def drifts(columns: Sequence[Counted], *, minimum_effect: float = 0.0, minimum_rows: int = 100) -> list[Drift]:
+    """As `drift`, for many columns: distances of all that have as many bins are computed at once."""
+    found = {part: _distances(part, columns) for part in ("values", "nulls")}
+    return [
+        _judged(column, column.look(values), column.look(nulls), minimum_effect, minimum_rows)
+        for column, values, nulls in zip(columns, found["values"], found["nulls"], strict=True)
+    ]
+
+
+def _distances(part: Part, columns: Sequence[Counted]) -> list[_Found]:
+    """How far a part of each column lies from its reference."""
+    alike: dict[tuple[str, int], list[int]] = {}
+    for at, column in enumerate(columns):
+        alike.setdefault((column.reference.kind, len(column.now)), []).append(at)
+    found: dict[int, _Found] = {}
+    for places in alike.values():
+        some = [columns[at] for at in places]
+        before = np.array([[*column.reference.counts, column.reference.nulls] for column in some])
+        # Of the reference the kind alone is asked, and they have the same.
+        apart = distance(some[0].reference, part, before, np.stack([column.now for column in some]))
+        numbers = zip(
+            apart.psi.tolist(), apart.excess.tolist(), apart.freedom.tolist(), apart.weight.tolist(), strict=True
+        )
+        for at, bins, (psi, excess, freedom, weight) in zip(places, apart.bins, numbers, strict=True):
+            found[at] = _Found(part, bins, psi, excess, float(freedom), weight)
+    return [found[at] for at in range(len(columns))]
+
+
+def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: float, minimum_rows: int) -> Drift:
+    reference, habit, now = column.reference, column.habit, column.now
     m, n = reference.rows, int(now.sum())
-    excess: Mapping[str, float] = habit.excess if habit else {}
-    stretches = habit.stretches if habit else 0
-
-    def look(part: Part) -> _Look:
-        return _look(reference, part, before, now, excess.get(part, 1.0), max(stretches, 1), false_alarm_rate)
-
-    shown, of_nulls, verdict = look("values"), look("nulls"), "no verdict"
+    shown, verdict = values, "no verdict"
     visible = dict.fromkeys(("visible_nulls", "visible_new", "visible_change"))
-    blind = _blind(_bins(reference), _fewer(n), shown.base, shown.stretches, false_alarm_rate, minimum_effect)
+    rate = column.false_alarm_rate
+    blind = _blind(_bins(reference), _fewer(n), shown.base, shown.stretches, rate, minimum_effect)
     # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
-    asked = [shown, of_nulls, look("beyond")] if blind else [shown, of_nulls]
-    moved = [one for one in asked if one.excess > one.limit and float(one.distance.psi) > minimum_effect]
+    asked = [shown, of_nulls, *(map(column.look, _distances("beyond", [column])) if blind else ())]
+    moved = [one for one in asked if one.found.excess > one.limit and one.found.psi > minimum_effect]
     if min(n, m) < minimum_rows:
         side = "current" if n < minimum_rows else "reference"
         reason = f"{min(n, m)} {side} rows, fewer than the {minimum_rows} a verdict takes"
@@ -185,8 +219,8 @@ def drift_of_counts(
         outside = "" if habit.outside else ", none with days that the champion has not learnt from"
         reason = f"{counted(habit.stretches, 'past week')} to compare with{outside}; a verdict takes {FEWEST}"
     elif moved:
-        shown = max(moved, key=lambda one: one.excess / one.limit)
-        verdict, reason = "drifted", _moved(reference, shown, before, now)
+        shown = max(moved, key=lambda one: one.found.excess / one.limit)
+        verdict, reason = "drifted", _moved(reference, shown, now)
     elif not reference.comparable:
         reason = "the reference holds too few rows of each level, or too many levels, to compare"
     elif blind:
@@ -201,19 +235,17 @@ def drift_of_counts(
             "visible_new": _visible_share(reference, shown, n, minimum_effect),
             "visible_change": _visible_change(habit, shown, minimum_effect),
         }
-        reason = (
-            f"PSI {float(shown.distance.psi):.3g} within {max(shown.limit_psi, minimum_effect):.3g}; {_worth(visible)}"
-        )
+        reason = f"PSI {shown.found.psi:.3g} within {max(shown.limit_psi, minimum_effect):.3g}; {_worth(visible)}"
     return Drift(
         column=reference.column,
-        part=shown.part,
-        statistic=float(shown.distance.psi),
+        part=shown.found.part,
+        statistic=shown.found.psi,
         limit=max(shown.limit_psi, minimum_effect),
         p_value=shown.p_value,
         rows=n,
         null_share=int(now[-1]) / n if n else 0.0,
         reference_null_share=reference.nulls / m if m else 0.0,
-        stretches=stretches,
+        stretches=habit.stretches if habit else 0,
         verdict=verdict,
         **visible,
         reason=reason,
@@ -221,23 +253,17 @@ def drift_of_counts(
     )
 
 
-def _look(
-    reference: Profile, part: Part, before: Numbers, now: Numbers, excess: float, stretches: int, rate: float
-) -> _Look:
-    found, base = distance(reference, part, before, now), max(1.0, excess)
-    freedom = max(1.0, float(found.freedom) / base)
-    return _Look(part, found, base, stretches, base * _f_limit(rate, round(freedom, 6), stretches))
-
-
-def _moved(reference: Profile, look: _Look, before: Numbers, now: Numbers) -> str:
+def _moved(reference: Profile, look: _Look, now: Numbers) -> str:
     """The PSI, its limit, and the bin that moved most."""
-    before, now = compared(reference, look.part, before, now)
-    worst = int(np.argmax(look.distance.bins)) if look.part == "values" else 1
+    part = look.found.part
+    before, now = compared(reference, part, np.array([*reference.counts, reference.nulls]), now)
+    worst = int(np.argmax(look.found.bins)) if part == "values" else 1
     names = {"nulls": "no value", "beyond": "values beyond those of the reference"}
-    name = names.get(look.part) or reference.bins()[worst]
+    name = names.get(part) or reference.bins()[worst]
     was, is_now = (100 * rows[worst] / max(rows.sum(), 1) for rows in (before, now))
-    psi_now = float(look.distance.psi)
-    return f"PSI {psi_now:.3g} over {look.limit_psi:.3g}; {name}: {was:.3g} % of the reference, {is_now:.3g} % now"
+    return (
+        f"PSI {look.found.psi:.3g} over {look.limit_psi:.3g}; {name}: {was:.3g} % of the reference, {is_now:.3g} % now"
+    )
 
 
 def _fewer(n: int) -> int:
@@ -265,7 +291,7 @@ def _blind(reference: Profile, n: int, base: float, stretches: int, rate: float,
 
 def _visible_share(reference: Profile, look: _Look, n: int, minimum_effect: float) -> float | None:
     """The smallest share of nulls, or of values that the reference lacks, that would be found nine times in ten, in n rows."""
-    return _visible(_bins(reference), look.part, _fewer(n), look.base, look.limit, minimum_effect)
+    return _visible(_bins(reference), look.found.part, _fewer(n), look.base, look.limit, minimum_effect)
 
 
 @lru_cache(maxsize=65536)
@@ -297,16 +323,27 @@ def _visible(reference: Profile, part: Part, n: int, base: float, limit: float, 
 
 def _visible_change(habit: Habit, look: _Look, minimum_effect: float) -> float | None:
     """The smallest factor on a number's values that would be found nine times in ten, less 1."""
-    if not habit.factors or not look.distance.freedom:
+    if not habit.factors or not look.found.freedom:
         return None
-    freedom, weight = float(look.distance.freedom), float(look.distance.weight)
+    freedom, weight = look.found.freedom, look.found.weight
     needed = _noncentral(look.limit / look.base, look.freedom) * freedom * look.base / (look.freedom * weight)
-    # A factor may put values on others, and be seen less than a smaller one: from the one that is asked for on, all are seen.
-    away = np.minimum.accumulate(np.array(habit.factors)[::-1])[::-1]
-    if away[-1] < (needed := max(needed, minimum_effect)):
+    away = _away(habit.factors)
+    if away[-1] < (needed := math.log(max(needed, minimum_effect, 1e-12))):
         return None
-    factor = np.exp(np.interp(np.log(needed), np.log(np.maximum(away, 1e-12)), np.log(FACTORS)))
-    return float(factor) - 1
+    return math.exp(float(np.interp(needed, away, _LOG_FACTORS))) - 1
+
+
+_LOG_FACTORS = np.log(FACTORS)
+
+
+@lru_cache(maxsize=4096)
+def _away(factors: tuple[float, ...]) -> Numbers:
+    """Logarithms of the PSI that each of FACTORS is seen by, with all larger ones.
+
+    A factor may put values on others, and be seen less than a smaller one: from the one that is asked for on, all are seen.
+    """
+    away: Numbers = np.minimum.accumulate(np.array(factors)[::-1])[::-1]
+    return np.log(np.maximum(away, 1e-12))
 
 
 def _worth(visible: Mapping[str, float | None]) -> str:

@@ -19,7 +19,7 @@ from factory_assets.measures.profiles import Numbers
 from factory_assets.measures.tables import LEAF, prediction_columns
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.monitoring.causes import causes, in_words
-from factory_assets.monitoring.drift import Drift, drift_of_counts
+from factory_assets.monitoring.drift import Counted, Drift, drifts
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100
@@ -71,24 +71,25 @@ class DriftDays:
         self._move_to(day)
         for version in self._kept.keys() - set(champions.values()):
             self._room += _size(self._kept.pop(version))
-        tallies, verdicts = dict[tuple[str, str], Tally](), list[tuple[str, str, Drift]]()
+        tallies, columns = dict[tuple[str, str], Tally](), list[tuple[str, str, Counted]]()
         judged = [each for each in sorted(champions.items()) if self._by_node.count(each[0]) >= MINIMUM_ROWS]
         for node, version in judged:
             model = self.model(version)
             tally = self._tally(node, model, self._tallies.get((node, version)))
             tallies[node, version] = tally
             rate = self.monitor.rate(len(judged) * len(tally.counts) * len(PARTS))
-            for name, counts in tally.counts.items():
-                verdict = drift_of_counts(
-                    model.profiles[name],
-                    model.habits.get(name),
-                    counts.sum(axis=0),
-                    false_alarm_rate=rate,
-                    minimum_effect=self.monitor.minimum_effect,
-                    minimum_rows=MINIMUM_ROWS,
-                )
-                verdicts.append((node, version, verdict))
+            profiles, habits = model.profiles, model.habits
+            columns += [
+                (node, version, Counted(profiles[name], habits.get(name), counts.sum(axis=0), rate))
+                for name, counts in tally.counts.items()
+            ]
         self._tallies = tallies
+        found = drifts(
+            [column for *_, column in columns],
+            minimum_effect=self.monitor.minimum_effect,
+            minimum_rows=MINIMUM_ROWS,
+        )
+        verdicts = [(node, version, verdict) for (node, version, _), verdict in zip(columns, found, strict=True)]
         return self._with_causes(_with_companions(verdicts, self.rows))
 
     def _with_causes(self, verdicts: list[tuple[str, str, Drift]]) -> list[tuple[str, str, Drift]]:

@@ -23,7 +23,7 @@ from factory_assets.monitoring.monitors import BEHIND, CONCERNS, MEANING, SCHEMA
 from tests.release.trained import LATE, LINE, MORE, TRAINED, a_trained_line
 from tests.stations import CONTRACT, Station, day
 
-WATCHED = ("performance", "drift", "counts", "monitors")
+WATCHED = ("performance", "drift", "estimates", "counts", "monitors")
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 30)
 Row = dict[str, Any]
@@ -318,7 +318,7 @@ def made(station: Station, run_days: list[tuple[dt.date, dt.date | None]]) -> tu
             run = station.run(start, end, [f"{LINE}/{asset}"])
             assert run.success, (asset, run.message)
     keys = [(name, "ascending") for name in ("ds", "node", "monitor", "column")]
-    found = [station.lake.read(f"{LINE}/{name}", day(0), day(13)).sort_by(keys) for name in WATCHED[2:]]
+    found = [station.lake.read(f"{LINE}/{name}", day(0), day(13)).sort_by(keys) for name in ("counts", "monitors")]
     return found[0], found[1]
 
 
@@ -333,7 +333,7 @@ def test_a_range_gives_the_rows_that_each_day_gives_and_checks_tell_of_each_day(
     assert made(trained_line, [(each, None) for each in on]) == together
     assert [trained_line.versions(f"{LINE}/{name}") for name in WATCHED] == versions
     rows = {(row["node"], row["monitor"], row["ds"]): row for row in together[1].to_pylist()}
-    assert {monitor for _, monitor, _ in rows} >= {"drift", "performance", "rows"}
+    assert {monitor for _, monitor, _ in rows} >= {"drift", "performance", "estimates", "rows"}
     # Ten days before the first champion, and those since, are a past.
     assert rows["global", "rows", last]["verdict"] == "stable"
     for name in CONCERNS:
