@@ -13,7 +13,6 @@ Beside ours: three standard deviations around the mean of the past days (Shewhar
 and of shares the p chart. Ends with exit code 1 where a stated rate does not hold.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ from typing import Annotated
 import duckdb
 import numpy as np
 import typer
+from bounds import end, figures
 from raw_to_examples import console
-from rich.table import Table
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 DAYS = 57
@@ -178,7 +177,7 @@ def run(
     """Measure false alarms and power."""
     broken: list[str] = []
     series, pasts = (1500, (8, 56)) if quick else (10_000, (8, 28, 56))
-    table = _table("share of days that are alarms though nothing changes", [
+    table = figures("share of days that are alarms though nothing changes", [
         *(f"{days} days, {rate:g}" for rate in RATES for days in pasts), "customary, 56 days",
     ])  # fmt: skip
     for world in worlds(series):
@@ -193,7 +192,7 @@ def run(
                 )
         table.add_row(world.name, *shown, ", ".join(f"{k} {v.mean():.4f}" for k, v in customary(world, 56).items()))
     console.print(table)
-    table = _table("real series as they are, by 56 days", ["looks", ".01", ".001", ".00003", "customary"])
+    table = figures("real series as they are, by 56 days", ["looks", ".01", ".001", ".00003", "customary"])
     if data.exists():
         for name, counts, sizes in real(data):
             world = stretches(counts, sizes)
@@ -204,7 +203,7 @@ def run(
             if name in UNCHANGED and float(told[1]) > most:
                 broken.append(f"{name}: {told[1]}, {most:.4f} allowed at {RATES[1]}")
         console.print(table)
-    table = _table("share found on the first day, at .001 by 56 days", [*LEAST, "what a stable verdict states"])
+    table = figures("share found on the first day, at .001 by 56 days", [*LEAST, "what a stable verdict states"])
     for name, found in power(series // 5, 0.001):
         table.add_row(name, *(f"{found[each]:.2f}" if each in found else "" for each in (*LEAST, "stated")))
         broken += [f"{name}: {found['stated']:.2f} found of what was stated"] if found["stated"] < FOUND else []
@@ -213,18 +212,7 @@ def run(
                 f"{name}, {each}: {found[each]:.2f} found" for each, least in LEAST.items() if found[each] < least
             ]
     console.print(table)
-    console.print(
-        "\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False, soft_wrap=True
-    )
-    sys.exit(bool(broken))
-
-
-def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
+    end(broken)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ class Catalogue:
                 findings.append((("snapshot",), _unknown(name, "view", self.views)))
         if findings:
             return findings
-        findings = self._check_names(line) + self._check_monotone(line)
+        findings = self._check_names(line) + self._check_monotone(line) + self._check_cluster(line)
         findings += self._check_types_on_demand(line)
         return findings + types.unsuited(
             typed,
@@ -209,6 +209,18 @@ class Catalogue:
         declared = self.resolve(line)
         found = {name: declared.observed.types[name] for name in declared.row_features}
         return candidates.check_monotone(declared, found | declared.types)
+
+    def _check_cluster(self, line: Line) -> list[Mistake]:
+        kept = self.resolve(line).kept
+        if line.gate.cluster is None or line.gate.cluster in kept:
+            return []
+        return [
+            (
+                ("gate", "cluster"),
+                f"{line.gate.cluster!r} is no column of the examples, which have {', '.join(kept) or 'none'}; "
+                "name it in observe.carry to have it there",
+            )
+        ]
 
     def _check_label(self, line: Line) -> list[Mistake]:
         if line.label.event is None:

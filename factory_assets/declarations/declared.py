@@ -145,6 +145,13 @@ class DeclaredLine:
         return list(dict.fromkeys([*self.line.segments.levels, *self.line.observe.carry, *read]))
 
     @cached_property
+    def kept(self) -> list[str]:
+        """Columns of an observation itself: entities, by which views are joined, carried columns and row features."""
+        observed = self.line.observe.entity
+        entities = [observed] if observed else [key for view in self.views.values() for key in view.entity]
+        return list(dict.fromkeys([*entities, *self.carried, *self.row_features]))
+
+    @cached_property
     def reach_days(self) -> int:
         """Days before an observation that its features need to be complete."""
         return max(

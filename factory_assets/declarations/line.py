@@ -206,8 +206,10 @@ class Candidate(Grown):
         return self
 
 
-class Gate(Declared):
+class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
+
+    later: ClassVar = frozenset({"cluster"})
 
     metric: Name | None = Field(
         None,
@@ -220,8 +222,13 @@ class Gate(Declared):
         0.95,
         ge=0.5,
         lt=1,
-        description="How sure it must be, by the days of the holdout, that whoever takes over is better than who answers now. 0.5 "
-        "asks for a better value and nothing more.",
+        description="How sure it must be, by the days of the holdout and its clusters, that whoever takes over is better than who "
+        "answers now. 0.5 asks for a better value and nothing more.",
+    )
+    cluster: ColumnName | None = Field(
+        None,
+        description="A column of the examples: rows with the same value are no independent witnesses, such as those of a customer who "
+        "comes every day. The observed entity if absent.",
     )
     approval: bool = Field(
         False, description="Whether a challenger that passes becomes champion only once somebody approves it."
@@ -336,6 +343,16 @@ class Line(Declared):
     @classmethod
     def _owner_is_one(cls, value: str) -> str:
         return check_owner(value)
+
+    @property
+    def cluster(self) -> str | None:
+        """The column by which rows of the holdout belong together."""
+        return self.gate.cluster or self.observe.entity
+
+    @property
+    def overlap_days(self) -> int:
+        """Days over which labels overlap: of an entity that is seen every day, those of the days beside it; else 1."""
+        return whole_days(self.label.within) if self.observe.entity and self.label.within else 1
 
     @property
     def horizon_days(self) -> int:

@@ -142,6 +142,7 @@ def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[s
             ("segments.levels", line.segments.levels),
             ("features", declared.row_features),
             ("label.same", line.label.same),
+            ("gate.cluster", [line.gate.cluster] if line.gate.cluster else []),
         ):
             texts |= {f"{place}: {column}": f'"{column}"' for column in columns}
         found += [_via(where, text, names) for where, text in _reading(texts, names)]

@@ -47,7 +47,9 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python"},
-        code_version=code_version("evaluation", model_version(declared), metric_of(declared)),
+        code_version=code_version(
+            "evaluation", model_version(declared), metric_of(declared), *filter(None, [line.gate.cluster])
+        ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by {metric_of(declared)}.",
     )

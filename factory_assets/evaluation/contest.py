@@ -15,7 +15,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.gate import Contest, rival, rule
 from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
-from factory_assets.measures.certainty import certainty
+from factory_assets.measures.certainty import certainty, witnesses
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ReleasedModel
@@ -137,8 +137,9 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
     met = replace(met, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
+    groupings = witnesses(rows["ds"].to_numpy(), line.overlap_days, rows[line.cluster] if line.cluster else None)
     sure = {
-        name: certainty(line.task, metric, y, predictions[side], predictions[other], rows["ds"].to_numpy())
+        name: certainty(line.task, metric, y, predictions[side], predictions[other], groupings)
         for name, (side, other) in pairs.items()
         if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
     }

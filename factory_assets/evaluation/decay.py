@@ -32,7 +32,7 @@ AgeVerdict = Literal["as good", "worse", "open", "too few"]
 SHARE = 0.05
 #: Chance that any of the ages is called worse while nothing is lost; and likewise that any is called as good.
 CHANCE = 0.05
-#: An age is judged from so many stretches on: the spread of fewer is itself a guess.
+#: An age is judged from so many stretches, and versions, on: the spread of fewer is itself a guess.
 FEWEST = 4
 #: Days of a stretch at least. Errors of neighbouring days come from the same two models and are no independent witnesses.
 WEEK = 7
@@ -75,7 +75,7 @@ class Age:
     """Versions of an age beside fresh ones; ages in days, inclusive, the rest in the metric's unit.
 
     loss: by how much the old is worse. lower, upper: limits of the loss, which hold for all ages together; None where there
-    are too few stretches. gain: by how much the fresh is better than the naive guess on these days.
+    are too few stretches or versions. gain: by how much the fresh is better than the naive guess on these days.
     """
 
     first: int
@@ -153,7 +153,7 @@ def replay(
 
 
 def _pairs(task: str, metric: str, past: Past, rows: pa.Table) -> Iterator[Pair]:
-    """The oldest version of each age beside the fresh one, on each day of the rows, which are a node's."""
+    """A version of each age beside the fresh one, on each day of the rows, which are a node's."""
     import pyarrow.compute as pc
 
     for day in sorted(pc.unique(rows["ds"]).to_pylist()):
@@ -173,12 +173,16 @@ def _pairs(task: str, metric: str, past: Past, rows: pa.Table) -> Iterator[Pair]
 
 
 def _rivals(made: Sequence[dt.date], day: dt.date, step: int) -> list[dt.date]:
-    """For each age the oldest of the days as of which versions were made, the fresh ones left out. made: ascending."""
-    oldest: dict[tuple[int, int], dt.date] = {}
+    """For each age one of the days as of which versions were made, the fresh ones left out. made: ascending.
+
+    Versions of an age take turns, stretch by stretch: the more of them meet, the less of a loss is one version's own luck.
+    """
+    of_age: dict[tuple[int, int], list[dt.date]] = {}
     for as_of in made:
         if (day - as_of).days > step:
-            oldest.setdefault(age_of((day - as_of).days, step), as_of)
-    return list(oldest.values())
+            of_age.setdefault(age_of((day - as_of).days, step), []).append(as_of)
+    turn = (day - made[0]).days // max(step, WEEK)
+    return [alike[turn % len(alike)] for alike in of_age.values()]
 
 
 def age_of(days: int, step: int) -> tuple[int, int]:
@@ -197,7 +201,7 @@ def curve(pairs: Sequence[Pair], step: int, metric: str, share: float = SHARE) -
     """The loss by age, and the cadence that follows.
 
     step: as in Past. share: of the gain over a naive guess; a smaller loss does not count.
-    The limits are those of Student's t over stretches of days, one training or a week long.
+    The limits are those of Student's t over stretches of days, one training or a week long, or over versions: the wider ones.
     """
     by_age: dict[tuple[int, int], list[Pair]] = {}
     for pair in pairs:
@@ -208,7 +212,7 @@ def curve(pairs: Sequence[Pair], step: int, metric: str, share: float = SHARE) -
         _Alike(first, last, of_age, [_stretch(pair, origin, length) for pair in of_age])
         for (first, last), of_age in sorted(by_age.items())
     ]
-    judged = sum(len(set(each.stretches)) >= FEWEST for each in alike)
+    judged = sum(each.enough for each in alike)
     ages = [_age(each, metric, share, CHANCE / max(judged, 1)) for each in alike]
     return Curve(step, ages, *_cadence(ages, step, length, share))
 
@@ -226,6 +230,14 @@ class _Alike:
     pairs: Sequence[Pair]
     stretches: Sequence[int]
 
+    @property
+    def versions(self) -> Sequence[str]:
+        return [pair.version for pair in self.pairs]
+
+    @property
+    def enough(self) -> bool:
+        return min(len(set(self.stretches)), len(set(self.versions))) >= FEWEST
+
 
 def _age(alike: _Alike, metric: str, share: float, chance: float) -> Age:
     """chance: that this age is called worse while nothing is lost, and likewise that it is called as good."""
@@ -238,13 +250,16 @@ def _age(alike: _Alike, metric: str, share: float, chance: float) -> Age:
     }
     by_stretch = {name: _means(alike.stretches, column) for name, column in values.items()}
     mean = {name: float(column.mean()) for name, column in by_stretch.items()}
-    lower, upper = _limits(by_stretch["loss"], chance)
+    # One version that is lucky is so on all days: at the end of a history an age is that of few versions.
+    by_version = _means(alike.versions, values["loss"])
+    half = max(_half_width(by_stretch["loss"], chance), _half_width(by_version, chance)) if alike.enough else None
+    lower, upper = (None, None) if half is None else (mean["loss"] - half, mean["loss"] + half)
     return Age(
         first=alike.first,
         last=alike.last,
         days=len({pair.day for pair in pairs}),
         stretches=len(by_stretch["loss"]),
-        versions=len({pair.version for pair in pairs}),
+        versions=len(by_version),
         lower=lower,
         upper=upper,
         verdict=_verdict(lower, upper, share * mean["gain"]),
@@ -252,20 +267,17 @@ def _age(alike: _Alike, metric: str, share: float, chance: float) -> Age:
     )
 
 
-def _means(stretches: Sequence[int], values: Sequence[float]) -> np.ndarray:
-    """The mean of each stretch, so that one with more days does not count for more witnesses."""
-    places = np.unique(np.asarray(stretches), return_inverse=True)[1]
+def _means(groups: Sequence[int] | Sequence[str], values: Sequence[float]) -> np.ndarray:
+    """The mean of each group, so that one with more days does not count for more witnesses."""
+    places = np.unique(np.asarray(groups), return_inverse=True)[1]
     return np.asarray(np.bincount(places, np.asarray(values)) / np.bincount(places))
 
 
-def _limits(losses: np.ndarray, chance: float) -> tuple[float, float] | tuple[None, None]:
-    """Below and above which the true mean lies with this chance each; losses: shape (n,), a stretch each."""
-    if len(losses) < FEWEST:
-        return None, None
+def _half_width(losses: np.ndarray, chance: float) -> float:
+    """How far below, and above, the mean the true one lies with this chance each. losses: shape (n,), one a witness."""
     from scipy.stats import t
 
-    half = float(t.ppf(1 - chance, len(losses) - 1) * losses.std(ddof=1) / np.sqrt(len(losses)))
-    return float(losses.mean()) - half, float(losses.mean()) + half
+    return float(t.ppf(1 - chance, len(losses) - 1) * losses.std(ddof=1) / np.sqrt(len(losses)))
 
 
 def _verdict(lower: float | None, upper: float | None, tolerated: float) -> AgeVerdict:
@@ -283,9 +295,10 @@ def _cadence(ages: Sequence[Age], step: int, length: int, share: float) -> tuple
     """
     judged = [age for age in ages if age.verdict != "too few"]
     if not judged:
+        stretches, versions = (max((getattr(age, of) for age in ages), default=0) for of in ("stretches", "versions"))
         return None, (
-            f"an age is judged from {FEWEST} stretches of {counted(length, 'day')} on, and there are "
-            f"{max((age.stretches for age in ages), default=0)}"
+            f"an age is judged from {FEWEST} stretches of {counted(length, 'day')} and {FEWEST} versions on, and there are "
+            f"{stretches} and {versions}"
         )
     ends = next((place for place, age in enumerate(judged) if not _holds(age, share)), len(judged))
     holding, after = judged[:ends], judged[ends:]

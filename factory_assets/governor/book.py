@@ -33,7 +33,7 @@ from factory_assets.identity.versions import contract_hash
 from factory_assets.materialization import INPUTS, described, newest_events, recorded, recorded_before, table_versions
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import Alarm, of_drift, of_losses
-from factory_assets.monitoring.losses import block_of, losses, window
+from factory_assets.monitoring.losses import losses, window
 from factory_assets.release.resolver import state_of
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key
@@ -344,7 +344,7 @@ class Book:
             place, made_from = ("drift", self._storage, table), (first, last, data)
             found += memo.of(place, made_from, lambda: self._drifted(table, first, last)) if data else []
         if "performance" in line.retrain.on:
-            table, back = f"{line.name}/performance", 2 * window(block_of(line)) * DAY
+            table, back = f"{line.name}/performance", 2 * window(line.overlap_days) * DAY
             days = [day for day in self.recorded(table) if first <= day + horizon * DAY <= last]
             data = {day: each.data for day, each in self.recorded(table).items() if days and day >= min(days) - back}
             found += memo.of(
@@ -365,10 +365,10 @@ class Book:
         if not days:
             return []
         line, metric = declared.line, metric_of(declared)
-        columns, back = ["node", "ds", metric, f"naive_{metric}"], 2 * window(block_of(line)) * DAY
+        columns, back = ["node", "ds", metric, f"naive_{metric}"], 2 * window(line.overlap_days) * DAY
         table = f"{line.name}/performance"
         rows = self.stores.lake.read(table, days[0] - back, days[-1], columns, empty_if_absent=True).to_pylist()
-        return list(of_losses(losses(metric, rows, days, block_of(line)), line.horizon_days))
+        return list(of_losses(losses(metric, rows, days, line.overlap_days), line.horizon_days))
 
     def champions(self, line: str, days: Sequence[dt.date]) -> Mapping[dt.date, str]:
         def ask() -> Mapping[dt.date, str]:

@@ -1,59 +1,103 @@
-"""Is one model better than another, or was it luck? Both on the same rows, a day counting as one observation."""
+"""Is one model better than another, or was it luck? Both on the same rows, which are no independent witnesses."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from factory_assets.declarations.tasks import level_of
 from factory_assets.measures.metrics import METRICS, improvement
 
-#: Days are put together in this many stretches at most: more would say little more, and cost as much again.
-STRETCHES = 30
+#: Groups of rows are put together until there are so many at most: more would say little more, and cost as much again.
+GROUPS = 30
+#: Fewer stretches of time than this say next to nothing: with three, only what is better by four times its spread is sure.
+FEWEST = 4
+
+Groups = npt.NDArray[np.intp]
 
 
 def certainty(
-    task: str, metric: str, y: npt.NDArray, ours: npt.NDArray, theirs: npt.NDArray, days: npt.NDArray
+    task: str, metric: str, y: npt.NDArray, ours: npt.NDArray, theirs: npt.NDArray, groupings: Sequence[Groups]
 ) -> float | None:
-    """How sure it is, from 0 to 1, that `ours` stay better than `theirs` by the metric on other days such as these.
+    """How sure it is, from 0 to 1, that `ours` stay better than `theirs` by the metric on other rows such as these.
 
     y, ours, theirs: labels and predictions of the same rows, shape (n,) or (n, classes), as `score` takes them.
-    days: shape (n,), the day of each row, in any type that sorts by time.
+    groupings: one or more, each with the number of each row's group, shape (n,): 0, 1, 2 ... See `witnesses`.
 
-    Rows of one day have a day in common, and a model that is lucky with it is lucky with all of them. So the spread of
-    the difference is that over the samples that lack one day (or stretch of days), which serves any metric, and what is
-    read from it has one degree of freedom less than there are days. None where there are not two days, or where
-    without one of them the metric is undefined, or too large for a double. The same rows give the same value: nothing is drawn.
+    Rows of one day have a day in common, and a model that is lucky with it is lucky with all of them; rows of one customer
+    likewise. So the spread of the difference is that over the samples that lack one group, which serves any metric, and what is
+    read from it has one degree of freedom less than there are groups. Of several groupings the least sure one holds. None where
+    one has not two groups, or where without one of them the metric is undefined, or too large for a double. The same rows give
+    the same value: nothing is drawn.
 
     Source: delete-a-group jackknife, Kott 2001; for differences of metrics, Efron & Tibshirani 1993, chapter 11.
 
     >>> days, y = np.arange(600) // 100, np.sin(np.arange(600.0))
     >>> ours, theirs = y + 0.1, y + np.where(days < 5, 0.2, 0.05)
-    >>> round(certainty("regression", "mae", y, ours, theirs, days), 2)
+    >>> round(certainty("regression", "mae", y, ours, theirs, [days]), 2)
     0.98
     """
-    from scipy.special import stdtr
-
-    stretch = _stretches(days)
-    count = int(stretch.max()) + 1 if len(stretch) else 0
-    if count < 2:
-        return None
     level = level_of(task)
 
     def gain(kept: npt.NDArray[np.bool_]) -> float:
         values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in (ours, theirs)]
         return improvement(metric, *values)
 
+    if any(number_of(groups) < 2 for groups in groupings):
+        return None
     with np.errstate(over="ignore", invalid="ignore"):
-        all_days = gain(np.ones(len(y), dtype=bool))
-        without = np.array([gain(stretch != each) for each in range(count)])
-        spread = float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
-    if not np.isfinite([all_days, spread, *without]).all():
+        gained = gain(np.ones(len(y), dtype=bool))
+        sure = [
+            _sure(gained, np.array([gain(groups != each) for each in range(number_of(groups))])) for groups in groupings
+        ]
+    return None if None in sure else min(each for each in sure if each is not None)
+
+
+def _sure(gained: float, without: npt.NDArray) -> float | None:
+    """gained: on all rows. without: on the rows that lack one group, shape (groups,)."""
+    from scipy.special import stdtr
+
+    count = len(without)
+    spread = float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
+    if not np.isfinite([gained, spread, *without]).all():
         return None
     if spread == 0:
-        return (np.sign(all_days) + 1) / 2
-    return float(stdtr(count - 1, all_days / spread))
+        return float((np.sign(gained) + 1) / 2)
+    return float(stdtr(count - 1, gained / spread))
 
 
-def _stretches(days: npt.NDArray) -> npt.NDArray[np.intp]:
-    """The number of each row's stretch of days, shape (n,): 0, 1, 2 ... in order of time, as long as each other."""
-    distinct, place = np.unique(days, return_inverse=True)
-    return place * min(len(distinct), STRETCHES) // max(len(distinct), 1)
+def witnesses(days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | None = None) -> list[Groups]:
+    """The groupings that rows are judged by: stretches of time, and groups of clusters where there are such.
+
+    days: shape (n,), the day of each row, a number or a date. overlap: days over which labels overlap, 1 where they do not.
+    clusters: whose each row is, such as the customer's; n values of any type that sorts.
+    Where there are clusters, stretches of time are asked from `FEWEST` on: what they say of fewer is less than what they cost.
+    """
+    of_time = stretches(days, overlap)
+    if clusters is None:
+        return [of_time]
+    of_clusters = grouped(clusters)
+    return [of_time, of_clusters] if number_of(of_time) >= FEWEST else [of_clusters]
+
+
+def stretches(days: npt.NDArray, length: int = 1) -> Groups:
+    """The number of each row's stretch of days, none of them shorter than `length` days; the arguments are those of `witnesses`."""
+    if not len(days):
+        return np.zeros(0, np.intp)
+    since = (days - days.min()).astype(np.int64)
+    whole = max((int(since.max()) + 1) // length, 1)
+    distinct, place = np.unique(np.minimum(since // length, whole - 1), return_inverse=True)
+    return np.asarray(place * min(len(distinct), GROUPS) // len(distinct), np.intp)
+
+
+def grouped(clusters: pa.ChunkedArray) -> Groups:
+    """The number of each row's group of clusters: in order of the clusters' values, each is of the next group. Nulls are one."""
+    import pyarrow.compute as pc
+
+    ordered = pc.unique(clusters).sort()
+    return np.asarray(pc.index_in(clusters, value_set=ordered).to_numpy(), np.intp) % GROUPS
+
+
+def number_of(groups: Groups) -> int:
+    return int(groups.max()) + 1 if len(groups) else 0

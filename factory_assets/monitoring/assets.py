@@ -30,7 +30,7 @@ from factory_assets.monitoring import monitors as monitor_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
-from factory_assets.monitoring.losses import block_of, window
+from factory_assets.monitoring.losses import window
 from factory_assets.monitoring.report import drift_report, excess
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
@@ -373,7 +373,7 @@ def counts_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line, metric = declared.line, metric_of(declared)
-    key, block = dg.AssetKey([line.name, "monitors"]), block_of(line)
+    key, block = dg.AssetKey([line.name, "monitors"]), line.overlap_days
     # A loss is held against a window of days, and may have begun in the one before.
     behind = {"counts": monitor_rows.BEHIND, "performance": 2 * window(block)}
     quiet = {name: declared.streams[name].contract for name in declared.stands_on}

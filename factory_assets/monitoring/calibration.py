@@ -23,7 +23,7 @@ from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.monitoring.drift import Counted, drifts
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
 from factory_assets.monitoring.episodes import begun, of_drift, of_losses
-from factory_assets.monitoring.losses import Loss, block_of, losses
+from factory_assets.monitoring.losses import Loss, losses
 from factory_assets.scoring.champions import champions_of_days
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
@@ -148,7 +148,7 @@ def calibrate(
     judged = lake.read(f"{line.name}/drift", days[0], days[-1], ["node", "column", "part", "verdict", "ds"]).to_pylist()
     columns = ["node", "ds", metric, f"naive_{metric}"]
     measured = lake.read(f"{line.name}/performance", days[0], days[-1], columns, empty_if_absent=True).to_pylist()
-    lost = losses(metric, measured, sorted({row["ds"] for row in measured}), block_of(line))
+    lost = losses(metric, measured, sorted({row["ds"] for row in measured}), line.overlap_days)
     ends = days[::-window][:weeks][::-1]
     watched = DriftDays(
         lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),

@@ -18,7 +18,7 @@ from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import lasting
 from factory_assets.monitoring.expected import FALSE_ALARM_RATE as CONCEPT_RATE
-from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, block_of, losses, window
+from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, losses, window
 from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, STABLE
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
@@ -108,7 +108,7 @@ def _finding(rows: Sequence[dict[str, Any]]) -> str:
 def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     key, line = dg.AssetKey([declared.line.name, "performance"]), declared.line
     metric = metric_of(declared)
-    block = block_of(line)
+    block = line.overlap_days
 
     @dg.asset_check(
         asset=key,

@@ -42,7 +42,6 @@ from factory_assets.monitoring.expected import (
     outcomes,
     values,
 )
-from factory_assets.monitoring.losses import block_of
 from factory_assets.monitoring.performance import BATCH_ROWS, by_day
 from factory_assets.words import counted
 
@@ -108,7 +107,7 @@ class Asked:
 
 def asked_of(line: Line) -> Asked:
     """What is estimated of a line."""
-    return Asked(line.task, line.monitor.window.days, line.horizon_days, block_of(line))
+    return Asked(line.task, line.monitor.window.days, line.horizon_days, line.overlap_days)
 
 
 def state(asked: Asked, days: Iterable[dt.date], through: dt.date) -> dict[dt.date, str]:

@@ -16,9 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from factory_assets.declarations.base import whole_days
 from factory_assets.declarations.days import DAY
-from factory_assets.declarations.line import Line
 from factory_assets.measures.metrics import improvement
 from factory_assets.words import counted
 
@@ -40,11 +38,6 @@ class Loss:
     day: dt.date
     since: dt.date
     reason: str
-
-
-def block_of(line: Line) -> int:
-    """Days over which labels overlap: of an entity that is seen every day, those of the days beside it."""
-    return whole_days(line.label.within) if line.observe.entity and line.label.within else 1
 
 
 def window(block: int) -> int:

@@ -156,6 +156,8 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
      "'amuont' is not a feature of"),
     ("line", "plain: {estimator: logistic_regression}", "plain: {estimator: logistic_regression}\n  gate: {metric: mae}", 16,
      "'mae' compares no models of task binary; allowed: average_precision"),
+    ("line", "plain: {estimator: logistic_regression}", "plain: {estimator: logistic_regression}\n  gate: {cluster: town}", 16,
+     "returns: gate.cluster: 'town' is no column of the examples, which have customer, city, amount; name it in observe.carry"),
     ("line", "plain: {estimator: logistic_regression}", "plain: {estimater: ridge}", 15,
      "unknown field 'estimater'; allowed: estimator, params"),
     ("line", "window: 28d", "window: 36h", 13, "must be one or more whole days, such as 28d"),

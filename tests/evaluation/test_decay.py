@@ -131,8 +131,8 @@ def test_no_version_meets_a_day_that_it_learnt_from_or_was_judged_on_and_none_wh
 
 def test_a_day_that_is_hard_for_all_is_no_loss_and_a_few_days_are_no_verdict() -> None:
     start = dt.date(2026, 1, 1)
-    hard = [Pair(start + dt.timedelta(days=place), 10, "a", "new", 9.0, 9.0, 10.0) for place in range(7 * FEWEST)]
-    easy = [Pair(start + dt.timedelta(days=place), 20, "b", "new", 1.1, 1.0, 10.0) for place in range(7 * FEWEST - 7)]
+    hard = [pair(start, place, 10, 9.0, 9.0) for place in range(7 * FEWEST)]
+    easy = [pair(start, place, 20, 1.1, 1.0) for place in range(7 * FEWEST - 7)]
     found = curve([*hard, *easy], 7, "mae")
     assert [(age.first, age.last, age.loss, age.verdict) for age in found.ages] == [
         (8, 14, 0.0, "as good"),
@@ -140,12 +140,46 @@ def test_a_day_that_is_hard_for_all_is_no_loss_and_a_few_days_are_no_verdict() -
     ]
     assert found.cadence == 14
     unknown = curve(easy, 7, "mae")
-    assert unknown.cadence is None and "from 4 stretches of 7 days on, and there are 3" in advice(unknown, 7)
+    assert unknown.cadence is None
+    assert "from 4 stretches of 7 days and 4 versions on, and there are 3 and 3" in advice(unknown, 7)
+
+
+def pair(start: dt.date, place: int, age: int, old: float, fresh: float, version: str = "") -> Pair:
+    """version: of each week its own if absent."""
+    return Pair(start + dt.timedelta(days=place), age, version or f"v{place // 7}", "new", old, fresh, 10.0)
+
+
+def test_a_version_that_is_lucky_on_all_days_is_one_witness() -> None:
+    """Versions whose own quality varies, and nothing that age takes from them: the limits hold for them too."""
+    start, told, missed = dt.date(2026, 1, 1), [], 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        luck, noise = rng.normal(0, 0.5, 5), rng.normal(0, 0.3, 140)
+        # 5 versions of an age meet 20 weeks, each of them four on end.
+        pairs = [pair(start, at, 30, 5 + luck[at // 28] + noise[at], 5.0, f"v{at // 28}") for at in range(140)]
+        (age,) = curve(pairs, 7, "mae").ages
+        assert age.lower is not None and age.upper is not None
+        told.append(age.verdict)
+        missed += not age.lower <= 0 <= age.upper
+    # Stated are .05 for each side; of 300 tries 28 come once in 1,000.
+    assert told.count("worse") <= 28 and missed <= 50
+    alone = curve([pair(start, at, 30, 5.5, 5.0, "v0") for at in range(140)], 7, "mae")
+    assert [age.verdict for age in alone.ages] == ["too few"]
+    assert "there are 20 and 1" in alone.reason
+
+
+def test_versions_of_an_age_take_turns(still: Segmented) -> None:
+    of_age: dict[tuple[int, int], set[str]] = {}
+    for each in pairs_of(still, past_of(still, day(LAST)), day(LAST)):
+        of_age.setdefault(age_of(each.age, 7), set()).add(each.version)
+    # Of the 13 weeks in which there are versions old enough, each has a version of 8 to 14 days; some of an age are 28 days on end.
+    assert len(of_age[8, 14]) >= 10 and len(of_age[43, 56]) >= FEWEST
 
 
 def test_of_a_metric_where_more_is_better_less_is_a_loss() -> None:
     days = [dt.date(2026, 1, 1) + dt.timedelta(days=place) for place in range(56)]
-    (age,) = curve([Pair(on, 10, "a", "new", 0.5, 0.6 + 0.01 * (on.day % 3), 0.1) for on in days], 7, "roc_auc").ages
+    pairs = [Pair(on, 10, f"v{at // 7}", "new", 0.5, 0.6 + 0.01 * (on.day % 3), 0.1) for at, on in enumerate(days)]
+    (age,) = curve(pairs, 7, "roc_auc").ages
     assert age.loss == pytest.approx(0.11, abs=0.005) and age.gain > 0 and age.verdict == "worse"
 
 

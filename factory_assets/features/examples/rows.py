@@ -84,7 +84,7 @@ def build(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, days: Sequence
             joins.append(f"LEFT JOIN {rows} ON {rows}.obs = {observations}.obs")
         else:
             joins.append(_join_snapshots(declared, view, days, load, rows, observations))
-    of_observation = ["example_id", "leaf", "observed_at", *_kept(declared)]
+    of_observation = ["example_id", "leaf", "observed_at", *declared.kept]
     columns = [f"{observations}.{identifier(name)}" for name in of_observation]
     columns += [f"{of_views[name]} AS {identifier(name)}" for name in on_demand.read(declared)]
     source = observations
@@ -116,13 +116,6 @@ def joined(view: View, rows: str) -> dict[str, str]:
     return filled(view, columns)
 
 
-def _kept(declared: DeclaredLine) -> list[str]:
-    """Columns of an observation itself: entities, by which views are joined, carried columns and row features."""
-    observed = declared.line.observe.entity
-    entities = [observed] if observed else [key for view in declared.views.values() for key in view.entity]
-    return list(dict.fromkeys([*entities, *declared.carried, *declared.row_features]))
-
-
 def load_events(
     con: duckdb.DuckDBPyConnection,
     declared: DeclaredLine,
@@ -144,7 +137,7 @@ def _columns_read(declared: DeclaredLine, stream: str) -> set[str]:
     columns = {"ds", "event_time", "known_at"}
     texts: list[str | None] = []
     if stream == line.observe.stream:
-        columns |= {declared.observed.stream.id, *_kept(declared)}
+        columns |= {declared.observed.stream.id, *declared.kept}
         columns |= set(line.label.same)
         texts += [line.observe.where, line.label.expression]
     if stream == line.label.event:
@@ -182,7 +175,7 @@ def _events(
 ) -> str:
     """Query for the observed events, with the columns from which the views along them are computed."""
     stream = declared.observed.stream
-    columns = list(map(identifier, _kept(declared)))
+    columns = list(map(identifier, declared.kept))
     rows = f"SELECT *, rowid AS obs FROM {events[stream.name]}"
     if along:
         columns += ["event_time", *(column for view in along for column in view.asked)]

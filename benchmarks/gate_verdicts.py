@@ -1,0 +1,215 @@
+"""How often does the gate take luck for skill, and what does it find? Two models on the rows of a holdout, by simulation.
+
+    .venv/bin/python benchmarks/gate_verdicts.py [--quick]
+
+- False promotions: two models that are equally good, each with errors of its own. Rows are independent; or errors have heavy
+  tails; or the models differ from day to day; or the same 15 or 100 customers come every day, and each model errs with each of
+  them; or a tenth of the customers bring half of the rows; or customers are asked every day and their labels of 7 days overlap; or
+  a day's difference is like that of the day before (AR(1), .4). By mean absolute error, average precision, AUC and log loss.
+- Power: a challenger whose own errors are smaller.
+
+Beside ours: the same by days alone, as it was until customers counted, and a bootstrap of rows. Ends with exit code 1 where a
+bound does not hold: the stated rate, and the power that days alone have where rows are independent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import typer
+from bounds import end, figures
+from raw_to_examples import console
+
+#: Stated certainty.
+SURE = 0.95
+RANKING = ("average_precision", "roc_auc", "log_loss")
+#: What the gate must find of a challenger whose own errors are smaller by the share, in 7, 14 and 28 days of 300 independent rows.
+LEAST = {0.1: (0.15, 0.25, 0.5), 0.2: (0.35, 0.7, 0.9), 0.4: (0.85, 0.97, 0.99)}
+
+
+@dataclass(frozen=True)
+class World:
+    """Where rows come from.
+
+    rate: of yes among the labels of a binary task; a regression where it is None. tau: how much the models differ by day, in units of
+        a score's spread. follows: correlation of a day's difference with that of the day before. tails: degrees of freedom of
+        Student's t.
+    customers: how many there are, of whom each row is one; 0 where nobody comes twice. own: how much each model errs with each of
+        them. heavy: a tenth of the customers bring half of the rows. asked: each customer is asked every day whether something
+        happens within so many.
+    """
+
+    name: str
+    metrics: tuple[str, ...] = ("mae",)
+    rate: float | None = None
+    tau: float = 0.0
+    customers: int = 0
+    own: float = 0.0
+    heavy: bool = False
+    tails: float | None = None
+    follows: float = 0.0
+    asked: int = 0
+    days: int = 7
+    a_day: int = 300
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Rows on which two models met."""
+
+    y: np.ndarray
+    ours: np.ndarray
+    theirs: np.ndarray
+    day: np.ndarray
+    customer: np.ndarray | None
+
+
+WORLDS = (
+    World("independent rows"),
+    World("heavy tails", tails=2.0),
+    World("days differ", tau=0.3),
+    World("100 customers every day", customers=100, own=0.5),
+    World("15 customers every day", customers=15, own=0.5),
+    World("100 customers, some bring most", customers=100, own=0.5, heavy=True),
+    World("days and 100 customers", customers=100, own=0.5, tau=0.2),
+    World("days follow each other", tau=0.7, follows=0.4),
+    World("5 % yes", RANKING, 0.05),
+    World("1 % yes", RANKING, 0.01),
+    World("5 % yes, days differ", RANKING, 0.05, tau=0.2),
+    World("5 % yes, 100 customers every day", RANKING, 0.05, customers=100, own=0.5),
+    World("5 % yes, 15 customers every day", RANKING, 0.05, customers=15, own=0.5),
+    World("48 customers asked every day for 7 days", RANKING, customers=48, own=0.5, asked=7),
+    World("300 customers asked every day for 7 days", RANKING, customers=300, own=0.5, asked=7, days=28),
+)
+
+
+def holdout(world: World, rng: np.random.Generator, better: float = 0.0) -> Holdout:
+    """A holdout of a world. better: by which share our own errors are smaller than theirs."""
+    if world.asked:
+        return _asked(world, rng, better)
+    rows = world.days * world.a_day
+    day = np.repeat(np.arange(world.days), world.a_day)
+    # Who comes once is of no group; whoever else is drawn anew for each holdout: the gate speaks of other customers.
+    who, z = None, rng.normal(0, 1.5, rows) + rng.normal(0, 0.3, world.days)[day]
+    if world.customers:
+        weight = np.ones(world.customers)
+        weight[: world.customers // 10] = 9.0 if world.heavy else 1.0
+        who = rng.choice(world.customers, rows, p=weight / weight.sum())
+        z += rng.normal(size=world.customers)[who]
+
+    def errors(scale: float) -> np.ndarray:
+        # What follows is how good a model is by day: errors of changing sign would leave no trace of it in a metric.
+        good, shift = (
+            (np.exp(_by_day(world, rng)), 0.0) if world.follows else (np.ones(world.days), _by_day(world, rng))
+        )
+        error = (rng.normal(0, 0.35 * scale, rows) * good[day]) + (shift + np.zeros(world.days))[day]
+        return error if who is None else error + (rng.normal(0, world.own, world.customers))[who]
+
+    ours, theirs = z + errors(1 - better), z + errors(1.0)
+    if world.rate is None:
+        noise = rng.normal(size=rows) if world.tails is None else rng.standard_t(world.tails, rows)
+        return Holdout(z + noise, ours, theirs, day, who)
+    from scipy.special import expit
+    from scipy.stats import norm
+
+    least = norm.ppf(world.rate) * 2.2
+    y = (rng.random(rows) < expit(1.6 * z + least)).astype(float)
+    return Holdout(y, expit(1.6 * ours + least), expit(1.6 * theirs + least), day, who)
+
+
+def _by_day(world: World, rng: np.random.Generator) -> np.ndarray:
+    """A model's error that a day's rows share, shape (days,)."""
+    drawn = rng.normal(size=world.days + 20)
+    for at in range(1, len(drawn)):
+        drawn[at] = world.follows * drawn[at - 1] + drawn[at] * np.sqrt(1 - world.follows**2)
+    return world.tau * drawn[20:]
+
+
+def _asked(world: World, rng: np.random.Generator, better: float) -> Holdout:
+    """Each customer is asked every day whether they order within the next days."""
+    from scipy.special import expit
+
+    days, customers = world.days, world.customers
+    habit = rng.gamma(2, 0.03, (customers, 1))
+    orders = rng.random((customers, days + world.asked)) < habit
+    y = np.stack([orders[:, day + 1 : day + 1 + world.asked].any(axis=1) for day in range(days)], axis=1)
+
+    def scores(scale: float) -> np.ndarray:
+        own = rng.normal(0, world.own * scale, (customers, 1)) + rng.normal(0, 0.15 * scale, (customers, days))
+        return np.asarray(expit(np.log(habit) + 3 + own)).ravel()
+
+    day, who = np.tile(np.arange(days), customers), np.repeat(np.arange(customers), days)
+    return Holdout(y.astype(float).ravel(), scores(1 - better), scores(1.0), day, who)
+
+
+def certainties(world: World, found: Holdout, metric: str) -> dict[str, float]:
+    """By us, and by days alone."""
+    from factory_assets.measures.certainty import certainty, stretches, witnesses
+
+    task = "regression" if metric == "mae" else "binary"
+    clusters = None if found.customer is None else pa.chunked_array([found.customer])
+    ours = certainty(
+        task, metric, found.y, found.ours, found.theirs, witnesses(found.day, max(world.asked, 1), clusters)
+    )
+    days = certainty(task, metric, found.y, found.ours, found.theirs, [stretches(found.day)])
+    return {"ours": np.nan if ours is None else ours, "days": np.nan if days is None else days}
+
+
+def by_rows(rng: np.random.Generator, found: Holdout, metric: str, draws: int = 60) -> float:
+    """The share of samples of rows in which our model is better."""
+    from factory_assets.measures.metrics import METRICS, improvement
+
+    better = []
+    for _ in range(draws):
+        rows = rng.integers(0, len(found.y), len(found.y))
+        values = [METRICS[metric].fn(found.y[rows], p[rows]) for p in (found.ours, found.theirs)]
+        better.append(improvement(metric, *values) > 0)
+    return float(np.mean(better))
+
+
+def false_promotions(tries: int) -> Iterator[tuple[World, str, dict[str, float], int]]:
+    """World, metric -> the shares of tries that are called better with the stated certainty, and at .99; and how many tries."""
+    for number, world in enumerate(WORLDS):
+        # A ranking metric costs ten times as much.
+        many = tries if world.metrics == ("mae",) else max(tries // 5, 60)
+        seen = [holdout(world, np.random.default_rng([number, each])) for each in range(many)]
+        rng = np.random.default_rng(number)
+        for metric in world.metrics:
+            sure = [certainties(world, found, metric) for found in seen]
+            shares = {who: float(np.mean([one[who] >= SURE for one in sure])) for who in ("ours", "days")}
+            shares[".99"] = float(np.mean([one["ours"] >= 0.99 for one in sure]))
+            shares["rows"] = float(np.mean([by_rows(rng, found, metric) >= SURE for found in seen[:60]]))
+            yield world, metric, shares, many
+
+
+def run(quick: Annotated[bool, typer.Option("--quick", help="Fewer tries: under a minute.")] = False) -> None:
+    """Simulate, print the tables, and end with 1 where a bound does not hold."""
+    tries, broken = 300 if quick else 2000, list[str]()
+    table = figures(
+        f"no true difference: share with a certainty of {SURE}", ["metric", "tries", "ours", "at .99", "days", "rows"]
+    )
+    for world, metric, found, many in false_promotions(tries):
+        told = [f"{found[who]:.3f}" for who in ("ours", ".99", "days", "rows")]
+        table.add_row(f"{world.name}, {world.days} days", metric, str(many), *told)
+        stated = 1 - SURE
+        most = stated + 3 * np.sqrt(stated * (1 - stated) / many)
+        broken += [f"{world.name}, {metric}: {found['ours']:.3f}, {most:.3f} allowed"] if found["ours"] > most else []
+    console.print(table)
+    table = figures("our own errors smaller by: share promoted", ["7 days", "14 days", "28 days"])
+    for better, least in LEAST.items():
+        shares = []
+        for days, bound in zip((7, 14, 28), least, strict=True):
+            world = World("independent rows", days=days)
+            seen = (holdout(world, np.random.default_rng([99, days, each]), better) for each in range(tries // 5))
+            shares.append(float(np.mean([certainties(world, found, "mae")["ours"] >= SURE for found in seen])))
+            if shares[-1] < bound - 3 * np.sqrt(bound * (1 - bound) / (tries // 5)):
+                broken.append(f"errors smaller by {better}, {days} days: {shares[-1]:.2f} found, {bound} needed")
+        table.add_row(f"{better:.0%}", *(f"{share:.2f}" for share in shares))
+    console.print(table)
+    end(broken)
+
+
+if __name__ == "__main__":
+    typer.run(run)
