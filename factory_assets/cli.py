@@ -79,6 +79,7 @@ def home() -> None:
 @app.command()
 def check(folder: Folder = None) -> None:
     """Say what is wrong with declarations: file, line, value found, values allowed."""
+    from factory_assets.declarations.base import format_duration
     from factory_assets.declarations.catalogue import contract_file, load, require
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
@@ -110,6 +111,11 @@ def check(folder: Folder = None) -> None:
         counted(len(catalogue.lines), "line"),
     ]
     console.print(styled(("✓", "green"), f" {', '.join(counts)} in {chosen}"))
+    for line in catalogue.lines.values():
+        often = f"trained every {format_duration(line.retrain.every)}, certainty {line.bar.certainty:.4g}"
+        console.say(
+            f"{line.name}: luck alone changes the champion of a node {line.swaps_by_luck:.1f} times a year ({often})"
+        )
     for note in notes(catalogue):
         console.say(styled(("note", "yellow"), f" {note}"))
 

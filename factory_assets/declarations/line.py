@@ -18,6 +18,12 @@ ALARMS = re.compile(r"^\d+(\.\d+)?/(day|week|month|year)$")
 DAYS_OF = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
+def _a_day(often: str) -> float:
+    """'1/week' -> 1 / 7."""
+    number, _, unit = often.partition("/")
+    return float(number) / DAYS_OF[unit]
+
+
 def check_whole_days(value: dt.timedelta) -> dt.timedelta:
     if value < dt.timedelta(days=1) or value % dt.timedelta(days=1):
         raise ValueError("must be one or more whole days, such as 28d")
@@ -209,7 +215,7 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster"})
+    later: ClassVar = frozenset({"cluster", "swaps"})
 
     metric: Name | None = Field(
         None,
@@ -225,6 +231,12 @@ class Gate(Grown):
         description="How sure it must be, by the days of the holdout and its clusters, that whoever takes over is better than who "
         "answers now. 0.5 asks for a better value and nothing more.",
     )
+    swaps: str | None = Field(
+        None,
+        pattern=ALARMS.pattern,
+        description="In place of certainty: how often luck alone may change the champion of a node, such as 0.5/year. The certainty "
+        "follows from it and from how often the line is trained.",
+    )
     cluster: ColumnName | None = Field(
         None,
         description="A column of the examples: rows with the same value are no independent witnesses, such as those of a customer who "
@@ -233,6 +245,16 @@ class Gate(Grown):
     approval: bool = Field(
         False, description="Whether a challenger that passes becomes champion only once somebody approves it."
     )
+
+    @model_validator(mode="after")
+    def _certainty_or_swaps(self) -> "Gate":
+        if self.swaps is not None and "certainty" in self.model_fields_set:
+            raise ValueError(
+                f"certainty {self.certainty:g} and swaps {self.swaps} say the same thing twice: give one of them"
+            )
+        if self.swaps is not None and not _a_day(self.swaps):
+            raise ValueError(f"{self.swaps!r} lets nobody take over; write how many you can bear, such as 0.5/year")
+        return self
 
 
 class Retrain(Grown):
@@ -292,7 +314,7 @@ class Monitor(Declared):
     @field_validator("false_alarms")
     @classmethod
     def _some_alarms(cls, value: str) -> str:
-        if float(value.partition("/")[0]) <= 0:
+        if not _a_day(value):
             raise ValueError(f"{value!r} lets nothing be found; write how many alarms you can bear, such as 1/month")
         return value
 
@@ -308,8 +330,7 @@ class Monitor(Declared):
         """The false alarm rate of one look, of so many a day."""
         if self.false_alarm_rate is not None:
             return self.false_alarm_rate
-        number, _, unit = self.false_alarms.partition("/")
-        return min(0.01, float(number) / DAYS_OF[unit] / max(looks, 1))
+        return min(0.01, _a_day(self.false_alarms) / max(looks, 1))
 
 
 class Line(Declared):
@@ -343,6 +364,19 @@ class Line(Declared):
     @classmethod
     def _owner_is_one(cls, value: str) -> str:
         return check_owner(value)
+
+    @property
+    def bar(self) -> Gate:
+        """The gate with the certainty that its swaps come to at the line's cadence, if it declares swaps."""
+        if self.gate.swaps is None:
+            return self.gate
+        certainty = max(0.5, 1 - _a_day(self.gate.swaps) * whole_days(self.retrain.every))
+        return self.gate.model_copy(update={"certainty": certainty})
+
+    @property
+    def swaps_by_luck(self) -> float:
+        """How often in a year luck alone changes the champion of a node that is trained for new data alone."""
+        return (1 - self.bar.certainty) * DAYS_OF["year"] / whole_days(self.retrain.every)
 
     @property
     def cluster(self) -> str | None:

@@ -119,7 +119,7 @@ def walk(
         if any(side in versions for side in OWN):
             models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
             met = _measured(declared.line, metric, met, rows_of(node), models)
-        ruling = rule(metric, declared.line.gate, met.contest, above)
+        ruling = rule(metric, declared.line.bar, met.contest, above)
         if ruling.verdict == "promote":
             after[node] = versions["challenger"]
         elif ruling.verdict == "fallback":

@@ -147,4 +147,4 @@ def _sure_enough(gate: Gate, sure: float | None) -> bool:
 def _how_sure(gate: Gate, sure: float | None) -> str:
     if sure is None:
         return "but days, or clusters, are too few to tell that from luck"
-    return f"but with a certainty of {sure:.2f} only, {gate.certainty:g} needed"
+    return f"but with a certainty of {sure:.2f} only, {gate.certainty:.4g} needed"

@@ -43,7 +43,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "sql"},
-        code_version=code_version("champion", model_version(declared), line.gate.model_dump(mode="json")),
+        code_version=code_version("champion", model_version(declared), line.bar.model_dump(mode="json")),
         description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
         "their reason and never changed.",
     )

@@ -106,7 +106,7 @@ def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, w
     """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
     challenger = None if taken_back else met.challenger
     metric = metric_of(declared)
-    ruling = rule(metric, declared.line.gate, recorded(metric, met.champion, challenger), met.above)
+    ruling = rule(metric, declared.line.bar, recorded(metric, met.champion, challenger), met.above)
     if taken_back:
         return replace(ruling, reason=f"{ruling.reason}: {in_words(taken_back)}")
     return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling

@@ -48,8 +48,9 @@ def test_owners_sources_and_passwords_stay_at_home(more: dict[str, object]) -> N
 
 
 def test_the_gate_s_floor_is_no_part_of_how_a_model_is_made_and_its_metric_is() -> None:
-    plain, floored = declared_line(**OF_EVENTS), declared_line(**OF_EVENTS, gate={"floor": 0.5, "certainty": 0.8})
-    assert recipe(plain.line) == recipe(floored.line)
+    plain = declared_line(**OF_EVENTS)
+    for gate in ({"floor": 0.5, "certainty": 0.8, "cluster": "amount"}, {"swaps": "0.5/year", "approval": True}):
+        assert recipe(declared_line(**OF_EVENTS, gate=gate).line) == recipe(plain.line)
     assert recipe(declared_line(**OF_EVENTS, gate={"metric": "brier"}).line) != recipe(plain.line)
 
 

@@ -1,9 +1,12 @@
 """Does the gate let through what is better on the same rows, and nothing else?"""
 
+from typing import Any
+
 import pytest
 
 from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.gate import Contest, Rival, judge, rule
+from tests.features.lines import OF_EVENTS, declared_line
 
 #: Any better value will do: what these tests are about is which values meet.
 ANY = Gate(certainty=0.5)
@@ -144,3 +147,27 @@ def test_a_champion_steps_down_when_its_parent_is_better_as_surely_as_asked(sure
 def test_a_challenger_has_to_beat_a_parent_that_is_better_than_the_champion_it_has_not_overtaken_surely() -> None:
     verdict, reason = surely(5.0, 5.2, 5.1, champion=0.2, challenger=0.99)
     assert verdict == "keep" and "no better than 5 of the champion of FR" in reason
+
+
+@pytest.mark.parametrize(
+    ("every", "gate", "certainty", "a_year"),
+    [
+        ("7d", {}, 0.95, 2.609),
+        ("7d", {"certainty": 0.99}, 0.99, 0.522),
+        ("7d", {"swaps": "0.5/year"}, 1 - 0.5 * 7 / 365.25, 0.5),
+        ("28d", {"swaps": "0.5/year"}, 1 - 0.5 * 28 / 365.25, 0.5),
+        # Oftener than every second training cannot be asked for: any better value will do.
+        ("1d", {"swaps": "1/day"}, 0.5, 182.6),
+    ],
+)
+def test_how_often_luck_may_change_a_champion_is_a_certainty_at_the_line_s_cadence(
+    every: str, gate: dict[str, Any], certainty: float, a_year: float
+) -> None:
+    line = declared_line(**OF_EVENTS | {"gate": gate, "retrain": {"every": every}}).line
+    assert line.bar.certainty == pytest.approx(certainty) and line.swaps_by_luck == pytest.approx(a_year, abs=0.05)
+    against = f"mae 8, better than 9 of {NAIVE.name}"
+    met = Contest({"mae": 9.0}, None, None, {"mae": 8.0}, {"naive": 0.98})
+    passes = certainty <= 0.98
+    assert (rule("mae", line.bar, met, None).verdict == "promote") == passes
+    told = rule("mae", line.bar, met, None).reason
+    assert passes or told == f"{against}, but with a certainty of 0.98 only, {certainty:.4g} needed"
