@@ -1,5 +1,6 @@
-"""The monitors of a line: `performance` of its predictions once labels are in, `estimates` of it before, `drift`, `counts` of its
-rows, `monitors`, the one table of what all of them say, and `calibration`: what that is worth on the line's past.
+"""The monitors of a line: `performance` of its predictions once labels are in, `outcomes` in measures of its owner's, `estimates`
+before labels are in, `drift`, `counts` of its rows, `monitors`, the one table of what all of them say, and `calibration`: what that is
+worth on the line's past.
 """
 
 import dataclasses
@@ -9,11 +10,14 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.line import Line
 from factory_assets.features.examples import labels as label_rows
+from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, tree
 from factory_assets.identity.partitions import partitions
@@ -27,6 +31,7 @@ from factory_assets.monitoring import calibration, drift_table
 from factory_assets.monitoring import counts as counted_rows
 from factory_assets.monitoring import estimates as estimate_rows
 from factory_assets.monitoring import monitors as monitor_rows
+from factory_assets.monitoring import outcomes as outcome_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
@@ -43,8 +48,8 @@ from factory_resources.reports import Reports
 GROUP = "monitoring"
 #: Days in the plot of performance: a quarter of a year. The table in the lake has all days.
 SHOWN = dt.timedelta(days=90)
-#: Nodes in the table of what estimates foretold, from the root down.
-NODES_SHOWN = 50
+#: Nodes in the table of what estimates foretold, from the root down; versions and weeks in a table of outcomes, the newest first.
+NODES_SHOWN, WEEKS_SHOWN = 50, 20
 #: Line of the plot of estimates -> column.
 COURSE = {"final": "final", "estimate": "estimate", "low": "low", "high": "high"}
 
@@ -83,15 +88,100 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
-            versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
-            naive = {version: naive_of(archive, line.name, version, line.task) for version in versions}
-            written = lake.replace(f"{line.name}/performance", performance_rows.measure(con, line.task, naive), days)
+            measured = performance_rows.measure(con, line.task, _naive(con, archive, line))
+            written = lake.replace(f"{line.name}/performance", measured, days)
             overall = _overall(con, lake, f"{line.name}/performance", days)
         metric = metric_of(declared)
         by_day = {row["ds"]: _numbers(row, metric) for row in overall if row["ds"] in written.days}
         yield from record_days(context, written, inputs, _course(declared, overall, metric), by_day)
 
     return performance
+
+
+def outcomes_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    """Of a line that declares some."""
+    line = declared.line
+    key = dg.AssetKey([line.name, "outcomes"])
+    told = {name: outcome.expression for name, outcome in line.outcomes.items()}
+
+    @dg.asset(
+        key=key,
+        deps=[
+            dg.AssetDep(dg.AssetKey(table.split("/")), partition_mapping=dg.IdentityPartitionMapping())
+            for table in outcome_rows.reads(declared)
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=code_version("outcomes", line.task, told),
+        description=f"{line.description}\n\nWhat the day's predictions came to, for every node and version, beside a naive guess on "
+        f"the same rows: {', '.join(f'{name} in {outcome.unit}' for name, outcome in line.outcomes.items())}. Complete "
+        f"{counted(line.horizon_days, 'day')} after the day.",
+        metadata=column_schema({field.name: str(field.type) for field in outcome_rows.SCHEMA}, outcome_rows.MEANS),
+    )
+    def outcomes(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        archive: dg.ResourceParam[ArchiveFolder],
+    ) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+            for name in ("predictions", "labels"):
+                lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
+            observations = outcome_rows.observed(con, declared, days, loader(lake, con))
+            rows = outcome_rows.measure(con, declared, observations, _naive(con, archive, line))
+            written = lake.replace(f"{line.name}/outcomes", rows, days)
+            overall = _overall(con, lake, f"{line.name}/outcomes", days)
+        shown: dict[str, dg.MetadataValue] = {}
+        by_day: dict[dt.date, dict[str, Any]] = {}
+        for name in line.outcomes:
+            own = [row for row in overall if row["outcome"] == name]
+            shown |= _came_to(line, name, own)
+            for day, of_day in outcome_rows.by_days(own).items():
+                by_day.setdefault(day, {})[f"{name}_mean"] = of_day["mean"]
+        yield from record_days(context, written, inputs, shown, by_day)
+
+    return outcomes
+
+
+def _came_to(line: Line, name: str, rows: Sequence[dict[str, Any]]) -> dict[str, dg.MetadataValue]:
+    """An outcome over time by version, and its last weeks. rows: of the root, by day."""
+    if not rows:
+        return {}
+    unit, better = line.outcomes[name].unit, line.outcomes[name].better
+    weeks = [
+        dg.TableRecord(
+            {
+                f"mean in {unit}": _figure(week["mean"]),
+                "naive": _figure(week["naive"]),
+                "rows": week["rows"],
+                "week to": str(week["week_to"]),
+                "version": week["version"],
+            }
+        )
+        for week in outcome_rows.by_week(rows, rows[-1]["ds"])
+    ]
+    days, series = outcome_rows.courses(rows)
+    title = f"{line.name}: {name} by day and version, all segments; {better} is better"
+    png = plots.series_plot(days, series, title, f"{name} in {unit}")
+    return {
+        f"{name}_course": dg.MetadataValue.md(plots.markdown(png, title)),
+        f"{name}_weeks": dg.MetadataValue.table(weeks[:WEEKS_SHOWN]),
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _naive(con: duckdb.DuckDBPyConnection, archive: ArchiveFolder, line: Line) -> dict[str, np.ndarray]:
+    """Version -> its naive guess, of the versions in the view `predictions`."""
+    versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
+    return {version: naive_of(archive, line.name, version, line.task) for version in versions}
 
 
 def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Sequence[dt.date]) -> list[dict[str, Any]]:
