@@ -37,6 +37,7 @@ from factory_assets.monitoring.checks import (
     control_checks,
     drift_check,
     estimates_check,
+    floor_check,
     performance_check,
     skew_check,
 )
@@ -200,6 +201,7 @@ class ModelLine(Declaration):
                 labels_check(declared),
                 drift_check(declared),
                 performance_check(declared),
+                *([below] if (below := floor_check(declared)) else []),
                 skew_check(declared),
                 estimates_check(declared),
                 control_checks(declared),

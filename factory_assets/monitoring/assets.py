@@ -35,7 +35,7 @@ from factory_assets.monitoring import outcomes as outcome_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
-from factory_assets.monitoring.losses import block_of, window
+from factory_assets.monitoring.losses import block_of, floor_of, window
 from factory_assets.monitoring.report import drift_report, excess
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
@@ -463,7 +463,7 @@ def counts_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line, metric = declared.line, metric_of(declared)
-    key, block = dg.AssetKey([line.name, "monitors"]), block_of(line)
+    key, block, floor = dg.AssetKey([line.name, "monitors"]), block_of(line), floor_of(line, metric)
     # A loss is held against a window of days, and may have begun in the one before.
     behind = {"counts": monitor_rows.BEHIND, "performance": 2 * window(block)}
     quiet = {name: declared.streams[name].contract for name in declared.stands_on}
@@ -498,6 +498,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             declared.features,
             line.monitor.model_dump(mode="json"),
             {name: sorted(map(str, contract.quiet)) for name, contract in quiet.items()},
+            *([] if floor is None else [floor]),
         ),
         description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance, "
         "estimates, and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
@@ -529,6 +530,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     performance={on: rows for on, rows in measured.items() if 0 <= (day - on).days <= behind["performance"]},
                     series=of_day,
                     looks=monitor_rows.looks(of_day, len(declared.features), flags),
+                    floor=floor,
                 )  # fmt: skip
                 table = monitor_rows.monitors(line.name, known)
                 by_day[day] = _verdicts(table)

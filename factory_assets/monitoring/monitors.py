@@ -19,11 +19,11 @@ from factory_assets.monitoring import control_charts
 from factory_assets.monitoring.control_charts import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
 from factory_assets.monitoring.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS
-from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, losses, visible, window
+from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, held, losses, visible, window
 from factory_assets.words import counted
 
 STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
-DRIFT, PERFORMANCE, ESTIMATES = "drift", "performance", "estimates"
+DRIFT, PERFORMANCE, FLOOR, ESTIMATES = "drift", "performance", "floor", "estimates"
 #: In place of a column's name: all of a node's.
 ALL = "*"
 SCHEMA = pa.schema(
@@ -44,11 +44,12 @@ SCHEMA = pa.schema(
 MEANING = {
     "line": "The line.",
     "node": "Segment node that is watched; global for all rows, and for a stream.",
-    "monitor": "drift, performance, estimates, rows, quarantined, fallback, cold or nulls.",
+    "monitor": "drift, performance, floor, estimates, rows, quarantined, fallback, cold or nulls.",
     "column": "The feature, the prediction, the metric, the stream, or examples; * for all columns of a node.",
-    "value": "PSI; the metric; of estimates that of the labels, or the estimate while there are none; a number of rows; or a share.",
+    "value": "PSI; the metric; beside a floor its mean over the last days; of estimates that of the labels, or the estimate while "
+    "there are none; a number of rows; or a share.",
     "limit": "Beyond it the value is an alarm: of rows on the side on which the value lies, of performance the naive guess's metric, "
-    "of estimates the metric at which it is concept change.",
+    "of estimates the metric at which it is concept change; beyond a floor by more than chance.",
     "n": "Rows that the value is taken from.",
     "verdict": "stable, alarm, no verdict, or watched by a node above.",
     "visible": "Of a stable value: the smallest change that would have been found nine times in ten. Of drift a factor on all values, "
@@ -65,6 +66,7 @@ class Known:
     drift, estimates: the day's rows of these tables. performance: day -> rows of the performance table, of all days that `losses`
         looks at.
     series: counts of the day and of the 56 before it. looks: at how many series the line's charts look that day.
+    floor: that the metric is held against; None for none.
     """
 
     day: dt.date
@@ -76,6 +78,7 @@ class Known:
     performance: Mapping[dt.date, Sequence[Mapping[str, Any]]]
     series: Series
     looks: int
+    floor: float | None = None
 
 
 def monitors(line: str, known: Known) -> pa.Table:
@@ -178,6 +181,28 @@ def from_performance(known: Known) -> pa.Table:
                 limit=row[naive], visible=seen,
             )
         )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_OWN)
+
+
+def from_floor(known: Known) -> pa.Table:
+    """The line's metric of every node, on average of the days up to this one, beside the floor of the gate."""
+    metric, floor, rows = known.metric, known.floor, list[dict[str, Any]]()
+    if floor is not None:
+        measured = [row for of_day in known.performance.values() for row in of_day]
+        for one in held(metric, floor, measured, [known.day], known.block):
+            verdict, reason = STABLE, one.reason(metric, floor)
+            if one.since:
+                verdict, reason = ALARM, f"since {one.since}: {reason}"
+            elif one.visible is None:
+                verdict, reason = NONE, f"{reason}; too few days for a verdict"
+            else:
+                reason += f"; {one.visible:.4g} worse would have shown"
+            rows.append(
+                _row(
+                    one.node, FLOOR, metric, n=one.rows, verdict=verdict, reason=reason, value=one.value, limit=floor,
+                    visible=one.visible,
+                )
+            )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_OWN)
 
 
@@ -315,6 +340,7 @@ SOURCES: tuple[Callable[[Known], pa.Table], ...] = (
     from_drift,
     from_watched,
     from_performance,
+    from_floor,
     from_estimates,
     from_charts,
 )

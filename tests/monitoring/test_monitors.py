@@ -137,6 +137,7 @@ def told(
     drift: list[Row] | None = None,
     performance: Mapping[dt.date, list[Row]] | None = None,
     estimates: list[Row] | None = None,
+    floor: float | None = None,
     **off: Any,
 ) -> dict[tuple[str, str, str], Row]:
     """What the monitors say of the day, by node, monitor and column."""
@@ -145,7 +146,7 @@ def told(
         ON, "mae", 1, Monitor(),
         drift=pa.Table.from_pylist([dict.fromkeys(DRIFT.names) | row for row in drift or []], schema=DRIFT),
         estimates=pa.Table.from_pylist(estimates or [], schema=ESTIMATES),
-        performance=performance or {}, series=seen, looks=looks(seen, 3, 0),
+        performance=performance or {}, series=seen, looks=looks(seen, 3, 0), floor=floor,
     )  # fmt: skip
     rows = monitors("guess", known)
     assert rows.schema == SCHEMA
@@ -279,6 +280,19 @@ def test_performance_is_told_with_the_naive_guess_as_its_limit() -> None:
         assert (row["verdict"], row["limit"], row["n"]) == (verdict, 10.0, 40), row
     unknown = told(counted(57), performance=measured([*calm, None]))["FR", "performance", "mae"]
     assert (unknown["verdict"], unknown["value"], unknown["reason"]) == ("no verdict", None, "not measurable yet")
+
+
+def test_the_floor_is_told_of_the_mean_of_the_days_where_one_is_declared() -> None:
+    days = {
+        "stable": list(np.random.default_rng(1).normal(7.0, 0.5, 20)),
+        "alarm": list(np.random.default_rng(1).normal(9.5, 0.5, 20)), "no verdict": [9.5, 9.6],
+    }  # fmt: skip
+    for verdict, values in days.items():
+        row = told(counted(57), performance=measured([*values]), floor=9.0)["FR", "floor", "mae"]
+        assert (row["verdict"], row["limit"], row["n"]) == (verdict, 9.0, 40 * len(values)), row
+        assert row["value"] == pytest.approx(np.mean(values)) and (row["visible"] is None) == (verdict != "stable")
+        assert f"mae {row['value']:.4g} on average of {len(values)} days, the floor is 9" in row["reason"]
+    assert ("FR", "floor", "mae") not in told(counted(57), performance=measured([9.5] * 9))
 
 
 def look(node: str, on: dt.date, verdict: str = "alarm") -> Row:
