@@ -305,7 +305,7 @@ STATIONS = {
             "factory_assets.declarations.days",
             "factory_assets.identity.nodes",
             "factory_assets.measures.metrics",
-            *_of("monitoring", "control_charts", "counts", "losses", "monitors"),
+            *_of("monitoring", "control_charts", "counts", "losses", "monitors", "released"),
         ),
         _ASIDE_OF_LINES | {"factory_assets.monitoring.drift_days": "makes another table"},
     ),

@@ -35,7 +35,8 @@ from factory_assets.monitoring import outcomes as outcome_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
-from factory_assets.monitoring.losses import block_of, floor_of, window
+from factory_assets.monitoring.losses import WORSE_OF_FEW, block_of, floor_of, window
+from factory_assets.monitoring.released import Reign, gains, reigns, releases
 from factory_assets.monitoring.report import drift_report, excess
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
@@ -504,7 +505,9 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         "estimates, and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
-    def monitors(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.MaterializeResult]:
+    def monitors(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         first = {name: days[0] - dt.timedelta(days=before) for name, before in behind.items()}
@@ -518,6 +521,12 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         for row in lake.read(of_line, first["performance"], days[-1], columns, empty_if_absent=True).to_pylist():
             measured.setdefault(row["ds"], []).append(row)
         flags = len(counted_rows.flags_of(declared))
+        # Who answers is read through the ledger: where it is another, drift of the day is of another version.
+        standing: Mapping[dt.date, Mapping[str, Reign]] = {}
+        if metric not in WORSE_OF_FEW:
+            standing = reigns(ledger.steps(line.name), days)
+        versions = {reign.version for of_day in standing.values() for reign in of_day.values()}
+        gained = gains(ledger.evaluations(line.name, versions=versions), metric)
         by_day: dict[dt.date, dict[str, Any]] = {}
 
         def told() -> Iterator[pa.RecordBatch]:
@@ -531,6 +540,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     series=of_day,
                     looks=monitor_rows.looks(of_day, len(declared.features), flags),
                     floor=floor,
+                    releases=releases(standing.get(day, {}), gained),
                 )  # fmt: skip
                 table = monitor_rows.monitors(line.name, known)
                 by_day[day] = _verdicts(table)
