@@ -167,8 +167,8 @@ def _came_to(line: Line, name: str, rows: Sequence[dict[str, Any]]) -> dict[str,
         for week in outcome_rows.by_week(rows, rows[-1]["ds"])
     ]
     days, series = outcome_rows.courses(rows)
-    title = f"{line.name}: {name} by day and version, all segments; {better} is better"
-    png = plots.series_plot(days, series, title, f"{name} in {unit}")
+    title = f"{line.name}: {name} by version"
+    png = plots.series_plot(days, series, title, f"{unit}, {better} is better")
     return {
         f"{name}_course": dg.MetadataValue.md(plots.markdown(png, title)),
         f"{name}_weeks": dg.MetadataValue.table(weeks[:WEEKS_SHOWN]),

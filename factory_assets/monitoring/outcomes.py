@@ -50,8 +50,8 @@ MEANS = {
 }
 #: Days of a week, and weeks that a person is shown.
 WEEK, WEEKS = 7, 4
-#: Versions that a picture can tell apart.
-VERSIONS_SHOWN = 4
+#: Versions that a picture can tell apart, with their names in a line beside its title.
+VERSIONS_SHOWN = 3
 
 
 def reads(declared: DeclaredLine) -> list[str]:

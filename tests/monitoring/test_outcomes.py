@@ -6,7 +6,6 @@ import datetime as dt
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -27,7 +26,7 @@ from factory_assets.governor.plan import plan_of_line
 from factory_assets.identity.nodes import tree
 from factory_assets.identity.versions import model_version
 from factory_assets.models.archived import naive_of
-from factory_assets.monitoring.outcomes import by_week, courses, measure, reads
+from factory_assets.monitoring.outcomes import by_week, courses, measure, observed, reads
 from tests.release.trained import LATE, LINE, MORE, compute, order
 from tests.scoring.scored import AS_OF, LAST, a_scored_line
 from tests.stations import CONTRACT, Station, day
@@ -224,6 +223,31 @@ def test_an_entity_has_the_columns_that_it_carries_and_no_other() -> None:
     assert messages == ["'amount * label' reads amount; columns here: city, label, note, prediction"]
 
 
+def test_of_an_entity_the_columns_are_those_of_its_example(con: duckdb.DuckDBPyConnection) -> None:
+    of_entity = {
+        "observe": {"stream": "orders", "entity": "city", "every": "1d", "carry": ["note"]},
+        "label": {"event": "orders", "within": "7d"},
+    }
+    line = catalogue(a_line("binary", {"a": "if(note = 'a', label, 0)"}, **of_entity))
+    declared = line.resolve(line.lines["risky"])
+    rows = random_rows(6).assign(prediction=0.5, label=lambda each: (each["amount"] > 10).astype(float))
+    put(con, rows)
+    asked = list[str]()
+
+    def load(name: str, table: str, first: dt.date, last: dt.date) -> None:
+        asked.append(table)
+        con.execute(
+            f"CREATE VIEW {name} AS SELECT * FROM events WHERE ds BETWEEN DATE '{first}' AND DATE '{last}'"
+        ).fetchall()
+
+    observations = observed(con, declared, [dt.date(2026, 1, 1), dt.date(2026, 1, 4)], load)
+    naive = {"old": np.array([0.1]), "new": np.array([0.2])}
+    found = measure(con, declared, observations, naive).to_pylist()
+    assert asked == ["risky/examples"]
+    wanted = {"a": lambda row: row["label"] if row["note"] == "a" else 0.0}
+    assert_same(found, by_pandas(rows[rows["labelled"]], wanted, {version: {} for version in naive}))
+
+
 def test_who_asks_for_the_readers_of_a_column_is_told_of_outcomes() -> None:
     found = catalogue(a_line("regression", {"a": "label * amount", "b": "label - prediction"}))
     stream = found.streams["orders"]
@@ -305,7 +329,7 @@ def test_weeks_end_with_the_newest_day_and_weigh_days_by_their_rows() -> None:
 def test_a_picture_shows_the_versions_that_answered_most_the_newest_first() -> None:
     rows = [row_of(f"v{at}", at, 100 - at, float(at)) for at in range(6)]
     days, series = courses(rows)
-    assert list(series) == ["v3", "v2", "v1", "v0", "naive"] and len(days) == 6
+    assert list(series) == ["v2", "v1", "v0", "naive"] and len(days) == 6
     assert series["v2"] == [None, None, 2.0, None, None, None] and series["naive"] == [9.0] * 6
 
 
@@ -358,9 +382,35 @@ def due(station: Station) -> dict[dt.date, str]:
     return {on: each.reason for each in work for on in each.days if f"{LINE}/outcomes" in each.assets}
 
 
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Station:
+    return a_scored_line(tmp_path_factory.mktemp("factory"), OUTCOMES)
+
+
 @pytest.mark.slow
-def test_a_range_gives_what_each_day_gives_and_a_correction_of_an_event_is_answered(tmp_path: Path) -> None:
-    station = a_scored_line(tmp_path, OUTCOMES)
+def test_a_line_that_declares_a_floor_is_checked_for_it(scored: Station) -> None:
+    """Declares one, and puts it back."""
+    file, name, last = scored.folder / "defs" / "defs.yaml", f"{LINE}/performance", day(LAST)
+    checks = {key.name for key in scored.deployment.checks[dg.AssetKey([LINE, "performance"])]}
+    assert checks == {"better_than_naive"}
+    declaration = file.read_text()
+    file.write_text(declaration.replace("certainty: 0.5}", "certainty: 0.5, floor: 0.99}"))
+    scored.load()
+    run = scored.run(day(AS_OF + 1), last, [name])
+    assert run.success, run.message
+    measured = scored.lake.read(name, day(AS_OF + 1), last).to_pylist()
+    values = [row["average_precision"] for row in measured if row["node"] == "global" and row["labelled"]]
+    newest = scored.check_of(name, "above_floor", day(LAST - 1))
+    assert newest.passed, "three days say nothing"
+    assert newest.description == f"average_precision {np.mean(values):.4g} on average of 3 days, the floor is 0.99"
+    assert scored.check_of(name, "above_floor", last).description == "not measurable yet"
+    file.write_text(declaration)
+    scored.load()
+
+
+@pytest.mark.slow
+def test_a_range_gives_what_each_day_gives_and_a_correction_of_an_event_is_answered(scored: Station) -> None:
+    station = scored
     name, first, last = f"{LINE}/outcomes", day(AS_OF + 1), day(LAST)
     assert due(station) == {day(offset): "4 new" for offset in range(AS_OF + 1, LAST + 1)}
     run = station.run(first, last, [name])
