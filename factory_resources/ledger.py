@@ -7,7 +7,7 @@ decided at that moment. Nothing is ever changed; what was wrong is decided anew.
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -189,11 +189,15 @@ class Ledger(Tags):
             if before is None or any(before[name] != value for name, value in row.items()):
                 append(connection, EVALUATIONS, [row])
 
-    def evaluations(self, line: str, as_of: dt.date | None = None) -> list[EvaluationRecord]:
-        """Every evaluation of a line, or those of one day, oldest first."""
+    def evaluations(
+        self, line: str, as_of: dt.date | None = None, versions: Collection[str] | None = None
+    ) -> list[EvaluationRecord]:
+        """Every evaluation of a line, or those of one day, or of some versions, oldest first."""
         query = _of(EVALUATIONS, line)
         if as_of is not None:
             query = query.where(EVALUATIONS.c.as_of == as_of)
+        if versions is not None:
+            query = query.where(EVALUATIONS.c.version.in_(sorted(versions)))
         return self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id))
 
     def decide(self, decision: Decision, against: str | None = ANYONE) -> bool:

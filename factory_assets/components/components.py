@@ -30,12 +30,14 @@ from factory_assets.monitoring.assets import (
     drift_asset,
     estimates_asset,
     monitors_asset,
+    outcomes_asset,
     performance_asset,
 )
 from factory_assets.monitoring.checks import (
     control_checks,
     drift_check,
     estimates_check,
+    floor_check,
     performance_check,
     skew_check,
 )
@@ -160,7 +162,7 @@ class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
     Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, estimates, drift,
-    counts, monitors, calibration, and the sensor that starts its trainings.
+    counts, monitors, calibration, outcomes where some are declared, and the sensor that starts its trainings.
     """
 
     declaration: Line
@@ -185,6 +187,7 @@ class ModelLine(Declaration):
         trained += [leaderboard_asset(declared), decay_asset(declared)]
         watched = [
             performance_asset(declared),
+            *([outcomes_asset(declared)] if declared.line.outcomes else []),
             estimates_asset(declared),
             drift_asset(declared),
             counts_asset(declared),
@@ -198,6 +201,7 @@ class ModelLine(Declaration):
                 labels_check(declared),
                 drift_check(declared),
                 performance_check(declared),
+                *([below] if (below := floor_check(declared)) else []),
                 skew_check(declared),
                 estimates_check(declared),
                 control_checks(declared),

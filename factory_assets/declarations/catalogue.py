@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from factory_assets.declarations import candidates, expressions, on_demand, templates, types, units
+from factory_assets.declarations import candidates, expressions, on_demand, outcomes, templates, types, units
 from factory_assets.declarations.contract import Contract, Environment
 from factory_assets.declarations.declared import VALUED, DeclaredLine, DeclaredStream, feature_types, written_out
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
@@ -163,7 +163,7 @@ class Catalogue:
         if findings:
             return findings
         findings = self._check_names(line) + self._check_monotone(line) + self._check_cluster(line)
-        findings += self._check_types_on_demand(line)
+        findings += self._check_types_on_demand(line) + outcomes.check(self.resolve(line))
         return findings + types.unsuited(
             typed,
             [

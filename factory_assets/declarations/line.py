@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared, Duration, Grown, Name, whole_days
+from factory_assets.declarations.base import ColumnName, Declared, Duration, Grown, Name, Unit, whole_days
 from factory_assets.declarations.search import Search
 from factory_assets.declarations.stream import check_owner
 from factory_assets.declarations.tasks import Task, check_estimator_name
@@ -333,8 +333,21 @@ class Monitor(Declared):
         return min(0.01, _a_day(self.false_alarms) / max(looks, 1))
 
 
-class Line(Declared):
+class Outcome(Declared):
+    """What a prediction came to, in a measure of the owner's own: one number a row, once its label is in."""
+
+    expression: str = Field(
+        description="Row expression over the observed event, `prediction` and `label`; of an entity over the columns that it carries. "
+        "Of several classes also over the probability of each, such as p_late."
+    )
+    unit: Unit = Field(description="What the number is measured in, such as EUR.")
+    better: Literal["lower", "higher"] = Field(description="Whether less of it is better, or more.")
+
+
+class Line(Grown):
     """A model line: one declaration, a tree of segment models, and everything around them."""
+
+    later: ClassVar = frozenset({"outcomes"})
 
     name: Name = Field(description="Name of the line; first part of its asset keys.")
     owner: str = Field(description="Who answers for the models: team:<name> or an e-mail address.")
@@ -358,6 +371,10 @@ class Line(Declared):
     gate: Gate = Field(Gate(), description="What a challenger must show.")
     retrain: Retrain = Field(Retrain(), description="When the line is trained again.")
     monitor: Monitor = Field(Monitor(), description="How the line is watched.")
+    outcomes: dict[Name, Outcome] = Field(
+        {},
+        description="Measures of your own, by name, that are told of each version over time: what its predictions came to.",
+    )
     seed: int = Field(7, ge=0, description="Seed of everything random; the same seed and data give the same bytes.")
 
     @field_validator("owner")

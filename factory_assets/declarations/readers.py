@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from factory_assets.declarations import expressions, on_demand
+from factory_assets.declarations import expressions, on_demand, outcomes
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
@@ -145,6 +145,9 @@ def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[s
             ("gate.cluster", [line.gate.cluster] if line.gate.cluster else []),
         ):
             texts |= {f"{place}: {column}": f'"{column}"' for column in columns}
+        for name, outcome in line.outcomes.items():
+            read = outcomes.read(declared, outcome.expression)
+            texts |= {f"outcomes.{name}: {column}": f'"{column}"' for column in read}
         found += [_via(where, text, names) for where, text in _reading(texts, names)]
         found += ["observed_at"] if "event_time" in names else []
     if line.label.event == stream:

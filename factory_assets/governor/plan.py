@@ -27,7 +27,7 @@ from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
 from factory_assets.governor.work import SCORED, TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
-from factory_assets.monitoring import estimates
+from factory_assets.monitoring import estimates, outcomes
 from factory_assets.monitoring.episodes import Alarm
 from factory_assets.training.timeline import first_as_of, timeline
 
@@ -246,6 +246,8 @@ class _Planner:
                 )
             )  # fmt: skip
             self._daily(Daily(name["performance"], scored, gates=[(name["predictions"], 0), (name["labels"], 0)]))
+            if line.outcomes:
+                self._daily(Daily(name["outcomes"], scored, gates=[(read, 0) for read in outcomes.reads(declared)]))
             known_of = estimates.state(estimates.asked_of(line), scored, through.day)
             both = [(name["predictions"], 0), (name["labels"], 0)]
             self._daily(Daily(name["estimates"], scored, known_of, "what is known of its labels", gates=both))

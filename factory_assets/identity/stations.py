@@ -125,7 +125,10 @@ _ASIDE_OF_STREAMS = dict.fromkeys(
     _of("declarations", "catalogue", "line", "on_demand", "view"), "a stream is declared without views and lines"
 )
 _ASIDE_OF_VIEWS = dict.fromkeys(_of("declarations", "catalogue", "line"), "a view is declared without lines")
-_ASIDE_OF_MODELS = {"factory_assets.declarations.serving": "says where features are served"}
+_ASIDE_OF_MODELS = {
+    "factory_assets.declarations.serving": "says where features are served",
+    "factory_assets.declarations.outcomes": "says what outcomes may read, which are a table of their own",
+}
 _ASIDE_OF_LINES = _ASIDE_OF_MODELS | {"factory_assets.declarations.warm_start": "says what a model may continue from"}
 _ASIDE_OF_REPLAYS = _ASIDE_OF_LINES | {
     "factory_assets.declarations.definitions": "tells what features mean, for an archive",
@@ -256,6 +259,17 @@ STATIONS = {
         (*LINES, *PREDICTING, "factory_assets.features.examples.subtree_rows", "factory_assets.monitoring.performance"),
         _ASIDE_OF_PREDICTIONS,
     ),
+    "outcomes": Station(
+        (
+            *LINES,
+            *AGGREGATES,
+            *PREDICTING,
+            "factory_assets.features.examples.subtree_rows",
+            "factory_assets.declarations.outcomes",
+            *_of("monitoring", "outcomes", "performance"),
+        ),
+        {name: why for name, why in _ASIDE_OF_PREDICTIONS.items() if name != "factory_assets.declarations.outcomes"},
+    ),
     "estimates": Station(
         (
             *LINES,
@@ -291,7 +305,7 @@ STATIONS = {
             "factory_assets.declarations.days",
             "factory_assets.identity.nodes",
             "factory_assets.measures.metrics",
-            *_of("monitoring", "control_charts", "counts", "losses", "monitors"),
+            *_of("monitoring", "control_charts", "counts", "losses", "monitors", "released"),
         ),
         _ASIDE_OF_LINES | {"factory_assets.monitoring.drift_days": "makes another table"},
     ),

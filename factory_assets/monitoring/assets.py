@@ -1,5 +1,6 @@
-"""The monitors of a line: `performance` of its predictions once labels are in, `estimates` of it before, `drift`, `counts` of its
-rows, `monitors`, the one table of what all of them say, and `calibration`: what that is worth on the line's past.
+"""The monitors of a line: `performance` of its predictions once labels are in, `outcomes` in measures of its owner's, `estimates`
+before labels are in, `drift`, `counts` of its rows, `monitors`, the one table of what all of them say, and `calibration`: what that is
+worth on the line's past.
 """
 
 import dataclasses
@@ -9,11 +10,14 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.line import Line
 from factory_assets.features.examples import labels as label_rows
+from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, tree
 from factory_assets.identity.partitions import partitions
@@ -27,10 +31,12 @@ from factory_assets.monitoring import calibration, drift_table
 from factory_assets.monitoring import counts as counted_rows
 from factory_assets.monitoring import estimates as estimate_rows
 from factory_assets.monitoring import monitors as monitor_rows
+from factory_assets.monitoring import outcomes as outcome_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
-from factory_assets.monitoring.losses import window
+from factory_assets.monitoring.losses import WORSE_OF_FEW, floor_of, window
+from factory_assets.monitoring.released import Reign, gains, reigns, releases
 from factory_assets.monitoring.report import drift_report, excess
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
@@ -43,8 +49,8 @@ from factory_resources.reports import Reports
 GROUP = "monitoring"
 #: Days in the plot of performance: a quarter of a year. The table in the lake has all days.
 SHOWN = dt.timedelta(days=90)
-#: Nodes in the table of what estimates foretold, from the root down.
-NODES_SHOWN = 50
+#: Nodes in the table of what estimates foretold, from the root down; versions and weeks in a table of outcomes, the newest first.
+NODES_SHOWN, WEEKS_SHOWN = 50, 20
 #: Line of the plot of estimates -> column.
 COURSE = {"final": "final", "estimate": "estimate", "low": "low", "high": "high"}
 
@@ -83,15 +89,100 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
-            versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
-            naive = {version: naive_of(archive, line.name, version, line.task) for version in versions}
-            written = lake.replace(f"{line.name}/performance", performance_rows.measure(con, line.task, naive), days)
+            measured = performance_rows.measure(con, line.task, _naive(con, archive, line))
+            written = lake.replace(f"{line.name}/performance", measured, days)
             overall = _overall(con, lake, f"{line.name}/performance", days)
         metric = metric_of(declared)
         by_day = {row["ds"]: _numbers(row, metric) for row in overall if row["ds"] in written.days}
         yield from record_days(context, written, inputs, _course(declared, overall, metric), by_day)
 
     return performance
+
+
+def outcomes_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    """Of a line that declares some."""
+    line = declared.line
+    key = dg.AssetKey([line.name, "outcomes"])
+    told = {name: outcome.expression for name, outcome in line.outcomes.items()}
+
+    @dg.asset(
+        key=key,
+        deps=[
+            dg.AssetDep(dg.AssetKey(table.split("/")), partition_mapping=dg.IdentityPartitionMapping())
+            for table in outcome_rows.reads(declared)
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"duckdb", "deltalake"},
+        code_version=code_version("outcomes", line.task, told),
+        description=f"{line.description}\n\nWhat the day's predictions came to, for every node and version, beside a naive guess on "
+        f"the same rows: {', '.join(f'{name} in {outcome.unit}' for name, outcome in line.outcomes.items())}. Complete "
+        f"{counted(line.horizon_days, 'day')} after the day.",
+        metadata=column_schema({field.name: str(field.type) for field in outcome_rows.SCHEMA}, outcome_rows.MEANS),
+    )
+    def outcomes(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        archive: dg.ResourceParam[ArchiveFolder],
+    ) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        with engine.connect() as con:
+            for name in ("predictions", "labels"):
+                lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
+            observations = outcome_rows.observed(con, declared, days, loader(lake, con))
+            rows = outcome_rows.measure(con, declared, observations, _naive(con, archive, line))
+            written = lake.replace(f"{line.name}/outcomes", rows, days)
+            overall = _overall(con, lake, f"{line.name}/outcomes", days)
+        shown: dict[str, dg.MetadataValue] = {}
+        by_day: dict[dt.date, dict[str, Any]] = {}
+        for name in line.outcomes:
+            own = [row for row in overall if row["outcome"] == name]
+            shown |= _came_to(line, name, own)
+            for day, of_day in outcome_rows.by_days(own).items():
+                by_day.setdefault(day, {})[f"{name}_mean"] = of_day["mean"]
+        yield from record_days(context, written, inputs, shown, by_day)
+
+    return outcomes
+
+
+def _came_to(line: Line, name: str, rows: Sequence[dict[str, Any]]) -> dict[str, dg.MetadataValue]:
+    """An outcome over time by version, and its last weeks. rows: of the root, by day."""
+    if not rows:
+        return {}
+    unit, better = line.outcomes[name].unit, line.outcomes[name].better
+    weeks = [
+        dg.TableRecord(
+            {
+                f"mean in {unit}": _figure(week["mean"]),
+                "naive": _figure(week["naive"]),
+                "rows": week["rows"],
+                "week to": str(week["week_to"]),
+                "version": week["version"],
+            }
+        )
+        for week in outcome_rows.by_week(rows, rows[-1]["ds"])
+    ]
+    days, series = outcome_rows.courses(rows)
+    title = f"{line.name}: {name} by version"
+    png = plots.series_plot(days, series, title, f"{unit}, {better} is better")
+    return {
+        f"{name}_course": dg.MetadataValue.md(plots.markdown(png, title)),
+        f"{name}_weeks": dg.MetadataValue.table(weeks[:WEEKS_SHOWN]),
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _naive(con: duckdb.DuckDBPyConnection, archive: ArchiveFolder, line: Line) -> dict[str, np.ndarray]:
+    """Version -> its naive guess, of the versions in the view `predictions`."""
+    versions = [row[0] for row in con.execute("SELECT DISTINCT version FROM predictions ORDER BY 1").fetchall()]
+    return {version: naive_of(archive, line.name, version, line.task) for version in versions}
 
 
 def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Sequence[dt.date]) -> list[dict[str, Any]]:
@@ -373,7 +464,7 @@ def counts_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line, metric = declared.line, metric_of(declared)
-    key, block = dg.AssetKey([line.name, "monitors"]), line.overlap_days
+    key, block, floor = dg.AssetKey([line.name, "monitors"]), line.overlap_days, floor_of(line, metric)
     # A loss is held against a window of days, and may have begun in the one before.
     behind = {"counts": monitor_rows.BEHIND, "performance": 2 * window(block)}
     quiet = {name: declared.streams[name].contract for name in declared.stands_on}
@@ -408,12 +499,15 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             declared.features,
             line.monitor.model_dump(mode="json"),
             {name: sorted(map(str, contract.quiet)) for name, contract in quiet.items()},
+            *([] if floor is None else [floor]),
         ),
         description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance, "
         "estimates, and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
-    def monitors(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.MaterializeResult]:
+    def monitors(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+    ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         first = {name: days[0] - dt.timedelta(days=before) for name, before in behind.items()}
@@ -427,6 +521,12 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         for row in lake.read(of_line, first["performance"], days[-1], columns, empty_if_absent=True).to_pylist():
             measured.setdefault(row["ds"], []).append(row)
         flags = len(counted_rows.flags_of(declared))
+        # Who answers is read through the ledger: where it is another, drift of the day is of another version.
+        standing: Mapping[dt.date, Mapping[str, Reign]] = {}
+        if metric not in WORSE_OF_FEW:
+            standing = reigns(ledger.steps(line.name), days)
+        versions = {reign.version for of_day in standing.values() for reign in of_day.values()}
+        gained = gains(ledger.evaluations(line.name, versions=versions), metric)
         by_day: dict[dt.date, dict[str, Any]] = {}
 
         def told() -> Iterator[pa.RecordBatch]:
@@ -439,6 +539,8 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     performance={on: rows for on, rows in measured.items() if 0 <= (day - on).days <= behind["performance"]},
                     series=of_day,
                     looks=monitor_rows.looks(of_day, len(declared.features), flags),
+                    floor=floor,
+                    releases=releases(standing.get(day, {}), gained),
                 )  # fmt: skip
                 table = monitor_rows.monitors(line.name, known)
                 by_day[day] = _verdicts(table)

@@ -1,5 +1,5 @@
-"""The checks on monitors and predictions: drift, a node worse than a naive guess or than estimated, and features that are no longer
-those that were predicted from, are warnings on the day's partition."""
+"""The checks on monitors and predictions: drift, a node worse than a naive guess, than the floor or than estimated, and features that
+are no longer those that were predicted from, are warnings on the day's partition."""
 
 import datetime as dt
 from collections import Counter
@@ -18,7 +18,7 @@ from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import lasting
 from factory_assets.monitoring.expected import FALSE_ALARM_RATE as CONCEPT_RATE
-from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Loss, losses, window
+from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Held, Loss, floor_of, held, losses, window
 from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, STABLE
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
@@ -140,6 +140,47 @@ def _of_day(metric: str, day: dt.date, root: dict[str, Any], lost: list[Loss]) -
         message += f"; and {counted(len(lost) - SHOWN, 'node')} more" if len(lost) > SHOWN else ""
     numbers = {"labelled": dg.MetadataValue.int(root.get("labelled", 0)), "worse": dg.MetadataValue.int(len(lost))}
     return Finding(day, not lost, message=message, metadata=numbers)
+
+
+def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
+    """None where no floor is declared, or days cannot be held against it."""
+    key, line, metric = dg.AssetKey([declared.line.name, "performance"]), declared.line, metric_of(declared)
+    block, floor = line.overlap_days, floor_of(line, metric)
+    if floor is None:
+        return None
+
+    @dg.asset_check(
+        asset=key,
+        name="above_floor",
+        partitions_def=partitions(declared.observed),
+        description=f"No node's {metric} is worse than the gate's floor of {floor:g} on average of {counted(window(block), 'day')}, "
+        f"by more than its days vary. Of a node that is no worse, {FALSE_ALARM_RATE:.1%} of the days fail at most.",
+    )
+    def above_floor(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        days = days_of(context)
+        first = days[0] - 2 * window(block) * DAY
+        rows = lake.read(
+            "/".join(key.path), first, days[-1], ["node", "ds", "labelled", metric], empty_if_absent=True
+        ).to_pylist()
+        by_day: dict[dt.date, list[Held]] = {day: [] for day in days}
+        for one in held(metric, floor, rows, days, block):
+            by_day[one.day].append(one)
+        return report(
+            context, key, "above_floor", [_floor_of_day(metric, floor, day, one) for day, one in by_day.items()]
+        )
+
+    return above_floor
+
+
+def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[Held]) -> Finding:
+    broken = [f"{one.node}, since {one.since}: {one.reason(metric, floor)}" for one in nodes if one.since]
+    root = next((one for one in nodes if one.node == ROOT), None)
+    message = root.reason(metric, floor) if root else "not measurable yet"
+    if broken:
+        more = [f"and {counted(len(broken) - SHOWN, 'node')} more"] if len(broken) > SHOWN else []
+        message = "; ".join([*broken[:SHOWN], *more])
+    numbers = {"broken": dg.MetadataValue.int(len(broken)), "held": dg.MetadataValue.int(len(nodes))}
+    return Finding(day, not broken, message=message, metadata=numbers)
 
 
 def skew_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:

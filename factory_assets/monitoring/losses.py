@@ -1,9 +1,10 @@
-"""Which nodes do worse than a naive guess, and is that more than chance? Told by the days behind a day, never by it alone.
+"""Which nodes do worse than a naive guess, or than the floor, and is that more than chance? Told by the days behind a day.
 
 A model that is better in the long run is worse than a naive guess on many a single day: on one of three where a node has 15
 rows a day. So a day's gain over the naive guess is held against what the node's own days vary by, in two ways. A collapse
 shows on its first day: the gain is a loss, and falls out of all that the sound days before it let expect; it lasts until a
-day is as expected again. A model that has become useless little by little shows over weeks: its mean gain lies below nothing.
+day is as expected again. A model that has become useless little by little shows over weeks: its mean gain lies below nothing. So
+does one that the gate would not have let pass: its mean gain over the floor lies below nothing.
 
 Source: both are Student's t, of one more observation and of a mean (Hahn and Meeker, Statistical Intervals, 1991).
 """
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from factory_assets.declarations.days import DAY
-from factory_assets.measures.metrics import improvement
+from factory_assets.declarations.line import Line
+from factory_assets.measures.metrics import METRICS, improvement
 from factory_assets.words import counted
 
-#: Share of a node's days on which each of the two ways may be wrong while nothing is lost.
+#: Share of a node's days on which each of the two ways, and the floor's, may be wrong while nothing is lost.
 FALSE_ALARM_RATE = 0.001
 #: The normal quantile below which nine of ten lie.
 NINE_IN_TEN = 1.2815515655446004
@@ -30,9 +32,13 @@ PAST, FEWEST = 28, 8
 BLOCKS, FEWEST_BLOCKS = 24, 4
 
 
+#: Metrics that are worse on a day's few rows than on a holdout's many, whatever the model: their days say nothing of a floor.
+WORSE_OF_FEW = ("r2", "calibration_error")
+
+
 @dataclass(frozen=True)
 class Loss:
-    """A node that does worse than the naive guess on a day. since: the first of the measured days on end that say so."""
+    """A node that does worse than it must on a day. since: the first of the measured days on end that say so."""
 
     node: str
     day: dt.date
@@ -64,6 +70,57 @@ def losses(metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.dat
     }
     found = [loss for node, measured in gains.items() for loss in _of_node(node, metric, measured, block)]
     return sorted((loss for loss in found if loss.day in asked), key=lambda loss: (loss.day, loss.node))
+
+
+def floor_of(line: Line, metric: str) -> float | None:
+    """The floor that the line's days are held against; None where it declares none, or days cannot be."""
+    return None if metric in WORSE_OF_FEW else line.gate.floor
+
+
+@dataclass(frozen=True)
+class Held:
+    """A node's metric up to a day, held against the floor. value: its mean over the days of the window that could be measured.
+
+    days, rows: how many of them, and of labels in them. since: as of a loss, where the floor is broken. visible: by how much worse
+    the value would have been found broken nine times in ten; None where it is, or too few days say nothing.
+    """
+
+    node: str
+    day: dt.date
+    value: float
+    days: int
+    rows: int
+    since: dt.date | None
+    visible: float | None
+
+    def reason(self, metric: str, floor: float) -> str:
+        return f"{metric} {self.value:.4g} on average of {counted(self.days, 'day')}, the floor is {floor:.4g}"
+
+
+def held(
+    metric: str, floor: float, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.date], block: int = 1
+) -> list[Held]:
+    """Nodes by day, of the days that can be measured. The arguments are those of `losses`."""
+    measured: dict[str, dict[dt.date, tuple[float, int]]] = {}
+    for row in rows:
+        if (value := row.get(metric)) is not None:
+            measured.setdefault(row["node"], {})[row["ds"]] = (improvement(metric, value, floor), row["labelled"])
+    asked, sign, found = set(days), 1 if METRICS[metric].greater_is_better else -1, list[Held]()
+    for node, by_day in measured.items():
+        gains = {day: by_day[day][0] for day in sorted(by_day)}
+        below, since = any(gain < 0 for gain in gains.values()), None
+        for day in gains:
+            # A node that was better than the floor on every day has not broken it.
+            if day not in asked and not below:
+                continue
+            means = _means(gains, day, block)
+            since = (since or day) if below and _below_nothing(means) else None
+            if day in asked:
+                counts = [number for on, (_, number) in by_day.items() if 0 <= (day - on).days < window(block)]
+                mean = sum(means) / len(means)
+                unseen = None if since or len(means) < FEWEST_BLOCKS else mean + _margin(means)
+                found.append(Held(node, day, floor + sign * mean, len(counts), sum(counts), since, unseen))
+    return sorted(found, key=lambda one: (one.day, one.node))
 
 
 def visible(gains: Sequence[float], block: int = 1) -> float | None:
@@ -121,18 +178,40 @@ def _unexpected(gain: float, past: Sequence[float], block: int) -> bool:
 
 def _lasting(gains: Mapping[dt.date, float], day: dt.date, block: int) -> float | None:
     """The mean gain of the blocks of days up to a day, where it lies below nothing by more than chance."""
+    means = _means(gains, day, block)
+    return sum(means) / len(means) if _below_nothing(means) else None
+
+
+def _means(gains: Mapping[dt.date, float], day: dt.date, block: int) -> list[float]:
+    """The mean gain of each block of days in the window that ends with a day."""
     # Blocks as long as labels overlap still share half of a label's days with the next one.
     length = 2 * block if block > 1 else 1
     in_block: dict[int, list[float]] = {}
     for earlier, gain in gains.items():
         if 0 <= (back := (day - earlier).days) < window(block):
             in_block.setdefault(back // length, []).append(gain)
-    means = [sum(values) / len(values) for values in in_block.values()]
+    return [sum(values) / len(values) for values in in_block.values()]
+
+
+def _below_nothing(means: Sequence[float]) -> bool:
+    """Whether the mean of these lies below nothing by more than chance."""
     # Most nodes are better on average, and cost no more than that.
     if len(means) < FEWEST_BLOCKS or (mean := sum(means) / len(means)) >= 0:
-        return None
-    spread = float(np.std(means, ddof=1)) / len(means) ** 0.5
-    return mean if mean < -spread * _quantile(len(means) - 1) else None
+        return False
+    return mean < -_error(means) * _quantile(len(means) - 1)
+
+
+def _error(means: Sequence[float]) -> float:
+    """The standard error of the mean of these."""
+    return float(np.std(means, ddof=1)) / len(means) ** 0.5
+
+
+def _margin(means: Sequence[float]) -> float:
+    """How much worse than this mean the next one has to be to be found below nothing nine times in ten, where this one is nothing."""
+    freedom = len(means) - 1
+    edge = _quantile(freedom)
+    # Both means vary, and both errors, by which the edge is multiplied.
+    return _error(means) * (edge + NINE_IN_TEN * float(np.sqrt(2 + edge**2 / freedom)))
 
 
 @lru_cache(maxsize=1024)

@@ -6,7 +6,7 @@ into the words of the table, and draw control charts. What a row says depends on
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,12 @@ from factory_assets.monitoring import control_charts
 from factory_assets.monitoring.control_charts import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
 from factory_assets.monitoring.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS
-from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, losses, visible, window
+from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, held, losses, visible, window
+from factory_assets.monitoring.released import Release
 from factory_assets.words import counted
 
 STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
-DRIFT, PERFORMANCE, ESTIMATES = "drift", "performance", "estimates"
+DRIFT, PERFORMANCE, FLOOR, RELEASE, ESTIMATES = "drift", "performance", "floor", "release", "estimates"
 #: In place of a column's name: all of a node's.
 ALL = "*"
 SCHEMA = pa.schema(
@@ -44,11 +45,13 @@ SCHEMA = pa.schema(
 MEANING = {
     "line": "The line.",
     "node": "Segment node that is watched; global for all rows, and for a stream.",
-    "monitor": "drift, performance, estimates, rows, quarantined, fallback, cold or nulls.",
+    "monitor": "drift, performance, floor, release, estimates, rows, quarantined, fallback, cold or nulls.",
     "column": "The feature, the prediction, the metric, the stream, or examples; * for all columns of a node.",
-    "value": "PSI; the metric; of estimates that of the labels, or the estimate while there are none; a number of rows; or a share.",
+    "value": "PSI; the metric; beside a floor its mean over the last days; of a release the mean gain over the naive guess since; of "
+    "estimates the metric of the labels, or the estimate while there are none; a number of rows; or a share.",
     "limit": "Beyond it the value is an alarm: of rows on the side on which the value lies, of performance the naive guess's metric, "
-    "of estimates the metric at which it is concept change.",
+    "of estimates the metric at which it is concept change; beyond a floor by more than chance. Of a release, "
+    "which is no alarm, the gain on the holdout.",
     "n": "Rows that the value is taken from.",
     "verdict": "stable, alarm, no verdict, or watched by a node above.",
     "visible": "Of a stable value: the smallest change that would have been found nine times in ten. Of drift a factor on all values, "
@@ -65,6 +68,7 @@ class Known:
     drift, estimates: the day's rows of these tables. performance: day -> rows of the performance table, of all days that `losses`
         looks at.
     series: counts of the day and of the 56 before it. looks: at how many series the line's charts look that day.
+    floor: that the metric is held against; None for none. releases: by node, of those that answer all of their rows.
     """
 
     day: dt.date
@@ -76,6 +80,8 @@ class Known:
     performance: Mapping[dt.date, Sequence[Mapping[str, Any]]]
     series: Series
     looks: int
+    floor: float | None = None
+    releases: Mapping[str, Release] = field(default_factory=dict)
 
 
 def monitors(line: str, known: Known) -> pa.Table:
@@ -178,6 +184,52 @@ def from_performance(known: Known) -> pa.Table:
                 limit=row[naive], visible=seen,
             )
         )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_OWN)
+
+
+def from_floor(known: Known) -> pa.Table:
+    """The line's metric of every node, on average of the days up to this one, beside the floor of the gate."""
+    metric, floor, rows = known.metric, known.floor, list[dict[str, Any]]()
+    if floor is not None:
+        measured = [row for of_day in known.performance.values() for row in of_day]
+        for one in held(metric, floor, measured, [known.day], known.block):
+            verdict, reason = STABLE, one.reason(metric, floor)
+            if one.since:
+                verdict, reason = ALARM, f"since {one.since}: {reason}"
+            elif one.visible is None:
+                verdict, reason = NONE, f"{reason}; too few days for a verdict"
+            else:
+                reason += f"; {one.visible:.4g} worse would have shown"
+            rows.append(
+                _row(
+                    one.node, FLOOR, metric, n=one.rows, verdict=verdict, reason=reason, value=one.value, limit=floor,
+                    visible=one.visible,
+                )
+            )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_OWN)
+
+
+def from_release(known: Known) -> pa.Table:
+    """By how much champions are better than the naive guess since they answer, and were on the holdout of their release."""
+    metric, naive, rows = known.metric, f"naive_{known.metric}", list[dict[str, Any]]()
+    measured: dict[str, list[tuple[dt.date, float, int]]] = {}
+    for on, of_day in known.performance.items():
+        for row in of_day:
+            if (known.day - on).days < window(known.block) and row[metric] is not None and row[naive] is not None:
+                gain = improvement(metric, row[metric], row[naive])
+                measured.setdefault(row["node"], []).append((on, gain, row["labelled"]))
+    for node, release in known.releases.items():
+        days = [(gain, labelled) for on, gain, labelled in measured.get(node, ()) if on >= release.since]
+        if days:
+            mean = float(np.mean([gain for gain, _ in days]))
+            reason = (
+                f"better than the naive guess by {mean:.4g} on average of {counted(len(days), 'day')} since {release.since}, by "
+                f"{release.gain:.4g} on the holdout of its release; no verdict: a week differs from another by more than its days"
+            )
+            number = sum(labelled for _, labelled in days)
+            rows.append(
+                _row(node, RELEASE, metric, n=number, verdict=NONE, reason=reason, value=mean, limit=release.gain)
+            )
     return pa.Table.from_pylist(rows, schema=_OWN)
 
 
@@ -315,6 +367,8 @@ SOURCES: tuple[Callable[[Known], pa.Table], ...] = (
     from_drift,
     from_watched,
     from_performance,
+    from_floor,
+    from_release,
     from_estimates,
     from_charts,
 )

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from factory_assets.daily_checks import Finding, _over
-from factory_assets.declarations.line import Monitor
-from factory_assets.monitoring.checks import SHOWN, _drift_of_day
+from factory_assets.declarations.line import Gate, Line, Monitor
+from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day
+from factory_assets.monitoring.losses import Held, floor_of
 
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 10)
@@ -77,3 +78,36 @@ def test_a_range_tells_how_many_days_failed_and_what_the_newest_of_them_says() -
     assert _over(days) == "2 of 5 days failed; the newest, 2026-03-13: day 3"
     assert _over(days[:1]) == "no day failed; the newest, 2026-03-10: day 0"
     assert _over([Finding(ON, True), Finding(ON + DAY, False)]) == "1 of 2 days failed; the newest, 2026-03-11"
+
+
+def stands(node: str, value: float, since: dt.date | None = None) -> Held:
+    return Held(node, ON, value, days=28, rows=900, since=since, visible=None if since else 1.5)
+
+
+def test_nodes_below_the_floor_are_named_with_their_mean_and_since_when() -> None:
+    kept = _floor_of_day("mae", 15.0, ON, [stands("FR", 14.2), stands("global", 11.0)])
+    assert kept.passed and kept.message == "mae 11 on average of 28 days, the floor is 15"
+    broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON - 4 * DAY), stands("global", 11.0)])
+    assert not broken.passed and broken.message == (
+        "FR, since 2026-03-06: mae 22.07 on average of 28 days, the floor is 15"
+    )
+    assert {name: value.value for name, value in broken.metadata.items()} == {"broken": 1, "held": 2}
+    many = _floor_of_day("mae", 15.0, ON, [stands(f"n{at}", 20.0, ON) for at in range(SHOWN + 2)])
+    assert many.message is not None and many.message.endswith("; and 2 nodes more")
+    assert _floor_of_day("mae", 15.0, ON, []).message == "not measurable yet"
+
+
+@pytest.mark.parametrize(
+    ("gate", "metric", "floor"),
+    [
+        ({}, "mae", None),
+        ({"floor": 15}, "mae", 15),
+        ({"floor": 0}, "mae", 0),
+        ({"floor": 0.5, "metric": "r2"}, "r2", None),
+    ],
+)
+def test_days_are_held_against_a_floor_that_is_declared_by_a_metric_that_few_rows_do_not_worsen(
+    gate: dict[str, Any], metric: str, floor: float | None
+) -> None:
+    line = Line.model_construct(gate=Gate.model_validate(gate))
+    assert floor_of(line, metric) == floor

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from factory_assets.monitoring.losses import FALSE_ALARM_RATE, losses, visible, window
+from factory_assets.declarations.tasks import METRICS as TASKS
+from factory_assets.measures.metrics import score
+from factory_assets.monitoring.losses import FALSE_ALARM_RATE, WORSE_OF_FEW, Held, held, losses, visible, window
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 1, 1)
@@ -114,3 +117,105 @@ def test_what_is_stated_as_visible_is_found_nine_times_in_ten(mean: float, sprea
         found.append(28 in said(table([*past, now - worse])))
     assert 0.85 <= np.mean(found) <= 0.97
     assert visible([3.0] * 7) is None and visible([3.0] * 27, block=7) is None
+
+
+def above(values: Sequence[float | None], metric: str = "mae", floor: float = 10.0, block: int = 1) -> list[Held]:
+    """How a node's days stand to the floor."""
+    rows = [{"node": "FR", "ds": FIRST + DAY * at, metric: value, "labelled": 40} for at, value in enumerate(values)]
+    return held(metric, floor, rows, [row["ds"] for row in rows], block)
+
+
+@pytest.mark.parametrize("mean", [9.0, 10.0, 10.4, 10.8, 12.0])
+def test_a_floor_is_broken_where_a_t_test_of_the_days_says_so(mean: float) -> None:
+    for seed in range(8):
+        values = noise(seed, 60, mean, 1.0)
+        for at, one in enumerate(above(values)):
+            window_of_day = values[max(0, at - 27) : at + 1]
+            assert one.value == pytest.approx(np.mean(window_of_day)) and one.days == len(window_of_day)
+            assert one.rows == 40 * one.days
+            if one.days >= 4:
+                p = stats.ttest_1samp(window_of_day, 10.0, alternative="greater").pvalue
+                assert (one.since is not None) == (p < FALSE_ALARM_RATE)
+            else:
+                assert one.since is None and one.visible is None
+
+
+def test_a_broken_floor_is_told_since_its_first_day_and_until_the_mean_is_within_chance_again() -> None:
+    values = [*noise(1, 30, 9.0, 0.5), *noise(2, 30, 12.0, 0.5), *noise(3, 40, 9.0, 0.5)]
+    told = {(one.day - FIRST).days: (one.since - FIRST).days for one in above(values) if one.since}
+    first, last = min(told), max(told)
+    assert 30 < first < 55 and 60 <= last < 90
+    assert told == dict.fromkeys(range(first, last + 1), first)
+
+
+def test_of_a_metric_of_which_more_is_better_the_floor_lies_below() -> None:
+    assert above(noise(1, 30, 0.6, 0.02), "roc_auc", 0.7)[-1].since is not None
+    kept = above(noise(1, 30, 0.8, 0.02), "roc_auc", 0.7)[-1]
+    assert kept.since is None and kept.value == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("mean", [10.0, 9.8])
+def test_of_nodes_that_are_no_worse_than_the_floor_no_more_days_are_told_than_stated(mean: float) -> None:
+    looks = [one.since is not None for seed in range(20) for one in above(noise(seed, 250, mean, 1.0))]
+    assert sum(looks) / len(looks) <= FALSE_ALARM_RATE
+
+
+def test_a_worsening_that_is_stated_as_visible_is_found_nine_times_in_ten() -> None:
+    found = []
+    for seed in range(300):
+        kept = last(noise(seed, 28, 9.0, 1.0))
+        assert kept.visible is not None
+        found.append(last([value + kept.visible for value in noise(1000 + seed, 28, 9.0, 1.0)]).since is not None)
+    assert 0.85 <= np.mean(found) <= 0.97
+
+
+def last(values: Sequence[float | None], metric: str = "mae", floor: float = 10.0) -> Held:
+    """How the newest of a node's days stands to the floor."""
+    rows = [{"node": "FR", "ds": FIRST + DAY * at, metric: value, "labelled": 40} for at, value in enumerate(values)]
+    return held(metric, floor, rows, [rows[-1]["ds"]])[-1]
+
+
+def test_labels_that_overlap_count_as_one_block_for_a_floor_as_well() -> None:
+    by_days = by_blocks = looks = 0
+    for seed in range(4):
+        shared = 10 + np.convolve(noise(seed, 306, 0.0, 1.0), np.ones(7) / 7, "valid")
+        by_days += sum(one.since is not None for one in above(list(shared)))
+        by_blocks += sum(one.since is not None for one in above(list(shared), block=7))
+        looks += len(shared)
+    assert by_blocks / looks <= FALSE_ALARM_RATE < by_days / looks
+
+
+KINDS = [("regression", name) for name in TASKS["regression"]] + [("binary", name) for name in TASKS["binary"]]
+KINDS += [("count", "poisson_deviance"), ("quantile(0.9)", "pinball")]
+KINDS += [("multiclass(a, b, c)", name) for name in TASKS["multiclass"]]
+
+
+def some_rows(task: str, rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and the best predictions of them that there are."""
+    x = rng.normal(size=rows)
+    if task == "binary":
+        p = 1 / (1 + np.exp(1 - 1.5 * x))
+        return (rng.random(rows) < p).astype(float), p
+    if task == "count":
+        return rng.poisson(np.exp(0.5 + 0.5 * x)).astype(float), np.exp(0.5 + 0.5 * x)
+    if task.startswith("multiclass"):
+        p = np.exp(np.column_stack([x, -x, np.zeros(rows)]))
+        p /= p.sum(axis=1, keepdims=True)
+        return (rng.random((rows, 1)) > np.cumsum(p, axis=1)).sum(axis=1).clip(max=2).astype(float), p
+    return 2 * x + rng.normal(size=rows), 2 * x + (1.2816 if task.startswith("quantile") else 0)
+
+
+@pytest.mark.parametrize(("task", "metric"), KINDS)
+def test_days_of_few_rows_cry_of_the_floor_of_many_by_those_metrics_alone_that_are_held_against_none(
+    task: str, metric: str
+) -> None:
+    """A model that is exactly as good as the floor, by 100,000 rows, is looked at in windows of 28 days of 12 rows."""
+    rng = np.random.default_rng(5)
+
+    def value(rows: int) -> float | None:
+        return score(task, *some_rows(task, rng, rows)).get(metric)
+
+    floor = value(100_000)
+    assert floor is not None
+    cries = [last([value(12) for _ in range(28)], metric, floor).since is not None for _ in range(60)]
+    assert (np.mean(cries) > 0.01) == (metric in WORSE_OF_FEW), np.mean(cries)

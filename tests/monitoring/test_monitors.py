@@ -20,6 +20,7 @@ from factory_assets.monitoring.counts import counts, series
 from factory_assets.monitoring.drift_table import SCHEMA as DRIFT
 from factory_assets.monitoring.estimates import SCHEMA as ESTIMATES
 from factory_assets.monitoring.monitors import BEHIND, CONCERNS, MEANING, SCHEMA, Known, looks, monitors
+from factory_assets.monitoring.released import Release
 from tests.release.trained import LATE, LINE, MORE, TRAINED, a_trained_line
 from tests.stations import CONTRACT, Station, day
 
@@ -137,6 +138,8 @@ def told(
     drift: list[Row] | None = None,
     performance: Mapping[dt.date, list[Row]] | None = None,
     estimates: list[Row] | None = None,
+    floor: float | None = None,
+    releases: Mapping[str, Release] | None = None,
     **off: Any,
 ) -> dict[tuple[str, str, str], Row]:
     """What the monitors say of the day, by node, monitor and column."""
@@ -145,7 +148,8 @@ def told(
         ON, "mae", 1, Monitor(),
         drift=pa.Table.from_pylist([dict.fromkeys(DRIFT.names) | row for row in drift or []], schema=DRIFT),
         estimates=pa.Table.from_pylist(estimates or [], schema=ESTIMATES),
-        performance=performance or {}, series=seen, looks=looks(seen, 3, 0),
+        performance=performance or {}, series=seen, looks=looks(seen, 3, 0), floor=floor,
+        releases=releases or {},
     )  # fmt: skip
     rows = monitors("guess", known)
     assert rows.schema == SCHEMA
@@ -281,6 +285,31 @@ def test_performance_is_told_with_the_naive_guess_as_its_limit() -> None:
     assert (unknown["verdict"], unknown["value"], unknown["reason"]) == ("no verdict", None, "not measurable yet")
 
 
+def test_the_floor_is_told_of_the_mean_of_the_days_where_one_is_declared() -> None:
+    days = {
+        "stable": list(np.random.default_rng(1).normal(7.0, 0.5, 20)),
+        "alarm": list(np.random.default_rng(1).normal(9.5, 0.5, 20)), "no verdict": [9.5, 9.6],
+    }  # fmt: skip
+    for verdict, values in days.items():
+        row = told(counted(57), performance=measured([*values]), floor=9.0)["FR", "floor", "mae"]
+        assert (row["verdict"], row["limit"], row["n"]) == (verdict, 9.0, 40 * len(values)), row
+        assert row["value"] == pytest.approx(np.mean(values)) and (row["visible"] is None) == (verdict != "stable")
+        assert f"mae {row['value']:.4g} on average of {len(values)} days, the floor is 9" in row["reason"]
+    assert ("FR", "floor", "mae") not in told(counted(57), performance=measured([9.5] * 9))
+
+
+def test_the_gain_since_a_release_is_told_beside_that_of_its_holdout_without_a_verdict() -> None:
+    values = list(np.random.default_rng(1).normal(7.0, 0.5, 40))
+    for back, days in ((6, 7), (39, 28)):
+        release = {"FR": Release(ON - back * DAY, 4.5), "DE": Release(ON, 1.0)}
+        found = told(counted(57), performance=measured([*values]), releases=release)
+        row = found["FR", "release", "mae"]
+        assert row["value"] == pytest.approx(10 - np.mean(values[-days:]))
+        assert (row["limit"], row["verdict"], row["n"]) == (4.5, "no verdict", 40 * days)
+        assert f"on average of {days} days since {ON - back * DAY}, by 4.5 on the holdout" in row["reason"]
+        assert ("DE", "release", "mae") not in found, "not a day of it is measured"
+
+
 def look(node: str, on: dt.date, verdict: str = "alarm") -> Row:
     told = {"monitor": "nulls", "column": "amount", "n": 900, "reason": "12%; usual are 1%"}
     return {"node": node, "verdict": verdict, "ds": on} | told
@@ -336,6 +365,12 @@ def test_a_range_gives_the_rows_that_each_day_gives_and_checks_tell_of_each_day(
     assert {monitor for _, monitor, _ in rows} >= {"drift", "performance", "estimates", "rows"}
     # Ten days before the first champion, and those since, are a past.
     assert rows["global", "rows", last]["verdict"] == "stable"
+    on_holdout = trained_line.deployment.ledger.evaluations(LINE)
+    champion = trained_line.deployment.ledger.champions(LINE, before=day(12))["Paris"].champion
+    measured_then = next(each for each in on_holdout if (each.node, each.version) == ("Paris", champion))
+    gain = measured_then.challenger["average_precision"] - measured_then.naive["average_precision"]
+    assert rows["Paris", "release", day(12)]["limit"] == pytest.approx(gain)
+    assert ("global", "release", day(12)) not in rows, "Paris and Lyon answer for themselves"
     for name in CONCERNS:
         found = trained_line.check_of(f"{LINE}/monitors", name, last)
         assert found.passed and found.description is not None and "series" in found.description

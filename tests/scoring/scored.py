@@ -11,11 +11,14 @@ from tests.stations import CONTRACT, Station, day
 AS_OF, LAST = 9, 13
 
 
-def a_scored_line(folder: Path) -> Station:
-    """Orders of two weeks. Lyon has no champion, so that the root answers for it; Paris has one of its own."""
+def a_scored_line(folder: Path, more: str = "") -> Station:
+    """Orders of two weeks. Lyon has no champion, so that the root answers for it; Paris has one of its own.
+
+    more: of the line's declaration.
+    """
     rng = random.Random(4)
     contract = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")
-    station = Station(folder, LATE, MORE, contract)
+    station = Station(folder, LATE, MORE + more, contract)
     for offset in range(LAST + 1):
         station.deliver(
             day(offset), [order(rng, number, day(offset)) for number in range(100 * offset, 100 * offset + 60)]
