@@ -73,6 +73,10 @@ class Stretches:
     last: dt.date
     length: int
 
+    def until(self, last: dt.date) -> Stretches:
+        """As many days each, back from another day."""
+        return Stretches(self.from_day, last, self.length)
+
     @property
     def number(self) -> int:
         return max(0, min(MOST, ((self.last - self.from_day).days + 1) // self.length))
@@ -115,7 +119,7 @@ def habit(reference: Profile, values: pa.Array | pa.ChunkedArray, counts: Number
         excess[part] = float(np.mean(found)) if len(found) else 1.0
     # Rows beyond the reference are often one customer's, or one hour's: as many at once as rows of the column move together.
     excess["beyond"] = max(excess["beyond"], excess["values"])
-    outside = int(np.count_nonzero((own[whole] < now).any(axis=1)))
+    outside = int(np.count_nonzero(own[whole].sum(axis=1) < now.sum(axis=1)))
     return Habit(len(now), outside, excess, _multiplied(reference, values))
 
 
@@ -131,6 +135,18 @@ def _multiplied(reference: Profile, values: pa.Array | pa.ChunkedArray) -> tuple
         now = np.stack([reference.count(pa.array(some * factor)) for factor in FACTORS])
     found = distance(reference, "values", np.tile(before, (len(FACTORS), 1)), now)
     return tuple(found.psi.tolist())
+
+
+def more_of(reference: Profile, level: str) -> tuple[float, ...]:
+    """As `Habit.factors`: PSI between the reference and as many rows, of which each of FACTORS as many are of a level."""
+    before = np.array([*reference.counts, reference.nulls], dtype=float)
+    if level not in reference.levels or not before[place := reference.levels.index(level)]:
+        return ()
+    rows, own = before.sum(), before[place]
+    more = np.minimum(np.array(FACTORS) * own, rows)
+    now = before * ((rows - more) / max(rows - own, 1))[:, None]
+    now[:, place] = more
+    return tuple(distance(reference, "values", np.tile(before, (len(FACTORS), 1)), now).psi.tolist())
 
 
 def _codes(reference: Profile) -> bool:

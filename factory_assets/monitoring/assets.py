@@ -21,15 +21,16 @@ from factory_assets.identity.versions import stream_version
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
-from factory_assets.measures.tables import prediction_columns, with_columns
+from factory_assets.measures.tables import LABEL, prediction_columns, with_columns
 from factory_assets.models.archived import load, naive_of
-from factory_assets.monitoring import calibration, drift_table
+from factory_assets.monitoring import calibration, drift_table, label_days
 from factory_assets.monitoring import counts as counted_rows
 from factory_assets.monitoring import estimates as estimate_rows
 from factory_assets.monitoring import monitors as monitor_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
+from factory_assets.monitoring.label_days import LabelDays
 from factory_assets.monitoring.losses import block_of, window
 from factory_assets.monitoring.report import drift_report, excess
 from factory_assets.scoring.champions import champions_of_days
@@ -202,14 +203,21 @@ def _maturity(ages: Sequence[tuple[int, int, float]]) -> dict[str, dg.MetadataVa
 def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
     key = dg.AssetKey([line.name, "drift"])
-    window = dg.TimeWindowPartitionMapping(
-        start_offset=1 - line.monitor.window.days, end_offset=0, allow_nonexistent_upstream_partitions=True
+    due = label_days.due_of(line)
+    first_label, last_label = due.offsets
+    # Examples say of which segment a label is, so that they are read as far back as labels.
+    seen, of_labels = (
+        dg.TimeWindowPartitionMapping(
+            start_offset=first_label, end_offset=last, allow_nonexistent_upstream_partitions=True
+        )
+        for last in (0, last_label)
     )
 
     @dg.asset(
         key=key,
         deps=[
-            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=window),
+            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=seen),
+            dg.AssetDep(dg.AssetKey([line.name, "labels"]), partition_mapping=of_labels),
             # Read through the ledger: a day that is scored by another champion is judged against that one.
             dg.AssetDep(dg.AssetKey([line.name, "predictions"]), partition_mapping=dg.IdentityPartitionMapping()),
         ],
@@ -218,26 +226,33 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "evidently"},
-        code_version=code_version("drift", declared.features, line.monitor.model_dump(mode="json")),
+        code_version=code_version(
+            "drift", declared.features, line.monitor.model_dump(mode="json"), *map(str, dataclasses.astuple(due))
+        ),
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
-        f"{counted(line.monitor.window.days, 'day')} against the training data of each node's champion. The Evidently report "
-        "of the newest day of a run draws the node with the worst drift, or else the coarsest.",
+        f"{counted(due.window, 'day')}, and the labels of the newest as many days whose labels are due, against the training data "
+        "of each node's champion. The Evidently report of the newest day of a run draws the node with the worst drift, or else the "
+        "coarsest.",
         metadata=column_schema({field.name: str(field.type) for field in drift_table.SCHEMA}, drift_table.MEANS),
     )
     def drift_of_day(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
         reports: dg.ResourceParam[Reports],
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         champions = champions_of_days(ledger, line.name, days)
-        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        through = label_rows.through(declared, lake, served_days(context.instance, label_rows.stream_of(declared))).day
+        known = label_days.state(days, through)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, known)
         watched = DriftDays(
             read=lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),
             load=lambda version: load(archive, line.name, version),
             monitor=line.monitor,
+            labels=LabelDays(lambda first, last: label_days.read(engine, lake, line.name, first, last), due, through),
         )
         by_day: dict[dt.date, dict[str, Any]] = {}
         verdicts: list[tuple[str, str, Drift]] = []
@@ -306,7 +321,9 @@ def _report(
         return {}
     drifted = [(node, verdict) for node, _, verdict in verdicts if verdict.verdict == "drifted"]
     coarsest = next(node for node in tree(judged) if node in judged)
-    shown, _ = max(drifted, key=lambda each: excess(each[1]), default=(coarsest, None))
+    # Labels have no picture: rows are drawn.
+    drawn = [each for each in drifted if each[1].column != LABEL]
+    shown, _ = max(drawn, key=lambda each: excess(each[1]), default=(coarsest, None))
     model, rows = watched.model(judged[shown]), watched.rows(shown)
     predicted = prediction_columns(model.task, model.predict(rows))
     rows = with_columns(rows, predicted)

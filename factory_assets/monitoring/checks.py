@@ -37,7 +37,8 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         asset=key,
         name="no_drift",
         partitions_def=partitions(declared.observed),
-        description="No feature and no prediction of the day left what its champion was trained on, further than its weeks differ.",
+        description="No feature and no prediction of the day, and no label that was due by then, left what its champion was trained "
+        "on, further than its weeks differ.",
     )
     def no_drift(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         import pyarrow.compute as pc

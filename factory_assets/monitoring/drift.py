@@ -31,15 +31,15 @@ import pyarrow as pa
 
 from factory_assets.measures.habits import FACTORS, Habit, Part, compared, distance
 from factory_assets.measures.profiles import Numbers, Profile
-from factory_assets.measures.tables import LEAF
+from factory_assets.measures.tables import LABEL, LEAF
 from factory_assets.words import counted
 
 #: Past stretches of time below which there is no verdict, and below which the false alarm rate may be a few times the stated one.
 FEWEST, ENOUGH = 4, 8
 #: How often the smallest visible change is found.
 POWER = 0.9
-#: What a verdict is on: values of a feature, the predictions, which segments rows are of, or values that are absent or strange.
-Kind = Literal["input", "prediction", "mix", "quality"]
+#: What a verdict is on: values of a feature, predictions, labels, which segments rows are of, or values that are absent or strange.
+Kind = Literal["input", "prediction", "label", "mix", "quality"]
 #: Shares among which it is looked for: from one row to all of them, in steps by powers of the number of rows, and then within a step.
 COARSE, FINE = np.linspace(1, 0, 14), np.linspace(0, 1, 14)
 #: Steps an octave to which rows are rounded, to know what would be visible in them.
@@ -80,7 +80,9 @@ class Drift:
     finding: str = ""
 
     def kind(self, features: Collection[str]) -> Kind:
-        """What sort of thing the verdict is on. features: those of the model; the other columns are its predictions, or the leaf."""
+        """What sort of thing the verdict is on. features: those of the model; others are predictions, the label, or the leaf."""
+        if self.column == LABEL:
+            return "label"
         if self.part != "values":
             return "quality"
         return "input" if self.column in features else "mix" if self.column == LEAF else "prediction"
@@ -112,6 +114,11 @@ def drift(
     """
     column = Counted(reference, habit, reference.count(current), false_alarm_rate)
     return drifts([column], minimum_effect=minimum_effect, minimum_rows=minimum_rows)[0]
+
+
+def unjudged(column: str, rows: int, reason: str) -> Drift:
+    """No verdict on a column that was compared with nothing."""
+    return Drift(column, "values", 0.0, 0.0, 1.0, rows, 0.0, 0.0, 0, "no verdict", None, None, None, reason, column)
 
 
 @dataclass(frozen=True)

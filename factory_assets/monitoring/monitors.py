@@ -15,6 +15,7 @@ import pyarrow as pa
 from factory_assets.declarations.line import Monitor
 from factory_assets.identity.nodes import lineage
 from factory_assets.measures.metrics import improvement
+from factory_assets.measures.tables import LABEL
 from factory_assets.monitoring import control_charts
 from factory_assets.monitoring.control_charts import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
 from factory_assets.monitoring.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
@@ -116,11 +117,13 @@ def from_drift(known: Known) -> pa.Table:
 
 
 def from_watched(known: Known) -> pa.Table:
-    """A row of each node that has no verdict of drift: the nearest node above that has one watches it."""
+    """A row of each node whose rows have no verdict of drift: the nearest node above that has one watches it."""
     import pyarrow.compute as pc
 
-    judged = set(pc.unique(known.drift["node"]).to_pylist())
-    told = set(pc.unique(known.drift.filter(pc.not_equal(known.drift["verdict"], NONE))["node"]).to_pylist())
+    # Labels may be judged of a node that has too few rows now.
+    of_rows = known.drift.filter(pc.not_equal(known.drift["column"], LABEL))
+    judged = set(pc.unique(of_rows["node"]).to_pylist())
+    told = set(pc.unique(of_rows.filter(pc.not_equal(of_rows["verdict"], NONE))["node"]).to_pylist())
     rows_of = _rows_of_window(known)
     rows = []
     for node, number in rows_of.items():
