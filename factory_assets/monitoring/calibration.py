@@ -226,7 +226,9 @@ class _NodeDay:
         reference, habit = self.model.profiles[name], self.model.habits.get(name)
         spans = range(1, len(self.window) + 1)
         after = [
-            Counted(reference, habit, as_it_is[:-days].sum(axis=0) + changed[-days:].sum(axis=0), self.rate)
+            Counted(
+                reference, habit, as_it_is[:-days].sum(axis=0) + changed[-days:].sum(axis=0), self.rate, self.window[-1]
+            )
             for days in spans
         ]
         verdicts = drifts(after, minimum_effect=self.minimum_effect, minimum_rows=MINIMUM_ROWS)

@@ -45,10 +45,10 @@ class Tally:
 
 
 class _Column:
-    """A column of a champion's, and rows in the bins of its profile."""
+    """A column of a champion's, and rows in the bins of its profile. last: the day with which they end."""
 
-    def __init__(self, model: ReleasedModel, name: str, now: Numbers):
-        self.reference, self.habit, self.now = model.profiles[name], model.habits.get(name), now
+    def __init__(self, model: ReleasedModel, name: str, now: Numbers, last: dt.date):
+        self.reference, self.habit, self.now, self.last = model.profiles[name], model.habits.get(name), now, last
 
 
 class DriftDays:
@@ -93,7 +93,7 @@ class DriftDays:
             if has_rows:
                 tally = tallies[node, version] = self._tally(node, model, self._tallies.get((node, version)))
                 asked += [
-                    (node, version, _Column(model, name, each.sum(axis=0))) for name, each in tally.counts.items()
+                    (node, version, _Column(model, name, each.sum(axis=0), day)) for name, each in tally.counts.items()
                 ]
             if labels:
                 asked.append((node, version, _label(model, labels, node)))
@@ -115,7 +115,7 @@ class DriftDays:
         columns = [one for *_, one in asked if isinstance(one, _Column)]
         found = iter(
             drifts(
-                [Counted(one.reference, one.habit, one.now, self.rate) for one in columns],
+                [Counted(one.reference, one.habit, one.now, self.rate, one.last) for one in columns],
                 minimum_effect=self.monitor.minimum_effect,
                 minimum_rows=MINIMUM_ROWS,
             )
@@ -191,7 +191,8 @@ def _label(model: ReleasedModel, labels: Labels, node: str) -> _Column | Drift:
         )
     if not labels.are_in:
         return unjudged(LABEL, number, "not all of them are in yet")
-    return _Column(model, LABEL, model.profiles[LABEL].count(label_column(model.task, labels.rows.rows(node)[LABEL])))
+    now = model.profiles[LABEL].count(label_column(model.task, labels.rows.rows(node)[LABEL]))
+    return _Column(model, LABEL, now, labels.last)
 
 
 def _dated(verdict: Drift, labels: Labels) -> Drift:

@@ -15,7 +15,7 @@ from factory_assets.declarations.definitions import definitions
 from factory_assets.declarations.tasks import classes_of, kind_of
 from factory_assets.identity.code import code_of
 from factory_assets.measures.charts import bars
-from factory_assets.measures.habits import Habit, Stretches, habit, more_of
+from factory_assets.measures.habits import Habit, Stretches, habit, in_season, more_of, season
 from factory_assets.measures.metrics import score
 from factory_assets.measures.profiles import Profile, profile, profiles
 from factory_assets.measures.tables import LABEL, LEAF, label_column, label_values, prediction_columns, with_columns
@@ -154,10 +154,12 @@ def _habits_of_columns(past: Stretches, rows: NodeRows, reference: Mapping[str, 
     """Column -> its habit. reference: of the training rows."""
     parts = [rows.train, rows.recent, rows.around]
     stretches = [past.places(part["ds"].to_numpy()) for part in parts]
+    days = np.concatenate([part["ds"].to_numpy() for part in parts])
     found = {}
     for name, one in reference.items():
         counts = [past.counts(one, part[name], places) for part, places in zip(parts, stretches, strict=True)]
-        found[name] = habit(one, rows.train[name], np.sum(counts, axis=0), counts[0])
+        of_year = season(past, one, pa.concat_tables([part.select([name]) for part in parts])[name], days)
+        found[name] = replace(habit(one, rows.train[name], np.sum(counts, axis=0), counts[0]), season=of_year)
     return found
 
 
@@ -166,8 +168,14 @@ def _habit_of_labels(task: str, past: Stretches, rows: NodeRows, reference: Prof
     learnt, weeks = label_column(task, rows.train[LABEL]), label_column(task, rows.labels[LABEL])
     own = past.counts(reference, learnt, past.places(rows.train["ds"].to_numpy()))
     counts = past.counts(reference, weeks, past.places(rows.labels["ds"].to_numpy()))
-    found = habit(reference, learnt, counts, own)
-    return replace(found, factors=more_of(reference, YES)) if task == "binary" else found
+    of_year = season(past, reference, weeks, rows.labels["ds"].to_numpy())
+    found = replace(habit(reference, learnt, counts, own), season=of_year)
+    if task != "binary":
+        return found
+    if of_year:
+        before, _ = in_season(reference, np.array(of_year.counts), ())
+        found = replace(found, season=replace(of_year, factors=more_of(before, YES)))
+    return replace(found, factors=more_of(reference, YES))
 
 
 #: Values, and the day of each.
@@ -195,7 +203,8 @@ def _habit_of_predictions(
     of_learnt = habit(fit, learnt[0], own, own)
     without = np.setdiff1d(within, with_learnt)
     own = counts(reference, seen, without)
-    return habit(reference, seen[0], own + counts(reference, others, without), own).beside(of_learnt)
+    found = habit(reference, seen[0], own + counts(reference, others, without), own).beside(of_learnt)
+    return replace(found, season=season(past, reference, others[0], others[1].to_numpy()))
 
 
 def _sample(rows: pa.Table) -> bytes:

@@ -35,8 +35,8 @@ class DaysAsKnown:
 class NodeRows:
     """The rows that a node's model is made from. train: of its training window, with labels. recent: of the holdout.
 
-    around: of the other days of the past weeks that say how much rows differ from week to week. labels: of such weeks, which
-        are older, and each as it was known when it would have been judged.
+    around: of the other days of the past weeks that say how much rows differ from week to week, and of their season a year ago.
+    labels: of such weeks, which are older, and each as it was known when it would have been judged.
     """
 
     train: pa.Table
@@ -115,14 +115,25 @@ def training_rows(
     name = f"{line}/examples"
     lake.view(con, "recent", name, span.holdout_from, span.holdout_to, versions[name], empty_if_absent=True)
     recent = _by_node(con, "SELECT * FROM recent", "recent")
-    lake.view(con, "past", name, past.first, past.last, versions[name], empty_if_absent=True)
+    lake.view(con, "past", name, _first(past), past.last, versions[name], empty_if_absent=True)
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW around AS SELECT * FROM past
-            WHERE ds NOT BETWEEN DATE '{span.train_from}' AND DATE '{span.train_to}'
+            WHERE {_looked_at(past)} AND ds NOT BETWEEN DATE '{span.train_from}' AND DATE '{span.train_to}'
               AND ds NOT BETWEEN DATE '{span.holdout_from}' AND DATE '{span.holdout_to}'"""
     )
     around = _by_node(con, "SELECT * FROM around", "around")
     return TrainingRows(train, recent, around, _past_labels(con, lake, line, span, past, versions)), versions
+
+
+def _first(past: Stretches) -> dt.date:
+    """The first day of the past, or of its season."""
+    return past.season.first if past.season.number else past.first
+
+
+def _looked_at(past: Stretches, of: str = "") -> str:
+    """SQL that is true of days of the past, and of its season."""
+    recent = f"{of}ds >= DATE '{past.first}'"
+    return f"({recent} OR {of}ds BETWEEN DATE '{past.season.first}' AND DATE '{past.season.last}')"
 
 
 def _past_labels(
@@ -139,13 +150,14 @@ def _past_labels(
     """
     weeks = past_of_labels(past, span)
     for name, table in (("watched", f"{line}/examples"), ("labels", f"{line}/labels")):
-        lake.view(con, name, table, weeks.first, weeks.last, versions[table], empty_if_absent=True)
+        lake.view(con, name, table, _first(weeks), weeks.last, versions[table], empty_if_absent=True)
     back = f"date_diff('day', watched.ds, DATE '{weeks.last}') // {weeks.length} * {weeks.length}"
     known = known_by(f"(TIMESTAMP '{close_of(span.as_of)}' - to_days(({back})::INT))")
     return _by_node(
         con,
         f"""SELECT watched.ds AS ds, leaf, observed_at, watched.example_id AS example_id, label
-            FROM watched JOIN labels ON watched.ds = labels.ds AND watched.example_id = labels.example_id WHERE {known}""",
+            FROM watched JOIN labels ON watched.ds = labels.ds AND watched.example_id = labels.example_id
+            WHERE {_looked_at(weeks, "watched.")} AND {known}""",
         "watched",
     )
 
