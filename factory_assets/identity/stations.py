@@ -291,7 +291,7 @@ STATIONS = {
             "factory_assets.declarations.days",
             "factory_assets.identity.nodes",
             *_of("measures", "metrics", "tables"),
-            *_of("monitoring", "control_charts", "counts", "losses", "monitors"),
+            *_of("monitoring", "control_charts", "counts", "losses", "monitors", "schemas"),
         ),
         _ASIDE_OF_LINES | {"factory_assets.monitoring.drift_days": "makes another table"},
     ),

@@ -23,7 +23,7 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.tables import LABEL, prediction_columns, with_columns
 from factory_assets.models.archived import load, naive_of
-from factory_assets.monitoring import calibration, drift_table, label_days
+from factory_assets.monitoring import calibration, drift_table, label_days, schemas
 from factory_assets.monitoring import counts as counted_rows
 from factory_assets.monitoring import estimates as estimate_rows
 from factory_assets.monitoring import monitors as monitor_rows
@@ -412,6 +412,16 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 )
                 for name, days in behind.items()
             ),
+            # Which columns a day was delivered with is recorded beside its raw rows.
+            *(
+                dg.AssetDep(
+                    dg.AssetKey([stream, "raw"]),
+                    partition_mapping=dg.TimeWindowPartitionMapping(
+                        start_offset=-monitor_rows.BEHIND, end_offset=0, allow_nonexistent_upstream_partitions=True
+                    ),
+                )
+                for stream in declared.stands_on
+            ),
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -427,7 +437,8 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             {name: sorted(map(str, contract.quiet)) for name, contract in quiet.items()},
         ),
         description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance, "
-        "estimates, and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
+        "estimates, columns that streams are delivered with, and control charts of rows, and of shares that are held back, answered "
+        "by another node, cold, or without a value.",
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
     def monitors(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.MaterializeResult]:
@@ -443,6 +454,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         of_line = f"{line.name}/performance"
         for row in lake.read(of_line, first["performance"], days[-1], columns, empty_if_absent=True).to_pylist():
             measured.setdefault(row["ds"], []).append(row)
+        delivered = {stream: _delivered(lake, stream, first["counts"], days[-1]) for stream in declared.stands_on}
         flags = len(counted_rows.flags_of(declared))
         by_day: dict[dt.date, dict[str, Any]] = {}
 
@@ -455,7 +467,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     estimates=lake.read(f"{line.name}/estimates", day, day, empty_if_absent=True),
                     performance={on: rows for on, rows in measured.items() if 0 <= (day - on).days <= behind["performance"]},
                     series=of_day,
-                    looks=monitor_rows.looks(of_day, len(declared.features), flags),
+                    looks=monitor_rows.looks(of_day, len(declared.features), flags), delivered=delivered,
                 )  # fmt: skip
                 table = monitor_rows.monitors(line.name, known)
                 by_day[day] = _verdicts(table)
@@ -465,6 +477,15 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         yield from record_days(context, lake.replace(f"{line.name}/monitors", rows, days), inputs, by_day=by_day)
 
     return monitors
+
+
+def _delivered(lake: Lake, stream: str, first: dt.date, last: dt.date) -> dict[dt.date, schemas.Delivered]:
+    """Day -> what the stream was delivered with."""
+    table = f"{stream}/deliveries"
+    if lake.version(table) is None:
+        return {}
+    rows = lake.read(table, first, last, empty_if_absent=True)
+    return schemas.delivered({name: row.get(name) for name in schemas.READ} for row in rows.to_pylist())
 
 
 def _verdicts(table: pa.Table) -> dict[str, Any]:
