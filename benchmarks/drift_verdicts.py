@@ -52,7 +52,7 @@ NULLS = {"bikes": {0.1: 0.99, 0.5: 1.0, 1.0: 1.0}, "flights": {0.1: 0.7, 0.5: 0.
 #: Looks at a second year that really is another -> shares of alarms between which they have to be.
 SEASONS = {
     "a yearly course, x1.5": (1.0, 0.15), "a yearly course, x2.0": (1.0, 0.6), "bikes, cnt, 28 days learnt": (1.0, 0.01),
-    "bikes, cnt, 112 days learnt": (1.0, 0.01), "bikes, cnt, learnt in 2011, spring of 2012": (1.0, 0.5),
+    "bikes, cnt, 112 days learnt": (1.0, 0.01), "bikes, cnt, learnt in 2011, spring of 2012": (1.0, 0.2),
 }  # fmt: skip
 FIRST, TRAIN_FROM, TRAIN_TO, AS_OF, LAST = 37, 60, 87, 108, 182
 
@@ -322,7 +322,7 @@ def yearly(worlds: int) -> Iterator[tuple[str, dict[str, float]]]:
     """A simulated column that goes up and down by a third within the year, each week by chance a little off; and with a change."""
     day = np.repeat(np.arange(730), 100)
     for change in (1.0, 1.5, 2.0):
-        said = []
+        said: list[dict[str, bool]] = []
         for seed in range(worlds):
             rng = np.random.default_rng(seed)
             course = 0.3 * np.sin(2 * np.pi * day / 365) + rng.normal(0, 0.03, 105)[day // WEEK]

@@ -180,7 +180,9 @@ def season(past: Stretches, reference: Profile, values: pa.Array | pa.ChunkedArr
 def in_season(reference: Profile, weeks: Numbers, factors: tuple[float, ...]) -> tuple[Profile, Habit]:
     """A season as a reference, and the habit of its weeks: how far each lies from the others. weeks: shape (stretches, bins)."""
     whole = weeks.sum(axis=0)
-    excess = {part: float(np.mean(distance(reference, part, whole - weeks, weeks).excess)) for part in PARTS}
+    excess: dict[str, float] = {
+        part: float(np.mean(distance(reference, part, whole - weeks, weeks).excess)) for part in PARTS
+    }
     excess["beyond"] = max(excess["beyond"], excess["values"])
     own = replace(reference, counts=tuple(whole[:-1].tolist()), nulls=int(whole[-1]))
     return own, Habit(len(weeks), len(weeks), excess, factors)

@@ -240,7 +240,7 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
     visible = dict.fromkeys(VISIBLE)
     blind = _is_blind(column, values, minimum_effect)
     # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
-    looks: dict[Part, _Look] = {"values": values, "nulls": of_nulls} | (column.looks("beyond") if blind else {})
+    looks: dict[Part, _Look] = {"values": values, "nulls": of_nulls, **(column.looks("beyond") if blind else {})}
     far = [one for one in looks.values() if one.exceeds(minimum_effect)]
     year_ago = column.season
     seasonal = year_ago.looks(*looks) if year_ago else {}
@@ -304,8 +304,10 @@ def _is_blind(column: Counted, values: _Look, minimum_effect: float) -> bool:
 def _visible(column: Counted, values: _Look, of_nulls: _Look, n: int, minimum_effect: float) -> dict[str, float | None]:
     """What would be found nine times in ten, in n rows, by name of the columns that tell it."""
     assert column.habit
+    is_label = column.reference.column == LABEL
     return {
-        "visible_nulls": _visible_share(column.reference, of_nulls, n, minimum_effect),
+        # What has no label is no row of labels.
+        "visible_nulls": None if is_label else _visible_share(column.reference, of_nulls, n, minimum_effect),
         "visible_new": _visible_share(column.reference, values, n, minimum_effect),
         "visible_change": _visible_change(column.habit, values, minimum_effect),
     }

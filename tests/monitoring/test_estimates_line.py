@@ -85,6 +85,14 @@ def test_when_labels_land_the_day_they_are_of_is_due_again_and_then_nothing_is(k
     judged = book.recorded("guess/drift")
     renewed = {on for on in judged if on not in watched or judged[on].number != watched[on].number}
     assert renewed == {day(DAYS)}, "drift sees labels that were due by then"
+    rows = orders(CHANGE - 1)
+    for row in rows:
+        row["y"] += 400
+    world.deliver("orders", day(CHANGE - 1), rows)
+    by_command(world)
+    again = world.deployment.book().recorded("guess/drift")
+    renewed = {on for on in again if again[on].number != judged[on].number}
+    assert renewed == {day(CHANGE)}, "a day is judged again when the labels that it sees are others"
     assert plan(world.deployment.book()).work == []
 
 
@@ -119,26 +127,3 @@ def test_the_page_tells_how_well_the_loss_was_foretold_and_how_labels_come_in(ke
     ages = [record.data for record in told["label_maturity"].value.records]  # type: ignore[union-attr]
     assert [(each["age in days"], each["labels known"]) for each in ages] == [(0, "0.0%"), (1, "100.0%")]
     assert "data:image/png" in str(told["course"].value)
-
-
-def test_drift_judges_the_labels_that_are_due_and_is_due_again_when_they_are_others(kept: dict[str, World]) -> None:
-    world = kept["end"]
-    table = world.lake.read("guess/drift").to_pylist()
-    labels = {(row["ds"], row["node"]): row for row in table if row["column"] == "label"}
-    assert {row["kind"] for row in labels.values()} == {"label"}
-    changed = [labels[day(CHANGE + 1 + after), "FR"] for after in range(3)]
-    assert [row["verdict"] for row in changed] == ["drifted"] * 3 and labels[day(CHANGE), "FR"]["verdict"] != "drifted"
-    assert changed[0]["reason"].endswith(f"; labels of {day(CHANGE)} to {day(CHANGE)}")
-    rows = orders(CHANGE - 1)
-    for row in rows:
-        row["y"] += 400
-    world.deliver("orders", day(CHANGE - 1), rows)
-    due = {work.assets[0]: work for work in plan(world.deployment.book()).work}
-    assert "guess/labels" in due["guess/drift"].after and day(CHANGE) in due["guess/drift"].days
-    by_command(world)
-    row = next(
-        row
-        for row in world.lake.read("guess/drift", day(CHANGE), day(CHANGE)).to_pylist()
-        if (row["node"], row["column"]) == ("FR", "label")
-    )
-    assert row["verdict"] == "drifted" and plan(world.deployment.book()).work == []

@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.line import Monitor
+from factory_assets.events.stations import deliver
 from factory_assets.monitoring import schemas
 from factory_assets.monitoring.checks import _alarms, _control_of_day
 from factory_assets.monitoring.counts import SCHEMA as COUNTS
@@ -16,10 +18,13 @@ from factory_assets.monitoring.counts import series
 from factory_assets.monitoring.drift_table import SCHEMA as DRIFT
 from factory_assets.monitoring.estimates import SCHEMA as ESTIMATES
 from factory_assets.monitoring.monitors import BEHIND, Known, monitors
+from factory_resources.engine import Engine
+from factory_resources.lake import Lake
 from tests.stations import Station, day, row
 
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 30)
+DEMO = Path(__file__).parents[2] / "factory_assets" / "defs"
 PARQUET_A_DAY = "{kind: parquet, uri: 'FEED/orders-{day}*.parquet'}"
 
 
@@ -109,3 +114,15 @@ def test_columns_and_types_of_files_are_recorded_as_they_were_delivered(tmp_path
         [f"column tip is gone with this day; {day(2)} had it: varchar"],
     ]
     assert days[day(0)].rows == 3
+
+
+def test_the_column_that_the_marketplace_of_the_demo_adds_is_told_as_a_change_of_schema(tmp_path: Path) -> None:
+    stream = load(DEMO).streams["orders"]
+    added = stream.stream.start + 60 * DAY
+    days = [added - DAY, added, added + DAY]
+    deliver(Lake(root=str(tmp_path)), Engine(threads=1), stream, days, days[-1] + DAY)
+    found = schemas.delivered(Lake(root=str(tmp_path)).read("orders/deliveries").to_pylist())
+    assert schemas.changes(found[days[0]], found[added]) == [
+        schemas.Change("courier_vehicle", "column courier_vehicle came with this day: varchar")
+    ]
+    assert schemas.changes(found[added], found[days[2]]) == []
