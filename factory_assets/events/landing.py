@@ -84,7 +84,8 @@ class Landed:
     rows: raw rows of the days, a view with the contract's columns, `_unparsed` and `_undeclared` (JSON or null), `_line`,
         `_source`, `ds`, and in a zone other than UTC the instants of delivered times (`instants`).
     deliveries: what was delivered, per day and source, a table of ds, source, rows, columns (JSON list), problem (text or
-        null), late (whether it is of a later day), outside (rows before the stream's first day, or after its last), note.
+        null), late (whether it is of a later day), outside (rows before the stream's first day, or after its last), note, types
+        (JSON list, of the columns).
     """
 
     rows: str = "landed"
@@ -233,6 +234,7 @@ def _note_deliveries(
             "source": each.name,
             "day": each.delivery.day,
             "columns": json.dumps(list(each.delivery.columns)),
+            "types": json.dumps(list(each.delivery.columns.values())),
             "problem": each.delivery.problem or each.placed.problem,
             "note": each.placed.note,
         }
@@ -247,7 +249,7 @@ def _note_deliveries(
         if day is not None and (count := getattr(each.placed, side))
     ]
     text, day_type = pa.string(), pa.date32()
-    known = pa.schema([("source", text), ("day", day_type), ("columns", text), ("problem", text), ("note", text)])
+    known = pa.schema({"source": text, "day": day_type} | dict.fromkeys(("columns", "types", "problem", "note"), text))
     con.register("known", pa.Table.from_pylist(rows, schema=known))
     placed = pa.schema([("source", text), ("ds", day_type), ("outside", pa.int64())])
     con.register("placed", pa.Table.from_pylist(places, schema=placed))
@@ -257,7 +259,7 @@ def _note_deliveries(
             outside AS (SELECT ds, source, sum(outside)::BIGINT AS outside FROM placed GROUP BY ALL),
             places AS (SELECT ds, source FROM counted UNION SELECT ds, source FROM outside)
             SELECT ds, source, coalesce(rows, 0) AS rows, columns, problem, coalesce(ds <> known.day, false) AS late,
-                   coalesce(outside, 0) AS outside, note
+                   coalesce(outside, 0) AS outside, note, types
             FROM places LEFT JOIN counted USING (ds, source) LEFT JOIN outside USING (ds, source) LEFT JOIN known USING (source)
             WHERE ds BETWEEN DATE '{min(days)}' AND DATE '{max(days)}'"""
     ).fetchall()

@@ -27,9 +27,20 @@ from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
 from factory_assets.governor.work import SCORED, TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
-from factory_assets.monitoring import estimates, outcomes
+from factory_assets.monitoring import estimates, label_days, outcomes
 from factory_assets.monitoring.episodes import Alarm
 from factory_assets.training.timeline import first_as_of, timeline
+
+#: Table of scored days -> tables whose day has to be there. Drift judges rows without their labels, where these are held back.
+NEEDED = {
+    "predictions": ("examples",),
+    "performance": ("predictions", "labels"),
+    "estimates": ("predictions", "labels"),
+    "drift": ("predictions", "examples"),
+}
+#: What such a table depends on beside tables, in words.
+_LABELS = "what is known of its labels"
+BESIDE = {"predictions": "the champions before it", "estimates": _LABELS, "drift": _LABELS}
 
 
 def plan(known: Known) -> Plan:
@@ -239,19 +250,16 @@ class _Planner:
         if scored:
             # A training as of a day decides who answers after it.
             waiting = [day for day in scored if training and day > training.as_of]
-            self._daily(
-                Daily(
-                    name["predictions"], scored, known.champions(line.name, scored), "the champions before it",
-                    gates=[(name["examples"], 0)], waits_for=dict.fromkeys(waiting, f"{line.name}/{TRAINED[0]}"),
-                )
-            )  # fmt: skip
-            self._daily(Daily(name["performance"], scored, gates=[(name["predictions"], 0), (name["labels"], 0)]))
+            waits_for = dict.fromkeys(waiting, f"{line.name}/{TRAINED[0]}")
+            for table, needed in NEEDED.items():
+                self._daily(
+                    Daily(
+                        name[table], scored, self._beside(declared, table, scored, through), BESIDE.get(table, ""),
+                        gates=[(name[each], 0) for each in needed], waits_for=waits_for if table == "predictions" else None,
+                    )
+                )  # fmt: skip
             if line.outcomes:
                 self._daily(Daily(name["outcomes"], scored, gates=[(read, 0) for read in outcomes.reads(declared)]))
-            known_of = estimates.state(estimates.asked_of(line), scored, through.day)
-            both = [(name["predictions"], 0), (name["labels"], 0)]
-            self._daily(Daily(name["estimates"], scored, known_of, "what is known of its labels", gates=both))
-            self._daily(Daily(name["drift"], scored, gates=[(name["predictions"], 0), (name["examples"], 0)]))
         # Of days before the first champion too: they are a past to hold later ones against. Those that none can answer do not wait.
         of_rows = [(name[table], 0) for table in (("predictions", "examples") if scored else ("examples",))]
         early = [day for day in days if day <= first_as_of(declared)]
@@ -304,7 +312,7 @@ class _Planner:
         missing = (self.missing[tables[0]].keys() - self.leaking[line.name].keys()) | self.missing[tables[1]].keys()
         whole = there[0] & there[1] - missing
         complete = [day for day in days if day in whole and label_rows.complete(declared, day, through)]
-        unwatched = self._unwatched(declared, days)
+        unwatched = self._unwatched(declared, days, through)
         due = retraining.due(
             declared, complete, known.standing(line.name), lambda until: known.seen(line.name, until),
             known.nodes(line.name), known.contract(declared), self._alarms(declared, days, unwatched),
@@ -341,7 +349,7 @@ class _Planner:
         assets = tuple(f"{line.name}/{each}" for each in TRAINED)
         return waited_for if self._offer(Work(assets, due.reason, (), due, after, (state,))) else None
 
-    def _unwatched(self, declared: DeclaredLine, days: Sequence[dt.date]) -> dict[str, list[dt.date]]:
+    def _unwatched(self, declared: DeclaredLine, days: Sequence[dt.date], through: Through) -> dict[str, list[dt.date]]:
         """Monitors that may start a training -> the days at whose close they will be known to have looked, where they have not yet."""
         line, known = declared.line, self.known
         first, horizon = known.first_trained(line.name), line.horizon_days * DAY
@@ -353,10 +361,10 @@ class _Planner:
         for table in ("predictions", *known_at):
             name = f"{line.name}/{table}"
             asset, recorded = known.asset(name), known.recorded(name)
-            extra = known.champions(line.name, scored) if table == "predictions" else None
-            expected = known.expected(name, scored, extra)
+            expected = known.expected(name, scored, self._beside(declared, table, scored, through))
             moved = set[dt.date]().union(*(_touched(to_come.get(read, ()), asset.reads[read]) for read in asset.reads))
-            lacks = {day for day in scored if any(self._lacks(read, day) for read in asset.reads if read in self.days)}
+            needed = [f"{line.name}/{each}" for each in NEEDED[table]]
+            lacks = {day for day in scored if any(self._lacks(each, day) for each in needed if each in self.days)}
             lacking |= lacks if table == "predictions" else set()
             to_come[name] = {
                 day
@@ -370,6 +378,16 @@ class _Planner:
             if table in line.retrain.on
         }
         return {name: of for name, of in found.items() if of}
+
+    def _beside(
+        self, declared: DeclaredLine, table: str, days: Sequence[dt.date], through: Through
+    ) -> Mapping[dt.date, str] | None:
+        """Day -> what a table of scored days depends on beside tables; None where that is nothing."""
+        if table == "predictions":
+            return self.known.champions(declared.line.name, days)
+        if table == "estimates":
+            return estimates.state(estimates.asked_of(declared.line), days, through.day)
+        return label_days.state(days, through.day) if table == "drift" else None
 
     def _alarms(
         self, declared: DeclaredLine, days: Sequence[dt.date], unwatched: Mapping[str, Sequence[dt.date]]

@@ -4,6 +4,9 @@ Rows of one week resemble each other: customers come again, weather lasts, windo
 the reference than as many independent rows would, each column by a factor of its own, and what a new week may differ by is
 read from what past weeks differed by. No label is needed for that, and weeks before and after the training days count as well.
 
+What comes every year is no news. Of the weeks of a year before those in which the model will answer the rows in each bin are kept: a
+week far from the reference is held against these as well, its own season.
+
 A column is looked at in three ways, each with a habit of its own: how its values are distributed, how many are absent, and how
 many lie beyond all that the reference holds. Nulls that come where none were are seen however much the values sway.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -24,9 +27,41 @@ Part = Literal["values", "nulls", "beyond"]
 PARTS: tuple[Part, ...] = get_args(Part)
 #: Past stretches that are looked at: a quarter of a year of weeks.
 MOST = 13
+#: A year in whole weeks, so that weekdays meet; of weeks around the day of a year before so many days off count as its season; and of
+#: so many days after a model was made there is a season: a quarter of a year.
+YEAR, AROUND, AHEAD = 364, 28, 91
+#: Stretches of a season below which it is none.
+FEWEST_OF_SEASON = 4
 #: What a number's values are multiplied by, to know how far away that puts them; and of so many rows at most.
 FACTORS = (1.01, 1.02, 1.03, 1.05, 1.07, 1.1, 1.15, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0, 10.0)
 FACTOR_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Season:
+    """Rows in the bins of the reference, of stretches of a year ago.
+
+    ends: the last day of each, newest first. counts: of each its rows, by bins. factors: as of a `Habit`, of all of these rows.
+    """
+
+    ends: tuple[dt.date, ...]
+    counts: tuple[tuple[int, ...], ...]
+    factors: tuple[float, ...] = ()
+
+    def of(self, last: dt.date) -> Numbers | None:
+        """Shape (stretches, bins): a year before a stretch that ends on a day, and around it; None where there are too few."""
+        before = last - dt.timedelta(days=YEAR)
+        near = [each for end, each in zip(self.ends, self.counts, strict=True) if abs((end - before).days) <= AROUND]
+        found = np.array([each for each in near if sum(each)])
+        return found if len(found) >= FEWEST_OF_SEASON else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"ends": [str(end) for end in self.ends]}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Season:
+        ends = tuple(map(dt.date.fromisoformat, kept["ends"]))
+        return cls(ends, tuple(map(tuple, kept["counts"])), tuple(kept["factors"]))
 
 
 @dataclass(frozen=True)
@@ -35,13 +70,14 @@ class Habit:
 
     excess: part -> mean over the stretches of their distance from the reference, in units of what as many independent rows would
     lie apart; 1 if rows are independent. factors: PSI between the reference and the same values times each of FACTORS; empty where
-    they are no numbers, or mostly one of a few.
+    they are no numbers, or mostly one of a few. season: None where the past is shorter than a year.
     """
 
     stretches: int
     outside: int
     excess: Mapping[str, float]
     factors: tuple[float, ...] = ()
+    season: Season | None = None
 
     def beside(self, other: Habit) -> Habit:
         """The habit over these stretches and others, which were compared with a reference of their own."""
@@ -50,14 +86,19 @@ class Habit:
             part: (self.excess[part] * self.stretches + other.excess[part] * other.stretches) / max(number, 1)
             for part in PARTS
         }
-        return Habit(number, self.outside + other.outside, both if number else self.excess, self.factors)
+        return replace(
+            self, stretches=number, outside=self.outside + other.outside, excess=both if number else self.excess
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        plain = {name: value for name, value in asdict(self).items() if name != "season"}
+        # Only where there is one, so that the id of a model without stays what it was.
+        return plain | ({"season": self.season.to_dict()} if self.season else {})
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Habit:
-        return cls(kept["stretches"], kept["outside"], kept["excess"], tuple(kept["factors"]))
+        season = Season.from_dict(kept["season"]) if "season" in kept else None
+        return cls(kept["stretches"], kept["outside"], kept["excess"], tuple(kept["factors"]), season)
 
 
 @dataclass(frozen=True)
@@ -72,10 +113,36 @@ class Stretches:
     from_day: dt.date
     last: dt.date
     length: int
+    most: int = MOST
+
+    def until(self, last: dt.date) -> Stretches:
+        """As many days each, back from another day."""
+        return replace(self, last=last)
+
+    @property
+    def season(self) -> Stretches:
+        """The stretches that may be a season of days to come: of a year before them, as far as there is one.
+
+        None of stretches that are no whole weeks, whose weekdays would be taken for a season.
+
+        >>> week = Stretches(dt.date(2025, 1, 1), dt.date(2026, 3, 20), 7)
+        >>> week.season.number, str(week.season.first), str(week.season.last)
+        (21, '2025-02-22', '2025-07-18')
+        """
+        newest = (YEAR - AHEAD - AROUND) // self.length
+        oldest = (YEAR + AROUND - 1) // self.length
+        weekly = self.length % 7 == 0
+        last = self.last - dt.timedelta(days=newest * self.length)
+        return replace(self, last=last, most=oldest - newest + 1 if weekly else 0)
 
     @property
     def number(self) -> int:
-        return max(0, min(MOST, ((self.last - self.from_day).days + 1) // self.length))
+        return max(0, min(self.most, ((self.last - self.from_day).days + 1) // self.length))
+
+    @property
+    def ends(self) -> tuple[dt.date, ...]:
+        """The last day of each stretch, newest first."""
+        return tuple(self.last - dt.timedelta(days=at * self.length) for at in range(self.number))
 
     @property
     def first(self) -> dt.date:
@@ -93,6 +160,32 @@ class Stretches:
         inside = places >= 0
         cells = reference.places(values)[inside] + bins * places[inside]
         return np.bincount(cells, minlength=self.number * bins).reshape(self.number, bins)
+
+
+def season(past: Stretches, reference: Profile, values: pa.Array | pa.ChunkedArray, days: Numbers) -> Season | None:
+    """The season of a column, for days after the last of its past; None where that does not reach back so far.
+
+    values: of the season's days, and maybe of others. days: shape (n,), the day of each.
+    """
+    stretches = past.season
+    places = stretches.places(days)
+    counts = stretches.counts(reference, values, places)
+    if np.count_nonzero(counts.sum(axis=1)) < FEWEST_OF_SEASON:
+        return None
+    own = values.filter(pa.array(places >= 0))
+    before, _ = in_season(reference, counts, ())
+    return Season(stretches.ends, tuple(map(tuple, counts.tolist())), _multiplied(before, own))
+
+
+def in_season(reference: Profile, weeks: Numbers, factors: tuple[float, ...]) -> tuple[Profile, Habit]:
+    """A season as a reference, and the habit of its weeks: how far each lies from the others. weeks: shape (stretches, bins)."""
+    whole = weeks.sum(axis=0)
+    excess: dict[str, float] = {
+        part: float(np.mean(distance(reference, part, whole - weeks, weeks).excess)) for part in PARTS
+    }
+    excess["beyond"] = max(excess["beyond"], excess["values"])
+    own = replace(reference, counts=tuple(whole[:-1].tolist()), nulls=int(whole[-1]))
+    return own, Habit(len(weeks), len(weeks), excess, factors)
 
 
 def habit(reference: Profile, values: pa.Array | pa.ChunkedArray, counts: Numbers, own: Numbers) -> Habit:
@@ -115,7 +208,7 @@ def habit(reference: Profile, values: pa.Array | pa.ChunkedArray, counts: Number
         excess[part] = float(np.mean(found)) if len(found) else 1.0
     # Rows beyond the reference are often one customer's, or one hour's: as many at once as rows of the column move together.
     excess["beyond"] = max(excess["beyond"], excess["values"])
-    outside = int(np.count_nonzero((own[whole] < now).any(axis=1)))
+    outside = int(np.count_nonzero(own[whole].sum(axis=1) < now.sum(axis=1)))
     return Habit(len(now), outside, excess, _multiplied(reference, values))
 
 
@@ -131,6 +224,18 @@ def _multiplied(reference: Profile, values: pa.Array | pa.ChunkedArray) -> tuple
         now = np.stack([reference.count(pa.array(some * factor)) for factor in FACTORS])
     found = distance(reference, "values", np.tile(before, (len(FACTORS), 1)), now)
     return tuple(found.psi.tolist())
+
+
+def more_of(reference: Profile, level: str) -> tuple[float, ...]:
+    """As `Habit.factors`: PSI between the reference and as many rows, of which each of FACTORS as many are of a level."""
+    before = np.array([*reference.counts, reference.nulls], dtype=float)
+    if level not in reference.levels or not before[place := reference.levels.index(level)]:
+        return ()
+    rows, own = before.sum(), before[place]
+    more = np.minimum(np.array(FACTORS) * own, rows)
+    now = before * ((rows - more) / max(rows - own, 1))[:, None]
+    now[:, place] = more
+    return tuple(distance(reference, "values", np.tile(before, (len(FACTORS), 1)), now).psi.tolist())
 
 
 def _codes(reference: Profile) -> bool:

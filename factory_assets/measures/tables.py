@@ -37,6 +37,23 @@ def label_values(task: str, column: pa.ChunkedArray) -> Floats:
     return np.asarray(pc.fill_null(places.cast(pa.float64()), np.nan).to_numpy())
 
 
+def label_column(task: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Labels as their distribution is looked at: names of classes, of a binary task "0" and "1"; of the others numbers."""
+    import pyarrow.compute as pc
+
+    if classes_of(task):
+        return labels.cast(pa.string())
+    return labels.cast(pa.int8()).cast(pa.string()) if task == "binary" else pc.cast(labels, pa.float64())
+
+
+def known_by(moment: str) -> str:
+    """SQL that is true of labels that held at a moment, in the relation `labels`: known by then, and not superseded.
+
+    moment: SQL of a timestamp.
+    """
+    return f"labels.known_at <= {moment} AND coalesce(labels.superseded_at > {moment}, true)"
+
+
 def probability_columns(task: str) -> list[str]:
     """Names of the columns that hold each class's probability; none for a task without classes."""
     return [f"{PROBABILITY}{name}" for name in classes_of(task)]

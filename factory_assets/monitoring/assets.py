@@ -25,9 +25,9 @@ from factory_assets.identity.versions import stream_version
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
-from factory_assets.measures.tables import prediction_columns, with_columns
+from factory_assets.measures.tables import LABEL, prediction_columns, with_columns
 from factory_assets.models.archived import load, naive_of
-from factory_assets.monitoring import calibration, drift_table
+from factory_assets.monitoring import calibration, drift_table, label_days, schemas
 from factory_assets.monitoring import counts as counted_rows
 from factory_assets.monitoring import estimates as estimate_rows
 from factory_assets.monitoring import monitors as monitor_rows
@@ -35,6 +35,7 @@ from factory_assets.monitoring import outcomes as outcome_rows
 from factory_assets.monitoring import performance as performance_rows
 from factory_assets.monitoring.drift import Drift
 from factory_assets.monitoring.drift_days import DriftDays
+from factory_assets.monitoring.label_days import LabelDays
 from factory_assets.monitoring.losses import WORSE_OF_FEW, floor_of, window
 from factory_assets.monitoring.released import Reign, gains, reigns, releases
 from factory_assets.monitoring.report import drift_report, excess
@@ -293,14 +294,21 @@ def _maturity(ages: Sequence[tuple[int, int, float]]) -> dict[str, dg.MetadataVa
 def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
     key = dg.AssetKey([line.name, "drift"])
-    window = dg.TimeWindowPartitionMapping(
-        start_offset=1 - line.monitor.window.days, end_offset=0, allow_nonexistent_upstream_partitions=True
+    due = label_days.due_of(line)
+    first_label, last_label = due.offsets
+    # Examples say of which segment a label is, so that they are read as far back as labels.
+    seen, of_labels = (
+        dg.TimeWindowPartitionMapping(
+            start_offset=first_label, end_offset=last, allow_nonexistent_upstream_partitions=True
+        )
+        for last in (0, last_label)
     )
 
     @dg.asset(
         key=key,
         deps=[
-            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=window),
+            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=seen),
+            dg.AssetDep(dg.AssetKey([line.name, "labels"]), partition_mapping=of_labels),
             # Read through the ledger: a day that is scored by another champion is judged against that one.
             dg.AssetDep(dg.AssetKey([line.name, "predictions"]), partition_mapping=dg.IdentityPartitionMapping()),
         ],
@@ -309,26 +317,33 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "evidently"},
-        code_version=code_version("drift", declared.features, line.monitor.model_dump(mode="json")),
+        code_version=code_version(
+            "drift", declared.features, line.monitor.model_dump(mode="json"), *map(str, dataclasses.astuple(due))
+        ),
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
-        f"{counted(line.monitor.window.days, 'day')} against the training data of each node's champion. The Evidently report "
-        "of the newest day of a run draws the node with the worst drift, or else the coarsest.",
+        f"{counted(due.window, 'day')}, and the labels of the newest as many days whose labels are due, against the training data "
+        "of each node's champion. The Evidently report of the newest day of a run draws the node with the worst drift, or else the "
+        "coarsest.",
         metadata=column_schema({field.name: str(field.type) for field in drift_table.SCHEMA}, drift_table.MEANS),
     )
     def drift_of_day(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
         reports: dg.ResourceParam[Reports],
     ) -> Iterator[dg.MaterializeResult]:
         days = days_of(context)
         champions = champions_of_days(ledger, line.name, days)
-        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
+        through = label_rows.through(declared, lake, served_days(context.instance, label_rows.stream_of(declared))).day
+        known = label_days.state(days, through)
+        inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, known)
         watched = DriftDays(
             read=lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),
             load=lambda version: load(archive, line.name, version),
             monitor=line.monitor,
+            labels=LabelDays(lambda first, last: label_days.read(engine, lake, line.name, first, last), due, through),
         )
         by_day: dict[dt.date, dict[str, Any]] = {}
         verdicts: list[tuple[str, str, Drift]] = []
@@ -397,7 +412,9 @@ def _report(
         return {}
     drifted = [(node, verdict) for node, _, verdict in verdicts if verdict.verdict == "drifted"]
     coarsest = next(node for node in tree(judged) if node in judged)
-    shown, _ = max(drifted, key=lambda each: excess(each[1]), default=(coarsest, None))
+    # Labels have no picture: rows are drawn.
+    drawn = [each for each in drifted if each[1].column != LABEL]
+    shown, _ = max(drawn, key=lambda each: excess(each[1]), default=(coarsest, None))
     model, rows = watched.model(judged[shown]), watched.rows(shown)
     predicted = prediction_columns(model.task, model.predict(rows))
     rows = with_columns(rows, predicted)
@@ -486,6 +503,16 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 )
                 for name, days in behind.items()
             ),
+            # Which columns a day was delivered with is recorded beside its raw rows.
+            *(
+                dg.AssetDep(
+                    dg.AssetKey([stream, "raw"]),
+                    partition_mapping=dg.TimeWindowPartitionMapping(
+                        start_offset=-monitor_rows.BEHIND, end_offset=0, allow_nonexistent_upstream_partitions=True
+                    ),
+                )
+                for stream in declared.stands_on
+            ),
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -502,7 +529,8 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             *([] if floor is None else [floor]),
         ),
         description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance, "
-        "estimates, and control charts of rows, and of shares that are held back, answered by another node, cold, or without a value.",
+        "estimates, columns that streams are delivered with, and control charts of rows, and of shares that are held back, answered "
+        "by another node, cold, or without a value.",
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
     def monitors(
@@ -520,6 +548,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         of_line = f"{line.name}/performance"
         for row in lake.read(of_line, first["performance"], days[-1], columns, empty_if_absent=True).to_pylist():
             measured.setdefault(row["ds"], []).append(row)
+        delivered = {stream: _delivered(lake, stream, first["counts"], days[-1]) for stream in declared.stands_on}
         flags = len(counted_rows.flags_of(declared))
         # Who answers is read through the ledger: where it is another, drift of the day is of another version.
         standing: Mapping[dt.date, Mapping[str, Reign]] = {}
@@ -541,6 +570,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     looks=monitor_rows.looks(of_day, len(declared.features), flags),
                     floor=floor,
                     releases=releases(standing.get(day, {}), gained),
+                    delivered=delivered,
                 )  # fmt: skip
                 table = monitor_rows.monitors(line.name, known)
                 by_day[day] = _verdicts(table)
@@ -550,6 +580,15 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         yield from record_days(context, lake.replace(f"{line.name}/monitors", rows, days), inputs, by_day=by_day)
 
     return monitors
+
+
+def _delivered(lake: Lake, stream: str, first: dt.date, last: dt.date) -> dict[dt.date, schemas.Delivered]:
+    """Day -> what the stream was delivered with."""
+    table = f"{stream}/deliveries"
+    if lake.version(table) is None:
+        return {}
+    rows = lake.read(table, first, last, empty_if_absent=True)
+    return schemas.delivered({name: row.get(name) for name in schemas.READ} for row in rows.to_pylist())
 
 
 def _verdicts(table: pa.Table) -> dict[str, Any]:

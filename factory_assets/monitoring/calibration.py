@@ -17,7 +17,6 @@ import pyarrow as pa
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.measures.compared import metric_of
-from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Profile
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.monitoring.drift import Counted, drifts
@@ -170,11 +169,10 @@ def put_in(
         for node, _, verdict in verdicts:
             if verdict.verdict == "stable":
                 stable[node].add(verdict.column)
-        rate = watched.monitor.rate(len(verdicts) * len(PARTS))
         for node, version in watched.judged.items():
             model, rows = watched.model(version), watched.rows(node)
             window = [day - DAY * back for back in range(watched.monitor.window.days - 1, -1, -1)]
-            node_day = _NodeDay(model, rows, window, rate, watched.monitor.minimum_effect)
+            node_day = _NodeDay(model, rows, window, watched.rate, watched.monitor.minimum_effect)
             for name in model.features:
                 if name not in stable[node]:
                     continue
@@ -228,7 +226,9 @@ class _NodeDay:
         reference, habit = self.model.profiles[name], self.model.habits.get(name)
         spans = range(1, len(self.window) + 1)
         after = [
-            Counted(reference, habit, as_it_is[:-days].sum(axis=0) + changed[-days:].sum(axis=0), self.rate)
+            Counted(
+                reference, habit, as_it_is[:-days].sum(axis=0) + changed[-days:].sum(axis=0), self.rate, self.window[-1]
+            )
             for days in spans
         ]
         verdicts = drifts(after, minimum_effect=self.minimum_effect, minimum_rows=MINIMUM_ROWS)

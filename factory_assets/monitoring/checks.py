@@ -19,7 +19,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import lasting
 from factory_assets.monitoring.expected import FALSE_ALARM_RATE as CONCEPT_RATE
 from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Held, Loss, floor_of, held, losses, window
-from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, STABLE
+from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, SCHEMA_OF, STABLE
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
 from factory_resources.lake import Lake
@@ -37,7 +37,8 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         asset=key,
         name="no_drift",
         partitions_def=partitions(declared.observed),
-        description="No feature and no prediction of the day left what its champion was trained on, further than its weeks differ.",
+        description="No feature and no prediction of the day, and no label that was due by then, left what its champion was trained "
+        "on, further than its weeks differ.",
     )
     def no_drift(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         import pyarrow.compute as pc
@@ -318,6 +319,10 @@ DESCRIPTIONS = {
     "fallback_in_control": "No larger share of a node's rows is answered by a node above the leaf, or of entities without events.",
     "nulls_in_control": "No larger share of a feature's values is absent than on the node's past days.",
 }
+SCHEMA_DESCRIPTION = (
+    "Streams are delivered with the columns of the day before: none came, is gone, or is of another type. It fails on the day of the "
+    "change alone."
+)
 
 
 def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
@@ -331,7 +336,9 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
                 name,
                 asset=key,
                 partitions_def=partitions(declared.observed),
-                description=f"{DESCRIPTIONS[name]} All charts of the line give {line.monitor.declared} at most while nothing changes.",
+                description=f"{DESCRIPTIONS[name]} All charts of the line give {line.monitor.declared} at most while nothing changes."
+                if name in DESCRIPTIONS
+                else SCHEMA_DESCRIPTION,
             )
             for name in CONCERNS
         ],
@@ -349,6 +356,9 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
             told = own.group_by(["ds", "verdict"]).aggregate([([], "count_all")]).to_pylist()
             numbers = {(each["ds"], each["verdict"]): each["count_all"] for each in told}
             alarms = _alarms(own, ("node", "monitor", "column"), ALARM, STABLE)
+            if SCHEMA_OF in monitors:
+                # A change is of one day; that the same column changed before is another.
+                alarms = {day: [row | {"since": day} for row in of_day] for day, of_day in alarms.items()}
             of_day = {day: sum(many for (on, _), many in numbers.items() if on == day) for day in days}
             findings = [
                 _control_of_day(day, alarms.get(day, ()), of_day[day], numbers.get((day, NONE), 0)) for day in days

@@ -13,6 +13,10 @@ independent scatter b times as much, in as many fewer directions (Satterthwaite,
 itself a mean of M such distances makes their ratio an F. So the limit adapts to the rows at hand and to the column; the fixed
 limits in use (0.1, 0.25) alarm on nearly every small sample, and on no small change of a large one.
 
+Where the past reaches back a year, a column has drifted if its rows lie as far from those of a year ago as well: from the weeks
+around that day taken together, by the same formula over how far each of these lies from the others. So what comes every year is no
+drift; and as an alarm takes one condition more, there are no more false ones.
+
 Nulls are judged by themselves, and where values sway so much that half of the rows could move to new ones and not be found,
 values beyond all of the reference are, too; if these have not moved either, there is no verdict. A verdict says what it is
 worth: the smallest change that it would have found nine times in ten.
@@ -20,26 +24,29 @@ worth: the smallest change that it would have found nine times in ten.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.measures.habits import FACTORS, Habit, Part, compared, distance
+from factory_assets.measures.habits import FACTORS, Habit, Part, compared, distance, in_season
 from factory_assets.measures.profiles import Numbers, Profile
-from factory_assets.measures.tables import LEAF
+from factory_assets.measures.tables import LABEL, LEAF
 from factory_assets.words import counted
 
 #: Past stretches of time below which there is no verdict, and below which the false alarm rate may be a few times the stated one.
 FEWEST, ENOUGH = 4, 8
+#: What a verdict says it would have found: columns of the table.
+VISIBLE = ("visible_nulls", "visible_new", "visible_change")
 #: How often the smallest visible change is found.
 POWER = 0.9
-#: What a verdict is on: values of a feature, the predictions, which segments rows are of, or values that are absent or strange.
-Kind = Literal["input", "prediction", "mix", "quality"]
+#: What a verdict is on: values of a feature, predictions, labels, which segments rows are of, or values that are absent or strange.
+Kind = Literal["input", "prediction", "label", "mix", "quality"]
 #: Shares among which it is looked for: from one row to all of them, in steps by powers of the number of rows, and then within a step.
 COARSE, FINE = np.linspace(1, 0, 14), np.linspace(0, 1, 14)
 #: Steps an octave to which rows are rounded, to know what would be visible in them.
@@ -80,7 +87,9 @@ class Drift:
     finding: str = ""
 
     def kind(self, features: Collection[str]) -> Kind:
-        """What sort of thing the verdict is on. features: those of the model; the other columns are its predictions, or the leaf."""
+        """What sort of thing the verdict is on. features: those of the model; others are predictions, the label, or the leaf."""
+        if self.column == LABEL:
+            return "label"
         if self.part != "values":
             return "quality"
         return "input" if self.column in features else "mix" if self.column == LEAF else "prediction"
@@ -94,10 +103,11 @@ def drift(
     false_alarm_rate: float = 0.001,
     minimum_effect: float = 0.0,
     minimum_rows: int = 100,
+    last: dt.date | None = None,
 ) -> Drift:
     """Compare current rows with the reference.
 
-    habit: of the column; None where nobody kept one.
+    habit: of the column; None where nobody kept one. last: the day with which the current rows end; without it no season is known.
     false_alarm_rate: share of unchanged columns that chance may call drifted, per comparison and part. It holds from 8 past
         stretches on; of 4 to 7, where windows are long, up to ten times as many may be.
     minimum_effect: PSI under which a change is not worth acting on, however certain.
@@ -110,21 +120,40 @@ def drift(
     >>> drift(reference, calm, pa.array(range(1000))).verdict, drift(reference, calm, pa.array(range(500, 1500))).verdict
     ('stable', 'drifted')
     """
-    column = Counted(reference, habit, reference.count(current), false_alarm_rate)
+    column = Counted(reference, habit, reference.count(current), false_alarm_rate, last)
     return drifts([column], minimum_effect=minimum_effect, minimum_rows=minimum_rows)[0]
+
+
+def unjudged(column: str, rows: int, reason: str) -> Drift:
+    """No verdict on a column that was compared with nothing."""
+    return Drift(column, "values", 0.0, 0.0, 1.0, rows, 0.0, 0.0, 0, "no verdict", None, None, None, reason, column)
 
 
 @dataclass(frozen=True)
 class Counted:
     """A column whose current rows were counted into the reference's bins. now: counts as `Profile.count` gives them.
 
-    false_alarm_rate: see `drift`.
+    false_alarm_rate: see `drift`. last: the day with which the current rows end; its season is looked up by it.
     """
 
     reference: Profile
     habit: Habit | None
     now: Numbers
     false_alarm_rate: float = 0.001
+    last: dt.date | None = None
+
+    @cached_property
+    def season(self) -> Counted | None:
+        """The same rows beside those of a year ago; None where that is not known."""
+        season = self.habit.season if self.habit else None
+        weeks = season.of(self.last) if season and self.last else None
+        if season is None or weeks is None:
+            return None
+        return Counted(*in_season(self.reference, weeks, season.factors), self.now, self.false_alarm_rate)
+
+    def looks(self, *parts: Part) -> dict[Part, _Look]:
+        """Part -> how far it lies from the reference."""
+        return {part: self.look(*_distances(part, [self])) for part in parts}
 
     def look(self, found: _Found) -> _Look:
         """One part, looked at. found: how far it lies from the reference."""
@@ -158,6 +187,10 @@ class _Look:
     @property
     def freedom(self) -> float:
         return max(1.0, self.found.freedom / self.base)
+
+    def exceeds(self, minimum_effect: float) -> bool:
+        """Whether the part lies further away than chance explains, and than is worth to be told."""
+        return self.found.excess > self.limit and self.found.psi > minimum_effect
 
     @property
     def limit_psi(self) -> float:
@@ -204,12 +237,14 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
     reference, habit, now = column.reference, column.habit, column.now
     m, n = reference.rows, int(now.sum())
     shown, verdict = values, "no verdict"
-    visible = dict.fromkeys(("visible_nulls", "visible_new", "visible_change"))
-    rate = column.false_alarm_rate
-    blind = _blind(_bins(reference), _fewer(n), shown.base, shown.stretches, rate, minimum_effect)
+    visible = dict.fromkeys(VISIBLE)
+    blind = _is_blind(column, values, minimum_effect)
     # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
-    asked = [shown, of_nulls, *(map(column.look, _distances("beyond", [column])) if blind else ())]
-    moved = [one for one in asked if one.found.excess > one.limit and one.found.psi > minimum_effect]
+    looks: dict[Part, _Look] = {"values": values, "nulls": of_nulls, **(column.looks("beyond") if blind else {})}
+    far = [one for one in looks.values() if one.exceeds(minimum_effect)]
+    year_ago = column.season
+    seasonal = year_ago.looks(*looks) if year_ago else {}
+    moved = [one for one in far if not year_ago or seasonal[one.found.part].exceeds(minimum_effect)]
     if min(n, m) < minimum_rows:
         side = "current" if n < minimum_rows else "reference"
         reason = f"{min(n, m)} {side} rows, fewer than the {minimum_rows} a verdict takes"
@@ -221,21 +256,27 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
     elif moved:
         shown = max(moved, key=lambda one: one.found.excess / one.limit)
         verdict, reason = "drifted", _moved(reference, shown, now)
+        if year_ago:
+            then = seasonal[shown.found.part]
+            reason += f"; a year ago it was not so: PSI {then.found.psi:.3g} over {then.limit_psi:.3g}"
     elif not reference.comparable:
         reason = "the reference holds too few rows of each level, or too many levels, to compare"
-    elif blind:
+    elif blind or (year_ago and _is_blind(year_ago, seasonal["values"], minimum_effect)):
+        base = max(each.base for each in (values, *([seasonal["values"]] if year_ago else [])))
         reason = (
-            f"half of the rows could move to new values, and be no further away than past weeks were ({shown.base:.3g} times as "
+            f"half of the rows could move to new values, and be no further away than past weeks were ({base:.3g} times as "
             "far as chance explains)"
         )
     else:
         verdict = "stable"
-        visible = {
-            "visible_nulls": _visible_share(reference, of_nulls, n, minimum_effect),
-            "visible_new": _visible_share(reference, shown, n, minimum_effect),
-            "visible_change": _visible_change(habit, shown, minimum_effect),
-        }
-        reason = f"PSI {shown.found.psi:.3g} within {max(shown.limit_psi, minimum_effect):.3g}; {_worth(visible)}"
+        visible = _visible(column, values, of_nulls, n, minimum_effect)
+        if year_ago:
+            visible = _larger(visible, _visible(year_ago, seasonal["values"], seasonal["nulls"], n, minimum_effect))
+        if far:
+            # It is as far away every year.
+            shown = seasonal[far[0].found.part]
+        within = max(shown.limit_psi, minimum_effect)
+        reason = f"PSI {shown.found.psi:.3g} within {within:.3g}{' of a year ago' if far else ''}; {_worth(visible)}"
     return Drift(
         column=reference.column,
         part=shown.found.part,
@@ -251,6 +292,31 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
         reason=reason,
         finding=reference.column,
     )
+
+
+def _is_blind(column: Counted, values: _Look, minimum_effect: float) -> bool:
+    """Whether half of the rows could move to new values and not be found. values: how far they lie from the reference."""
+    n = _fewer(int(column.now.sum()))
+    rate = column.false_alarm_rate
+    return _blind(_bins(column.reference), n, values.base, values.stretches, rate, minimum_effect)
+
+
+def _visible(column: Counted, values: _Look, of_nulls: _Look, n: int, minimum_effect: float) -> dict[str, float | None]:
+    """What would be found nine times in ten, in n rows, by name of the columns that tell it."""
+    assert column.habit
+    is_label = column.reference.column == LABEL
+    return {
+        # What has no label is no row of labels.
+        "visible_nulls": None if is_label else _visible_share(column.reference, of_nulls, n, minimum_effect),
+        "visible_new": _visible_share(column.reference, values, n, minimum_effect),
+        "visible_change": _visible_change(column.habit, values, minimum_effect),
+    }
+
+
+def _larger(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> dict[str, float | None]:
+    """What shows in both looks: the larger change, None where either shows none."""
+    pairs = {name: (one[name], other[name]) for name in VISIBLE}
+    return {name: None if a is None or b is None else max(a, b) for name, (a, b) in pairs.items()}
 
 
 def _moved(reference: Profile, look: _Look, now: Numbers) -> str:
@@ -291,11 +357,13 @@ def _blind(reference: Profile, n: int, base: float, stretches: int, rate: float,
 
 def _visible_share(reference: Profile, look: _Look, n: int, minimum_effect: float) -> float | None:
     """The smallest share of nulls, or of values that the reference lacks, that would be found nine times in ten, in n rows."""
-    return _visible(_bins(reference), look.found.part, _fewer(n), look.base, look.limit, minimum_effect)
+    return _visible_in(_bins(reference), look.found.part, _fewer(n), look.base, look.limit, minimum_effect)
 
 
 @lru_cache(maxsize=65536)
-def _visible(reference: Profile, part: Part, n: int, base: float, limit: float, minimum_effect: float) -> float | None:
+def _visible_in(
+    reference: Profile, part: Part, n: int, base: float, limit: float, minimum_effect: float
+) -> float | None:
     before = np.array([*reference.counts, reference.nulls])
     place = -1 if part == "nulls" else -2
     usual = before[place] / max(before.sum(), 1)

@@ -1,11 +1,12 @@
 """Which nodes drifted, one day after the other? Windows overlap, and each row is read, predicted and counted once.
 
 A day is judged on the rows of the days up to it. Rows in the bins of a profile can be added up by day, so a day that follows
-another adds only its own rows, while the champion stays the same.
+another adds only its own rows, while the champion stays the same. Labels are counted for each day anew: which of them count depends
+on the day that sees them.
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +17,12 @@ from factory_assets.declarations.line import Monitor
 from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Numbers
-from factory_assets.measures.tables import LEAF, prediction_columns
+from factory_assets.measures.tables import LABEL, LEAF, label_column, prediction_columns
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.monitoring.causes import causes, in_words
-from factory_assets.monitoring.drift import Counted, Drift, drifts
+from factory_assets.monitoring.drift import Counted, Drift, drifts, unjudged
+from factory_assets.monitoring.label_days import LabelDays, Labels
+from factory_assets.monitoring.windows import Sliding, days_of
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100
@@ -41,11 +44,18 @@ class Tally:
         return Tally([self.days[place] for place in kept] + later.days, counts)
 
 
+class _Column:
+    """A column of a champion's, and rows in the bins of its profile. last: the day with which they end."""
+
+    def __init__(self, model: ReleasedModel, name: str, now: Numbers, last: dt.date):
+        self.reference, self.habit, self.now, self.last = model.profiles[name], model.habits.get(name), now, last
+
+
 class DriftDays:
     """Judges one day after the other, ascending.
 
     read: rows of the examples from a day to a day, by day. load: the model of a version. monitor: how many days a day is judged
-    on, and what an alarm may cost.
+    on, and what an alarm may cost. labels: those that each day sees; without them no verdict is on labels.
     """
 
     def __init__(
@@ -53,9 +63,10 @@ class DriftDays:
         read: Callable[[dt.date, dt.date], pa.Table],
         load: Callable[[str], ReleasedModel],
         monitor: Monitor,
+        labels: LabelDays | None = None,
     ):
-        self._read, self._load, self.monitor, self._window = read, load, monitor, monitor.window
-        self._seen: pa.Table | None = None
+        self._sliding, self._load, self.monitor, self._window = Sliding(read), load, monitor, monitor.window
+        self._labels, self.looks = labels, 0
         self._days: list[dt.date] = []
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._kept: dict[str, ReleasedModel] = {}
@@ -66,31 +77,50 @@ class DriftDays:
 
         A node is judged on all rows of its subtree, because that is what its champion was trained on. Rows for which a child
         answers count too, with what this champion says of them: otherwise a model that is left with the small segments would
-        seem to drift as soon as the large ones get models of their own. A node with too few rows for any verdict has none.
+        seem to drift as soon as the large ones get models of their own. A node with too few rows for any verdict has none; nor has
+        its label a row, if there are too few labels as well.
         """
         self._move_to(day)
         for version in self._kept.keys() - set(champions.values()):
             self._room += _size(self._kept.pop(version))
-        tallies, columns = dict[tuple[str, str], Tally](), list[tuple[str, str, Counted]]()
-        judged = [each for each in sorted(champions.items()) if self._by_node.count(each[0]) >= MINIMUM_ROWS]
-        for node, version in judged:
+        labels = self._labels.of(day) if self._labels else None
+        tallies, asked = dict[tuple[str, str], Tally](), list[tuple[str, str, _Column | Drift]]()
+        for node, version in sorted(champions.items()):
+            has_rows = self._by_node.count(node) >= MINIMUM_ROWS
+            if not has_rows and (labels is None or labels.rows.count(node) < MINIMUM_ROWS):
+                continue
             model = self.model(version)
-            tally = self._tally(node, model, self._tallies.get((node, version)))
-            tallies[node, version] = tally
-            rate = self.monitor.rate(len(judged) * len(tally.counts) * len(PARTS))
-            profiles, habits = model.profiles, model.habits
-            columns += [
-                (node, version, Counted(profiles[name], habits.get(name), counts.sum(axis=0), rate))
-                for name, counts in tally.counts.items()
-            ]
+            if has_rows:
+                tally = tallies[node, version] = self._tally(node, model, self._tallies.get((node, version)))
+                asked += [
+                    (node, version, _Column(model, name, each.sum(axis=0), day)) for name, each in tally.counts.items()
+                ]
+            if labels:
+                asked.append((node, version, _label(model, labels, node)))
         self._tallies = tallies
-        found = drifts(
-            [column for *_, column in columns],
-            minimum_effect=self.monitor.minimum_effect,
-            minimum_rows=MINIMUM_ROWS,
-        )
-        verdicts = [(node, version, verdict) for (node, version, _), verdict in zip(columns, found, strict=True)]
+        # Labels are looked at, whether they are given or not: who asks without them is told the limits of who asks with them.
+        self.looks = len(asked) if labels else len(asked) + len(tallies)
+        verdicts = self._judged(asked)
+        if labels:
+            verdicts = [(node, version, _dated(verdict, labels)) for node, version, verdict in verdicts]
         return self._with_causes(_with_companions(verdicts, self.rows))
+
+    @property
+    def rate(self) -> float:
+        """The false alarm rate of one look at a part of a column, on the day that was judged last."""
+        return self.monitor.rate(self.looks * len(PARTS))
+
+    def _judged(self, asked: Sequence[tuple[str, str, _Column | Drift]]) -> list[tuple[str, str, Drift]]:
+        """What was asked, with verdicts on its columns."""
+        columns = [one for *_, one in asked if isinstance(one, _Column)]
+        found = iter(
+            drifts(
+                [Counted(one.reference, one.habit, one.now, self.rate, one.last) for one in columns],
+                minimum_effect=self.monitor.minimum_effect,
+                minimum_rows=MINIMUM_ROWS,
+            )
+        )
+        return [(node, version, one if isinstance(one, Drift) else next(found)) for node, version, one in asked]
 
     def _with_causes(self, verdicts: list[tuple[str, str, Drift]]) -> list[tuple[str, str, Drift]]:
         """The verdicts; those that predictions have drifted say which features moved them."""
@@ -126,16 +156,11 @@ class DriftDays:
 
     def _move_to(self, day: dt.date) -> None:
         first = day - self._window + DAY
-        newest = self._days[-1] if self._days else first - DAY
-        seen = self._read(max(first, newest + DAY), day)
-        if self._seen is not None:
-            kept = self._seen.slice(np.searchsorted(_days(self._seen), np.datetime64(first)))
-            seen = pa.concat_tables([kept, seen])
-        self._seen = seen.combine_chunks()
+        seen = self._sliding.move_to(first, day)
         self._days = [first + DAY * place for place in range(self._window.days)]
-        places = np.searchsorted(_days(self._seen), np.array(self._days, dtype="datetime64[D]"))
+        places = np.searchsorted(days_of(seen), np.array(self._days, dtype="datetime64[D]"))
         self._first_row = dict(zip(self._days, places.tolist(), strict=True))
-        self._by_node = SubtreeRows(self._seen)
+        self._by_node = SubtreeRows(seen)
 
     def _tally(self, node: str, model: ReleasedModel, before: Tally | None) -> Tally:
         """The node's rows of all days of the window. before: the tally of the days that are counted already."""
@@ -147,7 +172,7 @@ class DriftDays:
 def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally:
     columns = [*model.features, *([LEAF] if LEAF in model.profiles else [])]
     judged = {name: rows[name] for name in columns} | prediction_columns(model.task, model.predict(rows))
-    of_rows = np.searchsorted(np.array(days, dtype="datetime64[D]"), _days(rows))
+    of_rows = np.searchsorted(np.array(days, dtype="datetime64[D]"), days_of(rows))
     counts = {}
     for name, values in judged.items():
         profile = model.profiles[name]
@@ -155,6 +180,26 @@ def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally
         cells = profile.places(values) + bins * of_rows
         counts[name] = np.bincount(cells, minlength=bins * len(days)).reshape(len(days), bins)
     return Tally(days, counts)
+
+
+def _label(model: ReleasedModel, labels: Labels, node: str) -> _Column | Drift:
+    """A node's labels to be judged, or why they are not."""
+    number = labels.rows.count(node)
+    if LABEL not in model.profiles:
+        return unjudged(
+            LABEL, number, "the champion is of a release that kept no labels to compare with; the next one will"
+        )
+    if not labels.are_in:
+        return unjudged(LABEL, number, "not all of them are in yet")
+    now = model.profiles[LABEL].count(label_column(model.task, labels.rows.rows(node)[LABEL]))
+    return _Column(model, LABEL, now, labels.last)
+
+
+def _dated(verdict: Drift, labels: Labels) -> Drift:
+    """A verdict on labels says of which days they are: they lie further back than the rows."""
+    if verdict.column != LABEL:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason}; labels of {labels.first} to {labels.last}")
 
 
 def _with_companions(
@@ -178,10 +223,6 @@ def _with_companions(
             reason = f"{verdict.reason}; in the same rows as {', '.join(others)}"
             found[at] = node, version, replace(verdict, reason=reason, finding=min(empty[place]))
     return found
-
-
-def _days(rows: pa.Table) -> np.ndarray:
-    return np.asarray(rows["ds"].to_numpy()).astype("datetime64[D]")
 
 
 def _size(model: ReleasedModel) -> int:

@@ -11,8 +11,8 @@ from factory_assets.monitoring.drift import Drift
 MEANS = {
     "node": "Segment node whose rows are compared.",
     "version": "Its champion, whose training data is the reference.",
-    "column": "The feature, the prediction, or `leaf`: which segments of the node the rows are of.",
-    "kind": "input, prediction, mix (of segments), or quality (values that are absent, or beyond those of the reference).",
+    "column": "The feature, the prediction, `label`, or `leaf`: which segments of the node the rows are of.",
+    "kind": "input, prediction, label, mix (of segments), or quality (values that are absent, or beyond those of the reference).",
     "part": "What the numbers are of: its values, its nulls, or values beyond those of the reference.",
     "statistic": "Population stability index against the reference, in nats.",
     "limit": "The index above which the column has drifted.",

@@ -13,18 +13,21 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.line import Monitor
-from factory_assets.identity.nodes import lineage
+from factory_assets.identity.nodes import ROOT, lineage
 from factory_assets.measures.metrics import improvement
-from factory_assets.monitoring import control_charts
+from factory_assets.measures.tables import LABEL
+from factory_assets.monitoring import control_charts, schemas
 from factory_assets.monitoring.control_charts import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
 from factory_assets.monitoring.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS
 from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, held, losses, visible, window
 from factory_assets.monitoring.released import Release
+from factory_assets.monitoring.schemas import Delivered
 from factory_assets.words import counted
 
 STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
 DRIFT, PERFORMANCE, FLOOR, RELEASE, ESTIMATES = "drift", "performance", "floor", "release", "estimates"
+SCHEMA_OF = "schema"
 #: In place of a column's name: all of a node's.
 ALL = "*"
 SCHEMA = pa.schema(
@@ -45,8 +48,8 @@ SCHEMA = pa.schema(
 MEANING = {
     "line": "The line.",
     "node": "Segment node that is watched; global for all rows, and for a stream.",
-    "monitor": "drift, performance, floor, release, estimates, rows, quarantined, fallback, cold or nulls.",
-    "column": "The feature, the prediction, the metric, the stream, or examples; * for all columns of a node.",
+    "monitor": "drift, performance, floor, release, estimates, rows, quarantined, fallback, cold, nulls or schema.",
+    "column": "The feature, the prediction, label, the metric, the stream, a column of it, or examples; * for all columns of a node.",
     "value": "PSI; the metric; beside a floor its mean over the last days; of a release the mean gain over the naive guess since; of "
     "estimates the metric of the labels, or the estimate while there are none; a number of rows; or a share.",
     "limit": "Beyond it the value is an alarm: of rows on the side on which the value lies, of performance the naive guess's metric, "
@@ -69,6 +72,7 @@ class Known:
         looks at.
     series: counts of the day and of the 56 before it. looks: at how many series the line's charts look that day.
     floor: that the metric is held against; None for none. releases: by node, of those that answer all of their rows.
+    delivered: stream -> day -> what it was delivered with, of the same days.
     """
 
     day: dt.date
@@ -82,6 +86,7 @@ class Known:
     looks: int
     floor: float | None = None
     releases: Mapping[str, Release] = field(default_factory=dict)
+    delivered: Mapping[str, Mapping[dt.date, Delivered]] = field(default_factory=dict)
 
 
 def monitors(line: str, known: Known) -> pa.Table:
@@ -122,11 +127,13 @@ def from_drift(known: Known) -> pa.Table:
 
 
 def from_watched(known: Known) -> pa.Table:
-    """A row of each node that has no verdict of drift: the nearest node above that has one watches it."""
+    """A row of each node whose rows have no verdict of drift: the nearest node above that has one watches it."""
     import pyarrow.compute as pc
 
-    judged = set(pc.unique(known.drift["node"]).to_pylist())
-    told = set(pc.unique(known.drift.filter(pc.not_equal(known.drift["verdict"], NONE))["node"]).to_pylist())
+    # Labels may be judged of a node that has too few rows now.
+    of_rows = known.drift.filter(pc.not_equal(known.drift["column"], LABEL))
+    judged = set(pc.unique(of_rows["node"]).to_pylist())
+    told = set(pc.unique(of_rows.filter(pc.not_equal(of_rows["verdict"], NONE))["node"]).to_pylist())
     rows_of = _rows_of_window(known)
     rows = []
     for node, number in rows_of.items():
@@ -254,6 +261,26 @@ def from_estimates(known: Known) -> pa.Table:
     return pa.table(columns).cast(_OWN)
 
 
+def from_schema(known: Known) -> pa.Table:
+    """Columns of a stream that came, are gone, or are of another type than on the newest day before; one row where none is."""
+    rows = []
+    for stream, days in known.delivered.items():
+        if (now := days.get(known.day)) is None:
+            continue
+        then = schemas.before(days, known.day, BEHIND)
+        changed = schemas.changes(then, now) if then else []
+        rows += [
+            _row(ROOT, SCHEMA_OF, f"{stream}.{each.column}", n=now.rows, verdict=ALARM, reason=each.reason)
+            for each in changed
+        ]
+        if then is None:
+            reason = f"no day of {BEHIND} before it was delivered"
+            rows.append(_row(ROOT, SCHEMA_OF, stream, n=now.rows, verdict=NONE, reason=reason))
+        elif not changed:
+            rows.append(_row(ROOT, SCHEMA_OF, stream, n=now.rows, verdict=STABLE, reason=schemas.as_before(then, now)))
+    return pa.Table.from_pylist(rows, schema=_OWN)
+
+
 def from_charts(known: Known) -> pa.Table:
     """Control charts of rows, and of the shares of rows that are quarantined, answered by another node, cold, or without a value."""
     rate = known.monitor.rate(known.looks)
@@ -370,6 +397,7 @@ SOURCES: tuple[Callable[[Known], pa.Table], ...] = (
     from_floor,
     from_release,
     from_estimates,
+    from_schema,
     from_charts,
 )
 #: Check -> the monitors that it looks at.
@@ -378,6 +406,7 @@ CONCERNS = {
     "quarantine_in_control": (QUARANTINED,),
     "fallback_in_control": (FALLBACK, COLD),
     "nulls_in_control": (NULLS,),
+    "schema_in_control": (SCHEMA_OF,),
 }
 #: Days before the newest one that a chart reads.
 BEHIND = PAST

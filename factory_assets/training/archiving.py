@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,23 @@ from factory_assets.declarations.definitions import definitions
 from factory_assets.declarations.tasks import classes_of, kind_of
 from factory_assets.identity.code import code_of
 from factory_assets.measures.charts import bars
-from factory_assets.measures.habits import Habit, Stretches, habit
+from factory_assets.measures.habits import Habit, Stretches, habit, in_season, more_of, season
 from factory_assets.measures.metrics import score
 from factory_assets.measures.profiles import Profile, profile, profiles
-from factory_assets.measures.tables import LABEL, LEAF, label_values, prediction_columns, with_columns
+from factory_assets.measures.tables import LABEL, LEAF, label_column, label_values, prediction_columns, with_columns
 from factory_assets.models.archived import SAMPLE_ROWS
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
 from factory_assets.models.parquet_files import LARGEST_DECODED
-from factory_assets.training.dataset import NodeRows
+from factory_assets.training.dataset import NodeRows, past_of_labels
 from factory_assets.training.fit.fitting import Fitted
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
 
 #: Tasks whose predictions may lie beyond all labels that were seen.
 RANGED = ("regression", "count", "quantile")
+#: The level of a binary label of which a change is told in times as many.
+YES = "1"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def release(
     past: stretches over which the habit of each column is learned, by which drift from the reference is judged.
 
     rows: the predictions on the recent ones are the reference for drift of predictions, since a model is surer of the rows
-        that it has learnt by heart. Labels of recent rows are not looked at.
+        that it has learnt by heart.
     answered: node -> champion, of the node and its ancestors, when the model was made. It goes along with the model, as
         do libraries and charts, and is no part of the version.
     """
@@ -79,6 +81,8 @@ def release(
             seen=(values, seen["ds"]),
             others=(others[name], rows.around["ds"]),
         )
+    reference[LABEL] = profile(label_column(line.task, train[LABEL]), name=LABEL)
+    habits[LABEL] = _habit_of_labels(line.task, past_of_labels(past, span), rows, reference[LABEL])
     manifest = {
         "line": line.name,
         "segment": fitted.node,
@@ -150,11 +154,28 @@ def _habits_of_columns(past: Stretches, rows: NodeRows, reference: Mapping[str, 
     """Column -> its habit. reference: of the training rows."""
     parts = [rows.train, rows.recent, rows.around]
     stretches = [past.places(part["ds"].to_numpy()) for part in parts]
+    days = np.concatenate([part["ds"].to_numpy() for part in parts])
     found = {}
     for name, one in reference.items():
         counts = [past.counts(one, part[name], places) for part, places in zip(parts, stretches, strict=True)]
-        found[name] = habit(one, rows.train[name], np.sum(counts, axis=0), counts[0])
+        of_year = season(past, one, pa.concat_tables([part.select([name]) for part in parts])[name], days)
+        found[name] = replace(habit(one, rows.train[name], np.sum(counts, axis=0), counts[0]), season=of_year)
     return found
+
+
+def _habit_of_labels(task: str, past: Stretches, rows: NodeRows, reference: Profile) -> Habit:
+    """The habit of the label. past: stretches of labels. reference: of those of the training rows."""
+    learnt, weeks = label_column(task, rows.train[LABEL]), label_column(task, rows.labels[LABEL])
+    own = past.counts(reference, learnt, past.places(rows.train["ds"].to_numpy()))
+    counts = past.counts(reference, weeks, past.places(rows.labels["ds"].to_numpy()))
+    of_year = season(past, reference, weeks, rows.labels["ds"].to_numpy())
+    found = replace(habit(reference, learnt, counts, own), season=of_year)
+    if task != "binary":
+        return found
+    if of_year:
+        before, _ = in_season(reference, np.array(of_year.counts), ())
+        found = replace(found, season=replace(of_year, factors=more_of(before, YES)))
+    return replace(found, factors=more_of(reference, YES))
 
 
 #: Values, and the day of each.
@@ -182,7 +203,8 @@ def _habit_of_predictions(
     of_learnt = habit(fit, learnt[0], own, own)
     without = np.setdiff1d(within, with_learnt)
     own = counts(reference, seen, without)
-    return habit(reference, seen[0], own + counts(reference, others, without), own).beside(of_learnt)
+    found = habit(reference, seen[0], own + counts(reference, others, without), own).beside(of_learnt)
+    return replace(found, season=season(past, reference, others[0], others[1].to_numpy()))
 
 
 def _sample(rows: pa.Table) -> bytes:

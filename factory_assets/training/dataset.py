@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.measures.habits import Stretches
+from factory_assets.measures.tables import known_by
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
 from factory_resources.lake import Lake
@@ -34,12 +35,14 @@ class DaysAsKnown:
 class NodeRows:
     """The rows that a node's model is made from. train: of its training window, with labels. recent: of the holdout.
 
-    around: of the other days of the past weeks that say how much rows differ from week to week.
+    around: of the other days of the past weeks that say how much rows differ from week to week, and of their season a year ago.
+    labels: of such weeks, which are older, and each as it was known when it would have been judged.
     """
 
     train: pa.Table
     recent: pa.Table
     around: pa.Table
+    labels: pa.Table
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class TrainingRows:
     train: Subtrees
     recent: Subtrees
     around: Subtrees
+    labels: Subtrees
 
     def of(self, node: str) -> NodeRows:
-        return NodeRows(self.train.rows(node), self.recent.rows(node), self.around.rows(node))
+        return NodeRows(*(part.rows(node) for part in (self.train, self.recent, self.around, self.labels)))
 
 
 def labelled_by_node(
@@ -70,9 +74,8 @@ def labelled_by_node(
         name = f"{line}/{table}"
         version = None if tables is None else tables[name]
         versions[name] = lake.view(con, table, name, days.first, days.last, version, empty_if_absent=True) or 0
-    moment = days.known_before.strftime("%Y-%m-%d %H:%M:%S")
-    query = f"""SELECT examples.*, label FROM examples JOIN labels USING (ds, example_id)
-                WHERE labels.known_at <= TIMESTAMP '{moment}' AND coalesce(superseded_at > TIMESTAMP '{moment}', true)"""
+    known = known_by(f"TIMESTAMP '{days.known_before:%Y-%m-%d %H:%M:%S}'")
+    query = f"SELECT examples.*, label FROM examples JOIN labels USING (ds, example_id) WHERE {known}"
     return _by_node(con, query, "examples"), versions
 
 
@@ -88,6 +91,11 @@ def past_stretches(declared: DeclaredLine, span: Timeline) -> Stretches:
     """The past, in stretches as long as what drift is judged on, from the first day whose windows the stream fills."""
     filled = declared.observed.stream.start + dt.timedelta(days=declared.reach_days)
     return Stretches(filled, span.as_of, declared.line.monitor.window.days)
+
+
+def past_of_labels(past: Stretches, span: Timeline) -> Stretches:
+    """The past weeks of labels: back from the last day whose labels are all due when the model is made."""
+    return past.until(span.holdout_to)
 
 
 def training_rows(
@@ -107,13 +115,51 @@ def training_rows(
     name = f"{line}/examples"
     lake.view(con, "recent", name, span.holdout_from, span.holdout_to, versions[name], empty_if_absent=True)
     recent = _by_node(con, "SELECT * FROM recent", "recent")
-    lake.view(con, "past", name, past.first, past.last, versions[name], empty_if_absent=True)
+    lake.view(con, "past", name, _first(past), past.last, versions[name], empty_if_absent=True)
     con.execute(
         f"""CREATE OR REPLACE TEMP VIEW around AS SELECT * FROM past
-            WHERE ds NOT BETWEEN DATE '{span.train_from}' AND DATE '{span.train_to}'
+            WHERE {_looked_at(past)} AND ds NOT BETWEEN DATE '{span.train_from}' AND DATE '{span.train_to}'
               AND ds NOT BETWEEN DATE '{span.holdout_from}' AND DATE '{span.holdout_to}'"""
     )
-    return TrainingRows(train, recent, _by_node(con, "SELECT * FROM around", "around")), versions
+    around = _by_node(con, "SELECT * FROM around", "around")
+    return TrainingRows(train, recent, around, _past_labels(con, lake, line, span, past, versions)), versions
+
+
+def _first(past: Stretches) -> dt.date:
+    """The first day of the past, or of its season."""
+    return past.season.first if past.season.number else past.first
+
+
+def _looked_at(past: Stretches, of: str = "") -> str:
+    """SQL that is true of days of the past, and of its season."""
+    recent = f"{of}ds >= DATE '{past.first}'"
+    return f"({recent} OR {of}ds BETWEEN DATE '{past.season.first}' AND DATE '{past.season.last}')"
+
+
+def _past_labels(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    line: str,
+    span: Timeline,
+    past: Stretches,
+    versions: Mapping[str, int],
+) -> Subtrees:
+    """Labels of past weeks, each with those that were known at the close of the day on which the last of them were due.
+
+    A verdict on labels knows no more: where labels are corrected later, weeks as they are known now would lie nearer to each other.
+    """
+    weeks = past_of_labels(past, span)
+    for name, table in (("watched", f"{line}/examples"), ("labels", f"{line}/labels")):
+        lake.view(con, name, table, _first(weeks), weeks.last, versions[table], empty_if_absent=True)
+    back = f"date_diff('day', watched.ds, DATE '{weeks.last}') // {weeks.length} * {weeks.length}"
+    known = known_by(f"(TIMESTAMP '{close_of(span.as_of)}' - to_days(({back})::INT))")
+    return _by_node(
+        con,
+        f"""SELECT watched.ds AS ds, leaf, observed_at, watched.example_id AS example_id, label
+            FROM watched JOIN labels ON watched.ds = labels.ds AND watched.example_id = labels.example_id
+            WHERE {_looked_at(weeks, "watched.")} AND {known}""",
+        "watched",
+    )
 
 
 def close_of(day: dt.date) -> dt.datetime:

@@ -68,6 +68,7 @@ def made_of(
         "train": content(rows.train, [*declared.features, "label", "ds"]),
         "recent": content(rows.recent, [*declared.features, "ds"]),
         "around": content(rows.around, [*declared.features, "ds"]),
+        "labels": content(rows.labels, ["label", "ds"]),
     }
     days = span.to_dict()
     return Made(definitions(declared), recipe(line), node, days, data, code_of("model"), libraries(), dict(continues))

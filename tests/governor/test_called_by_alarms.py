@@ -86,3 +86,15 @@ def test_whoever_keeps_the_line_and_however_late_the_same_is_trained(lived: dict
     assert one.contents() == two.contents()
     assert one.archived() == two.archived()
     assert not plan(two.deployment.book()).work
+
+
+def test_longer_orders_are_drift_of_labels_from_the_day_at_whose_close_they_are_known(lived: dict[str, World]) -> None:
+    tables = [world.lake.read("guess/drift").to_pylist() for world in lived.values()]
+    labels = [
+        {(row["ds"], row["node"]): (row["verdict"], row["reason"]) for row in table if row["kind"] == "label"}
+        for table in tables
+    ]
+    assert labels[0] == labels[1] == labels[2]
+    found = sorted(on for (on, node), (verdict, _) in labels[0].items() if (node, verdict) == ("global", "drifted"))
+    assert found[0] == day(LONGER + 1)
+    assert labels[0][found[0], "global"][1].endswith(f"; labels of {day(LONGER - 2)} to {day(LONGER)}")

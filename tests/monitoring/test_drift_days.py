@@ -3,6 +3,7 @@
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from factory_assets.monitoring import drift_days
 from factory_assets.monitoring.drift import Drift, drift
 from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
 from factory_assets.monitoring.drift_table import SCHEMA
+from factory_assets.monitoring.label_days import Due, LabelDays
 from factory_assets.scoring.assets import champions_of_days
 from factory_assets.training.fit.fitting import rows_within
 from factory_resources.lake import Lake
@@ -43,7 +45,36 @@ def examples(seed: int, rows: int, shift: float = 0.0) -> pa.Table:
     ref = pa.array(rng.normal(size=rows), mask=empty | (rng.random(rows) < 0.1))
     columns = {"amount": pa.array(rng.exponential(size=rows) + shift), "ref": ref, "leaf": pa.array(leaf)}
     channel = pa.array(rng.choice(["app", "web", "shop"], rows), mask=empty)
-    return pa.table(columns | {"channel": channel, "ds": pa.array(days, pa.date32())})
+    numbers = pa.array(np.arange(rows))
+    return pa.table(columns | {"channel": channel, "example_id": numbers, "ds": pa.array(days, pa.date32())})
+
+
+HORIZON = 3
+
+
+def labels_of(table: pa.Table) -> pa.Table:
+    """A label of most rows, some of them known late, and some corrected, a few days later or at once."""
+    rng, found = np.random.default_rng(11), []
+    for row in table.select(["ds", "example_id", "amount"]).to_pylist():
+        if rng.random() < 0.1:
+            continue
+        midnight = dt.datetime.combine(row["ds"], dt.time())
+        known = midnight + dt.timedelta(days=int(rng.choice([0, HORIZON, HORIZON + 1, 9], p=[0.2, 0.6, 0.15, 0.05])))
+        later = known + dt.timedelta(days=int(rng.integers(1, 8))) if rng.random() < 0.3 else None
+        first = {"ds": row["ds"], "example_id": row["example_id"], "label": row["amount"] * 2}
+        found.append(first | {"known_at": known, "superseded_at": later})
+        if later:
+            found.append(first | {"label": row["amount"] * 2.4, "known_at": later, "superseded_at": None})
+    kinds = [("ds", pa.date32()), ("example_id", pa.int64()), ("label", pa.float64())]
+    return pa.Table.from_pylist(
+        found, schema=pa.schema([*kinds, ("known_at", pa.timestamp("us")), ("superseded_at", pa.timestamp("us"))])
+    )
+
+
+def label_days(table: pa.Table, labels: pa.Table, through: dt.date = dt.date.max) -> LabelDays:
+    """Labels as the asset gives them, from tables in memory."""
+    joined = labels.join(table.select(["example_id", "leaf"]), "example_id").sort_by("ds")
+    return LabelDays(lambda first, last: window(joined, first, last), Due(HORIZON, WINDOW.days), through)
 
 
 def model(version: str) -> ReleasedModel:
@@ -56,6 +87,7 @@ def model(version: str) -> ReleasedModel:
 
     own = profiles(reference, FEATURES)
     own["prediction"] = profile(pa.array(predict(reference)), name="prediction")
+    own["label"] = profile(pa.array((reference["amount"].to_numpy() - seed % 2 * seed / 10) * 2.1), name="label")
     parts = {"model": bytes(100)}
     calm = Habit(MOST, 3, {"values": 1 + seed / 3, "nulls": seed / 5, "beyond": 1 + seed / 3})
     habits = dict.fromkeys(own, calm)
@@ -73,27 +105,54 @@ def champions_of(on: dt.date) -> dict[str, str]:
     return held | ({"FR/Lyon": "FR/Lyon-9"} if number % 8 < 4 else {})
 
 
-def naive_verdicts(seen: pa.Table, champions: Mapping[str, str], load: Any, monitor: Monitor = MONITOR) -> Verdicts:
-    """The naive way: all rows of the window filtered, predicted and counted for each champion of each day."""
+def naive_verdicts(
+    seen: pa.Table, labels: pa.Table, champions: Mapping[str, str], load: Any, monitor: Monitor = MONITOR
+) -> Verdicts:
+    """The naive way: all rows of the window filtered, predicted and counted for each champion of each day.
+
+    labels: leaf and label of those that the day sees.
+    """
+    columns: list[tuple[str, str, Any]] = []
+    for node in sorted(champions):
+        rows, of_node, one = rows_within(seen, node), rows_within(labels, node), load(champions[node])
+        if rows.num_rows >= MINIMUM_ROWS:
+            names = [*one.features, *(["leaf"] if "leaf" in one.profiles else [])]
+            of_rows = {name: rows[name] for name in names} | prediction_columns(one.task, one.predict(rows))
+            columns += [(node, name, values) for name, values in of_rows.items()]
+        if max(rows.num_rows, of_node.num_rows) >= MINIMUM_ROWS:
+            texts = [f"{value:.0f}" if one.task == "binary" else value for value in of_node["label"].to_pylist()]
+            columns.append((node, "label", pa.array(texts, pa.string() if one.task == "binary" else pa.float64())))
+    # Of each column of each node the values are looked at, the nulls, and what lies beyond.
+    limits = {"false_alarm_rate": monitor.rate(len(columns) * 3), "minimum_rows": MINIMUM_ROWS}
     found = []
-    judged = {node: rows_within(seen, node) for node in sorted(champions)}
-    judged = {node: rows for node, rows in judged.items() if rows.num_rows >= MINIMUM_ROWS}
-    for node, rows in judged.items():
+    for node, name, values in columns:
         one = load(champions[node])
-        names = [*one.features, *(["leaf"] if "leaf" in one.profiles else [])]
-        columns = {name: rows[name] for name in names} | prediction_columns(one.task, one.predict(rows))
-        # Of each column of each node the values are looked at, the nulls, and what lies beyond.
-        rate = monitor.rate(len(judged) * len(columns) * 3)
-        for name, values in columns.items():
-            limits = {"false_alarm_rate": rate, "minimum_rows": MINIMUM_ROWS}
-            verdict = drift(one.profiles[name], one.habits[name], values, **limits)
-            found.append((node, champions[node], verdict))
+        found.append((node, champions[node], drift(one.profiles[name], one.habits[name], values, **limits)))
     return found
+
+
+def naive_labels(examples: pa.Table, labels: pa.Table, on: dt.date, horizon: int) -> pa.Table:
+    """Leaf and label of each label that drift of a day may see: of the newest seven days whose labels are due, as known then."""
+    leaves = dict(zip(zip(examples["ds"].to_pylist(), examples["example_id"].to_pylist(), strict=True),
+                      examples["leaf"].to_pylist(), strict=True))  # fmt: skip
+    close = dt.datetime.combine(on, dt.time()) + dt.timedelta(days=1)
+    rows = []
+    for row in labels.to_pylist():
+        due = row["ds"] + dt.timedelta(days=horizon)
+        ends = row["superseded_at"]
+        if on - WINDOW < due <= on and row["known_at"] <= close and (ends is None or ends > close):
+            rows.append({"leaf": leaves[row["ds"], row["example_id"]], "label": row["label"]})
+    return pa.Table.from_pylist(rows, schema=pa.schema([("leaf", pa.string()), ("label", pa.float64())]))
 
 
 def window(table: pa.Table, first: dt.date, last: dt.date) -> pa.Table:
     days = table["ds"].to_numpy().astype("datetime64[D]")
     return table.filter(pa.array((days >= np.datetime64(first)) & (days <= np.datetime64(last))))
+
+
+def undated(verdict: Drift) -> Drift:
+    """The verdict without the days of its labels."""
+    return replace(verdict, reason=verdict.reason.split("; labels of ")[0])
 
 
 @pytest.mark.parametrize("room", [0, 250, 2**20])
@@ -109,18 +168,19 @@ def test_days_judged_together_are_judged_as_each_by_itself(
         read.update(set(found["ds"].to_pylist()))
         return found
 
-    days = DAYS[6::gap]
-    together = DriftDays(reading, model, MONITOR)
+    days, labels = DAYS[6::gap], labels_of(table)
+    together = DriftDays(reading, model, MONITOR, label_days(table, labels))
     verdicts = set()
     for on in days:
-        found = together.judge(on, champions_of(on))
+        found = [(node, version, undated(one)) for node, version, one in together.judge(on, champions_of(on))]
         seen = window(table, on - WINDOW + dt.timedelta(days=1), on)
-        assert found == naive_verdicts(seen, champions_of(on), model), on
+        assert found == naive_verdicts(seen, naive_labels(table, labels, on, HORIZON), champions_of(on), model), on
         assert together.rows("FR").equals(rows_within(seen, "FR").combine_chunks())
         assert sum(len(one.parts["model"]) for one in together._kept.values()) <= room
-        verdicts |= {verdict.verdict for _, _, verdict in found}
+        verdicts |= {(verdict.column, verdict.verdict) for _, _, verdict in found}
     assert set(read.values()) == {1}, "each day is read once"
-    assert verdicts >= {"drifted", "stable"}
+    assert {verdict for _, verdict in verdicts} >= {"drifted", "stable"}
+    assert verdicts >= {("label", "drifted"), ("label", "stable")}
 
 
 def test_of_a_champion_that_stays_only_the_rows_of_the_new_day_are_predicted() -> None:
@@ -164,15 +224,19 @@ def test_the_asset_writes_the_same_rows_for_a_range_as_for_each_day_and_as_the_n
     archive, monitor = deployment.definitions.resources["archive"], trained_line.catalogue.lines[LINE].monitor
     champions, rows = champions_of_days(deployment.ledger, LINE, on), []
     assert len({str(held) for held in champions.values()}) > 2, "champions change in the range"
+    examples, labels = lake.read(f"{LINE}/examples"), lake.read(f"{LINE}/labels")
     for each in on:
         seen = lake.read(f"{LINE}/examples", each - monitor.window + dt.timedelta(days=1), each)
+        of_day = naive_labels(examples, labels, each, horizon=1)
         for node, version, verdict in naive_verdicts(
-            seen, champions[each], lambda one: load(archive, LINE, one), monitor
+            seen, of_day, champions[each], lambda one: load(archive, LINE, one), monitor
         ):
             told = {name: getattr(verdict, name) for name in SCHEMA.names if hasattr(verdict, name)}
             kind = verdict.kind(deployment.catalogue.resolve(deployment.catalogue.lines[LINE]).features)
             rows.append(told | {"node": node, "version": version, "kind": kind, "ds": each})
-    assert together.to_pylist() == rows and {row["node"] for row in rows} > {"global"}
+    found = [row | {"reason": row["reason"].split("; labels of ")[0]} for row in together.to_pylist()]
+    assert found == rows and {row["node"] for row in rows} > {"global"}
+    assert {row["kind"] for row in rows} == {"input", "prediction", "label", "mix"}
     assert written([(each, None) for each in on]).equals(together)
 
 

@@ -73,13 +73,26 @@ def test_the_final_value_is_what_performance_measures(kept: dict[str, World]) ->
 def test_when_labels_land_the_day_they_are_of_is_due_again_and_then_nothing_is(kept: dict[str, World]) -> None:
     world = kept["end"]
     assert plan(world.deployment.book()).work == []
-    before = world.deployment.book().recorded("guess/estimates")
+    book = world.deployment.book()
+    before, watched = book.recorded("guess/estimates"), book.recorded("guess/drift")
     world.deliver("orders", day(DAYS), orders(DAYS))
     world.at(day(DAYS + 1), 1)
     by_command(world)
-    after = world.deployment.book().recorded("guess/estimates")
+    book = world.deployment.book()
+    after = book.recorded("guess/estimates")
     renewed = {on for on in after if on not in before or after[on].number != before[on].number}
     assert renewed == {day(DAYS - 1), day(DAYS)}, "the new day, and the one whose labels came with it"
+    judged = book.recorded("guess/drift")
+    renewed = {on for on in judged if on not in watched or judged[on].number != watched[on].number}
+    assert renewed == {day(DAYS)}, "drift sees labels that were due by then"
+    rows = orders(CHANGE - 1)
+    for row in rows:
+        row["y"] += 400
+    world.deliver("orders", day(CHANGE - 1), rows)
+    by_command(world)
+    again = world.deployment.book().recorded("guess/drift")
+    renewed = {on for on in again if again[on].number != judged[on].number}
+    assert renewed == {day(CHANGE)}, "a day is judged again when the labels that it sees are others"
     assert plan(world.deployment.book()).work == []
 
 

@@ -265,6 +265,15 @@ def test_a_node_without_a_verdict_of_drift_names_the_node_above_that_watches_it(
     assert told(table)["FR/Lyon", "drift", "*"]["verdict"] == "no verdict"
 
 
+def test_a_node_whose_labels_alone_have_a_verdict_is_watched_by_the_node_above_all_the_same() -> None:
+    table = counted(57)
+    city = [{"node": "FR/Lyon", "monitor": "rows", "column": "examples", "count": 3, "of": 3, "ds": ON}]
+    table = pa.concat_tables([table, pa.Table.from_pylist(city, schema=COUNTS)])
+    found = told(table, [drifted("global", "stable"), drifted("FR/Lyon", "drifted", "label")])
+    assert found["FR/Lyon", "drift", "*"]["verdict"] == "watched by global"
+    assert found["FR/Lyon", "drift", "label"]["verdict"] == "alarm"
+
+
 def measured(values: list[float | None], node: str = "FR") -> dict[dt.date, list[Row]]:
     """Rows of the performance table on days up to the newest, beside a naive guess of 10."""
     return {

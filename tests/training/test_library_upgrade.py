@@ -77,7 +77,7 @@ def archive_all(folder: str) -> None:
                 declared.line, train, declared.features, "global", "log_loss" if task == "binary" else "mae"
             )
             assert isinstance(fitted, Fitted)
-            of_node = NodeRows(train, recent, around)
+            of_node = NodeRows(train, recent, around, train)
             version = release(ArchiveFolder(folder), declared, span, past, fitted, of_node, {}).version
             told[version] = load(folder, "question", version).predict(rows(3, task)).tolist()
     sys.stdout.write(json.dumps(told))

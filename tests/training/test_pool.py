@@ -61,7 +61,7 @@ def a_job(line: Line, archive: Path) -> Job:
 
 
 def dealt(train: pa.Table, recent: pa.Table) -> TrainingRows:
-    return TrainingRows(by_node(train), by_node(recent), by_node(train.slice(0, 0)))
+    return TrainingRows(by_node(train), by_node(recent), by_node(train.slice(0, 0)), by_node(train))
 
 
 def tasks(job: Job, nodes: Sequence[str] = NODES) -> list[Task]:

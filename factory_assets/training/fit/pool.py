@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from multiprocessing import get_context
 from typing import NamedTuple, TypeVar
 
@@ -132,7 +132,7 @@ def _to_thread(pool: Executor, job: Job, rows: TrainingRows) -> HandOut:
 def _to_process(pool: Executor, job: Job, rows: TrainingRows) -> HandOut:
     def hand_out(task: Task) -> "Future[Done]":
         of_node = rows.of(task.node)
-        return pool.submit(_apart, job, task, *map(_packed, (of_node.train, of_node.recent, of_node.around)))
+        return pool.submit(_apart, job, task, *(_packed(getattr(of_node, each.name)) for each in fields(NodeRows)))
 
     return hand_out
 
