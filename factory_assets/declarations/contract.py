@@ -26,7 +26,9 @@ SQL_TYPES: dict[str, str] = {
 }
 #: What a number of time since 1970 counts.
 Epoch = Literal["s", "ms", "us", "ns"]
-LISTS = ("integers", "doubles", "strings")
+#: Type of a list -> that of its values.
+ELEMENTS: dict[str, ColumnType] = {"integers": "integer", "doubles": "double", "strings": "string"}
+LISTS = tuple(ELEMENTS)
 
 
 #: Fields of a column that say what it means, and let no row pass or fail.
