@@ -46,7 +46,7 @@ CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p"
 FORMATS = tuple(order.format(mark) + clock for mark in "-/." for order in ORDERS for clock in CLOCKS)
 ISO_DAY, ISO_TIME = r"\d{4}-\d{2}-\d{2}", r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}.*"
 #: Type of values -> that of lists of them.
-LISTED = {element: type for type, element in ELEMENTS.items()}
+LISTED: dict[str, str] = {element: type for type, element in ELEMENTS.items()}
 
 
 @dataclass(frozen=True)
