@@ -43,6 +43,8 @@ EPOCHS = {"s": "1000000", "ms": "1000", "us": "1", "ns": "0.001"}
 NAMED, SHOWN = 20, 60
 #: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
 ZONED = ":.*[-+A-Za-z]"
+#: No place on earth is as far from UTC as 16 hours; DuckDB moves a time by 99.
+BEYOND = r":.*[-+](1[6-9]|[2-9]\d)"
 #: How a time begins where no format is declared. Of two digits DuckDB would make a year of the first century.
 YEAR_FIRST = r"^\s*\d{4}[-/]"
 
@@ -532,7 +534,8 @@ def _moment(value: str, column: Column, delivered_type: str, stream: Stream, zon
     elif delivered_type == "VARCHAR":
         condition = f"regexp_matches({value}, '{ZONED}')"
         naive = f"CASE WHEN regexp_matches({value}, '{YEAR_FIRST}') THEN {naive} END"
-        stated = f"CASE WHEN regexp_matches({value}, '{YEAR_FIRST}') THEN {stated} END"
+        near = f"NOT regexp_matches({value}, '{BEYOND}')"
+        stated = f"CASE WHEN regexp_matches({value}, '{YEAR_FIRST}') AND {near} THEN {stated} END"
     stated = f"{stated} AT TIME ZONE '{zone}'"
     if zone != stream.timezone:
         naive = f"timezone('{stream.timezone}', {naive}) AT TIME ZONE '{zone}'"
