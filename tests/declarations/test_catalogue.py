@@ -350,6 +350,8 @@ def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp
         ("returned:", "Amount:", 1, "columns 'amount' and 'Amount' differ in case alone"),
         ("columns:", "column:", 1, "unknown field 'column'; allowed: version, columns, tolerance"),
         ("city: {", "ds: {", 2, "column 'ds' has a name that the factory uses"),
+        ("city: {", "'PM2.5': {", 4, "letters, digits and _, and write `delivered: 'PM2.5'` below it"),
+        ("city: {", "Fuel Price: {", 4, "'Fuel Price' is no name of a column here: give it one of"),
         ("{type: timestamp}", "{type: timestamp", 6, "YAML: expected ',' or '}'"),
         ("min: 0", "min: 3, max: 2", 6, "min 3 is larger than max 2"),
     ],
