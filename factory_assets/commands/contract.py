@@ -35,6 +35,7 @@ def infer(
     time: Annotated[str | None, typer.Option(help="Column that tells a row's day.")] = None,
     delimiter: Annotated[str, typer.Option(help="Of CSV files.")] = ",",
     null: Annotated[list[str] | None, typer.Option(help="Text that stands for an empty value in CSV files.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of CSV files, such as latin-1.")] = "utf-8",
     declarations: Declarations = None,
 ) -> None:
     """Propose a contract from data: types, formats, empty values, codes, rows a day, id and event time."""
@@ -43,7 +44,7 @@ def infer(
     from factory_assets.declarations.base import NAME
     from factory_assets.events.contract.inference import infer as propose
     from factory_assets.events.sources import SourceError, deliveries, places, problem_of
-    from factory_resources.duck import opened
+    from factory_resources.engine import Engine
 
     if out is not None and out.exists():
         _refuse(f"{out} exists; write elsewhere, and see `factory contract diff`")
@@ -53,8 +54,8 @@ def infer(
         stream, days = _named(catalogue_of(declarations), source[0])
         streams = [stream]
     else:
-        streams, days = _files(source, delimiter, null), [dt.date(1970, 1, 1)]
-    with opened([place for stream in streams for place in places(stream)]) as con:
+        streams, days = _files(source, delimiter, null, encoding), [dt.date(1970, 1, 1)]
+    with Engine(reads=[place for stream in streams for place in places(stream)]).connect() as con:
         try:
             delivered = {each.sources: each for stream in streams for each in deliveries(con, stream, days)}
             text = propose(con, streams[0], _each_once(delivered.values()), time).text
@@ -80,8 +81,11 @@ def _each_once(delivered: "Iterable[Delivery]") -> "list[Delivery]":
     return found
 
 
-def _files(uris: list[str], delimiter: str, null: list[str] | None) -> "list[Stream]":
+def _files(uris: list[str], delimiter: str, null: list[str] | None, encoding: str) -> "list[Stream]":
     """A stream for each path or glob, those of text first: what is text in one file is read as text of all."""
+    from pydantic import ValidationError
+
+    from factory_assets.declarations import periods
     from factory_assets.declarations.stream import Stream
 
     found = []
@@ -89,10 +93,18 @@ def _files(uris: list[str], delimiter: str, null: list[str] | None) -> "list[Str
         source: dict[str, Any] = {"kind": "parquet", "uri": uri}
         if not uri.lower().endswith((".parquet", ".pq")):
             source = {"kind": "csv", "uri": uri, "delimiter": delimiter, "null_values": ["", *(null or [])]}
+            source["encoding"] = encoding
         # Only how to read the files is known. No column has the name that stands for the times.
         unknown = {"id": "unknown_", "event_time": "unknown_", "start": "1970-01-01"}
         own = {"name": "files", "owner": "team:none", "description": uri, "source": source, **unknown}
-        found.append(Stream.model_validate(own))
+        try:
+            found.append(Stream.model_validate(own))
+        except ValidationError as error:
+            _refuse("; ".join(f"{one['loc'][-1]} {one['msg'].removeprefix('Value error, ')}" for one in error.errors()))
+        if periods.unit(uri):
+            _refuse(
+                f"{uri} is of one file a day, month or year: give files, or a pattern such as *, or the name of the stream"
+            )
     return sorted(found, key=lambda stream: stream.source.kind)
 
 

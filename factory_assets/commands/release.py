@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.cells import cell_len
 from rich.table import Table
 
 from factory_assets.commands.deployed import observe
 from factory_assets.commands.names import unknown
-from factory_assets.commands.screen import console, shown, styled
+from factory_assets.commands.screen import console
 from factory_resources.people import process_user
 
 if TYPE_CHECKING:
     from factory_resources.ledger import Ledger
 
-#: Columns of a terminal in which a reason can be read.
-ROOM = 20
 Line = Annotated[str, typer.Argument(help="Name of the line.")]
 Node = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
 At = Annotated[
@@ -233,27 +230,10 @@ def _time(moment: dt.datetime) -> str:
 def _table(columns: Sequence[str]) -> Table:
     table = Table()
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name != "why")
+        table.add_column(name, no_wrap=name != "why")
     return table
 
 
 def _print(table: Table, empty: str) -> None:
-    """The table, or what it means that it is empty.
-
-    Where the terminal leaves no room for the reasons beside all that must not be cut, its rows come one by one.
-    """
-    if not table.row_count:
-        console.print(empty)
-        return
-    *others, why = [
-        max(cell_len(shown(str(each))) for each in (column.header, *column.cells)) for column in table.columns
-    ]
-    borders = 3 * len(table.columns) + 1
-    if sum(others) + min(why, ROOM) + borders <= console.width:
-        console.print(table)
-        return
-    for cells in zip(*(column.cells for column in table.columns), strict=True):
-        grid = Table.grid(padding=(0, 2))
-        for column, cell in zip(table.columns, cells, strict=True):
-            grid.add_row(styled((str(column.header), "bold")), cell)
-        console.print(grid, "")
+    """The table, or what it means that it is empty."""
+    console.print(table if table.row_count else empty)

@@ -2,7 +2,7 @@
 
 Reasons, names and values are written by anybody. What looks like Rich's markup in them is shown as written, and a character that
 would command the terminal by its number. How wide is what is printed? As wide as the terminal; and where there is none, as wide as
-tables need.
+tables need. A table for which there is no room comes row by row.
 """
 
 import os
@@ -11,15 +11,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 from rich.style import Style
+from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperGroup
 
 #: Rich takes 80 columns where there is no terminal to ask, which folds every table of a log or a pipe into ribbons.
 UNFOLDED = 200
+#: Columns of a terminal in which a longer text can be read.
+ROOM = 15
 #: They make a line read otherwise than it is written.
 TURNS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 #: Control characters, halves of characters, and breaks of lines that are none of a terminal's.
@@ -59,9 +63,44 @@ class Screen(Console):
             # What Rich itself has to command, such as a bar that moves, it marks as control.
             yield segment if segment.control else Segment(shown(segment.text), segment.style)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        match objects:
+            case [Table(box=box) as table] if box is not None:
+                self._print_table(table, **options)
+            case _:
+                super().print(*objects, **options)
+
+    def _print_table(self, table: Table, **options: Any) -> None:
+        """The table; where the terminal leaves no room to read it, its rows one by one."""
+        for column in table.columns:
+            column.overflow = "fold"
+            # Of a number that is folded each part is another number.
+            column.no_wrap = column.no_wrap or column.justify == "right"
+        borders = 3 * len(table.columns) + 1
+        if sum(map(_needed, table.columns)) + borders <= self.width:
+            super().print(table, **options)
+            return
+        if table.title:
+            super().print(table.title, style=table.title_style)
+        for cells in zip(*(column.cells for column in table.columns), strict=True):
+            grid = Table.grid(padding=(0, 2))
+            grid.add_column(no_wrap=True)
+            grid.add_column(overflow="fold")
+            for column, cell in zip(table.columns, cells, strict=True):
+                grid.add_row(styled((str(column.header), "bold")), cell)
+            super().print(grid, "", **options)
+        if table.caption:
+            super().print(table.caption, style="dim")
+
     def say(self, text: str | Text, style: str | Style | None = None) -> None:
         """A message: not cut at the terminal's edge, no word of it coloured for what it looks like."""
         self.print(text, style=style, highlight=False, soft_wrap=True)
+
+
+def _needed(column: Column) -> int:
+    """How wide a column of a table has to be: all that may not be folded, and of a longer text enough to read it."""
+    longest = max(cell_len(line) for each in (column.header, *column.cells) for line in shown(str(each)).split("\n"))
+    return longest if column.no_wrap else min(longest, ROOM)
 
 
 def screen(stderr: bool = False) -> Screen:

@@ -28,14 +28,23 @@ EVER = dt.timedelta(days=36_525)
 #: The column that identifies an event by the file and the line that brought it, of a stream whose id is `{file_line: true}`.
 FILE_LINE = "_file_line"
 
-#: Columns that the factory itself adds to a stream's tables; a stream may not use these names for anything else.
+#: The times of every event, in UTC, as all tables of events call them.
+TIMES = ("event_time", "known_at")
+#: Columns that the factory itself adds to a stream's tables, and the one by which DuckDB numbers the rows of any table; a
+#: stream may not use these names for anything else.
 RESERVED = frozenset(
-    {"ds", "event_time", "known_at", "superseded_at", "event_day", "rule", "excluded", "duplicate"}
+    {"ds", "event_time", "known_at", "superseded_at", "event_day", "rule", "excluded", "duplicate", "rowid"}
     | {"_source", "_line", "_unparsed", "_undeclared", "_failed", "_rule", "_excluded", "_repeated", "_again", "_day"}
-    | {"_original", "_elsewhere"}
+    | {"_original", "_elsewhere", "_cleansed", "_was"}
     | {"_event_time", "_known_at"}
     | {FILE_LINE}
 )
+
+
+def reserved(name: str) -> bool:
+    """Whether a name is one of the factory's own columns, in whatever case: tables take names that differ in case alone for one."""
+    return name.lower() in RESERVED
+
 
 Name = Annotated[
     str,

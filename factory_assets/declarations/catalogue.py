@@ -189,7 +189,7 @@ class Catalogue:
             (path, f"{name!r} is a name that the line's tables use; give the column another one by derive")
             for path, names in places.items()
             for name in dict.fromkeys(names)
-            if name in RESERVED_OF_LINES or name in probabilities
+            if name and (name.lower() in RESERVED_OF_LINES or name in probabilities)
         ]
 
     def _check_types_on_demand(self, line: Line) -> list[Mistake]:

@@ -3,9 +3,9 @@
 import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared, Duration, Grown, Name, Unit
+from factory_assets.declarations.base import COLUMN, ColumnName, Declared, Duration, Grown, Name, Unit
 
 ColumnType = Literal["integer", "double", "boolean", "string", "timestamp", "date", "integers", "doubles", "strings"]
 #: Where rows are read: for training, which needs labels, or for serving, which does not have them yet.
@@ -26,7 +26,9 @@ SQL_TYPES: dict[str, str] = {
 }
 #: What a number of time since 1970 counts.
 Epoch = Literal["s", "ms", "us", "ns"]
-LISTS = ("integers", "doubles", "strings")
+#: Type of a list -> that of its values.
+ELEMENTS: dict[str, ColumnType] = {"integers": "integer", "doubles": "double", "strings": "string"}
+LISTS = tuple(ELEMENTS)
 
 
 #: Fields of a column that say what it means, and let no row pass or fail.
@@ -149,13 +151,22 @@ class Column(Grown):
         return self
 
 
+def _known_as(name: object) -> object:
+    """The name of a column in a contract. Raises ValueError for one that only a feed can have."""
+    if isinstance(name, str) and not COLUMN.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name of a column here: give it one of letters, digits and _, and write `delivered: {name!r}` below it"
+        )
+    return name
+
+
 class Contract(Declared):
     """The columns of a stream and how much of a day may break their rules before the whole day is blocked."""
 
     version: int = Field(
         1, ge=1, description="Raised by one with every change, so that a run can name the version it used."
     )
-    columns: dict[ColumnName, Column] = Field(
+    columns: dict[Annotated[ColumnName, BeforeValidator(_known_as)], Column] = Field(
         min_length=1, description="Every column of the stream by its name in the feed."
     )
     tolerance: float = Field(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from factory_assets.declarations import expressions, on_demand, types
-from factory_assets.declarations.base import FILE_LINE, whole_days
+from factory_assets.declarations.base import FILE_LINE, TIMES, whole_days
 from factory_assets.declarations.contract import SQL_TYPES, Contract
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
@@ -13,7 +13,6 @@ from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.types import Mistake
 from factory_assets.declarations.view import View
 
-TIMES = ("event_time", "known_at")
 #: Aggregates that are whole numbers, and those that give back values as the events have them.
 COUNTS = ("count", "distinct", "approx_distinct")
 VALUED = ("first", "last", "nth_last", "top")

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 from factory_assets.declarations import expressions, periods, queries
 from factory_assets.declarations.base import (
     FILE_LINE,
-    RESERVED,
+    TIMES,
     ColumnName,
     Declared,
     Duration,
@@ -19,6 +19,7 @@ from factory_assets.declarations.base import (
     Id,
     Name,
     format_duration,
+    reserved,
 )
 from factory_assets.declarations.contract import Column, Contract
 
@@ -330,7 +331,7 @@ class Stream(Grown):
                 f"column {column!r} has a name that the factory uses; give it another, with `delivered: {column}`",
             )
             for column in known
-            if column in RESERVED and column not in (self.event_time, self.known_at)
+            if reserved(column) and not (column in TIMES and column in (self.event_time, self.known_at))
         ]
         if self.moves % dt.timedelta(days=1):
             problems.append((("moves",), f"{format_duration(self.moves)} is not whole days; write days, such as 7d"))
@@ -346,7 +347,9 @@ class Stream(Grown):
             problems += _cleansing_problems(("cleanse", rule_name), rule, contract)
         for field, entries in (("derive", self.derive), ("rules", self.rules)):
             for name, text in entries.items():
-                if name in known or name in RESERVED:
+                if reserved(name):
+                    problems.append(((field, name), f"{name!r} is a name that the factory uses; give it another"))
+                elif name in known:
                     problems.append(((field, name), f"{name!r} exists already; columns here: {', '.join(known)}"))
                 problems += _problems((field, name), text, known)
                 known[name] = None

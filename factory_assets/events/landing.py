@@ -17,7 +17,7 @@ import pyarrow as pa
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import FILE_LINE
 from factory_assets.declarations.catalogue import DeclaredStream
-from factory_assets.declarations.contract import SQL_TYPES, Column
+from factory_assets.declarations.contract import ELEMENTS, SQL_TYPES, Column
 from factory_assets.declarations.days import EPOCH
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.periods import Period
@@ -39,8 +39,14 @@ WHOLE = r"\s*[+-]?\d+(\.0*)?\s*"
 DECIMAL = r"\s*[+-]?\d+(\.\d*)?\s*"
 #: Microseconds in what an epoch counts, as SQL writes them exactly.
 EPOCHS = {"s": "1000000", "ms": "1000", "us": "1", "ns": "0.001"}
+#: Of columns that nobody knows, so many are named in a message, and so much of each.
+NAMED, SHOWN = 20, 60
 #: After the first colon of a timestamp's text, a sign or a letter belongs to an offset or the name of a zone.
 ZONED = ":.*[-+A-Za-z]"
+#: No place on earth is as far from UTC as 16 hours; DuckDB moves a time by 99.
+BEYOND = r":.*[-+](1[6-9]|[2-9]\d)"
+#: How a time begins where no format is declared. Of two digits DuckDB would make a year of the first century.
+YEAR_FIRST = r"^\s*\d{4}[-/]"
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def land(
         days, these lack rows, and so may the last of the days asked for.
     """
     landed = Landed()
-    delivered = [_as_declared(declared, delivery) for delivery in delivered]
+    delivered = [_of_stream(con, declared, _as_declared(declared, delivery)) for delivery in delivered]
     try:
         placed = _create(con, landed.rows, declared, delivered, days, today)
     except duckdb.Error:
@@ -299,8 +305,8 @@ def _placed(
         return f"SELECT * FROM ({timed}) WHERE {wanted}", found
     # Where the file has no day either, or no day of the stream, the row lands on the newest day that is over.
     newest = f"DATE '{_newest(stream, today)}'"
-    last = f"SELECT _source, greatest(least(coalesce(max(ds), {newest}), {newest}), {start}) AS last"
-    query = f"""SELECT * FROM (SELECT * EXCLUDE (ds, last), coalesce(ds, last) AS ds
+    last = f"SELECT _source, greatest(least(coalesce(max(ds), {newest}), {newest}), {start}) AS _day"
+    query = f"""SELECT * FROM (SELECT * EXCLUDE (ds, _day), coalesce(ds, _day) AS ds
                                FROM ({timed}) JOIN ({last} FROM ({timed}) GROUP BY _source) USING (_source))
                 WHERE {wanted}"""
     for source, problem in _undated(con, declared, delivery, timed).items():
@@ -360,7 +366,7 @@ def _undated(
         f"""SELECT _source, count(*), count(*) FILTER (ds IS NULL) FROM ({with_derived(declared, timed)})
             WHERE NOT ({left_out or "false"}) GROUP BY _source"""
     ).fetchall()
-    why = _renamed(declared, delivery) or "is its format the declared one?"
+    why = _lacks_time(declared, delivery) or "is its format the declared one?"
     within = f" in {delivery.period}" if delivery.period else ""
     return {
         source: f"has no usable {stream.event_time}{within} in {undated} of {rows} rows: {why}"
@@ -369,15 +375,37 @@ def _undated(
     }
 
 
-def _renamed(declared: DeclaredStream, delivery: Delivery) -> str | None:
-    """That columns are missing, where the event time is one of them, and which ones have come."""
-    contract, event_time = declared.contract.columns, declared.stream.event_time
-    if event_time not in contract or event_time in delivery.columns:
+def _lacks_time(declared: DeclaredStream, delivery: Delivery) -> str | None:
+    """That columns are missing, where the event time is, or is made of, one of them, and which ones have come."""
+    contract, derive = declared.contract.columns, declared.stream.derive
+    read, waiting = set[str](), [declared.stream.event_time]
+    while waiting:
+        name = waiting.pop()
+        read.add(name)
+        waiting += expressions.columns(derive[name]) - read if name in derive else ()
+    missing = [name for name in contract if name not in delivery.columns]
+    if not read & {*missing}:
         return None
-    missing = [event_time, *(name for name in contract if name not in delivery.columns and name != event_time)]
+    missing.sort(key=lambda name: name not in read)
     new = [name for name in delivery.columns if name not in contract]
-    had = f"it has {', '.join(map(repr, new))}, which the contract does not know" if new else "it has no other instead"
+    # What is no text at all has a first line of any length.
+    shown = [repr(name if len(name) <= SHOWN else f"{name[:SHOWN]}...") for name in new[:NAMED]]
+    shown += [f"{len(new) - NAMED} more"] if len(new) > NAMED else []
+    had = f"it has {', '.join(shown)}, which the contract does not know" if new else "it has no other instead"
     return f"the file lacks {', '.join(map(repr, missing))}; {had}"
+
+
+def _of_stream(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, delivery: Delivery) -> Delivery:
+    """The delivery; where its rows tell their days, and it has neither rows nor columns that could, it is no delivery of the stream.
+
+    A page of an error, or a format that is no text, has a first line, too.
+    """
+    if delivery.problem is not None or delivery.period is not None or not delivery.columns:
+        return delivery
+    lacks = _lacks_time(declared, delivery)
+    if lacks is None or con.execute(f"SELECT 1 FROM ({delivery.query}) LIMIT 1").fetchall():
+        return delivery
+    return delivery.unreadable(f"has no rows, and {lacks}")
 
 
 def typed_rows(declared: DeclaredStream, delivery: Delivery) -> str:
@@ -436,8 +464,10 @@ def _parsed(value: str, column: Column, delivered_type: str, stream: Stream) -> 
     wanted = SQL_TYPES[column.type]
     if column.type == "timestamp" and delivered_type != wanted:
         return finite(_moment(value, column, delivered_type, stream, stream.timezone), wanted)
-    if column.type == "date" and (column.format or delivered_type == "TIMESTAMP WITH TIME ZONE"):
+    if column.type == "date" and (column.format or delivered_type in ("TIMESTAMP WITH TIME ZONE", "VARCHAR")):
         return finite(f"CAST({_moment(value, column, delivered_type, stream, stream.timezone)} AS DATE)", wanted)
+    if column.type in ELEMENTS and delivered_type != wanted:
+        return _list(value, column, delivered_type, stream)
     if column.type in ("double", "doubles", "date", "timestamp"):
         return finite(value if delivered_type == wanted else f"TRY_CAST({value} AS {wanted})", wanted)
     if column.type == "integer" and delivered_type == "VARCHAR":
@@ -446,14 +476,23 @@ def _parsed(value: str, column: Column, delivered_type: str, stream: Stream) -> 
         )
     if column.type == "integer" and delivered_type in FLOATING:
         return f"CASE WHEN {_exact(value, delivered_type)} THEN TRY_CAST({value} AS BIGINT) END"
-    if column.type == "integers" and (element := delivered_type.removesuffix("[]")) in FLOATING:
-        inexact = f"list_filter({value}, lambda one: NOT ({_exact('one', element)}))"
-        return f"CASE WHEN len({inexact}) = 0 THEN TRY_CAST({value} AS {wanted}) END"
     if column.type == "integer" and delivered_type.startswith("DECIMAL"):
         return f"CASE WHEN {value} = floor({value}) THEN TRY_CAST({value} AS BIGINT) END"
     if column.type == "boolean" and delivered_type != wanted:
         return f"TRY_CAST(CAST({value} AS VARCHAR) AS BOOLEAN)"
     return value if delivered_type == wanted else f"TRY_CAST({value} AS {wanted})"
+
+
+def _list(value: str, column: Column, delivered_type: str, stream: Stream) -> str:
+    """SQL of a list whose values are parsed as a column of them is, or null where one of them does not parse."""
+    delivered = f"TRY_CAST({value} AS VARCHAR[])" if delivered_type == "VARCHAR" else value
+    kind = "VARCHAR" if delivered_type == "VARCHAR" else delivered_type.removesuffix("[]")
+    if kind == delivered_type != "VARCHAR":
+        return f"TRY_CAST({value} AS {SQL_TYPES[column.type]})"  # no list
+    element = Column(type=ELEMENTS[column.type])
+    parsed = _parsed("one", element, kind, stream)
+    lost = f"list_filter({delivered}, lambda one: one IS NOT NULL AND ({parsed}) IS NULL)"
+    return f"CASE WHEN len({lost}) = 0 THEN list_transform({delivered}, lambda one: {parsed}) END"
 
 
 def _exact(value: str, floating: str) -> str:
@@ -490,11 +529,15 @@ def _moment(value: str, column: Column, delivered_type: str, stream: Stream, zon
     elif column.epoch:
         stated, condition = f"timezone('UTC', {_since_1970(value, column.epoch, delivered_type)})", "true"
     elif delivered_type == "VARCHAR" and column.format:
-        parsed = f"try_strptime({value}, '{column.format.replace(chr(39), chr(39) * 2)}')"
+        # DuckDB reads infinity and epoch as 1900-01-01, whatever the format.
+        parsed = f"CASE WHEN regexp_matches({value}, '[0-9]') THEN try_strptime({value}, {quoted(column.format)}) END"
         stated = naive = parsed
         condition = "true" if "%z" in column.format.lower() else "false"
     elif delivered_type == "VARCHAR":
         condition = f"regexp_matches({value}, '{ZONED}')"
+        naive = f"CASE WHEN regexp_matches({value}, '{YEAR_FIRST}') THEN {naive} END"
+        near = f"NOT regexp_matches({value}, '{BEYOND}')"
+        stated = f"CASE WHEN regexp_matches({value}, '{YEAR_FIRST}') AND {near} THEN {stated} END"
     stated = f"{stated} AT TIME ZONE '{zone}'"
     if zone != stream.timezone:
         naive = f"timezone('{stream.timezone}', {naive}) AT TIME ZONE '{zone}'"

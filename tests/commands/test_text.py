@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import io
 import os
 import re
 import typing
@@ -14,7 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import typer
+from rich.cells import cell_len
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner, Result
 
@@ -205,6 +208,39 @@ def test_in_a_narrow_terminal_names_stand_whole_and_the_reason_can_be_read(
             assert {"DE/Hamburg", version, "promote", "head.of.risk"} <= set(told.split())
             assert set(reason.split()) <= set(told.split())
             assert ("│" in told) == (columns > 120)
+
+
+WORDS = "couriers were on strike in the whole city for a week"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+@pytest.mark.parametrize(
+    "arguments",
+    [("champion", LINE), ("history", LINE), ("tags", LINE), ("approve", LINE), ("issue", "list"), ("trials", LINE)],
+)
+def test_every_table_can_be_read_in_a_terminal_of_any_width(
+    arguments: tuple[str, ...], columns: int, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(home, WORDS)
+    monkeypatch.setattr(console, "width", columns)
+    told = ran(*arguments).output
+    assert max(map(len, told.splitlines())) <= columns and "…" not in told
+    assert set(WORDS.split()) <= set(told.split()), told
+
+
+@pytest.mark.parametrize("width", range(20, 130, 7))
+def test_a_table_keeps_every_word_and_number_at_any_width(width: int) -> None:
+    table = Table(title="All of it", caption="and why")
+    cells = {"node": "DE/Hamburg", "rows": "1,234,567", "why": WORDS, "": Text("drifted", style="red"), "empty": ""}
+    for name in cells:
+        table.add_column(name, justify="right" if name == "rows" else "left")
+    table.add_row(*cells.values())
+    shown_on = Screen(width=width, file=io.StringIO())
+    shown_on.print(table)
+    told = shown_on.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(cell_len, told.splitlines())) <= width
+    words = {word for cell in cells.values() for word in str(cell).split()}
+    assert words | {"All", "why"} <= set(told.split()), told
 
 
 def test_a_text_that_a_terminal_would_obey_is_shown_in_its_own_place() -> None:

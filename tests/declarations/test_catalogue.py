@@ -245,7 +245,7 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
      "'city' is there 2 times; once is enough"),
     # a name that something has already, or is the factory's own
     ("stream", "    hour: hour(placed)", "    city: upper(city)", 11, "'city' exists already; columns here: order_id"),
-    ("stream", "    hour: hour(placed)", "    ds: hour(placed)", 11, "'ds' exists already"),
+    ("stream", "    hour: hour(placed)", "    ds: hour(placed)", 11, "'ds' is a name that the factory uses"),
     ("view", "name: habit", "name: orders", 3, "name: 'orders' is declared already, at defs.yaml:3"),
     ("stream", "    hour: hour(placed)", "    hour: hour(placed)\n    hour: day(placed)", 12,
      "'hour' stands already on line 11; keep one"),
@@ -357,6 +357,8 @@ def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp
         ("returned:", "Amount:", 1, "columns 'amount' and 'Amount' differ in case alone"),
         ("columns:", "column:", 1, "unknown field 'column'; allowed: version, columns, tolerance"),
         ("city: {", "ds: {", 2, "column 'ds' has a name that the factory uses"),
+        ("city: {", "'PM2.5': {", 4, "letters, digits and _, and write `delivered: 'PM2.5'` below it"),
+        ("city: {", "Fuel Price: {", 4, "'Fuel Price' is no name of a column here: give it one of"),
         ("{type: timestamp}", "{type: timestamp", 6, "YAML: expected ',' or '}'"),
         ("min: 0", "min: 3, max: 2", 6, "min 3 is larger than max 2"),
     ],
@@ -462,7 +464,7 @@ def line(**more: Any) -> Line:
     return Line.model_validate(yaml.safe_load(LINE)["attributes"] | more)
 
 
-@pytest.mark.parametrize("name", ["label", "leaf", "observed_at", "example_id"])
+@pytest.mark.parametrize("name", ["label", "Label", "leaf", "observed_at", "Example_ID"])
 def test_a_column_with_a_name_of_the_lines_own_tables_is_refused_where_it_is_used(tmp_path: Path, name: str) -> None:
     contract = CONTRACT.replace("  amount: {", f"  {name}: {{type: string}}\n  amount: {{")
     view = VIEW.replace("entity: customer", f"entity: {name}")

@@ -26,6 +26,7 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.declarations.contract import Contract
 from factory_assets.declarations.stream import Stream
 from factory_assets.events import landing, sources
+from factory_assets.events.contract import validation
 
 DAY = dt.date(2024, 3, 10)
 DAYS = [DAY + dt.timedelta(days=offset) for offset in range(3)]
@@ -58,7 +59,7 @@ def declare(source: dict[str, Any], columns: dict[str, Any] | None = None, **str
 def land(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, days: list[dt.date] = DAYS) -> list[dict[str, Any]]:
     """Raw rows, in the order of their days and ids."""
     landed = landing.land(con, declared, sources.deliveries(con, declared.stream, days), days, TODAY)
-    return con.sql(f"SELECT * FROM {landed.rows} ORDER BY ds, id").to_arrow_table().to_pylist()
+    return con.sql(f"SELECT * FROM {landed.rows} ORDER BY ds, {declared.stream.id}").to_arrow_table().to_pylist()
 
 
 def told(con: duckdb.DuckDBPyConnection) -> dict[dt.date, str]:
@@ -201,6 +202,34 @@ def test_a_placeholder_that_is_none_is_refused(uri: str, message: str) -> None:
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("folder", "region"),
+    [
+        ("region=EU/region=US", "US"),
+        ("region=%ff", "%ff"),
+        ("region=100%", "100%"),
+        ("region=%C3%BC", "ü"),
+        ("region=", ""),
+    ],
+)
+def test_both_kinds_read_the_same_of_a_folder_s_name(
+    con, kind: str, folder: str, region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Path(folder)
+    place.mkdir(parents=True)
+    table = pa.table({"id": [1], "at": [dt.datetime(2024, 3, 10, 5)]})
+    if kind == "csv":
+        table.to_pandas().to_csv(place / "a.csv", index=False)
+    else:
+        pq.write_table(table, place / "a.parquet")
+    column = {"region": {"type": "string", "nullable": True, "required": False}}
+    for uri in (f"*/**/*.{kind}", f"{tmp_path}/**/*.{kind}"):
+        (row,) = land(con, declare({"kind": kind, "uri": uri}, column))
+        assert row["region"] == region and told(con) == {}
+
+
 # --- how text is written -----------------------------------------------------------------------------------------------
 
 READ = {
@@ -252,11 +281,51 @@ def test_a_comment_is_left_out_where_it_is_declared(con, tmp_path: Path) -> None
     assert [row["id"] for row in land(con, declare({"kind": "csv", "uri": f"{tmp_path}/*.csv", "comment": "#"}))] == [1]
 
 
+#: First lines of what has no second one, and no column of the stream.
+STRAY = {
+    "a page": b"<html><body>503 Service Unavailable</body></html>\n",
+    "a record": b'{"id": 1, "at": "2024-03-10"}\n',
+    "one long line": b"x" * 5000,
+    "zeros": bytes(600),
+    "other names alone": b"nr,when\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_file_without_rows_that_is_none_of_the_stream_is_told(con, kind: str, tmp_path: Path) -> None:
+    source, header = {"kind": kind, "uri": f"{tmp_path}/*"}, pa.table({"id": [1], "at": [dt.datetime(2024, 3, 10, 5)]})
+    if kind == "csv":
+        (tmp_path / "a.csv").write_text("id,at\n1,2024-03-10 05:00\n")
+        (tmp_path / "no rows.csv").write_text("id,at\n")
+        (tmp_path / "no byte.csv").write_text("")
+    else:
+        pq.write_table(header, tmp_path / "a.parquet")
+        pq.write_table(header[:0], tmp_path / "no rows.parquet")
+    assert [row["id"] for row in land(con, declare(source, end=DAYS[-1]))] == [1] and told(con) == {}
+    for what, content in STRAY.items() if kind == "csv" else [("other names alone", b"")]:
+        if kind == "csv":
+            (tmp_path / "stray").write_bytes(content)
+        else:
+            pq.write_table(header[:0].rename_columns(["nr", "when"]), tmp_path / "stray")
+        assert [row["id"] for row in land(con, declare(source, end=DAYS[-1]))] == [1], what
+        (problem,) = told(con).values()
+        assert problem.startswith("has no rows, and the file lacks 'at', 'id'; it has ") and len(problem) < 400, what
+
+
+def test_where_the_event_time_is_derived_the_column_that_it_is_made_of_is_named(con, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,when\n1,2024-03-10 05:00\n")
+    derive = {"noon": "date_trunc('day', at)", "shifted": "noon + interval 1 hour"}
+    land(con, declare({"kind": "csv", "uri": f"{tmp_path}/*"}, derive=derive, event_time="shifted", end=DAYS[-1]))
+    assert "the file lacks 'at'; it has 'when', which the contract does not know" in told(con)[DAYS[-1]]
+
+
 REFUSED = {
     "latin-1": ("id,at,note\n1,2024-03-10 05:00,a\n2,2024-03-10 05:00,é\n".encode("latin-1"), "is not utf-8 in line 3: declare"),
     "utf-16": (text().decode().encode("utf-16"), "is not utf-8 but, by its first bytes, utf-16: declare"),
     "zip": (b"PK\x03\x04" + bytes(30), "is a zip archive, no text"),
     "xz": (b"\xfd7zXZ\x00" + bytes(30), "is an xz archive, no text"),
+    "utf-32": (text().decode().encode("utf-32"), "is not utf-8 but, by its first bytes, utf-32: declare"),
+    "a database": (b"SQLite format 3\x00" + bytes(90), "is a SQLite database, no text"),
     "parquet": (b"PAR1" + bytes(30), "is a Parquet file, no text"),
     "cut gzip": (gzip.compress(random.Random(1).randbytes(9000).hex().encode())[:-2000], "Truncated compressed stream"),
     "values without a column": (b"id,at,\n1,2024-03-10 05:00,x\n", "has values in 1 rows of its last column, which has no name"),
@@ -334,6 +403,94 @@ def test_two_columns_of_the_contract_are_not_one_of_the_feed() -> None:
         declare({"kind": "csv", "uri": "x"}, {"x": {"type": "integer"}, "y": {"type": "integer", "delivered": "x"}})
 
 
+@pytest.mark.parametrize("name", ["rowid", "ROWID", "last", "event_day", "filename", "source", "number", "_was"])
+def test_a_line_has_its_number_whatever_columns_the_feed_has(con, name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"at,{name}\n2024-03-10 05:00,1\n2024-03-10 06:00,0\n,2\n")
+    without_id = {"id": {"type": "integer", "nullable": True, "required": False}}
+    source = {"kind": "csv", "uri": f"{tmp_path}/*.csv"}
+    rows = land(con, declare(source, without_id, id={"file_line": True}, end=DAY), [DAY])
+    assert [row["_file_line"] for row in rows] == ["a.csv:2", "a.csv:3", "a.csv:4"]
+    assert [row["_undeclared"] for row in rows] == [f'{{"{name}":"{value}"}}' for value in (1, 0, 2)]
+
+
+@pytest.mark.parametrize(
+    "name", ["last", "h", "row", "kind", "kept", "content", "known", "seen", "source", "version", "line"]
+)
+def test_columns_of_a_contract_may_have_names_that_the_code_uses(con, name: str, tmp_path: Path) -> None:
+    lines = ["1,2024-03-10 05:00,7", "1,2024-03-10 05:00,7", "2,,8", "3,2024-03-10 06:00,9"]
+    (tmp_path / "a.csv").write_text("\n".join([f"id,at,{name}", *lines]))
+    columns, cleanse = {name: {"type": "integer"}}, {"bounds": {"column": name, "clip": [0, 100]}}
+    declared = declare({"kind": "csv", "uri": f"{tmp_path}/*.csv"}, columns, cleanse=cleanse, end=DAY)
+    assert declared.check() == [] and [row[name] for row in land(con, declared, [DAY])] == [7, 7, 8, 9]
+    con.execute("CREATE TABLE rows_of_day AS SELECT * FROM landed").fetchall()
+    judged = validation.judge(con, declared, validation.Inputs("rows_of_day", "deliveries"), [DAY])
+    (verdict,) = judged.verdicts
+    assert (verdict.rows, verdict.accepted, verdict.duplicates, sum(verdict.quarantined.values())) == (4, 2, 1, 1)
+    assert con.sql(f"SELECT {name} FROM {judged.accepted} ORDER BY ALL").fetchall() == [(7,), (9,)]
+
+
+@pytest.mark.parametrize("name", ["rowid", "RowId", "DS", "Event_Time", "KNOWN_AT", "_cleansed", "_WAS", "Rule"])
+def test_a_column_with_a_name_of_our_own_tables_is_refused_in_whatever_case(name: str) -> None:
+    source, column = {"kind": "csv", "uri": "x.csv"}, {name: {"type": "timestamp"}}
+    told = f"column {name!r} has a name that the factory uses; give it another, with `delivered: {name}`"
+    for role in ({}, {"event_time": name}, {"known_at": name}):
+        assert (("contract",), told) in declare(source, column, **role).check()
+    own = declare(source, {"event_time": {"type": "timestamp"}}, event_time="event_time")
+    assert own.check() == []
+    derived = declare(source, derive={name: "id + 1"}).check()
+    assert (("derive", name), f"{name!r} is a name that the factory uses; give it another") in derived
+
+
+# --- what values are ----------------------------------------------------------------------------------------------------
+
+#: Type -> text in a file -> value; None where it is no value of the type. Times are read in a stream of Tokyo.
+TEXTS: dict[str, dict[str, Any]] = {
+    "integers": {
+        "[1, 2]": [1, 2], "[ 7 , null]": [7, None], "[3.0]": [3], "[]": [], "[1.5, 2]": None, "[1, x]": None, "[true]": None,
+        "[1,,2]": None, "[1e3]": None, "[0x1F]": None, "[1_000]": None, "[9223372036854775808]": None, "7": None,
+    },
+    "doubles": {"[1.5, 2]": [1.5, 2.0], "[null]": [None], "[nan]": None, "[1e400]": None, "[a]": None, "[[1]]": None},
+    "strings": {"[a, b]": ["a", "b"], "['a, b', c]": ["a, b", "c"], "a": None},
+    "date": {
+        "2024-03-10": dt.date(2024, 3, 10), "2024/3/1": dt.date(2024, 3, 1), "2024-03-10 23:30": dt.date(2024, 3, 10),
+        "2024-03-10 23:30:00+00:00": dt.date(2024, 3, 11), "2024-03-10T23:30:00Z": dt.date(2024, 3, 11),
+        "10-03-24": None, "24-03-10": None, "10/03/24": None, "1-2-3": None, "epoch": None, "infinity": None,
+        "2024-03-10 05:00 PM": None, "2024-03-10 05:00:00 junk": None, "2024-02-30": None, "290000-01-01": None,
+    },
+    "timestamp": {
+        "2024-03-10": dt.datetime(2024, 3, 10), "2024-03-10T05:00:00Z": dt.datetime(2024, 3, 10, 14),
+        "10-03-24 05:00": None, "10-03-24": None, "10-03-24 05:00:00+00:00": None, "epoch": None, "-infinity": None,
+        "2024-03-10 05:00 PM": None, "2024-03-10 05:00 Mars/Olympus": None,
+        "2024-03-10 05:00+99:00": None, "2024-03-10 05:00:00-1600": None, "2024-03-10 05:00+14:00": dt.datetime(2024, 3, 10),
+        "2024-03-10 05:00 Etc/GMT+12": dt.datetime(2024, 3, 11, 2),
+        "2024-03-10 05:00:00.5-12": dt.datetime(2024, 3, 11, 2, 0, 0, 500000),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_a_text_is_the_value_that_it_says_or_is_kept_as_text(con, kind: str, tmp_path: Path) -> None:
+    texts = TEXTS[kind]
+    lines = [f"{number}|2024-03-11 12:00|{written}" for number, written in enumerate(texts)]
+    (tmp_path / "a.csv").write_text("\n".join(["id|at|x", *lines]))
+    source = {"kind": "csv", "uri": f"{tmp_path}/*.csv", "delimiter": "|"}
+    rows = land(con, declare(source, {"x": {"type": kind, "nullable": True}}, timezone="Asia/Tokyo"))
+    assert {written: row["x"] for written, row in zip(texts, rows, strict=True)} == texts
+    for row, (written, value) in zip(rows, texts.items(), strict=True):
+        assert row["_unparsed"] == (json.dumps({"x": written}, separators=(",", ":")) if value is None else None)
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp"])
+@pytest.mark.parametrize("word", ["infinity", "-infinity", "epoch", "now", "today"])
+def test_a_word_is_no_time_of_any_format(con, kind: str, word: str, tmp_path: Path) -> None:
+    """DuckDB takes three of them for the first of January 1900."""
+    (tmp_path / "a.csv").write_text(f"id,at,x\n1,2024-03-10 05:00,{word}\n2,2024-03-10 05:00,10/03/2024\n")
+    column = {"type": kind, "format": "%d/%m/%Y", "nullable": True}
+    first, second = land(con, declare({"kind": "csv", "uri": f"{tmp_path}/*.csv"}, {"x": column}))
+    assert (first["x"], first["_unparsed"]) == (None, json.dumps({"x": word}, separators=(",", ":")))
+    assert str(second["x"])[:10] == "2024-03-10" and second["_unparsed"] is None
+
+
 # --- what Parquet holds ------------------------------------------------------------------------------------------------
 
 MOMENT = dt.datetime(2024, 3, 10, 23, 30, 0, 123000)
@@ -368,6 +525,16 @@ ARRAYS: dict[str, tuple[str, pa.Array, list[Any]]] = {
         [dt.date(1969, 12, 31), None, dt.date(9999, 12, 31)],
     ),
     "lists": ("strings", pa.array([["a", "b"], None, []]), [["a", "b"], None, []]),
+    "decimals in lists": (
+        "integers",
+        pa.array([[Decimal("1.50")], [Decimal("2.00"), None], None], pa.list_(pa.decimal128(10, 2))),
+        [None, [2, None], None],
+    ),
+    "texts in lists": ("integers", pa.array([["1.5"], ["2"], ["x"]]), [None, [2], None]),
+    "large numbers in lists": ("integers", pa.array([[2**63], [1], None], pa.list_(pa.uint64())), [None, [1], None]),
+    "lists in lists": ("doubles", pa.array([[[1.0]], None, []]), [None, None, []]),
+    "numbers in lists": ("strings", pa.array([[1], [None], None]), [["1"], [None], None]),
+    "structures": ("integers", pa.array([{"a": 1}, None, None]), [None, None, None]),
     "whole text": ("integer", pa.array(["12.0", "12.5", " 7 "]), [12, None, 7]),
 }
 

@@ -31,7 +31,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the public data are not beside the repository (../shared)")
 
 
-def stream(file: Path, **fields: str) -> Stream:
+def stream(file: Path, **fields: Any) -> Stream:
     source = {"kind": "csv" if ".csv" in file.name else "parquet", "uri": str(file)}
     own = {"name": "s", "owner": "team:x", "description": "S.", "source": source, "id": "id", "event_time": "at"}
     return Stream.model_validate(own | {"start": "2000-01-01"} | fields)
@@ -195,6 +195,41 @@ def test_a_column_without_a_value_is_left_for_a_person_to_decide(tmp_path: Path)
     found = from_csv(tmp_path, "id,surcharge\n1,\n2,\n")
     assert list(found.columns) == ["id"]
     assert "# 'surcharge' is left out: no value was seen: its type is for you to say" in found.text
+
+
+@pytest.mark.parametrize("word", ["NA", " ", "null", "-", "N/A", "\\N"])
+def test_a_word_that_stands_for_nothing_is_no_value_where_there_is_no_other(word: str, tmp_path: Path) -> None:
+    found = from_csv(tmp_path, f"id,surcharge,kept\n1,{word},{word}\n2,{word},5\n")
+    assert list(found.columns) == ["id", "kept"]
+    assert f"no value but {word!a} was seen: if it stands for none, name it in null_values" in found.text
+    source = {"kind": "csv", "uri": str(tmp_path / "feed.csv"), "null_values": ["", word]}
+    assert proposed(stream(tmp_path / "feed.csv", source=source)).columns["kept"]["type"] == "integer"
+
+
+def test_an_infinite_date_is_no_day_of_1900(tmp_path: Path) -> None:
+    found = guess_texts(["2024-01-01", "2024-01-02", "infinity"])
+    assert (found.type, found.format) == ("string", None)
+
+
+def test_the_command_reads_what_a_run_reads_and_says_what_it_cannot(tmp_path: Path) -> None:
+    (tmp_path / "mixed.csv").write_bytes(b"id,note\r\n1,a\r\n2,b\n")
+    (tmp_path / "old.csv").write_bytes("id,note\n3,\u00e9\n".encode("latin-1"))
+
+    def told(source: str, *options: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["contract", "infer", str(tmp_path / source), *options])
+        return result.exit_code, " ".join(result.output.split())
+
+    code, text = told("mixed.csv")
+    assert code == 0 and "id: {type: integer, min: 0}" in text and "from 2 rows" in text
+    code, text = told("*.csv")
+    assert code == 0 and f"# Not looked at: {tmp_path}/old.csv is not utf-8 in line 2" in text
+    code, text = told("old.csv")
+    assert code == 1 and "old.csv is not utf-8 in line 2: declare the `encoding`" in text
+    code, text = told("old.csv", "--encoding", "latin-1")
+    assert code == 0 and "note: {type: string}" in text
+    assert "encoding is no encoding of text" in told("old.csv", "--encoding", "klingon")[1]
+    assert "is of one file a day, month or year: give files" in told("trips_{month}.csv")[1]
+    assert "uri {hour} is no placeholder; allowed: {day}, {month}, {year}" in told("{hour}.csv")[1]
 
 
 def test_a_column_that_some_files_lack_is_not_required(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import duckdb
 
-from factory_assets.declarations.base import COLUMN, RESERVED
-from factory_assets.declarations.contract import WEEKDAYS, Column, Contract
-from factory_assets.declarations.declared import TIMES, DeclaredStream
+from factory_assets.declarations.base import COLUMN, TIMES, reserved
+from factory_assets.declarations.contract import ELEMENTS, WEEKDAYS, Column, Contract
+from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.edits import flow
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.stream import Stream
@@ -39,11 +39,14 @@ FIRST_TRIED = 200
 WHOLE = r"\s*[+-]?\d+\s*"
 #: Beyond these years a stamp in text was read in a wrong order.
 YEARS = (1900, 2100)
+#: What stands for an empty value where a column has no other.
+NOTHING = frozenset(["", "na", "n/a", "nan", "nil", "none", "null", "\\n", "-", "--", "?", "."])
 ORDERS = ("%Y{0}%m{0}%d", "%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0}%d{0}%y")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f")
 FORMATS = tuple(order.format(mark) + clock for mark in "-/." for order in ORDERS for clock in CLOCKS)
 ISO_DAY, ISO_TIME = r"\d{4}-\d{2}-\d{2}", r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}.*"
-ELEMENTS = {"integer": "integers", "double": "doubles", "string": "strings"}
+#: Type of values -> that of lists of them.
+LISTED: dict[str, str] = {element: type for type, element in ELEMENTS.items()}
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Proposal:
     """A proposed contract: fields by column, notes on some columns, columns that no contract can hold, days seen.
 
     id: columns that together tell rows apart; () if no few do. event_time: the column that gives the days, others the times that
-    could as well. sources: files that were looked at.
+    could as well. sources: files that were looked at. unread: others, with the reasons why they cannot be read.
     """
 
     rows: int
@@ -76,6 +79,7 @@ class Proposal:
     event_time: str = ""
     others: tuple[str, ...] = ()
     sources: int = 1
+    unread: tuple[str, ...] = ()
 
     @property
     def declared(self) -> dict[str, Any]:
@@ -122,6 +126,7 @@ class Proposal:
         span = f" in {self.sources} files{span}" if self.sources > 1 else span
         lines = [
             f"# Proposed from {self.rows:,} rows{span}. It says what was seen; what may come is for you to say.",
+            *(f"# Not looked at: {one}" for one in self.unread),
             *self._comments,
             "version: 1",
             f"tolerance: {TOLERANCE}            # share of a day's rows that may break one rule before the day is blocked",
@@ -149,9 +154,10 @@ def infer(
     time: the delivered column that gives the days instead of the stream's event time.
     Raises ValueError where there is nothing to infer from.
     """
+    unread = tuple(f"{source} {each.problem}" for each in delivered if each.problem for source in each.sources)
     delivered = [delivery for delivery in delivered if not delivery.problem and delivery.columns]
     if not delivered:
-        raise ValueError("nothing was delivered that can be read; a contract needs data to be proposed from")
+        raise ValueError("; ".join(unread) or "the files are empty; a contract needs data to be proposed from")
     feed = _names([name for delivery in delivered for name in delivery.columns])
     delivered = [delivery.called({given: name for name, given in feed.items()}) for delivery in delivered]
     rows_delivered, rows_typed, rows_dated = "delivered", "typed", "dated"
@@ -181,7 +187,7 @@ def infer(
     known = seen.identifying(con, rows_typed, never_empty)
     if len(known) == 1:
         columns[known[0]].pop("allowed", None)
-    facts: dict[str, Any] = {"id": known, "sources": len(sources)}
+    facts: dict[str, Any] = {"id": known, "sources": len(sources), "unread": unread}
     times = _times(con, rows_typed, columns, sources)
     dated, why = _dated(plain, time, columns, times)
     if dated is None:
@@ -291,10 +297,10 @@ def _names(delivered: Sequence[str]) -> dict[str, str]:
     """Names for columns of a feed whose own can be no name in a contract -> that name."""
     taken, found = {name.lower() for name in delivered}, dict[str, str]()
     for name in dict.fromkeys(delivered):
-        if COLUMN.fullmatch(name) and (name not in RESERVED or name in TIMES):
+        if COLUMN.fullmatch(name) and (not reserved(name) or name in TIMES):
             continue
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-        plain = plain if COLUMN.fullmatch(plain) and plain not in RESERVED else f"column_{plain}".rstrip("_")
+        plain = plain if COLUMN.fullmatch(plain) and not reserved(plain) else f"column_{plain}".rstrip("_")
         while plain.lower() in taken:
             plain += "_"
         taken.add(plain.lower())
@@ -313,7 +319,15 @@ def _guesses(
         if not con.execute(f"SELECT count({identifier(name)}) FROM {rows}").fetchall()[0][0]:
             left_out[name] = "no value was seen: its type is for you to say; it is kept in raw"
         elif kinds[name] == "VARCHAR" and stream.source.kind == "csv":
-            guesses[name] = _guess_text(con, f"SELECT {identifier(name)} AS value FROM {rows}")
+            values = f"SELECT {identifier(name)} AS value FROM {rows}"
+            given = con.execute(f"SELECT DISTINCT value FROM ({values}) WHERE value IS NOT NULL LIMIT 2").fetchall()
+            if len(given) == 1 and (word := given[0][0]).strip().lower() in NOTHING:
+                left_out[name] = (
+                    f"no value but {word!a} was seen: if it stands for none, name it in null_values of the source; "
+                    "its type is for you to say; it is kept in raw"
+                )
+            else:
+                guesses[name] = _guess_text(con, values)
         elif kind := _column_type(kinds[name]):
             guesses[name] = Guess(kind)
         else:
@@ -324,7 +338,7 @@ def _guesses(
 def _column_type(kind: str) -> str | None:
     """The contract's type for one of DuckDB's, None where there is none."""
     if kind.endswith("[]"):
-        return ELEMENTS.get(_column_type(kind[:-2]) or "")
+        return LISTED.get(_column_type(kind[:-2]) or "")
     if kind.endswith("INT") or kind == "INTEGER":
         return "integer"
     if kind in ("DOUBLE", "FLOAT") or kind.startswith("DECIMAL"):
@@ -386,9 +400,11 @@ def _guess_text(con: duckdb.DuckDBPyConnection, values: str) -> Guess:
 def _formats(con: duckdb.DuckDBPyConnection, texts: str, formats: Sequence[str]) -> list[str]:
     """The formats that read every value, as a time within YEARS. texts: name of the table of values."""
     some = f"(SELECT * FROM {texts} ORDER BY hash(value) LIMIT {FIRST_TRIED})"
+    # DuckDB reads infinity and epoch as 1900-01-01, whatever the format.
+    numbered = "regexp_matches(value, '[0-9]')"
     for values in (some, texts):
         reads = ", ".join(
-            f"bool_and(coalesce(year(try_strptime(value, '{one}')) BETWEEN {YEARS[0]} AND {YEARS[1]}, false))"
+            f"bool_and(coalesce(year(try_strptime(value, '{one}')) BETWEEN {YEARS[0]} AND {YEARS[1]}, false) AND {numbered})"
             for one in formats
         )
         if not formats:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from factory_assets.declarations.base import COLUMN, RESERVED
+from factory_assets.declarations.base import COLUMN, reserved
 from factory_assets.declarations.contract import Amount, Column, Presence
 from factory_assets.declarations.declared import DeclaredStream
 from factory_assets.declarations.edits import edited, flow
@@ -122,7 +122,7 @@ def _exists(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
 def _undeclared(declared: DeclaredStream, anomaly: Anomaly) -> Suggestion:
     name = anomaly.column
     known = {other.lower() for other in declared.contract.columns}
-    if not COLUMN.fullmatch(name) or name in RESERVED or name.lower() in known:
+    if not COLUMN.fullmatch(name) or reserved(name) or name.lower() in known:
         why = "differs from another in case alone" if name.lower() in known else "is a name that tables cannot hold"
         return Refusal(f"{name!r} {why}", "rename it in the feed; until then it is kept in raw, in _undeclared")
     guess = guess_texts([str(value) for value in anomaly.values if value is not None])

@@ -18,8 +18,8 @@ NOTHING = "SELECT NULL::VARCHAR AS _source, NULL::VARCHAR AS _line WHERE false"
 #: Fingerprint of a day for which nothing has come.
 ABSENT = "absent"
 
-#: What a delivery's query has beside the feed's columns.
-OWN = ("_source", "_line", "_file_line")
+#: What a delivery's query has beside the feed's columns, and by what DuckDB numbers the rows of a table.
+OWN = ("_source", "_line", "_file_line", "rowid")
 
 Kind = TypeVar("Kind", bound=Declared)
 

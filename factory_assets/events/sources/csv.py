@@ -27,12 +27,23 @@ MAGIC = {
     b"BZh": "bz2",
     b"PK\x03\x04": "a zip archive",
     b"\xfd7zXZ\x00": "an xz archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a file of an older office program",
+    b"%PDF-": "a PDF file",
+    b"SQLite format 3\x00": "a SQLite database",
     b"PAR1": "a Parquet file",
+    b"Obj\x01": "an Avro file",
+    b"ARROW1\x00\x00": "an Arrow file",
 }
 #: Of those, what is read.
 COMPRESSIONS = ("gzip", "zstd", "bz2")
 #: Byte order marks of other encodings than UTF-8.
-MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 #: What a column is called whose header is empty; it may hold nothing.
 UNNAMED = "of no name"
 #: Bytes looked at together.
@@ -185,7 +196,7 @@ def _compression(file: str, source: CsvSource) -> str:
 
     try:
         with fsspec.open(file, "rb") as opened:
-            begin = opened.read(8)
+            begin = opened.read(max(map(len, MAGIC)))
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror or error}") from None
     kind = next((kind for magic, kind in MAGIC.items() if begin.startswith(magic)), "none")

@@ -108,10 +108,18 @@ def folder(uri: str) -> str:
 def folders(file: str) -> dict[str, str]:
     """What the names of a file's folders say, as in region=EU/2024.parquet: column -> text."""
     return {
-        key: urllib.parse.unquote(value)
+        key: _decoded(value)
         for key, value in re.findall(r"(?<=/)([A-Za-z_][A-Za-z0-9_]*)=([^/]*)(?=/)", f"/{file}")
         if value != NO_VALUE
     }
+
+
+def _decoded(value: str) -> str:
+    """The text that a folder's name stands for; as it is where that would be no text."""
+    try:
+        return urllib.parse.unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        return value
 
 
 def listed(uri: str) -> list[str]:

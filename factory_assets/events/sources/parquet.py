@@ -72,8 +72,9 @@ def _query(columns: Sequence[tuple[str, str]], files: Sequence[str], numbered: b
 
 
 def _of_folder(name: str) -> str:
-    """SQL for what the folder of a row's file says."""
-    return f"nullif(url_decode(regexp_extract(_source, '/{name}=([^/]*)/', 1)), {quoted(NO_VALUE)})"
+    """SQL for what the folder of a row's file says, as `folders` tells it; of several of one name the last."""
+    value = f"regexp_extract('/' || _source, '^(?s:.*)/{name}=([^/]*)/', 1)"
+    return f"nullif(coalesce(TRY(url_decode({value})), {value}), {quoted(NO_VALUE)})"
 
 
 def _files(files: Sequence[str], more: str = "") -> str:

@@ -22,7 +22,7 @@ from factory_assets.declarations.base import masked
 from factory_assets.declarations.days import DAY, EPOCH, ranges
 from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import PostgresSource
-from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, problem_of, quoted
+from factory_assets.events.sources.base import ABSENT, Delivery, Source, SourceError, of_feed, problem_of, quoted
 from factory_resources.postgres import connected
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ TYPES = {
 }  # fmt: skip
 NUMERIC = 1700
 TIMES = ("DATE", "TIMESTAMP", "TIMESTAMPTZ")
-#: Names that every row gets here.
-OURS = ("_source", "_line", "_day")
+#: The column of a row's day beside those of the table.
+OUR_DAY = "_day"
 
 _log = logging.getLogger("factory")
 #: Sources of this process that are read by a superuser.
@@ -71,9 +71,10 @@ class Postgres(Source[PostgresSource]):
             while rows := cursor.fetchmany(BATCH):
                 _append(con, table, [*(column.kind for column in columns), "DATE"], rows)
         kinds = {column.name: _described(column.kind) for column in columns}
+        chosen = ", ".join(f"{_name(column.name)} AS {of_feed(column.name)}" for column in columns)
         return [
             Delivery(
-                f"SELECT * EXCLUDE (_day), {quoted(name)} AS _source, NULL::VARCHAR AS _line FROM {table} "
+                f"SELECT {chosen}, {quoted(name)} AS _source, NULL::VARCHAR AS _line FROM {table} "
                 f"WHERE _day = DATE '{day}'",
                 kinds,
                 (name,),
@@ -149,9 +150,10 @@ class Postgres(Source[PostgresSource]):
             cursor.execute(f"SELECT * FROM {self._relation()} AS _delivered LIMIT 0")
             described = cursor.description or ()
         names = [column.name for column in described]
-        if len({name.lower() for name in [*names, *OURS]}) != len(names) + len(OURS):
+        if len({name.lower() for name in [*names, OUR_DAY]}) != len(names) + 1:
+            found = ", ".join(map(repr, names))
             raise SourceError(
-                f"must have every column name once, and none of {', '.join(OURS)}; found {', '.join(map(repr, names))}"
+                f"must have every column name once, in whatever case, and none called {OUR_DAY}; found {found}"
             )
         return [_sent(column.name, column.type_code, column.precision, column.scale) for column in described]
 
@@ -236,10 +238,9 @@ def _sent(name: str, oid: int, precision: int | None, scale: int | None) -> Sent
         return Sent(name, "VARCHAR", f"trim_scale({number})::text")
     kind = TYPES.get(oid, "VARCHAR")
     if kind in TIMES:
-        # Infinity, and years that no calendar of ours has, are no times.
-        return Sent(
-            name, kind, f"CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' THEN {column}::text END"
-        )
+        # What lies outside of the years that the engine can read is as far away as can be: it is no time, and no empty value.
+        far = f"WHEN {column} < '0001-01-01' THEN '-infinity' WHEN {column} >= '10000-01-01' THEN 'infinity'"
+        return Sent(name, kind, f"CASE {far} ELSE {column}::text END")
     return Sent(name, kind, f"{column}::text")
 
 
