@@ -48,7 +48,7 @@ class World:
 
 def judged(world: World, days: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Verdict, and smallest visible change, of each series, held against so many days."""
-    from factory_assets.monitoring.control_charts import judged_counts, judged_shares
+    from factory_assets.monitoring.charts.control import judged_counts, judged_shares
 
     counts = world.counts.astype(float)
     counts[:, : DAYS - 1 - days] = np.nan

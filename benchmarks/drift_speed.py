@@ -48,7 +48,7 @@ def ours(rows: int, number: int) -> tuple[Cost, float]:
     """All of it; and the seconds of what is done each day, which is counting and judging."""
     from factory_assets.measures.habits import Stretches, habit
     from factory_assets.measures.profiles import profile
-    from factory_assets.monitoring.drift import drift
+    from factory_assets.monitoring.drift.verdicts import drift
 
     before, now = columns(rows, number, 1), columns(rows, number, 2)
     first = dt.date(2026, 1, 1)

@@ -84,7 +84,7 @@ def champion(days: np.ndarray, values: Any, train: tuple[int, int], first: int, 
 
 def ours(one: Champion, now: Any, rate: float = RATE, end: int | None = None) -> Any:
     """end: number of the day with which the rows end, by which their season is found."""
-    from factory_assets.monitoring.drift import drift
+    from factory_assets.monitoring.drift.verdicts import drift
 
     last = None if end is None else EPOCH + dt.timedelta(days=end)
     return drift(one.reference, one.habit, now, false_alarm_rate=rate, last=last)

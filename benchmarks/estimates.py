@@ -162,7 +162,7 @@ def answered(world: World) -> pa.Table:
 
 def estimated(world: World, rows: pa.Table, days: list[dt.date] | None = None) -> list[dict[str, Any]]:
     """Rows of the table of estimates, of these days, or of all, when all labels are in."""
-    from factory_assets.monitoring.estimates import Asked, estimates
+    from factory_assets.monitoring.estimates.windows import Asked, estimates
 
     asked, every = Asked(world.task, WEEK, DELAY), sorted(set(rows["ds"].to_pylist()))
     wanted = days or every

@@ -121,7 +121,7 @@ def between(seen: pa.Table, first: dt.date, last: dt.date) -> pa.Table:
 def drift_day(seen: pa.Table, leaves: int) -> tuple[float, float]:
     """CPU seconds of a day, and of them those beside the models."""
     from factory_assets.declarations.line import Monitor
-    from factory_assets.monitoring import drift_days
+    from factory_assets.monitoring.drift import days as drift_days
 
     model, answering = a_model(seen), champions(leaves)
     with spent_in(drift_days, "_counted", "drifts") as spent:
@@ -137,7 +137,7 @@ def drift_day(seen: pa.Table, leaves: int) -> tuple[float, float]:
 
 def performance_day(seen: pa.Table, rows: int) -> tuple[float, float]:
     """Likewise of a day of performance with as many rows."""
-    from factory_assets.monitoring import performance
+    from factory_assets.monitoring.performance import measured as performance
 
     rng = np.random.default_rng(1)
     shared = {"ds": pa.array([LAST] * rows), "example_id": pa.array(range(rows))}
@@ -165,7 +165,7 @@ def filtered(seen: pa.Table, leaves: int) -> float:
 def days_together(rows: int = 400_000, leaves: int = 40) -> float:
     """What 14 days cost in one run, of what they cost one by one. rows: of all of them, and of the days before."""
     from factory_assets.declarations.line import Monitor
-    from factory_assets.monitoring.drift_days import DriftDays
+    from factory_assets.monitoring.drift.days import DriftDays
 
     seen, answering = examples(rows, leaves, 20), champions(leaves)
     model, days = a_model(seen), [LAST - dt.timedelta(days=back) for back in range(13, -1, -1)]

@@ -17,7 +17,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import better, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
 from factory_assets.models.archived import naive_of
-from factory_assets.monitoring.performance import guess_values
+from factory_assets.monitoring.performance.measured import guess_values
 from factory_assets.training.timeline import first_as_of
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.duck import opened

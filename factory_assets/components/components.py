@@ -24,15 +24,8 @@ from factory_assets.features.assets import examples_asset, labels_asset, view_as
 from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
 from factory_assets.governor.sensors import retrain_sensor, upkeep_sensor
-from factory_assets.monitoring.assets import (
-    calibration_asset,
-    counts_asset,
-    drift_asset,
-    estimates_asset,
-    monitors_asset,
-    outcomes_asset,
-    performance_asset,
-)
+from factory_assets.monitoring.assets import calibration_asset, monitors_asset
+from factory_assets.monitoring.charts.assets import counts_asset
 from factory_assets.monitoring.checks import (
     control_checks,
     drift_check,
@@ -41,6 +34,9 @@ from factory_assets.monitoring.checks import (
     performance_check,
     skew_check,
 )
+from factory_assets.monitoring.drift.assets import drift_asset
+from factory_assets.monitoring.estimates.assets import estimates_asset
+from factory_assets.monitoring.performance.assets import outcomes_asset, performance_asset
 from factory_assets.release.assets import champion_asset, leaderboard_asset
 from factory_assets.scoring.assets import predictions_asset
 from factory_assets.serving.assets import serving_asset

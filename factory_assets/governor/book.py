@@ -33,7 +33,7 @@ from factory_assets.identity.versions import contract_hash
 from factory_assets.materialization import INPUTS, described, newest_events, recorded, recorded_before, table_versions
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import Alarm, of_drift, of_losses
-from factory_assets.monitoring.losses import losses, window
+from factory_assets.monitoring.performance.losses import losses, window
 from factory_assets.release.resolver import state_of
 from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key

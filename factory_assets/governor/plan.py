@@ -27,8 +27,10 @@ from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
 from factory_assets.governor.work import SCORED, TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
-from factory_assets.monitoring import estimates, label_days, outcomes
+from factory_assets.monitoring.drift import labels as label_days
 from factory_assets.monitoring.episodes import Alarm
+from factory_assets.monitoring.estimates import windows as estimates
+from factory_assets.monitoring.performance import outcomes
 from factory_assets.training.timeline import first_as_of, timeline
 
 #: Table of scored days -> tables whose day has to be there. Drift judges rows without their labels, where these are held back.

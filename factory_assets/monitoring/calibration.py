@@ -19,10 +19,10 @@ from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.profiles import Profile
 from factory_assets.models.archived import ReleasedModel, load
-from factory_assets.monitoring.drift import Counted, drifts
-from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
+from factory_assets.monitoring.drift.days import MINIMUM_ROWS, DriftDays
+from factory_assets.monitoring.drift.verdicts import Counted, drifts
 from factory_assets.monitoring.episodes import begun, of_drift, of_losses
-from factory_assets.monitoring.losses import Loss, losses
+from factory_assets.monitoring.performance.losses import Loss, losses
 from factory_assets.scoring.champions import champions_of_days
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake

@@ -17,9 +17,9 @@ from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import lasting
-from factory_assets.monitoring.expected import FALSE_ALARM_RATE as CONCEPT_RATE
-from factory_assets.monitoring.losses import FALSE_ALARM_RATE, Held, Loss, floor_of, held, losses, window
+from factory_assets.monitoring.estimates.expected import FALSE_ALARM_RATE as CONCEPT_RATE
 from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, SCHEMA_OF, STABLE
+from factory_assets.monitoring.performance.losses import FALSE_ALARM_RATE, Held, Loss, floor_of, held, losses, window
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
 from factory_resources.lake import Lake

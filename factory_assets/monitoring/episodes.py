@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from factory_assets.declarations.days import DAY
-from factory_assets.monitoring.losses import Loss
+from factory_assets.monitoring.performance.losses import Loss
 
 Monitor = Literal["drift", "performance"]
 

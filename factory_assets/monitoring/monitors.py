@@ -16,12 +16,13 @@ from factory_assets.declarations.line import Monitor
 from factory_assets.identity.nodes import ROOT, lineage
 from factory_assets.measures.metrics import improvement
 from factory_assets.measures.tables import LABEL
-from factory_assets.monitoring import control_charts, schemas
-from factory_assets.monitoring.control_charts import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
-from factory_assets.monitoring.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
-from factory_assets.monitoring.drift_days import MINIMUM_ROWS
-from factory_assets.monitoring.losses import FEWEST, FEWEST_BLOCKS, held, losses, visible, window
-from factory_assets.monitoring.released import Release
+from factory_assets.monitoring import schemas
+from factory_assets.monitoring.charts import control
+from factory_assets.monitoring.charts.control import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
+from factory_assets.monitoring.charts.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
+from factory_assets.monitoring.drift.days import MINIMUM_ROWS
+from factory_assets.monitoring.performance.losses import FEWEST, FEWEST_BLOCKS, held, losses, visible, window
+from factory_assets.monitoring.performance.released import Release
 from factory_assets.monitoring.schemas import Delivered
 from factory_assets.words import counted
 
@@ -286,7 +287,7 @@ def from_charts(known: Known) -> pa.Table:
     rate = known.monitor.rate(known.looks)
     of_rows = [at for at, key in enumerate(known.series.keys) if key[1] == ROWS]
     counts, of = known.series.counts, known.series.of
-    tables = [_charted(known, of_rows, control_charts.judged_counts(counts[of_rows], rate), counts[of_rows, -1])]
+    tables = [_charted(known, of_rows, control.judged_counts(counts[of_rows], rate), counts[of_rows, -1])]
     size_of = {known.series.keys[at][::2]: of[at] for at in of_rows}
     of_shares = [at for at, key in enumerate(known.series.keys) if key[1] != ROWS]
     if of_shares:
@@ -295,7 +296,7 @@ def from_charts(known: Known) -> pa.Table:
         shares = np.where(np.isfinite(sizes), np.nan_to_num(counts[of_shares]), np.nan)
         sizes = np.nan_to_num(sizes)
         tables.append(
-            _charted(known, of_shares, control_charts.judged_shares(shares, sizes, rate), shares[:, -1], sizes[:, -1])
+            _charted(known, of_shares, control.judged_shares(shares, sizes, rate), shares[:, -1], sizes[:, -1])
         )
     return pa.concat_tables(tables)
 
@@ -334,8 +335,8 @@ def _reason(chart: Chart, at: int, value: float, monitor: str) -> str:
     days, verdict, visible = int(chart.days[at]), int(chart.verdict[at]), float(chart.visible[at])
     told: Callable[[float], str] = _rows_in_words if monitor == ROWS else _share_in_words
     if verdict == NO_VERDICT:
-        if days < control_charts.FEWEST:
-            return f"{counted(days, 'day')} in control to hold it against; a verdict takes {control_charts.FEWEST}"
+        if days < control.FEWEST:
+            return f"{counted(days, 'day')} in control to hold it against; a verdict takes {control.FEWEST}"
         if monitor != ROWS and chart.usual[at] >= 1:
             return "all rows are, as on the days before: there is nothing to rise"
         change = "a day without a row would not show" if monitor == ROWS else "not even all rows would show"

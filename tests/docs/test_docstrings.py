@@ -28,7 +28,7 @@ CALLED = [
     "factory_assets.measures.profiles.profile",
     "factory_assets.models.archived.load",
     "factory_assets.models.estimators.train",
-    "factory_assets.monitoring.drift.drift",
+    "factory_assets.monitoring.drift.verdicts.drift",
     "factory_resources.archive_folder.ArchiveFolder",
     "factory_resources.engine.Engine",
     "factory_resources.lake.Lake",

@@ -24,8 +24,8 @@ from factory_assets.monitoring.calibration import (
     months,
     put_in,
 )
-from factory_assets.monitoring.drift_days import DriftDays
-from factory_assets.monitoring.losses import Loss
+from factory_assets.monitoring.drift.days import DriftDays
+from factory_assets.monitoring.performance.losses import Loss
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 3, 27)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.models.contributions import Contributions
-from factory_assets.monitoring.causes import causes, in_words
+from factory_assets.monitoring.drift.causes import causes, in_words
 
 WEIGHTS = np.array([2.0, -1.0, 0.5])
 FEATURES = ("a", "b", "c")

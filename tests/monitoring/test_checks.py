@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from factory_assets.daily_checks import Finding, _over
 from factory_assets.declarations.line import Gate, Line, Monitor
 from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day
-from factory_assets.monitoring.losses import Held, floor_of
+from factory_assets.monitoring.performance.losses import Held, floor_of
 
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 10)

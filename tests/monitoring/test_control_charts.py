@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from factory_assets.monitoring.control_charts import (
+from factory_assets.monitoring.charts.control import (
     DAY_OUT,
     FEWEST,
     IN_CONTROL,

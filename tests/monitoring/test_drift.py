@@ -12,8 +12,8 @@ import pytest
 
 from factory_assets.measures.habits import FACTORS, MOST, Habit, Stretches, habit
 from factory_assets.measures.profiles import Profile, profile, profiles
-from factory_assets.monitoring.drift import Drift
-from factory_assets.monitoring.drift import drift as against
+from factory_assets.monitoring.drift.verdicts import Drift
+from factory_assets.monitoring.drift.verdicts import drift as against
 
 #: A column whose weeks differ by no more than as many independent rows.
 CALM = Habit(MOST, MOST, {"values": 1.0, "nulls": 1.0, "beyond": 1.0})

@@ -16,11 +16,11 @@ from factory_assets.measures.habits import MOST, Habit
 from factory_assets.measures.profiles import profile, profiles
 from factory_assets.measures.tables import prediction_columns
 from factory_assets.models.archived import ReleasedModel, load
-from factory_assets.monitoring import drift_days
-from factory_assets.monitoring.drift import Drift, drift
-from factory_assets.monitoring.drift_days import MINIMUM_ROWS, DriftDays
-from factory_assets.monitoring.drift_table import SCHEMA
-from factory_assets.monitoring.label_days import Due, LabelDays
+from factory_assets.monitoring.drift import days as drift_days
+from factory_assets.monitoring.drift.days import MINIMUM_ROWS, DriftDays
+from factory_assets.monitoring.drift.labels import Due, LabelDays
+from factory_assets.monitoring.drift.table import SCHEMA
+from factory_assets.monitoring.drift.verdicts import Drift, drift
 from factory_assets.scoring.assets import champions_of_days
 from factory_assets.training.fit.fitting import rows_within
 from factory_resources.lake import Lake

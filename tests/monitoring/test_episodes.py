@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Any
 
 from factory_assets.monitoring.episodes import Alarm, begun, of_drift, of_losses
-from factory_assets.monitoring.losses import Loss
+from factory_assets.monitoring.performance.losses import Loss
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 3, 1)

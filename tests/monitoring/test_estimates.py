@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pytest
 
 from factory_assets.measures.metrics import METRICS, score
-from factory_assets.monitoring import expected
 from factory_assets.monitoring.checks import _alarms, _estimated_of_day
-from factory_assets.monitoring.estimates import (
+from factory_assets.monitoring.estimates import expected
+from factory_assets.monitoring.estimates.expected import Counted, band, cells, curve, error, outcomes, values
+from factory_assets.monitoring.estimates.windows import (
     SCHEMA,
     Asked,
     Foretold,
@@ -25,7 +26,6 @@ from factory_assets.monitoring.estimates import (
     query,
     state,
 )
-from factory_assets.monitoring.expected import Counted, band, cells, curve, error, outcomes, values
 
 FIRST = dt.date(2026, 1, 1)
 ASKED = Asked("binary", window=7, horizon=3)

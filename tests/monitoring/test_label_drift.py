@@ -13,9 +13,9 @@ from factory_assets.measures.habits import Habit, Stretches
 from factory_assets.measures.profiles import Profile, profile
 from factory_assets.measures.tables import label_column
 from factory_assets.models.archived import ReleasedModel
-from factory_assets.monitoring.drift import Drift, drift
-from factory_assets.monitoring.drift_days import DriftDays
-from factory_assets.monitoring.label_days import AWAITED, IN, Due, LabelDays, state
+from factory_assets.monitoring.drift.days import DriftDays
+from factory_assets.monitoring.drift.labels import AWAITED, IN, Due, LabelDays, state
+from factory_assets.monitoring.drift.verdicts import Drift, drift
 from factory_assets.training.archiving import _habit_of_labels
 from factory_assets.training.dataset import NodeRows
 

@@ -12,7 +12,15 @@ from scipy import stats
 
 from factory_assets.declarations.tasks import METRICS as TASKS
 from factory_assets.measures.metrics import score
-from factory_assets.monitoring.losses import FALSE_ALARM_RATE, WORSE_OF_FEW, Held, held, losses, visible, window
+from factory_assets.monitoring.performance.losses import (
+    FALSE_ALARM_RATE,
+    WORSE_OF_FEW,
+    Held,
+    held,
+    losses,
+    visible,
+    window,
+)
 
 DAY = dt.timedelta(days=1)
 FIRST = dt.date(2026, 1, 1)

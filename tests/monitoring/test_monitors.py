@@ -14,13 +14,13 @@ import pytest
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Monitor
 from factory_assets.identity.nodes import tree
+from factory_assets.monitoring.charts.counts import SCHEMA as COUNTS
+from factory_assets.monitoring.charts.counts import counts, series
 from factory_assets.monitoring.checks import SHOWN, _alarms, _control_of_day
-from factory_assets.monitoring.counts import SCHEMA as COUNTS
-from factory_assets.monitoring.counts import counts, series
-from factory_assets.monitoring.drift_table import SCHEMA as DRIFT
-from factory_assets.monitoring.estimates import SCHEMA as ESTIMATES
+from factory_assets.monitoring.drift.table import SCHEMA as DRIFT
+from factory_assets.monitoring.estimates.windows import SCHEMA as ESTIMATES
 from factory_assets.monitoring.monitors import BEHIND, CONCERNS, MEANING, SCHEMA, Known, looks, monitors
-from factory_assets.monitoring.released import Release
+from factory_assets.monitoring.performance.released import Release
 from tests.release.trained import LATE, LINE, MORE, TRAINED, a_trained_line
 from tests.stations import CONTRACT, Station, day
 

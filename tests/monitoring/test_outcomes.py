@@ -26,7 +26,7 @@ from factory_assets.governor.plan import plan_of_line
 from factory_assets.identity.nodes import tree
 from factory_assets.identity.versions import model_version
 from factory_assets.models.archived import naive_of
-from factory_assets.monitoring.outcomes import by_week, courses, measure, observed, reads
+from factory_assets.monitoring.performance.outcomes import by_week, courses, measure, observed, reads
 from tests.release.trained import LATE, LINE, MORE, compute, order
 from tests.scoring.scored import AS_OF, LAST, a_scored_line
 from tests.stations import CONTRACT, Station, day

@@ -15,9 +15,9 @@ import pytest
 from factory_assets.identity.nodes import tree
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import label_values, prediction_values
-from factory_assets.monitoring import performance
-from factory_assets.monitoring.assets import _overall
-from factory_assets.monitoring.performance import measure, schema
+from factory_assets.monitoring.performance import measured as performance
+from factory_assets.monitoring.performance.assets import _overall
+from factory_assets.monitoring.performance.measured import measure, schema
 from factory_assets.training.fit.fitting import rows_within
 from factory_resources.lake import Lake
 

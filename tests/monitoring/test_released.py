@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from factory_assets.monitoring.released import Reign, Release, gains, reigns, releases
+from factory_assets.monitoring.performance.released import Reign, Release, gains, reigns, releases
 from factory_resources.ledger import EvaluationRecord
 
 DAY = dt.timedelta(days=1)

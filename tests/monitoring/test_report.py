@@ -12,8 +12,8 @@ import pytest
 
 from factory_assets.measures.habits import Habit
 from factory_assets.measures.profiles import profile
-from factory_assets.monitoring.drift import Drift, drift
-from factory_assets.monitoring.report import ROWS, drift_report
+from factory_assets.monitoring.drift.report import ROWS, drift_report
+from factory_assets.monitoring.drift.verdicts import Drift, drift
 
 #: A column whose weeks differ by no more than as many independent rows.
 CALM = Habit(8, 8, {"values": 1.0, "nulls": 1.0, "beyond": 1.0})

@@ -12,11 +12,11 @@ from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.line import Monitor
 from factory_assets.events.stations import deliver
 from factory_assets.monitoring import schemas
+from factory_assets.monitoring.charts.counts import SCHEMA as COUNTS
+from factory_assets.monitoring.charts.counts import series
 from factory_assets.monitoring.checks import _alarms, _control_of_day
-from factory_assets.monitoring.counts import SCHEMA as COUNTS
-from factory_assets.monitoring.counts import series
-from factory_assets.monitoring.drift_table import SCHEMA as DRIFT
-from factory_assets.monitoring.estimates import SCHEMA as ESTIMATES
+from factory_assets.monitoring.drift.table import SCHEMA as DRIFT
+from factory_assets.monitoring.estimates.windows import SCHEMA as ESTIMATES
 from factory_assets.monitoring.monitors import BEHIND, Known, monitors
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake

@@ -11,7 +11,7 @@ import pytest
 
 from factory_assets.measures.habits import Habit, Season, Stretches, habit, season
 from factory_assets.measures.profiles import Profile, profile
-from factory_assets.monitoring.drift import Drift, drift
+from factory_assets.monitoring.drift.verdicts import Drift, drift
 from factory_assets.training.dataset import training_rows
 from factory_assets.training.timeline import Timeline
 from factory_resources.engine import Engine

@@ -13,7 +13,7 @@ import pyarrow as pa
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
 from factory_assets.features.examples.subtree_rows import SubtreeRows
-from factory_assets.monitoring.windows import Sliding
+from factory_assets.monitoring.drift.sliding import Sliding
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 

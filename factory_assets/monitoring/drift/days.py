@@ -19,10 +19,10 @@ from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Numbers
 from factory_assets.measures.tables import LABEL, LEAF, label_column, prediction_columns
 from factory_assets.models.archived import ReleasedModel
-from factory_assets.monitoring.causes import causes, in_words
-from factory_assets.monitoring.drift import Counted, Drift, drifts, unjudged
-from factory_assets.monitoring.label_days import LabelDays, Labels
-from factory_assets.monitoring.windows import Sliding, days_of
+from factory_assets.monitoring.drift.causes import causes, in_words
+from factory_assets.monitoring.drift.labels import LabelDays, Labels
+from factory_assets.monitoring.drift.sliding import Sliding, days_of
+from factory_assets.monitoring.drift.verdicts import Counted, Drift, drifts, unjudged
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100

@@ -26,7 +26,7 @@ from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.identity.nodes import tree
 from factory_assets.measures.metrics import Floats
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
-from factory_assets.monitoring.expected import (
+from factory_assets.monitoring.estimates.expected import (
     ESTIMATED,
     FEWEST,
     LOSSES,
@@ -42,7 +42,7 @@ from factory_assets.monitoring.expected import (
     outcomes,
     values,
 )
-from factory_assets.monitoring.performance import BATCH_ROWS, by_day
+from factory_assets.monitoring.performance.measured import BATCH_ROWS, by_day
 from factory_assets.words import counted
 
 #: Newest days with all labels that curves are fitted on. More of them are steadier, and later to notice what is new.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.monitoring.drift import Drift
+from factory_assets.monitoring.drift.verdicts import Drift
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from factory_assets.features.point_in_time.aggregates import finite
 from factory_assets.features.point_in_time.history import Load, Versions
 from factory_assets.identity.nodes import tree
 from factory_assets.measures.tables import LABEL, PREDICTION, prediction_columns
-from factory_assets.monitoring.performance import BATCH_ROWS, by_day
+from factory_assets.monitoring.performance.measured import BATCH_ROWS, by_day
 
 SCHEMA = pa.schema(
     [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory_assets.monitoring.drift import Drift
+from factory_assets.monitoring.drift.verdicts import Drift
 
 MEANS = {
     "node": "Segment node whose rows are compared.",

@@ -1,0 +1,4 @@
+"""Where do Dagster's pages put the monitors?"""
+
+#: Group of their assets.
+GROUP = "monitoring"
