@@ -17,7 +17,7 @@ def figures(title: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def end(broken: Sequence[str]) -> NoReturn:
+def conclude(broken: Sequence[str]) -> NoReturn:
     """Print the bounds that do not hold, one a line, and exit with 1 if there are any."""
     console.print(
         "\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False, soft_wrap=True

@@ -21,7 +21,7 @@ from typing import Annotated
 import duckdb
 import numpy as np
 import typer
-from bounds import end, figures
+from bounds import conclude, figures
 from raw_to_examples import console
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -212,7 +212,7 @@ def run(
                 f"{name}, {each}: {found[each]:.2f} found" for each, least in LEAST.items() if found[each] < least
             ]
     console.print(table)
-    end(broken)
+    conclude(broken)
 
 
 if __name__ == "__main__":

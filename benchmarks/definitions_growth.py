@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from bounds import conclude
 from raw_to_examples import console
 from rich.table import Table
 
@@ -99,10 +100,7 @@ def run(
     by_size = {lines: least[lines] for lines in sizes}
     show(start, demos, by_size)
     broken = beyond_bounds(start, demos[COMMANDS], by_size)
-    console.print(
-        "\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False, soft_wrap=True
-    )
-    sys.exit(bool(broken))
+    conclude(broken)
 
 
 def declare(folder: Path, lines: int) -> None:

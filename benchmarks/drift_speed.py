@@ -10,7 +10,6 @@ more and more nodes, as the monitor does. Ends with exit code 1 where a bound do
 
 import datetime as dt
 import multiprocessing
-import sys
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import typer
+from bounds import conclude
 from monitors_growth import drift_day, examples
 from raw_to_examples import Cost, console, costing
 from rich.table import Table
@@ -128,8 +128,7 @@ def run(quick: Annotated[bool, typer.Option("--quick", help="A tenth of the rows
                 f"a day of {leaves:,} leaves, {rows:,} rows in the week: {seconds:.1f} CPU s, {beside:.1f} of them beside the models",
                 highlight=False,
             )
-    console.print("\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False)
-    sys.exit(bool(broken))
+    conclude(broken)
 
 
 if __name__ == "__main__":

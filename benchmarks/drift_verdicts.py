@@ -18,7 +18,6 @@ and Evidently's default for so many rows. Ends with exit code 1 where a bound do
 """
 
 import datetime as dt
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import typer
+from bounds import conclude, figures
 from raw_to_examples import console
 from rich.table import Table
 
@@ -136,7 +136,7 @@ def cards(data: Path, keep: int) -> dict[str, np.ndarray]:
                 FROM (SELECT TRANSACTION_ID AS id, TX_DATETIME::TIMESTAMP AS t, CUSTOMER_ID AS c, TX_AMOUNT::DOUBLE AS a
                       FROM read_parquet('{data}/card_transactions/raw/*.parquet') WHERE CUSTOMER_ID::BIGINT % {keep} = 0)
                 ORDER BY t, id"""
-        ).to_arrow_table()
+        ).to_arrowfigures()
     return {name: found[name].to_numpy() for name in found.column_names}
 
 
@@ -277,7 +277,7 @@ def seasons(data: Path, champions: int) -> dict[str, dict[float, float]]:
     for line, (query, node, length) in tables.items():
         with duckdb.connect() as con:
             con.execute("SET enable_progress_bar = false")
-            rows = con.sql(query).to_arrow_table()
+            rows = con.sql(query).to_arrowfigures()
         said: dict[float, list[bool]] = {}
         rng = np.random.default_rng(5)
         nodes = (
@@ -339,7 +339,7 @@ def second_year(data: Path, step: int) -> Iterator[tuple[str, dict[str, float]]]
         rows = con.sql(
             f"""SELECT datediff('day', DATE '2011-01-01', dteday::DATE) AS day, temp, atemp, hum, windspeed, cnt::DOUBLE AS cnt
                 FROM read_parquet('{data}/bike_sharing/hour.parquet') ORDER BY dteday, hr"""
-        ).to_arrow_table()
+        ).to_arrowfigures()
     days = rows["day"].to_numpy()
     for column in ("temp", "atemp", "hum", "windspeed", "cnt"):
         for train in (28, 112):
@@ -368,7 +368,7 @@ def run(
     with console.status("card transactions"):
         rows = cards(data, 5 if quick else 1)
     sizes = {"1/10": 10, "1/40": 40} if quick else {"all": 1, "1/10": 10, "1/50": 50, "1/100": 100, "1/200": 200}
-    table = _table(
+    table = figures(
         "false alarms, stated .001 a look at each of three parts",
         ["looks", "ours", "no verdict", "before", "PSI .2", "KS .05"],
     )
@@ -384,7 +384,7 @@ def run(
     with console.status("power"):
         found, worth = power(rows, (200, 1000) if quick else (50, 200, 1000, 10000), 2 if quick else 8, not quick)
     shown_names = ["ours", "before", "PSI .2", "KS .05", *([] if quick else ["Evidently"])]
-    table = _table("share found", shown_names)
+    table = figures("share found", shown_names)
     for (column, change, size), shares in found.items():
         _row(table, f"{column}, {change}, {size:,} rows", shares)
         least = LEAST.get((column, change, size), 0) - (0.1 if quick else 0.05)
@@ -409,7 +409,7 @@ def run(
             for share, least in NULLS[line].items()
             if of_line[share] < least - 0.02
         ]
-    table = _table(
+    table = figures(
         "seasons in their second year: alarms, and looks without a verdict",
         ["looks", "ours", "without", "no verdict", "none without"],
     )
@@ -420,18 +420,7 @@ def run(
             if not least <= shown["ours"] <= most:
                 broken.append(f"{name}: {shown['ours']:.4f} alarms, {least} to {most} wanted")
     console.print(table)
-    console.print(
-        "\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False, soft_wrap=True
-    )
-    sys.exit(bool(broken))
-
-
-def _table(title: str, columns: list[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
+    conclude(broken)
 
 
 def _row(table: Table, name: str, shown: dict[str, float]) -> None:

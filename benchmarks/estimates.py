@@ -15,7 +15,6 @@ Ends with exit code 1 where a bound does not hold.
 """
 
 import datetime as dt
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import typer
+from bounds import conclude
 from raw_to_examples import console
 from rich.table import Table
 
@@ -300,10 +300,7 @@ def run(
             if day is None
         ]
     console.print("\n".join(told), highlight=False, soft_wrap=True)
-    console.print(
-        "\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False, soft_wrap=True
-    )
-    sys.exit(bool(broken))
+    conclude(broken)
 
 
 def _table(name: str, lines: list[Shown]) -> Table:

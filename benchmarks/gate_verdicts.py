@@ -19,7 +19,7 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 import typer
-from bounds import end, figures
+from bounds import conclude, figures
 from raw_to_examples import console
 
 #: Stated certainty.
@@ -208,7 +208,7 @@ def run(quick: Annotated[bool, typer.Option("--quick", help="Fewer tries: under 
                 broken.append(f"errors smaller by {better}, {days} days: {shares[-1]:.2f} found, {bound} needed")
         table.add_row(f"{better:.0%}", *(f"{share:.2f}" for share in shares))
     console.print(table)
-    end(broken)
+    conclude(broken)
 
 
 if __name__ == "__main__":

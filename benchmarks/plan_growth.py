@@ -34,6 +34,7 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
+from bounds import conclude
 from rich.console import Console
 from rich.table import Table
 
@@ -177,8 +178,7 @@ def run(quick: Annotated[bool, typer.Option("--quick", help="Smaller deployments
             found[shape] = alone(asked, home, shape, 5)
     show(base, grown, found)
     broken = beyond_bounds(base, grown, found)
-    console.print("\n".join(broken) or "all bounds hold", style="red" if broken else "", highlight=False)
-    sys.exit(bool(broken))
+    conclude(broken)
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:
