@@ -136,7 +136,7 @@ def cards(data: Path, keep: int) -> dict[str, np.ndarray]:
                 FROM (SELECT TRANSACTION_ID AS id, TX_DATETIME::TIMESTAMP AS t, CUSTOMER_ID AS c, TX_AMOUNT::DOUBLE AS a
                       FROM read_parquet('{data}/card_transactions/raw/*.parquet') WHERE CUSTOMER_ID::BIGINT % {keep} = 0)
                 ORDER BY t, id"""
-        ).to_arrowfigures()
+        ).to_arrow_table()
     return {name: found[name].to_numpy() for name in found.column_names}
 
 
@@ -277,7 +277,7 @@ def seasons(data: Path, champions: int) -> dict[str, dict[float, float]]:
     for line, (query, node, length) in tables.items():
         with duckdb.connect() as con:
             con.execute("SET enable_progress_bar = false")
-            rows = con.sql(query).to_arrowfigures()
+            rows = con.sql(query).to_arrow_table()
         said: dict[float, list[bool]] = {}
         rng = np.random.default_rng(5)
         nodes = (
@@ -339,7 +339,7 @@ def second_year(data: Path, step: int) -> Iterator[tuple[str, dict[str, float]]]
         rows = con.sql(
             f"""SELECT datediff('day', DATE '2011-01-01', dteday::DATE) AS day, temp, atemp, hum, windspeed, cnt::DOUBLE AS cnt
                 FROM read_parquet('{data}/bike_sharing/hour.parquet') ORDER BY dteday, hr"""
-        ).to_arrowfigures()
+        ).to_arrow_table()
     days = rows["day"].to_numpy()
     for column in ("temp", "atemp", "hum", "windspeed", "cnt"):
         for train in (28, 112):
