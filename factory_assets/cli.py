@@ -258,10 +258,10 @@ def main() -> None:
     except SystemExit as end:
         code = end.code
     except Exception as error:
-        told = in_a_line(error)
-        if told is None:
+        message = in_a_line(error)
+        if message is None:
             raise
-        screen(stderr=True).say(told, style="red")
+        screen(stderr=True).say(message, style="red")
         code = UNUSABLE
     sys.stdout.flush()
     sys.stderr.flush()

@@ -72,12 +72,12 @@ def _over(findings: Sequence[Finding]) -> str:
     """What a range says of itself: how many days failed, and the message of the newest that did, or of the newest of all."""
     failed = [finding for finding in findings if not finding.passed]
     newest = max(failed or findings, key=lambda finding: finding.day)
-    told = (
+    summary = (
         f"{len(failed)} of {counted(len(findings), 'day')} failed; the newest"
         if failed
         else "no day failed; the newest"
     )
-    return f"{told}, {newest.day}: {newest.message}" if newest.message else f"{told}, {newest.day}"
+    return f"{summary}, {newest.day}: {newest.message}" if newest.message else f"{summary}, {newest.day}"
 
 
 def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:

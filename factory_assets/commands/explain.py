@@ -79,9 +79,9 @@ def _show(found: "Explained") -> None:
         ("scored again", f"{same}, by the version and the stored features"),
         (
             "outcome",
-            found.outcome.told
+            found.outcome.state
             if found.outcome.label is None
-            else f"{_text(found.outcome.label)}, {found.outcome.told}",
+            else f"{_text(found.outcome.label)}, {found.outcome.state}",
         ),
         *(
             ("before that", f"{_text(label)}, known at {at:%Y-%m-%d %H:%M:%S} UTC")
@@ -147,8 +147,8 @@ def _show_events(behind: "Behind") -> None:
 def _prediction(values: Any) -> str:
     """The prediction; of classes the most likely, and the probability of each."""
     first, *others = values.items()
-    told = ", ".join(f"{name.removeprefix('p_')} {_text(value)}" for name, value in others)
-    return f"{_text(first[1])}{f' ({told})' if told else ''}"
+    rest = ", ".join(f"{name.removeprefix('p_')} {_text(value)}" for name, value in others)
+    return f"{_text(first[1])}{f' ({rest})' if rest else ''}"
 
 
 def _text(value: Any) -> str:

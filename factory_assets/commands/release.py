@@ -42,13 +42,13 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
             verdict, why = (each.own.verdict, each.own.reason) if each.own else ("-", "no champion had been decided")
             table.add_row(each.node, "nobody", "-", "-", verdict, "-", why)
             continue
-        answers, since, told, why = "itself", _time(each.by.decided_at), each.by, each.by.reason
+        answers, since, decision, why = "itself", _time(each.by.decided_at), each.by, each.by.reason
         if each.answers != each.node:
             answers = str(each.answers)
             if each.own and each.own != each.by:
                 # What was decided about the node is one thing, why its ancestor answers another.
-                told, why = each.own, f"{each.own.reason}. {answers} answers, by {each.by.who}: {each.by.reason}"
-        table.add_row(each.node, answers, str(each.version), since, told.verdict, told.who, why)
+                decision, why = each.own, f"{each.own.reason}. {answers} answers, by {each.by.who}: {each.by.reason}"
+        table.add_row(each.node, answers, str(each.version), since, decision.verdict, decision.who, why)
     _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:
         _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))

@@ -579,8 +579,8 @@ def _located(findings: list[Mistake], document: Document, name: str) -> list[Pro
     for path, message in findings:
         steps = tuple(int(part) if part.isdigit() else part for part in path)
         where = f"{name}: {'.'.join(path)}"
-        told = templates.answered(message, document.at(("attributes", *steps)))
-        located.append(Problem(document.file, document.line(("attributes", *steps)), where, told))
+        answered = templates.answered(message, document.at(("attributes", *steps)))
+        located.append(Problem(document.file, document.line(("attributes", *steps)), where, answered))
     return located
 
 

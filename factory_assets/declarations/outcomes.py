@@ -8,7 +8,7 @@ from factory_assets.declarations.tasks import PROBABILITY, classes_of
 from factory_assets.declarations.types import Mistake
 
 
-def told(line: Line) -> dict[str, str]:
+def answer(line: Line) -> dict[str, str]:
     """Label and prediction, and of several classes the probability of each -> DuckDB's type."""
     classes = classes_of(line.task)
     own = dict.fromkeys(("label", "prediction"), "VARCHAR" if classes else "DOUBLE")
@@ -19,11 +19,11 @@ def told(line: Line) -> dict[str, str]:
 def observed(declared: DeclaredLine) -> dict[str, str]:
     """Columns of an observation -> DuckDB's type: all of an event, of an entity those that go along with it.
 
-    Without those that are called as what is told beside them: in a query capitals and small letters are one.
+    Without those that are called as what stands beside them: in a query capitals and small letters are one.
     """
     kinds, entity = declared.observed.types, declared.line.observe.entity
     names = kinds if entity is None else dict.fromkeys([entity, *declared.carried])
-    taken = {name.lower() for name in told(declared.line)}
+    taken = {name.lower() for name in answer(declared.line)}
     return {name: kinds[name] for name in names if name.lower() not in taken}
 
 
@@ -35,7 +35,7 @@ def read(declared: DeclaredLine, expression: str) -> list[str]:
 
 def check(declared: DeclaredLine) -> list[Mistake]:
     """Outcomes that are no number of one row, or read what is not there."""
-    columns = observed(declared) | told(declared.line)
+    columns = observed(declared) | answer(declared.line)
     findings: list[Mistake] = []
     texts = {("outcomes", name, "expression"): one.expression for name, one in declared.line.outcomes.items()}
     for path, text in texts.items():

@@ -319,14 +319,14 @@ def _contradicted(con: duckdb.DuckDBPyConnection, declared: DeclaredStream, deli
     notes: dict[str, list[str]] = {}
     for name, text in delivery.folders.items():
         column, stream = declared.contract.columns[name], declared.stream
-        held = _parsed(of_feed(name), column, delivery.columns[name], stream)
-        said = _parsed(f"({text})", column, "VARCHAR", stream)
-        differs = f"{held} <> {said}"
+        own = _parsed(of_feed(name), column, delivery.columns[name], stream)
+        of_folder = _parsed(f"({text})", column, "VARCHAR", stream)
+        differs = f"{own} <> {of_folder}"
         if column.type == "timestamp":
             # A folder names the day of a time, by the clock of the stream's zone or by UTC.
-            universal = f"(timezone('{stream.timezone}', {held}) AT TIME ZONE 'UTC')"
-            days = f"CAST({held} AS DATE) <> CAST({said} AS DATE) AND CAST({universal} AS DATE) <> CAST({said} AS DATE)"
-            differs = f"CASE WHEN {said} = date_trunc('day', {said}) THEN {days} ELSE {differs} END"
+            universal = f"(timezone('{stream.timezone}', {own}) AT TIME ZONE 'UTC')"
+            days = f"CAST({own} AS DATE) <> CAST({of_folder} AS DATE) AND CAST({universal} AS DATE) <> CAST({of_folder} AS DATE)"
+            differs = f"CASE WHEN {of_folder} = date_trunc('day', {of_folder}) THEN {days} ELSE {differs} END"
         for source, rows in con.execute(
             f"SELECT _source, count(*) FROM ({delivery.query}) WHERE {differs} GROUP BY _source"
         ).fetchall():

@@ -144,8 +144,8 @@ class Book:
 
             def newest_version() -> int | None:
                 for asked in (numbers[:1], numbers[1:NEWEST]):
-                    if told := table_versions(self.instance, key, asked):
-                        return max(told.values())
+                    if versions := table_versions(self.instance, key, asked):
+                        return max(versions.values())
                 return None
 
             newest = memo.of(("newest version", self._storage, name), events, newest_version)

@@ -179,11 +179,11 @@ def _by_alarm(
     for day, found in sorted(calling.items()):
         order = [] if hole(declared, complete, day) else seen(day)
         if nodes := _in_order(found, order):
-            told = [
+            named = [
                 f"{found[node].monitor} of {node} since {found[node].since}: {found[node].reason}" for node in nodes
             ]
-            more = [f"and {counted(len(told) - TOLD, 'node')} more"] if len(told) > TOLD else []
-            monitor, reason = found[nodes[0]].monitor, "; ".join([*told[:TOLD], *more])
+            more = [f"and {counted(len(named) - TOLD, 'node')} more"] if len(named) > TOLD else []
+            monitor, reason = found[nodes[0]].monitor, "; ".join([*named[:TOLD], *more])
             # Where most nodes alarm, the others would be found to lack a training as of this day.
             if 2 * len(nodes) > len([node for node in order if node in trained]):
                 nodes = [node for node in order if trained.get(node, dt.date.min) < day]

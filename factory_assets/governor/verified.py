@@ -67,7 +67,7 @@ def days_of_assets(records: Records, lake: Lake, assets: Iterable[str]) -> Itera
                 yield Mismatch(name, found, name, day)
             # An older release told the rows of the table alone.
             elif whole[day] not in [
-                told.hash for each in found for told in (_with(each, [of[day] for of in others if day in of]), each)
+                one.hash for each in found for one in (_with(each, [of[day] for of in others if day in of]), each)
             ]:
                 message = (
                     f"its rows are not those that were recorded: content {found[0].hash}, recorded was {whole[day]}"

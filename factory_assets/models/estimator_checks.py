@@ -194,18 +194,18 @@ def contributions_sum_to_what_is_predicted(subject: Subject) -> None:
     known = examples(subject.task).x
     x = known[:40].copy()
     x[0], x[1, CODES], x[2, AMOUNT], x[3, AMOUNT], x[4, EMPTY] = np.nan, 99, np.inf, -np.inf, 1.0
-    told = subject.model.contributions(x, known)
-    if told is None:
+    found = subject.model.contributions(x, known)
+    if found is None:
         return
     predicted = subject.model.predict(x)
-    shape = (len(x), len(told.base), FEATURES)
-    _require(told.of_features.shape == shape, f"contributions are {told.of_features.shape}, not {shape}")
-    again = told.predictions()
+    shape = (len(x), len(found.base), FEATURES)
+    _require(found.of_features.shape == shape, f"contributions are {found.of_features.shape}, not {shape}")
+    again = found.predictions()
     _require(again.shape == predicted.shape, f"their scores predict {again.shape}, and the model {predicted.shape}")
     far = np.abs(again - predicted) / np.maximum(np.abs(predicted), np.finfo(np.float64).tiny)
     _require(bool((far <= 1e-9).all()), f"their scores predict something else, by a share of {far.max():.3g}")
-    _require(not told.of_features[:, :, EMPTY].any(), "an empty feature adds something")
-    shown = np.argsort(np.abs(told.of_features).mean(axis=(0, 1)))[-2:].tolist()
+    _require(not found.of_features[:, :, EMPTY].any(), "an empty feature adds something")
+    shown = np.argsort(np.abs(found.of_features).mean(axis=(0, 1)))[-2:].tolist()
     _require(not subject.learns or set(shown) == {CODES, AMOUNT}, f"features {shown} add most")
 
 

@@ -103,7 +103,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         gained = gains(ledger.evaluations(line.name, versions=versions), metric)
         by_day: dict[dt.date, dict[str, Any]] = {}
 
-        def told() -> Iterator[pa.RecordBatch]:
+        def batches() -> Iterator[pa.RecordBatch]:
             for day in days:
                 of_day = series.until(day, monitor_rows.BEHIND + 1)
                 known = monitor_rows.Known(
@@ -121,7 +121,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 by_day[day] = _verdicts(table)
                 yield from table.to_batches()
 
-        rows = pa.RecordBatchReader.from_batches(monitor_rows.SCHEMA, told())
+        rows = pa.RecordBatchReader.from_batches(monitor_rows.SCHEMA, batches())
         yield from record_days(context, lake.replace(f"{line.name}/monitors", rows, days), inputs, by_day=by_day)
 
     return monitors

@@ -19,7 +19,15 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import lasting
 from factory_assets.monitoring.estimates.expected import FALSE_ALARM_RATE as CONCEPT_RATE
 from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, SCHEMA_OF, STABLE
-from factory_assets.monitoring.performance.losses import FALSE_ALARM_RATE, Held, Loss, floor_of, held, losses, window
+from factory_assets.monitoring.performance.losses import (
+    FALSE_ALARM_RATE,
+    BesideFloor,
+    Loss,
+    beside_floor,
+    floor_of,
+    losses,
+    window,
+)
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.words import counted
 from factory_resources.lake import Lake
@@ -78,10 +86,10 @@ def _drift_of_day(day: dt.date, drifted: Sequence[dict[str, Any]], judged: int, 
     for row in sorted(drifted, key=lambda row: -row["statistic"] / row["limit"]):
         findings.setdefault((row["node"], row["finding"]), []).append(row)
     found = list(findings.values())
-    told = [_finding(rows) for rows in found[:SHOWN]]
+    named = [_finding(rows) for rows in found[:SHOWN]]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     message = (
-        f"drifted: {'; '.join([*told, *more])}"
+        f"drifted: {'; '.join([*named, *more])}"
         if found
         else f"nothing drifted of {counted(judged - without, 'column')}"
     )
@@ -163,8 +171,8 @@ def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
         rows = lake.read(
             "/".join(key.path), first, days[-1], ["node", "ds", "labelled", metric], empty_if_absent=True
         ).to_pylist()
-        by_day: dict[dt.date, list[Held]] = {day: [] for day in days}
-        for one in held(metric, floor, rows, days, block):
+        by_day: dict[dt.date, list[BesideFloor]] = {day: [] for day in days}
+        for one in beside_floor(metric, floor, rows, days, block):
             by_day[one.day].append(one)
         return report(
             context, key, "above_floor", [_floor_of_day(metric, floor, day, one) for day, one in by_day.items()]
@@ -173,7 +181,7 @@ def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
     return above_floor
 
 
-def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[Held]) -> Finding:
+def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[BesideFloor]) -> Finding:
     broken = [f"{one.node}, since {one.since}: {one.reason(metric, floor)}" for one in nodes if one.since]
     root = next((one for one in nodes if one.node == ROOT), None)
     message = root.reason(metric, floor) if root else "not measurable yet"
@@ -290,15 +298,15 @@ def _estimated_of_day(
     """rows: of the table of estimates of the metric. changed: those of them that are concept change, and `since` when."""
     # How far a node is beyond its limit, in units of its band, puts the worst first.
     found = sorted(changed, key=_excess, reverse=True)
-    told = [
+    named = [
         f"{row['node']}, since {row['since']}: {metric} {row['final']:.4g}, estimated "
         f"{row['estimate']:.4g}, 95 % between {row['low']:.4g} and {row['high']:.4g}"
         for row in found[:SHOWN]
     ]
-    told += [f"and {counted(len(found) - SHOWN, 'node')} more"] if len(found) > SHOWN else []
+    named += [f"and {counted(len(found) - SHOWN, 'node')} more"] if len(found) > SHOWN else []
     root = next((row for row in rows if row["node"] == ROOT), None)
     if found:
-        message = f"concept change: {'; '.join(told)}"
+        message = f"concept change: {'; '.join(named)}"
     elif root is None:
         message = f"{metric} is not estimated: no predictions, or no metric that can be"
     else:
@@ -353,8 +361,8 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], columns, empty_if_absent=True)
         for name, monitors in CONCERNS.items():
             own = rows.filter(pc.is_in(rows["monitor"], pa.array(monitors)))
-            told = own.group_by(["ds", "verdict"]).aggregate([([], "count_all")]).to_pylist()
-            numbers = {(each["ds"], each["verdict"]): each["count_all"] for each in told}
+            verdicts = own.group_by(["ds", "verdict"]).aggregate([([], "count_all")]).to_pylist()
+            numbers = {(each["ds"], each["verdict"]): each["count_all"] for each in verdicts}
             alarms = _alarms(own, ("node", "monitor", "column"), ALARM, STABLE)
             if SCHEMA_OF in monitors:
                 # A change is of one day; that the same column changed before is another.
@@ -371,12 +379,12 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
 def _control_of_day(day: dt.date, alarms: Sequence[dict[str, Any]], judged: int, without: int) -> Finding:
     """alarms: rows of the table of monitors, and `since` when. judged, without: series looked at, and those without a verdict."""
     found = sorted(alarms, key=lambda row: (-row["n"], row["node"], row["column"]))
-    told = [
+    named = [
         f"{row['monitor']} of {row['column']} of {row['node']} since {row['since']}: {row['reason']}"
         for row in found[:SHOWN]
     ]
-    told += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    message = "; ".join(told) if found else f"nothing out of control of {judged - without} series"
+    named += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    message = "; ".join(named) if found else f"nothing out of control of {judged - without} series"
     message += f"; no verdict on {without} series" if without else ""
     numbers = {"alarms": len(found), "stable": judged - without - len(found), "no verdict": without}
     return Finding(

@@ -21,7 +21,7 @@ from factory_assets.monitoring.charts import control
 from factory_assets.monitoring.charts.control import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
 from factory_assets.monitoring.charts.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
 from factory_assets.monitoring.drift.days import MINIMUM_ROWS
-from factory_assets.monitoring.performance.losses import FEWEST, FEWEST_BLOCKS, held, losses, visible, window
+from factory_assets.monitoring.performance.losses import FEWEST, FEWEST_BLOCKS, beside_floor, losses, visible, window
 from factory_assets.monitoring.performance.released import Release
 from factory_assets.monitoring.schemas import Delivered
 from factory_assets.words import counted
@@ -111,18 +111,18 @@ def from_drift(known: Known) -> pa.Table:
     """The drift of every column of every node that is judged by itself."""
     import pyarrow.compute as pc
 
-    told = known.drift
-    drifted = pc.equal(told["verdict"], "drifted")
+    rows = known.drift
+    drifted = pc.equal(rows["verdict"], "drifted")
     columns = {
-        "node": told["node"],
-        "monitor": _same(DRIFT, told.num_rows),
-        "column": told["column"],
-        "value": told["statistic"],
-        "limit": told["limit"],
-        "n": told["rows"],
-        "verdict": pc.if_else(drifted, ALARM, told["verdict"]),
-        "visible": pc.coalesce(told["visible_change"], told["visible_new"]),
-        "reason": told["reason"],
+        "node": rows["node"],
+        "monitor": _same(DRIFT, rows.num_rows),
+        "column": rows["column"],
+        "value": rows["statistic"],
+        "limit": rows["limit"],
+        "n": rows["rows"],
+        "verdict": pc.if_else(drifted, ALARM, rows["verdict"]),
+        "visible": pc.coalesce(rows["visible_change"], rows["visible_new"]),
+        "reason": rows["reason"],
     }
     return pa.table(columns).cast(_OWN)
 
@@ -134,13 +134,13 @@ def from_watched(known: Known) -> pa.Table:
     # Labels may be judged of a node that has too few rows now.
     of_rows = known.drift.filter(pc.not_equal(known.drift["column"], LABEL))
     judged = set(pc.unique(of_rows["node"]).to_pylist())
-    told = set(pc.unique(of_rows.filter(pc.not_equal(of_rows["verdict"], NONE))["node"]).to_pylist())
+    judged_by_itself = set(pc.unique(of_rows.filter(pc.not_equal(of_rows["verdict"], NONE))["node"]).to_pylist())
     rows_of = _rows_of_window(known)
     rows = []
     for node, number in rows_of.items():
         if node in judged:
             continue
-        above = next((each for each in lineage(node) if each in told), None)
+        above = next((each for each in lineage(node) if each in judged_by_itself), None)
         verdict = f"{WATCHED}{above}" if above else NONE
         days = counted(known.monitor.window.days, "day")
         reason = (
@@ -163,11 +163,11 @@ def _rows_of_window(known: Known) -> dict[str, int]:
 def from_performance(known: Known) -> pa.Table:
     """The line's metric of every node beside that of the naive guess."""
     day, metric, naive = known.day, known.metric, f"naive_{known.metric}"
-    held = [row for rows in known.performance.values() for row in rows]
-    lost = {loss.node: loss for loss in losses(metric, held, [day], known.block)}
+    measured = [row for rows in known.performance.values() for row in rows]
+    lost = {loss.node: loss for loss in losses(metric, measured, [day], known.block)}
     first = day - dt.timedelta(days=window(known.block))
     gains: dict[str, list[float]] = {}
-    for row in held:
+    for row in measured:
         if first <= row["ds"] < day and row[metric] is not None and row[naive] is not None:
             gains.setdefault(row["node"], []).append(improvement(metric, row[metric], row[naive]))
     rows = []
@@ -200,7 +200,7 @@ def from_floor(known: Known) -> pa.Table:
     metric, floor, rows = known.metric, known.floor, list[dict[str, Any]]()
     if floor is not None:
         measured = [row for of_day in known.performance.values() for row in of_day]
-        for one in held(metric, floor, measured, [known.day], known.block):
+        for one in beside_floor(metric, floor, measured, [known.day], known.block):
             verdict, reason = STABLE, one.reason(metric, floor)
             if one.since:
                 verdict, reason = ALARM, f"since {one.since}: {reason}"
@@ -245,19 +245,19 @@ def from_estimates(known: Known) -> pa.Table:
     """The line's metric of the days up to this one as it was estimated, and whether it came as estimated."""
     import pyarrow.compute as pc
 
-    told = known.estimates.filter(pc.equal(known.estimates["metric"], known.metric))
-    judged = pc.and_(pc.is_in(told["verdict"], pa.array(["final", "concept"])), pc.is_valid(told["limit"]))
-    verdict = pc.if_else(pc.equal(told["verdict"], "concept"), ALARM, STABLE)
+    rows = known.estimates.filter(pc.equal(known.estimates["metric"], known.metric))
+    judged = pc.and_(pc.is_in(rows["verdict"], pa.array(["final", "concept"])), pc.is_valid(rows["limit"]))
+    verdict = pc.if_else(pc.equal(rows["verdict"], "concept"), ALARM, STABLE)
     columns = {
-        "node": told["node"],
-        "monitor": _same(ESTIMATES, told.num_rows),
-        "column": told["metric"],
-        "value": pc.coalesce(told["final"], told["partial"], told["estimate"]),
-        "limit": told["limit"],
-        "n": told["rows"],
+        "node": rows["node"],
+        "monitor": _same(ESTIMATES, rows.num_rows),
+        "column": rows["metric"],
+        "value": pc.coalesce(rows["final"], rows["partial"], rows["estimate"]),
+        "limit": rows["limit"],
+        "n": rows["rows"],
         "verdict": pc.if_else(judged, verdict, NONE),
-        "visible": pa.nulls(told.num_rows, pa.float64()),
-        "reason": told["reason"],
+        "visible": pa.nulls(rows.num_rows, pa.float64()),
+        "reason": rows["reason"],
     }
     return pa.table(columns).cast(_OWN)
 
@@ -333,24 +333,24 @@ def _charted(
 def _reason(chart: Chart, at: int, value: float, monitor: str) -> str:
     """The verdict on a series in a sentence."""
     days, verdict, visible = int(chart.days[at]), int(chart.verdict[at]), float(chart.visible[at])
-    told: Callable[[float], str] = _rows_in_words if monitor == ROWS else _share_in_words
+    in_words: Callable[[float], str] = _rows_in_words if monitor == ROWS else _share_in_words
     if verdict == NO_VERDICT:
         if days < control.FEWEST:
             return f"{counted(days, 'day')} in control to hold it against; a verdict takes {control.FEWEST}"
         if monitor != ROWS and chart.usual[at] >= 1:
             return "all rows are, as on the days before: there is nothing to rise"
         change = "a day without a row would not show" if monitor == ROWS else "not even all rows would show"
-        return f"{change}: {told(float(chart.usual[at]))} are usual, and days differ as much"
-    usual = f"usual are {told(float(chart.usual[at]))}, the limit is {told(float(chart.limit[at]))}, by {counted(days, 'day')}"
+        return f"{change}: {in_words(float(chart.usual[at]))} are usual, and days differ as much"
+    usual = f"usual are {in_words(float(chart.usual[at]))}, the limit is {in_words(float(chart.limit[at]))}, by {counted(days, 'day')}"
     if verdict == DAY_OUT:
-        return f"{told(value)}; {usual}"
+        return f"{in_words(value)}; {usual}"
     if verdict == WEEK_OUT:
-        week, before = (told(float(each[at])) for each in (chart.week, chart.weeks_before))
-        return f"of the last 7 days on average {week}, of the weeks before {before}; of the day {told(value)}"
+        week, before = (in_words(float(each[at])) for each in (chart.week, chart.weeks_before))
+        return f"of the last 7 days on average {week}, of the weeks before {before}; of the day {in_words(value)}"
     if np.isnan(visible):
-        return f"{told(value)}; {usual}"
+        return f"{in_words(value)}; {usual}"
     worth = f"{visible:.0%} of them missing" if monitor == ROWS else f"{_share_in_words(visible)} more"
-    return f"{told(value)}; {usual}; {worth} would have shown"
+    return f"{in_words(value)}; {usual}; {worth} would have shown"
 
 
 def _rows_in_words(rows: float) -> str:

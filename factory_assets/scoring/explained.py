@@ -62,14 +62,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened. label: None while it is not known; told: when it became known, or is due, in a sentence.
+    """What happened. label: None while it is not known; state: when it became known, or is due, in a sentence.
 
     earlier: labels that were corrected since, as (label, known at).
     """
 
     label: Any
     known_at: dt.datetime | None
-    told: str
+    state: str
     earlier: tuple[tuple[Any, dt.datetime], ...] = ()
 
 
@@ -191,17 +191,17 @@ def _features(
     model: ReleasedModel, stored: pa.Table, again: Mapping[str, Any] | None
 ) -> tuple[Score | None, tuple[Feature, ...]]:
     """What each feature of the model was, is by now, and adds."""
-    told = model.contributions(_usable(model, stored))
+    parts = model.contributions(_usable(model, stored))
     values = stored.to_pylist()[0]
     features = []
     for place, name in enumerate(model.features):
         used, now = values.get(name), (again or {}).get(name)
-        adds = () if told is None else tuple(map(float, told.of_features[0, :, place]))
+        adds = () if parts is None else tuple(map(float, parts.of_features[0, :, place]))
         features.append(Feature(name, used, now, _verdict(name, values, again), adds))
-    if told is None:
+    if parts is None:
         return None, tuple(features)
-    base, total = (tuple(map(float, each)) for each in (told.base, told.scores[0]))
-    return Score(base, total, told.link, told.of, told.then), tuple(features)
+    base, total = (tuple(map(float, each)) for each in (parts.base, parts.scores[0]))
+    return Score(base, total, parts.link, parts.of, parts.then), tuple(features)
 
 
 def _verdict(name: str, values: Mapping[str, Any], again: Mapping[str, Any] | None) -> str:
@@ -230,11 +230,11 @@ def _why(ledger: Ledger, line: str, predicted: Mapping[str, Any]) -> str:
     if answers is None or (answers, champions[answers].champion) != (node, version):
         now = f"{champions[answers].champion} of {answers}" if answers else "nobody"
         return f"it answered when the day was scored; by the decisions as they are now {now} would"
-    told = in_words(champions[node])
+    ruling = in_words(champions[node])
     if node == leaf:
-        return f"champion of {leaf} itself: {told}"
+        return f"champion of {leaf} itself: {ruling}"
     of_leaf = f" ({in_words(last[leaf])})" if leaf in last else ""
-    return f"{leaf} has no champion of its own{of_leaf}; {node} is the nearest node above it that has one: {told}"
+    return f"{leaf} has no champion of its own{of_leaf}; {node} is the nearest node above it that has one: {ruling}"
 
 
 def _outcome(

@@ -129,9 +129,9 @@ class Outliers:
             row, place = int(rows[entry]), int(places[entry])
             name = answered.model.features[place]
             value = answered.rows[name][row].as_py()
-            told = "levels of training" if bounds.category[place] else _told(bounds.low[place], bounds.high[place])
+            known = "levels of training" if bounds.category[place] else _told(bounds.low[place], bounds.high[place])
             self._features.append(
-                Outlier(answered.node, answered.rows["example_id"][row].as_py(), name, value, told, float(far[entry]))
+                Outlier(answered.node, answered.rows["example_id"][row].as_py(), name, value, known, float(far[entry]))
             )
         self._features = _furthest(self._features)
         return len(np.unique(rows))

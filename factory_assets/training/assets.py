@@ -252,16 +252,16 @@ def _write_down(instance: dg.DagsterInstance, lake: Lake, line: str, key: dg.Ass
     is_gone, lacking = bool(held.unreadable) or held.version is None, lake.lacking(table, held)
     if not is_gone and not lacking:
         return
-    told: dict[tuple[dt.date, str], dict[str, Any]] = {}
+    by_place: dict[tuple[dt.date, str], dict[str, Any]] = {}
     for event in materializations(instance, key):  # newest first
         shown = {name: value.value for name, value in event.metadata.items()}
         day = dt.date.fromisoformat(str(shown["as_of"]))
         if event.partition and (is_gone or day in lacking):
             status = OUTCOME_OF.get(str(shown["status"]), "trained")
             kept = {name: shown.get(name) for name in ("reason", "version", "candidate", "rows")}
-            told.setdefault((day, event.partition), kept | {"node": event.partition, "status": status, "ds": day})
-    days = sorted({day for day, _ in told} | set(lacking))
-    rows = [told[place] for place in sorted(told)]
+            by_place.setdefault((day, event.partition), kept | {"node": event.partition, "status": status, "ds": day})
+    days = sorted({day for day, _ in by_place} | set(lacking))
+    rows = [by_place[place] for place in sorted(by_place)]
     if days:
         lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), days)
 

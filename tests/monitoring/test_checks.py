@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from factory_assets.daily_checks import Finding, _over
 from factory_assets.declarations.line import Gate, Line, Monitor
 from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day
-from factory_assets.monitoring.performance.losses import Held, floor_of
+from factory_assets.monitoring.performance.losses import BesideFloor, floor_of
 
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 10)
@@ -80,8 +80,8 @@ def test_a_range_tells_how_many_days_failed_and_what_the_newest_of_them_says() -
     assert _over([Finding(ON, True), Finding(ON + DAY, False)]) == "1 of 2 days failed; the newest, 2026-03-11"
 
 
-def stands(node: str, value: float, since: dt.date | None = None) -> Held:
-    return Held(node, ON, value, days=28, rows=900, since=since, visible=None if since else 1.5)
+def stands(node: str, value: float, since: dt.date | None = None) -> BesideFloor:
+    return BesideFloor(node, ON, value, days=28, rows=900, since=since, visible=None if since else 1.5)
 
 
 def test_nodes_below_the_floor_are_named_with_their_mean_and_since_when() -> None:

@@ -15,8 +15,8 @@ from factory_assets.measures.metrics import score
 from factory_assets.monitoring.performance.losses import (
     FALSE_ALARM_RATE,
     WORSE_OF_FEW,
-    Held,
-    held,
+    BesideFloor,
+    beside_floor,
     losses,
     visible,
     window,
@@ -127,10 +127,12 @@ def test_what_is_stated_as_visible_is_found_nine_times_in_ten(mean: float, sprea
     assert visible([3.0] * 7) is None and visible([3.0] * 27, block=7) is None
 
 
-def above(values: Sequence[float | None], metric: str = "mae", floor: float = 10.0, block: int = 1) -> list[Held]:
+def above(
+    values: Sequence[float | None], metric: str = "mae", floor: float = 10.0, block: int = 1
+) -> list[BesideFloor]:
     """How a node's days stand to the floor."""
     rows = [{"node": "FR", "ds": FIRST + DAY * at, metric: value, "labelled": 40} for at, value in enumerate(values)]
-    return held(metric, floor, rows, [row["ds"] for row in rows], block)
+    return beside_floor(metric, floor, rows, [row["ds"] for row in rows], block)
 
 
 @pytest.mark.parametrize("mean", [9.0, 10.0, 10.4, 10.8, 12.0])
@@ -177,10 +179,10 @@ def test_a_worsening_that_is_stated_as_visible_is_found_nine_times_in_ten() -> N
     assert 0.85 <= np.mean(found) <= 0.97
 
 
-def last(values: Sequence[float | None], metric: str = "mae", floor: float = 10.0) -> Held:
+def last(values: Sequence[float | None], metric: str = "mae", floor: float = 10.0) -> BesideFloor:
     """How the newest of a node's days stands to the floor."""
     rows = [{"node": "FR", "ds": FIRST + DAY * at, metric: value, "labelled": 40} for at, value in enumerate(values)]
-    return held(metric, floor, rows, [rows[-1]["ds"]])[-1]
+    return beside_floor(metric, floor, rows, [rows[-1]["ds"]])[-1]
 
 
 def test_labels_that_overlap_count_as_one_block_for_a_floor_as_well() -> None:

@@ -100,9 +100,11 @@ def test_it_says_why_its_node_answered(station: Station) -> None:
 def test_the_outcome_is_what_is_known_of_it(station: Station) -> None:
     known, newest = explained(station, KNOWN).outcome, explained(station, NEWEST).outcome
     (note,) = [row["note"] for row in station.lake.read("orders/events").to_pylist() if row["order_id"] == KNOWN]
-    assert known.label == float(note == "hi") and known.known_at is not None and known.told.startswith("known at 2024-")
+    assert (
+        known.label == float(note == "hi") and known.known_at is not None and known.state.startswith("known at 2024-")
+    )
     assert (newest.label, newest.known_at) == (None, None)
-    assert newest.told == f"not known yet; due at the close of {day(LAST + 1)}"
+    assert newest.state == f"not known yet; due at the close of {day(LAST + 1)}"
 
 
 def test_a_change_of_events_shows_in_the_features_that_it_changes_and_in_no_other(station: Station) -> None:

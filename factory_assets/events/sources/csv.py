@@ -259,7 +259,7 @@ def _outside_quotes(file: str, source: CsvSource, compression: str) -> Iterator[
 
     quote, inside = source.quote.encode(), False
     decoder = None if _is_utf8(source) else codecs.getincrementaldecoder(source.encoding)("strict")
-    lines, held = 1, b""
+    lines, half = 1, b""
     with _bytes(file, compression) as opened:
         while True:
             read = opened.read(CHUNK)
@@ -271,10 +271,10 @@ def _outside_quotes(file: str, source: CsvSource, compression: str) -> Iterator[
                     line = lines + error.object[: error.start].count(b"\n")
                     raise SourceError(f"is not {source.encoding} near line {line}: {error.reason}") from None
             lines += read.count(b"\n")
-            data = held + data
+            data = half + data
             # A carriage return at the end may be half of a line end.
-            held = b"\r" if read and data.endswith(b"\r") else b""
-            stretches = data[: len(data) - len(held)].split(quote)
+            half = b"\r" if read and data.endswith(b"\r") else b""
+            stretches = data[: len(data) - len(half)].split(quote)
             for place, stretch in enumerate(stretches):
                 if place:
                     yield quote, inside

@@ -48,10 +48,10 @@ def _columns(con: duckdb.DuckDBPyConnection, file: str) -> tuple[tuple[str, str]
     numbered = [row[0] for row in rows if NUMBERED.fullmatch(row[0])]
     if numbered:
         schema = con.execute(f"SELECT name FROM parquet_schema({quoted(pattern(file))})").fetchall()
-        held = [name for (name,) in schema[1:]]
-        if added := [name for name in numbered if name not in held]:
+        names = [name for (name,) in schema[1:]]
+        if added := [name for name in numbered if name not in names]:
             of = {NUMBERED.sub(r"\1", name).lower() for name in added}
-            alike = ", ".join(repr(name) for name in held if name.lower() in of)
+            alike = ", ".join(repr(name) for name in names if name.lower() in of)
             raise SourceError(f"has columns whose names differ in case alone, or not at all: {alike}")
     return tuple((row[0], row[1]) for row in rows)
 

@@ -173,8 +173,8 @@ def strange(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, labels: str)
     ).fetchall()
     if not any(is_strange for *_, is_strange in found):
         return []
-    told = found if line.task == "binary" else [row for row in found if row[-1]]
-    shown = ", ".join(f"{_label(label)} ({counted(rows, 'row')}, first on {day})" for label, rows, day, _ in told)
+    unknown = found if line.task == "binary" else [row for row in found if row[-1]]
+    shown = ", ".join(f"{_label(label)} ({counted(rows, 'row')}, first on {day})" for label, rows, day, _ in unknown)
     allowed = (
         f"classes of the task: {', '.join(classes)}. Add what is missing to the task, or let the expression give one of these"
         if classes

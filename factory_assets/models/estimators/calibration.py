@@ -54,8 +54,8 @@ class Calibrated:
 
     def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
         """See Model: those of the model that is corrected."""
-        told = self._model.contributions(x, known)
-        return told and replace(told, then=f"{self._kind} calibration")
+        parts = self._model.contributions(x, known)
+        return parts and replace(parts, then=f"{self._kind} calibration")
 
 
 NUMBERS = {"isotonic": ("said", "happened"), "sigmoid": ("slope", "intercept")}

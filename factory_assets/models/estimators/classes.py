@@ -61,8 +61,8 @@ class OfClasses:
 
     def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions | None:
         """See Model: of two classes there is one score, for the second."""
-        told = self._model.contributions(x, known)
-        return told and replace(told, of=self.known if len(told.base) > 1 else self.known[-1:])
+        parts = self._model.contributions(x, known)
+        return parts and replace(parts, of=self.known if len(parts.base) > 1 else self.known[-1:])
 
 
 def reduced(examples: Examples) -> tuple[Examples, bytes]:

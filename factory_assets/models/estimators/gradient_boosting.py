@@ -133,16 +133,16 @@ class LightGBM(Estimator):
         goal, head = self._goal
         if self._parts["model.txt"].find(b"\nis_linear=1\n") >= 0:
             return None
-        told = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1))
-        told = told.reshape(len(x), -1, self.width + 1)
+        parts = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1))
+        parts = parts.reshape(len(x), -1, self.width + 1)
         if "average_output" in head:
-            told = told / (self._booster.num_trees() // told.shape[1])
+            parts = parts / (self._booster.num_trees() // parts.shape[1])
         link = next((link for link, goals in LINKS.items() if goal[0] in goals), "identity")
         for option in goal[1:]:
             name, _, value = option.partition(":")
-            told = told * float(value) if name == "sigmoid" else told
+            parts = parts * float(value) if name == "sigmoid" else parts
             link = "signed_square" if name == "sqrt" else link
-        return Contributions(told[0, :, -1], told[:, :, :-1], link)
+        return Contributions(parts[0, :, -1], parts[:, :, :-1], link)
 
     @property
     def _goal(self) -> tuple[list[str], list[str]]:

@@ -146,20 +146,20 @@ def _judged(scale: _Scale, present: np.ndarray, rate: float) -> Chart:
     visible = _visible_more(scale, upper, own, usual) if scale.shares else _visible_less(scale, lower, own, usual)
     week, weeks_before, week_out = _week(scale, present, of_rule)
     days = past.kept.sum(axis=(1, 2))
-    told = present[:, -1] & (days >= FEWEST)
+    judgeable = present[:, -1] & (days >= FEWEST)
     verdict = np.where(
         out, DAY_OUT, np.where(week_out, WEEK_OUT, np.where(np.isfinite(visible), IN_CONTROL, NO_VERDICT))
     )
     limit = upper if scale.shares else np.where(now < usual, np.maximum(lower, 0), upper)
     by = size if scale.shares else 1.0
     return Chart(
-        usual=np.where(told, usual / by, np.nan),
-        limit=np.where(told, np.minimum(limit / by, 1.0) if scale.shares else limit, np.nan),
-        verdict=np.where(told, verdict, NO_VERDICT),
+        usual=np.where(judgeable, usual / by, np.nan),
+        limit=np.where(judgeable, np.minimum(limit / by, 1.0) if scale.shares else limit, np.nan),
+        verdict=np.where(judgeable, verdict, NO_VERDICT),
         days=days,
         week=week,
         weeks_before=weeks_before,
-        visible=np.where(told, visible, np.nan),
+        visible=np.where(judgeable, visible, np.nan),
     )
 
 
@@ -223,8 +223,8 @@ def _week(scale: _Scale, present: np.ndarray, rate: float) -> tuple[np.ndarray, 
     )
     rarest, most = _counting(rows_before, sizes_before, sizes, rate, scale.shares)
     above, below = (now - centre > reach) & (rows > most), (now - centre < -reach) & (rows < rarest)
-    told = (weeks >= FEWEST_WEEKS) & (newest.sum(axis=1) >= FEWEST_DAYS)
-    now_out = told & (above | (below & (not scale.shares)))
+    judgeable = (weeks >= FEWEST_WEEKS) & (newest.sum(axis=1) >= FEWEST_DAYS)
+    now_out = judgeable & (above | (below & (not scale.shares)))
     return rows / np.maximum(sizes, 1), rows_before / np.maximum(sizes_before, 1), now_out
 
 

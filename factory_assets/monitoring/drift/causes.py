@@ -70,8 +70,8 @@ def causes(model: Explained, now: pa.Table) -> list[Cause]:
 
 def in_words(found: list[Cause]) -> str:
     """The largest parts in a sentence; empty if there are none."""
-    told = [str(cause) for cause in found[:TOLD] if cause.share >= LEAST]
-    return f"moved by {', '.join(told)}" if told else ""
+    named = [str(cause) for cause in found[:TOLD] if cause.share >= LEAST]
+    return f"moved by {', '.join(named)}" if named else ""
 
 
 def _some(rows: pa.Table) -> pa.Table:

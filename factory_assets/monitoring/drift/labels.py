@@ -92,7 +92,7 @@ class LabelDays:
         close = np.datetime64(day + DAY, "us")
         known, until = (rows[name].cast(pa.timestamp("us")).to_numpy() for name in ("known_at", "superseded_at"))
         # Nothing is known at no time: a comparison with it is false.
-        held = (known <= close) & (np.isnat(until) | (until > close))
+        valid = (known <= close) & (np.isnat(until) | (until > close))
         return Labels(
-            first, last, SubtreeRows(rows.select(["leaf", "label"]).filter(pa.array(held))), day <= self._through
+            first, last, SubtreeRows(rows.select(["leaf", "label"]).filter(pa.array(valid))), day <= self._through
         )

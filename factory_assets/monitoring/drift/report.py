@@ -59,11 +59,11 @@ def drift_report(
         return f'<!DOCTYPE html><html lang="en"><head><meta charset="UTF-8"></head><body>{heading}</body></html>'
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=texts)
     sides = [Dataset.from_pandas(_frame(side, numbers, texts), data_definition=definition) for side in (now, before)]
-    told = {each.column: each for each in verdicts}
-    columns = sorted([*numbers, *texts], key=lambda name: -excess(told[name]) if name in told else 0)
+    by_column = {each.column: each for each in verdicts}
+    columns = sorted([*numbers, *texts], key=lambda name: -excess(by_column[name]) if name in by_column else 0)
     report = Report([ValueDrift(column=name, method="psi") for name in columns])
     page = report.run(*sides).get_html_str(as_iframe=False)
-    return _with_heading(page, heading, {name: told.get(name) for name in columns})
+    return _with_heading(page, heading, {name: by_column.get(name) for name in columns})
 
 
 def excess(verdict: Drift) -> float:

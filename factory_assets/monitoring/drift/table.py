@@ -53,5 +53,5 @@ SCHEMA = pa.schema(
 
 def row(features: Collection[str], day: dt.date, node: str, version: str, verdict: Drift) -> dict[str, Any]:
     """A row of the table. features: those of the line."""
-    told = {name: getattr(verdict, name) for name in SCHEMA.names if hasattr(verdict, name)}
-    return told | {"node": node, "version": version, "kind": verdict.kind(features), "ds": day}
+    row = {name: getattr(verdict, name) for name in SCHEMA.names if hasattr(verdict, name)}
+    return row | {"node": node, "version": version, "kind": verdict.kind(features), "ds": day}

@@ -417,10 +417,10 @@ def _away(factors: tuple[float, ...]) -> Numbers:
 def _worth(visible: Mapping[str, float | None]) -> str:
     """What a stable verdict is worth, in words."""
     more, new, missing = (visible[name] for name in ("visible_change", "visible_new", "visible_nulls"))
-    told = [] if more is None else [f"{more:.0%} more"]
-    told += [f"{100 * new:.2g}% of the rows with new values"] if more is None and new is not None else []
-    told += [] if missing is None else [f"{100 * missing:.2g}% of the rows missing"]
-    return f"{' or '.join(told)} would have shown" if told else "no change would have shown for sure"
+    changes = [] if more is None else [f"{more:.0%} more"]
+    changes += [f"{100 * new:.2g}% of the rows with new values"] if more is None and new is not None else []
+    changes += [] if missing is None else [f"{100 * missing:.2g}% of the rows missing"]
+    return f"{' or '.join(changes)} would have shown" if changes else "no change would have shown for sure"
 
 
 @lru_cache(maxsize=65536)

@@ -79,16 +79,16 @@ def _came_true(declared: DeclaredLine, rows: Sequence[dict[str, Any]]) -> dict[s
     """How well the estimates of the last days foretold what came. rows: of the line's metric."""
     metric, records = metric_of(declared), list[dg.TableRecord]()
     for node in tree({row["node"] for row in rows}) if rows else ():
-        if told := estimate_rows.foretold(row for row in rows if row["node"] == node):
-            held = "" if told.held is None else f"{told.held:.0%} of {told.banded}"
+        if foretold := estimate_rows.foretold(row for row in rows if row["node"] == node):
+            in_band = "" if foretold.in_band is None else f"{foretold.in_band:.0%} of {foretold.banded}"
             records.append(
                 dg.TableRecord(
                     {
                         "node": node,
-                        "days": told.days,
-                        "error": f"{told.error:.4g}",
-                        "last window again": f"{told.again:.4g}",
-                        "in the band": held,
+                        "days": foretold.days,
+                        "error": f"{foretold.error:.4g}",
+                        "last window again": f"{foretold.again:.4g}",
+                        "in the band": in_band,
                     }
                 )
             )

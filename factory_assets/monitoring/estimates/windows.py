@@ -304,7 +304,7 @@ class _Run:
         past = [errors[each] for each in landed if each in errors]
         around = None if one.estimate is None else band(one.metric, one.estimate, past, alone)
         final = truths.get(day)
-        told = {
+        row = {
             "node": one.node,
             "metric": one.metric,
             "estimate": one.estimate,
@@ -318,8 +318,8 @@ class _Run:
             "reason": one.lacks or _reason(one.estimate, around, len(past), alone),
             "ds": dt.date.fromordinal(day),
         }
-        told |= {"low": around.low, "high": around.high, "limit": around.limit} if around else {}
-        return told | {"verdict": _verdict(one.metric, told)}
+        row |= {"low": around.low, "high": around.high, "limit": around.limit} if around else {}
+        return row | {"verdict": _verdict(one.metric, row)}
 
     def _window(self, day: int, seen: int) -> _Window | None:
         """The rows of the window up to a day, with the labels known by the close of the day `seen`."""
@@ -426,13 +426,13 @@ def _known(moments: pa.ChunkedArray) -> np.ndarray:
     return np.where(np.isnat(times), np.inf, days)
 
 
-def _verdict(metric: str, told: Mapping[str, Any]) -> str:
-    if (final := told["final"]) is not None:
-        limit = told.get("limit")
+def _verdict(metric: str, row: Mapping[str, Any]) -> str:
+    if (final := row["final"]) is not None:
+        limit = row.get("limit")
         return "concept" if limit is not None and is_beyond(metric, final, limit) else "final"
-    if told["estimate"] is None:
+    if row["estimate"] is None:
         return "no estimate"
-    return "estimated" if told["partial"] is None else "partial"
+    return "estimated" if row["partial"] is None else "partial"
 
 
 def _reason(estimate: float | None, around: Band | None, past: int, alone: int) -> str:
@@ -446,14 +446,14 @@ def _reason(estimate: float | None, around: Band | None, past: int, alone: int) 
 @dataclass(frozen=True)
 class Foretold:
     """How well estimates foretold what came. days: with both; error, again: mean absolute error of the estimate, and of the last
-    window whose labels were in; held: share of truths in their band, None without any; banded: how many had one.
+    window whose labels were in; in_band: share of truths in their band, None without any; banded: how many had one.
     """
 
     days: int
     error: float
     again: float
     banded: int
-    held: float | None
+    in_band: float | None
 
 
 def foretold(rows: Iterable[Mapping[str, Any]]) -> Foretold | None:
@@ -461,10 +461,10 @@ def foretold(rows: Iterable[Mapping[str, Any]]) -> Foretold | None:
     landed = [row for row in rows if None not in (row["final"], row["estimate"], row["again"])]
     if not landed:
         return None
-    held = [row["low"] <= row["final"] <= row["high"] for row in landed if row["low"] is not None]
+    inside = [row["low"] <= row["final"] <= row["high"] for row in landed if row["low"] is not None]
     errors = (abs(row["error"]) for row in landed), (abs(row["again"] - row["final"]) for row in landed)
     own, again = (float(np.mean(list(each))) for each in errors)
-    return Foretold(len(landed), own, again, len(held), float(np.mean(held)) if held else None)
+    return Foretold(len(landed), own, again, len(inside), float(np.mean(inside)) if inside else None)
 
 
 def maturity(con: duckdb.DuckDBPyConnection, through: dt.date, oldest: int) -> list[tuple[int, int, float]]:

@@ -104,7 +104,7 @@ def outcomes_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     """Of a line that declares some."""
     line = declared.line
     key = dg.AssetKey([line.name, "outcomes"])
-    told = {name: outcome.expression for name, outcome in line.outcomes.items()}
+    expressions = {name: outcome.expression for name, outcome in line.outcomes.items()}
 
     @dg.asset(
         key=key,
@@ -117,7 +117,7 @@ def outcomes_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
-        code_version=code_version("outcomes", line.task, told),
+        code_version=code_version("outcomes", line.task, expressions),
         description=f"{line.description}\n\nWhat the day's predictions came to, for every node and version, beside a naive guess on "
         f"the same rows: {', '.join(f'{name} in {outcome.unit}' for name, outcome in line.outcomes.items())}. Complete "
         f"{counted(line.horizon_days, 'day')} after the day.",

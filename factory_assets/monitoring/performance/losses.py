@@ -78,7 +78,7 @@ def floor_of(line: Line, metric: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Held:
+class BesideFloor:
     """A node's metric up to a day, held against the floor. value: its mean over the days of the window that could be measured.
 
     days, rows: how many of them, and of labels in them. since: as of a loss, where the floor is broken. visible: by how much worse
@@ -97,15 +97,15 @@ class Held:
         return f"{metric} {self.value:.4g} on average of {counted(self.days, 'day')}, the floor is {floor:.4g}"
 
 
-def held(
+def beside_floor(
     metric: str, floor: float, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.date], block: int = 1
-) -> list[Held]:
+) -> list[BesideFloor]:
     """Nodes by day, of the days that can be measured. The arguments are those of `losses`."""
     measured: dict[str, dict[dt.date, tuple[float, int]]] = {}
     for row in rows:
         if (value := row.get(metric)) is not None:
             measured.setdefault(row["node"], {})[row["ds"]] = (improvement(metric, value, floor), row["labelled"])
-    asked, sign, found = set(days), 1 if METRICS[metric].greater_is_better else -1, list[Held]()
+    asked, sign, found = set(days), 1 if METRICS[metric].greater_is_better else -1, list[BesideFloor]()
     for node, by_day in measured.items():
         gains = {day: by_day[day][0] for day in sorted(by_day)}
         below, since = any(gain < 0 for gain in gains.values()), None
@@ -119,7 +119,7 @@ def held(
                 counts = [number for on, (_, number) in by_day.items() if 0 <= (day - on).days < window(block)]
                 mean = sum(means) / len(means)
                 unseen = None if since or len(means) < FEWEST_BLOCKS else mean + _margin(means)
-                found.append(Held(node, day, floor + sign * mean, len(counts), sum(counts), since, unseen))
+                found.append(BesideFloor(node, day, floor + sign * mean, len(counts), sum(counts), since, unseen))
     return sorted(found, key=lambda one: (one.day, one.node))
 
 

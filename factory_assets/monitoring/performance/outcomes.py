@@ -127,15 +127,15 @@ def measure(
 def _query(declared: DeclaredLine, observations: str | None) -> str:
     """Rows with a label: ds, leaf, version, and of the outcome in place i the values own<i> and naive<i>, null for none."""
     of_event = {name: f"observed.{identifier(name)}" for name in _columns(declared)} | {LABEL: "labels.label"}
-    classes = [name for name in outcomes.told(declared.line) if name not in (LABEL, PREDICTION)]
+    classes = [name for name in outcomes.answer(declared.line) if name not in (LABEL, PREDICTION)]
     # A class that was not declared yet when the row was predicted has no column.
-    said = {name: f"coalesce(predictions.{identifier(name)}, 0)" for name in classes}
+    predicted = {name: f"coalesce(predictions.{identifier(name)}, 0)" for name in classes}
     guessed = {name: f"guesses.{identifier(name)}" for name in (PREDICTION, *classes)}
-    told = {"own": of_event | {PREDICTION: "predictions.prediction"} | said, "naive": of_event | guessed}
+    by_side = {"own": of_event | {PREDICTION: "predictions.prediction"} | predicted, "naive": of_event | guessed}
     values = [
         f"{finite(f'TRY({expressions.over(outcome.expression, columns)})')} AS {who}{place}"
         for place, outcome in enumerate(declared.line.outcomes.values())
-        for who, columns in told.items()
+        for who, columns in by_side.items()
     ]
     source = f"LEFT JOIN ({observations}) AS observed USING (ds, example_id)" if observations else ""
     return f"""SELECT predictions.ds AS ds, predictions.leaf AS leaf, predictions.version AS version, {", ".join(values)}
