@@ -78,7 +78,7 @@ def damage(files: Any, folder: str) -> Damage | None:
 def _names(files: Any, folder: str) -> list[str]:
     try:
         return [name.rstrip("/").rpartition("/")[2] for name in files.ls(folder, detail=False)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -16,6 +16,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -155,10 +156,21 @@ class Lake:
         return f"{self.root.rstrip('/')}/{table}"
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
+        """The table, None while it does not exist. Raises NotADirectoryError where a file lies in place of one of its folders."""
         try:
             return DeltaTable(self.uri(table), version=version, storage_options=dict(self.storage_options) or None)
-        except TableNotFoundError:
-            return None
+        except (DeltaError, OSError) as error:
+            if in_the_way := self._in_the_way(table):
+                raise NotADirectoryError(f"{in_the_way} is a file, where a folder should be: move it away") from None
+            if isinstance(error, TableNotFoundError):
+                return None
+            raise
+
+    def _in_the_way(self, table: str) -> str:
+        """A file where the table's log, the table, or a folder above it should be; none in a store without folders."""
+        files, log = self._fs(f"{table}/{delta_log.FOLDER}")
+        folders = [Path(log), *Path(log).parents] if "file" in files.protocol else []
+        return next((str(folder) for folder in folders if folder.is_file()), "")
 
     def _writable(self, table: str) -> DeltaTable | None:
         """The table opened for whoever is about to write it: a damaged log is mended first."""
@@ -310,6 +322,8 @@ class Lake:
         log = self._fs(f"{table}/{delta_log.FOLDER}")
         try:
             opened = self._open(table, version)
+        except NotADirectoryError as error:
+            return None, delta_log.Damage(str(error), [])
         except DeltaError:
             # Damage is what its files show. A store that does not answer now is none, and nothing is moved for it.
             if (damage := delta_log.damage(*log)) is None:

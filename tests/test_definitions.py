@@ -55,6 +55,10 @@ def test_where_things_are_is_neither_shown_nor_for_a_launch_to_say(definitions: 
     for elsewhere in ({"config": {"url": "sqlite:////tmp/elsewhere.db"}}, {"url": "sqlite:////tmp/elsewhere.db"}):
         with pytest.raises(dg.DagsterInvalidConfigError):
             dg.validate_run_config(job, {"resources": {"ledger": elsewhere}})
+    assert {"lake", "archive", "ledger", "mirror", "reports"} <= {*(definitions.resources or {})}
+    for each in definitions.resolve_all_job_defs():
+        for name in definitions.resources or {}:
+            assert not each.resource_defs[name].config_schema.as_field().config_type.fields, (each.name, name)
     shown = str(job.get_job_snapshot())
     assert "ledger" in shown and "sqlite" not in shown
 

@@ -5,6 +5,7 @@ import re
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -89,12 +90,27 @@ def whole_days(span: dt.timedelta) -> int:
     return -(-int(span.total_seconds()) // SECONDS["d"])
 
 
+def check_some_time(value: dt.timedelta) -> dt.timedelta:
+    if value <= dt.timedelta(0):
+        raise ValueError("must be longer than 0, such as 7d")
+    return value
+
+
+def check_whole_days(value: dt.timedelta) -> dt.timedelta:
+    if value < dt.timedelta(days=1) or value % dt.timedelta(days=1):
+        raise ValueError("must be one or more whole days, such as 28d")
+    return value
+
+
 Duration = Annotated[
     dt.timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": f"^{DURATION.pattern}$", "examples": ["1h", "7d", "4w"]}),
 ]
+#: A duration of which zero would mean nothing, or something else than it says.
+SomeTime = Annotated[Duration, AfterValidator(check_some_time)]
+WholeDays = Annotated[Duration, AfterValidator(check_whole_days)]
 
 
 def parse_window(text: Any) -> dt.timedelta:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from factory_assets.declarations.base import COLUMN, ColumnName, Declared, Duration, Grown, Name, Unit
+from factory_assets.declarations.base import COLUMN, ColumnName, Declared, Grown, Name, SomeTime, Unit, WholeDays
 
 ColumnType = Literal["integer", "double", "boolean", "string", "timestamp", "date", "integers", "doubles", "strings"]
 #: Where rows are read: for training, which needs labels, or for serving, which does not have them yet.
@@ -176,11 +176,11 @@ class Contract(Declared):
         {}, description="What must be true of every row, as named row expressions over columns and derived columns."
     )
     volume: Amount | None = Field(None, description="How many rows a day has.")
-    freshness: Duration | None = Field(
+    freshness: SomeTime | None = Field(
         None,
         description="How long before the close of a day its newest event may be; a feed that goes quiet earlier is late.",
     )
-    past: Duration = Field(
+    past: WholeDays = Field(
         dt.timedelta(days=28), description="The recent past that days are held against, in whole days."
     )
     quiet: list[Weekday | dt.date] = Field(
@@ -210,12 +210,6 @@ class Contract(Declared):
             if feed in taken:
                 raise ValueError(f"columns {taken[feed]!r} and {name!r} are both delivered as {feed!r}")
             taken[feed] = name
-        return self
-
-    @model_validator(mode="after")
-    def _past_is_whole_days(self) -> "Contract":
-        if self.past < dt.timedelta(days=1) or self.past % dt.timedelta(days=1):
-            raise ValueError(f"past {self.past} is not one whole day or more")
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,17 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared, Duration, Grown, Name, Unit, whole_days
+from factory_assets.declarations.base import (
+    ColumnName,
+    Declared,
+    Duration,
+    Grown,
+    Name,
+    SomeTime,
+    Unit,
+    WholeDays,
+    whole_days,
+)
 from factory_assets.declarations.search import Search
 from factory_assets.declarations.stream import check_owner
 from factory_assets.declarations.tasks import Task, check_estimator_name
@@ -24,12 +34,6 @@ def _a_day(often: str) -> float:
     return float(number) / DAYS_OF[unit]
 
 
-def check_whole_days(value: dt.timedelta) -> dt.timedelta:
-    if value < dt.timedelta(days=1) or value % dt.timedelta(days=1):
-        raise ValueError("must be one or more whole days, such as 28d")
-    return value
-
-
 class Observe(Declared):
     """What one example is: an event of a stream, or an entity at the close of each day."""
 
@@ -38,7 +42,7 @@ class Observe(Declared):
     )
     entity: ColumnName | None = Field(None, description="Observe this entity once a day, instead of every event.")
     every: Duration | None = Field(None, description="How often an entity is observed; 1d, at the close of each day.")
-    active: Duration = Field(
+    active: SomeTime = Field(
         dt.timedelta(days=28), description="An entity is observed while it had an event within this time."
     )
     where: str | None = Field(
@@ -70,7 +74,7 @@ class Label(Grown):
     same: list[ColumnName] = Field(
         [], description="Of an observed event: the columns in which the event that counts has the same values."
     )
-    within: Duration | None = Field(None, description="How far after the observation the event counts.")
+    within: SomeTime | None = Field(None, description="How far after the observation the event counts.")
     where: str | None = Field(None, description="Only events for which this row expression is true count.")
     delay: Duration = Field(dt.timedelta(0), description="How long after the fact the label arrives.")
     told: Duration | None = Field(
@@ -136,8 +140,8 @@ class Train(Grown):
 
     later: ClassVar = frozenset({"margin", "workers", "pool", "missing"})
 
-    window: Duration = Field(description="Length of the training window.")
-    holdout: Duration = Field(
+    window: WholeDays = Field(description="Length of the training window.")
+    holdout: WholeDays = Field(
         description="Length of the stretch after it on which challenger and champion are compared."
     )
     margin: float = Field(
@@ -158,11 +162,6 @@ class Train(Grown):
         description="Share of the window's days, or of the holdout's, that may be missing: held back by their contract, or never "
         "delivered. While more are, no training starts. Days that the contract calls quiet are not missing.",
     )
-
-    @field_validator("window", "holdout")
-    @classmethod
-    def _whole_days(cls, value: dt.timedelta) -> dt.timedelta:
-        return check_whole_days(value)
 
 
 class Candidate(Grown):
@@ -262,7 +261,9 @@ class Retrain(Grown):
 
     later = frozenset({"cooldown"})
 
-    every: Duration = Field(dt.timedelta(days=7), description="New labelled days to wait for before the next training.")
+    every: WholeDays = Field(
+        dt.timedelta(days=7), description="New labelled days to wait for before the next training."
+    )
     on: list[Trigger] = Field(
         ["new_data", "schema"],
         description="What starts a training: new labelled data, a changed contract; a column that drifted, or predictions worse "
@@ -284,7 +285,7 @@ class Retrain(Grown):
 class Monitor(Declared):
     """How the line is watched."""
 
-    window: Duration = Field(
+    window: WholeDays = Field(
         dt.timedelta(days=7),
         description="Rows that a day's drift is judged on: this long up to its close. Whole weeks, or weekdays look like drift.",
     )
@@ -305,11 +306,6 @@ class Monitor(Declared):
         allow_inf_nan=False,
         description="PSI of a change that is not worth a person's time, however sure it is.",
     )
-
-    @field_validator("window")
-    @classmethod
-    def _whole_days(cls, value: dt.timedelta) -> dt.timedelta:
-        return check_whole_days(value)
 
     @field_validator("false_alarms")
     @classmethod

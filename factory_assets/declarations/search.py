@@ -5,9 +5,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from factory_assets.declarations.base import ColumnName, Declared, Duration
+from factory_assets.declarations.base import ColumnName, Declared, SomeTime
 
 Value = bool | int | float | str
 
@@ -69,7 +69,7 @@ class Search(Declared):
     trials: int = Field(
         30, ge=1, le=10_000, description="How many sets of parameters are tried, beside those declared."
     )
-    time: Duration | None = Field(
+    time: SomeTime | None = Field(
         None, description="No trial begins after this much time; what is found then depends on the machine."
     )
     folds: int = Field(
@@ -81,16 +81,9 @@ class Search(Declared):
     nodes: Literal["global", "all"] = Field(
         "global", description="global: one search, whose parameters all nodes take. all: a search for every node."
     )
-    every: Duration = Field(
+    every: SomeTime = Field(
         dt.timedelta(days=30), description="A training within this time of the last search takes what it found."
     )
-
-    @field_validator("time", "every")
-    @classmethod
-    def _some_time(cls, value: dt.timedelta | None) -> dt.timedelta | None:
-        if value is not None and value <= dt.timedelta(0):
-            raise ValueError("must be longer than 0")
-        return value
 
 
 @dataclass(frozen=True)

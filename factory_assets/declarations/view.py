@@ -68,6 +68,13 @@ class View(Declared):
     def _owner_is_one(cls, value: str) -> str:
         return check_owner(value)
 
+    @field_validator("freshness")
+    @classmethod
+    def _freshness_is_one_that_dagster_knows(cls, value: dt.timedelta) -> dt.timedelta:
+        if value < dt.timedelta(minutes=1):
+            raise ValueError("must be a minute or longer, such as 2d")
+        return value
+
     @field_validator("windows")
     @classmethod
     def _windows_are_lengths(cls, value: list[dt.timedelta]) -> list[dt.timedelta]:

@@ -23,7 +23,7 @@ from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.periods import Period
 from factory_assets.declarations.stream import Stream
 from factory_assets.events.sources import NOTHING, Delivery, problem_of
-from factory_assets.events.sources.base import of_feed, quoted
+from factory_assets.events.sources.base import free_name, of_feed, quoted
 from factory_assets.events.sources.files import within
 from factory_assets.words import counted
 
@@ -174,12 +174,17 @@ def _as_declared(declared: DeclaredStream, delivery: Delivery) -> Delivery:
         return delivery
     columns = declared.contract.columns
     wanted = {column.delivered or name: name for name, column in columns.items()}
-    # A column of the feed may have the name that the contract gives to another.
-    names = {
-        name: wanted.get(name, f"{name} of the feed") for name in delivery.columns if name in wanted or name in columns
-    }
     twice = [name for name in wanted if name in delivery.folders and name in delivery.columns]
     given = {wanted[name]: text for name, text in delivery.folders.items() if name in wanted and name not in twice}
+    names = {name: wanted[name] for name in delivery.columns if name in wanted}
+    rest = [name for name in delivery.columns if name not in wanted]
+    # A column of the feed may have the name that the contract gives to another.
+    taken = {name.lower() for name in (*names.values(), *given)}
+    clashing = [name for name in rest if name in columns or name.lower() in taken]
+    taken |= {name.lower() for name in rest}
+    for name in clashing:
+        names[name] = free_name(name, taken)
+        taken.add(names[name].lower())
     return replace(delivery.called(names, given), folders={wanted[name]: delivery.folders[name] for name in twice})
 
 

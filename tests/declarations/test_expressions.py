@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -116,6 +119,20 @@ def test_operators_without_brackets_bind_as_the_engine_binds_them(con: duckdb.Du
             assert values(con, expressions.sql(text, COLUMNS)) == expected, text
             compared += 1
     assert compared > 400
+
+
+def test_words_that_duckdb_takes_for_times_under_any_format_are_as_the_documentation_says() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "declarations.md").read_text()
+    (asking,) = re.findall(r"^`(case when regexp_matches\(day, .+ end)`\.$", text, re.MULTILINE)
+    plain = asking.partition(" then ")[2].removesuffix(" end")
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE r AS SELECT unnest(['infinity', '-infinity', 'epoch', 'x', '02/01/2024']) AS day")
+        taken, kept = (
+            [day for (day,) in con.execute(f"SELECT {expressions.sql(one)} FROM r").fetchall()]
+            for one in (plain, asking)
+        )
+    assert taken == [dt.datetime(1900, 1, 1)] * 3 + [None, dt.datetime(2024, 1, 2)]
+    assert kept == [None] * 4 + [dt.datetime(2024, 1, 2)]
 
 
 #: Texts that do more than compute from the row, and a part of the answer.

@@ -363,6 +363,9 @@ def test_columns_of_a_feed_may_have_any_name(con, kind: str, tmp_path: Path) -> 
         "source": "s",
         "PM2.5": "4.5",
         "pm25": "mine",
+        "pm25 of the feed": "theirs",
+        "_source of the feed": "v",
+        "_source OF THE FEED of the feed": "w",
         'a "b"': "q",
         "it's": "p",
     }
@@ -378,10 +381,19 @@ def test_columns_of_a_feed_may_have_any_name(con, kind: str, tmp_path: Path) -> 
     )
     (row,) = land(con, declared)
     assert (row["pm25"], row["line"], row["_line"], row["_source"]) == (4.5, "x", None, f"{tmp_path}/a.{kind}")
-    rest = {"_source": "y", "source": "s", "pm25 of the feed": "mine", 'a "b"': "q", "it's": "p"}
+    ours = ("_LINE", "_line", "PM2.5", "pm25")
+    rest = {name: value for name, value in odd.items() if name not in ours}
+    rest["pm25 of the feed of the feed"] = "mine"
     assert json.loads(row["_undeclared"]) == rest
     delivered = con.execute("SELECT columns FROM deliveries").fetchall()
     assert {*json.loads(delivered[0][0])} == {"id", "at", "pm25", "line", *rest}
+
+
+def test_a_column_that_differs_in_case_alone_from_what_another_is_called_keeps_its_value(con, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,at,PM2.5,PM25\n1,2024-03-10 05:00,4.5,mine\n")
+    columns = {"pm25": {"type": "double", "delivered": "PM2.5"}}
+    (row,) = land(con, declare({"kind": "csv", "uri": f"{tmp_path}/*.csv"}, columns))
+    assert (row["pm25"], row["_undeclared"]) == (4.5, '{"PM25 of the feed":"mine"}')
 
 
 @pytest.mark.parametrize(

@@ -124,14 +124,26 @@ def test_the_file_is_named_within_its_feed_so_that_a_feed_can_move(tmp_path: Pat
     assert ids(declared(tmp_path / "{day}" / "*.csv")) == [("2024-03-01/a.csv:2", 1)]
 
 
-def test_rows_of_parquet_are_counted_from_one_in_each_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", ", 7 AS file_row_number", ", 7 AS File_Row_Number"])
+def test_rows_of_parquet_are_counted_from_one_in_each_file(tmp_path: Path, more: str) -> None:
     for name, first in (("a", 1), ("b", 4)):
-        rows = f"SELECT DATE '2024-03-01' AS at, 'x' AS what, range AS n FROM range({first}, {first} + 3)"
+        rows = f"SELECT DATE '2024-03-01' AS at, 'x' AS what, range AS n{more} FROM range({first}, {first} + 3)"
         duckdb.sql(f"COPY ({rows}) TO '{tmp_path}/{name}.parquet'")
     expected = [(f"{name}.parquet:{row}", n) for name, row, n in
                 [("a", 1, 1), ("a", 2, 2), ("a", 3, 3), ("b", 1, 4), ("b", 2, 5), ("b", 3, 6)]]  # fmt: skip
     assert ids(declared(tmp_path / "*.parquet")) == expected
     assert ids(declared(tmp_path / "b.parquet")) == expected[3:]
+
+
+def test_rows_of_parquet_are_counted_in_the_order_of_the_file_where_it_has_the_counter_s_name(tmp_path: Path) -> None:
+    rows = "SELECT DATE '2024-03-01' AS at, range + 1 AS n, 7 AS file_row_number FROM range(50000)"
+    duckdb.sql(f"COPY ({rows}) TO '{tmp_path}/a.parquet' (ROW_GROUP_SIZE 2048)")
+    of = declared(tmp_path / "a.parquet", {name: column for name, column in COLUMNS.items() if name != "what"})
+    with duckdb.connect() as con:
+        con.execute("SET preserve_insertion_order = false")
+        (delivery,) = sources.deliveries(con, of.stream, (DAY,))
+        found = con.execute(f"SELECT count(*), count(*) FILTER (n = _file_line) FROM ({delivery.query})").fetchall()
+    assert found == [(50_000, 50_000)]
 
 
 def test_a_file_delivered_again_has_the_same_ids_and_a_line_put_in_moves_those_after_it(tmp_path: Path) -> None:

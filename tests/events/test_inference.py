@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +207,35 @@ def test_a_word_that_stands_for_nothing_is_no_value_where_there_is_no_other(word
     assert proposed(stream(tmp_path / "feed.csv", source=source)).columns["kept"]["type"] == "integer"
 
 
-def test_an_infinite_date_is_no_day_of_1900(tmp_path: Path) -> None:
-    found = guess_texts(["2024-01-01", "2024-01-02", "infinity"])
-    assert (found.type, found.format) == ("string", None)
+@pytest.mark.parametrize(
+    ("written", "form", "called"),
+    [
+        ("%Y-%m-%d", None, "date"),
+        ("%d/%m/%Y", "%d/%m/%Y", "date"),
+        ("%Y-%m-%d %H:%M:%S", None, "timestamp"),
+        ("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M", "timestamp"),
+    ],
+)
+@pytest.mark.parametrize("word", ["infinity", "epoch"])
+def test_an_infinite_date_is_no_day_of_1900_and_is_named(
+    written: str, form: str | None, called: str, word: str
+) -> None:
+    days = [(dt.datetime(2020, 1, 1) + dt.timedelta(days=offset)).strftime(written) for offset in range(1100)]
+    few, many = guess_texts([*days[:20], word]), guess_texts([*days, word])
+    assert (few.type, few.format) == ("string", None)
+    assert few.note.startswith(f"{'dates' if called == 'date' else 'times'} but for '{word}', 1 of 21: ")
+    assert (many.type, many.format) == (called, form)
+    assert many.note == f"1 of 1,101 values are none and will be set aside: '{word}'"
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_one_column_whose_name_holds_another_delimiter_is_asked_about(tmp_path: Path, mark: str) -> None:
+    found = from_csv(tmp_path, f"id{mark}n\n1{mark}2\n")
+    asked = f"the only column: is {mark!r} the delimiter? Then give it by --delimiter, or in the source"
+    assert found.notes == {"id_n": asked}
+    with pytest.raises(ValueError, match=re.escape(asked)):
+        from_csv(tmp_path, f"id{mark}n\n1{mark}2,5\n")
+    assert from_csv(tmp_path, f"id,n{mark}m\n1,2\n").notes == {}
 
 
 def test_the_command_reads_what_a_run_reads_and_says_what_it_cannot(tmp_path: Path) -> None:

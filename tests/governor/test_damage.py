@@ -276,6 +276,20 @@ def test_damage_that_cannot_be_made_good_is_told_by_each_run_and_nothing_is_trai
     assert str(found.notices_of("damaged")[0]).startswith(f"orders/events {ON}: orders/events/ds={ON}")
 
 
+def test_a_file_in_place_of_a_table_is_told_until_it_is_moved_away(clean: dict[str, Any], world: World) -> None:
+    place = folder(world, "guess/labels")
+    shutil.rmtree(place)
+    place.write_text("mine")
+    about = f"{place} is a file, where a folder should be: move it away"
+    assert any(f"the log of its table is damaged: {about}" in str(notice) for notice in planned(world).notices)
+    assert f"guess/labels {ON}: the log of its table is damaged: {about}" in findings(world)
+    by_command(world)
+    assert [each for each in world.deployment.failures if about in each], world.deployment.failures
+    place.unlink()
+    by_command(world)
+    assert planned(world).work == [] and state(world) == clean
+
+
 def findings(world: World) -> list[str]:
     """All that `factory verify` finds."""
     deployment, book = world.deployment, world.deployment.book()

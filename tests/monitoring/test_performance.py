@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from factory_assets.automation.summary import summarise
+from factory_assets.governor.work import SCORED
 from factory_assets.identity.nodes import tree
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import label_values, prediction_values
@@ -20,6 +24,9 @@ from factory_assets.monitoring.performance.assets import _overall
 from factory_assets.monitoring.performance.measured import measure, schema
 from factory_assets.training.fit.fitting import rows_within
 from factory_resources.lake import Lake
+from tests.release.trained import LATE, LINE, MORE, compute, order, train
+from tests.stations import CONTRACT, Station
+from tests.stations import day as on
 
 TASK = "multiclass(red, green, blue)"
 
@@ -125,3 +132,29 @@ def lake_of(lake: Lake, days: list[dt.date], measured: list[dt.date]) -> Lake:
 
 def test_days_without_a_prediction_have_nothing_to_measure(con: duckdb.DuckDBPyConnection) -> None:
     assert measure(con, TASK, {}).num_rows == 0
+
+
+@pytest.mark.slow
+def test_a_line_that_nobody_is_good_enough_for_is_monitored_without_an_error(tmp_path: Path) -> None:
+    out_of_reach = MORE.replace("certainty: 0.5}", "certainty: 0.5, floor: 1.1}")
+    station = Station(
+        tmp_path, LATE, out_of_reach, CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")
+    )
+    rng, last = random.Random(4), on(9)
+    for offset in range(10):
+        station.deliver(
+            on(offset), [order(rng, number, on(offset)) for number in range(100 * offset, 100 * offset + 60)]
+        )
+    compute(station, last)
+    train(station, on(8), ["global"])
+    (decided,) = station.deployment.ledger.decisions(LINE)
+    assert decided.champion is None and "at least 1.1 needed" in decided.reason
+    for name in SCORED:
+        if dg.AssetKey([LINE, name]) in station.deployment.definitions.resolve_asset_graph().get_all_asset_keys():
+            run = station.run(last, last, [f"{LINE}/{name}"])
+            assert run.success, run.message
+    assert station.lake.read(f"{LINE}/performance", last, last, empty_if_absent=True).num_rows == 0
+    ((_, _, rows, _),) = summarise(
+        station.catalogue, station.lake, station.deployment.ledger, station.deployment.archive
+    )
+    assert rows == [["global", "nobody", "-", "0", "-", "-", "-"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,21 @@ def test_what_is_not_there_is_a_lookup_error(lake):
     lake.replace("t", table(ONE, [1]), [ONE])
     with pytest.raises(LookupError, match="no rows from 2024-01-02"):
         lake.read("t", TWO, TWO)
+
+
+@pytest.mark.parametrize("place", ["", "o", "o/t", "o/t/_delta_log"])
+def test_a_file_in_place_of_a_folder_is_damage_that_names_it_until_it_is_moved_away(lake, place):
+    lake.replace("o/t", table(ONE, [1]), [ONE])
+    folder = Path(lake.root, place)
+    shutil.rmtree(folder)
+    folder.write_text("mine")
+    message = f"{folder} is a file, where a folder should be: move it away"
+    assert lake.held("o/t").unreadable == message and lake.log_mark("o/t")
+    assert lake.mend("o/t") == [] and folder.read_text() == "mine"
+    with pytest.raises(NotADirectoryError, match=message):
+        lake.replace("o/t", table(ONE, [2]), [ONE])
+    folder.unlink()
+    assert lake.held("o/t").unreadable == "" and lake.replace("o/t", table(ONE, [2]), [ONE]).rows == 1
 
 
 def test_columns_may_be_added_and_older_days_read_as_null(lake):

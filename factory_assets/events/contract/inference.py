@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -41,10 +41,14 @@ WHOLE = r"\s*[+-]?\d+\s*"
 YEARS = (1900, 2100)
 #: What stands for an empty value where a column has no other.
 NOTHING = frozenset(["", "na", "n/a", "nan", "nil", "none", "null", "\\n", "-", "--", "?", "."])
+#: What may separate values, where another mark was declared.
+DELIMITERS = ",;\t|"
 ORDERS = ("%Y{0}%m{0}%d", "%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%y{0}%m{0}%d", "%d{0}%m{0}%y", "%m{0}%d{0}%y")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M", "T%H:%M:%S", "T%H:%M:%S.%f")
 FORMATS = tuple(order.format(mark) + clock for mark in "-/." for order in ORDERS for clock in CLOCKS)
 ISO_DAY, ISO_TIME = r"\d{4}-\d{2}-\d{2}", r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}.*"
+#: Type of values -> what they are called.
+CALLED = {"integer": "numbers", "double": "numbers", "date": "dates", "timestamp": "times"}
 #: Type of values -> that of lists of them.
 LISTED: dict[str, str] = {element: type for type, element in ELEMENTS.items()}
 
@@ -158,6 +162,7 @@ def infer(
     delivered = [delivery for delivery in delivered if not delivery.problem and delivery.columns]
     if not delivered:
         raise ValueError("; ".join(unread) or "the files are empty; a contract needs data to be proposed from")
+    undivided = _undivided(stream, delivered)
     feed = _names([name for delivery in delivered for name in delivery.columns])
     delivered = [delivery.called({given: name for name, given in feed.items()}) for delivery in delivered]
     rows_delivered, rows_typed, rows_dated = "delivered", "typed", "dated"
@@ -168,7 +173,8 @@ def infer(
     guesses, left_out = _guesses(con, stream, delivered, rows_delivered)
     guesses = _with_epochs(con, rows_delivered, guesses)
     if not guesses:
-        raise ValueError(f"no column can be in a contract: {'; '.join(map(': '.join, left_out.items()))}")
+        why = "; ".join(map(": ".join, left_out.items()))
+        raise ValueError(f"no column can be in a contract: {why}{f'; {undivided}' if undivided else ''}")
     first = {
         name: Column(type=guess.type, format=guess.format, epoch=guess.epoch, nullable=True)  # type: ignore[arg-type]
         for name, guess in guesses.items()
@@ -182,7 +188,7 @@ def infer(
         for name, guess in guesses.items()
     }
     sources = [source for each in delivered for source in each.sources]
-    notes = _notes(guesses, delivered)
+    notes = _notes(guesses, delivered) | (dict.fromkeys(guesses, undivided) if undivided else {})
     never_empty = {name: fields["type"] for name, fields in columns.items() if not {"nullable", "required"} & {*fields}}
     known = seen.identifying(con, rows_typed, never_empty)
     if len(known) == 1:
@@ -233,6 +239,17 @@ def _with_epochs(con: duckdb.DuckDBPyConnection, rows: str, guesses: dict[str, G
             else Guess(guesses[name].type, note=f"could be a time since 1970: {{type: timestamp, epoch: {unit}}}")
         )
     return found
+
+
+def _undivided(stream: Stream, delivered: Sequence[Delivery]) -> str:
+    """A question about the delimiter, where a table of text has one column, whose name holds another mark; else empty."""
+    name, *others = dict.fromkeys(name for delivery in delivered for name in delivery.columns)
+    marks = [mark for mark in DELIMITERS if mark in name and stream.source.kind == "csv" and not others]
+    return (
+        f"the only column: is {marks[0]!r} the delimiter? Then give it by --delimiter, or in the source"
+        if marks
+        else ""
+    )
 
 
 def _notes(guesses: dict[str, Guess], delivered: Sequence[Delivery]) -> dict[str, str]:
@@ -373,6 +390,7 @@ def _guess_text(con: duckdb.DuckDBPyConnection, values: str) -> Guess:
         "flag": "TRY_CAST(value AS BOOLEAN) IS NOT NULL",
         "day": f"regexp_full_match(value, '{ISO_DAY}') AND TRY_CAST(value AS DATE) IS NOT NULL",
         "time": f"regexp_full_match(value, '{ISO_TIME}') AND TRY_CAST(value AS TIMESTAMPTZ) IS NOT NULL",
+        "numbered": "regexp_matches(value, '[0-9]')",
     }
     counted = ", ".join(f"coalesce(sum(times) FILTER ({test}), 0)" for test in tests.values())
     total, *sums = con.execute(f"SELECT coalesce(sum(times), 0), {counted} FROM {texts}").fetchall()[0]
@@ -392,19 +410,26 @@ def _guess_text(con: duckdb.DuckDBPyConnection, values: str) -> Guess:
         return Guess("date")
     if counts["time"] == total:
         return Guess("timestamp")
-    if formats := _formats(con, texts, FORMATS):
-        return _guess_format(con, texts, formats)
-    return _guess_with_faults(con, texts, int(total), counts["whole"], counts["number"])
+    most = max(("number", "day", "time"), key=counts.__getitem__)
+    # DuckDB reads infinity and epoch as 1900-01-01, whatever the format.
+    numbered = f"(SELECT * FROM {texts} WHERE {tests['numbered']})"
+    if counts[most] < counts["numbered"] and (formats := _formats(con, numbered, FORMATS)):
+        guess = _guess_format(con, numbered, formats)
+        if counts["numbered"] == total or guess.type == "string":
+            return guess
+        return _guess_with_faults(con, texts, guess, tests["numbered"], int(total), counts["numbered"])
+    kind = {"day": "date", "time": "timestamp"}.get(most) or (
+        "integer" if counts["whole"] == counts[most] else "double"
+    )
+    return _guess_with_faults(con, texts, Guess(kind), tests[most], int(total), counts[most])
 
 
 def _formats(con: duckdb.DuckDBPyConnection, texts: str, formats: Sequence[str]) -> list[str]:
-    """The formats that read every value, as a time within YEARS. texts: name of the table of values."""
+    """The formats that read every value, as a time within YEARS. texts: name of the table of values, or a query."""
     some = f"(SELECT * FROM {texts} ORDER BY hash(value) LIMIT {FIRST_TRIED})"
-    # DuckDB reads infinity and epoch as 1900-01-01, whatever the format.
-    numbered = "regexp_matches(value, '[0-9]')"
     for values in (some, texts):
         reads = ", ".join(
-            f"bool_and(coalesce(year(try_strptime(value, '{one}')) BETWEEN {YEARS[0]} AND {YEARS[1]}, false) AND {numbered})"
+            f"bool_and(coalesce(year(try_strptime(value, '{one}')) BETWEEN {YEARS[0]} AND {YEARS[1]}, false))"
             for one in formats
         )
         if not formats:
@@ -430,18 +455,21 @@ def _guess_format(con: duckdb.DuckDBPyConnection, texts: str, formats: Sequence[
     return Guess(kind, formats[0])
 
 
-def _guess_with_faults(con: duckdb.DuckDBPyConnection, texts: str, total: int, whole: int, number: int) -> Guess:
-    """Numbers among which are a few faults, or a word that stands for none; else text."""
+def _guess_with_faults(
+    con: duckdb.DuckDBPyConnection, texts: str, guess: Guess, test: str, total: int, fitting: int
+) -> Guess:
+    """Numbers, days or times among which are a few faults, or a word that stands for none; else text.
+
+    guess: what they are. test: SQL of whether a value is one, as `fitting` of `total` are.
+    """
     others = con.execute(
-        f"""SELECT value, times FROM {texts} WHERE NOT coalesce(isfinite(TRY_CAST(value AS DOUBLE)), false)
-           ORDER BY times DESC, value LIMIT 4"""
+        f"SELECT value, times FROM {texts} WHERE NOT ({test}) ORDER BY times DESC, value LIMIT 4"
     ).fetchall()
     shown = ", ".join(ascii(value) for value, _ in others[:3])
-    kind, fitting = ("integer", whole) if number == whole else ("double", number)
     if 0 < total - fitting <= FAULTS * total:
-        return Guess(kind, note=f"{total - fitting} of {total:,} values are none and will be set aside: {shown}")
-    if number and len(others) == 1:
-        values = f"numbers but for {shown}, {others[0][1]:,} of {total:,}"
+        return replace(guess, note=f"{total - fitting} of {total:,} values are none and will be set aside: {shown}")
+    if fitting and len(others) == 1:
+        values = f"{CALLED[guess.type]} but for {shown}, {others[0][1]:,} of {total:,}"
         return Guess("string", note=f"{values}: if it stands for an empty value, name it in null_values of the source")
     return Guess("string")
 

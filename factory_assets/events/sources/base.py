@@ -2,7 +2,7 @@
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -20,6 +20,8 @@ ABSENT = "absent"
 
 #: What a delivery's query has beside the feed's columns, and by what DuckDB numbers the rows of a table.
 OWN = ("_source", "_line", "_file_line", "rowid")
+#: What is added to the name of a column whose own is taken.
+OF_FEED = " of the feed"
 
 Kind = TypeVar("Kind", bound=Declared)
 
@@ -84,7 +86,18 @@ class Delivery:
 
 def of_feed(column: str) -> str:
     """SQL for a column of a delivery's query, by its name in the feed; there, names that are ours have others."""
-    return any_name(f"{column} of the feed" if column.lower() in OWN else column)
+    plain = column.lower()
+    while plain.endswith(OF_FEED):
+        plain = plain.removesuffix(OF_FEED)
+    # What a name of ours becomes may be the name of another column, which then has one of its own, too.
+    return any_name(f"{column}{OF_FEED}" if plain in OWN else column)
+
+
+def free_name(column: str, taken: Collection[str]) -> str:
+    """What a column of the feed is called whose own name is taken. taken: names in lower case, which SQL does not tell apart."""
+    while column.lower() in taken:
+        column += OF_FEED
+    return column
 
 
 def any_name(text: str) -> str:

@@ -13,6 +13,8 @@ from factory_assets.events.sources.files import NO_VALUE, Files, folders, patter
 #: An instant, whatever its unit: DuckDB has a type of its own for each, and reads microseconds.
 INSTANT = "TIMESTAMP WITH TIME ZONE"
 INSTANTS = ("TIMESTAMPTZ_NS", "TIMESTAMP_NS WITH TIME ZONE")
+#: The column in which DuckDB numbers a file's rows, from 0 on. It does so in no file that has such a column itself.
+ROW_NUMBER = "file_row_number"
 #: What DuckDB makes of a name that it has seen.
 NUMBERED = re.compile(r"(.+)_\d+")
 
@@ -57,18 +59,23 @@ def _columns(con: duckdb.DuckDBPyConnection, file: str) -> tuple[tuple[str, str]
 
 
 def _query(columns: Sequence[tuple[str, str]], files: Sequence[str], numbered: bool) -> str:
+    held = {name.lower() for name, _ in columns}
     source = "source"
-    while source in {name.lower() for name, _ in columns}:
+    while source in held:
         source += "_"
     chosen = [
         f"{any_name(name)}{f'::{INSTANT}' if kind in INSTANTS else ''} AS {of_feed(name)}" for name, kind in columns
     ]
-    number = ["file_row_number + 1 AS _file_line"] if numbered else []
-    more = f", filename = {quoted(source)}" + (", file_row_number = true" if numbered else "")
-    return (
-        f"SELECT {', '.join([*chosen, f'{source} AS _source', 'NULL::VARCHAR AS _line', *number])} "
-        f"FROM {_files(files, more)}"
-    )
+    chosen += [f"{source} AS _source", "NULL::VARCHAR AS _line"]
+    named = f", filename = {quoted(source)}"
+    if not numbered:
+        return f"SELECT {', '.join(chosen)} FROM {_files(files, named)}"
+    if ROW_NUMBER not in held:
+        chosen.append(f"{ROW_NUMBER} + 1 AS _file_line")
+        return f"SELECT {', '.join(chosen)} FROM {_files(files, f'{named}, {ROW_NUMBER} = true')}"
+    # A window without an order numbers rows as they are read, which of one file is the order in which it has them.
+    chosen.append("row_number() OVER () AS _file_line")
+    return " UNION ALL ".join(f"SELECT {', '.join(chosen)} FROM {_files([file], named)}" for file in files)
 
 
 def _of_folder(name: str) -> str:
