@@ -25,7 +25,13 @@ def load_declarations(*, described: bool = True) -> dg.Definitions:
 
 def resources() -> dict[str, dg.ResourceDefinition]:
     """The stores as Dagster's resources. No page shows where they are, and no launch may say that they are elsewhere."""
-    return {name: _fixed(store) for name, store in stores().items()}
+    return {name: _fixed(store) for name, store in stores().items()} | {"io_manager": in_memory}
+
+
+@dg.io_manager(config_schema={}, description="Steps hand on nothing: what one made, the next reads in the lake.")
+def in_memory(_context: dg.InitResourceContext) -> dg.IOManager:
+    """In place of Dagster's own, which a launch may tell to write to any folder."""
+    return dg.InMemoryIOManager()
 
 
 def _fixed(store: Any) -> dg.ResourceDefinition:

@@ -57,8 +57,9 @@ def test_where_things_are_is_neither_shown_nor_for_a_launch_to_say(definitions: 
             dg.validate_run_config(job, {"resources": {"ledger": elsewhere}})
     assert {"lake", "archive", "ledger", "mirror", "reports"} <= {*(definitions.resources or {})}
     for each in definitions.resolve_all_job_defs():
-        for name in definitions.resources or {}:
-            assert not each.resource_defs[name].config_schema.as_field().config_type.fields, (each.name, name)
+        assert "io_manager" in each.resource_defs
+        for name, resource in each.resource_defs.items():
+            assert resource.config_schema.as_field().config_type.fields == {}, (each.name, name)
     shown = str(job.get_job_snapshot())
     assert "ledger" in shown and "sqlite" not in shown
 
