@@ -109,7 +109,14 @@ def settle(station: Station, order_of_days: Iterable[Sequence[dt.date]]) -> int:
     return again
 
 
-@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed > 0)) for seed in range(6)])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        0,
+        pytest.param(1, marks=pytest.mark.slow),
+        *(pytest.param(seed, marks=pytest.mark.longest) for seed in range(2, 6)),
+    ],
+)
 def test_in_whatever_order_days_are_judged_their_tables_hold_what_follows_from_all_versions(
     tmp_path: Path, seed: int
 ) -> None:

@@ -158,7 +158,7 @@ def test_the_text_of_a_number_keeps_its_digits(con, run, postgres_url):
 #: clocks change, where minutes count.
 KINDS_AND_ZONES = [
     pytest.param(kind, zone, marks=[] if (zone, kind) in {(NEW_YORK, "timestamp"), (NEW_YORK, "timestamptz"),
-                 (NEW_YORK, "date"), ("Asia/Kathmandu", "timestamp")} else pytest.mark.slow)
+                 (NEW_YORK, "date"), ("Asia/Kathmandu", "timestamp")} else pytest.mark.longest)
     for kind in ("timestamp", "timestamptz", "date")
     for zone in ("UTC", NEW_YORK, "Asia/Kathmandu", "Atlantic/Azores")
 ]  # fmt: skip

@@ -130,7 +130,7 @@ def batch(
     return {row.pop("obs"): row for row in found}
 
 
-@pytest.mark.parametrize("n", [150, pytest.param(1200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [150, pytest.param(1200, marks=pytest.mark.longest)])
 @pytest.mark.parametrize("late", [0.0, 0.3], ids=["punctual", "late"])
 @pytest.mark.parametrize("world", WORLDS | INTEGERS)
 def test_every_window_is_that_of_exact_arithmetic_and_of_one_row(
