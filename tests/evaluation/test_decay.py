@@ -95,6 +95,7 @@ def curve_of(line: Segmented) -> Curve:
     return curve(pairs_of(line, past, day(LAST)), past.step, "mae")
 
 
+@pytest.mark.slow
 def test_where_the_world_turns_a_model_loses_more_the_older_it_is(turning: Segmented) -> None:
     found = curve_of(turning)
     judged = [age for age in found.ages if age.verdict != "too few"]
@@ -105,6 +106,7 @@ def test_where_the_world_turns_a_model_loses_more_the_older_it_is(turning: Segme
     assert "at 8 to 14 days it loses" in found.reason and "nothing shorter can be judged" in found.reason
 
 
+@pytest.mark.slow
 def test_where_the_world_stands_still_no_age_loses_and_the_cadence_is_as_long_as_was_seen(still: Segmented) -> None:
     found = curve_of(still)
     judged = [age for age in found.ages if age.verdict != "too few"]
@@ -113,6 +115,7 @@ def test_where_the_world_stands_still_no_age_loses_and_the_cadence_is_as_long_as
     assert advice(found, 7).startswith(f"train every {found.cadence}d, where retrain.every is 7d: ")
 
 
+@pytest.mark.slow
 def test_no_version_meets_a_day_that_it_learnt_from_or_was_judged_on_and_none_whose_labels_are_not_in(
     turning: Segmented,
 ) -> None:
@@ -168,6 +171,7 @@ def test_a_version_that_is_lucky_on_all_days_is_one_witness() -> None:
     assert "there are 20 and 1" in alone.reason
 
 
+@pytest.mark.slow
 def test_versions_of_an_age_take_turns(still: Segmented) -> None:
     of_age: dict[tuple[int, int], set[str]] = {}
     for each in pairs_of(still, past_of(still, day(LAST)), day(LAST)):
@@ -189,6 +193,7 @@ def test_ages_are_told_apart_while_young() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_version_of_another_declaration_or_without_its_archive_is_left_out_and_told(still: Segmented) -> None:
     first = past_of(still, MADE[2]).models[MADE[1]].version
     folder = Path(still.archive.uri(LINE, first))

@@ -67,10 +67,11 @@ def verdicts(of: Stream, contract: Contract) -> list[validation.DayVerdict]:
 @pytest.mark.parametrize(
     ("example", "name", "variable", "folder"),
     [
-        pytest.param("flight_delays", "flights", "NYCFLIGHTS", DATA / "nycflights", marks=pytest.mark.slow),
+        ("flight_delays", "flights", "NYCFLIGHTS", DATA / "nycflights"),
         ("card_fraud", "card_transactions", "CARD_TRANSACTIONS", DATA / "card_transactions" / "raw"),
     ],
 )
+@pytest.mark.slow
 def test_real_data_pass_the_contract_that_is_proposed_from_them(
     example: str, name: str, variable: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
