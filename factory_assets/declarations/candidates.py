@@ -21,10 +21,10 @@ def check(line: Line) -> list[Mistake]:
     if line.gate.metric is not None and line.gate.metric not in allowed:
         message = f"{line.gate.metric!r} compares no models of task {line.task}; allowed: {', '.join(allowed)}"
         findings.append((("gate", "metric"), message))
-    if line.bar.certainty > 0.5 and line.train.holdout.days < 2 and line.cluster is None:
+    if line.bar.certainty > 0.5 and line.train.holdout.days < 2:
         message = (
-            f"a holdout of one day cannot tell a better model from a lucky one, so {line.bar.certainty:g} is never reached; allowed: "
-            "train.holdout of 2d or more, a cluster, or certainty: 0.5, which takes any better value"
+            f"a holdout of one day cannot tell a better model from a lucky one, so {line.bar.certainty:g} is never "
+            "reached; allowed: train.holdout of 2d or more, or certainty: 0.5, which takes any better value"
         )
         findings.append((("gate", "certainty"), message))
     return findings

@@ -11,7 +11,7 @@ from factory_assets.measures.metrics import METRICS, improvement
 
 #: Groups of rows are put together until there are so many at most: more would say little more, and cost as much again.
 GROUPS = 30
-#: Fewer stretches of time than this say next to nothing: with three, only what is better by four times its spread is sure.
+#: Of fewer stretches of time than this only what is better by three times its spread is sure: days are divided into so many.
 FEWEST = 4
 
 Groups = npt.NDArray[np.intp]
@@ -72,13 +72,12 @@ def witnesses(days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | N
 
     days: shape (n,), the day of each row, a number or a date. overlap: days over which labels overlap, 1 where they do not.
     clusters: whose each row is, such as the customer's; n values of any type that sorts.
-    Where there are clusters, stretches of time are asked from `FEWEST` on: what they say of fewer is less than what they cost.
+    Stretches are as long as labels overlap. Where so long ones would be fewer than `FEWEST`, they are shorter: days on which the
+    models differ are told from luck by them, and labels that overlap are those of one cluster.
     """
-    of_time = stretches(days, overlap)
-    if clusters is None:
-        return [of_time]
-    of_clusters = grouped(clusters)
-    return [of_time, of_clusters] if number_of(of_time) >= FEWEST else [of_clusters]
+    reach = int((days.max() - days.min()).astype(np.int64)) + 1 if len(days) else 0
+    of_time = stretches(days, min(overlap, max(reach // FEWEST, 1)))
+    return [of_time] if clusters is None else [of_time, grouped(clusters)]
 
 
 def stretches(days: npt.NDArray, length: int = 1) -> Groups:

@@ -157,11 +157,44 @@ def test_each_cluster_is_in_one_group_whatever_its_type_and_the_order_of_rows() 
     assert list(grouped(numbers)) == [1, 2, 0, 1, 2]
 
 
-def test_of_few_stretches_clusters_decide() -> None:
-    clusters = pa.chunked_array([pa.array(["a", "b"] * 14)])
-    days = np.arange(28)
-    assert len(witnesses(days, 7, clusters)) == 2 and len(witnesses(days[:21], 7, clusters.slice(0, 21))) == 1
-    assert len(witnesses(days[:21], 7)) == 1
-    alike = pa.chunked_array([pa.array(["a"] * 28)])
-    y = np.zeros(28)
+@pytest.mark.parametrize(
+    ("days", "overlap", "lengths"),
+    [
+        (7, 7, [1] * 7),
+        (14, 7, [3, 3, 3, 5]),
+        (21, 7, [5, 5, 5, 6]),
+        (28, 7, [7] * 4),
+        (30, 7, [7, 7, 7, 9]),
+        (3, 1, [1] * 3),
+        (7, 30, [1] * 7),
+    ],
+)
+def test_stretches_are_as_long_as_labels_overlap_where_that_leaves_four(
+    days: int, overlap: int, lengths: list[int]
+) -> None:
+    dates = np.datetime64("2026-03-01") + np.arange(days)
+    clusters = pa.chunked_array([pa.array(["a", "b"] * days)]).slice(0, days)
+    of_time, of_clusters = witnesses(dates, overlap, clusters)
+    assert np.bincount(of_time).tolist() == lengths and set(of_clusters) == {0, 1}
+    (alone,) = witnesses(dates, overlap)
+    assert list(alone) == list(of_time)
+
+
+def test_days_on_which_models_differ_are_asked_however_much_labels_overlap() -> None:
+    """By customers alone, who are all asked on each of the days on which two models differ, luck is skill."""
+    alone, both = [], []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        day, customer = np.repeat(np.arange(7), 100), np.tile(np.arange(100), 7)
+        y = rng.normal(size=700)
+        ours, theirs = (y + (rng.normal(size=7) * 0.7)[day] + rng.normal(size=700) for _ in "ab")
+        found = witnesses(day, 7, pa.chunked_array([customer]))
+        alone.append(certainty("regression", "mae", y, ours, theirs, found[1:]))
+        both.append(certainty("regression", "mae", y, ours, theirs, found))
+    assert np.mean([sure is not None and sure >= 0.95 for sure in alone]) > 0.15
+    assert np.mean([sure is not None and sure >= 0.95 for sure in both]) < 0.09
+
+
+def test_of_one_cluster_nothing_can_be_said() -> None:
+    days, y, alike = np.arange(28), np.zeros(28), pa.chunked_array([pa.array(["a"] * 28)])
     assert certainty("regression", "mae", y, y + 1, y + 2, witnesses(days, 1, alike)) is None
