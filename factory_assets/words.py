@@ -1,6 +1,18 @@
 """How is a number of things put into words?"""
 
+from collections.abc import Sequence
+
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """The number with its noun, in the plural unless it is one: "1 day", "7 new labelled days". plural: if not with an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
+def listed(texts: Sequence[str], most: int, noun: str = "") -> str:
+    """Texts one after the other; of more than the most, how many more there are. noun: of what.
+
+    >>> listed(["a", "b"], 2), listed(["a", "b", "c"], 2), listed(["a", "b", "c"], 1, "node")
+    ('a; b', 'a; b; and 1 more', 'a; and 2 nodes more')
+    """
+    left = len(texts) - most
+    return "; ".join([*texts[:most], *([f"and {counted(left, noun) if noun else left} more"] if left > 0 else [])])

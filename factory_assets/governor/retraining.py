@@ -16,7 +16,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.monitoring.episodes import Alarm
 from factory_assets.training.timeline import first_as_of, timeline
-from factory_assets.words import counted
+from factory_assets.words import counted, listed
 
 #: `lost`: nothing is learnt; versions of that day whose archive is damaged are made again as they were.
 Trigger = Literal["first", "new_data", "schema", "drift", "performance", "unfinished", "new_node", "lost"]
@@ -182,8 +182,7 @@ def _by_alarm(
             named = [
                 f"{found[node].monitor} of {node} since {found[node].since}: {found[node].reason}" for node in nodes
             ]
-            more = [f"and {counted(len(named) - TOLD, 'node')} more"] if len(named) > TOLD else []
-            monitor, reason = found[nodes[0]].monitor, "; ".join([*named[:TOLD], *more])
+            monitor, reason = found[nodes[0]].monitor, listed(named, TOLD, "node")
             # Where most nodes alarm, the others would be found to lack a training as of this day.
             if 2 * len(nodes) > len([node for node in order if node in trained]):
                 nodes = [node for node in order if trained.get(node, dt.date.min) < day]

@@ -29,7 +29,7 @@ from factory_assets.monitoring.performance.losses import (
     window,
 )
 from factory_assets.monitoring.skew import Skews, skews
-from factory_assets.words import counted
+from factory_assets.words import counted, listed
 from factory_resources.lake import Lake
 
 #: Nodes, or columns of nodes, that a message names.
@@ -86,10 +86,8 @@ def _drift_of_day(day: dt.date, drifted: Sequence[dict[str, Any]], judged: int, 
     for row in sorted(drifted, key=lambda row: -row["statistic"] / row["limit"]):
         findings.setdefault((row["node"], row["finding"]), []).append(row)
     found = list(findings.values())
-    named = [_finding(rows) for rows in found[:SHOWN]]
-    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     message = (
-        f"drifted: {'; '.join([*named, *more])}"
+        f"drifted: {listed([_finding(rows) for rows in found], SHOWN)}"
         if found
         else f"nothing drifted of {counted(judged - without, 'column')}"
     )
@@ -145,8 +143,7 @@ def _of_day(metric: str, day: dt.date, root: dict[str, Any], lost: list[Loss]) -
     value, naive = root.get(metric), root.get(f"naive_{metric}")
     message = "not measurable yet" if value is None or naive is None else f"{metric} {value:.4g}, naive {naive:.4g}"
     if lost:
-        message = "; ".join(f"{loss.node}, since {loss.since}: {loss.reason}" for loss in lost[:SHOWN])
-        message += f"; and {counted(len(lost) - SHOWN, 'node')} more" if len(lost) > SHOWN else ""
+        message = listed([f"{loss.node}, since {loss.since}: {loss.reason}" for loss in lost], SHOWN, "node")
     numbers = {"labelled": dg.MetadataValue.int(root.get("labelled", 0)), "worse": dg.MetadataValue.int(len(lost))}
     return Finding(day, not lost, message=message, metadata=numbers)
 
@@ -184,10 +181,7 @@ def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
 def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[BesideFloor]) -> Finding:
     broken = [f"{one.node}, since {one.since}: {one.reason(metric, floor)}" for one in nodes if one.since]
     root = next((one for one in nodes if one.node == ROOT), None)
-    message = root.reason(metric, floor) if root else "not measurable yet"
-    if broken:
-        more = [f"and {counted(len(broken) - SHOWN, 'node')} more"] if len(broken) > SHOWN else []
-        message = "; ".join([*broken[:SHOWN], *more])
+    message = listed(broken, SHOWN, "node") or (root.reason(metric, floor) if root else "not measurable yet")
     numbers = {"broken": dg.MetadataValue.int(len(broken)), "held": dg.MetadataValue.int(len(nodes))}
     return Finding(day, not broken, message=message, metadata=numbers)
 
@@ -258,9 +252,9 @@ def _skewed(found: Skews) -> str:
     parts = [
         f"{skew.feature} differs in {skew.rate:.2%} of {counted(skew.compared, 'row')} "
         f"({skew.examples[0][0]}: {skew.examples[0][1]} when it was predicted, {skew.examples[0][2]} now)"
-        for skew in differing[:SHOWN]
+        for skew in differing
     ]
-    parts += [f"and {counted(len(differing) - SHOWN, 'feature')} more"] if len(differing) > SHOWN else []
+    parts = [listed(parts, SHOWN, "feature")] if parts else []
     parts += [f"{counted(found.gone, 'row')} that were predicted are gone"] if found.gone else []
     parts += [f"{counted(found.new, 'row')} came later"] if found.new else []
     return "; ".join(parts) or f"all features of {counted(found.compared, 'row')} are as they were predicted from"
@@ -301,12 +295,11 @@ def _estimated_of_day(
     named = [
         f"{row['node']}, since {row['since']}: {metric} {row['final']:.4g}, estimated "
         f"{row['estimate']:.4g}, 95 % between {row['low']:.4g} and {row['high']:.4g}"
-        for row in found[:SHOWN]
+        for row in found
     ]
-    named += [f"and {counted(len(found) - SHOWN, 'node')} more"] if len(found) > SHOWN else []
     root = next((row for row in rows if row["node"] == ROOT), None)
     if found:
-        message = f"concept change: {'; '.join(named)}"
+        message = f"concept change: {listed(named, SHOWN, 'node')}"
     elif root is None:
         message = f"{metric} is not estimated: no predictions, or no metric that can be"
     else:
@@ -380,11 +373,9 @@ def _control_of_day(day: dt.date, alarms: Sequence[dict[str, Any]], judged: int,
     """alarms: rows of the table of monitors, and `since` when. judged, without: series looked at, and those without a verdict."""
     found = sorted(alarms, key=lambda row: (-row["n"], row["node"], row["column"]))
     named = [
-        f"{row['monitor']} of {row['column']} of {row['node']} since {row['since']}: {row['reason']}"
-        for row in found[:SHOWN]
+        f"{row['monitor']} of {row['column']} of {row['node']} since {row['since']}: {row['reason']}" for row in found
     ]
-    named += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    message = "; ".join(named) if found else f"nothing out of control of {judged - without} series"
+    message = listed(named, SHOWN) or f"nothing out of control of {judged - without} series"
     message += f"; no verdict on {without} series" if without else ""
     numbers = {"alarms": len(found), "stable": judged - without - len(found), "no verdict": without}
     return Finding(
