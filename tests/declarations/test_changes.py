@@ -126,6 +126,24 @@ def test_labels_segments_entities_and_times_are_read_too(demo: Catalogue) -> Non
     assert told(demo, "order_id") == {"stream orders: id"}
 
 
+def test_the_gate_s_cluster_is_a_reader(tmp_path: Path) -> None:
+    text, gate = (DEMO / "defs.yaml").read_text(), "gate: {metric: mae, floor: 15}"
+    assert gate in text
+    clustered = text.replace(gate, "gate: {metric: mae, cluster: restaurant_id}")
+    (tmp_path / "defs.yaml").write_text(clustered)
+    (tmp_path / "contract.yaml").write_text((DEMO / "contract.yaml").read_text())
+    assert "line delivery_time: gate.cluster: restaurant_id" in told(load(tmp_path), "restaurant_id")
+
+
+def test_check_says_how_often_luck_alone_changes_a_champion() -> None:
+    shown = CliRunner().invoke(app, ["check", str(DEMO)])
+    assert shown.exit_code == 0
+    assert (
+        "delivery_time: luck alone changes the champion of a node 1.3 times a year (trained every 14d, certainty 0.95)"
+        in shown.output.splitlines()
+    )
+
+
 CHANGES: list[dict[str, Any]] = [
     {"version": 2},
     {"columns": {"amount": {"description": "Euro."}}},
