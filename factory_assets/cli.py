@@ -112,7 +112,8 @@ def check(folder: Folder = None) -> None:
     ]
     console.print(styled(("✓", "green"), f" {', '.join(counts)} in {chosen}"))
     for line in catalogue.lines.values():
-        often = f"trained every {format_duration(line.retrain.every)}, certainty {line.bar.certainty:.4g}"
+        patience = f", patience {format_duration(line.gate.patience)}" if line.gate.patience else ""
+        often = f"trained every {format_duration(line.retrain.every)}, certainty {line.bar.certainty:.4g}{patience}"
         console.say(
             f"{line.name}: luck alone changes the champion of a node {line.swaps_by_luck:.1f} times a year ({often})"
         )

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from factory_resources.ledger_tables import DECISIONS
 from factory_resources.people import with_claim
 
-Verdict = Literal["promote", "keep", "fallback", "rollback", "approve"]
+Verdict = Literal["promote", "keep", "fallback", "undecided", "rollback", "approve"]
+#: The challenger stays one: the next training looks at it again.
+UNDECIDED: Verdict = "undecided"
 #: What people decide, on days of their own: a training decides the rest.
 BY_PEOPLE: tuple[Verdict, ...] = ("rollback", "approve")
 #: In place of a champion: the decision was judged against nobody in particular.
@@ -85,6 +87,7 @@ def in_words(decision: Decision) -> str:
         "promote": f"{decision.version} was promoted",
         "keep": f"{decision.champion or 'nobody'} was kept",
         "fallback": f"{decision.champion or 'an ancestor'} was left to answer",
+        "undecided": f"{decision.version} was left undecided, and {decision.champion or 'an ancestor'} to answer",
         "approve": f"{decision.version} was approved",
         "rollback": f"{decision.version} was rolled back to {decision.champion or 'an ancestor'}",
     }

@@ -18,6 +18,7 @@ from factory_resources.decisions import (
     ANYONE,
     BY_PEOPLE,
     CONTRACT,
+    UNDECIDED,
     Decision,
     Standing,
     champion_after,
@@ -144,10 +145,17 @@ class Ledger(Tags):
             return found
         raise LookupError(f"line {line!r} has no version {version_id!r} in the ledger")
 
-    def versions(self, line: str, node: str | None = None, as_of: dt.date | None = None) -> list[VersionRecord]:
-        """Versions of a line, or of one of its nodes, or of a day, in the order of registration."""
+    def versions(
+        self,
+        line: str,
+        node: str | None = None,
+        as_of: dt.date | None = None,
+        ids: Collection[str] | None = None,
+    ) -> list[VersionRecord]:
+        """Versions of a line, or of one of its nodes, of a day, or with these ids, in the order of registration."""
         query = _of(VERSIONS, line, node).order_by(VERSIONS.c.id)
-        return self._read(VersionRecord, query if as_of is None else query.where(VERSIONS.c.as_of == as_of))
+        query = query if as_of is None else query.where(VERSIONS.c.as_of == as_of)
+        return self._read(VersionRecord, query if ids is None else query.where(VERSIONS.c.version.in_(sorted(ids))))
 
     def identities(self, line: str | None = None, node: str | None = None) -> list[tuple[str, str, str]]:
         """Line, node and id of every version, of a line or of its node, in the order of registration."""
@@ -212,7 +220,7 @@ class Ledger(Tags):
         promotion or approval of a version that was rolled back. Raises ValueError for an empty field, an unknown verdict, a
         promotion whose version is not its champion, or a version that is not registered.
         """
-        check_verdict(decision, "promote", "keep", "fallback", "approve")
+        check_verdict(decision, "promote", "keep", "fallback", UNDECIDED, "approve")
         # What cannot be recorded is refused before anything is asked of the database.
         _row(decision)
         day, version = decision.as_of, decision.version
@@ -302,11 +310,13 @@ class Ledger(Tags):
         What was decided on those challengers themselves does not count, so that judging them again is to judge alike;
         that one of them was rolled back since does.
         """
-        champions, v = self.champions(line, before=as_of), VERSIONS.c
+        last, v = self.last_decisions(line, before=as_of), VERSIONS.c
+        champions = _reigning(last)
+        left = {node: decision.version for node, decision in last.items() if decision.verdict == UNDECIDED}
         own = sa.select(v.node, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
         same_day = _of(DECISIONS, line).where(DECISIONS.c.as_of == as_of).order_by(DECISIONS.c.id)
         with self._open().connect() as connection:
-            challengers = dict(connection.execute(own).tuples().all())
+            challengers = left | dict(connection.execute(own).tuples().all())
             for decision in _records(connection, Decision, same_day):
                 if found_by(challengers.get(decision.node), as_of, decision):
                     champions[decision.node] = decision

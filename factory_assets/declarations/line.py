@@ -15,6 +15,7 @@ from factory_assets.declarations.base import (
     SomeTime,
     Unit,
     WholeDays,
+    format_duration,
     whole_days,
 )
 from factory_assets.declarations.search import Search
@@ -25,6 +26,8 @@ from factory_assets.declarations.warm_start import WarmStart
 Trigger = Literal["new_data", "schema", "drift", "performance"]
 #: How many alarms in which time.
 ALARMS = re.compile(r"^\d+(\.\d+)?/(day|week|month|year)$")
+#: The certainty with which any better value is better.
+ANY = 0.5
 DAYS_OF = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
@@ -214,7 +217,7 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster", "swaps"})
+    later: ClassVar = frozenset({"cluster", "swaps", "patience"})
 
     metric: Name | None = Field(
         None,
@@ -225,7 +228,7 @@ class Gate(Grown):
     floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
     certainty: float = Field(
         0.95,
-        ge=0.5,
+        ge=ANY,
         lt=1,
         description="How sure it must be, by the days of the holdout and its clusters, that whoever takes over is better than who "
         "answers now. 0.5 asks for a better value and nothing more.",
@@ -235,6 +238,11 @@ class Gate(Grown):
         pattern=ALARMS.pattern,
         description="In place of certainty: how often luck alone may change the champion of a node, such as 0.5/year. The certainty "
         "follows from it and from how often the line is trained.",
+    )
+    patience: Duration = Field(
+        dt.timedelta(0),
+        description="How long after its training a challenger is looked at again while the days so far leave open whether it is "
+        "better: each training until then measures it on all days since, and makes no new one of that node. At 0d there is one look.",
     )
     cluster: ColumnName | None = Field(
         None,
@@ -253,6 +261,15 @@ class Gate(Grown):
             )
         if self.swaps is not None and not _a_day(self.swaps):
             raise ValueError(f"{self.swaps!r} lets nobody take over; write how many you can bear, such as 0.5/year")
+        return self
+
+    @model_validator(mode="after")
+    def _patience_for_something(self) -> "Gate":
+        if self.patience and self.swaps is None and self.certainty <= ANY:
+            raise ValueError(
+                f"patience: {format_duration(self.patience)} waits for nothing where certainty: {self.certainty:g} takes any "
+                "better value"
+            )
         return self
 
 
@@ -383,7 +400,7 @@ class Line(Grown):
         """The gate with the certainty that its swaps come to at the line's cadence, if it declares swaps."""
         if self.gate.swaps is None:
             return self.gate
-        certainty = max(0.5, 1 - _a_day(self.gate.swaps) * whole_days(self.retrain.every))
+        certainty = max(ANY, 1 - _a_day(self.gate.swaps) * whole_days(self.retrain.every))
         return self.gate.model_copy(update={"certainty": certainty})
 
     @property

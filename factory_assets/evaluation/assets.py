@@ -10,6 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.days import DAY
+from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.incumbents import champions_before
@@ -62,13 +64,16 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
         day, nodes = as_of(context, lake, declared, config), config.of(context)
-        span = timeline(declared, day)
+        span, withdrawn = timeline(declared, day), ledger.withdrawn(line.name, day)
+        challengers = {
+            node: up
+            for node, up in challengers_of(ledger, declared, day).items()
+            if (node, up.version) not in withdrawn
+        }
+        longest = max([line.train.holdout.days, *(up.look.days for node, up in challengers.items() if node in nodes)])
         with engine.connect() as con:
-            days = DaysAsKnown(span.holdout_from, span.holdout_to, close_of(day))
+            days = DaysAsKnown(span.holdout_to - longest * DAY + DAY, span.holdout_to, close_of(day))
             holdout, _ = labelled_by_node(con, lake, line.name, days)
-        withdrawn = ledger.withdrawn(line.name, day)
-        newest = {version.node: version.version for version in ledger.versions(line.name, as_of=day)}
-        challengers = {node: version for node, version in newest.items() if (node, version) not in withdrawn}
         metadata, tags, metric = {}, {}, metric_of(declared)
         champions = champions_before(ledger, line.name, day, nodes)
         contestants = Contestants(champions, challengers, lambda version: load(archive, line.name, version))
@@ -85,7 +90,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _metadata(met: Met, span: Timeline) -> dict[str, Any]:
-    common = {"as_of": str(span.as_of), "holdout": f"{span.holdout_from} .. {span.holdout_to}"}
+    common = {"as_of": str(span.as_of), "holdout": f"{met.since or span.holdout_from} .. {span.holdout_to}"}
     if not met.metrics:
         return {**common, "status": f"no model of its own to measure: {met.above or 'nobody'} answers"}
     sides = [side for side in ("challenger", "champion", "parent", "naive") if side in met.metrics]

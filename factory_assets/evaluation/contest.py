@@ -1,10 +1,11 @@
 """Who is measured against whom? The tree is walked down, so that a node meets whoever answers above it by then.
 
 A node's challenger, its present champion, the champion that answers above it and a naive guess all predict the same rows:
-the node's own in the holdout. What is recorded is a version against whoever would answer in its place: the champion
-against the parent, and the challenger against the better of the two.
+the node's own in the holdout, of days that none of them has learnt from. What is recorded is a version against whoever would
+answer in its place: the champion against the parent, and the challenger against the better of the two.
 """
 
+import datetime as dt
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
+from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.gate import Contest, rival, rule
 from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
 from factory_assets.measures.certainty import certainty, witnesses
@@ -29,6 +31,7 @@ class Met:
 
     above: the node whose champion answers above this one; None if nobody does.
     versions: challenger, champion and parent -> their version, without those that do not exist.
+    since: the first day of the rows, which none of them has learnt from; None where nobody was measured.
     predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
@@ -38,6 +41,7 @@ class Met:
     node: str
     above: str | None
     versions: Mapping[str, str]
+    since: dt.date | None = None
     y: np.ndarray = field(default_factory=lambda: np.empty(0))
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -57,7 +61,7 @@ class Met:
                 node=self.node,
                 version=self.versions[side],
                 as_of=span.as_of,
-                holdout_from=span.holdout_from,
+                holdout_from=self.since or span.holdout_from,
                 holdout_to=span.holdout_to,
                 rows=len(self.y),
                 challenger=dict(self.metrics[side]),
@@ -84,13 +88,13 @@ OWN = ("champion", "challenger")
 
 @dataclass(frozen=True)
 class Contestants:
-    """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> version.
+    """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> who is up.
 
     load: the model of a version.
     """
 
     champions: Mapping[str, str]
-    challengers: Mapping[str, str]
+    challengers: Mapping[str, Challenger]
     load: Callable[[str], ReleasedModel]
 
 
@@ -103,14 +107,15 @@ def walk(
 ) -> Iterator[Met]:
     """The meetings of the nodes, parents before children, each after the rulings on the nodes above it.
 
-    rows_of: the rows of a node in the holdout.
+    rows_of: the rows of a node in the holdout, which is the longest of those of the challengers.
     """
     champions, challengers = contestants.champions, contestants.challengers
     after, models = dict(champions), dict[str, ReleasedModel]()
     for node in preorder(nodes):
         parent = parent_of(node)
         above = answering(parent, after) if parent else None
-        sides = {"challenger": challengers.get(node), "champion": champions.get(node), "parent": above and after[above]}
+        up = challengers.get(node)
+        sides = {"challenger": up and up.version, "champion": champions.get(node), "parent": above and after[above]}
         versions = {side: version for side, version in sides.items() if version}
         # A model is needed while the walk is below its node: never more of them than the tree is deep.
         needed = {*versions.values(), *(after[each] for each in lineage(node) if each in after)}
@@ -119,22 +124,22 @@ def walk(
         if any(side in versions for side in OWN):
             models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
             met = _measured(declared.line, metric, met, rows_of(node), models)
-        ruling = rule(metric, declared.line.bar, met.contest, above)
-        if ruling.verdict == "promote":
-            after[node] = versions["challenger"]
-        elif ruling.verdict == "fallback":
-            after.pop(node, None)
+        ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
+        after.pop(node, None)
+        if champion := ruling.champion(champions.get(node), versions.get("challenger")):
+            after[node] = champion
         yield met
 
 
 def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel]) -> Met:
     """The meeting with predictions, metrics and certainty. models: version -> model, of all who meet."""
+    rows, since = _unlearnt(rows, [models[version] for version in met.versions.values()])
     y = label_values(line.task, rows[LABEL])
     predictions = {side: models[version].predict(rows, line.task) for side, version in met.versions.items()}
     newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)
     predictions["naive"] = models[newest].naive(len(y), line.task)
     metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
-    met = replace(met, y=y, predictions=predictions, metrics=metrics)
+    met = replace(met, since=since, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
     groupings = witnesses(rows["ds"].to_numpy(), line.overlap_days, rows[line.cluster] if line.cluster else None)
@@ -145,6 +150,17 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
     }
     certain = {side: value for side, value in sure.items() if value is not None}
     return replace(met, rivals=rivals, certainty=certain)
+
+
+def _unlearnt(rows: pa.Table, models: Collection[ReleasedModel]) -> tuple[pa.Table, dt.date]:
+    """The rows of days that none of the models has learnt from, and the first of these days.
+
+    A challenger that is looked at for weeks may meet a champion above it that was trained since.
+    """
+    import pyarrow.compute as pc
+
+    since = max(model.unlearnt_from for model in models)
+    return rows.filter(pc.field("ds") >= since), since
 
 
 def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:

@@ -3,26 +3,41 @@
 A node has a model of its own only while that is better than what its parent offers. So its present champion is judged
 first, against whoever answers for the parent by now, and steps down where that one is better; then the challenger,
 against the better of the two. Whoever is in place stays unless something is better as surely as the gate
-asks: luck changes nothing, and what cannot be measured on the rows is no reason to step down.
+asks: luck changes nothing, and what cannot be measured on the rows is no reason to step down. What the rows leave open is
+looked at again with more of them, where the gate has the patience.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from types import MappingProxyType
 from typing import Literal
 
-from factory_assets.declarations.line import Gate
+from factory_assets.declarations.line import ANY, Gate
 from factory_assets.measures.metrics import METRICS, better
+from factory_assets.words import counted
 
-#: The certainty with which any better value is better.
-ANY = 0.5
+GateVerdict = Literal["promote", "keep", "fallback", "undecided"]
 
-GateVerdict = Literal["promote", "keep", "fallback"]
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a challenger.
+
+    certainty: how sure it must be to be better, in this look. days: how many its holdout has by now. lasting: how many more it may
+    have in later looks; 0: this is the last. at_last: how sure it would have to be if one more look had all the luck that is left.
+    """
+
+    certainty: float
+    days: int = 0
+    lasting: int = 0
+    at_last: float = 1.0
 
 
 @dataclass(frozen=True)
 class Ruling:
     """promote: the challenger becomes champion. keep: the node's champion goes on. fallback: the node above answers.
+    undecided: the challenger is looked at again; until then the champion goes on, or, where it `steps_down`, the node above answers.
 
     waits: the challenger passed, and waits for somebody to approve it.
     """
@@ -30,6 +45,13 @@ class Ruling:
     verdict: GateVerdict
     reason: str
     waits: bool = False
+    steps_down: bool = False
+
+    def champion(self, before: str | None, challenger: str | None) -> str | None:
+        """The node's champion after the ruling. before: that until then."""
+        if self.verdict == "promote":
+            return challenger
+        return None if self.verdict == "fallback" or self.steps_down else before
 
 
 @dataclass(frozen=True)
@@ -85,13 +107,13 @@ def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ru
     comparison = f"{metric} {champion[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
     certainty = contest.certainty.get("champion")
     sure = None if certainty is None else 1 - certainty
-    if not _sure_enough(gate, sure):
-        return Ruling("keep", f"the champion stays: {comparison}, {_how_sure(gate, sure)}")
+    if not _sure_enough(gate.certainty, gate.certainty, sure):
+        return Ruling("keep", f"the champion stays: {comparison}, {_how_sure(gate.certainty, sure)}")
     return Ruling("fallback", f"the champion steps down: {comparison}")
 
 
-def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling:
-    """Who answers for a node from now on; `above` as in standing."""
+def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Look | None = None) -> Ruling:
+    """Who answers for a node from now on; `above` as in standing. look: that at the challenger; one alone if absent."""
     otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
@@ -99,12 +121,15 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ruling
     if rival(metric, contest) == "champion":
         incumbent = Rival("the champion", contest.champion or {})
     naive = Rival("the naive guess", contest.naive)
-    ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty)
+    ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
     passed = ruling.verdict == "promote"
     if passed and not gate.approval:
         return ruling
     reason = f"{ruling.reason}; waits for approval" if passed else ruling.reason
-    return Ruling(otherwise.verdict, "; ".join(filter(None, (reason, otherwise.reason))), waits=passed)
+    reason = "; ".join(filter(None, (reason, otherwise.reason)))
+    if ruling.verdict == "undecided":
+        return Ruling("undecided", reason, steps_down=otherwise.verdict == "fallback")
+    return Ruling(otherwise.verdict, reason, waits=passed)
 
 
 def judge(
@@ -114,14 +139,17 @@ def judge(
     incumbent: Rival,
     naive: Rival,
     certainty: Mapping[str, float] = MappingProxyType({}),
+    look: Look | None = None,
 ) -> Ruling:
     """Judge metrics that were measured on one set of rows. An absent metric could not be measured on them.
 
     Most rankings by pure chance have a better average precision than the naive guess has, so that a better value alone says
-    nothing against that one either. certainty: as of a contest.
+    nothing against that one either. certainty: as of a contest. look: as of `rule`.
     """
+    look = look or Look(gate.certainty)
     if metric not in challenger:
-        return Ruling("keep", f"{metric} cannot be measured on the holdout: too few rows, or only one class")
+        reason = f"{metric} cannot be measured on the holdout: too few rows, or only one class"
+        return _not_yet(look, reason, f"{counted(look.lasting, 'more day')} may tell")
     value = challenger[metric]
     bound = "at least" if METRICS[metric].greater_is_better else "at most"
     if gate.floor is not None and value != gate.floor and not better(metric, value, gate.floor):
@@ -131,20 +159,53 @@ def judge(
         if metric not in rival.metrics:
             continue
         against = f"{rival.metrics[metric]:.4g} of {rival.name}"
-        if not better(metric, value, rival.metrics[metric]):
-            return Ruling("keep", f"{metric} {value:.4g}, no better than {against}")
-        comparison = f"{metric} {value:.4g}, better than {against}"
-        if not _sure_enough(gate, sure):
-            return Ruling("keep", f"{comparison}, {_how_sure(gate, sure)}")
-        ruling = Ruling("promote", comparison if sure is None else f"{comparison} with a certainty of {sure:.2f}")
+        is_better = better(metric, value, rival.metrics[metric])
+        comparison = f"{metric} {value:.4g}, {'better than' if is_better else 'no better than'} {against}"
+        if is_better and _sure_enough(gate.certainty, look.certainty, sure):
+            if ruling.verdict == "promote":
+                ruling = Ruling(
+                    "promote", comparison if sure is None else f"{comparison} with a certainty of {sure:.2f}"
+                )
+            continue
+        if is_better:
+            comparison = f"{comparison}, {_how_sure(look.certainty, sure)}"
+        # Nobody waits for one that is worse as surely as another would have to be better.
+        hopeless = sure is not None and sure <= 1 - gate.certainty
+        against_it = Ruling("keep", comparison) if hopeless else _not_yet(look, comparison, _outlook(look, sure))
+        if against_it.verdict == "keep":
+            return against_it
+        ruling = against_it if ruling.verdict == "promote" else ruling
     return ruling
 
 
-def _sure_enough(gate: Gate, sure: float | None) -> bool:
-    return gate.certainty <= ANY or (sure is not None and sure >= gate.certainty)
+def _not_yet(look: Look, reason: str, outlook: str) -> Ruling:
+    """Of a challenger that has not shown enough: it is looked at again, or that was the last look."""
+    return Ruling("undecided", f"{reason}; {outlook}") if look.lasting else Ruling("keep", reason)
 
 
-def _how_sure(gate: Gate, sure: float | None) -> str:
+def _outlook(look: Look, sure: float | None) -> str:
+    """How many more days it would take to tell, if they are like those so far: what is gained grows with the days, its spread with
+    their root.
+    """
+    left = f"looked at again for up to {counted(look.lasting, 'more day')}"
+    if sure is None:
+        return left
+    normal = NormalDist()
+    if sure <= ANY:
+        return f"{left}, though none would do if all are like those so far"
+    by_now, needed = normal.inv_cdf(min(sure, 1 - 1e-9)), normal.inv_cdf(min(look.at_last, 1 - 1e-9))
+    more = max(1, round(look.days * ((needed / by_now) ** 2 - 1)))
+    return f"{left}; about {counted(more, 'day')} would do if all are like those so far"
+
+
+def _sure_enough(declared: float, needed: float, sure: float | None) -> bool:
+    """declared: the gate's certainty. needed: that of the look."""
+    return declared <= ANY or (sure is not None and sure >= needed)
+
+
+def _how_sure(needed: float, sure: float | None) -> str:
     if sure is None:
         return "but days, or clusters, are too few to tell that from luck"
-    return f"but with a certainty of {sure:.2f} only, {gate.certainty:.4g} needed"
+    # 0.998 rounds to 1.00, which would be enough.
+    shown = f"{sure:.2f}" if round(sure, 2) < needed else f"{sure:.4f}"
+    return f"but with a certainty of {shown} only, {needed:.4g} needed"

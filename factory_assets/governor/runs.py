@@ -53,6 +53,9 @@ def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
         chosen = {key.to_python_identifier() for key in keys}
         if training.trigger == "lost":
             ops[f"{training.line}__{TRAINED[0]}"]["config"]["restore"] = True
+        elif training.trigger in ("drift", "performance"):
+            # A challenger that was trained before the world changed is no answer to the change.
+            ops[f"{training.line}__{TRAINED[0]}"]["config"]["anew"] = True
         return Asked(keys, tags, None, {"ops": {name: config for name, config in ops.items() if name in chosen}})
     if len(work.days) > 1:
         tags |= {RANGE_START: str(work.days[0]), RANGE_END: str(work.days[-1])}

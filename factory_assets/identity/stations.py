@@ -104,6 +104,8 @@ ASIDE = {
     "factory_assets.models.names": "finds the version that a name means",
     "factory_assets.features.online": "computes the features of a request; tests hold it equal to `examples`",
     "factory_assets.evaluation.incumbents": "finds who is met, which is hashed beside the code",
+    "factory_assets.evaluation.challengers": "finds who is up, which is hashed beside the code",
+    "factory_assets.training.undecided": "finds who is up still, which is hashed beside the code",
     "factory_assets.measures.compared": "finds the metric, which is hashed beside the code",
     "factory_assets.features.point_in_time.tables": "reads tables, all days of one as of one version",
     "factory_assets.features.point_in_time.stretches": "chooses how many days are computed together, which changes none of them",

@@ -5,6 +5,7 @@ its training rows and of its predictions, the definitions of its features, and a
 a person to look at, and to see whether another release of a library still scores as the one that it was made with.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,6 +69,11 @@ class ReleasedModel:
     def habits(self) -> dict[str, Habit]:
         """Column -> how far its weeks lie from the profile; none of a model that an earlier release made."""
         return {name: Habit.from_dict(kept) for name, kept in self.manifest.get("habits", {}).items()}
+
+    @property
+    def unlearnt_from(self) -> dt.date:
+        """The first day whose labels it has not learnt from: that of the holdout after its training."""
+        return dt.date.fromisoformat(self.manifest["days"]["holdout_from"])
 
     @property
     def task(self) -> str:

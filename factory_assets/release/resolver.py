@@ -13,7 +13,7 @@ from factory_assets.identity.inputs import digest
 from factory_assets.identity.nodes import answering, lineage, preorder
 from factory_assets.measures.metrics import improvement
 from factory_assets.training.timeline import timeline
-from factory_resources.decisions import Standing
+from factory_resources.decisions import UNDECIDED, Standing
 from factory_resources.ledger import Decision
 
 #: answers, version: the node that answers for this one, and its champion. reason: of the last decision about the node.
@@ -122,9 +122,15 @@ def _measured(metric: str, decision: Decision | None) -> dict[str, Any]:
     evidence = decision.evidence
     values = {side: evidence.get(side, {}).get(metric) for side in ("challenger", "champion", "parent", "naive")}
     own = values["challenger" if "challenger" in evidence and decision.verdict != "keep" else "champion"]
-    side = {"promote": "challenger", "approve": "challenger", "keep": "champion", "fallback": "parent"}.get(
-        decision.verdict, ""
-    )
+    kept = "champion" if decision.champion else "parent"
+    sides = {
+        "promote": "challenger",
+        "approve": "challenger",
+        "keep": "champion",
+        "fallback": "parent",
+        UNDECIDED: kept,
+    }
+    side = sides.get(decision.verdict, "")
     gain = None if own is None or values["parent"] is None else improvement(metric, own, values["parent"])
     return {
         "rows": evidence.get("rows"),

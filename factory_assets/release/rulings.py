@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.evaluation.challengers import Challenger, challengers_of
 from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
 from factory_assets.evaluation.incumbents import champions_before
@@ -31,7 +32,7 @@ def decide(
     champions, withdrawn = champions_before(ledger, line, day, nodes), ledger.withdrawn(line, day)
     untrained, by_now = _untrained(lake, line, day), dict(champions)
     decisions, late = dict[str, Decision](), list[str]()
-    for node, met in _met(ledger, line, day, nodes, champions).items():
+    for node, met in _met(ledger, declared, day, nodes, champions).items():
         taken_back = withdrawn.get((node, str(met.version)))
         try:
             _require_measured(met, champions, by_now)
@@ -53,33 +54,38 @@ def decide(
 class Meeting:
     """What the ledger has of a node's meeting: the evaluations of its champion and its challenger, and who is above.
 
-    version: the challenger's, measured or not.
+    up: the challenger, measured or not.
     """
 
     node: str
-    version: str | None
+    up: Challenger | None
     champion: EvaluationRecord | None
     challenger: EvaluationRecord | None
     above: str | None
     parent: str | None
 
+    @property
+    def version(self) -> str | None:
+        return self.up.version if self.up else None
+
 
 def _met(
-    ledger: Ledger, line: str, day: dt.date, nodes: Sequence[str], champions: Mapping[str, str]
+    ledger: Ledger, declared: DeclaredLine, day: dt.date, nodes: Sequence[str], champions: Mapping[str, str]
 ) -> dict[str, Meeting]:
-    challengers = {version.node: version.version for version in ledger.versions(line, as_of=day)}
+    line, challengers = declared.line.name, challengers_of(ledger, declared, day)
     measured = {(record.node, record.version): record for record in ledger.evaluations(line, as_of=day)}
     of_version: dict[str | None, str] = {}
     met = {}
     for node in nodes:
         champion = measured.get((node, champions[node])) if node in champions else None
-        challenger = measured.get((node, challengers[node])) if node in challengers else None
+        up = challengers.get(node)
+        challenger = measured.get((node, up.version)) if up else None
         # The champion meets its parent; without one, the challenger does.
         first = champion or challenger
         parent = first.incumbent_version if first else None
         if parent is not None and parent not in of_version:
             of_version[parent] = ledger.version(line, parent).node
-        met[node] = Meeting(node, challengers.get(node), champion, challenger, of_version.get(parent), parent)
+        met[node] = Meeting(node, up, champion, challenger, of_version.get(parent), parent)
     return met
 
 
@@ -106,7 +112,8 @@ def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, w
     """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
     challenger = None if taken_back else met.challenger
     metric = metric_of(declared)
-    ruling = rule(metric, declared.line.bar, recorded(metric, met.champion, challenger), met.above)
+    look = met.up.look if met.up else None
+    ruling = rule(metric, declared.line.bar, recorded(metric, met.champion, challenger), met.above, look)
     if taken_back:
         return replace(ruling, reason=f"{ruling.reason}: {in_words(taken_back)}")
     return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
@@ -138,14 +145,13 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting
             evidence["certainty"] = dict(contest.certainty)
         if met.parent:
             evidence["above"] = {"node": met.above, "version": met.parent}
-    after = {"promote": met.version, "keep": champion, "fallback": None}[ruling.verdict]
     return Decision(
         line=declared.line.name,
         node=met.node,
         as_of=day,
         verdict=ruling.verdict,
         version=met.version,
-        champion=after,
+        champion=ruling.champion(champion, met.version),
         reason=ruling.reason,
         decided_by=GATE,
         evidence=evidence,

@@ -37,6 +37,7 @@ from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
 from factory_assets.training.session import Result, Session
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
+from factory_assets.training.undecided import Undecided, undecided
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
@@ -97,19 +98,21 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             _write_down(context.instance, lake, line.name, key)
             yield from _restored(context, records, restore(records, lake, engine, ledger, archive))
             return
+        left = {} if config.anew else _undecided(ledger, archive, declared, day, nodes)
         span = _covered(declared, day)
         _refuse_holes(context.instance, lake, line.name, span)
         with engine.connect() as con:
             rows, tables = training_rows(con, lake, line.name, span, past_stretches(declared, span))
         _refuse_unknown_segments(context.instance, declared, rows.train.leaves)
-        tuned = _tuned(context, declared, trials, rows.train, nodes, day)
-        continued = may_continue(declared, span, ((node, tuned.of(node)) for node in nodes), lake, archive, ledger)
+        learning = [node for node in nodes if node not in left]
+        tuned = _tuned(context, declared, trials, rows.train, learning, day)
+        continued = may_continue(declared, span, ((node, tuned.of(node)) for node in learning), lake, archive, ledger)
         answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
         session = Session(declared, span, rows, tables, tuned, answered, continued, archive, context.run.run_id)
         report = _Report(context, session, nodes)
-        before = session.made_before(ledger, nodes)
-        due = preorder([node for node in nodes if node not in before])
-        report.begin(before, due)
+        before = session.made_before(ledger, learning)
+        due = preorder([node for node in learning if node not in before])
+        report.begin(before, due, left)
         # Several nodes in one transaction: opening it costs more than writing one node.
         for group in together(session.train(due)):
             ledger.register(*(result for _, result in group if isinstance(result, VersionRecord)))
@@ -119,6 +122,18 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         _refuse_failures(line, report.failed, len(nodes))
 
     return model
+
+
+def _undecided(
+    ledger: Ledger, archive: ArchiveFolder, declared: DeclaredLine, day: dt.date, nodes: Sequence[str]
+) -> dict[str, Undecided]:
+    """Of the nodes those that get no new challenger, as that of an earlier day is looked at again; one of this day goes first."""
+    line, of_day = declared.line.name, {version.node for version in ledger.versions(declared.line.name, as_of=day)}
+    return {
+        node: each
+        for node, each in undecided(ledger, declared, day).items()
+        if node in nodes and node not in of_day and archive.exists(line, each.version.version)
+    }
 
 
 def _restored(
@@ -146,15 +161,18 @@ class _Report:
         self.rows: dict[str, dict[str, Any]] = {}
         self.failed: list[Failed] = []
 
-    def begin(self, before: Mapping[str, VersionRecord], due: Sequence[str]) -> None:
-        """before: node -> its version, of those that are not trained again."""
+    def begin(self, before: Mapping[str, VersionRecord], due: Sequence[str], left: Mapping[str, Undecided]) -> None:
+        """before: node -> its version, of those that are not trained again. left: node -> its undecided challenger."""
         span, rows = self._session.span, self._session.rows.train.num_rows
         self._log(
             f"{counted(rows, 'row')} of {span.train_from} to {span.train_to}, {counted(len(due), 'node')} to train, "
-            f"{len(before)} trained before from the same"
+            f"{len(before)} trained before from the same, {len(left)} undecided"
         )
         for node, record in before.items():
             self._add(node, record)
+        for node, each in left.items():
+            again = f"undecided as of {each.looked}, looked at again"
+            self._add(node, each.version, status=again, train=f"{each.version.train_from} .. {each.version.train_to}")
         self._recorder.write()
         self._pace = Pace(len(due))
 

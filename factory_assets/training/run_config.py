@@ -40,6 +40,10 @@ class Restored(Chosen):
         False,
         description="Train nothing: make versions of that day whose archive is damaged again, as their records say.",
     )
+    anew: bool = Field(
+        False,
+        description="Train a new challenger also for a node whose last one is still undecided, in place of looking at that again.",
+    )
 
 
 def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine, config: AsOf) -> dt.date:

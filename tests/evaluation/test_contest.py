@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.contest import Contestants, walk
+from factory_assets.evaluation.gate import Look
 from factory_assets.measures.certainty import certainty, grouped, stretches
 from tests.features.lines import OF_ENTITIES, OF_EVENTS, declared_line
 
 DAYS, CUSTOMERS = 35, 40
+ONE_LOOK = Look(0.95)
 
 
 def rows(luck: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
@@ -32,10 +35,11 @@ def met(first: np.ndarray, second: np.ndarray, table: pa.Table, **more: Any) -> 
     """How sure a line is of a challenger that predicts the first beside a champion that predicts the second."""
 
     def model(values: np.ndarray) -> Any:
-        return SimpleNamespace(predict=lambda rows, task: values, naive=lambda rows, task: np.full(rows, 0.3))
+        naive, since = lambda rows, task: np.full(rows, 0.3), dt.date(2026, 3, 1)
+        return SimpleNamespace(predict=lambda rows, task: values, naive=naive, unlearnt_from=since)
 
     models = {"new": model(first), "old": model(second)}
-    contestants = Contestants({"global": "old"}, {"global": "new"}, models.__getitem__)
+    contestants = Contestants({"global": "old"}, {"global": Challenger("new", ONE_LOOK)}, models.__getitem__)
     (found,) = walk(declared_line(**more), "log_loss", ["global"], contestants, lambda _: table)
     return found.certainty["challenger"]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.release.assets import champion_asset
@@ -49,7 +50,7 @@ class World:
             self.errors[version] = error
             self.ledger.register(a_version(version, line=LINE, node=node, as_of=day, task="regression"))
         champions = champions_before(self.ledger, LINE, day, errors)
-        challengers = {made.node: made.version for made in self.ledger.versions(LINE, as_of=day)}
+        challengers = challengers_of(self.ledger, self.declared, day)
         rows = pa.table({"label": [1.0, 2.0], "ds": [day - 2 * WEEK, day - WEEK]})
         contestants = Contestants(champions, challengers, self.model)
         for met in walk(self.declared, "mae", list(errors), contestants, lambda _: rows):
@@ -61,6 +62,7 @@ class World:
         return SimpleNamespace(
             predict=lambda rows, task: rows["label"].to_numpy() + self.errors[version],
             naive=lambda rows, task: np.full(rows, 100.0),
+            unlearnt_from=FIRST - 9 * WEEK,
         )
 
     def decide(self, week: int, nodes: Sequence[str] = ("global",)) -> dg.ExecuteInProcessResult:
