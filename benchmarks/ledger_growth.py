@@ -93,10 +93,10 @@ def decide(ledger: Any, nodes: int) -> None:
 
 
 def filled(url: str, nodes: int, trainings: int) -> Any:
-    """A ledger with a line that was trained so often, as one of the revision before the table would have been migrated."""
-    from factory_resources import migrations
+    """A ledger with a line that was trained so often, and every node of which was promoted each time."""
+    from factory_resources.decisions import Decision, stands
     from factory_resources.ledger import Ledger
-    from factory_resources.ledger_tables import DECISIONS, VERSIONS
+    from factory_resources.ledger_tables import DECISIONS, STANDING, VERSIONS
 
     ledger = Ledger(url=url)
     shared = {
@@ -105,6 +105,7 @@ def filled(url: str, nodes: int, trainings: int) -> Any:
         "run_id": "x", "started_at": AT, "ended_at": AT,
     }  # fmt: skip
     evidence = {"rows": 200, "challenger": {"mae": 1.5}, "champion": {"mae": 1.75}, "naive": {"mae": 4.0}}
+    made: dict[str, list[Decision]] = {}
     with ledger._open().begin() as connection:
         for training in range(trainings):
             day = FIRST + dt.timedelta(days=7 * training)
@@ -112,16 +113,12 @@ def filled(url: str, nodes: int, trainings: int) -> Any:
             named = [(f"n{number}", f"{training}-n{number}") for number in range(nodes)]
             versions = [shared | days | {"node": node, "version": version} for node, version in named]
             connection.execute(sa.insert(VERSIONS), versions)
-            made = {"line": LINE, "sequence": training + 1, "as_of": day, "verdict": "promote", "reason": "better"}
-            made |= {"decided_by": "gate", "evidence": evidence, "decided_at": AT}
-            decisions = [made | {"node": node, "version": v, "champion": v} for node, v in named]
-            connection.execute(sa.insert(DECISIONS), decisions)
-        connection.execute(sa.text("DROP TABLE ledger_standing"))
-        connection.execute(sa.update(migrations.TABLE).values(version_num="0006"))
-    ledger.close()
-    began = time.perf_counter()
+            decided = [Decision(LINE, node, day, "promote", v, v, "better", "gate", evidence, AT) for node, v in named]
+            connection.execute(sa.insert(DECISIONS), [vars(each) | {"sequence": training + 1} for each in decided])
+            for each in decided:
+                made.setdefault(each.node, []).append(each)
+        connection.execute(sa.insert(STANDING), [vars(stands(of_node, "c0")) for of_node in made.values()])
     assert len(ledger.standing(LINE)) == nodes
-    console.print(f"{nodes * trainings:,} versions migrated in {time.perf_counter() - began:.1f} s", style="dim")
     return ledger
 
 

@@ -1,6 +1,7 @@
 """Is one model better than another, or was it luck? Both on the same rows, which are no independent witnesses."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +10,29 @@ import pyarrow as pa
 from factory_assets.declarations.tasks import level_of
 from factory_assets.measures.metrics import METRICS, improvement
 
+#: Of a day's difference no more than this is taken to be left of that of the day before.
+MOST_LEFT = 0.8
 #: Groups of rows are put together until there are so many at most: more would say little more, and cost as much again.
 GROUPS = 30
 #: Of fewer stretches of time than this only what is better by three times its spread is sure: days are divided into so many.
 FEWEST = 4
 
-Groups = npt.NDArray[np.intp]
+Numbers = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Rows that are no independent witnesses. of: the number of each row's group, shape (n,): 0, 1, 2 ...
+
+    in_time: whether groups follow each other, so that one may be like that before.
+    """
+
+    of: Numbers
+    in_time: bool = False
+
+    @property
+    def number(self) -> int:
+        return int(self.of.max()) + 1 if len(self.of) else 0
 
 
 def certainty(
@@ -23,19 +41,20 @@ def certainty(
     """How sure it is, from 0 to 1, that `ours` stay better than `theirs` by the metric on other rows such as these.
 
     y, ours, theirs: labels and predictions of the same rows, shape (n,) or (n, classes), as `score` takes them.
-    groupings: one or more, each with the number of each row's group, shape (n,): 0, 1, 2 ... See `witnesses`.
+    groupings: one or more ways in which rows belong together; see `witnesses`.
 
     Rows of one day have a day in common, and a model that is lucky with it is lucky with all of them; rows of one customer
     likewise. So the spread of the difference is that over the samples that lack one group, which serves any metric, and what is
-    read from it has one degree of freedom less than there are groups. Of several groupings the least sure one holds. None where
-    one has not two groups, or where without one of them the metric is undefined, or too large for a double. The same rows give
-    the same value: nothing is drawn.
+    read from it has one degree of freedom less than there are groups. Days may be like the day before, too: then they say as much
+    as fewer that are not. Of several groupings the least sure one holds. None where one has not two groups, or where without one
+    of them the metric is undefined, or too large for a double. The same rows give the same value: nothing is drawn.
 
-    Source: delete-a-group jackknife, Kott 2001; for differences of metrics, Efron & Tibshirani 1993, chapter 11.
+    Source: delete-a-group jackknife, Kott 2001; for differences of metrics, Efron & Tibshirani 1993, chapter 11; for days that
+    follow each other, Zwiers & von Storch 1995, with the lag's bias by Kendall 1954.
 
     >>> days, y = np.arange(600) // 100, np.sin(np.arange(600.0))
     >>> ours, theirs = y + 0.1, y + np.where(days < 5, 0.2, 0.05)
-    >>> round(certainty("regression", "mae", y, ours, theirs, [days]), 2)
+    >>> round(certainty("regression", "mae", y, ours, theirs, [Groups(days)]), 2)
     0.98
     """
     level = level_of(task)
@@ -44,27 +63,46 @@ def certainty(
         values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in (ours, theirs)]
         return improvement(metric, *values)
 
-    if any(number_of(groups) < 2 for groups in groupings):
+    if any(groups.number < 2 for groups in groupings):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         gained = gain(np.ones(len(y), dtype=bool))
         sure = [
-            _sure(gained, np.array([gain(groups != each) for each in range(number_of(groups))])) for groups in groupings
+            _sure(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups.in_time)
+            for groups in groupings
         ]
     return None if None in sure else min(each for each in sure if each is not None)
 
 
-def _sure(gained: float, without: npt.NDArray) -> float | None:
-    """gained: on all rows. without: on the rows that lack one group, shape (groups,)."""
+def _sure(gained: float, without: npt.NDArray, in_time: bool) -> float | None:
+    """gained: on all rows. without: on the rows that lack one group, shape (groups,). in_time: as of `Groups`."""
     from scipy.special import stdtr
 
-    count = len(without)
-    spread = float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))
-    if not np.isfinite([gained, spread, *without]).all():
+    count, differing = len(without), without - without.mean()
+    variance = (count - 1) / count * float(np.sum(differing**2))
+    if not np.isfinite([gained, variance, *without]).all():
         return None
-    if spread == 0:
+    if variance == 0:
         return float((np.sign(gained) + 1) / 2)
-    return float(stdtr(count - 1, gained / spread))
+    each_counts = _each_counts(differing) if in_time else 1.0
+    # Days that are alike differ less from their mean than from that of all days, too.
+    variance *= each_counts * (count - 1) / max(count - each_counts, 1.0)
+    return float(stdtr(max(count / each_counts - 1, 1.0), gained / np.sqrt(variance)))
+
+
+def _each_counts(differing: npt.NDArray) -> float:
+    """How many groups in a row say as much as one that is not like the one before: 1 where none is.
+
+    differing: by how much each differs from their mean, in their order, on any scale; shape (groups,).
+    """
+    count = len(differing)
+    if count < 3:
+        return 1.0
+    like = float(np.sum(differing[1:] * differing[:-1]) / np.sum(differing**2))
+    # Of few groups it comes out too low, by as much as it says itself.
+    left = min(max((count * like + 1) / max(count - 3, 1), 0.0), MOST_LEFT)
+    apart = np.arange(1, count)
+    return 1 + 2 * float(np.sum((1 - apart / count) * left**apart))
 
 
 def witnesses(days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | None = None) -> list[Groups]:
@@ -81,22 +119,18 @@ def witnesses(days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | N
 
 
 def stretches(days: npt.NDArray, length: int = 1) -> Groups:
-    """The number of each row's stretch of days, none of them shorter than `length` days; the arguments are those of `witnesses`."""
+    """Rows by stretch of days, none of them shorter than `length` days; the arguments are those of `witnesses`."""
     if not len(days):
-        return np.zeros(0, np.intp)
+        return Groups(np.zeros(0, np.intp), in_time=True)
     since = (days - days.min()).astype(np.int64)
     whole = max((int(since.max()) + 1) // length, 1)
     distinct, place = np.unique(np.minimum(since // length, whole - 1), return_inverse=True)
-    return np.asarray(place * min(len(distinct), GROUPS) // len(distinct), np.intp)
+    return Groups(np.asarray(place * min(len(distinct), GROUPS) // len(distinct), np.intp), in_time=True)
 
 
 def grouped(clusters: pa.ChunkedArray) -> Groups:
-    """The number of each row's group of clusters: in order of the clusters' values, each is of the next group. Nulls are one."""
+    """Rows by group of clusters: in order of the clusters' values, each is of the next group. Nulls are one."""
     import pyarrow.compute as pc
 
     ordered = pc.unique(clusters).sort()
-    return np.asarray(pc.index_in(clusters, value_set=ordered).to_numpy(), np.intp) % GROUPS
-
-
-def number_of(groups: Groups) -> int:
-    return int(groups.max()) + 1 if len(groups) else 0
+    return Groups(np.asarray(pc.index_in(clusters, value_set=ordered).to_numpy(), np.intp) % GROUPS)
