@@ -58,10 +58,11 @@ def stamps(
         versions = {dt.date.fromisoformat(day).toordinal(): version for day, version in data.get(name, {}).items()}
         # Before its first day an asset has nothing, however far a window reaches.
         start = min(versions, default=dt.date.max.toordinal())
+        end = max((day.toordinal() for day in days), default=start) + last + 1
+        in_order = [versions.get(each, "") for each in range(start, end)]
         for day in days:
-            at = day.toordinal()
-            window = range(max(at + first, start), at + last + 1)
-            read[day].append("|".join(versions.get(each, "") for each in window))
+            at = day.toordinal() - start
+            read[day].append("|".join(in_order[max(at + first, 0) : max(at + last + 1, 0)]))
     return {day: _stamp(parts) for day, parts in read.items()}
 
 

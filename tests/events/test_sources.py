@@ -230,3 +230,34 @@ def test_a_store_that_is_not_there_is_an_error_that_names_it(store: str, monkeyp
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(SourceError, match=r"^s3://lake/\*\.csv cannot be reached: .*127\.0\.0\.1:1"):
         files.listed(f"{store}/*.csv")
+
+
+NAMES = [
+    "2026-03-01.csv", "2026-03-01b.csv", "2026-03-02.csv", "2026-03-011.csv", "2026-03-01[1].csv",
+    ".2026-03-01.csv", "x2026-03-01.csv",
+    "2026-03-01", "2026-03-01.CSV", "2026-03-0é.csv", "2026-03-01 (copy).csv", "2026-03-01.csv.gz",
+    "2026-03-01/inner.csv",
+]  # fmt: skip
+PATTERNS = [
+    "2026-03-01.csv", "2026-03-01*.csv", "2026-03-0?.csv", "*2026-03-01*.csv", ".2026*", "*", "2026-03-01[[]1].csv", "2026-03-01[!b]*",
+    "2026-03-01.csv*", "nothing*", "nothing.csv", "2026-03-01 (copy).csv", "2026-03-01*/inner.csv", "**",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ["", "feed", "memory://listed"])
+def test_a_folder_that_is_listed_once_for_many_patterns_gives_what_each_of_them_gives(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = root if "://" in root else str(tmp_path / root)
+    for name in NAMES:
+        if "://" not in root:
+            (tmp_path / root / name).parent.mkdir(parents=True, exist_ok=True)
+        if name != "2026-03-01" and (root or "/" not in name):
+            with fsspec.open(f"{base}/{name}" if "://" in root else Path(base, name).as_uri(), "wb") as file:
+                file.write(b"x")
+    under = "" if root == "" else f"{base}/"
+    uris = [f"{under}{pattern}" for pattern in PATTERNS] + [f"{under}elsewhere/{name}" for name in ("a*", "b")]
+    found = files.listed_each(uris)
+    assert found == {uri: files.listed(uri) for uri in uris}
+    assert sum(map(bool, found.values())) >= 6

@@ -6,14 +6,17 @@ counts. The bytes of all other files are hashed, by each process once as long as
 gigabyte takes 0.8 s (two cores, a warm cache).
 """
 
+import bisect
 import contextlib
 import datetime as dt
+import fnmatch
 import glob
 import hashlib
+import itertools
 import os
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,9 +70,9 @@ class Files(Source[FileKind]):
         if periods.unit(uri) is None:
             return dict.fromkeys(days, _stamp(listed(uri)))
         brought = {day: [periods.period(uri, day + dt.timedelta(days=ago)) for ago in self._late] for day in days}
-        files = {
-            each: listed(periods.name(uri, each.first)) for each in {each for of in brought.values() for each in of}
-        }
+        names = {each: periods.name(uri, each.first) for each in {each for of in brought.values() for each in of}}
+        found = listed_each(names.values())
+        files = {each: found[name] for each, name in names.items()}
         stamps = {of: _stamp([file for each in of for file in files[each]]) for of in {*map(tuple, brought.values())}}
         # A day whose own file has not come is awaited, whatever others already hold of it.
         return {day: stamps[tuple(of)] if files[of[0]] else ABSENT for day, of in brought.items()}
@@ -131,6 +134,50 @@ def listed(uri: str) -> list[str]:
         filesystem, path = fsspec.core.url_to_fs(uri)
         filesystem.invalidate_cache()  # a process may live for weeks, and files arrive
         return sorted(filesystem.unstrip_protocol(file) for file in filesystem.glob(path))
+
+
+def listed_each(uris: Collection[str]) -> dict[str, list[str]]:
+    """URI -> what `listed` gives of it. A folder of many of them is listed once: else a year of days would list it 365 times."""
+    of_folder: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
+    for uri in uris:
+        inside, name = uri[: uri.rfind("/") + 1], uri.rpartition("/")[2]
+        if glob.has_magic(inside) or "**" in name:
+            found[uri] = listed(uri)
+        else:
+            of_folder.setdefault(inside, []).append(uri)
+    for inside, of in of_folder.items():
+        if len(of) == 1:
+            found[of[0]] = listed(of[0])
+            continue
+        held, translated = _held(inside)
+        names = sorted(held)
+        for uri in of:
+            wanted = uri.removeprefix(inside)
+            begins = re.split(r"[*?[]", wanted, maxsplit=1)[0]
+            # In order, names that begin alike lie side by side: only they are held against the pattern.
+            first = bisect.bisect_left(names, begins)
+            alike = itertools.takewhile(lambda each, begins=begins: each.startswith(begins), names[first:])
+            fits = re.compile(translated(wanted)).match
+            found[uri] = [held[each] for each in alike if fits(each)]
+    return found
+
+
+def _held(inside: str) -> tuple[dict[str, str], Callable[[str], str]]:
+    """Name -> file, of all in a folder, and how a pattern of names becomes a regular expression.
+
+    inside: the folder's path, to the last slash. Raises SourceError where it may not be listed.
+    """
+    if "://" not in inside:
+        place = Path(inside or ".")
+        try:
+            held = {each.name: inside + each.name for each in place.iterdir()} if place.is_dir() else {}
+        except OSError as error:
+            raise SourceError(f"{place} cannot be listed: {error.strerror or error}") from None
+        return held, lambda name: fnmatch.translate(name) if name[:1] == "." else rf"(?!\.){fnmatch.translate(name)}"
+    from fsspec.utils import glob_translate
+
+    return {file.rpartition("/")[2]: file for file in listed(f"{inside}*")}, glob_translate
 
 
 @contextlib.contextmanager
