@@ -117,6 +117,9 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
+    if contest.champion is None and contest.parent is None:
+        # Where nobody answers, nobody can wait: each challenger has one look, and the next training brings another.
+        look = None
     incumbent = Rival(f"the champion of {above}", contest.parent or {})
     if rival(metric, contest) == "champion":
         incumbent = Rival("the champion", contest.champion or {})
