@@ -7,11 +7,14 @@
   them; or a tenth of the customers bring half of the rows; or customers are asked every day and their labels of 7 days overlap; or
   a day's difference is like that of the day before (AR(1), .4). By mean absolute error, average precision, AUC and log loss.
 - Power: a challenger whose own errors are smaller.
+- Patience: daily differences of two models, better by a share of what days differ by, or not at all; independent, or each like that
+  before (AR(1), .2 and .4). One look at a week, and weekly looks at more.
 
 Beside ours: the same by days alone, as it was until customers counted, and a bootstrap of rows. Ends with exit code 1 where a
-bound does not hold: the stated rate, and the power that days alone have where rows are independent.
+bound does not hold: the stated rate, and the power that is stated below.
 """
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -24,9 +27,12 @@ from raw_to_examples import console
 
 #: Stated certainty.
 SURE = 0.95
+TRAINED = dt.date(2026, 3, 1)
 RANKING = ("average_precision", "roc_auc", "log_loss")
 #: What the gate must find of a challenger whose own errors are smaller by the share, in 7, 14 and 28 days of 300 independent rows.
-LEAST = {0.1: (0.15, 0.25, 0.5), 0.2: (0.35, 0.7, 0.9), 0.4: (0.85, 0.97, 0.99)}
+LEAST = {0.1: (0.1, 0.2, 0.45), 0.2: (0.25, 0.55, 0.9), 0.4: (0.65, 0.9, 0.99)}
+#: Patience in days -> what looks until then must find of improvements by so much of what days differ by.
+FOUND = {0: {0.5: 0.18, 1.0: 0.48}, 21: {0.5: 0.6, 1.0: 0.97}, 28: {0.25: 0.22, 0.5: 0.7, 1.0: 0.99}}
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,35 @@ def false_promotions(tries: int) -> Iterator[tuple[World, str, dict[str, float],
             yield world, metric, shares, many
 
 
+def passing(patience: int, gain: float, follows: float, tries: int) -> float:
+    """The share of challengers that weekly looks promote.
+
+    gain: by how much a challenger is better on average, in units of what days differ by. follows: as of a world.
+    """
+    from factory_assets.evaluation.challengers import look
+    from factory_assets.evaluation.gate import Contest, rule
+    from factory_assets.measures.certainty import Groups, certainty
+    from tests.features.lines import OF_EVENTS, declared_line
+
+    gate, train = {"certainty": SURE, "patience": f"{patience}d"}, {"window": "28d", "holdout": "7d"}
+    line = declared_line(**OF_EVENTS | {"gate": gate, "train": train}).line
+    days = [TRAINED + dt.timedelta(days=after) for after in range(0, patience + 1, 7)]
+    looks = [look(line, TRAINED, day, before) for day, before in zip(days, [None, *days], strict=False)]
+    world, passed = World("", tau=1.0, follows=follows, days=7 + patience), 0
+    for each in range(tries):
+        theirs = 9 + gain + _by_day(world, np.random.default_rng([7, patience, each]))
+        for taken in looks:
+            seen, ours = theirs[: taken.days], np.full(taken.days, 9.0)
+            of_days = [Groups(np.arange(taken.days), in_time=True)]
+            sure = certainty("regression", "mae", np.zeros(taken.days), ours, seen, of_days)
+            met = Contest({}, None, {"mae": float(seen.mean())}, {"mae": 9.0}, {"challenger": sure or 0.0})
+            verdict = rule("mae", line.bar, met, None, taken).verdict
+            if verdict != "undecided":
+                passed += verdict == "promote"
+                break
+    return passed / tries
+
+
 def run(quick: Annotated[bool, typer.Option("--quick", help="Fewer tries: under a minute.")] = False) -> None:
     """Simulate, print the tables, and end with 1 where a bound does not hold."""
     tries, broken = 600 if quick else 2000, list[str]()
@@ -210,6 +245,26 @@ def run(quick: Annotated[bool, typer.Option("--quick", help="Fewer tries: under 
             if shares[-1] < bound - 3 * np.sqrt(bound * (1 - bound) / (tries // 5)):
                 broken.append(f"errors smaller by {better}, {days} days: {shares[-1]:.2f} found, {bound} needed")
         table.add_row(f"{better:.0%}", *(f"{share:.2f}" for share in shares))
+    console.print(table)
+    gains = sorted({gain for found in FOUND.values() for gain in found})
+    table = figures(
+        "weekly looks: share promoted, no better and better by",
+        ["days are independent", ".2 alike", ".4 alike", *map(str, gains)],
+    )
+    for patience, least_found in FOUND.items():
+        by_luck = [passing(patience, 0.0, follows, tries) for follows in (0.0, 0.2, 0.4)]
+        found = {gain: passing(patience, gain, 0.0, tries // 2) for gain in gains}
+        table.add_row(f"patience of {patience} days", *(f"{share:.3f}" for share in (*by_luck, *found.values())))
+        stated = 1 - SURE
+        most = stated + 3 * np.sqrt(stated * (1 - stated) / tries)
+        broken += [
+            f"patience of {patience} days: {share:.3f} by luck, {most:.3f} allowed" for share in by_luck if share > most
+        ]
+        broken += [
+            f"patience of {patience} days: {found[gain]:.2f} found of {gain}, {least} needed"
+            for gain, least in least_found.items()
+            if found[gain] < least - 3 * np.sqrt(least * (1 - least) / (tries // 2))
+        ]
     console.print(table)
     conclude(broken)
 

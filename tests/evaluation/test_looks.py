@@ -100,6 +100,12 @@ def test_a_floor_that_is_not_met_is_waited_for_by_nobody() -> None:
     assert ruled(FIRST, 4.5, 0.9, gate=Gate(patience="21d", floor=4.0)).verdict == "keep"
 
 
+@pytest.mark.parametrize(("naive", "verdict"), [(0.96, "promote"), (0.9, "fallback")])
+def test_where_nobody_answers_there_is_one_look(naive: float, verdict: str) -> None:
+    met = Contest({"mae": 10.0}, None, None, {"mae": 9.0}, {"naive": naive})
+    assert rule("mae", Gate(patience="21d"), met, None, FIRST).verdict == verdict
+
+
 def test_who_answers_meanwhile_is_judged_as_ever() -> None:
     """The champion steps down before a better parent, with a challenger that nobody can tell yet or without."""
     certain = {"naive": 0.9999, "challenger": 0.6, "champion": 0.01}
@@ -123,7 +129,9 @@ def test_looks_at_more_days_find_more_and_promote_no_more_by_luck() -> None:
                 sure = certainty(
                     "regression", "mae", y, np.full(each.days, 5.0), theirs[: each.days], [Groups(of, in_time=True)]
                 )
-                met = Contest({}, None, {"mae": theirs[: each.days].mean()}, {"mae": 5.0}, {"challenger": sure or 0.0})
+                met = Contest(
+                    {}, None, {"mae": float(theirs[: each.days].mean())}, {"mae": 5.0}, {"challenger": sure or 0.0}
+                )
                 verdict = rule("mae", line.bar, met, None, each).verdict
                 if verdict != "undecided":
                     passed += verdict == "promote"
