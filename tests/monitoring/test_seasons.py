@@ -159,3 +159,37 @@ def test_a_training_reads_the_weeks_of_its_season_and_no_more(tmp_path: Path) ->
     }
     assert set(of_node.around["ds"].to_pylist()) == known["around"] - taken
     assert set(of_node.labels["ds"].to_pylist()) == known["labels"]
+
+
+@pytest.mark.parametrize("sway", [0.0, 0.1])
+@pytest.mark.parametrize("known", [True, False], ids=["season known", "season not known"])
+def test_what_a_stable_verdict_says_would_have_shown_is_found_nine_times_in_ten_wherever_the_season_is(
+    sway: float, known: bool
+) -> None:
+    """Of amounts as they are on that day of the year, which may lie well below those that the champion has learnt from."""
+    rng = np.random.default_rng(8)
+    day = np.repeat(np.arange(YEARS), A_DAY)
+    found: dict[str, list[bool]] = {"more": [], "nulls": [], "new": []}
+    for _ in range(3):
+        values, fresh = (np.exp(sway * np.sin(2 * np.pi * day / 365.25) + rng.normal(0, 0.5, len(day))) for _ in "ab")
+        for as_of in (400, 470, 540, 610):
+            reference, own = kept(values, as_of)
+            own = own if known else replace(own, season=None)
+            for end in range(as_of + 7, as_of + 92, 14):
+
+                def judged(rows: pa.Array, beside: Profile = reference, habit: Habit = own, end: int = end) -> Drift:
+                    return drift(beside, habit, rows, last=FIRST + DAY * end)
+
+                stable, another = judged(pa.array(week(values, end))), week(fresh, end)
+                if stable.verdict != "stable":
+                    continue
+                assert stable.visible_change and stable.visible_nulls and stable.visible_new
+                changed = {
+                    "more": pa.array(another * (1 + stable.visible_change)),
+                    "nulls": pa.array(another, mask=rng.random(len(another)) < stable.visible_nulls),
+                    "new": pa.array(np.where(rng.random(len(another)) < stable.visible_new, 1e9, another)),
+                }
+                for name, rows in changed.items():
+                    found[name].append(judged(rows).verdict == "drifted")
+    shares = {name: float(np.mean(each)) for name, each in found.items()}
+    assert len(found["more"]) > 50 and min(shares.values()) > 0.82, shares

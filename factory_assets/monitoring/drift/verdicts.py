@@ -309,7 +309,7 @@ def _visible(column: Counted, values: _Look, of_nulls: _Look, n: int, minimum_ef
         # What has no label is no row of labels.
         "visible_nulls": None if is_label else _visible_share(column.reference, of_nulls, n, minimum_effect),
         "visible_new": _visible_share(column.reference, values, n, minimum_effect),
-        "visible_change": _visible_change(column.habit, values, minimum_effect),
+        "visible_change": _from_here(column, _visible_change(column.habit, values, minimum_effect)),
     }
 
 
@@ -399,6 +399,22 @@ def _visible_change(habit: Habit, look: _Look, minimum_effect: float) -> float |
     if away[-1] < (needed := math.log(max(needed, minimum_effect, 1e-12))):
         return None
     return math.exp(float(np.interp(needed, away, _LOG_FACTORS))) - 1
+
+
+def _from_here(column: Counted, change: float | None) -> float | None:
+    """A change of the reference's values as one of the current rows': where these lie lower already, it takes so much more."""
+    if change is None or column.reference.kind != "number":
+        return change
+    was, is_now = (_middle(column.reference, counts) for counts in (np.array(column.reference.counts), column.now[:-1]))
+    lower = was / is_now if was * is_now > 0 else 1.0
+    return (1 + change) * max(lower, 1.0) - 1
+
+
+def _middle(reference: Profile, counts: Numbers) -> float:
+    """The median of a number's values, as far as bins tell it; 0 where there are none."""
+    edges = np.array([reference.edges[0], *reference.edges, reference.edges[-1]])
+    upto = np.concatenate([[0.0], np.cumsum(counts)])
+    return float(np.interp(upto[-1] / 2, upto, edges)) if upto[-1] else 0.0
 
 
 _LOG_FACTORS = np.log(FACTORS)
