@@ -257,8 +257,7 @@ def timed_parts() -> Iterator[dict[str, float]]:
     """Wall seconds spent in parts of a run, over all threads."""
     import dagster as dg
 
-    from factory_assets.models import archived as released
-    from factory_assets.training import assets
+    from factory_assets.training import archiving, assets
     from factory_assets.training.fit import pool
     from factory_resources.archive_folder import ArchiveFolder
     from factory_resources.ledger import Ledger
@@ -283,7 +282,7 @@ def timed_parts() -> Iterator[dict[str, float]]:
     undo = [
         watch(pool, "fit_node", "fit"),
         watch(pool, "release", "release"),
-        watch(released, "profiles", "profiles"),
+        watch(archiving, "profiles", "profiles"),
         watch(ArchiveFolder, "store", "archive"),
         watch(Ledger, "register", "ledger"),
         watch(assets, "training_rows", "read"),
