@@ -51,7 +51,10 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
     for node in tree(stands):
         answers, of_node = answering(node, champions), scored.rows(node)
         value, guess = _measured(task, metric, of_node, guesses) if of_node.num_rows else (None, None)
-        drift, has_drifted = drifted.get(answers, (NO_VERDICT, False)) if answers else ("-", False)
+        # A verdict is on the rows that a champion answers, all of them: it says nothing of one node among these.
+        drift, has_drifted = (f"as {answers}" if answers else "-"), False
+        if answers == node:
+            drift, has_drifted = drifted.get(node, (NO_VERDICT, False))
         worse = value is not None and guess is not None and better(metric, guess, value)
         trouble = (answers is None, worse and of_node.num_rows >= TELLING_ROWS, has_drifted)
         row = [

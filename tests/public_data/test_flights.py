@@ -179,6 +179,7 @@ def test_hundreds_of_segments_are_considered_and_each_has_somebody_to_answer(win
     answers = {row[0]: row[1] for row in rows}
     assert len(answers) >= 200
     own = {node for node, who in answers.items() if who == "itself"}
+    assert {(row[6] == f"as {row[1]}") != (row[0] in own) for row in rows} == {True}
     outcomes = table(winter, "arrival_delay/model").to_pylist()
     trained = {row["node"] for row in outcomes if row["status"] == "trained"}
     assert "global" in own and 5 < len(trained) < len(answers) / 2 and own <= trained
