@@ -142,7 +142,9 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
     met = replace(met, since=since, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
-    groupings = witnesses(rows["ds"].to_numpy(), line.overlap_days, rows[line.cluster] if line.cluster else None)
+    clusters = rows[line.cluster] if line.cluster else None
+    # How much a day is like the day before costs a week a third of what it finds; more looks make up for that.
+    groupings = witnesses(rows["ds"].to_numpy(), line.overlap_days, clusters, follow=bool(line.gate.patience))
     sure = {
         name: certainty(line.task, metric, y, predictions[side], predictions[other], groupings)
         for name, (side, other) in pairs.items()

@@ -198,7 +198,8 @@ def _outlook(look: Look, sure: float | None) -> str:
         return f"{left}, though none would do if all are like those so far"
     by_now, needed = normal.inv_cdf(min(sure, 1 - 1e-9)), normal.inv_cdf(min(look.at_last, 1 - 1e-9))
     more = max(1, round(look.days * ((needed / by_now) ** 2 - 1)))
-    return f"{left}; about {counted(more, 'day')} would do if all are like those so far"
+    enough = f"about {counted(more, 'day')} would do" if more <= look.lasting else "more than these would be needed"
+    return f"{left}; {enough} if all are like those so far"
 
 
 def _sure_enough(declared: float, needed: float, sure: float | None) -> bool:

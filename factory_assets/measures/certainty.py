@@ -24,11 +24,11 @@ Numbers = npt.NDArray[np.intp]
 class Groups:
     """Rows that are no independent witnesses. of: the number of each row's group, shape (n,): 0, 1, 2 ...
 
-    in_time: whether groups follow each other, so that one may be like that before.
+    follow: whether groups are in order, and one may be like that before.
     """
 
     of: Numbers
-    in_time: bool = False
+    follow: bool = False
 
     @property
     def number(self) -> int:
@@ -68,14 +68,14 @@ def certainty(
     with np.errstate(over="ignore", invalid="ignore"):
         gained = gain(np.ones(len(y), dtype=bool))
         sure = [
-            _sure(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups.in_time)
+            _sure(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups.follow)
             for groups in groupings
         ]
     return None if None in sure else min(each for each in sure if each is not None)
 
 
-def _sure(gained: float, without: npt.NDArray, in_time: bool) -> float | None:
-    """gained: on all rows. without: on the rows that lack one group, shape (groups,). in_time: as of `Groups`."""
+def _sure(gained: float, without: npt.NDArray, follow: bool) -> float | None:
+    """gained: on all rows. without: on the rows that lack one group, shape (groups,). follow: as of `Groups`."""
     from scipy.special import stdtr
 
     count, differing = len(without), without - without.mean()
@@ -84,7 +84,7 @@ def _sure(gained: float, without: npt.NDArray, in_time: bool) -> float | None:
         return None
     if variance == 0:
         return float((np.sign(gained) + 1) / 2)
-    each_counts = _each_counts(differing) if in_time else 1.0
+    each_counts = _each_counts(differing) if follow else 1.0
     # Days that are alike differ less from their mean than from that of all days, too.
     variance *= each_counts * (count - 1) / max(count - each_counts, 1.0)
     return float(stdtr(max(count / each_counts - 1, 1.0), gained / np.sqrt(variance)))
@@ -105,7 +105,9 @@ def _each_counts(differing: npt.NDArray) -> float:
     return 1 + 2 * float(np.sum((1 - apart / count) * left**apart))
 
 
-def witnesses(days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | None = None) -> list[Groups]:
+def witnesses(
+    days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | None = None, follow: bool = False
+) -> list[Groups]:
     """The groupings that rows are judged by: stretches of time, and groups of clusters where there are such.
 
     days: shape (n,), the day of each row, a number or a date. overlap: days over which labels overlap, 1 where they do not.
@@ -114,18 +116,18 @@ def witnesses(days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | N
     models differ are told from luck by them, and labels that overlap are those of one cluster.
     """
     reach = int((days.max() - days.min()).astype(np.int64)) + 1 if len(days) else 0
-    of_time = stretches(days, min(overlap, max(reach // FEWEST, 1)))
+    of_time = stretches(days, min(overlap, max(reach // FEWEST, 1)), follow)
     return [of_time] if clusters is None else [of_time, grouped(clusters)]
 
 
-def stretches(days: npt.NDArray, length: int = 1) -> Groups:
+def stretches(days: npt.NDArray, length: int = 1, follow: bool = False) -> Groups:
     """Rows by stretch of days, none of them shorter than `length` days; the arguments are those of `witnesses`."""
     if not len(days):
-        return Groups(np.zeros(0, np.intp), in_time=True)
+        return Groups(np.zeros(0, np.intp), follow)
     since = (days - days.min()).astype(np.int64)
     whole = max((int(since.max()) + 1) // length, 1)
     distinct, place = np.unique(np.minimum(since // length, whole - 1), return_inverse=True)
-    return Groups(np.asarray(place * min(len(distinct), GROUPS) // len(distinct), np.intp), in_time=True)
+    return Groups(np.asarray(place * min(len(distinct), GROUPS) // len(distinct), np.intp), follow)
 
 
 def grouped(clusters: pa.ChunkedArray) -> Groups:

@@ -127,7 +127,7 @@ def test_looks_at_more_days_find_more_and_promote_no_more_by_luck() -> None:
             for each in taken:
                 y, of = np.zeros(each.days), np.arange(each.days)
                 sure = certainty(
-                    "regression", "mae", y, np.full(each.days, 5.0), theirs[: each.days], [Groups(of, in_time=True)]
+                    "regression", "mae", y, np.full(each.days, 5.0), theirs[: each.days], [Groups(of, follow=True)]
                 )
                 met = Contest(
                     {}, None, {"mae": float(theirs[: each.days].mean())}, {"mae": 5.0}, {"challenger": sure or 0.0}

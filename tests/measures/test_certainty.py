@@ -115,7 +115,7 @@ def test_many_days_are_taken_in_stretches() -> None:
     y, day = np.zeros(365 * 3), np.repeat(np.arange(np.datetime64("2025-01-01"), np.datetime64("2026-01-01")), 3)
     ours, theirs = rng.exponential(1.0, len(y)), rng.exponential(1.1, len(y))
     whole = certainty("regression", "mae", y, ours, theirs, [stretches(day)])
-    thirds = certainty("regression", "mae", y, ours, theirs, [Groups(np.arange(len(y)) * 30 // len(y), in_time=True)])
+    thirds = certainty("regression", "mae", y, ours, theirs, [Groups(np.arange(len(y)) * 30 // len(y))])
     assert whole == pytest.approx(thirds, abs=0.01)
 
 
@@ -133,15 +133,15 @@ def test_days_that_are_like_the_day_before_say_as_much_as_fewer_that_are_not() -
         drawn[:, at] = 0.4 * drawn[:, at - 1] + drawn[:, at] * np.sqrt(1 - 0.4**2)
     by_day, y, ours = np.arange(days), np.zeros(days), np.full(days, 9.0)
 
-    def called(theirs: np.ndarray, in_time: bool) -> float:
-        sure = [certainty("regression", "mae", y, ours, each, [Groups(by_day, in_time)]) for each in theirs]
+    def called(theirs: np.ndarray, follow: bool) -> float:
+        sure = [certainty("regression", "mae", y, ours, each, [Groups(by_day, follow)]) for each in theirs]
         return float(np.mean([one is not None and one >= 0.95 for one in sure]))
 
-    follow, apart = 9 + drawn[:, 20:], 9 + rng.normal(size=(tries, days))
-    assert called(follow, in_time=False) > 0.12 and called(follow, in_time=True) < 0.08
+    alike, apart = 9 + drawn[:, 20:], 9 + rng.normal(size=(tries, days))
+    assert called(alike, follow=False) > 0.12 and called(alike, follow=True) < 0.08
     # Where no day is like the one before, that is not known either, and costs a little.
-    assert 0.025 < called(apart, in_time=True) < 0.05 < 2 * called(apart, in_time=False)
-    assert called(apart + 1, in_time=True) > 0.85
+    assert 0.025 < called(apart, follow=True) < 0.05 < 2 * called(apart, follow=False)
+    assert called(apart + 1, follow=True) > 0.85
 
 
 def test_customers_who_come_every_day_are_witnesses_once() -> None:
@@ -199,8 +199,12 @@ def test_stretches_are_as_long_as_labels_overlap_where_that_leaves_four(
     clusters = pa.chunked_array([pa.array(["a", "b"] * days)]).slice(0, days)
     of_time, of_clusters = witnesses(dates, overlap, clusters)
     assert np.bincount(of_time.of).tolist() == lengths and set(of_clusters.of) == {0, 1}
+    assert (
+        witnesses(dates, overlap, clusters, follow=True)[0].follow
+        and not witnesses(dates, overlap, clusters, follow=True)[1].follow
+    )
     (alone,) = witnesses(dates, overlap)
-    assert list(alone.of) == list(of_time.of) and (of_time.in_time, of_clusters.in_time) == (True, False)
+    assert list(alone.of) == list(of_time.of) and (of_time.follow, of_clusters.follow) == (False, False)
 
 
 def test_days_on_which_models_differ_are_asked_however_much_labels_overlap() -> None:

@@ -22,7 +22,7 @@ LINE = "greeted"
 CANDIDATES = """
     additive: {estimator: linear}
     boosted: {estimator: lightgbm, params: {num_boost_round: 6, min_data_in_leaf: 20}}
-  gate: {metric: log_loss, certainty: 0.9, patience: 6d}
+  gate: {metric: log_loss, certainty: 0.7, patience: 6d}
   retrain: {every: 2d}
 """
 #: Holdouts have 2 days, of which the last is a day before; looks are taken until they have 8.
@@ -32,7 +32,7 @@ WHOLE = 8
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
-    made = delivered(tmp_path_factory.mktemp("undecided") / "station", CANDIDATES, DAYS)
+    made = delivered(tmp_path_factory.mktemp("undecided") / "station", CANDIDATES, DAYS, dearer_from=12)
     for as_of in TRAINED:
         train(made, as_of)
     return made

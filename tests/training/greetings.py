@@ -33,8 +33,10 @@ attributes:
 NODES = ("global", "Lyon", "Paris")
 
 
-def delivered(folder: Path, candidates: str, days: int, scrambled_from: int = 1000) -> Station:
-    """A station with labelled examples of the first days. From a day on, what is delivered is other and means nothing."""
+def delivered(folder: Path, candidates: str, days: int, scrambled_from: int = 1000, dearer_from: int = 1000) -> Station:
+    """A station with labelled examples of the first days. From a day on, what is delivered is other and means nothing; or those that
+    say hi are dearer.
+    """
     folder.mkdir()
     station = Station(folder, more=LINE + candidates)
     rng, noise = random.Random(5), random.Random(6)
@@ -42,7 +44,8 @@ def delivered(folder: Path, candidates: str, days: int, scrambled_from: int = 10
         rows = []
         for number in range(30):
             amount = round(rng.uniform(0, 100), 2)
-            says = 20 < amount < 60 if rng.random() < 0.85 else rng.random() < 0.5
+            more = 12 if offset >= dearer_from else 0
+            says = 20 + more < amount < 60 + more if rng.random() < 0.85 else rng.random() < 0.5
             if offset >= scrambled_from:
                 amount, says = round(noise.uniform(0, 1000), 2), noise.random() < 0.5
             city = rng.choice(["Paris", "Lyon"])
