@@ -16,7 +16,7 @@ from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
-from factory_assets.monitoring.episodes import lasting
+from factory_assets.monitoring.episodes import began, lasting
 from factory_assets.monitoring.estimates.expected import FALSE_ALARM_RATE as CONCEPT_RATE
 from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, SCHEMA_OF, STABLE
 from factory_assets.monitoring.performance.losses import (
@@ -133,17 +133,18 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         for loss in losses(metric, rows, days, block):
             by_day[loss.day].append(loss)
         overall = {row["ds"]: row for row in rows if row["node"] == ROOT}
-        findings = [_of_day(metric, day, overall.get(day, {}), lost) for day, lost in by_day.items()]
+        findings = [_of_day(metric, day, overall.get(day, {}), lost, line.horizon_days) for day, lost in by_day.items()]
         return report(context, key, "better_than_naive", findings)
 
     return better_than_naive
 
 
-def _of_day(metric: str, day: dt.date, root: dict[str, Any], lost: list[Loss]) -> Finding:
+def _of_day(metric: str, day: dt.date, root: Mapping[str, Any], lost: Sequence[Loss], delay: int) -> Finding:
+    """root: the root's row of the day. delay: days until the labels of a day are in."""
     value, naive = root.get(metric), root.get(f"naive_{metric}")
     message = "not measurable yet" if value is None or naive is None else f"{metric} {value:.4g}, naive {naive:.4g}"
     if lost:
-        message = listed([f"{loss.node}, since {loss.since}: {loss.reason}" for loss in lost], SHOWN, "node")
+        message = listed([f"{loss.node}, {began(loss.since, delay)}: {loss.reason}" for loss in lost], SHOWN, "node")
     numbers = {"labelled": dg.MetadataValue.int(root.get("labelled", 0)), "worse": dg.MetadataValue.int(len(lost))}
     return Finding(day, not lost, message=message, metadata=numbers)
 
@@ -171,18 +172,18 @@ def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
         by_day: dict[dt.date, list[BesideFloor]] = {day: [] for day in days}
         for one in beside_floor(metric, floor, rows, days, block):
             by_day[one.day].append(one)
-        return report(
-            context, key, "above_floor", [_floor_of_day(metric, floor, day, one) for day, one in by_day.items()]
-        )
+        findings = [_floor_of_day(metric, floor, day, one, line.horizon_days) for day, one in by_day.items()]
+        return report(context, key, "above_floor", findings)
 
     return above_floor
 
 
-def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[BesideFloor]) -> Finding:
-    broken = [f"{one.node}, since {one.since}: {one.reason(metric, floor)}" for one in nodes if one.since]
+def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[BesideFloor], delay: int) -> Finding:
+    """delay: days until the labels of a day are in."""
+    broken = [f"{one.node}, {began(one.since, delay)}: {one.reason(metric, floor)}" for one in nodes if one.since]
     root = next((one for one in nodes if one.node == ROOT), None)
     message = listed(broken, SHOWN, "node") or (root.reason(metric, floor) if root else "not measurable yet")
-    numbers = {"broken": dg.MetadataValue.int(len(broken)), "held": dg.MetadataValue.int(len(nodes))}
+    numbers = {"broken": dg.MetadataValue.int(len(broken)), "measured": dg.MetadataValue.int(len(nodes))}
     return Finding(day, not broken, message=message, metadata=numbers)
 
 

@@ -19,7 +19,7 @@ Monitor = Literal["drift", "performance"]
 class Alarm:
     """A look that found something of a node. day: at the close of which it is known; since: that of its episode's first look.
 
-    what: the column that drifted; "performance" of a loss.
+    what: the column that drifted; "performance" of a loss. delay: days after its own at whose close a look is known.
     """
 
     monitor: Monitor
@@ -28,6 +28,21 @@ class Alarm:
     day: dt.date
     since: dt.date
     reason: str
+    delay: int = 0
+
+    @property
+    def lasts(self) -> str:
+        """Since when, in words."""
+        return began(self.since - self.delay * DAY, self.delay)
+
+
+def began(since: dt.date, delay: int) -> str:
+    """The first day of an episode in words, and when that was known, where it takes days until labels are in.
+
+    >>> began(dt.date(2026, 3, 31), 0), began(dt.date(2026, 3, 31), 1)
+    ('since 2026-03-31', 'since 2026-03-31, known on 2026-04-01')
+    """
+    return f"since {since}, known on {since + delay * DAY}" if delay else f"since {since}"
 
 
 def lasting(
@@ -62,6 +77,5 @@ def begun(alarms: Iterable[Alarm]) -> list[Alarm]:
 def of_losses(losses: Iterable[Loss], horizon: int = 0) -> Iterator[Alarm]:
     """Losses as alarms. horizon: days after which a day's labels are in, and its loss is known."""
     for loss in losses:
-        yield Alarm(
-            "performance", loss.node, "performance", loss.day + horizon * DAY, loss.since + horizon * DAY, loss.reason
-        )
+        day, since = loss.day + horizon * DAY, loss.since + horizon * DAY
+        yield Alarm("performance", loss.node, "performance", day, since, loss.reason, horizon)

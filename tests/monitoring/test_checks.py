@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from factory_assets.daily_checks import Finding, _over
 from factory_assets.declarations.line import Gate, Line, Monitor
-from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day
-from factory_assets.monitoring.performance.losses import BesideFloor, floor_of
+from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day, _of_day
+from factory_assets.monitoring.performance.losses import BesideFloor, Loss, floor_of
 
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 10)
@@ -85,16 +85,25 @@ def stands(node: str, value: float, since: dt.date | None = None) -> BesideFloor
 
 
 def test_nodes_below_the_floor_are_named_with_their_mean_and_since_when() -> None:
-    kept = _floor_of_day("mae", 15.0, ON, [stands("FR", 14.2), stands("global", 11.0)])
+    kept = _floor_of_day("mae", 15.0, ON, [stands("FR", 14.2), stands("global", 11.0)], 0)
     assert kept.passed and kept.message == "mae 11 on average of 28 days, the floor is 15"
-    broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON - 4 * DAY), stands("global", 11.0)])
+    broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON - 4 * DAY), stands("global", 11.0)], 0)
     assert not broken.passed and broken.message == (
         "FR, since 2026-03-06: mae 22.07 on average of 28 days, the floor is 15"
     )
-    assert {name: value.value for name, value in broken.metadata.items()} == {"broken": 1, "held": 2}
-    many = _floor_of_day("mae", 15.0, ON, [stands(f"n{at}", 20.0, ON) for at in range(SHOWN + 2)])
+    assert {name: value.value for name, value in broken.metadata.items()} == {"broken": 1, "measured": 2}
+    many = _floor_of_day("mae", 15.0, ON, [stands(f"n{at}", 20.0, ON) for at in range(SHOWN + 2)], 0)
     assert many.message is not None and many.message.endswith("; and 2 nodes more")
-    assert _floor_of_day("mae", 15.0, ON, []).message == "not measurable yet"
+    assert _floor_of_day("mae", 15.0, ON, [], 0).message == "not measurable yet"
+
+
+def test_what_labels_tell_days_later_says_of_which_day_it_is_and_when_it_was_known() -> None:
+    lost = _of_day("mae", ON, {}, [Loss("FR", ON, ON - DAY, "mae 22, naive 18")], 7)
+    assert lost.message == "FR, since 2026-03-09, known on 2026-03-16: mae 22, naive 18"
+    broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON)], 1)
+    assert broken.message is not None and broken.message.startswith(
+        "FR, since 2026-03-10, known on 2026-03-11: mae 22.07"
+    )
 
 
 @pytest.mark.parametrize(
