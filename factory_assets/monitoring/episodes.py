@@ -1,7 +1,8 @@
-"""Since when does an alarm last? Looks that say the same on end are one episode: it is told once, and is one reason to act.
+"""Since when does an alarm last, and on which days is somebody told of it?
 
-An episode ends with a look that finds nothing amiss. A day without a verdict, or without rows, ends none: nothing says that what was
-amiss is mended.
+Looks that say the same on end are one episode: it is one reason to act, and one thing to tell. It is told on its first day, and again
+each time that it has lasted for as long as the line's owner declares. An episode ends with a look that finds nothing amiss. A day
+without a verdict, or without rows, ends none: nothing says that what was amiss is mended.
 """
 
 import datetime as dt
@@ -60,6 +61,22 @@ def lasting(
             begun.pop(at, None)
         elif row["verdict"] == alarm:
             yield row, begun.setdefault(at, row["ds"])
+
+
+def told(
+    alarms: Iterable[tuple[Mapping[str, Any], dt.date]], place: Sequence[str], remind: dt.timedelta
+) -> Iterator[tuple[Mapping[str, Any], dt.date, bool]]:
+    """Alarms as `lasting` gives them, and whether somebody is to be told of each: of the first of an episode, and to be reminded.
+
+    remind: since somebody was told. Without an alarm on the day on which that has passed, it is the next alarm that is told.
+    """
+    last: dict[tuple[Any, ...], tuple[dt.date, dt.date]] = {}
+    for row, since in alarms:
+        at = tuple(row[name] for name in place)
+        of, on = last.get(at, (None, since))
+        if due := of != since or row["ds"] - on >= remind:
+            last[at] = since, row["ds"]
+        yield row, since, due
 
 
 def of_drift(rows: Iterable[Mapping[str, Any]]) -> Iterator[Alarm]:
