@@ -23,7 +23,7 @@ NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "
     "segments": {"max_nodes", "max_failed"},
     "train": {"workers", "pool", "missing"},
     "gate": {"floor", "certainty", "swaps", "patience", "cluster", "approval"},
-    "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect"},
+    "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect", "remind"},
 }
 #: Required fields of a declaration on which its meaning does not depend.
 OWNED = {"owner": "team:archived", "description": "Read from an archive."}

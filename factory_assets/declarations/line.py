@@ -323,6 +323,10 @@ class Monitor(Declared):
         allow_inf_nan=False,
         description="PSI of a change that is not worth a person's time, however sure it is.",
     )
+    remind: WholeDays = Field(
+        dt.timedelta(days=7),
+        description="What a monitor calls an alarm is told on its first day, and again each time that it has lasted this long.",
+    )
 
     @field_validator("false_alarms")
     @classmethod
@@ -330,6 +334,11 @@ class Monitor(Declared):
         if not _a_day(value):
             raise ValueError(f"{value!r} lets nothing be found; write how many alarms you can bear, such as 1/month")
         return value
+
+    @property
+    def judging(self) -> dict[str, Any]:
+        """What of it decides verdicts, as it is hashed: when people are told of them does not."""
+        return self.model_dump(mode="json", exclude={"remind"})
 
     @property
     def declared(self) -> str:

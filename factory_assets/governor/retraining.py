@@ -179,9 +179,7 @@ def _by_alarm(
     for day, found in sorted(calling.items()):
         order = [] if hole(declared, complete, day) else seen(day)
         if nodes := _in_order(found, order):
-            named = [
-                f"{found[node].monitor} of {node} since {found[node].since}: {found[node].reason}" for node in nodes
-            ]
+            named = [f"{found[node].monitor} of {node} {found[node].lasts}: {found[node].reason}" for node in nodes]
             monitor, reason = found[nodes[0]].monitor, listed(named, TOLD, "node")
             # Where most nodes alarm, the others would be found to lack a training as of this day.
             if 2 * len(nodes) > len([node for node in order if node in trained]):

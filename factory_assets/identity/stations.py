@@ -65,6 +65,7 @@ ASIDE = {
     "factory_assets.monitoring.checks": "judges",
     "factory_assets.monitoring.group": "says where pages put the assets",
     "factory_assets.monitoring.drift.causes": "tells people what moves predictions",
+    "factory_assets.monitoring.alarms": "judges",
     "factory_assets.monitoring.episodes": "judges",
     "factory_assets.monitoring.skew": "judges",
     "factory_assets.monitoring.calibration": "judges the judges, for people",

@@ -69,7 +69,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             metric,
             block,
             declared.features,
-            line.monitor.model_dump(mode="json"),
+            line.monitor.judging,
             {name: sorted(map(str, contract.quiet)) for name, contract in quiet.items()},
             *([] if floor is None else [floor]),
         ),
@@ -177,7 +177,7 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "deltalake"},
-        code_version=code_version("drift", line.monitor.model_dump(mode="json")),
+        code_version=code_version("drift", line.monitor.judging),
         description=f"{line.description}\n\nWhat the monitors are worth on the line's own past: alarms by month, and changes put into "
         "its newest weeks, found after how many days. Materialise it when you want to know; `factory calibrate` says the same.",
         metadata=column_schema({field.name: str(field.type) for field in calibration.SCHEMA}, calibration.MEANS),

@@ -3,7 +3,7 @@ are no longer those that were predicted from, are warnings on the day's partitio
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,18 +11,29 @@ import pyarrow as pa
 
 from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.declarations.days import DAY
 from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
-from factory_assets.monitoring.episodes import lasting
+from factory_assets.monitoring.alarms import Looks, alarms
+from factory_assets.monitoring.episodes import began
 from factory_assets.monitoring.estimates.expected import FALSE_ALARM_RATE as CONCEPT_RATE
-from factory_assets.monitoring.monitors import ALARM, CONCERNS, NONE, SCHEMA_OF, STABLE
+from factory_assets.monitoring.monitors import (
+    ALARM,
+    CONCERNS,
+    DRIFT,
+    ESTIMATES,
+    FLOOR,
+    NONE,
+    PERFORMANCE,
+    SCHEMA_OF,
+    STABLE,
+)
 from factory_assets.monitoring.performance.losses import (
     FALSE_ALARM_RATE,
     BesideFloor,
     Loss,
+    begun_before,
     beside_floor,
     floor_of,
     losses,
@@ -34,12 +45,11 @@ from factory_resources.lake import Lake
 
 #: Nodes, or columns of nodes, that a message names.
 SHOWN = 5
-#: So far back it is looked for the first day of a drift.
-EPISODE = dt.timedelta(days=60)
 
 
 def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     key = dg.AssetKey([declared.line.name, "drift"])
+    looks = Looks("/".join(key.path), ("node", "column"), "drifted", "stable")
 
     @dg.asset_check(
         asset=key,
@@ -52,32 +62,17 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         import pyarrow.compute as pc
 
         days = days_of(context)
-        columns = ["node", "column", "kind", "part", "finding", "statistic", "limit", "rows", "verdict", "ds"]
-        rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], columns, empty_if_absent=True)
+        rows = lake.read(looks.table, days[0], days[-1], ["verdict", "ds"], empty_if_absent=True)
         judged, without = (
             {each["values"]: each["counts"] for each in of_days.value_counts().to_pylist()}
             for of_days in (rows["ds"], rows.filter(pc.equal(rows["verdict"], "no verdict"))["ds"])
         )
-        drifted = _alarms(rows, ("node", "column"), "drifted", "stable")
+        columns = ["kind", "part", "finding", "statistic", "limit", "rows"]
+        drifted = alarms(lake, looks, days, columns, declared.line.monitor.remind)
         findings = [_drift_of_day(day, drifted.get(day, ()), judged.get(day, 0), without.get(day, 0)) for day in days]
         return report(context, key, "no_drift", findings)
 
     return no_drift
-
-
-def _alarms(rows: pa.Table, place: Sequence[str], alarm: str, calm: str) -> dict[dt.date, list[dict[str, Any]]]:
-    """Day -> its alarms, each with `since` when its episode lasts, as `episodes.lasting` says.
-
-    rows: of a monitor's table, from `EPISODE` before the first day on.
-    """
-    import pyarrow.compute as pc
-
-    names = pc.binary_join_element_wise(*(rows[name] for name in place), "\0")
-    ever = names.filter(pc.equal(rows["verdict"], alarm)).unique()
-    found: dict[dt.date, list[dict[str, Any]]] = {}
-    for row, since in lasting(rows.filter(pc.is_in(names, value_set=ever)).to_pylist(), place, alarm, calm):
-        found.setdefault(row["ds"], []).append({**row, "since": since})
-    return found
 
 
 def _drift_of_day(day: dt.date, drifted: Sequence[dict[str, Any]], judged: int, without: int) -> Finding:
@@ -126,24 +121,28 @@ def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     )
     def better_than_naive(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         days = days_of(context)
-        first = days[0] - 2 * window(block) * DAY
-        columns = ["node", "ds", "labelled", metric, f"naive_{metric}"]
-        rows = lake.read("/".join(key.path), first, days[-1], columns, empty_if_absent=True).to_pylist()
+        read = _reader(lake, "/".join(key.path), ["node", "ds", "labelled", metric, f"naive_{metric}"])
         by_day: dict[dt.date, list[Loss]] = {day: [] for day in days}
-        for loss in losses(metric, rows, days, block):
+        for loss in begun_before(lambda rows: losses(metric, rows, days, block), read, days, block):
             by_day[loss.day].append(loss)
-        overall = {row["ds"]: row for row in rows if row["node"] == ROOT}
-        findings = [_of_day(metric, day, overall.get(day, {}), lost) for day, lost in by_day.items()]
+        overall = {row["ds"]: row for row in read(days[0], days[-1]) if row["node"] == ROOT}
+        findings = [_of_day(metric, day, overall.get(day, {}), lost, line.horizon_days) for day, lost in by_day.items()]
         return report(context, key, "better_than_naive", findings)
 
     return better_than_naive
 
 
-def _of_day(metric: str, day: dt.date, root: dict[str, Any], lost: list[Loss]) -> Finding:
+def _reader(lake: Lake, table: str, columns: Sequence[str]) -> Callable[[dt.date, dt.date], list[dict[str, Any]]]:
+    """Reads rows of a table from a day to another."""
+    return lambda first, last: lake.read(table, first, last, columns, empty_if_absent=True).to_pylist()
+
+
+def _of_day(metric: str, day: dt.date, root: Mapping[str, Any], lost: Sequence[Loss], delay: int) -> Finding:
+    """root: the root's row of the day. delay: days until the labels of a day are in."""
     value, naive = root.get(metric), root.get(f"naive_{metric}")
     message = "not measurable yet" if value is None or naive is None else f"{metric} {value:.4g}, naive {naive:.4g}"
     if lost:
-        message = listed([f"{loss.node}, since {loss.since}: {loss.reason}" for loss in lost], SHOWN, "node")
+        message = listed([f"{loss.node}, {began(loss.since, delay)}: {loss.reason}" for loss in lost], SHOWN, "node")
     numbers = {"labelled": dg.MetadataValue.int(root.get("labelled", 0)), "worse": dg.MetadataValue.int(len(lost))}
     return Finding(day, not lost, message=message, metadata=numbers)
 
@@ -164,25 +163,22 @@ def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
     )
     def above_floor(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         days = days_of(context)
-        first = days[0] - 2 * window(block) * DAY
-        rows = lake.read(
-            "/".join(key.path), first, days[-1], ["node", "ds", "labelled", metric], empty_if_absent=True
-        ).to_pylist()
+        read = _reader(lake, "/".join(key.path), ["node", "ds", "labelled", metric])
         by_day: dict[dt.date, list[BesideFloor]] = {day: [] for day in days}
-        for one in beside_floor(metric, floor, rows, days, block):
+        for one in begun_before(lambda rows: beside_floor(metric, floor, rows, days, block), read, days, block):
             by_day[one.day].append(one)
-        return report(
-            context, key, "above_floor", [_floor_of_day(metric, floor, day, one) for day, one in by_day.items()]
-        )
+        findings = [_floor_of_day(metric, floor, day, one, line.horizon_days) for day, one in by_day.items()]
+        return report(context, key, "above_floor", findings)
 
     return above_floor
 
 
-def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[BesideFloor]) -> Finding:
-    broken = [f"{one.node}, since {one.since}: {one.reason(metric, floor)}" for one in nodes if one.since]
+def _floor_of_day(metric: str, floor: float, day: dt.date, nodes: Sequence[BesideFloor], delay: int) -> Finding:
+    """delay: days until the labels of a day are in."""
+    broken = [f"{one.node}, {began(one.since, delay)}: {one.reason(metric, floor)}" for one in nodes if one.since]
     root = next((one for one in nodes if one.node == ROOT), None)
     message = listed(broken, SHOWN, "node") or (root.reason(metric, floor) if root else "not measurable yet")
-    numbers = {"broken": dg.MetadataValue.int(len(broken)), "held": dg.MetadataValue.int(len(nodes))}
+    numbers = {"broken": dg.MetadataValue.int(len(broken)), "measured": dg.MetadataValue.int(len(nodes))}
     return Finding(day, not broken, message=message, metadata=numbers)
 
 
@@ -262,6 +258,7 @@ def _skewed(found: Skews) -> str:
 
 def estimates_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     key, metric = dg.AssetKey([declared.line.name, "estimates"]), metric_of(declared)
+    looks = Looks("/".join(key.path), ("node", "metric"), "concept", "final")
 
     @dg.asset_check(
         asset=key,
@@ -272,14 +269,14 @@ def estimates_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         f"{CONCEPT_RATE:.1%} of a node's days fail.",
     )
     def as_estimated(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        import pyarrow.compute as pc
-
         days = days_of(context)
-        rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], empty_if_absent=True)
-        rows = rows.filter(pc.equal(rows["metric"], metric))
-        changed, by_day = _alarms(rows, ("node",), "concept", "final"), dict[dt.date, list[dict[str, Any]]]()
-        for row in rows.filter(pc.greater_equal(rows["ds"], days[0])).to_pylist():
-            by_day.setdefault(row["ds"], []).append(row)
+        changed, by_day = dict[dt.date, list[dict[str, Any]]](), dict[dt.date, list[dict[str, Any]]]()
+        columns = ["final", "estimate", "low", "high", "error"]
+        for day, rows in alarms(lake, looks, days, columns, declared.line.monitor.remind).items():
+            changed[day] = [row for row in rows if row["metric"] == metric]
+        for row in lake.read(looks.table, days[0], days[-1], empty_if_absent=True).to_pylist():
+            if row["metric"] == metric:
+                by_day.setdefault(row["ds"], []).append(row)
         findings = [_estimated_of_day(metric, day, by_day.get(day, ()), changed.get(day, ())) for day in days]
         return report(context, key, "as_estimated", findings)
 
@@ -324,24 +321,34 @@ SCHEMA_DESCRIPTION = (
     "Streams are delivered with the columns of the day before: none came, is gone, or is of another type. It fails on the day of the "
     "change alone."
 )
+#: The check by which people are told, while the others say how a day is; and how many alarms its page lists.
+NEWS, LISTED = "nothing_new", 20
+#: Columns of a node that it names.
+COLUMNS = 3
+#: What a day tells first: what has become worse, before what may be why.
+FIRST = (PERFORMANCE, FLOOR, ESTIMATES, SCHEMA_OF, DRIFT)
 
 
 def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     line = declared.line
     key = dg.AssetKey([line.name, "monitors"])
+    looks = Looks("/".join(key.path), ("node", "monitor", "column"), ALARM, STABLE)
+    descriptions = {
+        name: f"{DESCRIPTIONS[name]} All charts of the line give {line.monitor.declared} at most while nothing changes."
+        if name in DESCRIPTIONS
+        else SCHEMA_DESCRIPTION
+        for name in CONCERNS
+    }
+    descriptions[NEWS] = (
+        "Of what the line's monitors call an alarm nothing began on the day, and nothing has lasted for "
+        f"{counted(line.monitor.remind.days, 'day')} since it was last told. The other checks fail for as long as something lasts."
+    )
 
     @dg.multi_asset_check(
         name=f"{line.name}__in_control",
         specs=[
-            dg.AssetCheckSpec(
-                name,
-                asset=key,
-                partitions_def=partitions(declared.observed),
-                description=f"{DESCRIPTIONS[name]} All charts of the line give {line.monitor.declared} at most while nothing changes."
-                if name in DESCRIPTIONS
-                else SCHEMA_DESCRIPTION,
-            )
-            for name in CONCERNS
+            dg.AssetCheckSpec(name, asset=key, partitions_def=partitions(declared.observed), description=description)
+            for name, description in descriptions.items()
         ],
     )
     def in_control(
@@ -350,26 +357,70 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         import pyarrow.compute as pc
 
         days = days_of(context)
-        columns = ["node", "monitor", "column", "verdict", "reason", "n", "ds"]
-        rows = lake.read("/".join(key.path), days[0] - EPISODE, days[-1], columns, empty_if_absent=True)
+        found = alarms(lake, looks, days, ["reason", "n"], line.monitor.remind)
+        found = {day: list(map(_of_its_day, rows)) for day, rows in found.items()}
+        rows = lake.read(looks.table, days[0], days[-1], ["monitor", "verdict", "ds"], empty_if_absent=True)
         for name, monitors in CONCERNS.items():
             own = rows.filter(pc.is_in(rows["monitor"], pa.array(monitors)))
             verdicts = own.group_by(["ds", "verdict"]).aggregate([([], "count_all")]).to_pylist()
             numbers = {(each["ds"], each["verdict"]): each["count_all"] for each in verdicts}
-            alarms = _alarms(own, ("node", "monitor", "column"), ALARM, STABLE)
-            if SCHEMA_OF in monitors:
-                # A change is of one day; that the same column changed before is another.
-                alarms = {day: [row | {"since": day} for row in of_day] for day, of_day in alarms.items()}
             of_day = {day: sum(many for (on, _), many in numbers.items() if on == day) for day in days}
-            findings = [
-                _control_of_day(day, alarms.get(day, ()), of_day[day], numbers.get((day, NONE), 0)) for day in days
-            ]
+            of_name = {day: [row for row in found.get(day, ()) if row["monitor"] in monitors] for day in days}
+            findings = [_control_of_day(day, of_name[day], of_day[day], numbers.get((day, NONE), 0)) for day in days]
             yield report(context, key, name, findings)
+        yield report(context, key, NEWS, [_news_of_day(day, found.get(day, ())) for day in days])
 
     return in_control
 
 
-def _control_of_day(day: dt.date, alarms: Sequence[dict[str, Any]], judged: int, without: int) -> Finding:
+def _of_its_day(row: dict[str, Any]) -> dict[str, Any]:
+    """An alarm of the table of monitors. A change of schema is of one day: that the same column changed before is another."""
+    return row | {"since": row["ds"], "told": True} if row["monitor"] == SCHEMA_OF else row
+
+
+def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]]) -> Finding:
+    """rows: alarms of the table of monitors, `since` when, and whether they are to be `told` on the day."""
+    telling = sorted((row for row in rows if row["told"]), key=lambda row: (row["since"] != day, *_rank(row)))
+    of_nodes: dict[tuple[dt.date, str, str], list[Mapping[str, Any]]] = {}
+    for row in telling:
+        of_nodes.setdefault((row["since"], row["monitor"], row["node"]), []).append(row)
+    message = listed(
+        [
+            f"{'new' if since == day else f'still, since {since}'}: {_alarming(own)}"
+            for (since, *_), own in of_nodes.items()
+        ],
+        SHOWN,
+    )
+    new, lasting = sum(row["since"] == day for row in telling), len(rows) - len(telling)
+    if not telling:
+        message = "nothing is amiss" if not rows else "nothing new"
+    if lasting:
+        earliest = min(row["since"] for row in rows if not row["told"])
+        message += f"; as before: {counted(lasting, 'alarm')}, the first since {earliest}"
+    numbers = {"new": new, "still": len(telling) - new, "going on": lasting}
+    metadata: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
+    if telling:
+        named = ("node", "monitor", "column", "since", "reason")
+        records = [dg.TableRecord({name: str(row[name]) for name in named}) for row in telling[:LISTED]]
+        metadata["told"] = dg.MetadataValue.table(records)
+    return Finding(day, not telling, message=message, metadata=metadata)
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    monitor = row["monitor"]
+    return FIRST.index(monitor) if monitor in FIRST else len(FIRST), monitor, -row["n"], row["node"], row["column"]
+
+
+def _alarming(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Alarms of a monitor and a node in words."""
+    first, names = rows[0], [row["column"] for row in rows]
+    if len(rows) == 1:
+        return f"{first['monitor']} of {first['column']} of {first['node']}: {first['reason']}"
+    more = f" and {counted(len(names) - COLUMNS, 'column')} more" if len(names) > COLUMNS else ""
+    return f"{first['monitor']} of {', '.join(names[:COLUMNS])}{more} of {first['node']}"
+
+
+def _control_of_day(day: dt.date, alarms: Sequence[Mapping[str, Any]], judged: int, without: int) -> Finding:
     """alarms: rows of the table of monitors, and `since` when. judged, without: series looked at, and those without a verdict."""
     found = sorted(alarms, key=lambda row: (-row["n"], row["node"], row["column"]))
     named = [

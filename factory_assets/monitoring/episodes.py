@@ -1,7 +1,8 @@
-"""Since when does an alarm last? Looks that say the same on end are one episode: it is told once, and is one reason to act.
+"""Since when does an alarm last, and on which days is somebody told of it?
 
-An episode ends with a look that finds nothing amiss. A day without a verdict, or without rows, ends none: nothing says that what was
-amiss is mended.
+Looks that say the same on end are one episode: it is one reason to act, and one thing to tell. It is told on its first day, and again
+each time that it has lasted for as long as the line's owner declares. An episode ends with a look that finds nothing amiss. A day
+without a verdict, or without rows, ends none: nothing says that what was amiss is mended.
 """
 
 import datetime as dt
@@ -19,7 +20,7 @@ Monitor = Literal["drift", "performance"]
 class Alarm:
     """A look that found something of a node. day: at the close of which it is known; since: that of its episode's first look.
 
-    what: the column that drifted; "performance" of a loss.
+    what: the column that drifted; "performance" of a loss. delay: days after its own at whose close a look is known.
     """
 
     monitor: Monitor
@@ -28,6 +29,21 @@ class Alarm:
     day: dt.date
     since: dt.date
     reason: str
+    delay: int = 0
+
+    @property
+    def lasts(self) -> str:
+        """Since when, in words."""
+        return began(self.since - self.delay * DAY, self.delay)
+
+
+def began(since: dt.date, delay: int) -> str:
+    """The first day of an episode in words, and when that was known, where it takes days until labels are in.
+
+    >>> began(dt.date(2026, 3, 31), 0), began(dt.date(2026, 3, 31), 1)
+    ('since 2026-03-31', 'since 2026-03-31, known on 2026-04-01')
+    """
+    return f"since {since}, known on {since + delay * DAY}" if delay else f"since {since}"
 
 
 def lasting(
@@ -47,6 +63,22 @@ def lasting(
             yield row, begun.setdefault(at, row["ds"])
 
 
+def told(
+    alarms: Iterable[tuple[Mapping[str, Any], dt.date]], place: Sequence[str], remind: dt.timedelta
+) -> Iterator[tuple[Mapping[str, Any], dt.date, bool]]:
+    """Alarms as `lasting` gives them, and whether somebody is to be told of each: of the first of an episode, and to be reminded.
+
+    remind: since somebody was told. Without an alarm on the day on which that has passed, it is the next alarm that is told.
+    """
+    last: dict[tuple[Any, ...], tuple[dt.date, dt.date]] = {}
+    for row, since in alarms:
+        at = tuple(row[name] for name in place)
+        of, on = last.get(at, (None, since))
+        if due := of != since or row["ds"] - on >= remind:
+            last[at] = since, row["ds"]
+        yield row, since, due
+
+
 def of_drift(rows: Iterable[Mapping[str, Any]]) -> Iterator[Alarm]:
     """The alarms among rows of the drift table, as `lasting` takes them, by day."""
     for row, since in lasting(rows, ("node", "column"), "drifted", "stable"):
@@ -62,6 +94,5 @@ def begun(alarms: Iterable[Alarm]) -> list[Alarm]:
 def of_losses(losses: Iterable[Loss], horizon: int = 0) -> Iterator[Alarm]:
     """Losses as alarms. horizon: days after which a day's labels are in, and its loss is known."""
     for loss in losses:
-        yield Alarm(
-            "performance", loss.node, "performance", loss.day + horizon * DAY, loss.since + horizon * DAY, loss.reason
-        )
+        day, since = loss.day + horizon * DAY, loss.since + horizon * DAY
+        yield Alarm("performance", loss.node, "performance", day, since, loss.reason, horizon)

@@ -175,7 +175,7 @@ def from_performance(known: Known) -> pa.Table:
         node, past = row["node"], gains.get(row["node"], [])
         seen = None
         if node in lost:
-            verdict, reason = ALARM, f"since {lost[node].since}: {lost[node].reason}"
+            verdict, reason = ALARM, lost[node].reason
         elif row[metric] is None or row[naive] is None:
             verdict, reason = NONE, "not measurable yet"
         elif (seen := visible(past, known.block)) is None:
@@ -203,7 +203,7 @@ def from_floor(known: Known) -> pa.Table:
         for one in beside_floor(metric, floor, measured, [known.day], known.block):
             verdict, reason = STABLE, one.reason(metric, floor)
             if one.since:
-                verdict, reason = ALARM, f"since {one.since}: {reason}"
+                verdict = ALARM
             elif one.visible is None:
                 verdict, reason = NONE, f"{reason}; too few days for a verdict"
             else:

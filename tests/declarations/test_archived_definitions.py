@@ -52,6 +52,7 @@ def test_the_gate_s_floor_is_no_part_of_how_a_model_is_made_and_its_metric_is() 
     for gate in ({"floor": 0.5, "certainty": 0.8, "cluster": "amount"}, {"swaps": "0.5/year", "approval": True}):
         assert recipe(declared_line(**OF_EVENTS, gate=gate).line) == recipe(plain.line)
     assert recipe(declared_line(**OF_EVENTS, gate={"metric": "brier"}).line) != recipe(plain.line)
+    assert recipe(declared_line(**OF_EVENTS, monitor={"remind": "3d"}).line) == recipe(plain.line)
 
 
 @pytest.mark.parametrize(

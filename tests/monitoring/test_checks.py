@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from factory_assets.daily_checks import Finding, _over
 from factory_assets.declarations.line import Gate, Line, Monitor
-from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day
-from factory_assets.monitoring.performance.losses import BesideFloor, floor_of
+from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day, _news_of_day, _of_day
+from factory_assets.monitoring.performance.losses import BesideFloor, Loss, floor_of
 
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 10)
@@ -85,16 +85,76 @@ def stands(node: str, value: float, since: dt.date | None = None) -> BesideFloor
 
 
 def test_nodes_below_the_floor_are_named_with_their_mean_and_since_when() -> None:
-    kept = _floor_of_day("mae", 15.0, ON, [stands("FR", 14.2), stands("global", 11.0)])
+    kept = _floor_of_day("mae", 15.0, ON, [stands("FR", 14.2), stands("global", 11.0)], 0)
     assert kept.passed and kept.message == "mae 11 on average of 28 days, the floor is 15"
-    broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON - 4 * DAY), stands("global", 11.0)])
+    broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON - 4 * DAY), stands("global", 11.0)], 0)
     assert not broken.passed and broken.message == (
         "FR, since 2026-03-06: mae 22.07 on average of 28 days, the floor is 15"
     )
-    assert {name: value.value for name, value in broken.metadata.items()} == {"broken": 1, "held": 2}
-    many = _floor_of_day("mae", 15.0, ON, [stands(f"n{at}", 20.0, ON) for at in range(SHOWN + 2)])
+    assert {name: value.value for name, value in broken.metadata.items()} == {"broken": 1, "measured": 2}
+    many = _floor_of_day("mae", 15.0, ON, [stands(f"n{at}", 20.0, ON) for at in range(SHOWN + 2)], 0)
     assert many.message is not None and many.message.endswith("; and 2 nodes more")
-    assert _floor_of_day("mae", 15.0, ON, []).message == "not measurable yet"
+    assert _floor_of_day("mae", 15.0, ON, [], 0).message == "not measurable yet"
+
+
+def test_what_labels_tell_days_later_says_of_which_day_it_is_and_when_it_was_known() -> None:
+    lost = _of_day("mae", ON, {}, [Loss("FR", ON, ON - DAY, "mae 22, naive 18")], 7)
+    assert lost.message == "FR, since 2026-03-09, known on 2026-03-16: mae 22, naive 18"
+    broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON)], 1)
+    assert broken.message is not None and broken.message.startswith(
+        "FR, since 2026-03-10, known on 2026-03-11: mae 22.07"
+    )
+
+
+def look(monitor: str, node: str, column: str, since: int, told: bool) -> dict[str, Any]:
+    """since: days before the day."""
+    own = {"monitor": monitor, "node": node, "column": column, "reason": f"{column} is amiss", "n": 90}
+    return own | {"since": ON - since * DAY, "told": told}
+
+
+def test_the_news_of_a_day_are_what_began_and_what_lasts_for_another_while() -> None:
+    rows = [
+        look("drift", "FR", "a", 7, True), look("nulls", "FR", "b", 0, True), look("performance", "FR", "mae", 0, True),
+        look("drift", "DE", "a", 3, False), look("rows", "global", "orders", 6, False),
+    ]  # fmt: skip
+    found = _news_of_day(ON, rows)
+    assert (
+        not found.passed
+        and not found.blocking
+        and found.message
+        == (
+            "new: performance of mae of FR: mae is amiss; new: nulls of b of FR: b is amiss; "
+            "still, since 2026-03-03: drift of a of FR: a is amiss; as before: 2 alarms, the first since 2026-03-04"
+        )
+    )
+    assert {name: found.metadata[name].value for name in ("new", "still", "going on")} == {
+        "new": 2,
+        "still": 1,
+        "going on": 2,
+    }
+    table = found.metadata["told"].records
+    assert [record.data["column"] for record in table] == ["mae", "b", "a"] and table[2].data["since"] == "2026-03-03"
+
+
+def test_a_day_without_news_says_whether_something_lasts() -> None:
+    calm = _news_of_day(ON, [])
+    assert calm.passed and calm.message == "nothing is amiss" and "told" not in calm.metadata
+    lasting = _news_of_day(ON, [look("drift", "FR", "a", 2, False)])
+    assert lasting.passed and lasting.message == "nothing new; as before: 1 alarm, the first since 2026-03-08"
+
+
+def test_columns_of_a_node_that_began_to_drift_together_are_one_piece_of_news() -> None:
+    found = _news_of_day(ON, [look("drift", "FR", f"c{at}", 0, True) for at in range(5)])
+    assert found.message == "new: drift of c0, c1, c2 and 2 columns more of FR"
+    nodes = _news_of_day(ON, [look("drift", f"n{at}", "a", 0, True) for at in range(SHOWN + 2)])
+    assert nodes.message is not None and nodes.message.endswith("; and 2 more")
+
+
+def test_when_people_are_reminded_makes_no_verdict_and_no_model_another() -> None:
+    usual = {"window": "7d", "false_alarms": "1/month", "false_alarm_rate": None, "minimum_effect": 0.0}
+    assert Monitor().judging == Monitor(remind="3d").judging == usual
+    with pytest.raises(ValidationError, match="whole days"):
+        Monitor(remind="0d")
 
 
 @pytest.mark.parametrize(

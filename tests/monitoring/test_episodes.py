@@ -43,6 +43,8 @@ def test_each_column_has_episodes_of_its_own_in_whatever_order_rows_come() -> No
 
 def test_a_loss_is_known_when_its_days_labels_are_in() -> None:
     loss = Loss("FR", FIRST + DAY, FIRST, "worse")
-    assert list(of_losses([loss], 7)) == [
-        Alarm("performance", "FR", "performance", FIRST + 8 * DAY, FIRST + 7 * DAY, "worse")
-    ]
+    (alarm,) = of_losses([loss], 7)
+    assert alarm == Alarm("performance", "FR", "performance", FIRST + 8 * DAY, FIRST + 7 * DAY, "worse", 7)
+    assert alarm.lasts == "since 2026-03-01, known on 2026-03-08"
+    (at_once,) = of_drift(looks("drifted"))
+    assert at_once.lasts == "since 2026-03-01"

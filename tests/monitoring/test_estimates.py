@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pytest
 
 from factory_assets.measures.metrics import METRICS, score
-from factory_assets.monitoring.checks import _alarms, _estimated_of_day
+from factory_assets.monitoring.checks import _estimated_of_day
+from factory_assets.monitoring.episodes import lasting
 from factory_assets.monitoring.estimates import expected
 from factory_assets.monitoring.estimates.expected import Counted, band, cells, curve, error, outcomes, values
 from factory_assets.monitoring.estimates.windows import (
@@ -187,7 +188,9 @@ def test_another_concept_is_told_in_the_first_week_whose_labels_are_in_and_befor
     before = {row["ds"]: row for row in rows_of(unlabelled)}[since + 6 * DAY]
     assert before["verdict"] == "estimated" and before["coverage"] == 0
     assert before["estimate"] == rows[since + 6 * DAY]["estimate"]
-    days, changed = by_day(table), _alarms(of_metric(table), ("node",), "concept", "final")
+    days, changed = by_day(table), dict[dt.date, list[dict[str, Any]]]()
+    for each, began in lasting(of_metric(table).to_pylist(), ("node",), "concept", "final"):
+        changed.setdefault(each["ds"], []).append({**each, "since": began})
     on, before_it = since + 6 * DAY, since - DAY
     found = _estimated_of_day("average_precision", on, days[on], changed[on])
     assert not found.passed and found.message is not None

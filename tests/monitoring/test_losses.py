@@ -16,6 +16,7 @@ from factory_assets.monitoring.performance.losses import (
     FALSE_ALARM_RATE,
     WORSE_OF_FEW,
     BesideFloor,
+    begun_before,
     beside_floor,
     losses,
     visible,
@@ -229,3 +230,29 @@ def test_days_of_few_rows_cry_of_the_floor_of_many_by_those_metrics_alone_that_a
     assert floor is not None
     cries = [last([value(12) for _ in range(28)], metric, floor).since is not None for _ in range(60)]
     assert (np.mean(cries) > 0.01) == (metric in WORSE_OF_FEW), np.mean(cries)
+
+
+def test_a_loss_that_has_lasted_for_months_says_the_same_first_day_for_a_day_and_for_a_range() -> None:
+    measured = [*table([*noise(1, 40, 3.0, 0.5), *noise(2, 150, -3.0, 0.5)]), *table(noise(3, 190, 3.0, 0.5), "DE")]
+    rows = [row | {"labelled": 20} for row in measured]
+
+    def read(first: dt.date, last: dt.date) -> list[dict[str, Any]]:
+        return [row for row in rows if first <= row["ds"] <= last]
+
+    def since(days: list[dt.date], of: Any) -> set[dt.date]:
+        found = begun_before(lambda some: of(some, days), read, days)
+        assert {one.day for one in found if one.since} == set(days) and len(
+            {one.node for one in found if one.since}
+        ) == 1
+        return {one.since for one in found if one.since}
+
+    last = FIRST + 189 * DAY
+    ways = [
+        lambda some, days: losses("mae", some, days),
+        lambda some, days: beside_floor("mae", 10.0, some, days),
+    ]
+    for of in ways:
+        (began,) = since([last], of)
+        assert since([last - ahead * DAY for ahead in range(60, -1, -1)], of) == {began}
+        assert FIRST + 40 * DAY <= began <= FIRST + 70 * DAY
+    assert since([last], ways[0]) == {FIRST + 40 * DAY}

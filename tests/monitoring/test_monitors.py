@@ -16,8 +16,9 @@ from factory_assets.declarations.line import Monitor
 from factory_assets.identity.nodes import tree
 from factory_assets.monitoring.charts.counts import SCHEMA as COUNTS
 from factory_assets.monitoring.charts.counts import counts, series
-from factory_assets.monitoring.checks import SHOWN, _alarms, _control_of_day
+from factory_assets.monitoring.checks import NEWS, SHOWN, _control_of_day
 from factory_assets.monitoring.drift.table import SCHEMA as DRIFT
+from factory_assets.monitoring.episodes import lasting
 from factory_assets.monitoring.estimates.windows import SCHEMA as ESTIMATES
 from factory_assets.monitoring.monitors import BEHIND, CONCERNS, MEANING, SCHEMA, Known, looks, monitors
 from factory_assets.monitoring.performance.released import Release
@@ -326,7 +327,8 @@ def look(node: str, on: dt.date, verdict: str = "alarm") -> Row:
 
 def alarms(rows: list[Row]) -> list[Row]:
     """Those of the day."""
-    return _alarms(pa.Table.from_pylist(rows), ("node", "monitor", "column"), "alarm", "stable")[ON]
+    found = lasting(rows, ("node", "monitor", "column"), "alarm", "stable")
+    return [{**row, "since": since} for row, since in found if row["ds"] == ON]
 
 
 def test_a_check_names_node_column_size_and_since_when() -> None:
@@ -383,3 +385,9 @@ def test_a_range_gives_the_rows_that_each_day_gives_and_checks_tell_of_each_day(
     for name in CONCERNS:
         found = trained_line.check_of(f"{LINE}/monitors", name, last)
         assert found.passed and found.description is not None and "series" in found.description
+    for each in on:
+        news, of_day = (
+            trained_line.check_of(f"{LINE}/monitors", NEWS, each),
+            [row for row in rows.values() if row["ds"] == each],
+        )
+        assert news.passed == (not any(row["verdict"] == "alarm" for row in of_day)), news.description

@@ -14,7 +14,7 @@ from factory_assets.events.stations import deliver
 from factory_assets.monitoring import schemas
 from factory_assets.monitoring.charts.counts import SCHEMA as COUNTS
 from factory_assets.monitoring.charts.counts import series
-from factory_assets.monitoring.checks import _alarms, _control_of_day
+from factory_assets.monitoring.checks import _control_of_day, _news_of_day, _of_its_day
 from factory_assets.monitoring.drift.table import SCHEMA as DRIFT
 from factory_assets.monitoring.estimates.windows import SCHEMA as ESTIMATES
 from factory_assets.monitoring.monitors import BEHIND, Known, monitors
@@ -92,11 +92,10 @@ def test_the_check_names_the_change_and_its_own_day_however_often_the_column_cha
         "verdict": "alarm",
         "reason": "tip came",
     }
-    table = pa.Table.from_pylist([alarm | {"ds": ON - 5 * DAY}, alarm | {"ds": ON}])
-    found = _alarms(table, ("node", "monitor", "column"), "alarm", "stable")
-    assert found[ON][0]["since"] == ON - 5 * DAY, "an episode, of what lasts"
-    message = _control_of_day(ON, [each | {"since": ON} for each in found[ON]], 1, 0).message
+    found = [_of_its_day(alarm | {"ds": ON, "since": ON - 5 * DAY, "told": False})]
+    message = _control_of_day(ON, found, 1, 0).message
     assert message == "schema of orders.tip of global since 2026-03-30: tip came"
+    assert _news_of_day(ON, found).message == "new: schema of orders.tip of global: tip came"
 
 
 def test_columns_and_types_of_files_are_recorded_as_they_were_delivered(tmp_path: Path) -> None:

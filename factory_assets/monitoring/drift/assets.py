@@ -59,7 +59,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={"python", "evidently"},
         code_version=code_version(
-            "drift", declared.features, line.monitor.model_dump(mode="json"), *map(str, dataclasses.astuple(due))
+            "drift", declared.features, line.monitor.judging, *map(str, dataclasses.astuple(due))
         ),
         description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
         f"{counted(due.window, 'day')}, and the labels of the newest as many days whose labels are due, against the training data "

@@ -10,10 +10,10 @@ Source: both are Student's t, of one more observation and of a mean (Hahn and Me
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,10 @@ def window(block: int) -> int:
     return PAST if block == 1 else BLOCKS * block
 
 
+#: What is found of a node on a day.
+Found = TypeVar("Found", Loss, "BesideFloor")
+
+
 def losses(metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.date], block: int = 1) -> list[Loss]:
     """The losses on these days, by day and node. A day that cannot be measured, or has too few days behind it, has none.
 
@@ -70,6 +74,30 @@ def losses(metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.dat
     }
     found = [loss for node, measured in gains.items() for loss in _of_node(node, metric, measured, block)]
     return sorted((loss for loss in found if loss.day in asked), key=lambda loss: (loss.day, loss.node))
+
+
+def begun_before(
+    judge: Callable[[Sequence[Mapping[str, Any]]], list[Found]],
+    read: Callable[[dt.date, dt.date], Sequence[Mapping[str, Any]]],
+    days: Sequence[dt.date],
+    block: int = 1,
+) -> list[Found]:
+    """What is found on these days, since its first day, however long ago that is.
+
+    judge: `losses`, or `beside_floor`, of rows. read: rows of the performance table from a day to another; none before its first.
+    """
+    first = days[0] - 2 * window(block) * DAY
+    rows: Sequence[Mapping[str, Any]] = read(first, days[-1])
+    found = judge(rows)
+    # What had begun when the first of these rows could be judged may have begun before them.
+    while early := {one.node for one in found if one.since and one.since < first + window(block) * DAY}:
+        past: Sequence[Mapping[str, Any]] = read(first - 2 * window(block) * DAY, first - DAY)
+        first -= 2 * window(block) * DAY
+        if not past:
+            break
+        rows = [row for row in (*past, *rows) if row["node"] in early]
+        found = [one for one in found if one.node not in early] + judge(rows)
+    return sorted(found, key=lambda one: (one.day, one.node))
 
 
 def floor_of(line: Line, metric: str) -> float | None:
