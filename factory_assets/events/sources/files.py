@@ -13,6 +13,7 @@ import fnmatch
 import glob
 import hashlib
 import itertools
+import operator
 import os
 import re
 import urllib.parse
@@ -157,7 +158,7 @@ def listed_each(uris: Collection[str]) -> dict[str, list[str]]:
             begins = re.split(r"[*?[]", wanted, maxsplit=1)[0]
             # In order, names that begin alike lie side by side: only they are held against the pattern.
             first = bisect.bisect_left(names, begins)
-            alike = itertools.takewhile(lambda each, begins=begins: each.startswith(begins), names[first:])
+            alike = itertools.takewhile(operator.methodcaller("startswith", begins), names[first:])
             fits = re.compile(translated(wanted)).match
             found[uri] = [held[each] for each in alike if fits(each)]
     return found
