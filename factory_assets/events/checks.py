@@ -18,6 +18,7 @@ from factory_assets.events.contract.rules import Concern
 from factory_assets.events.contract.verdicts import CONTRACT, all_blocked
 from factory_assets.identity.inputs import judgement
 from factory_assets.identity.partitions import partitions
+from factory_assets.markdown import literal
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
 from factory_resources.engine import Engine
@@ -167,7 +168,7 @@ def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not missing,
             severity=dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN,
-            description="; ".join(gap.message for gap in missing) or "every planned field is delivered",
+            description=literal("; ".join(gap.message for gap in missing) or "every planned field is delivered"),
             metadata={"plan": dg.MetadataValue.table(records)},
         )
 

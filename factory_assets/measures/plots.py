@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factory_assets.declarations.tasks import classes_of
+from factory_assets.markdown import literal
 from factory_assets.measures.figures import ACCENT, GREY, GRID, INK, LIGHT
 from factory_assets.measures.figures import bars as _bars
 from factory_assets.measures.figures import blank as _figure
@@ -234,7 +235,7 @@ def days_plot(days: Sequence[dt.date], columns: Mapping[str, OverDays]) -> bytes
 
 def markdown(png: bytes, alt: str) -> str:
     """The picture as markdown that carries it, for `MetadataValue.md`; alt is read where it cannot be shown."""
-    text = " ".join(alt.replace("[", "(").replace("]", ")").split())
+    text = literal(" ".join(alt.split()))
     return f"![{text}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
+from factory_assets.markdown import literal
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import Origin, rebuild
@@ -56,7 +57,7 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
     return dg.AssetObservation(
         dg.AssetKey([last.line, "champion"]),
         partition=last.node,
-        description=last.reason,
+        description=literal(last.reason),
         metadata={
             "verdict": last.verdict,
             "taken_back" if last.verdict == "rollback" else "approved": last.version or "none",
@@ -75,7 +76,7 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
     return dg.AssetObservation(
         dg.AssetKey([made.line, "champion"]),
         partition=made.node,
-        description=made.why,
+        description=literal(made.why),
         metadata={
             "tag" if made.version else "tag_taken_off": made.tag,
             "version": version,

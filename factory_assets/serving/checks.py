@@ -3,6 +3,7 @@
 import dagster as dg
 
 from factory_assets.declarations.view import View
+from factory_assets.markdown import literal
 from factory_assets.serving import export
 from factory_assets.serving.due import EQUAL, serving_key
 from factory_assets.serving.stores import StoreError, store_of
@@ -37,12 +38,14 @@ def equal_check(view: View) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=comparison.equal,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=message,
+            description=literal(message),
             metadata={
                 "compared": comparison.compared,
                 "differing": comparison.differing,
                 "surplus": comparison.surplus,
-                "examples": dg.MetadataValue.md("\n".join(f"- {example}" for example in comparison.examples) or "none"),
+                "examples": dg.MetadataValue.md(
+                    "\n".join(f"- {literal(example)}" for example in comparison.examples) or "none"
+                ),
             },
         )
 
@@ -50,4 +53,4 @@ def equal_check(view: View) -> dg.AssetChecksDefinition:
 
 
 def _unequal(message: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=message)
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=literal(message))
