@@ -11,9 +11,9 @@ from typing import Any
 
 import dagster as dg
 
-from factory_assets.markdown import literal
 from factory_assets.words import counted
 from factory_resources.dagster_private.recording import record_evaluations
+from factory_resources.markdown import literal
 
 
 @dataclass(frozen=True)

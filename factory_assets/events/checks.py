@@ -18,12 +18,12 @@ from factory_assets.events.contract.rules import Concern
 from factory_assets.events.contract.verdicts import CONTRACT, all_blocked
 from factory_assets.identity.inputs import judgement
 from factory_assets.identity.partitions import partitions
-from factory_assets.markdown import literal
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
 from factory_resources.engine import Engine
 from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
+from factory_resources.markdown import literal
 from factory_resources.verdicts import Judged, Reason, Verdicts
 
 DESCRIPTIONS: dict[Concern, str] = {

@@ -13,10 +13,10 @@ from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.inputs import judgement
 from factory_assets.identity.nodes import tree
 from factory_assets.identity.partitions import without_room
-from factory_assets.markdown import literal
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
+from factory_resources.markdown import literal
 from factory_resources.verdicts import Judged, Reason, Verdicts
 
 

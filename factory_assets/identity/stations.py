@@ -39,7 +39,6 @@ ASIDE = {
     "factory_assets.loading": "puts assets together",
     "factory_assets.identity": "tells which code and which declaration it is",
     "factory_assets.words": "puts numbers into words for people",
-    "factory_assets.markdown": "shows people texts as they are",
     "factory_assets.release": "decides who answers; a day is scored by what was decided, which is hashed beside the code",
     # Dagster's assets: they read, call the modules that are named, and write. Checks compute no table.
     "factory_assets.daily_checks": "judges",

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from factory_assets.declarations.tasks import classes_of
-from factory_assets.markdown import literal
 from factory_assets.measures.figures import ACCENT, GREY, GRID, INK, LIGHT
 from factory_assets.measures.figures import bars as _bars
 from factory_assets.measures.figures import blank as _figure
@@ -37,6 +36,7 @@ from factory_assets.measures.metrics import (
     most_likely,
     roc_auc,
 )
+from factory_resources.markdown import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

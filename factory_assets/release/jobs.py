@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
-from factory_assets.markdown import literal
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import Origin, rebuild
@@ -22,6 +21,7 @@ from factory_resources.decisions import CLAIM, ChampionChanged
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
+from factory_resources.markdown import literal
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
 from factory_resources.tags import Tagging, uuid_of
 

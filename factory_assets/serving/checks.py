@@ -3,12 +3,12 @@
 import dagster as dg
 
 from factory_assets.declarations.view import View
-from factory_assets.markdown import literal
 from factory_assets.serving import export
 from factory_assets.serving.due import EQUAL, serving_key
 from factory_assets.serving.stores import StoreError, store_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
+from factory_resources.markdown import literal
 
 
 def equal_check(view: View) -> dg.AssetChecksDefinition:

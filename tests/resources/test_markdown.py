@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 import factory_assets
 from factory_assets.daily_checks import Finding
-from factory_assets.markdown import literal
+from factory_resources.markdown import literal
 
 #: What a page of Dagster's shows the description of as Markdown, beside what is declared.
 EVENTS = {"AssetCheckResult", "AssetCheckEvaluation", "AssetObservation", "AssetMaterialization"}

@@ -1,7 +1,8 @@
 """How does a text come out as it is written, where a page reads it as Markdown?
 
-Dagster's pages do so with the descriptions of checks and of observations. What people write and feeds deliver would be taken for
-emphasis and links there, and an image in it would be fetched from wherever it says, by everybody who looks.
+Dagster's pages do so with the descriptions of checks and of observations, MLflow's with those of models. What people write and
+feeds deliver would be taken for emphasis and links there, and an image in it would be fetched from wherever it says, by everybody
+who looks.
 """
 
 import re
