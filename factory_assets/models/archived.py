@@ -166,6 +166,7 @@ class ReleasedModel:
             KeyError,
             TypeError,
             AttributeError,
+            ArithmeticError,
             RecursionError,
             MemoryError,
             pa.ArrowException,
