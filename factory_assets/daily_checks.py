@@ -13,6 +13,7 @@ import dagster as dg
 
 from factory_assets.words import counted
 from factory_resources.dagster_private.recording import record_evaluations
+from factory_resources.markdown import literal
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Finding:
         return {
             "passed": self.passed,
             "severity": dg.AssetCheckSeverity.ERROR if self.blocking else dg.AssetCheckSeverity.WARN,
-            "description": self.message,
+            "description": None if self.message is None else literal(self.message),
             "metadata": dict(self.metadata),
         }
 
@@ -58,7 +59,7 @@ def report(
         check_name=name,
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if len(blocked) == len(findings) else dg.AssetCheckSeverity.WARN,
-        description=_over(findings),
+        description=literal(_over(findings)),
         metadata={
             "days": len(findings),
             "days_failed": ", ".join(failed) or "none",

@@ -7,7 +7,7 @@ partition that it computed, with that partition's content hash, and with a finge
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -297,6 +297,13 @@ def record_partitions(
     for key in sorted(metadata):
         recorder.add(key, metadata[key], tags[key])
     yield from recorder.results()
+
+
+def table_shown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> dg.TableMetadataValue:
+    """Rows for a page, and where there are none their columns alone: of no rows Dagster can guess no columns, and fails."""
+    records = [dg.TableRecord({name: row[name] for name in columns}) for row in rows]
+    schema = None if records else dg.TableSchema([dg.TableColumn(name) for name in columns])
+    return dg.MetadataValue.table(records, schema=schema)
 
 
 def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:

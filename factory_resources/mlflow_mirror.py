@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from factory_resources.decisions import in_words
 from factory_resources.ledger import EvaluationRecord, Ledger, VersionRecord
+from factory_resources.markdown import literal
 from factory_resources.tags import CHAMPION
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _mirror(client: "MlflowClient", ledger: Ledger, line: str) -> Mirrored:
         record = ledger.version(line, version)
         name = model_name(line, record.node)
         if name not in models:
-            models[name] = client.create_registered_model(name, _of_node(record), f"{line}, {record.node}")
+            models[name] = client.create_registered_model(name, _of_node(record), literal(f"{line}, {record.node}"))
         numbers[version] = _number(client, name, record, runs[version])
     aliases = _aliases(client, ledger, line, models, numbers)
     return Mirrored(line, written, len(new), aliases)

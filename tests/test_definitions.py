@@ -64,6 +64,21 @@ def test_where_things_are_is_neither_shown_nor_for_a_launch_to_say(definitions: 
     assert "ledger" in shown and "sqlite" not in shown
 
 
+def test_no_launch_reads_a_variable_of_the_environment(definitions: dg.Definitions) -> None:
+    """By {env: NAME} in place of a value, which Dagster lets a launch write: its value would be kept as a reason, and shown."""
+    asked = 0
+    for job in definitions.resolve_all_job_defs():
+        for kind in job.run_config_schema.config_type.type_iterator():
+            assert kind not in (dg.StringSource, dg.IntSource, dg.BoolSource), job.name
+            asked += 1
+    assert asked > 100
+    secret = {"line": "delivery_time", "node": {"env": "HOME"}, "why": "because", "by": "ana"}
+    with pytest.raises(dg.DagsterInvalidConfigError, match="HOME"):
+        dg.validate_run_config(
+            definitions.resolve_job_def("rollback"), {"ops": {"roll_champion_back": {"config": secret}}}
+        )
+
+
 def test_a_champion_can_be_taken_back_by_a_job(definitions: dg.Definitions) -> None:
     (op,) = definitions.resolve_job_def("rollback").nodes
     required = {name for name, field in op.definition.config_field.config_type.fields.items() if field.is_required}

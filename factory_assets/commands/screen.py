@@ -24,10 +24,15 @@ from typer.core import TyperGroup
 UNFOLDED = 200
 #: Columns of a terminal in which a longer text can be read.
 ROOM = 15
+#: Columns below which no text can be read. Where there is no terminal, some editors say COLUMNS=0, and Rich prints nothing then.
+LEAST = 20
 #: They make a line read otherwise than it is written.
 TURNS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 #: Control characters, halves of characters, and breaks of lines that are none of a terminal's.
 COMMANDS = ("Cc", "Cs", "Zl", "Zp")
+
+if os.environ.get("COLUMNS", "").isdigit() and int(os.environ["COLUMNS"]) < LEAST:
+    del os.environ["COLUMNS"]
 
 
 def shown(text: str) -> str:
@@ -56,12 +61,18 @@ class Screen(Console):
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(shown(text), **options)
+        return super().render_str(self._encodable(shown(text)), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             # What Rich itself has to command, such as a bar that moves, it marks as control.
-            yield segment if segment.control else Segment(shown(segment.text), segment.style)
+            yield segment if segment.control else Segment(self._encodable(shown(segment.text)), segment.style)
+
+    def _encodable(self, text: str) -> str:
+        """The text with the number in place of a character that the output cannot hold, as that of a cron job may not."""
+        if self.encoding.startswith("utf"):
+            return text
+        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
     def print(self, *objects: Any, **options: Any) -> None:
         match objects:

@@ -71,7 +71,12 @@ def parse_duration(text: Any) -> dt.timedelta:
     match = DURATION.fullmatch(str(text))
     if not match:
         raise ValueError(f"{text!r} is not a duration; write a whole number and a unit of s, m, h, d or w, such as 7d")
-    return dt.timedelta(seconds=int(match[1]) * SECONDS[match[2]])
+    seconds = int(match[1]) * SECONDS[match[2]]
+    if seconds > EVER.total_seconds():  # no calendar reaches as far back as a few thousand years before a day
+        raise ValueError(
+            f"{text!r} is longer than {EVER.days}d, a hundred years; a view's window of all the past is called ever"
+        )
+    return dt.timedelta(seconds=seconds)
 
 
 def format_duration(span: dt.timedelta) -> str:

@@ -20,15 +20,15 @@ from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import segment_partitions
 from factory_assets.identity.versions import model_version
-from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
+from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions, table_shown
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import load
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
-from factory_assets.training.run_config import AsOf, Chosen, as_of
+from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, said, written_out
 from factory_assets.training.timeline import Timeline, timeline
-from factory_assets.words import counted
+from factory_assets.words import counted, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -42,6 +42,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     key = dg.AssetKey([line.name, "evaluation"])
 
     @dg.asset(
+        config_schema=written_out(Chosen),
         key=key,
         deps=[dg.AssetDep(dg.AssetKey([line.name, "model"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=segment_partitions(line.name),
@@ -57,12 +58,12 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def evaluation(
         context: dg.AssetExecutionContext,
-        config: Chosen,
         lake: dg.ResourceParam[Lake],
         engine: dg.ResourceParam[Engine],
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
+        config = said(Chosen, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         span, withdrawn = timeline(declared, day), ledger.withdrawn(line.name, day)
         challengers = {
@@ -153,6 +154,10 @@ DECAY = pa.schema(
 )
 
 
+#: Those of its columns that a page shows.
+AGES = [name for name in DECAY.names if name not in ("metric", "cadence", "ds")]
+
+
 class Replayed(AsOf):
     """Whose past versions are replayed."""
 
@@ -164,6 +169,7 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line, metric = declared.line, metric_of(declared)
 
     @dg.asset(
+        config_schema=written_out(Replayed),
         key=dg.AssetKey([line.name, "decay"]),
         deps=[
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
@@ -179,13 +185,21 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def decay(
         context: dg.AssetExecutionContext,
-        config: Replayed,
         lake: dg.ResourceParam[Lake],
         engine: dg.ResourceParam[Engine],
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
+        config = said(Replayed, context)
         day = as_of(context, lake, declared, config)
+        trained = sorted({node for _, node, _ in ledger.identities(line.name)})
+        if not trained:
+            return dg.MaterializeResult(metadata={"status": "nothing is trained yet"})
+        if absent := [node for node in config.nodes if node not in trained]:
+            raise dg.Failure(
+                f"nodes: nothing was trained of {listed(absent, NAMED)}; trained: {listed(trained, NAMED, 'node')}",
+                allow_retries=False,
+            )
         columns = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
         nodes = {
             node: comparable(
@@ -201,7 +215,7 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         first = config.nodes[0]
         metadata = _decay_metadata(declared, first, nodes[first], curves[first], config.share)
         return dg.MaterializeResult(
-            metadata=metadata | {"ages": dg.MetadataValue.table([_record(row) for row in rows])},
+            metadata=metadata | {"ages": table_shown(map(_record, rows), AGES)},
             data_version=dg.DataVersion(written.days[day].hash),
         )
 
@@ -217,9 +231,8 @@ def _ages(curves: Mapping[str, Curve], metric: str, day: dt.date) -> list[dict[s
     ]
 
 
-def _record(row: Mapping[str, Any]) -> dg.TableRecord:
-    shown = {name: value for name, value in row.items() if name not in ("metric", "cadence", "ds")}
-    return dg.TableRecord({name: _short(x) if isinstance(x, float | None) else x for name, x in shown.items()})
+def _record(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _short(row[name]) if isinstance(row[name], float | None) else row[name] for name in AGES}
 
 
 def _decay_metadata(declared: DeclaredLine, node: str, past: Past, curve: Curve, share: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from factory_resources.clock import today
 from factory_resources.engine import Engine
 from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
+from factory_resources.markdown import literal
 from factory_resources.verdicts import Judged, Reason, Verdicts
 
 DESCRIPTIONS: dict[Concern, str] = {
@@ -167,7 +168,7 @@ def collection_plan_check(declared: DeclaredStream) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not missing,
             severity=dg.AssetCheckSeverity.ERROR if overdue else dg.AssetCheckSeverity.WARN,
-            description="; ".join(gap.message for gap in missing) or "every planned field is delivered",
+            description=literal("; ".join(gap.message for gap in missing) or "every planned field is delivered"),
             metadata={"plan": dg.MetadataValue.table(records)},
         )
 

@@ -16,6 +16,7 @@ from factory_assets.identity.partitions import without_room
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
+from factory_resources.markdown import literal
 from factory_resources.verdicts import Judged, Reason, Verdicts
 
 
@@ -37,7 +38,7 @@ def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=arrival.behind <= allowed,
             severity=dg.AssetCheckSeverity.WARN,
-            description=late if arrival.behind else "all labels that are due have come",
+            description=literal(late if arrival.behind else "all labels that are due have come"),
             metadata={"days_behind": dg.MetadataValue.int(arrival.behind.days)},
         )
 
@@ -91,7 +92,7 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
             check_name=NO_LEAK,
             passed=not found,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=messages or "nothing of the future",
+            description=literal(messages or "nothing of the future"),
             metadata=metadata,
         )
         # Last: a verdict that is known was shown. One that a killed run has not come to is given by the next one.
@@ -126,7 +127,7 @@ def segments_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not refused,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=without_room(declared, refused) if refused else "every key has its node",
+            description=literal(without_room(declared, refused) if refused else "every key has its node"),
             metadata={"nodes": dg.MetadataValue.int(len(known)), "without_a_node": dg.MetadataValue.int(len(refused))}
             | ({"newest_keys": dg.MetadataValue.table(shown)} if shown else {}),
         )

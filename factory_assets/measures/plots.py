@@ -36,6 +36,7 @@ from factory_assets.measures.metrics import (
     most_likely,
     roc_auc,
 )
+from factory_resources.markdown import literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -234,7 +235,7 @@ def days_plot(days: Sequence[dt.date], columns: Mapping[str, OverDays]) -> bytes
 
 def markdown(png: bytes, alt: str) -> str:
     """The picture as markdown that carries it, for `MetadataValue.md`; alt is read where it cannot be shown."""
-    text = " ".join(alt.replace("[", "(").replace("]", ")").split())
+    text = literal(" ".join(alt.split()))
     return f"![{text}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
 
 

@@ -172,6 +172,7 @@ class ReleasedModel:
             KeyError,
             TypeError,
             AttributeError,
+            ArithmeticError,
             RecursionError,
             MemoryError,
             pa.ArrowException,

@@ -11,7 +11,7 @@ from pydantic import Field
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import partitions
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
+from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, table_shown
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring import calibration, schemas
 from factory_assets.monitoring import monitors as monitor_rows
@@ -19,6 +19,7 @@ from factory_assets.monitoring.charts import counts as counted_rows
 from factory_assets.monitoring.group import GROUP
 from factory_assets.monitoring.performance.losses import WORSE_OF_FEW, floor_of, window
 from factory_assets.monitoring.performance.released import Reign, gains, reigns, releases
+from factory_assets.training.run_config import said, written_out
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -142,13 +143,11 @@ def _verdicts(table: pa.Table) -> dict[str, Any]:
 
     alarms = table.filter(pc.equal(table["verdict"], monitor_rows.ALARM))
     named = ("node", "monitor", "column", "reason")
-    shown = alarms.select(named).slice(0, 20).to_pylist()
+    shown = alarms.slice(0, 20).to_pylist()
     return {
         "alarms": alarms.num_rows,
         "stable": pc.sum(pc.equal(table["verdict"], monitor_rows.STABLE)).as_py() or 0,
-        "alarmed": dg.MetadataValue.table(
-            [dg.TableRecord(row) for row in shown], schema=dg.TableSchema([dg.TableColumn(name) for name in named])
-        ),
+        "alarmed": table_shown(shown, named),
     }
 
 
@@ -169,6 +168,7 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
 
     @dg.asset(
+        config_schema=written_out(Rehearsed),
         key=dg.AssetKey([line.name, "calibration"]),
         deps=[
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
@@ -183,17 +183,20 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata=column_schema({field.name: str(field.type) for field in calibration.SCHEMA}, calibration.MEANS),
     )
     def calibrated(
-        config: Rehearsed,
+        context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
-        found = calibration.calibrate(declared, lake, archive, ledger, config.weeks)
+        weeks = said(Rehearsed, context).weeks
+        found = calibration.calibrate(declared, lake, archive, ledger, weeks)
         if found is None:
             return dg.MaterializeResult(metadata={"status": "no day of drift yet"})
         day, rows = found.ends[-1], found.table()
         written = lake.replace(f"{line.name}/calibration", rows, [day])
-        shown = {name: dg.MetadataValue.table(_records(rows, columns)) for name, columns in CALIBRATED.items()}
+        shown = {
+            name: table_shown(_records(rows, columns), [*columns.values()]) for name, columns in CALIBRATED.items()
+        }
         return dg.MaterializeResult(
             metadata={**shown, "declared": line.monitor.declared},
             data_version=dg.DataVersion(written.days[day].hash),
@@ -202,11 +205,11 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     return calibrated
 
 
-def _records(rows: pa.Table, shown: Mapping[str, str]) -> list[dg.TableRecord]:
+def _records(rows: pa.Table, shown: Mapping[str, str]) -> list[dict[str, Any]]:
     """The rows that have a value in the first of the columns shown. shown: column -> what people call it there."""
     by = next(iter(shown))
     return [
-        dg.TableRecord({title: str(row[name]) if name == by else row[name] for name, title in shown.items()})
+        {title: str(row[name]) if name == by else row[name] for name, title in shown.items()}
         for row in rows.to_pylist()
         if row[by] is not None
     ]

@@ -13,13 +13,13 @@ from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import answering, preorder, tree
 from factory_assets.identity.partitions import segment_partitions
 from factory_assets.identity.versions import model_version
-from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions
+from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions, table_shown
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, state_of
 from factory_assets.release.rulings import decide
-from factory_assets.training.run_config import AsOf, Chosen, as_of
+from factory_assets.training.run_config import AsOf, Chosen, as_of, said, written_out
 from factory_resources.decisions import Decision
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -36,6 +36,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     key = dg.AssetKey([line.name, "champion"])
 
     @dg.asset(
+        config_schema=written_out(Chosen),
         key=key,
         deps=[dg.AssetDep(dg.AssetKey([line.name, "evaluation"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=segment_partitions(line.name),
@@ -49,10 +50,10 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def champion(
         context: dg.AssetExecutionContext,
-        config: Chosen,
         lake: dg.ResourceParam[Lake],
         ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
+        config = said(Chosen, context)
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         decisions, late = decide(declared, lake, ledger, day, nodes)
         if decisions:
@@ -96,6 +97,7 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     metric = metric_of(declared)
 
     @dg.asset(
+        config_schema=written_out(AsOf),
         key=dg.AssetKey([line.name, "leaderboard"]),
         deps=[dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping())],
         # It has no partitions; this lets a range of nodes be selected together with it, as `dagster asset materialize` does.
@@ -110,12 +112,11 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def leaderboard(
         context: dg.AssetExecutionContext,
-        config: AsOf,
         lake: dg.ResourceParam[Lake],
         engine: dg.ResourceParam[Engine],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
-        day = as_of(context, lake, declared, config)
+        day = as_of(context, lake, declared, said(AsOf, context))
         # Before the decisions that are drawn: one that is made in between has another state.
         state, newest = state_of(ledger.standing(line.name))
         with engine.connect() as con:
@@ -159,8 +160,8 @@ def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any
         "without_an_answer": len(rows) - len(answered),
         "waiting_for_approval": waits,
         "stale": sum(row["stale"] is not None for row in rows),
-        "resolver": dg.MetadataValue.table(_records(rows, resolver)),
-        "league": dg.MetadataValue.table(_records(best, league)),
+        "resolver": table_shown(_records(rows, resolver), resolver),
+        "league": table_shown(_records(best, league), league),
         "gains": dg.MetadataValue.md(plots.markdown(png, title)),
     }
 
@@ -169,11 +170,11 @@ def _tags_shown(tags: Sequence[Tagging]) -> dict[str, Any]:
     """A row a tag; nothing where nobody has put any."""
     rows = [{"node": each.node, **vars(each), "since": each.at} for each in tags]
     columns = ("node", "tag", "version", "since", "by", "why")
-    return {"tags": dg.MetadataValue.table(_records(rows, columns))} if rows else {}
+    return {"tags": table_shown(_records(rows, columns), columns)} if rows else {}
 
 
-def _records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dg.TableRecord]:
-    return [dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in rows[:SHOWN]]
+def _records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, str | int]]:
+    return [{name: _cell(row[name]) for name in columns} for row in rows[:SHOWN]]
 
 
 def _cell(value: Any) -> str | int:

@@ -11,6 +11,8 @@ from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.rebuild import Origin, rebuild
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
+from factory_assets.training.remake import NotRebuildable
+from factory_assets.training.run_config import said, written_out
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.asked_by import asked_by
@@ -19,6 +21,7 @@ from factory_resources.decisions import CLAIM, ChampionChanged
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
+from factory_resources.markdown import literal
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
 from factory_resources.tags import Tagging, uuid_of
 
@@ -56,7 +59,7 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
     return dg.AssetObservation(
         dg.AssetKey([last.line, "champion"]),
         partition=last.node,
-        description=last.reason,
+        description=literal(last.reason),
         metadata={
             "verdict": last.verdict,
             "taken_back" if last.verdict == "rollback" else "approved": last.version or "none",
@@ -75,7 +78,7 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
     return dg.AssetObservation(
         dg.AssetKey([made.line, "champion"]),
         partition=made.node,
-        description=made.why,
+        description=literal(made.why),
         metadata={
             "tag" if made.version else "tag_taken_off": made.tag,
             "version": version,
@@ -88,11 +91,14 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
 
 
 @dg.op(
-    tags={"kind": "sql"}, description="Appends the rollback to the ledger, and notes it on the page of the champions."
+    config_schema=written_out(Rollback),
+    tags={"kind": "sql"},
+    description="Appends the rollback to the ledger, and notes it on the page of the champions.",
 )
 def roll_champion_back(
-    context: dg.OpExecutionContext, config: Rollback, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
+    config = said(Rollback, context)
     try:
         made = roll_back(ledger, lake, _request(context, config), config.to)
     except (RollbackRefused, ChampionChanged) as refused:
@@ -123,13 +129,15 @@ class Approval(dg.Config):
 
 
 @dg.op(
-    tags={"kind": "sql"}, description="Appends the approval to the ledger, and notes it on the page of the champions."
+    config_schema=written_out(Approval),
+    tags={"kind": "sql"},
+    description="Appends the approval to the ledger, and notes it on the page of the champions.",
 )
 def approve_challenger(
-    context: dg.OpExecutionContext, config: Approval, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = approve(ledger, lake, _request(context, config))
+        made = approve(ledger, lake, _request(context, said(Approval, context)))
     except (ApprovalRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation([made]))
@@ -151,23 +159,26 @@ class Rebuild(dg.Config):
 
 
 @dg.op(
-    description="Makes a released version again from its record and records the certificate; any at random, or the one named."
+    config_schema=written_out(Rebuild),
+    description="Makes a released version again from its record and records the certificate; any at random, or the one named.",
 )
 def rebuild_released(
     context: dg.OpExecutionContext,
-    config: Rebuild,
     lake: dg.ResourceParam[Lake],
     engine: dg.ResourceParam[Engine],
     archive: dg.ResourceParam[ArchiveFolder],
     ledger: dg.ResourceParam[Ledger],
     certificates: dg.ResourceParam[Certificates],
 ) -> None:
-    record = chosen(ledger, config.version, seed=context.run_id)
-    if record is None:
-        context.log.info("no version was champion yet: there is nothing to make again")
-        return
-    context.log.info(f"making {record.version} of {record.line}, {record.node}, again")
-    certificate = rebuild(record, Origin(lake, engine, ledger, archive), by=f"run {context.run_id}")
+    try:
+        record = chosen(ledger, said(Rebuild, context).version, seed=context.run_id)
+        if record is None:
+            context.log.info("no version was champion yet: there is nothing to make again")
+            return
+        context.log.info(f"making {record.version} of {record.line}, {record.node}, again")
+        certificate = rebuild(record, Origin(lake, engine, ledger, archive), by=f"run {context.run_id}")
+    except (LookupError, NotRebuildable) as refused:
+        raise dg.Failure(str(refused.args[0]), allow_retries=False) from None
     certificates.record(certificate)
     metadata = _metadata(certificate)
     context.log_event(

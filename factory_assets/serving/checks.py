@@ -8,6 +8,7 @@ from factory_assets.serving.due import EQUAL, serving_key
 from factory_assets.serving.stores import StoreError, store_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
+from factory_resources.markdown import literal
 
 
 def equal_check(view: View) -> dg.AssetChecksDefinition:
@@ -37,12 +38,14 @@ def equal_check(view: View) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=comparison.equal,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=message,
+            description=literal(message),
             metadata={
                 "compared": comparison.compared,
                 "differing": comparison.differing,
                 "surplus": comparison.surplus,
-                "examples": dg.MetadataValue.md("\n".join(f"- {example}" for example in comparison.examples) or "none"),
+                "examples": dg.MetadataValue.md(
+                    "\n".join(f"- {literal(example)}" for example in comparison.examples) or "none"
+                ),
             },
         )
 
@@ -50,4 +53,4 @@ def equal_check(view: View) -> dg.AssetChecksDefinition:
 
 
 def _unequal(message: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=message)
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.ERROR, description=literal(message))

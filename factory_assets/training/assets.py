@@ -22,6 +22,7 @@ from factory_assets.materialization import (
     lost_days,
     materializations,
     record_partitions,
+    table_shown,
 )
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
@@ -31,7 +32,7 @@ from factory_assets.training.fit.fitting import Failed, Fitted
 from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.fit.warm import may_continue
 from factory_assets.training.restoring import restore
-from factory_assets.training.run_config import Restored, as_of
+from factory_assets.training.run_config import Restored, as_of, said, written_out
 from factory_assets.training.search.study import importances
 from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
 from factory_assets.training.session import Result, Session
@@ -67,6 +68,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     key = dg.AssetKey([line.name, "model"])
 
     @dg.asset(
+        config_schema=written_out(Restored),
         key=key,
         deps=[
             # Only the newest day reaches the models: filling in an old day is no reason to train.
@@ -85,13 +87,13 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     )
     def model(
         context: dg.AssetExecutionContext,
-        config: Restored,
         lake: dg.ResourceParam[Lake],
         engine: dg.ResourceParam[Engine],
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
         trials: dg.ResourceParam[Trials],
     ) -> Iterator[dg.MaterializeResult]:
+        config = said(Restored, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         if config.restore:
             records = [record for record in ledger.versions(line.name, as_of=day) if record.node in nodes]
@@ -334,9 +336,7 @@ def _metadata(outcome: Result, span: Timeline, run_id: str) -> dict[str, Any]:
         return {**common, "status": status, "reason": outcome.reason}
     start = outcome.configuration.get("start")
     importances = sorted(outcome.importances.items(), key=lambda item: -item[1])
-    table = dg.MetadataValue.table(
-        [dg.TableRecord({"feature": name, "importance": round(float(share), 4)}) for name, share in importances[:15]]
-    )
+    rows = [{"feature": name, "importance": round(float(share), 4)} for name, share in importances[:15]]
     return {
         **common,
         "status": "trained" if outcome.run_id == run_id else f"made before from the same, by run {outcome.run_id}",
@@ -345,7 +345,7 @@ def _metadata(outcome: Result, span: Timeline, run_id: str) -> dict[str, Any]:
         "choice": outcome.configuration.get("choice", ""),
         **({"start": start} if start else {}),
         "validation": dg.MetadataValue.json(outcome.validation),
-        "importances": table,
+        "importances": table_shown(rows, ("feature", "importance")),
     }
 
 
@@ -365,14 +365,11 @@ def _searches(tuned: Tuned, node: str) -> dict[str, Any]:
 def _trials(search: FinishedSearch) -> dg.TableMetadataValue:
     judged = [one for one in search.outcomes if one.value is not None]
     ranked = sorted(judged, key=lambda one: one.value or 0.0, reverse=bool(METRICS[search.metric].greater_is_better))
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {"trial": one.number, search.metric: f"{one.value:.5g}", "params": json.dumps(dict(one.params))}
-            )
-            for one in ranked[:10]
-        ]
-    )
+    rows = [
+        {"trial": one.number, search.metric: f"{one.value:.5g}", "params": json.dumps(dict(one.params))}
+        for one in ranked[:10]
+    ]
+    return table_shown(rows, ("trial", search.metric, "params"))
 
 
 def _course(tuned: Tuned, name: str, search: FinishedSearch) -> str:

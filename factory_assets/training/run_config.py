@@ -1,16 +1,55 @@
 """As of which day does a run train, and which nodes? What run configuration and tags say."""
 
 import datetime as dt
+from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
+from factory_assets.words import listed
+from factory_resources import clock
 from factory_resources.lake import Lake
 
 #: Run tag: train as if it were the close of this day. Run configuration says the same, and comes first.
 AS_OF = "factory/as_of"
+#: Types that Dagster gives the fields of a `Config` -> types of the values alone.
+PLAIN = ((dg.StringSource, dg.Field(str)), (dg.IntSource, dg.Field(int)), (dg.BoolSource, dg.Field(bool)))
+#: Nodes that a message names.
+NAMED = 5
+Said = TypeVar("Said", bound=dg.Config)
+
+
+def written_out(config: type[dg.Config]) -> dict[str, dg.Field]:
+    """The fields of a run's configuration, for `config_schema`. A launch has to write their values out.
+
+    Of a `Config` as it is, Dagster lets a launch give the name of an environment variable in place of any value: it could have the
+    password of a store recorded, and shown, as its reason.
+    """
+    return {
+        name: dg.Field(
+            _plain(field.config_type),
+            is_required=field.is_required,
+            description=field.description,
+            **({"default_value": field.default_value} if field.default_provided else {}),
+        )
+        for name, field in config.to_fields_dict().items()
+    }
+
+
+def _plain(kind: Any) -> Any:
+    if isinstance(kind, dg.Array):
+        return dg.Array(_plain(kind.inner_type))
+    if isinstance(kind, dg.Noneable):
+        return dg.Noneable(_plain(kind.inner_type))
+    return next((plain.config_type for source, plain in PLAIN if kind is source), kind)
+
+
+def said(config: type[Said], context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Said:
+    """What a launch says, by the fields of `written_out`."""
+    of_op = context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
+    return config(**of_op.op_config)
 
 
 class AsOf(dg.Config):
@@ -28,9 +67,14 @@ class Chosen(AsOf):
     nodes: list[str] = Field([], description="Nodes to work on, of those that the run spans; all of them if empty.")
 
     def of(self, context: dg.AssetExecutionContext) -> list[str]:
-        """The run's nodes, in its order."""
-        wanted = set(self.nodes)
-        return [node for node in context.partition_keys if not wanted or node in wanted]
+        """The run's nodes, in its order. Raises Failure for those that it does not span: nothing would be done about them."""
+        spanned, wanted = list(context.partition_keys), set(self.nodes)
+        if absent := sorted(wanted - set(spanned)):
+            raise dg.Failure(
+                f"nodes: this run does not span {listed(absent, NAMED)}; it spans {listed(spanned, NAMED, 'node')}",
+                allow_retries=False,
+            )
+        return [node for node in spanned if not wanted or node in wanted]
 
 
 class Restored(Chosen):
@@ -47,10 +91,18 @@ class Restored(Chosen):
 
 
 def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine, config: AsOf) -> dt.date:
-    """The day at whose close a training run stands."""
+    """The day at whose close a training run stands. Raises Failure for one that is not over: what is decided as of a day to come
+    would hold against every decision until then.
+    """
     stated, line = config.as_of or context.run.tags.get(AS_OF), declared.line
     if stated:
-        return dt.date.fromisoformat(stated)
+        try:
+            day = dt.date.fromisoformat(stated)
+        except ValueError:
+            raise dg.Failure(f"as_of: {stated!r} is no day; give one such as 2026-03-11", allow_retries=False) from None
+        if day >= clock.today():
+            raise dg.Failure(f"as_of: {day} is not over; it is {clock.today()} in UTC", allow_retries=False)
+        return day
     examples, labels = (lake.days(f"{line.name}/{table}") for table in ("examples", "labels"))
     if not examples:
         raise dg.Failure(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")

@@ -7,6 +7,8 @@ import inspect
 import io
 import os
 import re
+import subprocess
+import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,6 +250,30 @@ def test_a_text_that_a_terminal_would_obey_is_shown_in_its_own_place() -> None:
         assert shown(text) == as_shown and shown(as_shown) == as_shown
         assert styled((text, "bold"), text).plain == as_shown * 2
     assert shown("Müller\t\n日本 👩‍🚀") == "Müller\t\n日本 👩‍🚀"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_what_the_output_cannot_hold_is_shown_by_its_number(encoding: str) -> None:
+    written = io.BytesIO()
+    on = Screen(width=60, file=io.TextIOWrapper(written, encoding, write_through=True))
+    table = Table(title="\u2713 日本")
+    table.add_column("M\xfcller")
+    table.add_row("\u202e日本")
+    on.print(table)
+    on.say(styled(("\u2713", "green"), " Lyon"))
+    told = written.getvalue().decode(encoding)
+    assert r"\u2713 Lyon" in told and told.count(r"\u65e5\u672c") == 2 and r"\u202e" in told
+    assert ("M\xfcller" in told) == (encoding != "ascii")
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "19"])
+def test_a_width_in_which_nothing_can_be_read_is_none(columns: str, home: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "factory_assets.cli", "rebuild", "--help"],
+        env=os.environ | {"COLUMNS": columns, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert "compare it with the archive" in " ".join(told.split())
 
 
 def test_nothing_gets_around_the_door() -> None:

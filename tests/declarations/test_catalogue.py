@@ -133,6 +133,8 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
     ("stream", "name: orders", "name: Orders", 3, "attributes.name: String should match pattern '^[a-z][a-z0-9_]*$'; found 'Orders'"),
     ("view", "windows: [1d, 7d]", "windows: [1d, 7days]", 8,
      "attributes.windows.1: '7days' is not a duration; write a whole number and a unit of s, m, h, d or w"),
+    ("view", "windows: [1d, 7d]", "windows: [1d, 9999999999d]", 8, "'9999999999d' is longer than 36525d, a hundred years"),
+    ("view", "windows: [1d, 7d]", "windows: [1d, 400000d]", 8, "'400000d' is longer than 36525d, a hundred years"),
     ("view", "windows: [1d, 7d]", "windows: [1w, 7d]", 8, "windows must be longer than zero and differ from each other"),
     ("view", "windows: [1d, 7d]", "windows: []", 8, "at least 1 item"),
     ("view", "entity: customer\n", "entity: customer\n  default: .inf\n", 6, "finite number; found inf"),

@@ -212,7 +212,7 @@ def test_markdown_carries_the_picture_and_a_plain_alternative() -> None:
     png = PICTURES["series"]()
     text = markdown(png, "course of\n[card_fraud](x)")
     head, data = text.split(";base64,")
-    assert head == "![course of (card_fraud)(x)](data:image/png"
+    assert head == r"![course of \[card_fraud\](x)](data:image/png"
     assert base64.b64decode(data.removesuffix(")")) == png
 
 

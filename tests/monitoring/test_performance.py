@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pytest
 
 from factory_assets.automation.summary import summarise
+from factory_assets.governor.executor import execute
 from factory_assets.governor.work import SCORED
 from factory_assets.identity.nodes import tree
 from factory_assets.measures.metrics import score
@@ -23,6 +24,7 @@ from factory_assets.monitoring.performance import measured as performance
 from factory_assets.monitoring.performance.assets import _overall
 from factory_assets.monitoring.performance.measured import measure, schema
 from factory_assets.training.fit.fitting import rows_within
+from factory_assets.training.run_config import AS_OF
 from factory_resources.lake import Lake
 from tests.release.trained import LATE, LINE, MORE, compute, order, train
 from tests.stations import CONTRACT, Station
@@ -153,6 +155,9 @@ def test_a_line_that_nobody_is_good_enough_for_is_monitored_without_an_error(tmp
         if dg.AssetKey([LINE, name]) in station.deployment.definitions.resolve_asset_graph().get_all_asset_keys():
             run = station.run(last, last, [f"{LINE}/{name}"])
             assert run.success, run.message
+    for name in ("leaderboard", "decay", "calibration"):
+        done = execute(station.deployment, [dg.AssetKey([LINE, name])], {AS_OF: str(last)})
+        assert done == [], f"{name}: its tables have no rows, which is no error"
     assert station.lake.read(f"{LINE}/performance", last, last, empty_if_absent=True).num_rows == 0
     ((_, _, rows, _),) = summarise(
         station.catalogue, station.lake, station.deployment.ledger, station.deployment.archive

@@ -247,7 +247,7 @@ def varint(number: int, like: bytes = b"") -> bytes:
     """A number as Thrift writes it, in as many bytes as another one takes."""
     number <<= 1
     found = bytearray()
-    while number or len(found) < len(like):
+    while number or len(found) < max(len(like), 1):
         found.append(number & 127 | 128)
         number >>= 7
     found[-1] &= 127
@@ -256,6 +256,62 @@ def varint(number: int, like: bytes = b"") -> bytes:
 
 def _nulls(rows: int) -> bytes:
     return parquet(pa.table({"x": pa.nulls(rows)}))
+
+
+def footer_of(schema: bytes, groups: int) -> bytes:
+    """A file of nothing but a footer, whose groups of rows have no columns. schema: that of the root's columns, each of 6 bytes."""
+
+    def listed(values: bytes, length: int) -> bytes:
+        return b"\xfc" + unsigned(length) + values
+
+    columns = len(schema) // 6
+    root = b"\x48\x01r\x15" + varint(columns) + b"\0"
+    about = b"\x15" + varint(2) + b"\x19" + listed(root + schema, columns + 1) + b"\x16\0\x19"
+    about += listed(b"\x19\x0c\x16\0\x16\0\0" * groups, groups) + b"\x28\x18parquet-cpp-arrow 26.0.1\0"
+    return b"PAR1" + about + len(about).to_bytes(4, "little") + b"PAR1"
+
+
+def unsigned(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+@pytest.mark.parametrize(("columns", "groups"), [(900_000, 0), (0, 900_000), (29_000, 29_000)])
+def test_a_footer_that_says_little_of_many_is_refused_before_it_is_a_gigabyte(columns: int, groups: int) -> None:
+    read = parquet_files.read
+    assert read(footer_of(b"", 1), "sample", 10).num_rows == 0
+    content = footer_of(b"\x15\0\x38\x01a\0" * columns, groups)
+    with refused_in_little_memory(r"sample has no footer at byte 4: .*a list of \d+ values, which is too long"):
+        read(content, "sample", 10)
+
+
+def test_no_byte_of_a_footer_ends_the_process() -> None:
+    rows = pa.table({"x": [0.5, None], "y": ["a", "b"]})
+    file = io.BytesIO()
+    pq.write_table(rows, file, store_schema=False)
+    content = file.getvalue()
+    outcomes = set()
+    for place in range(content.rindex(b"PAR1") - 4 - int.from_bytes(content[-8:-4], "little"), len(content) - 8):
+        for other in (0, 1, 2, 0x1C, 0x7F, 0xFF, content[place] ^ 1):
+            try:
+                parquet_files.read(content[:place] + bytes([other]) + content[place + 1 :], "sample", 10)
+                outcomes.add("read")
+            except (ValueError, pa.ArrowException):
+                outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+def test_a_file_of_another_writer_is_refused() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"x": [1.0]}), file)
+    content = file.getvalue().replace(b"parquet-cpp-arrow", b"parquet-mr vers17")
+    with pytest.raises(
+        ValueError, match=r"sample was written by 'parquet-mr vers17 version .*allowed is parquet-cpp-arrow"
+    ):
+        parquet_files.read(content, "sample", 10)
 
 
 def test_every_parquet_file_that_pyarrow_writes_of_a_sample_is_read_as_it_was_written() -> None:

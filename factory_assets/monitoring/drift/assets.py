@@ -13,7 +13,14 @@ from factory_assets.features.examples import labels as label_rows
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import tree
 from factory_assets.identity.partitions import partitions
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
+from factory_assets.materialization import (
+    column_schema,
+    days_of,
+    input_fingerprints,
+    record_days,
+    served_days,
+    table_shown,
+)
 from factory_assets.measures.tables import LABEL, prediction_columns, with_columns
 from factory_assets.models.archived import load
 from factory_assets.monitoring.drift import labels as label_days
@@ -119,20 +126,18 @@ def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
         "verdict": "drifted" if drifted else "stable" if stable else f"no verdict: {verdicts[0][2].reason}",
         "columns_drifted": len(drifted),
         "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in verdicts),
-        "worst": dg.MetadataValue.table(
+        "worst": table_shown(
             [
-                dg.TableRecord(
-                    {
-                        "node": node,
-                        "column": verdict.column,
-                        "part": verdict.part,
-                        "psi": round(verdict.statistic, 4),
-                        "limit": round(verdict.limit, 4),
-                    }
-                )
+                {
+                    "node": node,
+                    "column": verdict.column,
+                    "part": verdict.part,
+                    "psi": round(verdict.statistic, 4),
+                    "limit": round(verdict.limit, 4),
+                }
                 for node, verdict in worst
             ],
-            schema=dg.TableSchema([dg.TableColumn(name) for name in ("node", "column", "part", "psi", "limit")]),
+            ("node", "column", "part", "psi", "limit"),
         ),
     }
 
