@@ -14,6 +14,7 @@ import pyarrow as pa
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.gate import Contest, rival, rule
+from factory_assets.evaluation.scores import predicted
 from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
 from factory_assets.measures.certainty import certainty, witnesses
 from factory_assets.measures.metrics import score
@@ -29,6 +30,7 @@ class Met:
 
     above: the node whose champion answers above this one; None if nobody does.
     versions: challenger, champion and parent -> their version, without those that do not exist.
+    rows: the node's in the order of y, without their features; see `scores.predicted`.
     predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
@@ -38,6 +40,7 @@ class Met:
     node: str
     above: str | None
     versions: Mapping[str, str]
+    rows: pa.Table = field(default_factory=lambda: pa.table({}))
     y: np.ndarray = field(default_factory=lambda: np.empty(0))
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -103,7 +106,7 @@ def walk(
 ) -> Iterator[Met]:
     """The meetings of the nodes, parents before children, each after the rulings on the nodes above it.
 
-    rows_of: the rows of a node in the holdout.
+    rows_of: the rows of a node in the holdout, in any order.
     """
     champions, challengers = contestants.champions, contestants.challengers
     after, models = dict(champions), dict[str, ReleasedModel]()
@@ -129,12 +132,13 @@ def walk(
 
 def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel]) -> Met:
     """The meeting with predictions, metrics and certainty. models: version -> model, of all who meet."""
+    sides = {side: models[version] for side, version in met.versions.items()}
+    rows, predictions = predicted(line.task, rows, sides, line.cluster)
     y = label_values(line.task, rows[LABEL])
-    predictions = {side: models[version].predict(rows, line.task) for side, version in met.versions.items()}
     newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)
     predictions["naive"] = models[newest].naive(len(y), line.task)
     metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
-    met = replace(met, y=y, predictions=predictions, metrics=metrics)
+    met = replace(met, rows=rows, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
     groupings = witnesses(rows["ds"].to_numpy(), line.overlap_days, rows[line.cluster] if line.cluster else None)

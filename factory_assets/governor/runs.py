@@ -31,6 +31,8 @@ OPEN = [
 ]
 #: Assets that work on segments, in the order of a training.
 SEGMENTED = TRAINED[:-1]
+#: Of these the ones that can make again what is lost.
+RESTORED = ("model", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
         ops = training_config(training.line, nodes, training.as_of)["ops"]
         chosen = {key.to_python_identifier() for key in keys}
         if training.trigger == "lost":
-            ops[f"{training.line}__{TRAINED[0]}"]["config"]["restore"] = True
+            for name in RESTORED:
+                ops[f"{training.line}__{name}"]["config"]["restore"] = True
         return Asked(keys, tags, None, {"ops": {name: config for name, config in ops.items() if name in chosen}})
     if len(work.days) > 1:
         tags |= {RANGE_START: str(work.days[0]), RANGE_END: str(work.days[-1])}

@@ -104,6 +104,7 @@ ASIDE = {
     "factory_assets.models.names": "finds the version that a name means",
     "factory_assets.features.online": "computes the features of a request; tests hold it equal to `examples`",
     "factory_assets.evaluation.incumbents": "finds who is met, which is hashed beside the code",
+    "factory_assets.evaluation.again": "makes rows once more, and keeps them where they come out as they were",
     "factory_assets.measures.compared": "finds the metric, which is hashed beside the code",
     "factory_assets.features.point_in_time.tables": "reads tables, all days of one as of one version",
     "factory_assets.features.point_in_time.stretches": "chooses how many days are computed together, which changes none of them",
@@ -231,7 +232,7 @@ STATIONS = {
         _ASIDE_OF_MODELS,
     ),
     "evaluation": Station(
-        (*LINES, *PREDICTING, "factory_assets.measures.certainty", *_of("evaluation", "contest", "gate")),
+        (*LINES, *PREDICTING, "factory_assets.measures.certainty", *_of("evaluation", "contest", "gate", "scores")),
         _ASIDE_OF_PREDICTIONS,
     ),
     "champion": Station(

@@ -13,7 +13,7 @@ import pyarrow as pa
 from factory_assets.identity.nodes import path_of, preorder, subtree
 from factory_resources.rows_file import RowsFile
 
-#: About so many rows a file. A leaf is never divided, however many rows it has.
+#: About so many rows a file, and of one that has more in memory at a time. A leaf is never divided, however many rows it has.
 FILE_ROWS = 50_000
 #: A process may have some hundreds of files open, and others want some too.
 MOST_FILES = 64
@@ -63,8 +63,7 @@ class Subtrees:
         leaves = subtree(self._paths, node)
         if np.count_nonzero(np.diff(self._starts[leaves.start : leaves.stop + 1])) < 2:
             return table
-        table = table.combine_chunks()
-        return table.take(pc.sort_indices(table, sort_keys=ORDER))
+        return table.take(pc.sort_indices(table.select([name for name, _ in ORDER]), sort_keys=ORDER))
 
     def mapped(self, node: str) -> pa.Table:
         """The same rows, one leaf after the other. They stay in their files, and take memory while they are looked at."""
@@ -92,10 +91,11 @@ class Subtrees:
 
         with self._lock:
             if number not in self._sorted:
-                rows = self._files[number].read().combine_chunks()
-                order = pc.sort_indices(rows, sort_keys=[(RANK, "ascending"), *ORDER])
-                file = RowsFile(self._schema)
-                file.write(rows.drop_columns([RANK]).take(order))
+                rows, keys = self._files[number].read(), [(RANK, "ascending"), *ORDER]
+                order = pc.sort_indices(rows.select([name for name, _ in keys]), sort_keys=keys)
+                file, own = RowsFile(self._schema), rows.select(self._schema.names)
+                for start in range(0, len(order), FILE_ROWS):
+                    file.write(own.take(order.slice(start, FILE_ROWS)))
                 file.close()
                 self._files[number] = file
                 self._sorted.add(number)
