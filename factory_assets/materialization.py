@@ -22,6 +22,8 @@ from factory_resources.lake import DS, Lake, Written
 
 #: Metadata and tag under which Dagster keeps how many rows there are, and by which code they were made.
 ROWS, CODE_VERSION = "dagster/row_count", "dagster/code_version"
+#: Metadata: the version of its table that a run wrote.
+TABLE_VERSION = "table_version"
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:
@@ -89,7 +91,7 @@ def table_versions(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Coll
     """Day -> the version of the table in which it was written, by the events of these numbers that tell one."""
     by_day: dict[dt.date, int] = {}
     for event in _events(instance, key, numbers):
-        version = event.metadata.get("table_version")
+        version = event.metadata.get(TABLE_VERSION)
         if event.partition and version is not None:
             by_day[dt.date.fromisoformat(event.partition)] = int(str(version.value))
     return by_day
@@ -146,9 +148,9 @@ def makings(instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[dt.da
             page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor, ascending=True)
             for record in page.records:
                 event = record.asset_materialization
-                if event and event.partition and "table_version" in event.metadata:
+                if event and event.partition and TABLE_VERSION in event.metadata:
                     tags = event.tags or {}
-                    version, rows = (int(str(event.metadata[name].value)) for name in ("table_version", ROWS))
+                    version, rows = (int(str(event.metadata[name].value)) for name in (TABLE_VERSION, ROWS))
                     made = Making(
                         tags.get(DATA_VERSION, ""), version, rows, tags.get(CODE_VERSION, ""), record.storage_id
                     )
@@ -276,7 +278,7 @@ def record_days(
             described[str(day)] = {
                 ROWS: content.rows,
                 "dagster/uri": written.uri,
-                "table_version": written.version,
+                TABLE_VERSION: written.version,
                 "content_hash": content.hash,
                 **((by_day or {}).get(day) or {}),
                 **((metadata or {}) if day == max(written.days) else {}),

@@ -66,6 +66,8 @@ ROOMS = ("features", "tiles", "totals")
 BATCH_ROWS = 100_000
 #: Rows and days of one commit of `replace_from`: the writer holds a file open for every day until the commit.
 STRETCH_ROWS, STRETCH_DAYS = 1_000_000, 128
+#: How often a part of a day is written anew because others were faster: one of them has written each time.
+TRIES = 50
 #: Keys of a commit's information: who made it, and a name of the write alone.
 WRITER, WRITE = "writer", "write"
 #: Folder of a table to which damaged files are moved. Delta, and a vacuum, pass over names with a leading underscore.
@@ -441,8 +443,47 @@ class Lake:
         """
         if not days:
             raise ValueError("no day to replace")
-        reader = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_reader(BATCH_ROWS)
         opened = self._writable(table)
+        reader = rows if isinstance(rows, pa.RecordBatchReader) else rows.to_reader(BATCH_ROWS)
+        try:
+            return self._commit(table, opened, reader, days)
+        except LostRace:
+            if opened is not None or not isinstance(rows, pa.Table):
+                raise
+            return self.replace(table, rows, days)
+
+    def replace_part(self, table: str, rows: pa.Table, day: dt.date, column: str, values: Collection[str]) -> Written:
+        """Replace those rows of a day that have one of the values in a column; its others stay, also what is written meanwhile.
+
+        rows: all of the day and with these values; a table that is mapped from a file need not fit in memory. Columns that the
+            table has beside are null in them, and columns that are new are null in the others.
+        Raises LostRace only where others write without end.
+        """
+        wanted = pa.array(sorted(values), pa.string())
+        if strange := sorted(set(rows[column].unique().to_pylist()) - set(values)):
+            raise ValueError(f"a row of {column} {strange[0]} among those that replace {', '.join(sorted(values)[:5])}")
+        for left in reversed(range(TRIES)):
+            opened = self._writable(table)
+            with duck.opened([self.root]) as con:
+                readers = [rows.to_reader(BATCH_ROWS)]
+                if opened is not None and day in _days(opened):
+                    self.view(con, "day", table, day, day, opened.version())
+                    con.register("replaced", pa.table({column: wanted}))
+                    # Their order means nothing, and to keep it would hold them in memory.
+                    con.execute("SET preserve_insertion_order = false").fetchall()
+                    others = f"SELECT * FROM day ANTI JOIN replaced USING ({_quoted(column)})"
+                    readers.append(con.sql(others).to_arrow_reader(BATCH_ROWS))
+                try:
+                    return self._commit(table, opened, _together(readers), [day])
+                except LostRace:
+                    if not left:
+                        raise
+        raise AssertionError("every try returned or raised")
+
+    def _commit(
+        self, table: str, opened: DeltaTable | None, reader: pa.RecordBatchReader, days: Sequence[dt.date]
+    ) -> Written:
+        """Replace the days of the table as it was opened, or of one that does not exist yet. Raises LostRace as `replace` does."""
         retyped = _retyped(opened, reader.schema)
         if retyped and opened and not set(_days(opened)) <= set(days):
             changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in retyped.items())
@@ -474,8 +515,6 @@ class Lake:
                     raise batches.error from None
                 if not isinstance(error, CommitFailedError):
                     raise
-                if opened is None and isinstance(rows, pa.Table) and self.version(table) is not None:
-                    return self.replace(table, rows, days)
                 lost = self._lost(table, days, opened.version() if opened else -1)
                 raise lost or error from None
         # An open table moves on to the version that it has just written, which need not be the newest.
@@ -702,6 +741,26 @@ def content_of(batch: pa.RecordBatch) -> DayContent:
     """What the rows hold together."""
     # A sum of unsigned numbers stays below 2^64 by itself, as that of contents does.
     return DayContent(batch.num_rows, int(row_hashes(batch).sum(dtype=np.uint64)))
+
+
+def _together(readers: Sequence[pa.RecordBatchReader]) -> pa.RecordBatchReader:
+    """The rows of one reader after the other, with the columns of all of them, in the type of the first that knows each."""
+    fields: dict[str, pa.Field] = {}
+    for each in (each for reader in readers for each in reader.schema):
+        if each.name not in fields or pa.types.is_null(fields[each.name].type):
+            fields[each.name] = each
+    schema = pa.schema(list(fields.values()))
+    batches = (_under(batch, schema) for reader in readers for batch in reader)
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _under(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows under a schema that has all of their columns: of further ones they have no values."""
+    own = set(batch.schema.names)
+    columns = [
+        batch[each.name].cast(each.type) if each.name in own else pa.nulls(batch.num_rows, each.type) for each in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _count(batch: pa.RecordBatch, content: dict[dt.date, DayContent]) -> None:

@@ -312,7 +312,7 @@ class Ledger(Tags):
         """
         last, v = self.last_decisions(line, before=as_of), VERSIONS.c
         champions = _reigning(last)
-        left = {node: decision.version for node, decision in last.items() if decision.verdict == UNDECIDED}
+        left = {node: decision.version for node, decision in _undecided(last).items()}
         own = sa.select(v.node, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
         same_day = _of(DECISIONS, line).where(DECISIONS.c.as_of == as_of).order_by(DECISIONS.c.id)
         with self._open().connect() as connection:
@@ -321,6 +321,10 @@ class Ledger(Tags):
                 if found_by(challengers.get(decision.node), as_of, decision):
                     champions[decision.node] = decision
         return {node: decision for node, decision in champions.items() if decision.champion is not None}
+
+    def undecided(self, line: str, before: dt.date) -> dict[str, Decision]:
+        """Node -> its last decision of earlier days, where that left its challenger undecided."""
+        return _undecided(self.last_decisions(line, before=before))
 
     def withdrawn(self, line: str, as_of: dt.date) -> dict[tuple[str, str], Decision]:
         """(node, version) -> the rollback, as of this day or before, that took the version back until further notice."""
@@ -410,6 +414,10 @@ def _records(connection: sa.Connection, kind: type[R], query: sa.Select[Any]) ->
 
 def _reigning(last: Mapping[str, Decision]) -> dict[str, Decision]:
     return {node: decision for node, decision in last.items() if decision.champion is not None}
+
+
+def _undecided(last: Mapping[str, Decision]) -> dict[str, Decision]:
+    return {node: decision for node, decision in last.items() if decision.verdict == UNDECIDED}
 
 
 def _history(connection: sa.Connection, line: str, node: str) -> list[Decision]:

@@ -19,6 +19,7 @@ SMALLEST = {
     "drift_speed": ["--quick"],
     "drift_verdicts": ["--quick"],
     "estimates": ["--quick"],
+    "evaluation_cost": ["--quick"],
     "features_at_scale": [CARDS, "--halves", "1", "--repeat", "1"],
     "gate_verdicts": ["--quick"],
     "ledger_growth": ["--nodes", "50", "--trainings", "2", "--trainings", "4"],

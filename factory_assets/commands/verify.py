@@ -48,6 +48,7 @@ def verify(
         lines = list(deployment.catalogue.lines)
         found = _told(verified.days_of_assets(book, lake, assets))
         found += _told(verified.other_tables(lake, assets))
+        found += _told(verified.scores(lake, ledger, lines))
         found += _told(verified.models(ledger, deployment.archive))
         found += _told(verified.rows_of_ledger(Chains(url=ledger.url)))
         found += _told(verified.unknown_versions(lake, ledger, lines))

@@ -1,7 +1,7 @@
 """The assets `<line>/evaluation` and `<line>/decay`: who is better on the holdout, and what a model loses as it grows older."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,30 +11,52 @@ from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
+from factory_assets.evaluation.again import Meetings, make_again, remembered
 from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.incumbents import champions_before
+from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
-from factory_assets.identity.nodes import ROOT
+from factory_assets.identity.nodes import ROOT, preorder
 from factory_assets.identity.partitions import segment_partitions
 from factory_assets.identity.versions import model_version
-from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions, table_shown
+from factory_assets.materialization import (
+    DATA_VERSION,
+    INPUTS,
+    TABLE_VERSION,
+    column_schema,
+    record_partitions,
+    table_shown,
+)
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
-from factory_assets.models.archived import load
+from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, said, written_out
+from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, timeline
 from factory_assets.words import counted, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-from factory_resources.ledger import Ledger
+from factory_resources.ledger import EvaluationRecord, Ledger
+from factory_resources.rows_file import RowsFile
 
 GROUP = "evaluation"
+#: Nodes whose reason a failure tells.
+TOLD = 3
+
+
+class Evaluated(Chosen):
+    """Nodes to be measured, or whose rows are to be written once more."""
+
+    restore: bool = Field(
+        False,
+        description="Decide nothing anew: make rows of that day that the lake has lost again, as the ledger has them.",
+    )
 
 
 def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -42,19 +64,21 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     key = dg.AssetKey([line.name, "evaluation"])
 
     @dg.asset(
-        config_schema=written_out(Chosen),
+        config_schema=written_out(Evaluated),
         key=key,
         deps=[dg.AssetDep(dg.AssetKey([line.name, "model"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,
         owners=[line.owner],
-        kinds={"python"},
+        kinds={"python", "deltalake"},
         code_version=code_version(
             "evaluation", model_version(declared), metric_of(declared), *filter(None, [line.gate.cluster])
         ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
-        f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by {metric_of(declared)}.",
+        f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
+        f"{metric_of(declared)}. The table has what each of them predicted, row by row.",
+        metadata=column_schema({field.name: str(field.type) for field in schema(line.task)}, meaning(line.task)),
     )
     def evaluation(
         context: dg.AssetExecutionContext,
@@ -63,31 +87,94 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
-        config = said(Chosen, context)
+        config = said(Evaluated, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         span, withdrawn = timeline(declared, day), ledger.withdrawn(line.name, day)
+
+        def model(version: str) -> ReleasedModel:
+            return load(archive, line.name, version)
+
+        def holdout_from(first: dt.date) -> Subtrees:
+            with engine.connect() as con:
+                return labelled_by_node(con, lake, line.name, DaysAsKnown(first, span.holdout_to, close_of(day)))[0]
+
+        if config.restore:
+            meetings = remembered(ledger, line.name, line.task, day, preorder(nodes))
+            rows = holdout_from(min([span.holdout_from, *(each.since for each in meetings.met)]))
+            version, failed = _write_again(lake, meetings, make_again(meetings, model, rows.mapped))
+            yield from _made_again(context, meetings, version, failed)
+            return
         challengers = {
             node: up
             for node, up in challengers_of(ledger, declared, day).items()
-            if (node, up.version) not in withdrawn
+            if node in nodes and (node, up.version) not in withdrawn
         }
-        longest = max([line.train.holdout.days, *(up.look.days for node, up in challengers.items() if node in nodes)])
-        with engine.connect() as con:
-            days = DaysAsKnown(span.holdout_to - longest * DAY + DAY, span.holdout_to, close_of(day))
-            holdout, _ = labelled_by_node(con, lake, line.name, days)
+        longest = max([line.train.holdout.days, *(up.look.days for up in challengers.values())])
+        holdout = holdout_from(span.holdout_to - longest * DAY + DAY)
         metadata, tags, metric = {}, {}, metric_of(declared)
         champions = champions_before(ledger, line.name, day, nodes)
-        contestants = Contestants(champions, challengers, lambda version: load(archive, line.name, version))
-        for met in walk(declared, metric, nodes, contestants, holdout.rows):
-            records = met.records(line.name, span, metric)
-            for record in records:
-                ledger.record_evaluation(record)
+        contestants = Contestants(champions, challengers, model)
+        scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
+        for met in walk(declared, metric, nodes, contestants, holdout.mapped):
+            of_node = met.records(line.name, span, metric)
             metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
-            content = [(record.version, record.challenger, record.incumbent) for record in records]
-            tags[met.node] = {DATA_VERSION: hash_of(*content) if content else "none", INPUTS: str(day)}
+            tags[met.node] = _tags(of_node, day)
+            records += of_node
+            for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
+                scores.write(rows)
+        scores.close()
+        if measured := {record.node for record in records}:
+            # Before the records, so that whatever the ledger has of a meeting can be computed again. Rows of earlier meetings of
+            # nodes that have nobody left to measure stay, as their records do.
+            written = lake.replace_part(f"{line.name}/evaluation", scores.read(), day, "node", measured)
+            for node in measured:
+                metadata[node][TABLE_VERSION] = written.version
+        for record in records:
+            ledger.record_evaluation(record)
         yield from record_partitions(context, metadata, tags)
 
     return evaluation
+
+
+def _tags(records: Sequence[EvaluationRecord], day: dt.date) -> dict[str, str]:
+    content = [(record.version, record.challenger, record.incumbent) for record in records]
+    return {DATA_VERSION: hash_of(*content) if content else "none", INPUTS: str(day)}
+
+
+def _write_again(
+    lake: Lake, meetings: Meetings, made: Iterable[tuple[str, Iterator[pa.Table] | str]]
+) -> tuple[int, dict[str, str]]:
+    """Write the rows that were made again: the table's version, and node -> why there are none of it."""
+    file, failed, there = RowsFile(schema(meetings.task)), dict[str, str](), list[str]()
+    for node, rows in made:
+        if isinstance(rows, str):
+            failed[node] = rows
+            continue
+        there.append(node)
+        for each in rows:
+            file.write(each)
+    file.close()
+    table, day = f"{meetings.line}/evaluation", meetings.day
+    if day in lake.lacking(table, lake.held(table)):
+        # Whatever else the day had is lost, too: these are all of its nodes.
+        return lake.replace(table, file.read(), [day]).version, failed
+    return lake.replace_part(table, file.read(), day, "node", there).version, failed
+
+
+def _made_again(
+    context: dg.AssetExecutionContext, meetings: Meetings, version: int, failed: Mapping[str, str]
+) -> Iterator[dg.MaterializeResult]:
+    """Report rows that were made again. failed: node -> why they were not."""
+    made = {met.node: met.records for met in meetings.met if met.node not in failed}
+    shown = {"as_of": str(meetings.day), "status": "rows made again, as they were", TABLE_VERSION: version}
+    tags = {node: _tags(records, meetings.day) for node, records in made.items()}
+    yield from record_partitions(context, dict.fromkeys(made, shown), tags)
+    if failed:
+        reasons = listed([f"{node}: {why}" for node, why in failed.items()], TOLD, "node")
+        raise dg.Failure(
+            f"{meetings.line}: rows of evaluations as of {meetings.day} are lost, and not made again: {reasons}",
+            allow_retries=False,
+        )
 
 
 def _metadata(met: Met, span: Timeline) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.gate import Contest, rival, rule
+from factory_assets.evaluation.scores import predicted
 from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
 from factory_assets.measures.certainty import certainty, witnesses
 from factory_assets.measures.metrics import score
@@ -32,6 +33,7 @@ class Met:
     above: the node whose champion answers above this one; None if nobody does.
     versions: challenger, champion and parent -> their version, without those that do not exist.
     since: the first day of the rows, which none of them has learnt from; None where nobody was measured.
+    rows: the node's in the order of y, without their features; see `scores.predicted`.
     predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
@@ -42,6 +44,7 @@ class Met:
     above: str | None
     versions: Mapping[str, str]
     since: dt.date | None = None
+    rows: pa.Table = field(default_factory=lambda: pa.table({}))
     y: np.ndarray = field(default_factory=lambda: np.empty(0))
     predictions: Mapping[str, np.ndarray] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -107,7 +110,7 @@ def walk(
 ) -> Iterator[Met]:
     """The meetings of the nodes, parents before children, each after the rulings on the nodes above it.
 
-    rows_of: the rows of a node in the holdout, which is the longest of those of the challengers.
+    rows_of: the rows of a node in the holdout, the longest of those of the challengers, in any order.
     """
     champions, challengers = contestants.champions, contestants.challengers
     after, models = dict(champions), dict[str, ReleasedModel]()
@@ -133,13 +136,15 @@ def walk(
 
 def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel]) -> Met:
     """The meeting with predictions, metrics and certainty. models: version -> model, of all who meet."""
-    rows, since = _unlearnt(rows, [models[version] for version in met.versions.values()])
+    sides = {side: models[version] for side, version in met.versions.items()}
+    # A challenger that is looked at for weeks may meet a champion above it that was trained since.
+    since = max(model.unlearnt_from for model in sides.values())
+    rows, predictions = predicted(line.task, rows, sides, since, line.cluster)
     y = label_values(line.task, rows[LABEL])
-    predictions = {side: models[version].predict(rows, line.task) for side, version in met.versions.items()}
     newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)
     predictions["naive"] = models[newest].naive(len(y), line.task)
     metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
-    met = replace(met, since=since, y=y, predictions=predictions, metrics=metrics)
+    met = replace(met, since=since, rows=rows, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
     clusters = rows[line.cluster] if line.cluster else None
@@ -152,17 +157,6 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
     }
     certain = {side: value for side, value in sure.items() if value is not None}
     return replace(met, rivals=rivals, certainty=certain)
-
-
-def _unlearnt(rows: pa.Table, models: Collection[ReleasedModel]) -> tuple[pa.Table, dt.date]:
-    """The rows of days that none of the models has learnt from, and the first of these days.
-
-    A challenger that is looked at for weeks may meet a champion above it that was trained since.
-    """
-    import pyarrow.compute as pc
-
-    since = max(model.unlearnt_from for model in models)
-    return rows.filter(pc.field("ds") >= since), since
 
 
 def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:

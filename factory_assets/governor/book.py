@@ -27,10 +27,19 @@ from factory_assets.governor.runs import days_of_run, open_runs
 from factory_assets.governor.work import TRAINED, Running
 from factory_assets.identity.damage import beside, damaged, damaged_beside
 from factory_assets.identity.inputs import Asset, Recorded, stamps
-from factory_assets.identity.nodes import admitted, tree
+from factory_assets.identity.nodes import admitted, preorder, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
 from factory_assets.identity.versions import contract_hash
-from factory_assets.materialization import INPUTS, described, newest_events, recorded, recorded_before, table_versions
+from factory_assets.materialization import (
+    INPUTS,
+    TABLE_VERSION,
+    described,
+    materializations,
+    newest_events,
+    recorded,
+    recorded_before,
+    table_versions,
+)
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.episodes import Alarm, of_drift, of_losses
 from factory_assets.monitoring.performance.losses import losses, window
@@ -183,6 +192,25 @@ class Book:
         held, lacking = self._looked_at(name)
         is_gone = held.unreadable or (held.version is None and self.newest_event(name))
         return self.stores.ledger.trained_as_of(line) if is_gone else lacking.keys()
+
+    def lost_scores(self, line: str) -> Mapping[dt.date, Sequence[str]]:
+        table = f"{line}/evaluation"
+        held, lacking = self._looked_at(table)
+        is_gone = bool(held.unreadable) or held.version is None
+        # An older release wrote no rows: only of those that were written can any be lost.
+        if not lacking and not (is_gone and any(TABLE_VERSION in each.metadata for each in self._newest(table))):
+            return {}
+        found: dict[dt.date, set[str]] = {}
+        for event in materializations(self.instance, _key(table)):
+            if event.partition and TABLE_VERSION in event.metadata:
+                day = dt.date.fromisoformat(str(event.metadata["as_of"].value))
+                if is_gone or day in lacking:
+                    found.setdefault(day, set()).add(event.partition)
+        return {day: preorder(nodes) for day, nodes in found.items()}
+
+    def _newest(self, name: str) -> list[dg.AssetMaterialization]:
+        records = self.instance.fetch_materializations(_key(name), limit=NEWEST).records
+        return [each.asset_materialization for each in records if each.asset_materialization]
 
     def newest_event(self, name: str) -> int:
         records = self.instance.fetch_materializations(_key(name), limit=1).records

@@ -40,6 +40,10 @@ class Known(Protocol):
         """Days as of which a line was trained that a table with a part of each training has lost: outcomes, or leaderboards."""
         ...
 
+    def lost_scores(self, line: str) -> Mapping[dt.date, Sequence[str]]:
+        """As of which day nodes were evaluated -> these nodes, of days whose rows the lake has lost."""
+        ...
+
     def newest_event(self, name: str) -> int:
         """Number of the newest materialisation of an asset; 0 where there is none."""
         ...

@@ -247,6 +247,7 @@ class _Planner:
         self._daily(Daily(name["labels"], days, state, "what is known of them", gates=of_labels))
 
         training = self._restoring(line.name) or self._training(declared, days, through)
+        self._scores(line.name)
         first = known.first_trained(line.name)
         scored = [day for day in days if first is not None and day > first]
         if scored:
@@ -429,6 +430,23 @@ class _Planner:
                 states = (digest([board, "lost", str(as_of)]),)
                 follows = self.known.newest_event(board)
                 self._offer(Work((board,), training.reason, (), training, (), states, follows=follows))
+
+    def _scores(self, line: str) -> None:
+        """Offer to make rows of evaluations again that the lake has lost, by models that are there."""
+        table, known = f"{line}/evaluation", self.known
+        lost = known.lost_scores(line)
+        if not lost or any(table in run.assets for run in self.busy):
+            return
+        why = "its rows are lost or damaged"
+        self.notices.append(Notice("damaged", table, why, tuple(sorted(lost))))
+        read = [
+            name for name in (f"{line}/examples", f"{line}/labels") if known.damaged(name).keys() & self.unsettled[name]
+        ]
+        after = (*read, *({f"{line}/{TRAINED[0]}"} & {name for work in self.work for name in work.assets}))
+        for as_of, nodes in sorted(lost.items()):
+            training = Training(line, as_of, tuple(nodes), "lost", f"made again as they were: {why}")
+            states = (digest([table, "lost", str(as_of), *nodes]),)
+            self._offer(Work((table,), training.reason, (), training, after, states, follows=known.newest_event(table)))
 
     def _daily(self, daily: Daily) -> None:
         """Offer the days of an asset that are due."""

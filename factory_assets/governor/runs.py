@@ -31,6 +31,8 @@ OPEN = [
 ]
 #: Assets that work on segments, in the order of a training.
 SEGMENTED = TRAINED[:-1]
+#: Of these the ones that can make again what is lost.
+RESTORED = ("model", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
         ops = training_config(training.line, nodes, training.as_of)["ops"]
         chosen = {key.to_python_identifier() for key in keys}
         if training.trigger == "lost":
-            ops[f"{training.line}__{TRAINED[0]}"]["config"]["restore"] = True
+            for name in RESTORED:
+                ops[f"{training.line}__{name}"]["config"]["restore"] = True
         elif training.trigger in ("drift", "performance"):
             # A challenger that was trained before the world changed is no answer to the change.
             ops[f"{training.line}__{TRAINED[0]}"]["config"]["anew"] = True

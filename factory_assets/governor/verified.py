@@ -9,14 +9,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import duckdb
+
 from factory_assets.declarations.days import DAY
+from factory_assets.evaluation.again import otherwise
+from factory_assets.evaluation.scores import nodes_of, of_node, view
 from factory_assets.governor.work import days_in_words
 from factory_assets.identity.damage import ROWS, counted
 from factory_assets.identity.inputs import Recorded
+from factory_assets.words import listed
+from factory_resources import duck
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.chain import Chains
 from factory_resources.lake import DayContent, Lake
 from factory_resources.ledger import Ledger, VersionRecord
+
+#: Nodes of a day whose rows are told.
+TOLD = 3
 
 
 class Records(Protocol):
@@ -102,6 +111,26 @@ def other_tables(lake: Lake, assets: Iterable[str]) -> Iterator[Mismatch]:
                 yield Mismatch(table, found, table, day)
             elif found[0].rows != held.rows(day):
                 yield Mismatch(table, f"it has {found[0].rows} rows, written were {held.rows(day)}", table, day)
+
+
+def scores(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Mismatch]:
+    """Rows of evaluations from which other metrics come out than the ledger has of the meeting."""
+    for line in lines:
+        table = f"{line}/evaluation"
+        held = lake.held(table)
+        for day in sorted(held.files.keys() - lake.lacking(table, held).keys()):
+            records = {(record.node, record.version): record for record in ledger.evaluations(line, as_of=day)}
+            try:
+                with duck.opened([lake.root]) as con:
+                    rows = view(con, lake, line, day)
+                    others = {node: otherwise(of_node(con, rows, node), records) for node in nodes_of(con, rows)}
+            except (duckdb.Error, OSError):
+                # Files that cannot be read are told of every table.
+                continue
+            if told := [f"{node}: {why}" for node, why in others.items() if why]:
+                yield Mismatch(
+                    table, f"its rows are not those that were measured: {listed(told, TOLD, 'node')}", table, day
+                )
 
 
 def models(ledger: Ledger, archive: ArchiveFolder) -> Iterator[Mismatch]:

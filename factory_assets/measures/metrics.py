@@ -88,7 +88,9 @@ def r2(y: Floats, p: Floats) -> float:
     """Share of the label's variance explained; 0 is the mean of these rows, negative is worse than it."""
     if len(y) < 2 or np.all(y == y[0]):
         return np.nan
-    return float(1 - np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2))
+    around = np.sum((y - y.mean()) ** 2)
+    # Labels that lie nearer to each other than a square can tell have none either.
+    return float(1 - np.sum((y - p) ** 2) / around) if around else np.nan
 
 
 def calibration_error(y: Floats, p: Floats) -> float:

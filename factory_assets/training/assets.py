@@ -258,11 +258,8 @@ def _tuned(
 
 def _keep(lake: Lake, line: str, day: dt.date, outcomes: Mapping[str, dict[str, Any]]) -> None:
     """The outcomes, rows by node, in the lake; those of the day's other nodes stay."""
-    table, rows = f"{line}/model", [row for _, row in sorted(outcomes.items())]
-    if lake.version(table) is not None:
-        others = lake.read(table, day, day, OUTCOMES.names, empty_if_absent=True).to_pylist()
-        rows += [row for row in others if row["node"] not in outcomes]
-    lake.replace(table, pa.Table.from_pylist(rows, schema=OUTCOMES), [day])
+    rows = [row for _, row in sorted(outcomes.items())]
+    lake.replace_part(f"{line}/model", pa.Table.from_pylist(rows, schema=OUTCOMES), day, "node", outcomes)
 
 
 def _write_down(instance: dg.DagsterInstance, lake: Lake, line: str, key: dg.AssetKey) -> None:

@@ -4,8 +4,6 @@ A file has the rows of some leaves side by side in the tree. It has no name, so 
 ends, and it is mapped only while one of its rows is in use: only rows of nodes at work are in memory.
 """
 
-import mmap
-import tempfile
 import threading
 from collections.abc import Mapping
 
@@ -13,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.identity.nodes import path_of, preorder, subtree
+from factory_resources.rows_file import RowsFile
 
-#: About so many rows a file. A leaf is never divided, however many rows it has.
+#: About so many rows a file, and of one that has more in memory at a time. A leaf is never divided, however many rows it has.
 FILE_ROWS = 50_000
 #: A process may have some hundreds of files open, and others want some too.
 MOST_FILES = 64
@@ -40,7 +39,7 @@ class Subtrees:
         self._schema, self._lock, self._sorted = rows.schema, threading.Lock(), set[int]()
         files = int(self._file_of.max(initial=-1)) + 1
         with_rank = rows.schema.append(pa.field(RANK, pa.int32()))
-        self._files, counts = [_File(with_rank) for _ in range(files)], np.zeros(len(keys), dtype=np.int64)
+        self._files, counts = [RowsFile(with_rank) for _ in range(files)], np.zeros(len(keys), dtype=np.int64)
         leaves = pa.array(keys, pa.string())
         for batch in rows:
             rank = pc.index_in(batch["leaf"].cast(pa.string()), value_set=leaves).to_numpy()
@@ -60,6 +59,14 @@ class Subtrees:
         """The rows of a node's subtree; none for a node that has none."""
         import pyarrow.compute as pc
 
+        table = self.mapped(node)
+        leaves = subtree(self._paths, node)
+        if np.count_nonzero(np.diff(self._starts[leaves.start : leaves.stop + 1])) < 2:
+            return table
+        return table.take(pc.sort_indices(table.select([name for name, _ in ORDER]), sort_keys=ORDER))
+
+    def mapped(self, node: str) -> pa.Table:
+        """The same rows, one leaf after the other. They stay in their files, and take memory while they are looked at."""
         leaves = subtree(self._paths, node)
         first, last = leaves.start, leaves.stop
         low, high = self._starts[first], self._starts[last]
@@ -69,13 +76,7 @@ class Subtrees:
             table = self._in_order(number)
             start = max(low - begins, 0)
             parts.append(table.slice(start, min(high - begins, table.num_rows) - start))
-        if not parts:
-            return self._schema.empty_table()
-        table = pa.concat_tables(parts)
-        if np.count_nonzero(np.diff(self._starts[first : last + 1])) < 2:
-            return table
-        table = table.combine_chunks()
-        return table.take(pc.sort_indices(table, sort_keys=ORDER))
+        return pa.concat_tables(parts) if parts else self._schema.empty_table()
 
     def _deal(self, batch: pa.RecordBatch, file_of: np.ndarray) -> None:
         """file_of: shape (n,), the file of each row."""
@@ -90,10 +91,11 @@ class Subtrees:
 
         with self._lock:
             if number not in self._sorted:
-                rows = self._files[number].read().combine_chunks()
-                order = pc.sort_indices(rows, sort_keys=[(RANK, "ascending"), *ORDER])
-                file = _File(self._schema)
-                file.write(rows.drop_columns([RANK]).take(order))
+                rows, keys = self._files[number].read(), [(RANK, "ascending"), *ORDER]
+                order = pc.sort_indices(rows.select([name for name, _ in keys]), sort_keys=keys)
+                file, own = RowsFile(self._schema), rows.select(self._schema.names)
+                for start in range(0, len(order), FILE_ROWS):
+                    file.write(own.take(order.slice(start, FILE_ROWS)))
                 file.close()
                 self._files[number] = file
                 self._sorted.add(number)
@@ -107,25 +109,3 @@ def _dealt(sizes: list[int]) -> np.ndarray:
     files = min(MOST_FILES, -(-total // FILE_ROWS))
     numbers = (np.cumsum(rows) - rows) * files // max(total, 1)
     return np.unique(numbers, return_inverse=True)[1]
-
-
-class _File:
-    """Rows in a file without a name."""
-
-    def __init__(self, schema: pa.Schema):
-        # A table that was read holds the mapping, and this object the file.
-        self._file = tempfile.TemporaryFile(prefix="factory-rows-")  # noqa: SIM115
-        self._writer = pa.ipc.new_stream(self._file, schema)
-
-    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
-        self._writer.write(rows)
-
-    def close(self) -> None:
-        """End writing; from now on the rows can be read."""
-        self._writer.close()
-        self._file.flush()
-
-    def read(self) -> pa.Table:
-        """All rows, mapped for as long as one of them is in use: rows that are not looked at take no memory."""
-        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()

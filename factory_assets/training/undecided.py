@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.identity.versions import contract_hash, model_version
-from factory_resources.decisions import UNDECIDED
 from factory_resources.ledger import Ledger, VersionRecord
 
 
@@ -24,11 +23,7 @@ def undecided(ledger: Ledger, declared: DeclaredLine, day: dt.date) -> dict[str,
     those of now is none any more: a new one is trained.
     """
     line, now = declared.line.name, (model_version(declared), contract_hash(declared))
-    left = {
-        node: decision
-        for node, decision in ledger.last_decisions(line, before=day).items()
-        if decision.verdict == UNDECIDED
-    }
+    left = ledger.undecided(line, before=day)
     versions = ledger.versions(line, ids={str(decision.version) for decision in left.values()}) if left else []
     return {
         version.node: Undecided(version, left[version.node].as_of)

@@ -28,7 +28,12 @@ def rows(luck: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
     by = {"days": day, "customers": customer}[luck]
     first, second = (np.clip(0.3 + 0.3 * (y - 0.3) + rng.normal(0, 0.2, 40)[by], 0.01, 0.99) for _ in "ab")
     ds = pa.array([dt.date(2026, 3, 1) + dt.timedelta(days=int(each)) for each in day])
-    return pa.table({"label": y, "ds": ds, "who": customer, "shop": customer % 7}), first, second
+    about = {
+        "example_id": [f"{place:04d}" for place in range(len(y))],
+        "observed_at": ds.cast(pa.timestamp("us")),
+        "leaf": ["global"] * len(y),
+    }
+    return pa.table({"label": y, "ds": ds, "who": customer, "shop": customer % 7} | about), first, second
 
 
 def met(first: np.ndarray, second: np.ndarray, table: pa.Table, **more: Any) -> float:

@@ -144,6 +144,12 @@ DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
     "leaderboards are gone": (
         lambda w: shutil.rmtree(folder(w, "guess/leaderboard")), "guess/leaderboard 2026-01-10: its table is lost or damaged",
     ),
+    "rows of evaluations are gone": (
+        lambda w: shutil.rmtree(folder(w, "guess/evaluation")), "guess/evaluation 2026-01-10: its rows are lost or damaged",
+    ),
+    "a file of rows of evaluations is cut": (
+        lambda w: cut(files(w, "guess/evaluation", day(9))[0]), "guess/evaluation 2026-01-10: its rows are lost or damaged",
+    ),
     "outcomes of trainings are gone": (
         lambda w: shutil.rmtree(folder(w, "guess/model")), "guess/model 2026-01-10: its outcomes are lost or damaged in the lake",
     ),
@@ -187,7 +193,7 @@ def test_damage_is_noticed_named_and_made_good(clean: dict[str, Any], world: Wor
     assert found.work, "noticed"
     if said:
         assert any(said in str(notice) for notice in found.notices_of("damaged")), list(map(str, found.notices))
-    assert not [work for work in found.work if "guess/evaluation" in work.assets], "nothing is trained meanwhile"
+    assert not [work for work in found.work if "guess/champion" in work.assets], "nothing is decided meanwhile"
     EXECUTORS[executor](world)
     after = planned(world)
     assert after.work == [] and after.notices_of("damaged", "failed", "blocked") == []
@@ -295,7 +301,7 @@ def findings(world: World) -> list[str]:
     deployment, book = world.deployment, world.deployment.book()
     assets = deployment.daily_assets
     found = [*verified.days_of_assets(book, world.lake, assets), *verified.other_tables(world.lake, assets)]
-    found += verified.models(world.ledger, deployment.archive)
+    found += [*verified.scores(world.lake, world.ledger, ["guess"]), *verified.models(world.ledger, deployment.archive)]
     return list(map(str, [*found, *verified.unknown_versions(world.lake, world.ledger, ["guess"])]))
 
 
@@ -336,3 +342,23 @@ def test_a_version_that_was_trained_on_a_hole_is_found(world: World, monkeypatch
     (found,) = verified.holes(world.deployment.book(), world.lake, world.ledger, ["guess"])
     assert [each.node for each in found.versions] == ["DE"] and found.as_of == day(9)
     assert "guess/examples at version 4, 2026-01-04: it read 20 rows a day, recorded were 120" in found.message
+
+
+def test_rows_from_which_other_metrics_come_out_than_were_recorded_are_found_and_made_again(
+    clean: dict[str, Any], world: World
+) -> None:
+    """A value that was changed, in a file that can be read and has as many rows: nothing but the metrics tells it."""
+    on, table = day(9), "guess/evaluation"
+    rows = world.lake.read(table, on, on)
+    place = rows.schema.get_field_index("challenger_prediction")
+    said = rows["challenger_prediction"].to_numpy().copy()
+    said[0] += 1e-9
+    world.lake.replace(table, rows.set_column(place, "challenger_prediction", pa.array(said)), [on])
+    assert planned(world).work == []
+    (found,) = verified.scores(world.lake, world.ledger, ["guess"])
+    node = rows["node"][0].as_py()
+    assert str(found).startswith(f"{table} {on}: its rows are not those that were measured: {node}: ")
+    assert "of the challenger is" in str(found) and findings(world) == [str(found)]
+    world.lake.set_aside(table, on)
+    by_command(world)
+    assert planned(world).work == [] and findings(world) == [] and state(world) == clean

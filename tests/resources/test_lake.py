@@ -366,6 +366,56 @@ def test_two_that_make_a_table_at_once_with_rows_at_hand_come_one_after_the_othe
         assert found in ([[0] * 5, [1] * 5] if days[0] == days[1] else [[0] * 5 + [1] * 5])
 
 
+def part(day: dt.date, node: str, numbers: list[int], **columns: list) -> pa.Table:
+    return table(day, numbers, node=[node] * len(numbers), **columns)
+
+
+def parts(lake: Lake, day: dt.date) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for row in lake.read("t", day, day, empty_if_absent=True).sort_by("x").to_pylist():
+        found.setdefault(row["node"], []).append(row["x"])
+    return found
+
+
+def test_a_part_of_a_day_is_replaced_and_the_rest_stays(lake):
+    lake.replace_part("t", part(ONE, "a", [1, 2]), ONE, "node", ["a"])
+    lake.replace_part("t", part(TWO, "a", [9]), TWO, "node", ["a"])
+    written = lake.replace_part("t", part(ONE, "b", [3, 4, 5]), ONE, "node", ["b", "c"])
+    assert parts(lake, ONE) == {"a": [1, 2], "b": [3, 4, 5]} and parts(lake, TWO) == {"a": [9]}
+    assert written.rows == 5, "those of the whole day"
+    assert written.days == lake.replace("t", lake.read("t", ONE, ONE), [ONE]).days
+    lake.replace_part("t", part(ONE, "b", []), ONE, "node", ["b"])
+    assert parts(lake, ONE) == {"a": [1, 2]}
+    with pytest.raises(ValueError, match="a row of node b among those that replace a"):
+        lake.replace_part("t", part(ONE, "b", [6]), ONE, "node", ["a"])
+    with pytest.raises(ValueError, match=f"a row of {TWO}"):
+        lake.replace_part("t", part(TWO, "a", [6]), ONE, "node", ["a"])
+
+
+def test_a_part_may_have_other_columns_than_the_rest(lake):
+    lake.replace_part("t", part(ONE, "a", [1], old=[0.5]), ONE, "node", ["a"])
+    lake.replace_part("t", part(ONE, "b", [2], new=["n"]), ONE, "node", ["b"])
+    rows = lake.read("t", ONE, ONE).sort_by("x").select(["x", "node", "old", "new"]).to_pylist()
+    assert rows == [{"x": 1, "node": "a", "old": 0.5, "new": None}, {"x": 2, "node": "b", "old": None, "new": "n"}]
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["a new table", "a new day"])
+def test_parts_that_are_written_at_the_same_time_are_all_there(lake, made):
+    if made:
+        lake.replace_part("t", part(TWO, "a", [0]), TWO, "node", ["a"])
+    barrier = threading.Barrier(4)
+
+    def write(place: int) -> None:
+        own, name = Lake(root=lake.root), str(place)
+        barrier.wait()
+        for turn in range(3):
+            own.replace_part("t", part(ONE, name, [turn]), ONE, "node", [name])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert parts(lake, ONE) == {str(place): [2] for place in range(4)}
+
+
 ENDLESS = """
 import datetime as dt, sys, time
 import pyarrow as pa
