@@ -112,8 +112,8 @@ def otherwise(rows: pa.Table, records: Mapping[tuple[str, str], EvaluationRecord
             continue
         if (record := records.get((node, versions[side]))) is None:
             return f"the ledger has no evaluation of {versions[side]}"
-        others = [each for each in VERSIONS if versions[each] == record.incumbent_version and each != side]
-        expected = {side: record.challenger, "naive": record.naive, **dict.fromkeys(others, record.incumbent)}
+        rival = [each for each in VERSIONS if versions[each] and versions[each] == record.incumbent_version]
+        expected = dict.fromkeys(rival, record.incumbent) | {side: record.challenger, "naive": record.naive}
         for whose, metrics in expected.items():
             if found[whose] != metrics:
                 name = next((each for each in metrics if found[whose].get(each) != metrics[each]), "a metric")

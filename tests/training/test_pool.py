@@ -85,6 +85,7 @@ def test_a_nodes_rows_are_those_that_a_look_through_the_whole_table_finds(
         assert found.num_rows == each.num_rows and set(found.leaves) == set(each["leaf"].to_pylist())
         for node in (*NODES, *LEAVES, "FR/L", "FR/Lyonss", "IT", "FR-2"):
             assert found.rows(node).equals(rows_within(each, node)), node
+            assert found.mapped(node).sort_by(subtrees.ORDER).equals(rows_within(each, node)), node
 
 
 def test_versions_do_not_depend_on_workers_or_on_what_they_are(tmp_path: Path, rows: pa.Table) -> None:
