@@ -89,7 +89,7 @@ def version_of(side: str) -> str:
 def predicted(
     task: str, rows: pa.Table, models: Mapping[str, ReleasedModel], since: dt.date, also: str | None = None
 ) -> tuple[pa.Table, dict[str, Floats]]:
-    """Rows from a day on, in order and without their features, and what each side predicts of them: shape (n,), or (n, k) of k classes.
+    """Rows from a day on, ordered, without features, and what each side predicts of them: shape (n,), or (n, k) for k classes.
 
     rows: in any order. They may lie in files that are mapped: only a batch of them is looked at at a time, and what is returned
     is small. models: side -> model. also: a further column to keep.
