@@ -42,13 +42,17 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
             verdict, why = (each.own.verdict, each.own.reason) if each.own else ("-", "no champion had been decided")
             table.add_row(each.node, "nobody", "-", "-", verdict, "-", why)
             continue
-        answers, since, decision, why = "itself", _time(each.by.decided_at), each.by, each.by.reason
-        if each.answers != each.node:
-            answers = str(each.answers)
-            if each.own and each.own != each.by:
-                # What was decided about the node is one thing, why its ancestor answers another.
-                decision, why = each.own, f"{each.own.reason}. {answers} answers, by {each.by.who}: {each.by.reason}"
-        table.add_row(each.node, answers, str(each.version), since, decision.verdict, decision.who, why)
+        answers = "itself" if each.answers == each.node else str(each.answers)
+        verdict, who, why = each.by.verdict, each.by.who, each.by.reason
+        if each.answers != each.node and each.own != each.by:
+            # What was decided about the node is one thing, why its ancestor answers another.
+            verdict, who, said = (
+                (each.own.verdict, each.own.who, each.own.reason)
+                if each.own
+                else ("-", "-", "nothing was decided about it")
+            )
+            why = f"{said}. {answers} answers, by what {each.by.who} decided on {each.by.node}: {why}"
+        table.add_row(each.node, answers, str(each.version), _time(each.by.decided_at), verdict, who, why)
     _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:
         _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))

@@ -321,7 +321,7 @@ class Book:
 
     def decided(self, line: str) -> tuple[str, dt.date] | None:
         standing = self._standing(line)
-        return state_of(standing) if standing else None
+        return state_of(standing, self.stores.ledger.tags(line)) if standing else None
 
     def decided_on_board(self, line: str) -> str | None:
         board = self.instance.get_latest_materialization_event(_key(f"{line}/{TRAINED[-1]}"))

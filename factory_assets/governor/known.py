@@ -87,11 +87,11 @@ class Known(Protocol):
         ...
 
     def decided(self, line: str) -> tuple[str, dt.date] | None:
-        """A hash of the decisions by which nodes stand, and the newest day as of which one was made; None where there is none."""
+        """A hash of the decisions by which nodes stand, and of tags, and the newest day as of which one was made; None without any."""
         ...
 
     def decided_on_board(self, line: str) -> str | None:
-        """The hash of the decisions that the newest leaderboard tells; None where it tells those of an earlier day alone."""
+        """The hash of what the newest leaderboard tells; None where it tells what was decided by an earlier day alone."""
         ...
 
     def first_trained(self, line: str) -> dt.date | None: ...

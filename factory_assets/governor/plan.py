@@ -415,7 +415,9 @@ class _Planner:
         ):
             return None
         _, day = decided
-        return Training(line, day, tuple(known.standing(line)), "unfinished", "decisions that no leaderboard tells yet")
+        return Training(
+            line, day, tuple(known.standing(line)), "unfinished", "decisions or tags that no leaderboard tells yet"
+        )
 
     def _boards(self, line: str) -> None:
         """Offer to draw leaderboards again that the lake has lost, but that of the newest training, which is drawn anyway."""

@@ -117,8 +117,9 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         day = as_of(context, lake, declared, said(AsOf, context))
-        # Before the decisions that are drawn: one that is made in between has another state.
-        state, newest = state_of(ledger.standing(line.name))
+        # Before the decisions that are drawn, and of the very tags: one that is made in between has another state.
+        tags = ledger.tags(line.name)
+        state, newest = state_of(ledger.standing(line.name), tags)
         with engine.connect() as con:
             seen = keys_seen(con, lake, line.name, last=day)
         after = day + dt.timedelta(days=1)
@@ -134,7 +135,7 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         table = resolve(declared, metric, day, nodes, decided, {leaf: last for leaf, (_, last) in seen.items()})
         written = lake.replace(f"{line.name}/leaderboard", table, [day])
         return dg.MaterializeResult(
-            metadata=_shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(ledger.tags(line.name)),
+            metadata=_shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(tags),
             data_version=dg.DataVersion(written.days[day].hash),
             # The board of an earlier day does not tell how nodes stand now.
             tags={INPUTS: state} if day >= newest else {},

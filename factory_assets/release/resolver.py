@@ -15,6 +15,7 @@ from factory_assets.measures.metrics import improvement
 from factory_assets.training.timeline import timeline
 from factory_resources.decisions import UNDECIDED, Standing
 from factory_resources.ledger import Decision
+from factory_resources.tags import Tagging
 
 #: answers, version: the node that answers for this one, and its champion. reason: of the last decision about the node.
 #: since: the first day on which this version answered for it. last_seen: the last day with a row of the node. stale: the reason
@@ -66,10 +67,14 @@ class Decided:
     candidates: Mapping[str, str]
 
 
-def state_of(standing: Mapping[str, Standing]) -> tuple[str, dt.date]:
-    """A hash of the decisions by which nodes stand, and the newest day as of which one was made. standing: of one node or more."""
-    decided = [f"{node}:{each.sequence}" for node, each in sorted(standing.items())]
-    return digest(decided), max(each.decided_as_of for each in standing.values())
+def state_of(standing: Mapping[str, Standing], tags: Sequence[Tagging]) -> tuple[str, dt.date]:
+    """A hash of what people and the gate have said of a line's versions, and the newest day as of which one was decided on.
+
+    standing: of one node or more. tags: those that are on a version now.
+    """
+    said = [f"{node}:{each.sequence}" for node, each in sorted(standing.items())]
+    said += sorted(f"{each.node}@{each.tag}:{each.version}:{each.at.isoformat()}" for each in tags)
+    return digest(said), max(each.decided_as_of for each in standing.values())
 
 
 def resolve(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from factory_assets.identity.nodes import answering, lineage, tree
+from factory_resources.decisions import newest
 from factory_resources.ledger import Decision, Ledger
 
 
@@ -21,7 +22,7 @@ class Answer:
     """A node, the node that answers for it (itself, an ancestor, or None), that one's version, and the decision behind it.
 
     by: where an ancestor answers, the decision that made that one champion, or the later decision that left the node without one.
-    own: the last decision about the node itself, None without any.
+    own: the decision about the node itself that counts, None without any: of the newest day, and of that day the last.
     """
 
     node: str
@@ -73,15 +74,15 @@ def standing(ledger: Ledger, line: str, at: dt.datetime | None = None, node: str
     for decision in decisions:
         if at is None or decision.decided_at <= at:
             made.setdefault(decision.node, []).append(decision)
-    newest = {node: reigns(of_node)[-1] for node, of_node in made.items()}
-    own = {node: of_node[-1] for node, of_node in made.items()}
-    return [_standing(each, newest, own.get(each)) for each in (tree(made) if node is None else [node])]
+    reign = {node: reigns(of_node)[-1] for node, of_node in made.items()}
+    own = {node: newest(of_node) for node, of_node in made.items()}
+    return [_standing(each, reign, own.get(each)) for each in (tree(made) if node is None else [node])]
 
 
-def _standing(node: str, newest: Mapping[str, Reign], own: Decision | None) -> Answer:
-    champions = {node: reign.champion for node, reign in newest.items() if reign.champion is not None}
+def _standing(node: str, last: Mapping[str, Reign], own: Decision | None) -> Answer:
+    champions = {node: reign.champion for node, reign in last.items() if reign.champion is not None}
     answers, path = answering(node, champions), lineage(node)
     if answers is None:
         return Answer(node, None, None, None, own)
-    asked = [newest[node].began for node in path[: path.index(answers) + 1] if node in newest]
+    asked = [last[node].began for node in path[: path.index(answers) + 1] if node in last]
     return Answer(node, answers, champions[answers], max(asked, key=lambda decision: decision.decided_at), own)

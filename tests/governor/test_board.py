@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from factory_assets.governor.plan import plan
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import ANCESTOR, roll_back
+from factory_resources.tags import Tagging
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, worlds
 
 pytestmark = pytest.mark.slow
@@ -25,6 +27,14 @@ def answers(world: World) -> dict[str, str]:
     return {row["node"]: row["answers"] for row in world.lake.read("guess/leaderboard", newest, newest).to_pylist()}
 
 
+def tagged(world: World) -> list[str]:
+    """Versions that the leaderboard's page says are tagged."""
+    drawn = world.instance.get_latest_materialization_event(dg.AssetKey(["guess", "leaderboard"]))
+    assert drawn is not None and drawn.asset_materialization is not None
+    shown = drawn.asset_materialization.metadata.get("tags")
+    return [str(row.data["version"]) for row in shown.records] if isinstance(shown, dg.TableMetadataValue) else []
+
+
 def test_a_champion_that_is_taken_back_answers_no_more_on_the_leaderboard(tmp_path: Path) -> None:
     with worlds(tmp_path, ["one"], DEEP) as made:
         world = made["one"]
@@ -38,7 +48,9 @@ def test_a_champion_that_is_taken_back_answers_no_more_on_the_leaderboard(tmp_pa
 
         roll_back(world.ledger, world.lake, Request("guess", first, "it fits nobody", "ana"), ANCESTOR)
         (work,) = plan(world.deployment.book()).ready
-        assert work.assets == ("guess/leaderboard",) and work.reason == "decisions that no leaderboard tells yet"
+        assert (
+            work.assets == ("guess/leaderboard",) and work.reason == "decisions or tags that no leaderboard tells yet"
+        )
         by_daemon(world)
         assert answers(world)[first] == "global" and answers(world)[second] == second
         assert plan(world.deployment.book()).work == []
@@ -46,3 +58,10 @@ def test_a_champion_that_is_taken_back_answers_no_more_on_the_leaderboard(tmp_pa
         roll_back(world.ledger, world.lake, Request("guess", second, "nor does this one", "ana"), ANCESTOR)
         by_command(world)
         assert answers(world)[second] == "global" and plan(world.deployment.book()).work == []
+        # So is a tag, and that it is taken off.
+        version = str(world.ledger.standing("guess")["global"].champion)
+        for on, keep in ((version, by_daemon), (None, by_command)):
+            world.ledger.tag(Tagging("guess", "global", "stable", on, "audited", "ana"))
+            assert plan(world.deployment.book()).ready[0].assets == ("guess/leaderboard",)
+            keep(world)
+            assert plan(world.deployment.book()).work == [] and tagged(world) == ([on] if on else [])

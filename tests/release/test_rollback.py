@@ -215,7 +215,7 @@ def test_a_node_that_an_ancestor_answers_for_shows_its_own_decision_beside_that_
     (own,), (*_, above) = (world.ledger.decisions(LINE, node) for node in ("FR", "global"))
     shown = " ".join(factory(world, "champion", LINE, "FR", columns=600).replace("│", " ").split())
     assert own.verdict != "promote" and f" {own.verdict} gate " in shown and own.reason in shown
-    assert f"global answers, by gate: {above.reason}" in shown
+    assert f"global answers, by what gate decided on global: {above.reason}" in shown
     shown = factory(world, "champion", LINE, "global")
     assert " promote " in shown and "answers, by" not in shown, "the node itself answers"
 
@@ -242,3 +242,23 @@ def test_the_commands_show_champions_go_back_and_tell_the_history(
     with dg.DagsterInstance.get() as instance:
         (record,) = instance.fetch_observations(dg.AssetKey([LINE, "champion"]), limit=9).records
     assert record.asset_observation is not None and record.asset_observation.description == "complaints"
+
+
+def test_a_decision_as_of_an_earlier_day_is_not_told_as_what_holds(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 8.0)
+    world.train("FR", 1, 8.5)
+    world.train("FR", 0, 5.0)
+    (told,) = standing(world.ledger, LINE, node="FR")
+    assert told.own == world.ledger.last_decisions(LINE)["FR"] and told.own.verdict == "fallback"
+    assert (told.answers, told.version) == ("global", "global-1")
+
+
+def test_of_a_node_that_nothing_was_decided_about_the_command_names_whose_decision_it_tells(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("FR", 0, 8.0)
+    world.back("FR")
+    shown = " ".join(factory(world, "champion", LINE, "FR/Lyon", columns=600).split())
+    assert "nothing was decided about it. global answers, by what ana decided on FR: complaints" in shown
+    shown = " ".join(factory(world, "champion", LINE, "ES", columns=600).split())
+    assert "nothing was decided about it. global answers, by what gate decided on global: mae 9, better" in shown
