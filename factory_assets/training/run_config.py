@@ -48,8 +48,10 @@ def _plain(kind: Any) -> Any:
 
 def said(config: type[Said], context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Said:
     """What a launch says, by the fields of `written_out`."""
-    of_op = context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
-    return config(**of_op.op_config)
+    if not isinstance(context, dg.AssetExecutionContext):
+        return config(**context.op_config)
+    of_asset = context.run.run_config.get("ops", {}).get(context.asset_key.to_python_identifier()) or {}
+    return config(**of_asset.get("config") or {})
 
 
 class AsOf(dg.Config):
