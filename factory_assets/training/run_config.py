@@ -1,6 +1,7 @@
 """As of which day does a run train, and which nodes? What run configuration and tags say."""
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -50,7 +51,8 @@ def said(config: type[Said], context: dg.AssetExecutionContext | dg.OpExecutionC
     """What a launch says, by the fields of `written_out`."""
     if not isinstance(context, dg.AssetExecutionContext):
         return config(**context.op_config)
-    of_asset = context.run.run_config.get("ops", {}).get(context.asset_key.to_python_identifier()) or {}
+    launched: Mapping[str, Any] = context.run.run_config
+    of_asset = launched.get("ops", {}).get(context.asset_key.to_python_identifier()) or {}
     return config(**of_asset.get("config") or {})
 
 
