@@ -37,8 +37,9 @@ from factory_assets.monitoring.checks import (
 from factory_assets.monitoring.drift.assets import drift_asset
 from factory_assets.monitoring.estimates.assets import estimates_asset
 from factory_assets.monitoring.performance.assets import outcomes_asset, performance_asset
+from factory_assets.monitoring.performance.losses import PARENT
 from factory_assets.release.assets import champion_asset, leaderboard_asset
-from factory_assets.scoring.assets import predictions_asset
+from factory_assets.scoring.assets import parents_asset, predictions_asset
 from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
 from factory_assets.training.assets import model_asset
@@ -158,7 +159,8 @@ class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
     Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, estimates, drift,
-    counts, monitors, calibration, outcomes where some are declared, and the sensor that starts its trainings.
+    counts, monitors, calibration, parents of a line with segments, outcomes where some are declared, and the sensor that starts its
+    trainings.
     """
 
     declaration: Line
@@ -178,7 +180,9 @@ class ModelLine(Declaration):
         declared: DeclaredLine = catalogue.resolve(self.declaration)
         # One schedule for all: it is defined with the first of the lines.
         first = next(iter(catalogue.lines)) == self.declaration.name
+        segmented = bool(declared.line.segments.levels)
         daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
+        daily += [parents_asset(declared)] if segmented else []
         trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
         trained += [leaderboard_asset(declared), decay_asset(declared)]
         watched = [
@@ -197,11 +201,12 @@ class ModelLine(Declaration):
                 labels_check(declared),
                 drift_check(declared),
                 performance_check(declared),
+                *([performance_check(declared, PARENT)] if segmented else []),
                 *([below] if (below := floor_check(declared)) else []),
                 skew_check(declared),
                 estimates_check(declared),
                 control_checks(declared),
-                *([segments_check(declared)] if declared.line.segments.levels else []),
+                *([segments_check(declared)] if segmented else []),
             ],
             sensors=[retrain_sensor(declared, catalogue)],
             schedules=[decay_schedule(list(catalogue.lines))] if first else [],

@@ -33,7 +33,7 @@ from factory_resources.verdicts import Verdicts
 MOST = 3
 STATION = {
     "raw": "events", "events": "events", "statistics": "events", "examples": "features", "labels": "features",
-    "model": "training", "predictions": "scoring", "performance": "monitoring", "outcomes": "monitoring",
+    "model": "training", "predictions": "scoring", "parents": "scoring", "performance": "monitoring", "outcomes": "monitoring",
     "estimates": "monitoring", "drift": "monitoring", "counts": "monitoring", "monitors": "monitoring",
 }  # fmt: skip
 Begin = Callable[[str, str], None]

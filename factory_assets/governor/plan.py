@@ -36,13 +36,25 @@ from factory_assets.training.timeline import first_as_of, timeline
 #: Table of scored days -> tables whose day has to be there. Drift judges rows without their labels, where these are held back.
 NEEDED = {
     "predictions": ("examples",),
-    "performance": ("predictions", "labels"),
+    "parents": ("examples",),
+    "performance": ("predictions", "parents", "labels"),
     "estimates": ("predictions", "labels"),
     "drift": ("predictions", "examples"),
 }
 #: What such a table depends on beside tables, in words.
 _LABELS = "what is known of its labels"
-BESIDE = {"predictions": "the champions before it", "estimates": _LABELS, "drift": _LABELS}
+_CHAMPIONS = "the champions before it"
+BESIDE = {"predictions": _CHAMPIONS, "parents": _CHAMPIONS, "estimates": _LABELS, "drift": _LABELS}
+#: Tables that champions score: they wait for a training that decides who these are.
+ANSWERED = ("predictions", "parents")
+
+
+def _needed(declared: DeclaredLine) -> Mapping[str, tuple[str, ...]]:
+    """As `NEEDED`, of a line; without segments no champion is above another."""
+    if declared.line.segments.levels:
+        return NEEDED
+    there = {table: needed for table, needed in NEEDED.items() if table != "parents"}
+    return {table: tuple(each for each in needed if each != "parents") for table, needed in there.items()}
 
 
 def plan(known: Known) -> Plan:
@@ -254,11 +266,11 @@ class _Planner:
             # A training as of a day decides who answers after it.
             waiting = [day for day in scored if training and day > training.as_of]
             waits_for = dict.fromkeys(waiting, f"{line.name}/{TRAINED[0]}")
-            for table, needed in NEEDED.items():
+            for table, needed in _needed(declared).items():
                 self._daily(
                     Daily(
                         name[table], scored, self._beside(declared, table, scored, through), BESIDE.get(table, ""),
-                        gates=[(name[each], 0) for each in needed], waits_for=waits_for if table == "predictions" else None,
+                        gates=[(name[each], 0) for each in needed], waits_for=waits_for if table in ANSWERED else None,
                     )
                 )  # fmt: skip
             if line.outcomes:
@@ -359,14 +371,14 @@ class _Planner:
         known_at = {"drift": 0 * DAY, "performance": horizon}
         if first is None or not {*known_at} & {*line.retrain.on}:
             return {}
-        scored, lacking = [day for day in days if day > first], set[dt.date]()
+        scored, lacking, read_of = [day for day in days if day > first], set[dt.date](), _needed(declared)
         to_come = {f"{line.name}/{table}": self.unsettled[f"{line.name}/{table}"] for table in ("examples", "labels")}
-        for table in ("predictions", *known_at):
+        for table in (*(each for each in ANSWERED if each in read_of), *known_at):
             name = f"{line.name}/{table}"
             asset, recorded = known.asset(name), known.recorded(name)
             expected = known.expected(name, scored, self._beside(declared, table, scored, through))
             moved = set[dt.date]().union(*(_touched(to_come.get(read, ()), asset.reads[read]) for read in asset.reads))
-            needed = [f"{line.name}/{each}" for each in NEEDED[table]]
+            needed = [f"{line.name}/{each}" for each in read_of[table]]
             lacks = {day for day in scored if any(self._lacks(each, day) for each in needed if each in self.days)}
             lacking |= lacks if table == "predictions" else set()
             to_come[name] = {
@@ -386,7 +398,7 @@ class _Planner:
         self, declared: DeclaredLine, table: str, days: Sequence[dt.date], through: Through
     ) -> Mapping[dt.date, str] | None:
         """Day -> what a table of scored days depends on beside tables; None where that is nothing."""
-        if table == "predictions":
+        if table in ANSWERED:
             return self.known.champions(declared.line.name, days)
         if table == "estimates":
             return estimates.state(estimates.asked_of(declared.line), days, through.day)

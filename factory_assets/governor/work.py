@@ -12,7 +12,7 @@ from factory_assets.words import counted
 #: Assets of a training, in order; the board is drawn after each.
 TRAINED = ("model", "evaluation", "champion", "leaderboard")
 #: Assets of days that follow from who is champion.
-SCORED = ("predictions", "performance", "outcomes", "estimates", "drift", "counts", "monitors")
+SCORED = ("predictions", "parents", "performance", "outcomes", "estimates", "drift", "counts", "monitors")
 Kind = Literal["blocked", "waiting", "failed", "idle", "damaged"]
 
 

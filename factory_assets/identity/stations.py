@@ -151,6 +151,8 @@ SOURCES = (
     "factory_assets.events.sources",
     *_of("events.sources", "base", "csv", "files", "parquet", "postgres", "simulation"),
 )
+#: The same code scores by the champions that answer, and by those above them.
+_SCORING = "factory_assets.scoring.predictions"
 AGGREGATES = (
     *_of("features.point_in_time", "aggregates", "exact", "history", "parts", "windows"),
     "factory_assets.events.versions",
@@ -263,7 +265,8 @@ STATIONS = {
         ),
         _ASIDE_OF_REPLAYS,
     ),
-    "predictions": Station((*LINES, *PREDICTING, "factory_assets.scoring.predictions"), _ASIDE_OF_PREDICTIONS),
+    "predictions": Station((*LINES, *PREDICTING, _SCORING), _ASIDE_OF_PREDICTIONS),
+    "parents": Station((*LINES, *PREDICTING, _SCORING), _ASIDE_OF_PREDICTIONS),
     "performance": Station(
         (
             *LINES,

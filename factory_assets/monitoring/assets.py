@@ -17,7 +17,7 @@ from factory_assets.monitoring import calibration, schemas
 from factory_assets.monitoring import monitors as monitor_rows
 from factory_assets.monitoring.charts import counts as counted_rows
 from factory_assets.monitoring.group import GROUP
-from factory_assets.monitoring.performance.losses import WORSE_OF_FEW, floor_of, window
+from factory_assets.monitoring.performance.losses import NAIVE, PARENT, WORSE_OF_FEW, floor_of, window
 from factory_assets.monitoring.performance.released import Reign, gains, reigns, releases
 from factory_assets.training.run_config import said, written_out
 from factory_resources.archive_folder import ArchiveFolder
@@ -28,6 +28,7 @@ from factory_resources.ledger import Ledger
 def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line, metric = declared.line, metric_of(declared)
     key, block, floor = dg.AssetKey([line.name, "monitors"]), line.overlap_days, floor_of(line, metric)
+    rivals = (NAIVE, PARENT) if line.segments.levels else (NAIVE,)
     # A loss is held against a window of days, and may have begun in the one before.
     behind = {"counts": monitor_rows.BEHIND, "performance": 2 * window(block)}
     quiet = {name: declared.streams[name].contract for name in declared.stands_on}
@@ -73,10 +74,11 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             line.monitor.judging,
             {name: sorted(map(str, contract.quiet)) for name, contract in quiet.items()},
             *([] if floor is None else [floor]),
+            *(rival.name for rival in rivals[1:]),
         ),
-        description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance, "
-        "estimates, columns that streams are delivered with, and control charts of rows, and of shares that are held back, answered "
-        "by another node, cold, or without a value.",
+        description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance "
+        "beside the naive guess and the parent, estimates, columns that streams are delivered with, and control charts of rows and of "
+        "shares that are held back, answered by another node, cold, or without a value.",
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
     def monitors(
@@ -90,7 +92,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         off = {name: {day for day in shown if contract.is_quiet(day)} for name, contract in quiet.items()}
         series = counted_rows.series(counts, first["counts"], days[-1], off)
         measured: dict[dt.date, list[dict[str, Any]]] = {}
-        columns = ["node", "ds", "labelled", metric, f"naive_{metric}"]
+        columns = ["node", "ds", "labelled", metric, *(rival.column(metric) for rival in rivals)]
         of_line = f"{line.name}/performance"
         for row in lake.read(of_line, first["performance"], days[-1], columns, empty_if_absent=True).to_pylist():
             measured.setdefault(row["ds"], []).append(row)

@@ -15,6 +15,7 @@ from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
+from factory_assets.measures.metrics import improvement
 from factory_assets.monitoring.alarms import Looks, alarms
 from factory_assets.monitoring.episodes import began
 from factory_assets.monitoring.estimates.expected import FALSE_ALARM_RATE as CONCEPT_RATE
@@ -25,14 +26,17 @@ from factory_assets.monitoring.monitors import (
     ESTIMATES,
     FLOOR,
     NONE,
+    PARENT,
     PERFORMANCE,
     SCHEMA_OF,
     STABLE,
 )
 from factory_assets.monitoring.performance.losses import (
     FALSE_ALARM_RATE,
+    NAIVE,
     BesideFloor,
     Loss,
+    Rival,
     begun_before,
     beside_floor,
     floor_of,
@@ -107,29 +111,34 @@ def _finding(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def performance_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
+def performance_check(declared: DeclaredLine, rival: Rival = NAIVE) -> dg.AssetChecksDefinition:
+    """rival: whom nodes are held against."""
     key, line = dg.AssetKey([declared.line.name, "performance"]), declared.line
-    metric = metric_of(declared)
-    block = line.overlap_days
+    metric, other = metric_of(declared), rival.column(metric_of(declared))
+    block, name = line.overlap_days, f"better_than_{rival.name}"
 
     @dg.asset_check(
         asset=key,
-        name="better_than_naive",
+        name=name,
         partitions_def=partitions(declared.observed),
-        description=f"No node's {metric} is worse than that of a naive guess by more than its own days vary, once it can be "
+        description=f"No node's {metric} is worse than that of {rival.words} by more than its own days vary, once it can be "
         f"measured. Of a node where nothing is lost, {2 * FALSE_ALARM_RATE:.1%} of the days fail at most.",
     )
-    def better_than_naive(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    def better_than(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         days = days_of(context)
-        read = _reader(lake, "/".join(key.path), ["node", "ds", "labelled", metric, f"naive_{metric}"])
+        read = _reader(lake, "/".join(key.path), ["node", "ds", "labelled", metric, other])
         by_day: dict[dt.date, list[Loss]] = {day: [] for day in days}
-        for loss in begun_before(lambda rows: losses(metric, rows, days, block), read, days, block):
+        for loss in begun_before(lambda rows: losses(metric, rows, days, block, rival), read, days, block):
             by_day[loss.day].append(loss)
-        overall = {row["ds"]: row for row in read(days[0], days[-1]) if row["node"] == ROOT}
-        findings = [_of_day(metric, day, overall.get(day, {}), lost, line.horizon_days) for day, lost in by_day.items()]
-        return report(context, key, "better_than_naive", findings)
+        of_days: dict[dt.date, list[Mapping[str, Any]]] = {}
+        for row in read(days[0], days[-1]):
+            of_days.setdefault(row["ds"], []).append(row)
+        findings = [
+            _of_day(metric, rival, day, of_days.get(day, ()), lost, line.horizon_days) for day, lost in by_day.items()
+        ]
+        return report(context, key, name, findings)
 
-    return better_than_naive
+    return better_than
 
 
 def _reader(lake: Lake, table: str, columns: Sequence[str]) -> Callable[[dt.date, dt.date], list[dict[str, Any]]]:
@@ -137,14 +146,25 @@ def _reader(lake: Lake, table: str, columns: Sequence[str]) -> Callable[[dt.date
     return lambda first, last: lake.read(table, first, last, columns, empty_if_absent=True).to_pylist()
 
 
-def _of_day(metric: str, day: dt.date, root: Mapping[str, Any], lost: Sequence[Loss], delay: int) -> Finding:
-    """root: the root's row of the day. delay: days until the labels of a day are in."""
-    value, naive = root.get(metric), root.get(f"naive_{metric}")
-    message = "not measurable yet" if value is None or naive is None else f"{metric} {value:.4g}, naive {naive:.4g}"
+def _of_day(
+    metric: str, rival: Rival, day: dt.date, rows: Sequence[Mapping[str, Any]], lost: Sequence[Loss], delay: int
+) -> Finding:
+    """rows: of the performance table, of the day. delay: days until the labels of a day are in."""
+    other = rival.column(metric)
+    root = next((row for row in rows if row["node"] == ROOT), {})
+    held = [row for row in rows if row[metric] is not None and row[other] is not None]
+    message = "not measurable yet"
+    if held:
+        least = root if root in held else min(held, key=lambda row: improvement(metric, row[metric], row[other]))
+        message = f"{metric} {least[metric]:.4g}, {rival.name} {least[other]:.4g}"
+        message += (
+            "" if least is root else f" of {least['node']}, which is the least gain of {counted(len(held), 'node')}"
+        )
     if lost:
         message = listed([f"{loss.node}, {began(loss.since, delay)}: {loss.reason}" for loss in lost], SHOWN, "node")
-    numbers = {"labelled": dg.MetadataValue.int(root.get("labelled", 0)), "worse": dg.MetadataValue.int(len(lost))}
-    return Finding(day, not lost, message=message, metadata=numbers)
+    numbers = {"labelled": root.get("labelled", 0), "measured": len(held), "worse": len(lost)}
+    metadata = {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
+    return Finding(day, not lost, message=message, metadata=metadata)
 
 
 def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
@@ -326,7 +346,7 @@ NEWS, LISTED = "nothing_new", 20
 #: Columns of a node that it names.
 COLUMNS = 3
 #: What a day tells first: what has become worse, before what may be why.
-FIRST = (PERFORMANCE, FLOOR, ESTIMATES, SCHEMA_OF, DRIFT)
+FIRST = (PERFORMANCE, PARENT, FLOOR, ESTIMATES, SCHEMA_OF, DRIFT)
 
 
 def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:

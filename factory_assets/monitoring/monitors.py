@@ -21,13 +21,24 @@ from factory_assets.monitoring.charts import control
 from factory_assets.monitoring.charts.control import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
 from factory_assets.monitoring.charts.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
 from factory_assets.monitoring.drift.days import MINIMUM_ROWS
-from factory_assets.monitoring.performance.losses import FEWEST, FEWEST_BLOCKS, beside_floor, losses, visible, window
+from factory_assets.monitoring.performance.losses import (
+    FEWEST,
+    FEWEST_BLOCKS,
+    NAIVE,
+    Rival,
+    beside_floor,
+    losses,
+    visible,
+    window,
+)
+from factory_assets.monitoring.performance.losses import PARENT as ABOVE
 from factory_assets.monitoring.performance.released import Release
 from factory_assets.monitoring.schemas import Delivered
 from factory_assets.words import counted
 
 STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
 DRIFT, PERFORMANCE, FLOOR, RELEASE, ESTIMATES = "drift", "performance", "floor", "release", "estimates"
+PARENT = "parent"
 SCHEMA_OF = "schema"
 #: In place of a column's name: all of a node's.
 ALL = "*"
@@ -49,13 +60,13 @@ SCHEMA = pa.schema(
 MEANING = {
     "line": "The line.",
     "node": "Segment node that is watched; global for all rows, and for a stream.",
-    "monitor": "drift, performance, floor, release, estimates, rows, quarantined, fallback, cold, nulls or schema.",
+    "monitor": "drift, performance, parent, floor, release, estimates, rows, quarantined, fallback, cold, nulls or schema.",
     "column": "The feature, the prediction, label, the metric, the stream, a column of it, or examples; * for all columns of a node.",
     "value": "PSI; the metric; beside a floor its mean over the last days; of a release the mean gain over the naive guess since; of "
     "estimates the metric of the labels, or the estimate while there are none; a number of rows; or a share.",
     "limit": "Beyond it the value is an alarm: of rows on the side on which the value lies, of performance the naive guess's metric, "
-    "of estimates the metric at which it is concept change; beyond a floor by more than chance. Of a release, "
-    "which is no alarm, the gain on the holdout.",
+    "of parent the metric had the champion above answered, of estimates that at which it is concept change; beyond a floor by more "
+    "than chance. Of a release, which is no alarm, the gain on the holdout.",
     "n": "Rows that the value is taken from.",
     "verdict": "stable, alarm, no verdict, or watched by a node above.",
     "visible": "Of a stable value: the smallest change that would have been found nine times in ten. Of drift a factor on all values, "
@@ -162,21 +173,38 @@ def _rows_of_window(known: Known) -> dict[str, int]:
 
 def from_performance(known: Known) -> pa.Table:
     """The line's metric of every node beside that of the naive guess."""
-    day, metric, naive = known.day, known.metric, f"naive_{known.metric}"
+    return _beside(known, PERFORMANCE, NAIVE)
+
+
+def from_parent(known: Known) -> pa.Table:
+    """The line's metric of every node that answers beside what the champion above would have made of its rows."""
+    rows = _beside(known, PARENT, ABOVE)
+    named = {row["node"] for of_day in known.performance.values() for row in of_day if _is_held_against(row, known)}
+    return rows.filter(pa.array([node in named for node in rows["node"].to_pylist()], pa.bool_()))
+
+
+def _is_held_against(row: Mapping[str, Any], known: Known) -> bool:
+    """Whether a row of the performance table tells of a champion above."""
+    return row.get(ABOVE.column(known.metric)) is not None
+
+
+def _beside(known: Known, monitor: str, rival: Rival) -> pa.Table:
+    """The line's metric of every node beside that of a rival."""
+    day, metric, other = known.day, known.metric, rival.column(known.metric)
     measured = [row for rows in known.performance.values() for row in rows]
-    lost = {loss.node: loss for loss in losses(metric, measured, [day], known.block)}
+    lost = {loss.node: loss for loss in losses(metric, measured, [day], known.block, rival)}
     first = day - dt.timedelta(days=window(known.block))
     gains: dict[str, list[float]] = {}
     for row in measured:
-        if first <= row["ds"] < day and row[metric] is not None and row[naive] is not None:
-            gains.setdefault(row["node"], []).append(improvement(metric, row[metric], row[naive]))
+        if first <= row["ds"] < day and row[metric] is not None and row.get(other) is not None:
+            gains.setdefault(row["node"], []).append(improvement(metric, row[metric], row[other]))
     rows = []
     for row in known.performance.get(day, ()):
         node, past = row["node"], gains.get(row["node"], [])
         seen = None
         if node in lost:
             verdict, reason = ALARM, lost[node].reason
-        elif row[metric] is None or row[naive] is None:
+        elif row[metric] is None or row.get(other) is None:
             verdict, reason = NONE, "not measurable yet"
         elif (seen := visible(past, known.block)) is None:
             verdict = NONE
@@ -188,8 +216,8 @@ def from_performance(known: Known) -> pa.Table:
             )
         rows.append(
             _row(
-                node, PERFORMANCE, metric, n=row["labelled"], verdict=verdict, reason=reason, value=row[metric],
-                limit=row[naive], visible=seen,
+                node, monitor, metric, n=row["labelled"], verdict=verdict, reason=reason, value=row[metric],
+                limit=row.get(other), visible=seen,
             )
         )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_OWN)
@@ -247,7 +275,9 @@ def from_estimates(known: Known) -> pa.Table:
 
     rows = known.estimates.filter(pc.equal(known.estimates["metric"], known.metric))
     judged = pc.and_(pc.is_in(rows["verdict"], pa.array(["final", "concept"])), pc.is_valid(rows["limit"]))
-    verdict = pc.if_else(pc.equal(rows["verdict"], "concept"), ALARM, STABLE)
+    changed = pc.equal(rows["verdict"], "concept")
+    verdict = pc.if_else(changed, ALARM, STABLE)
+    came = pa.array([f"{value:.4g} came, estimated " for value in rows["final"].to_numpy()], pa.string())
     columns = {
         "node": rows["node"],
         "monitor": _same(ESTIMATES, rows.num_rows),
@@ -257,7 +287,7 @@ def from_estimates(known: Known) -> pa.Table:
         "n": rows["rows"],
         "verdict": pc.if_else(judged, verdict, NONE),
         "visible": pa.nulls(rows.num_rows, pa.float64()),
-        "reason": rows["reason"],
+        "reason": pc.binary_join_element_wise(pc.if_else(pc.and_(judged, changed), came, ""), rows["reason"], ""),
     }
     return pa.table(columns).cast(_OWN)
 
@@ -395,6 +425,7 @@ SOURCES: tuple[Callable[[Known], pa.Table], ...] = (
     from_drift,
     from_watched,
     from_performance,
+    from_parent,
     from_floor,
     from_release,
     from_estimates,

@@ -1,7 +1,9 @@
-"""The asset `<line>/predictions`: every observation of the day scored by the champion of its nearest node."""
+"""The asset `<line>/predictions`: every observation of the day scored by the champion of its nearest node; and `<line>/parents`, by
+the champion above that one."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -13,9 +15,18 @@ from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import partitions
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_assets.models.archived import ReleasedModel, load
-from factory_assets.scoring.champions import champion_state, champions_of_days
+from factory_assets.scoring.champions import Champions, champion_state, champions_of_days
 from factory_assets.scoring.outliers import Bounds, Outliers
-from factory_assets.scoring.predictions import champion_periods, meaning, predict, schema
+from factory_assets.scoring.predictions import (
+    Answered,
+    above,
+    champion_periods,
+    meaning,
+    meaning_of_parents,
+    parents,
+    predict,
+    schema,
+)
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -58,34 +69,106 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(
             context.instance, context.assets_def.get_asset_spec(key), days, champion_state(champions)
         )
-        example_id = (
-            lake.read(f"{line.name}/examples", days[0], days[-1], ["example_id"], empty_if_absent=True)
-            .schema.field(0)
-            .type
-        )
-        models: dict[str, ReleasedModel] = {}
         bounds: dict[str, Bounds] = {}
-        by_day: dict[dt.date, dict[str, Any]] = {}
-
-        def scored() -> Iterator[pa.RecordBatch]:
-            for period, of_period in champion_periods(days, champions):
-                for version in set(of_period.values()) - set(models):
-                    models[version] = load(archive, line.name, version)
-                answering = {node: models[version] for node, version in of_period.items()}
-                for day in period:
-                    examples = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
-                    outliers = Outliers(bounds)
-                    yield from predict(examples, answering, line.task, outliers.see).to_batches()
-                    by_day[day] = _outside(outliers)
-
-        written = lake.replace(
-            f"{line.name}/predictions", pa.RecordBatchReader.from_batches(schema(example_id, line.task), scored()), days
-        )
+        outliers = {day: Outliers(bounds) for day in days}
+        rows = _Scoring(declared, lake, archive).rows(days, champions, lambda day: outliers[day].see)
+        written = lake.replace(f"{line.name}/predictions", rows, days)
+        by_day: dict[dt.date, dict[str, Any]] = {day: _outside(each) for day, each in outliers.items()}
         unanswered = [day for day in days if not champions[day]]
         by_day |= {day: {"status": "no champion had been decided before this day"} for day in unanswered}
         yield from record_days(context, written, inputs, by_day=by_day)
 
     return predictions
+
+
+def parents_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    """Of a line with segments."""
+    line = declared.line
+    key = dg.AssetKey([line.name, "parents"])
+
+    @dg.asset(
+        key=key,
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=dg.IdentityPartitionMapping()),
+            dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping()),
+        ],
+        partitions_def=partitions(declared.observed),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
+        kinds={"python", "deltalake"},
+        code_version=code_version("parents", *([line.task] if classes_of(line.task) else [])),
+        description=f"{line.description}\n\nWhat the champion above the one that answered would have said: of each observation that "
+        "was not answered by the uppermost. Performance holds a node's model against it.",
+        metadata=column_schema(
+            {field.name: str(field.type) for field in schema(pa.string(), line.task)}, meaning_of_parents(line.task)
+        ),
+    )
+    def parents_of_day(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> Iterator[dg.MaterializeResult]:
+        days = days_of(context)
+        champions = champions_of_days(ledger, line.name, days)
+        inputs = input_fingerprints(
+            context.instance, context.assets_def.get_asset_spec(key), days, champion_state(champions)
+        )
+        rows = _Scoring(declared, lake, archive).rows_above(days, champions)
+        yield from record_days(context, lake.replace(f"{line.name}/parents", rows, days), inputs)
+
+    return parents_of_day
+
+
+class _Scoring:
+    """Scores days of a line. A version is loaded once."""
+
+    def __init__(self, declared: DeclaredLine, lake: Lake, archive: ArchiveFolder):
+        self._line, self._lake, self._archive = declared.line, lake, archive
+        self._table = f"{declared.line.name}/examples"
+        self._models: dict[str, ReleasedModel] = {}
+
+    def rows(
+        self,
+        days: Sequence[dt.date],
+        champions: Mapping[dt.date, Champions],
+        see: Callable[[dt.date], Callable[[Answered], None]],
+    ) -> pa.RecordBatchReader:
+        """What the nearest champions say. see: is shown the rows of each node of a day."""
+
+        def scored() -> Iterator[pa.RecordBatch]:
+            for period, of_period in champion_periods(days, champions):
+                answering = self._loaded(of_period)
+                for day in period:
+                    yield from predict(self._examples(day), answering, self._line.task, see(day)).to_batches()
+
+        return self._reader(days, scored())
+
+    def rows_above(self, days: Sequence[dt.date], champions: Mapping[dt.date, Champions]) -> pa.RecordBatchReader:
+        """What the champions above these say."""
+
+        def scored() -> Iterator[pa.RecordBatch]:
+            for period, of_period in champion_periods(days, champions):
+                asked = self._loaded({node: of_period[node] for node in parents(of_period)})
+                # Where one champion answers all, no row is read.
+                for day in period if asked else ():
+                    rows, who = self._examples(day), partial(above, champions=of_period)
+                    yield from predict(rows, asked, self._line.task, who=who).to_batches()
+
+        return self._reader(days, scored())
+
+    def _loaded(self, champions: Champions) -> dict[str, ReleasedModel]:
+        for version in set(champions.values()) - set(self._models):
+            self._models[version] = load(self._archive, self._line.name, version)
+        return {node: self._models[version] for node, version in champions.items()}
+
+    def _examples(self, day: dt.date) -> pa.Table:
+        return self._lake.read(self._table, day, day, empty_if_absent=True)
+
+    def _reader(self, days: Sequence[dt.date], rows: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
+        ids = self._lake.read(self._table, days[0], days[-1], ["example_id"], empty_if_absent=True)
+        return pa.RecordBatchReader.from_batches(schema(ids.schema.field(0).type, self._line.task), rows)
 
 
 def _outside(found: Outliers) -> dict[str, Any]:

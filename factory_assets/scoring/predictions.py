@@ -1,14 +1,17 @@
-"""What does the champion say about each observation, and which champion was it? Rows of `<line>/predictions`."""
+"""What does the champion say about each observation, and which champion was it? Rows of `<line>/predictions`.
+
+And what would the champion above have said? Rows of `<line>/parents`.
+"""
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.declarations.tasks import PROBABILITY
-from factory_assets.identity.nodes import answering
+from factory_assets.declarations.tasks import PROBABILITY, classes_of
+from factory_assets.identity.nodes import answering, lineage
 from factory_assets.measures.tables import PREDICTION, prediction_columns, prediction_fields, probability_columns
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.models.matrix import encode
@@ -42,6 +45,30 @@ def meaning(task: str) -> dict[str, str]:
     }
 
 
+def meaning_of_parents(task: str) -> dict[str, str]:
+    """Column of the table of parents -> its meaning."""
+    return meaning(task) | {
+        "node": "The nearest node with a champion above the one that answered.",
+        "version": "Its champion before the day.",
+        PREDICTION: "The most likely class by that version." if classes_of(task) else "What that version says.",
+    }
+
+
+def above(leaf: str, champions: Collection[str]) -> str | None:
+    """The nearest node with a champion above the one that answers; None where there is none.
+
+    >>> above("FR/Lyon", {"FR/Lyon", "global"}), above("FR/Lyon", {"FR", "global"}), above("FR/Lyon", {"global"})
+    ('global', 'global', None)
+    """
+    node = answering(leaf, champions)
+    return next((each for each in lineage(node)[1:] if each in champions), None) if node else None
+
+
+def parents(champions: Collection[str]) -> set[str]:
+    """Of the nodes with a champion those above another."""
+    return {each for node in champions for each in lineage(node)[1:] if each in champions}
+
+
 def champion_periods(
     days: Sequence[dt.date], champions: Mapping[dt.date, Mapping[str, str]]
 ) -> Iterator[tuple[list[dt.date], Mapping[str, str]]]:
@@ -72,17 +99,18 @@ def predict(
     models: Mapping[str, ReleasedModel],
     task: str,
     see: Callable[[Answered], None] = lambda answered: None,
+    who: Callable[[str], str | None] | None = None,
 ) -> pa.Table:
     """Predictions for examples by the model of each row's nearest node that has one.
 
     models: node -> champion. task: that of the line. Rows for which not even the root has a model are left out.
-    see: is shown the rows of each node.
+    see: is shown the rows of each node. who: leaf -> the node of `models` that is asked instead; rows of none are left out.
     """
     import pyarrow.compute as pc
 
     leaf = examples["leaf"]
     leaves = pc.unique(leaf).to_pylist()
-    nodes = {leaf: answering(leaf, models) for leaf in leaves}
+    nodes = {leaf: who(leaf) if who else answering(leaf, models) for leaf in leaves}
     parts = []
     for node in sorted({node for node in nodes.values() if node is not None}):
         answered = [leaf for leaf, answer in nodes.items() if answer == node]

@@ -76,7 +76,8 @@ def test_the_run_says_which_monitor_called_and_since_when(lived: dict[str, World
     }
     of_drift, of_loss = sorted(reasons)
     assert of_drift.startswith(f"drift of global since {day(LONGER)}: values of prediction: PSI "), of_drift
-    assert of_loss.startswith(f"performance of FR since {day(ANOTHER + 1)}: mae "), of_loss
+    began = f"since {day(ANOTHER)}, known on {day(ANOTHER + 1)}"
+    assert of_loss.startswith(f"performance of FR {began}: mae "), of_loss
 
 
 @pytest.mark.parametrize("other", ["at the end", "seldom"])

@@ -88,7 +88,7 @@ def speed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         declared = deployment.catalogue.resolve(deployment.catalogue.lines["speed"])
         tags = training_tags(declared.line.name, ["global", "DE", "FR"], str(TRAINED), "test", "test")
         deployment.failures += execute(deployment, training_assets("speed"), tags)
-        for asset in ("predictions", "performance", "estimates", "drift"):
+        for asset in ("predictions", "parents", "performance", "estimates", "drift"):
             assert run_days(deployment, [f"speed/{asset}"], SCORED, SCORED) == []
         yield deployment
 

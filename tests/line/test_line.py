@@ -36,7 +36,17 @@ def on_postgres(tmp_path_factory: pytest.TempPathFactory, declarations: Path, po
 def test_every_table_of_the_line_is_filled_from_the_one_before(on_postgres: tuple[Home, str]) -> None:
     home, _ = on_postgres
     contents = home.contents()
-    stations = ("examples", "labels", "predictions", "performance", "estimates", "drift", "counts", "monitors")
+    stations = (
+        "examples",
+        "labels",
+        "predictions",
+        "parents",
+        "performance",
+        "estimates",
+        "drift",
+        "counts",
+        "monitors",
+    )
     expected = [f"orders/{name}" for name in ("raw", "events", "quarantine", "statistics")]
     expected += [f"{line}/{name}" for line in LINES for name in stations]
     assert {table: contents[table][0] for table in expected if not contents.get(table, (0,))[0]} == {}

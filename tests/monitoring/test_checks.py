@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from factory_assets.daily_checks import Finding, _over
 from factory_assets.declarations.line import Gate, Line, Monitor
 from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day, _news_of_day, _of_day
-from factory_assets.monitoring.performance.losses import BesideFloor, Loss, floor_of
+from factory_assets.monitoring.performance.losses import NAIVE, PARENT, BesideFloor, Loss, floor_of
 
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 10)
@@ -98,12 +98,24 @@ def test_nodes_below_the_floor_are_named_with_their_mean_and_since_when() -> Non
 
 
 def test_what_labels_tell_days_later_says_of_which_day_it_is_and_when_it_was_known() -> None:
-    lost = _of_day("mae", ON, {}, [Loss("FR", ON, ON - DAY, "mae 22, naive 18")], 7)
+    lost = _of_day("mae", NAIVE, ON, [], [Loss("FR", ON, ON - DAY, "mae 22, naive 18")], 7)
     assert lost.message == "FR, since 2026-03-09, known on 2026-03-16: mae 22, naive 18"
     broken = _floor_of_day("mae", 15.0, ON, [stands("FR", 22.07, ON)], 1)
     assert broken.message is not None and broken.message.startswith(
         "FR, since 2026-03-10, known on 2026-03-11: mae 22.07"
     )
+
+
+def test_a_day_without_a_loss_tells_the_roots_metric_or_that_of_the_node_with_the_least_gain() -> None:
+    root = {"node": "global", "labelled": 9, "mae": 7.0, "naive_mae": 10.0, "parent_mae": None}
+    nodes = [
+        root | {"node": node, "naive_mae": None, "parent_mae": above} for node, above in (("FR", 8.0), ("DE", 6.5))
+    ]
+    assert _of_day("mae", NAIVE, ON, [root, *nodes], [], 0).message == "mae 7, naive 10"
+    told = _of_day("mae", PARENT, ON, [root, *nodes], [], 0)
+    assert told.passed and told.message == "mae 7, parent 6.5 of DE, which is the least gain of 2 nodes"
+    assert {name: value.value for name, value in told.metadata.items()} == {"labelled": 9, "measured": 2, "worse": 0}
+    assert _of_day("mae", PARENT, ON, [root], [], 0).message == "not measurable yet"
 
 
 def look(monitor: str, node: str, column: str, since: int, told: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from factory_assets.declarations.tasks import METRICS as TASKS
 from factory_assets.measures.metrics import score
 from factory_assets.monitoring.performance.losses import (
     FALSE_ALARM_RATE,
+    PARENT,
     WORSE_OF_FEW,
     BesideFloor,
     begun_before,
@@ -256,3 +257,17 @@ def test_a_loss_that_has_lasted_for_months_says_the_same_first_day_for_a_day_and
         assert since([last - ahead * DAY for ahead in range(60, -1, -1)], of) == {began}
         assert FIRST + 40 * DAY <= began <= FIRST + 70 * DAY
     assert since([last], ways[0]) == {FIRST + 40 * DAY}
+
+
+def test_a_node_that_its_parent_would_have_done_better_for_is_told_by_the_same_rule() -> None:
+    for gains in ([*noise(1, 20, 3.0, 0.5), -4.0, -3.0], [*noise(1, 30, 0.2, 0.5), *noise(2, 60, -0.6, 0.5)]):
+        rows = table(gains)
+        beside = [{**row, "naive_mae": 90.0, "parent_mae": row["naive_mae"]} for row in rows]
+        days = [row["ds"] for row in rows]
+        naive, parent = losses("mae", rows, days), losses("mae", beside, days, rival=PARENT)
+        assert [(one.day, one.since) for one in parent] == [(one.day, one.since) for one in naive] and parent
+        assert losses("mae", beside, days) == [], "it is better than the naive guess"
+        told = {one.reason.replace("naive ", "parent ").replace("the parent guess", "its parent") for one in naive}
+        assert {one.reason for one in parent} == told
+    # Nobody is above the root, and a node that answers nothing has no parent to be held against.
+    assert losses("mae", [row | {"parent_mae": None} for row in table([-9.0] * 40)], days, rival=PARENT) == []

@@ -25,7 +25,7 @@ from factory_assets.monitoring.performance.released import Release
 from tests.release.trained import LATE, LINE, MORE, TRAINED, a_trained_line
 from tests.stations import CONTRACT, Station, day
 
-WATCHED = ("performance", "drift", "estimates", "counts", "monitors")
+WATCHED = ("parents", "performance", "drift", "estimates", "counts", "monitors")
 DAY = dt.timedelta(days=1)
 ON = dt.date(2026, 3, 30)
 Row = dict[str, Any]
@@ -168,6 +168,9 @@ def test_an_estimate_is_judged_when_its_labels_are_in_and_shown_before() -> None
         "final": ("stable", 2.2, 90), "concept": ("alarm", 3.5, 90), "partial": ("no verdict", 2.1, 90),
         "estimated": ("no verdict", 2.0, 90), "none": ("no verdict", 2.0, 90),
     }  # fmt: skip
+    reasons = {node: row["reason"] for node, row in found.items()}
+    assert reasons.pop("concept") == "3.5 came, estimated 2, between 1.5 and 2.5"
+    assert set(reasons.values()) == {"2, between 1.5 and 2.5"}
 
 
 def test_every_column_of_the_table_is_explained() -> None:
@@ -295,6 +298,23 @@ def test_performance_is_told_with_the_naive_guess_as_its_limit() -> None:
     assert (unknown["verdict"], unknown["value"], unknown["reason"]) == ("no verdict", None, "not measurable yet")
 
 
+def test_a_node_that_answers_is_told_beside_its_parent_and_no_other_is() -> None:
+    calm = list(np.random.default_rng(1).normal(7.0, 0.5, 20))
+    for verdict, values in {"stable": [*calm, 7.2], "alarm": [*calm, 14.0]}.items():
+        rows = measured([*values])
+        for on, (of_day,) in list(rows.items()):
+            above = of_day | {"parent_mae": 10.0, "naive_mae": 30.0}
+            rows[on] = [above, of_day | {"node": "global", "parent_mae": None}]
+        found = told(counted(57), performance=rows)
+        row = found["FR", "parent", "mae"]
+        assert (row["verdict"], row["limit"], row["n"]) == (verdict, 10.0, 40), row
+        assert ("global", "parent", "mae") not in found and found["FR", "performance", "mae"]["verdict"] == "stable"
+        assert ("than its parent by" in row["reason"]) == (verdict == "alarm")
+    rows[ON] = [row | {"mae": None, "parent_mae": None} for row in rows[ON]]
+    row = told(counted(57), performance=rows)["FR", "parent", "mae"]
+    assert (row["verdict"], row["reason"]) == ("no verdict", "not measurable yet")
+
+
 def test_the_floor_is_told_of_the_mean_of_the_days_where_one_is_declared() -> None:
     days = {
         "stable": list(np.random.default_rng(1).normal(7.0, 0.5, 20)),
@@ -373,7 +393,15 @@ def test_a_range_gives_the_rows_that_each_day_gives_and_checks_tell_of_each_day(
     assert made(trained_line, [(each, None) for each in on]) == together
     assert [trained_line.versions(f"{LINE}/{name}") for name in WATCHED] == versions
     rows = {(row["node"], row["monitor"], row["ds"]): row for row in together[1].to_pylist()}
-    assert {monitor for _, monitor, _ in rows} >= {"drift", "performance", "estimates", "rows"}
+    assert {monitor for _, monitor, _ in rows} >= {"drift", "performance", "parent", "estimates", "rows"}
+    measured_of = trained_line.lake.read(f"{LINE}/performance", first, last).to_pylist()
+    beside = {row["node"] for row in measured_of if row["parent_average_precision"] is not None}
+    assert beside == {"Paris", "Lyon"} == {node for node, monitor, _ in rows if monitor == "parent"}
+    asked = trained_line.lake.read(f"{LINE}/parents", first, last).to_pylist()
+    assert len(asked) == trained_line.lake.read(f"{LINE}/predictions", first, last).num_rows
+    assert {row["node"] for row in asked} == {"global"}
+    for each in on:
+        assert trained_line.check_of(f"{LINE}/performance", "better_than_parent", each).passed
     # Ten days before the first champion, and those since, are a past.
     assert rows["global", "rows", last]["verdict"] == "stable"
     on_holdout = trained_line.deployment.ledger.evaluations(LINE)

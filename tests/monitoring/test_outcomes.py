@@ -392,7 +392,7 @@ def test_a_line_that_declares_a_floor_is_checked_for_it(scored: Station) -> None
     """Declares one, and puts it back."""
     file, name, last = scored.folder / "defs" / "defs.yaml", f"{LINE}/performance", day(LAST)
     checks = {key.name for key in scored.deployment.checks[dg.AssetKey([LINE, "performance"])]}
-    assert checks == {"better_than_naive"}
+    assert checks == {"better_than_naive", "better_than_parent"}
     declaration = file.read_text()
     file.write_text(declaration.replace("certainty: 0.5}", "certainty: 0.5, floor: 0.99}"))
     scored.load()

@@ -15,14 +15,17 @@ import pyarrow.compute as pc
 import pytest
 
 from factory_assets.automation.summary import summarise
+from factory_assets.declarations.tasks import classes_of
 from factory_assets.governor.executor import execute
+from factory_assets.governor.plan import plan_of_line
 from factory_assets.governor.work import SCORED
-from factory_assets.identity.nodes import tree
+from factory_assets.identity.nodes import answering, lineage, tree
 from factory_assets.measures.metrics import score
-from factory_assets.measures.tables import label_values, prediction_values
+from factory_assets.measures.tables import label_values, prediction_columns, prediction_values
 from factory_assets.monitoring.performance import measured as performance
 from factory_assets.monitoring.performance.assets import _overall
-from factory_assets.monitoring.performance.measured import measure, schema
+from factory_assets.monitoring.performance.measured import meaning, measure, schema
+from factory_assets.scoring.predictions import above
 from factory_assets.training.fit.fitting import rows_within
 from factory_assets.training.run_config import AS_OF
 from factory_resources.lake import Lake
@@ -109,6 +112,70 @@ def test_each_node_is_measured_on_the_rows_that_a_filter_keeps(
     assert found == expected and len(expected) > 15
 
 
+@pytest.mark.parametrize("task", ["regression", TASK])
+def test_without_its_own_model_a_nodes_rows_are_as_if_the_champion_above_had_answered_those_that_it_answered(
+    con: duckdb.DuckDBPyConnection, task: str
+) -> None:
+    """The naive way: predictions replaced row by row."""
+    rng, rows = np.random.default_rng(4), 300
+    champions = {"global", "FR", "FR/Lyon", "DE/Berlin"}
+    leaves = rng.choice(["FR/Lyon", "FR/Paris", "DE/Berlin", "DE", "global"], rows).tolist()
+    on = rng.choice([dt.date(2026, 1, day) for day in (1, 2)], rows).tolist()
+    classes = classes_of(task)
+    labels = rng.choice(classes, rows).tolist() if classes else rng.normal(size=rows).tolist()
+    labels = [label if known else None for label, known in zip(labels, rng.random(rows) < 0.8, strict=True)]
+    said = {side: rng.dirichlet(np.ones(3), rows) if classes else rng.normal(size=rows) for side in ("own", "above")}
+
+    def table(side: str, nodes: list[str | None]) -> pa.Table:
+        names = {
+            "ds": pa.array(on),
+            "example_id": pa.array(range(rows)),
+            "leaf": leaves,
+            "node": pa.array(nodes, pa.string()),
+        }
+        whole = pa.table(names | {"version": ["v"] * rows} | prediction_columns(task, said[side]))
+        return whole.filter(pc.is_valid(whole["node"]))
+
+    of = {
+        "predictions": table("own", [answering(leaf, champions) for leaf in leaves]),
+        "parents": table("above", [above(leaf, champions) for leaf in leaves]),
+        "labels": pa.table({"ds": pa.array(on), "example_id": pa.array(range(rows)), "label": labels})
+        .append_column("superseded_at", pa.nulls(rows, pa.timestamp("us"))),
+    }  # fmt: skip
+    of["labels"] = of["labels"].filter(pc.is_valid(of["labels"]["label"]))
+    for name, content in of.items():
+        con.execute(f"DROP TABLE IF EXISTS {name}").fetchall()
+        con.register("content", content).execute(f"CREATE TABLE {name} AS FROM content").fetchall()
+    naive = {"v": np.full((1, 3), 1 / 3) if classes else np.array([0.0])}
+    found = measure(con, task, naive, parents=True)
+    assert found.schema == schema(task, parents=True) and set(meaning(task, parents=True)) | {"ds"} == set(
+        found.schema.names
+    )
+    assert found.drop_columns([name for name in found.schema.names if name.startswith("parent_")]) == measure(
+        con, task, naive
+    )
+    held = set[str]()
+    for row in found.to_pylist():
+        node, own = row["node"], {name: row[f"parent_{name}"] for name in score(task, *first_two(task))}
+        places = [
+            at for at in range(rows) if on[at] == row["ds"] and node in lineage(leaves[at]) and labels[at] is not None
+        ]
+        theirs = [answering(leaves[at], champions) == node for at in places]
+        if node == "global" or not any(theirs):
+            assert set(own.values()) == {None}, node
+            continue
+        held.add(node)
+        values = np.array([said["above" if mine else "own"][at] for at, mine in zip(places, theirs, strict=True)])
+        y = label_values(task, pa.chunked_array([pa.array([labels[at] for at in places])]))
+        assert own == pytest.approx(score(task, y, values))
+    assert held == {"FR", "FR/Lyon", "DE/Berlin"}
+
+
+def first_two(task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and predictions of which every metric can be told."""
+    return np.array([0.0, 1.0]), np.full((2, 3), 1 / 3) if classes_of(task) else np.array([0.1, 0.9])
+
+
 def test_of_the_history_a_run_reads_its_own_days_and_those_that_the_plot_shows(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
@@ -163,3 +230,35 @@ def test_a_line_that_nobody_is_good_enough_for_is_monitored_without_an_error(tmp
         station.catalogue, station.lake, station.deployment.ledger, station.deployment.archive
     )
     assert rows == [["global", "nobody", "-", "0", "-", "-", "-"]]
+
+
+@pytest.mark.slow
+def test_a_line_without_segments_has_no_parents_and_is_planned_and_watched_without_them(tmp_path: Path) -> None:
+    contract = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")
+    whole = MORE.replace("levels: [city], ", "")
+    station = Station(tmp_path, LATE, whole, contract)
+    rng, last = random.Random(4), on(9)
+    for offset in range(10):
+        orders = [order(rng, number, on(offset)) for number in range(100 * offset, 100 * offset + 60)]
+        station.deliver(on(offset), orders)
+    compute(station, last)
+    train(station, on(8), ["global"])
+    there = {key.path[-1] for key in station.deployment.specs if key.path[0] == LINE}
+    assert "parents" not in there
+    assert {key.name for key in station.deployment.checks[dg.AssetKey([LINE, "performance"])]} == {"better_than_naive"}
+
+    def planned() -> set[str]:
+        work = plan_of_line(station.deployment.book(until=last), LINE).work
+        names = {name for each in work if last in each.days for name in each.assets}
+        return {name.partition("/")[2] for name in names if name.startswith(f"{LINE}/")}
+
+    scored = [name for name in SCORED if name in there]
+    assert planned() == set(scored)
+    for name in scored:
+        run = station.run(last, last, [f"{LINE}/{name}"])
+        assert run.success, run.message
+    assert planned() == set()
+    measured = station.lake.read(f"{LINE}/performance", last, last)
+    assert measured.num_rows == 1 and not [name for name in measured.column_names if name.startswith("parent_")]
+    monitors = {row["monitor"] for row in station.lake.read(f"{LINE}/monitors", last, last).to_pylist()}
+    assert "performance" in monitors and "parent" not in monitors

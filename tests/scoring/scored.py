@@ -30,5 +30,6 @@ def a_scored_line(folder: Path, more: str = "") -> Station:
     for node in ("global", "Paris"):
         ledger.decide(Decision(LINE, node, day(AS_OF), "promote", newest[node], newest[node], "by hand", "ana", {}))
     ledger.decide(Decision(LINE, "Lyon", day(AS_OF), "fallback", newest["Lyon"], None, "too few", "ana", {}))
-    assert station.run(day(AS_OF + 1), day(LAST), ["greeted/predictions"]).success
+    for name in ("predictions", "parents"):
+        assert station.run(day(AS_OF + 1), day(LAST), [f"greeted/{name}"]).success
     return station

@@ -10,7 +10,7 @@ import pytest
 from factory_assets.models import estimators
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.models.matrix import learn_encoding
-from factory_assets.scoring.predictions import champion_periods, predict
+from factory_assets.scoring.predictions import above, champion_periods, parents, predict
 
 DAY = dt.date(2026, 3, 1)
 
@@ -53,6 +53,18 @@ def test_rows_that_nobody_can_answer_are_left_out(examples: pa.Table) -> None:
         "FR/Lyon",
     }
     assert predict(examples, {}, "regression").num_rows == 0
+
+
+def test_the_champion_above_the_one_that_answers_says_what_it_would_have_said(examples: pa.Table) -> None:
+    models = {"global": a_model("g", 1.0), "FR": a_model("f", 2.0), "FR/Paris": a_model("p", 3.0)}
+    asked = {node: models[node] for node in parents(models)}
+    assert set(asked) == {"global", "FR"}
+    told = predict(examples, asked, "regression", who=lambda leaf: above(leaf, models)).to_pylist()
+    assert {row["example_id"]: (row["node"], row["version"], row["prediction"]) for row in told} == {
+        0: ("FR", "f", 2.0), 1: ("global", "g", 1.0), 3: ("FR", "f", 2.0)
+    }, "the uppermost has nobody above"  # fmt: skip
+    assert parents({"global"}) == parents({"FR", "DE"}) == set()
+    assert above("FR/Paris", {"FR/Paris"}) is None
 
 
 def test_a_champion_of_other_classes_answers_for_those_that_it_knows(examples: pa.Table) -> None:

@@ -34,26 +34,27 @@ WEEKS_SHOWN = 20
 
 
 def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
-    line = declared.line
-    key = dg.AssetKey([line.name, "performance"])
+    line, parents = declared.line, bool(declared.line.segments.levels)
+    key, read = dg.AssetKey([line.name, "performance"]), ["predictions", "labels", *(["parents"] if parents else [])]
 
     @dg.asset(
         key=key,
         deps=[
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.IdentityPartitionMapping())
-            for name in ("predictions", "labels")
+            for name in read
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "deltalake"},
-        code_version=code_version("performance", line.task),
-        description=f"{line.description}\n\nMetrics of the day's predictions for every node, beside a naive guess on the same rows; "
+        code_version=code_version("performance", line.task, *(["parents"] if parents else [])),
+        description=f"{line.description}\n\nMetrics of the day's predictions for every node, beside a naive guess on the same rows"
+        f"{', and beside what the champion above would have made of them' if parents else ''}; "
         f"complete {counted(line.horizon_days, 'day')} after the day.",
         metadata=column_schema(
-            {field.name: str(field.type) for field in performance_rows.schema(line.task)},
-            performance_rows.meaning(line.task),
+            {field.name: str(field.type) for field in performance_rows.schema(line.task, parents)},
+            performance_rows.meaning(line.task, parents),
         ),
     )
     def performance(
@@ -65,9 +66,9 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         days = days_of(context)
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days)
         with engine.connect() as con:
-            for name in ("predictions", "labels"):
+            for name in read:
                 lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
-            measured = performance_rows.measure(con, line.task, _naive(con, archive, line))
+            measured = performance_rows.measure(con, line.task, _naive(con, archive, line), parents)
             written = lake.replace(f"{line.name}/performance", measured, days)
             overall = _overall(con, lake, f"{line.name}/performance", days)
         metric = metric_of(declared)

@@ -1,8 +1,8 @@
-"""Which nodes do worse than a naive guess, or than the floor, and is that more than chance? Told by the days behind a day.
+"""Which nodes do worse than a naive guess, their parent or the floor, and is that more than chance? Told by the days behind a day.
 
 A model that is better in the long run is worse than a naive guess on many a single day: on one of three where a node has 15
-rows a day. So a day's gain over the naive guess is held against what the node's own days vary by, in two ways. A collapse
-shows on its first day: the gain is a loss, and falls out of all that the sound days before it let expect; it lasts until a
+rows a day. So a day's gain over the naive guess, or over the parent, is held against what the node's own days vary by, in two ways.
+A collapse shows on its first day: the gain is a loss, and falls out of all that the sound days before it let expect; it lasts until a
 day is as expected again. A model that has become useless little by little shows over weeks: its mean gain lies below nothing. So
 does one that the gate would not have let pass: its mean gain over the floor lies below nothing.
 
@@ -37,6 +37,23 @@ WORSE_OF_FEW = ("r2", "calibration_error")
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Whom a node's model is held against, on the same rows. name: of it in columns; words: for people."""
+
+    name: str
+    words: str
+
+    def column(self, metric: str) -> str:
+        """Of the performance table."""
+        return f"{self.name}_{metric}"
+
+
+NAIVE = Rival("naive", "the naive guess")
+#: The champion above, had it answered the rows that the node answered itself.
+PARENT = Rival("parent", "its parent")
+
+
+@dataclass(frozen=True)
 class Loss:
     """A node that does worse than it must on a day. since: the first of the measured days on end that say so."""
 
@@ -55,7 +72,9 @@ def window(block: int) -> int:
 Found = TypeVar("Found", Loss, "BesideFloor")
 
 
-def losses(metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.date], block: int = 1) -> list[Loss]:
+def losses(
+    metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.date], block: int = 1, rival: Rival = NAIVE
+) -> list[Loss]:
     """The losses on these days, by day and node. A day that cannot be measured, or has too few days behind it, has none.
 
     rows: of the performance table, from two windows before the first of the days on: what a day is held against, and how
@@ -64,15 +83,15 @@ def losses(metric: str, rows: Iterable[Mapping[str, Any]], days: Sequence[dt.dat
     """
     gains: dict[str, dict[dt.date, tuple[float, float]]] = {}
     for row in rows:
-        value, naive = row.get(metric), row.get(f"naive_{metric}")
-        if value is not None and naive is not None:
-            gains.setdefault(row["node"], {})[row["ds"]] = (value, naive)
+        value, other = row.get(metric), row.get(rival.column(metric))
+        if value is not None and other is not None:
+            gains.setdefault(row["node"], {})[row["ds"]] = (value, other)
     asked = set(days)
-    # A node that was better than the naive guess on every day has lost nothing.
+    # A node that was better than its rival on every day has lost nothing.
     gains = {
         node: measured for node, measured in gains.items() if any(_gain(metric, each) < 0 for each in measured.values())
     }
-    found = [loss for node, measured in gains.items() for loss in _of_node(node, metric, measured, block)]
+    found = [loss for node, measured in gains.items() for loss in _of_node(node, metric, measured, block, rival)]
     return sorted((loss for loss in found if loss.day in asked), key=lambda loss: (loss.day, loss.node))
 
 
@@ -154,7 +173,7 @@ def beside_floor(
 def visible(gains: Sequence[float], block: int = 1) -> float | None:
     """By how much the metric of one more day must be worse than usual to be found nine times in ten; None where too few are known.
 
-    gains: over the naive guess, of the days that a day is held against.
+    gains: over the rival, of the days that a day is held against.
     """
     alone = len(gains) / block
     if len(gains) < FEWEST or alone < FEWEST_BLOCKS:
@@ -164,24 +183,26 @@ def visible(gains: Sequence[float], block: int = 1) -> float | None:
     return mean - edge + NINE_IN_TEN * spread
 
 
-def _of_node(node: str, metric: str, measured: Mapping[dt.date, tuple[float, float]], block: int) -> list[Loss]:
-    """measured: day -> the model's value and the naive guess's."""
+def _of_node(
+    node: str, metric: str, measured: Mapping[dt.date, tuple[float, float]], block: int, rival: Rival
+) -> list[Loss]:
+    """measured: day -> the model's value and the rival's."""
     found: list[Loss] = []
     gains = {day: _gain(metric, measured[day]) for day in sorted(measured)}
     sound: dict[dt.date, float] = {}
     last_measured: dt.date | None = None
     for day, gain in gains.items():
         past = [value for earlier, value in sound.items() if earlier >= day - window(block) * DAY]
-        value, naive = measured[day]
+        value, other = measured[day]
         reason, again = "", bool(found) and found[-1].day == last_measured
         if (gain < 0 or again) and _unexpected(gain, past, block):
             reason = (
-                f"{metric} {value:.4g}, naive {naive:.4g}: out of all that {counted(len(past), 'day')} before it let expect, "
-                f"better than the naive guess by {np.mean(past):.4g} on average"
+                f"{metric} {value:.4g}, {rival.name} {other:.4g}: out of all that {counted(len(past), 'day')} before it let expect, "
+                f"better than {rival.words} by {np.mean(past):.4g} on average"
             )
         elif (mean := _lasting(gains, day, block)) is not None:
             reason = (
-                f"{metric} is worse than the naive guess by {-mean:.4g} on average of {counted(window(block), 'day')}"
+                f"{metric} is worse than {rival.words} by {-mean:.4g} on average of {counted(window(block), 'day')}"
             )
         if reason:
             found.append(Loss(node, day, found[-1].since if again else day, reason))
@@ -192,7 +213,7 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, tuple[float, flo
 
 
 def _gain(metric: str, measured: tuple[float, float]) -> float:
-    """By how much the model's value is better than the naive guess's."""
+    """By how much the model's value is better than the rival's."""
     return improvement(metric, *measured)
 
 
