@@ -14,6 +14,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
+from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
@@ -25,6 +26,7 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import load
+from factory_assets.models.safety import Limits
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import Timeline, timeline
@@ -50,7 +52,10 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={"python"},
         code_version=code_version(
-            "evaluation", model_version(declared), metric_of(declared), *filter(None, [line.gate.cluster])
+            "evaluation",
+            model_version(declared),
+            metric_of(declared),
+            *filter(None, [line.gate.cluster, line.gate.latency, line.gate.size]),
         ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by {metric_of(declared)}.",
@@ -76,14 +81,20 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             holdout, _ = labelled_by_node(con, lake, line.name, days)
         metadata, tags, metric = {}, {}, metric_of(declared)
         champions = champions_before(ledger, line.name, day, nodes)
-        contestants = Contestants(champions, challengers, lambda version: load(archive, line.name, version))
-        for met in walk(declared, metric, nodes, contestants, holdout.rows):
-            records = met.records(line.name, span, metric)
-            for record in records:
-                ledger.record_evaluation(record)
-            metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
-            content = [(record.version, record.challenger, record.incumbent) for record in records]
-            tags[met.node] = {DATA_VERSION: hash_of(*content) if content else "none", INPUTS: str(day)}
+        with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
+            contestants = Contestants(
+                champions, challengers, lambda version: load(archive, line.name, version), apart.unsafe
+            )
+            for met in walk(declared, metric, nodes, contestants, holdout.rows):
+                records = met.records(line.name, span, metric)
+                for record in records:
+                    ledger.record_evaluation(record)
+                metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
+                content = [
+                    (record.version, record.challenger, record.incumbent, *filter(None, [record.unsafe]))
+                    for record in records
+                ]
+                tags[met.node] = {DATA_VERSION: hash_of(*content) if content else "none", INPUTS: str(day)}
         yield from record_partitions(context, metadata, tags)
 
     return evaluation
@@ -106,6 +117,7 @@ def _metadata(met: Met, span: Timeline) -> dict[str, Any]:
         **common,
         "rows": len(met.y),
         **versions,
+        **({"not_safe_to_serve": met.unsafe} if met.unsafe else {}),
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
         **met.metrics.get("challenger", {}),
     }
