@@ -30,6 +30,9 @@ from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 #: What strange numbers may reach a server, beside the missing one.
 NUMBERS = (float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 2.0**63, -1.0, 0.0)
 HUGE = "x" * 2**20
+#: What is sent by mistake, and no training row can have held.
+NO_NUMBERS: tuple[Any, ...] = ("7", [1.0], {}, object())
+NO_TEXTS: tuple[Any, ...] = (7, [""], {}, "\ud800")
 #: Features of which each gets every strange value by itself; all of them together get each as well.
 ALONE = 100
 #: Golden rows that are asked one at a time, as requests come.
@@ -171,9 +174,9 @@ def _of_refused(model: ReleasedModel, golden: pa.Table) -> str | None:
     without = [(name, f"a request without {name}", _without(base, name)) for name in model.features[:1]]
     wrong: list[tuple[str, Any]] = []
     if number is not None:
-        wrong += [(number, value) for value in ("7", [1.0], {}, object())]
+        wrong += [(number, value) for value in NO_NUMBERS]
     if text is not None:
-        wrong += [(text, value) for value in (7, [""], {}, "\ud800")]
+        wrong += [(text, value) for value in NO_TEXTS]
     asked = without + [(name, _told({name: value}), {**base, name: value}) for name, value in wrong]
     for name, told, row in asked:
         try:
