@@ -134,6 +134,13 @@ class ArchiveFolder:
             "manifest": _sha256(plain.encode())
         }
 
+    def size(self, line: str, version: str) -> int:
+        """Bytes of all files of a version, as they were stored. Raises as `load` does."""
+        content = self._content(line, version)
+        files = [*content["parts"].values(), *content.get("attachments", {}).values()]
+        manifest = self._read(line, version, MANIFEST, LARGEST_MANIFEST) or b""
+        return len(manifest) + sum(part["bytes"] for part in files)
+
     def exists(self, line: str, version: str) -> bool:
         """Whether the version was stored to its end; `load` tells whether it is still whole."""
         files, path = self._locate(line, version, MANIFEST)

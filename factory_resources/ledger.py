@@ -83,7 +83,7 @@ class EvaluationRecord:
     """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout.
 
     certainty: how sure it is that the challenger is the better of the two, from 0 to 1, by metric; without a metric for
-    which the rows cannot say.
+    which the rows cannot say. unsafe: why a challenger that is good enough may not be served, None where nothing was found.
     """
 
     line: str
@@ -98,6 +98,7 @@ class EvaluationRecord:
     incumbent_version: str | None
     naive: Metrics
     certainty: Metrics = field(default_factory=dict)
+    unsafe: str | None = None
 
 
 Record = VersionRecord | EvaluationRecord | Decision
@@ -108,7 +109,7 @@ ADDED: dict[str, Any] = {"metrics": {}, "charts": {}, "certainty": {}}
 #: class gives no metrics.
 OPTIONAL: dict[type[Record], set[str]] = {
     VersionRecord: {"positives", "validation"},
-    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive", "certainty"},
+    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive", "certainty", "unsafe"},
     Decision: {"version", "champion", "evidence"},
 }
 

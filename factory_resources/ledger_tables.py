@@ -124,6 +124,7 @@ EVALUATIONS = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     *_jsons("challenger", "incumbent", "naive"),
     sa.Column("certainty", sa.JSON),
+    _text("unsafe", nullable=True),
     _of_a_registered_version("version"),
     _of_a_registered_version("incumbent_version"),
     sa.Index("ledger_evaluations_of_version", "line", "node", "version"),

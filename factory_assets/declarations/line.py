@@ -26,6 +26,9 @@ from factory_assets.declarations.warm_start import WarmStart
 Trigger = Literal["new_data", "schema", "drift", "performance"]
 #: How many alarms in which time.
 ALARMS = re.compile(r"^\d+(\.\d+)?/(day|week|month|year)$")
+#: How long, and how large, something may be; as in 5ms and 50MB.
+LATENCY, SIZE = re.compile(r"^(\d+(?:\.\d+)?)(ms|s)$"), re.compile(r"^(\d+(?:\.\d+)?)(kB|MB|GB)$")
+UNITS = {"ms": 1e-3, "s": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 #: The certainty with which any better value is better.
 ANY = 0.5
 DAYS_OF = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
@@ -35,6 +38,12 @@ def _a_day(often: str) -> float:
     """'1/week' -> 1 / 7."""
     number, _, unit = often.partition("/")
     return float(number) / DAYS_OF[unit]
+
+
+def _in_units(pattern: re.Pattern[str], text: str | None) -> float | None:
+    """'5ms' -> 0.005, '50MB' -> 50e6."""
+    found = pattern.match(text) if text else None
+    return float(found[1]) * UNITS[found[2]] if found else None
 
 
 class Observe(Declared):
@@ -217,7 +226,7 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster", "swaps", "patience"})
+    later: ClassVar = frozenset({"cluster", "swaps", "patience", "latency", "size"})
 
     metric: Name | None = Field(
         None,
@@ -249,9 +258,30 @@ class Gate(Grown):
         description="A column of the examples: rows with the same value are no independent witnesses, such as those of a customer who "
         "comes every day. The observed entity if absent.",
     )
+    latency: str | None = Field(
+        None,
+        pattern=LATENCY.pattern,
+        description="How long one prediction may take of a model that is released, such as 5ms: the quickest of several turns in a "
+        "fresh process on the machine that evaluates.",
+    )
+    size: str | None = Field(
+        None,
+        pattern=SIZE.pattern,
+        description="How large the archived files of a model that is released may be, such as 50MB.",
+    )
     approval: bool = Field(
         False, description="Whether a challenger that passes becomes champion only once somebody approves it."
     )
+
+    @property
+    def longest(self) -> float | None:
+        """The latency in seconds."""
+        return _in_units(LATENCY, self.latency)
+
+    @property
+    def largest(self) -> float | None:
+        """The size in bytes."""
+        return _in_units(SIZE, self.size)
 
     @model_validator(mode="after")
     def _certainty_or_swaps(self) -> "Gate":
@@ -261,6 +291,13 @@ class Gate(Grown):
             )
         if self.swaps is not None and not _a_day(self.swaps):
             raise ValueError(f"{self.swaps!r} lets nobody take over; write how many you can bear, such as 0.5/year")
+        return self
+
+    @model_validator(mode="after")
+    def _limits_that_something_keeps(self) -> "Gate":
+        for text, limit in ((self.latency, self.longest), (self.size, self.largest)):
+            if limit == 0:
+                raise ValueError(f"{text!r} lets nothing be released; write what you can bear, such as 5ms or 50MB")
         return self
 
     @model_validator(mode="after")

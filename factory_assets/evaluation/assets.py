@@ -15,6 +15,7 @@ from factory_assets.evaluation.again import Meetings, make_again, remembered
 from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
+from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.identity.code import code_version
@@ -34,6 +35,7 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import ReleasedModel, load
+from factory_assets.models.safety import Limits
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, said, written_out
 from factory_assets.training.subtrees import Subtrees
@@ -73,7 +75,10 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version(
-            "evaluation", model_version(declared), metric_of(declared), *filter(None, [line.gate.cluster])
+            "evaluation",
+            model_version(declared),
+            metric_of(declared),
+            *filter(None, [line.gate.cluster, line.gate.latency, line.gate.size]),
         ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
@@ -113,15 +118,16 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         holdout = holdout_from(span.holdout_to - longest * DAY + DAY)
         metadata, tags, metric = {}, {}, metric_of(declared)
         champions = champions_before(ledger, line.name, day, nodes)
-        contestants = Contestants(champions, challengers, model)
         scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
-        for met in walk(declared, metric, nodes, contestants, holdout.mapped):
-            of_node = met.records(line.name, span, metric)
-            metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
-            tags[met.node] = _tags(of_node, day)
-            records += of_node
-            for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
-                scores.write(rows)
+        with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
+            contestants = Contestants(champions, challengers, model, apart.unsafe)
+            for met in walk(declared, metric, nodes, contestants, holdout.mapped):
+                of_node = met.records(line.name, span, metric)
+                metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
+                tags[met.node] = _tags(of_node, day)
+                records += of_node
+                for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
+                    scores.write(rows)
         scores.close()
         if measured := {record.node for record in records}:
             # Before the records, so that whatever the ledger has of a meeting can be computed again. Rows of earlier meetings of
@@ -137,7 +143,9 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 
 
 def _tags(records: Sequence[EvaluationRecord], day: dt.date) -> dict[str, str]:
-    content = [(record.version, record.challenger, record.incumbent) for record in records]
+    content = [
+        (record.version, record.challenger, record.incumbent, *filter(None, [record.unsafe])) for record in records
+    ]
     return {DATA_VERSION: hash_of(*content) if content else "none", INPUTS: str(day)}
 
 
@@ -194,6 +202,7 @@ def _metadata(met: Met, span: Timeline) -> dict[str, Any]:
         **common,
         "rows": len(met.y),
         **versions,
+        **({"not_safe_to_serve": met.unsafe} if met.unsafe else {}),
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
         **met.metrics.get("challenger", {}),
     }

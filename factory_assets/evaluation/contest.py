@@ -38,6 +38,7 @@ class Met:
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
     than the naive guess; absent where there is none, or the rows cannot say.
+    unsafe: why a challenger that is good enough may not be served.
     """
 
     node: str
@@ -50,11 +51,12 @@ class Met:
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     rivals: Mapping[str, str] = field(default_factory=dict)
     certainty: Mapping[str, float] = field(default_factory=dict)
+    unsafe: str | None = None
 
     @property
     def contest(self) -> Contest:
         sides = {side: self.metrics.get(side) for side in ("parent", *OWN)}
-        return Contest(naive=self.metrics.get("naive", {}), **sides, certainty=self.certainty)
+        return Contest(naive=self.metrics.get("naive", {}), **sides, certainty=self.certainty, unsafe=self.unsafe)
 
     def records(self, line: str, span: Timeline, metric: str) -> list[EvaluationRecord]:
         """One for the champion, one for the challenger, as far as they exist."""
@@ -72,6 +74,7 @@ class Met:
                 incumbent_version=self.versions.get(self.rivals[side]),
                 naive=dict(self.metrics["naive"]),
                 certainty=self._certainty(side, metric),
+                unsafe=self.unsafe if side == "challenger" else None,
             )
             for side in OWN
             if side in self.metrics
@@ -93,12 +96,14 @@ OWN = ("champion", "challenger")
 class Contestants:
     """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> who is up.
 
-    load: the model of a version.
+    load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
+    enough to become champion, and before its subtree is measured against it.
     """
 
     champions: Mapping[str, str]
     challengers: Mapping[str, Challenger]
     load: Callable[[str], ReleasedModel]
+    unsafe: Callable[[str], str | None]
 
 
 def walk(
@@ -128,6 +133,9 @@ def walk(
             models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
             met = _measured(declared.line, metric, met, rows_of(node), models)
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
+        if ruling.verdict == "promote" or ruling.waits:
+            met = replace(met, unsafe=contestants.unsafe(versions["challenger"]))
+            ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         after.pop(node, None)
         if champion := ruling.champion(champions.get(node), versions.get("challenger")):
             after[node] = champion
@@ -178,4 +186,5 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         champion=champion.challenger if champion else None,
         challenger=challenger.challenger if challenger else None,
         certainty={side: value for side, value in sure.items() if value is not None},
+        unsafe=challenger.unsafe if challenger else None,
     )

@@ -63,6 +63,7 @@ class Contest:
     An absent metric could not be measured on the rows.
     certainty: champion -> how sure it is, from 0 to 1, that it is better than the parent; challenger -> better than
     its rival; naive -> that the challenger is better than the naive guess. Absent where the rows cannot say.
+    unsafe: why the challenger may not be served, however good it is; None where nothing was found, or it was not tried.
     """
 
     naive: Mapping[str, float]
@@ -70,6 +71,7 @@ class Contest:
     champion: Mapping[str, float] | None
     challenger: Mapping[str, float] | None
     certainty: Mapping[str, float] = field(default_factory=dict)
+    unsafe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,16 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     naive = Rival("the naive guess", contest.naive)
     ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
     passed = ruling.verdict == "promote"
-    if passed and not gate.approval:
+    waits = passed and not contest.unsafe
+    if waits and not gate.approval:
         return ruling
-    reason = f"{ruling.reason}; waits for approval" if passed else ruling.reason
+    reason = f"{ruling.reason}; waits for approval" if waits else ruling.reason
+    if passed and contest.unsafe:
+        reason = f"{reason}, but not safe to serve: {contest.unsafe}"
     reason = "; ".join(filter(None, (reason, otherwise.reason)))
     if ruling.verdict == "undecided":
         return Ruling("undecided", reason, steps_down=otherwise.verdict == "fallback")
-    return Ruling(otherwise.verdict, reason, waits=passed)
+    return Ruling(otherwise.verdict, reason, waits=waits)
 
 
 def judge(

@@ -89,6 +89,8 @@ ASIDE = {
     "factory_assets.measures.plots": "draws pictures",
     "factory_assets.monitoring.drift.report": "draws pictures",
     "factory_assets.models.estimator_checks": "judges estimators",
+    "factory_assets.models.safety": "judges models that are archived",
+    "factory_assets.evaluation.fresh_process": "judges models that are archived",
     "factory_assets.models.contributions": "tells people what adds to a prediction, and predicts nothing",
     # Declarations: what they say is hashed beside the code. These read files, or refuse what does not fit.
     "factory_assets.declarations.candidates": "refuses lines, and changes none that it lets pass",

@@ -6,6 +6,7 @@ a person to look at, and to see whether another release of a library still score
 """
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -150,11 +151,12 @@ class ReleasedModel:
         """The prediction for one observation, or class -> probability.
 
         features: canonical name -> value, None where it is missing; further names are ignored.
+        Raises KeyError, or ValueError, that names the feature which is absent, or is not what it was in training.
         """
         absent = [name for name in self.features if name not in features]
         if absent:
             raise KeyError(f"no value for {', '.join(absent)}")
-        row = pa.table({name: pa.array([features[name]]) for name in self.features})
+        row = pa.table({name: _column(name, features[name]) for name in self.features})
         (prediction,) = self.predict(row).tolist()
         classes = classes_of(self.task)
         return dict(zip(classes, prediction, strict=True)) if classes else float(prediction)
@@ -187,6 +189,17 @@ class ReleasedModel:
                 f"version {self.version} scores {differ.sum()} of {len(kept)} archived rows otherwise than it did, by up to "
                 f"{np.max(np.abs(scored - kept)):.3g}{_made_with(other)}. Install those, or train the version anew"
             )
+
+
+def _column(name: str, value: Any) -> pa.Array:
+    """A column of one value. Raises ValueError for one that no column can hold."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        # A matrix rounds integers in any case.
+        value = float(value) if abs(value) < 2**1023 else math.inf if value > 0 else -math.inf
+    try:
+        return pa.array([value])
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise ValueError(f"feature {name!r} is {value!a:.50}, which is no value of a column: {error}") from error
 
 
 def changed_libraries(then: Mapping[str, str]) -> dict[str, tuple[str, str]]:

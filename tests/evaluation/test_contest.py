@@ -44,7 +44,9 @@ def met(first: np.ndarray, second: np.ndarray, table: pa.Table, **more: Any) -> 
         return SimpleNamespace(predict=lambda rows, task: values, naive=naive, unlearnt_from=since)
 
     models = {"new": model(first), "old": model(second)}
-    contestants = Contestants({"global": "old"}, {"global": Challenger("new", ONE_LOOK)}, models.__getitem__)
+    contestants = Contestants(
+        {"global": "old"}, {"global": Challenger("new", ONE_LOOK)}, models.__getitem__, lambda _: None
+    )
     (found,) = walk(declared_line(**more), "log_loss", ["global"], contestants, lambda _: table)
     return found.certainty["challenger"]
 

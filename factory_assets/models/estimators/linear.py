@@ -10,16 +10,19 @@ import numpy as np
 
 from factory_assets.models import skops_files
 from factory_assets.models.contributions import Contributions
-from factory_assets.models.estimators.base import Estimator, Examples, finite, refuse_unknown, shares, softmax
+from factory_assets.models.estimators.base import Estimator, Examples, refuse_unknown, shares, softmax
 from factory_assets.models.one_thread import ONE_BLAS_THREAD
 from factory_resources.bounded_json import parsed
+
+#: A number beyond this is missing, as an infinite one is: times a weight, or summed, it could be infinite or no number.
+LARGEST = 1e100
 
 
 class Linear(Estimator):
     """Logistic regression or ridge, by task, on standardised numbers and one column per category.
 
-    A missing number is the median of training and an infinite one is missing; a missing category is a category of its
-    own, where training had one.
+    A missing number is the median of training, and one beyond 1e100 is missing, as an infinite one is; a missing category is a
+    category of its own, where training had one.
     Its bytes are the same on machines whose processors BLAS has the same kernels for; OPENBLAS_CORETYPE pins these.
     """
 
@@ -52,7 +55,7 @@ class Linear(Estimator):
         linear = final(**({"max_iter": 1000} if classes else {}) | dict(params), random_state=seed)
         columns = _linear_columns(examples)
         with ONE_BLAS_THREAD:
-            inputs = columns.fit_transform(finite(examples.x))
+            inputs = columns.fit_transform(_readable(examples.x))
             linear.fit(inputs, examples.y.astype(np.int64) if classes else examples.y, sample_weight=examples.weights)
         weights = np.abs(np.atleast_2d(linear.coef_)).sum(axis=0) * _deviations(inputs)
         found = shares(np.bincount(_origins(columns), weights, minlength=examples.x.shape[1]))
@@ -67,7 +70,7 @@ class Linear(Estimator):
 
     def contributions(self, x: np.ndarray, known: np.ndarray) -> Contributions:
         """Coefficient x value of the columns that a feature is made into: of a number its distance from the mean of training."""
-        inputs, origins = self._columns.transform(finite(x)), _origins(self._columns)
+        inputs, origins = self._columns.transform(_readable(x)), _origins(self._columns)
         inputs = inputs.toarray() if hasattr(inputs, "toarray") else inputs
         of_features = np.zeros((len(x), len(self._weights), self.width))
         for column, feature in enumerate(origins):
@@ -83,7 +86,7 @@ class Linear(Estimator):
     def _predict(self, x: np.ndarray) -> np.ndarray:
         from scipy.special import expit
 
-        inputs = self._columns.transform(finite(x))
+        inputs = self._columns.transform(_readable(x))
         scores = [_score(inputs, *of_class) for of_class in zip(self._weights, self._intercept, strict=True)]
         if len(scores) > 1:
             return softmax(np.column_stack(scores))
@@ -101,6 +104,11 @@ class Ridge(Linear):
 
     tasks = ("regression",)
     options = ()
+
+
+def _readable(x: np.ndarray) -> np.ndarray:
+    """The matrix with NaN, a missing value, in the place of what is too large to be multiplied."""
+    return np.where(np.abs(x) <= LARGEST, x, np.nan)
 
 
 def _final(task: str) -> Any:
