@@ -27,6 +27,8 @@ Claim = Annotated[
     str, typer.Option(help="Who says that they decide; kept as a claim beside the process's user.", show_default=False)
 ]
 Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
+#: In place of a node's champion: an ancestor answers, if one has a champion.
+NO_OWN = "none of its own"
 AnyNode = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
 
 
@@ -62,7 +64,7 @@ def history(line: Line, node: AnyNode = None) -> None:
     """Every decision on a line, or on one of its nodes, oldest first: promotions, rollbacks, and what was not promoted."""
     table = _table(("decided at", "node", "as of", "verdict", "version", "champion after", "decided by", "why"))
     for made in _ledger_with(line).decisions(line, node):
-        named = (made.verdict, made.version or "-", made.champion or "an ancestor")
+        named = (made.verdict, made.version or "-", made.champion or NO_OWN)
         table.add_row(_time(made.decided_at), made.node, str(made.as_of), *named, made.who, made.reason)
     _print(table, f"nothing was decided about {node!r} of {line}")
 
@@ -90,7 +92,7 @@ def approve(
         table = _table(("node", "version", "as of", "waits since", "champion now", "why"))
         for node, stands in waiting(ledger, line).items():
             since = (str(stands.decided_as_of), _time(stands.decided_at))
-            table.add_row(node, stands.version, *since, stands.champion or "an ancestor", stands.reason)
+            table.add_row(node, stands.version, *since, stands.champion or NO_OWN, stands.reason)
         _print(table, f"no challenger of {line} waits for approval")
         return
     try:

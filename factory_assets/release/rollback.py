@@ -53,7 +53,9 @@ def roll_back(ledger: Ledger, lake: Lake, request: Request, to: str | None = Non
 def _target(ledger: Ledger, line: str, node: str, line_of_champions: list[str | None], to: str | None) -> str | None:
     if to is None:
         if len(line_of_champions) < 2:
-            raise RollbackRefused(f"{node!r} has no champion of its own: roll back the ancestor that answers for it")
+            above = answering(node, ledger.champions(line))
+            helps = f"roll back {above}, which answers for it" if above else "nobody answers for it"
+            raise RollbackRefused(f"{node!r} has no champion of its own: {helps}")
         return line_of_champions[-2]
     present = line_of_champions[-1]
     target = None if to == ANCESTOR else _version_meant(ledger, line, node, to)

@@ -59,8 +59,10 @@ OUTCOMES = pa.schema(
 )
 
 
-#: What a node's page says of an outcome that is no version -> its status in the table.
-OUTCOME_OF = {"failed": "failed", "an ancestor answers": "too_little"}
+#: A node that has too little for a model, on its page. Whether an ancestor answers is not for a training to say: none may have one.
+WITHOUT = "no model of its own"
+#: What a node's page says of an outcome that is no version, or said in an earlier release -> its status in the table.
+OUTCOME_OF = {"failed": "failed", WITHOUT: "too_little", "an ancestor answers": "too_little"}
 
 
 def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -329,7 +331,7 @@ def _tags(outcome: Result, day: dt.date) -> dict[str, str]:
 def _metadata(outcome: Result, span: Timeline, run_id: str) -> dict[str, Any]:
     common = {"rows": outcome.rows, "as_of": str(span.as_of), "train": f"{span.train_from} .. {span.train_to}"}
     if not isinstance(outcome, VersionRecord):
-        status = "failed" if isinstance(outcome, Failed) else "an ancestor answers"
+        status = "failed" if isinstance(outcome, Failed) else WITHOUT
         return {**common, "status": status, "reason": outcome.reason}
     start = outcome.configuration.get("start")
     importances = sorted(outcome.importances.items(), key=lambda item: -item[1])

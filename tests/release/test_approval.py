@@ -115,7 +115,7 @@ def test_the_job_and_the_command_approve_and_show_what_waits(world: World) -> No
         return ran.output + ("FAILED" if ran.exit_code else "")
 
     world.train("global", 0, 9.0)
-    assert "global-0" in factory("approve", LINE) and "an ancestor" in factory("approve", LINE)
+    assert "global-0" in factory("approve", LINE) and "none of its own" in factory("approve", LINE)
     assert factory("approve", LINE, "global").endswith("FAILED"), "no reason was given"
     told = factory("approve", LINE, "global", "--why", "fine")
     assert told.strip() == f"{LINE} global: global-0 answers for the days after {FIRST}, approved by ben: fine"

@@ -262,3 +262,18 @@ def test_of_a_node_that_nothing_was_decided_about_the_command_names_whose_decisi
     assert "nothing was decided about it. global answers, by what ana decided on FR: complaints" in shown
     shown = " ".join(factory(world, "champion", LINE, "ES", columns=600).split())
     assert "nothing was decided about it. global answers, by what gate decided on global: mae 9, better" in shown
+
+
+def test_where_nobody_answers_no_command_says_that_an_ancestor_does(world: World) -> None:
+    for node in ("global", "FR"):
+        world.train(node, 0, 200.0)
+    assert world.champion() is None
+    for command in ("champion", "history", "approve"):
+        assert "ancestor" not in factory(world, command, LINE), command
+    with pytest.raises(RollbackRefused, match="'global' has no champion of its own: nobody answers for it"):
+        world.back()
+    world.train("global", 1, 9.0)
+    with pytest.raises(
+        RollbackRefused, match="'FR' has no champion of its own: roll back global, which answers for it"
+    ):
+        world.back("FR")
