@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -221,6 +222,20 @@ def test_nodes_that_are_trained_in_runs_of_their_own_or_twice_have_the_rows_of_o
         == content
     )
     assert recorded(line, FIRST) >= 10
+
+
+def test_runs_that_evaluate_nodes_of_one_day_at_the_same_time_keep_the_rows_of_all_of_them(
+    deploy: Callable[..., Segmented],
+) -> None:
+    line = deploy()
+    assert line.train(FIRST) == []
+    whole = {node: rows.to_pylist() for node, rows in kept(line.lake, LINE, FIRST).items()}
+    line.lake.replace(f"{LINE}/evaluation", line.lake.read(f"{LINE}/evaluation").slice(0, 0), [FIRST])
+    nodes = line.nodes
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        failed = list(pool.map(lambda node: line.train(FIRST, [node], ["evaluation"]), nodes))
+    assert failed == [[]] * len(nodes)
+    assert {node: rows.to_pylist() for node, rows in kept(line.lake, LINE, FIRST).items()} == whole
 
 
 def test_rows_of_a_meeting_stay_where_nobody_is_left_to_be_measured_again(deploy: Callable[..., Segmented]) -> None:
