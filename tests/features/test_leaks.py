@@ -89,6 +89,29 @@ def test_a_label_of_a_derived_column_is_told_by_what_that_is_derived_from() -> N
 
 
 @pytest.mark.parametrize(
+    ("column", "places"),
+    [
+        ("items", {"observe.where"}),
+        ("city", {"segments.levels, city"}),
+        ("shop", {"the entity of risk", "the entity of pace"}),
+    ],
+)
+def test_what_picks_rows_segments_or_entities_by_the_label_leaks_until_it_is_declared_as_known(
+    con: duckdb.DuckDBPyConnection, column: str, places: set[str]
+) -> None:
+    label = {"expression": f"{column} is not null", "delay": "1d"}
+    leaking, honest = (declared_line(**OF_EVENTS | {"label": label | {"known": known}}) for known in ([], [column]))
+    size, found = found_in(con, leaking, worlds(0))
+    assert {place: leak.message for place, leak in found.items() if leak.said} == {
+        place: f"{place}: {column} tells of the label before that is known" for place in places
+    }
+    assert {found[place].count for place in places} == {size}
+    assert found_in(con, honest, worlds(0))[1] == {}
+    assert leaks.version(leaking) != leaking.line.label.model_dump_json(exclude={"freshness"}), "days are judged anew"
+    assert leaks.version(honest) == honest.line.label.model_dump_json(exclude={"freshness"})
+
+
+@pytest.mark.parametrize(
     ("feature", "tamper"),
     [
         ("habit.n_3d", 'UPDATE lake_examples SET "habit.n_3d" = "habit.n_3d" + 1'),

@@ -2,7 +2,7 @@
 
 For each observation of the sample the events that were known at its moment are copied to a table of their own, without the
 columns that reveal the label before it is known. The same views are computed from these; a feature that differs holds
-something of the future.
+something of the future. So does a declaration that picks rows, their segment or their entity by such a column.
 """
 
 import datetime as dt
@@ -33,22 +33,41 @@ SAMPLE = 200
 
 @dataclass(frozen=True)
 class Leak:
-    """A feature that differs from its value without the future: for how many of the sample, and for example for which."""
+    """A feature that differs from its value without the future: for how many of the sample, and for example for which.
+
+    said: in place of the values, of what is declared and leaks in every row.
+    """
 
     feature: str
     count: int
-    example_id: Any
-    value: Any
-    value_known: Any
+    example_id: Any = None
+    value: Any = None
+    value_known: Any = None
+    said: str = ""
 
     @property
     def message(self) -> str:
+        if self.said:
+            return self.said
         return f"{self.feature} of {self.example_id} is {self.value}, but what was known gives {self.value_known}"
 
 
 def version(declared: DeclaredLine) -> str:
     """Changes with the label's fields on when it is known; the version of the examples does not change with these."""
-    return declared.line.label.model_dump_json(exclude={"freshness"})
+    return declared.line.label.model_dump_json(exclude={"freshness"}) + "; ".join(of_declaration(declared).values())
+
+
+def of_declaration(declared: DeclaredLine) -> dict[str, str]:
+    """What is declared, and lets rows, segments or entities depend on the label before it is known -> how, in a sentence."""
+    line, hidden = declared.line, revealing(declared)
+    reads = {"observe.where": expressions.columns(line.observe.where) if line.observe.where else set[str]()}
+    reads |= {f"segments.levels, {level}": {level} for level in line.segments.levels}
+    reads |= {f"the entity of {view.name}": set(view.entity) for view in declared.views.values()}
+    return {
+        place: f"{place}: {', '.join(sorted(names & hidden))} tells of the label before that is known"
+        for place, names in reads.items()
+        if names & hidden
+    }
 
 
 def leaks(
@@ -63,7 +82,8 @@ def leaks(
     ).fetchall()
     (size,) = con.execute(f"SELECT count(*) FROM {rows}").fetchall()[0]
     sample = _Sample(declared, days, rows, revealing(declared))
-    found = [
+    found = [Leak(place, size, said=said) for place, said in of_declaration(declared).items() if size]
+    found += [
         leak
         for name in declared.row_features
         if name in sample.hidden
