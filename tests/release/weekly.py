@@ -50,7 +50,16 @@ class World:
             self.ledger.register(a_version(version, line=LINE, node=node, as_of=day, task="regression"))
         champions = champions_before(self.ledger, LINE, day, errors)
         challengers = {made.node: made.version for made in self.ledger.versions(LINE, as_of=day)}
-        rows = pa.table({"label": [1.0, 2.0], "ds": [day - 2 * WEEK, day - WEEK]})
+        on = pa.array([day - 2 * WEEK, day - WEEK])
+        rows = pa.table(
+            {
+                "label": [1.0, 2.0],
+                "ds": on,
+                "example_id": [1, 2],
+                "observed_at": on.cast(pa.timestamp("us")),
+                "leaf": ["FR/Lyon"] * 2,
+            }
+        )
         contestants = Contestants(champions, challengers, self.model)
         for met in walk(self.declared, "mae", list(errors), contestants, lambda _: rows):
             for record in met.records(LINE, span, "mae"):
