@@ -20,7 +20,9 @@ import pytest
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import classes_of, kind_of
 from factory_assets.evaluation import scores
+from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.contest import Contestants, Met, walk
+from factory_assets.evaluation.gate import Look
 from factory_assets.governor.executor import execute
 from factory_assets.governor.runs import training_tags
 from factory_assets.identity.nodes import lineage
@@ -83,9 +85,11 @@ def meetings(task: str, rows: pa.Table) -> Iterator[Met]:
         return SimpleNamespace(
             predict=lambda rows, task: drawn[version][rows["feature"].to_numpy()],
             naive=lambda rows, task: np.repeat(guess, rows, axis=0),
+            unlearnt_from=dt.date.min,
         )
 
-    contestants = Contestants({"global": "old"}, {"global": "new", "a/b": "leaf"}, model)
+    up = {node: Challenger(version, Look(0.95)) for node, version in (("global", "new"), ("a/b", "leaf"))}
+    contestants = Contestants({"global": "old"}, up, model, lambda version: None)
     declared: Any = SimpleNamespace(line=line_of(task))
 
     def rows_of(node: str) -> pa.Table:
@@ -138,7 +142,9 @@ def test_a_table_goes_on_when_ids_get_another_type_and_a_class_is_added_or_dropp
 def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Segmented]]:
     """Deploy the line with these fields, with six weeks of rows of three cities."""
     monkeypatch.setenv("FACTORY_DEFS", str(tmp_path / "defs"))
-    with dg.DagsterInstance.ephemeral() as instance:
+    (tmp_path / "dagster").mkdir()
+    # One in memory is locked where runs are written at the same time.
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
 
         def deployed(**fields: object) -> Segmented:
             declare(tmp_path / "defs", **fields)
@@ -177,6 +183,7 @@ def test_what_the_ledger_has_of_every_meeting_is_computed_from_the_rows_alone(
     assert recorded(line, SECOND) > recorded(line, FIRST), "there are champions by then"
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_node_are_those_of_its_subtree_in_the_holdout_with_what_each_model_says_of_them(
     deploy: Callable[..., Segmented],
 ) -> None:
@@ -204,6 +211,7 @@ def test_the_rows_of_a_node_are_those_of_its_subtree_in_the_holdout_with_what_ea
     assert not {"x0", "x1"} & set(rows.column_names), "no feature is kept twice"
 
 
+@pytest.mark.slow
 def test_nodes_that_are_trained_in_runs_of_their_own_or_twice_have_the_rows_of_one_run(
     deploy: Callable[..., Segmented],
 ) -> None:
@@ -224,6 +232,7 @@ def test_nodes_that_are_trained_in_runs_of_their_own_or_twice_have_the_rows_of_o
     assert recorded(line, FIRST) >= 10
 
 
+@pytest.mark.slow
 def test_runs_that_evaluate_nodes_of_one_day_at_the_same_time_keep_the_rows_of_all_of_them(
     deploy: Callable[..., Segmented],
 ) -> None:
@@ -238,6 +247,7 @@ def test_runs_that_evaluate_nodes_of_one_day_at_the_same_time_keep_the_rows_of_a
     assert {node: rows.to_pylist() for node, rows in kept(line.lake, LINE, FIRST).items()} == whole
 
 
+@pytest.mark.slow
 def test_rows_of_a_meeting_stay_where_nobody_is_left_to_be_measured_again(deploy: Callable[..., Segmented]) -> None:
     """Of a challenger that was taken back before its day is evaluated once more: the ledger keeps what it was, too."""
     line = deploy()
@@ -260,6 +270,7 @@ def again(line: Segmented, on: dt.date) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_rows_that_are_lost_are_made_again_as_they_were_and_nothing_is_recorded(
     deploy: Callable[..., Segmented], tmp_path: Path
 ) -> None:
@@ -275,6 +286,7 @@ def test_rows_that_are_lost_are_made_again_as_they_were_and_nothing_is_recorded(
     assert line.ledger.evaluations(LINE) == evaluations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["the table", "a file"])
 def test_rows_that_come_out_otherwise_than_they_were_are_not_kept_and_told(
     deploy: Callable[..., Segmented], tmp_path: Path, lost: str
