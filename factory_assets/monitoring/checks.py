@@ -28,6 +28,7 @@ from factory_assets.monitoring.monitors import (
     NONE,
     PARENT,
     PERFORMANCE,
+    RELEASE,
     SCHEMA_OF,
     STABLE,
 )
@@ -388,7 +389,13 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
             of_name = {day: [row for row in found.get(day, ()) if row["monitor"] in monitors] for day in days}
             findings = [_control_of_day(day, of_name[day], of_day[day], numbers.get((day, NONE), 0)) for day in days]
             yield report(context, key, name, findings)
-        yield report(context, key, NEWS, [_news_of_day(day, found.get(day, ())) for day in days])
+        # Of a release there is never one.
+        without = Counter(
+            rows.filter(pc.and_(pc.equal(rows["verdict"], NONE), pc.not_equal(rows["monitor"], RELEASE)))[
+                "ds"
+            ].to_pylist()
+        )
+        yield report(context, key, NEWS, [_news_of_day(day, found.get(day, ()), without[day]) for day in days])
 
     return in_control
 
@@ -398,8 +405,11 @@ def _of_its_day(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"since": row["ds"], "told": True} if row["monitor"] == SCHEMA_OF else row
 
 
-def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]]) -> Finding:
-    """rows: alarms of the table of monitors, `since` when, and whether they are to be `told` on the day."""
+def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]], without: int) -> Finding:
+    """rows: alarms of the table of monitors, `since` when, and whether they are to be `told` on the day.
+
+    without: looks without a verdict, as those are that wait for labels.
+    """
     telling = sorted((row for row in rows if row["told"]), key=lambda row: (row["since"] != day, *_rank(row)))
     of_nodes: dict[tuple[dt.date, str, str], list[Mapping[str, Any]]] = {}
     for row in telling:
@@ -413,10 +423,11 @@ def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]]) -> Finding:
     )
     new, lasting = sum(row["since"] == day for row in telling), len(rows) - len(telling)
     if not telling:
-        message = "nothing is amiss" if not rows else "nothing new"
+        message = "nothing new" if rows else "no alarm"
     if lasting:
         earliest = min(row["since"] for row in rows if not row["told"])
         message += f"; as before: {counted(lasting, 'alarm')}, the first since {earliest}"
+    message += f"; no verdict on {without} series" if without else ""
     numbers = {"new": new, "still": len(telling) - new, "going on": lasting}
     metadata: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
     if telling:

@@ -129,14 +129,15 @@ def test_the_news_of_a_day_are_what_began_and_what_lasts_for_another_while() -> 
         look("drift", "FR", "a", 7, True), look("nulls", "FR", "b", 0, True), look("performance", "FR", "mae", 0, True),
         look("drift", "DE", "a", 3, False), look("rows", "global", "orders", 6, False),
     ]  # fmt: skip
-    found = _news_of_day(ON, rows)
+    found = _news_of_day(ON, rows, 4)
     assert (
         not found.passed
         and not found.blocking
         and found.message
         == (
             "new: performance of mae of FR: mae is amiss; new: nulls of b of FR: b is amiss; "
-            "still, since 2026-03-03: drift of a of FR: a is amiss; as before: 2 alarms, the first since 2026-03-04"
+            "still, since 2026-03-03: drift of a of FR: a is amiss; as before: 2 alarms, the first since 2026-03-04; "
+            "no verdict on 4 series"
         )
     )
     assert {name: found.metadata[name].value for name in ("new", "still", "going on")} == {
@@ -149,16 +150,16 @@ def test_the_news_of_a_day_are_what_began_and_what_lasts_for_another_while() -> 
 
 
 def test_a_day_without_news_says_whether_something_lasts() -> None:
-    calm = _news_of_day(ON, [])
-    assert calm.passed and calm.message == "nothing is amiss" and "told" not in calm.metadata
-    lasting = _news_of_day(ON, [look("drift", "FR", "a", 2, False)])
+    calm = _news_of_day(ON, [], 0)
+    assert calm.passed and calm.message == "no alarm" and "told" not in calm.metadata
+    lasting = _news_of_day(ON, [look("drift", "FR", "a", 2, False)], 0)
     assert lasting.passed and lasting.message == "nothing new; as before: 1 alarm, the first since 2026-03-08"
 
 
 def test_columns_of_a_node_that_began_to_drift_together_are_one_piece_of_news() -> None:
-    found = _news_of_day(ON, [look("drift", "FR", f"c{at}", 0, True) for at in range(5)])
+    found = _news_of_day(ON, [look("drift", "FR", f"c{at}", 0, True) for at in range(5)], 0)
     assert found.message == "new: drift of c0, c1, c2 and 2 columns more of FR"
-    nodes = _news_of_day(ON, [look("drift", f"n{at}", "a", 0, True) for at in range(SHOWN + 2)])
+    nodes = _news_of_day(ON, [look("drift", f"n{at}", "a", 0, True) for at in range(SHOWN + 2)], 0)
     assert nodes.message is not None and nodes.message.endswith("; and 2 more")
 
 
