@@ -14,14 +14,18 @@ from factory_assets.identity.inputs import judgement
 from factory_assets.identity.nodes import tree
 from factory_assets.identity.partitions import without_room
 from factory_assets.materialization import days_of, input_stamps
+from factory_assets.words import counted, listed
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.markdown import literal
 from factory_resources.verdicts import Judged, Reason, Verdicts
 
+#: Nodes that a message names.
+SHOWN = 5
+
 
 def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
-    """A warning while labels that are due have stayed away for longer than `label.freshness`."""
+    """A warning while labels that are due, of all rows or of a node's, have stayed away for longer than `label.freshness`."""
     line = declared.line
     key = dg.AssetKey([line.name, "labels"])
     allowed = line.label.freshness
@@ -29,17 +33,36 @@ def labels_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=key,
         name="fresh",
-        description=f"Labels come at most {allowed.days} days after they are due, {line.horizon_days} days after the observation.",
+        description=f"Labels come at most {allowed.days} days after they are due, {line.horizon_days} days after the observation, "
+        "those of each node too.",
     )
-    def fresh(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        observed = lake.days(f"{line.observe.stream}/events")
-        arrival = label_rows.arrival(declared, observed, lake.days("/".join(key.path)))
-        late = f"the newest labels are of {arrival.labelled or 'no day yet'}, due are those of {arrival.due} and before"
+    def fresh(lake: dg.ResourceParam[Lake], engine: dg.ResourceParam[Engine]) -> dg.AssetCheckResult:
+        observed, labelled = lake.days(f"{line.observe.stream}/events"), lake.days("/".join(key.path))
+        arrival = label_rows.arrival(declared, observed, labelled)
+        stopped: list[label_rows.Stopped] = []
+        if labelled and lake.days(f"{line.name}/examples"):
+            first = arrival.due - allowed - label_rows.BEFORE
+            with engine.connect() as con:
+                for name in ("examples", "labels"):
+                    lake.view(con, name, f"{line.name}/{name}", first, arrival.due, empty_if_absent=True)
+                stopped = label_rows.stopped(label_rows.by_leaf(con, "examples", "labels"), arrival.due, allowed)
+        message = "all labels that are due have come"
+        if arrival.behind or stopped:
+            message = f"the newest labels are of {arrival.labelled or 'no day yet'}, due are those of {arrival.due} and before"
+        if stopped and arrival.behind <= allowed:
+            named = [
+                f"{each.node}: {counted(each.rows, 'row')} without, {f'since {each.since}' if each.since else 'and none before'}"
+                for each in stopped
+            ]
+            message += f"; nodes whose labels stay away: {listed(named, SHOWN, 'node')}"
         return dg.AssetCheckResult(
-            passed=arrival.behind <= allowed,
+            passed=arrival.behind <= allowed and not stopped,
             severity=dg.AssetCheckSeverity.WARN,
-            description=literal(late if arrival.behind else "all labels that are due have come"),
-            metadata={"days_behind": dg.MetadataValue.int(arrival.behind.days)},
+            description=literal(message),
+            metadata={
+                "days_behind": dg.MetadataValue.int(arrival.behind.days),
+                "nodes_behind": dg.MetadataValue.int(len(stopped)),
+            },
         )
 
     return fresh

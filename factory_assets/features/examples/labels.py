@@ -2,11 +2,12 @@
 
 import datetime as dt
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from factory_assets.declarations import expressions
 from factory_assets.declarations.base import whole_days
@@ -21,11 +22,15 @@ from factory_assets.features.examples.rows import load_events, population
 from factory_assets.features.point_in_time.aggregates import entity_of, finite
 from factory_assets.features.point_in_time.history import Load
 from factory_assets.features.point_in_time.windows import interval
+from factory_assets.identity.nodes import ROOT, lineage, tree
 from factory_assets.words import counted
 from factory_resources.lake import Lake
 
 #: So many labels of a strange line tell what they are.
 SHOWN = 5
+#: Days before labels of a node stopped that tell how many of its rows get one; and how rarely chance alone leaves as many rows
+#: without: rarely enough for thousands of nodes that are looked at every day.
+BEFORE, BY_CHANCE = 14 * DAY, 1e-6
 
 
 def lookaround(declared: DeclaredLine) -> dict[str, tuple[int, int]]:
@@ -126,6 +131,57 @@ def arrival(declared: DeclaredLine, observed: Sequence[dt.date], labelled: Seque
     last_known = newest - dt.timedelta(days=declared.line.horizon_days)
     due = max((day for day in observed if day <= last_known), default=start - dt.timedelta(days=1))
     return Arrival(due, labelled[-1] if labelled else None, start)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A node whose labels stay away, though those of others come. since: the newest day that has any, None for none in sight.
+
+    rows: of the node, on days after that whose labels are due.
+    """
+
+    node: str
+    since: dt.date | None
+    rows: int
+
+
+def by_leaf(con: duckdb.DuckDBPyConnection, examples: str, labels: str) -> list[tuple[dt.date, str, int, int]]:
+    """Day, leaf, how many rows it has and how many of them a label. examples, labels: relations."""
+    return con.execute(
+        f"""SELECT e.ds, e.leaf, count(*), count(l.example_id) FROM {examples} AS e
+            LEFT JOIN (FROM {labels} WHERE superseded_at IS NULL) AS l ON l.ds = e.ds AND l.example_id = e.example_id
+            GROUP BY ALL ORDER BY ALL"""
+    ).fetchall()
+
+
+def stopped(counts: Sequence[tuple[dt.date, str, int, int]], due: dt.date, allowed: dt.timedelta) -> list[Stopped]:
+    """Nodes of whose rows none has had a label for longer than is allowed, where others have; of these the highest in the tree.
+
+    counts: as `by_leaf` gives them, of days up to `due`. As long as chance may have left the rows without a label, by the share of
+    labelled rows before, no node is called stopped.
+    """
+    of_node: dict[str, dict[dt.date, tuple[int, int]]] = {}
+    for day, leaf, rows, labelled in counts:
+        for node in lineage(leaf):
+            before = of_node.setdefault(node, {}).get(day, (0, 0))
+            of_node[node][day] = before[0] + rows, before[1] + labelled
+    of_all = _share(of_node.get(ROOT, {}).values())
+    found: dict[str, Stopped] = {}
+    for node in tree(of_node) if of_node else ():
+        days = of_node[node]
+        since = max((day for day, (_, labelled) in days.items() if labelled), default=None)
+        without = sum(rows for day, (rows, _) in days.items() if since is None or day > since)
+        usual = _share(of for day, of in days.items() if since is not None and day <= since) if since else of_all
+        late = (due - (since or min(days) - DAY)) > allowed
+        if late and (1 - usual) ** without < BY_CHANCE and not found.keys() & {*lineage(node)}:
+            found[node] = Stopped(node, since, without)
+    return [*found.values()]
+
+
+def _share(counts: Iterable[tuple[int, int]]) -> float:
+    """The share of rows with a label; a little less, for few rows do not say that all have one."""
+    rows, labelled = np.array([*counts] or [(0, 0)]).sum(axis=0).tolist()
+    return float(labelled / (rows + 1))
 
 
 def build(
