@@ -49,7 +49,7 @@ from factory_assets.serving.due import export_due, export_state, serving_key
 from factory_resources import clock
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.reading import mark, name_of, newest_checks
-from factory_resources.decisions import Standing
+from factory_resources.decisions import UNDECIDED, Standing
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Held, Lake
@@ -177,9 +177,11 @@ class Book:
 
     def lost_models(self, line: str) -> Mapping[dt.date, Mapping[str, str]]:
         archive, ledger = self.stores.archive, self.stores.ledger
-        champions = {each.champion for each in self._standing(line).values() if each.champion is not None}
-        days = {ledger.version(line, version).as_of for version in champions if archive.lacking(line, version)}
-        # What took a champion of a training mostly took others of it.
+        standing = self._standing(line).values()
+        needed = {each.champion for each in standing} | {each.version for each in standing if each.verdict == UNDECIDED}
+        lacking = [version for version in needed if version is not None and archive.lacking(line, version)]
+        days = {version.as_of for version in ledger.versions(line, ids=lacking)} if lacking else set()
+        # What took one model of a training mostly took others of it.
         made = {day: ledger.versions(line, as_of=day) for day in days}
         why = {day: {each.node: archive.lacking(line, each.version) for each in of} for day, of in made.items()}
         return {day: {node: reason for node, reason in of.items() if reason} for day, of in why.items()}

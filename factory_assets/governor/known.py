@@ -33,7 +33,7 @@ class Known(Protocol):
         ...
 
     def lost_models(self, line: str) -> Mapping[dt.date, Mapping[str, str]]:
-        """As of which day a champion was trained -> its node -> what of it is lost or damaged in the archive."""
+        """As of which day a champion, or a challenger that is still undecided, was trained -> node -> what the archive lacks of it."""
         ...
 
     def lost_trainings(self, name: str, line: str) -> Collection[dt.date]:

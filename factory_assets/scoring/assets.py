@@ -37,54 +37,28 @@ NODES = 20
 
 
 def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
-    line = declared.line
-    key = dg.AssetKey([line.name, "predictions"])
-
-    @dg.asset(
-        key=key,
-        deps=[
-            dg.AssetDep(dg.AssetKey([line.name, "examples"]), partition_mapping=dg.IdentityPartitionMapping()),
-            dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping()),
-        ],
-        partitions_def=partitions(declared.observed),
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
-        owners=[line.owner],
-        kinds={"python", "deltalake"},
-        code_version=code_version("predictions", *([line.task] if classes_of(line.task) else [])),
-        description=f"{line.description}\n\nOne row an observation: the prediction, and which node and version answered. A day is "
-        "scored by the champions decided before it, also when it is computed again later.",
-        metadata=column_schema(
-            {field.name: str(field.type) for field in schema(pa.string(), line.task)}, meaning(line.task)
-        ),
+    what = (
+        "One row an observation: the prediction, and which node and version answered. A day is scored by the champions decided "
+        "before it, also when it is computed again later."
     )
-    def predictions(
-        context: dg.AssetExecutionContext,
-        lake: dg.ResourceParam[Lake],
-        archive: dg.ResourceParam[ArchiveFolder],
-        ledger: dg.ResourceParam[Ledger],
-    ) -> Iterator[dg.MaterializeResult]:
-        days = days_of(context)
-        champions = champions_of_days(ledger, line.name, days)
-        inputs = input_fingerprints(
-            context.instance, context.assets_def.get_asset_spec(key), days, champion_state(champions)
-        )
-        bounds: dict[str, Bounds] = {}
-        outliers = {day: Outliers(bounds) for day in days}
-        rows = _Scoring(declared, lake, archive).rows(days, champions, lambda day: outliers[day].see)
-        written = lake.replace(f"{line.name}/predictions", rows, days)
-        by_day: dict[dt.date, dict[str, Any]] = {day: _outside(each) for day, each in outliers.items()}
-        unanswered = [day for day in days if not champions[day]]
-        by_day |= {day: {"status": "no champion had been decided before this day"} for day in unanswered}
-        yield from record_days(context, written, inputs, by_day=by_day)
-
-    return predictions
+    return _asset(declared, "predictions", what, meaning(declared.line.task), _nearest)
 
 
 def parents_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     """Of a line with segments."""
+    what = (
+        "What the champion above the one that answered would have said: of each observation that was not answered by the uppermost. "
+        "Performance holds a node's model against it."
+    )
+    return _asset(declared, "parents", what, meaning_of_parents(declared.line.task), _above)
+
+
+def _asset(
+    declared: DeclaredLine, name: str, what: str, meaning: Mapping[str, str], score: "Score"
+) -> dg.AssetsDefinition:
+    """A table of predictions by the champions of each day. what: the table in words. meaning: column -> what it is."""
     line = declared.line
-    key = dg.AssetKey([line.name, "parents"])
+    key = dg.AssetKey([line.name, name])
 
     @dg.asset(
         key=key,
@@ -97,14 +71,11 @@ def parents_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         group_name=GROUP,
         owners=[line.owner],
         kinds={"python", "deltalake"},
-        code_version=code_version("parents", *([line.task] if classes_of(line.task) else [])),
-        description=f"{line.description}\n\nWhat the champion above the one that answered would have said: of each observation that "
-        "was not answered by the uppermost. Performance holds a node's model against it.",
-        metadata=column_schema(
-            {field.name: str(field.type) for field in schema(pa.string(), line.task)}, meaning_of_parents(line.task)
-        ),
+        code_version=code_version(name, *([line.task] if classes_of(line.task) else [])),
+        description=f"{line.description}\n\n{what}",
+        metadata=column_schema({field.name: str(field.type) for field in schema(pa.string(), line.task)}, meaning),
     )
-    def parents_of_day(
+    def scored(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         archive: dg.ResourceParam[ArchiveFolder],
@@ -115,10 +86,30 @@ def parents_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(
             context.instance, context.assets_def.get_asset_spec(key), days, champion_state(champions)
         )
-        rows = _Scoring(declared, lake, archive).rows_above(days, champions)
-        yield from record_days(context, lake.replace(f"{line.name}/parents", rows, days), inputs)
+        rows, shown = score(_Scoring(declared, lake, archive), days, champions)
+        written = lake.replace("/".join(key.path), rows, days)
+        yield from record_days(context, written, inputs, by_day=shown())
 
-    return parents_of_day
+    return scored
+
+
+def _nearest(
+    scoring: "_Scoring", days: Sequence[dt.date], champions: Mapping[dt.date, Champions]
+) -> tuple[pa.RecordBatchReader, "Shown"]:
+    bounds: dict[str, Bounds] = {}
+    outliers = {day: Outliers(bounds) for day in days}
+
+    def shown() -> dict[dt.date, dict[str, Any]]:
+        unanswered = {"status": "no champion had been decided before this day"}
+        return {day: _outside(each) if champions[day] else unanswered for day, each in outliers.items()}
+
+    return scoring.rows(days, champions, lambda day: outliers[day].see), shown
+
+
+def _above(
+    scoring: "_Scoring", days: Sequence[dt.date], champions: Mapping[dt.date, Champions]
+) -> tuple[pa.RecordBatchReader, "Shown"]:
+    return scoring.rows_above(days, champions), dict
 
 
 class _Scoring:
@@ -169,6 +160,12 @@ class _Scoring:
     def _reader(self, days: Sequence[dt.date], rows: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader:
         ids = self._lake.read(self._table, days[0], days[-1], ["example_id"], empty_if_absent=True)
         return pa.RecordBatchReader.from_batches(schema(ids.schema.field(0).type, self._line.task), rows)
+
+
+#: Metadata of days, once their rows are written.
+Shown = Callable[[], dict[dt.date, dict[str, Any]]]
+#: Rows of days by their champions, and what their pages show.
+Score = Callable[[_Scoring, Sequence[dt.date], Mapping[dt.date, Champions]], tuple[pa.RecordBatchReader, Shown]]
 
 
 def _outside(found: Outliers) -> dict[str, Any]:

@@ -108,6 +108,19 @@ def test_it_is_told(station: Station) -> None:
         assert (status == f"undecided as of {before.as_of}, looked at again") == left, status
 
 
+def test_an_undecided_challenger_that_the_archive_lacks_is_made_again_before_it_is_looked_at(station: Station) -> None:
+    node, made = next(
+        (node, last) for node in NODES if (last := list(decisions(station, node).values())[-1]).verdict == "undecided"
+    )
+    version = station.deployment.ledger.version(LINE, str(made.version))
+    place = Path(version.archive_uri) / "manifest.json"
+    whole = place.read_bytes()
+    assert not station.deployment.book().lost_models(LINE)
+    place.unlink()
+    assert node in station.deployment.book().lost_models(LINE)[version.as_of]
+    place.write_bytes(whole)
+
+
 def test_the_same_training_once_more_decides_alike_and_what_changes_ends_the_contest(
     station: Station, tmp_path: Path
 ) -> None:
