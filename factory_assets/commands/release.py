@@ -48,12 +48,12 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
         verdict, who, why = each.by.verdict, each.by.who, each.by.reason
         if each.answers != each.node and each.own != each.by:
             # What was decided about the node is one thing, why its ancestor answers another.
-            verdict, who, said = (
+            verdict, who, own = (
                 (each.own.verdict, each.own.who, each.own.reason)
                 if each.own
                 else ("-", "-", "nothing was decided about it")
             )
-            why = f"{said}. {answers} answers, by what {each.by.who} decided on {each.by.node}: {why}"
+            why = f"{own}. {answers} answers, by what {each.by.who} decided on {each.by.node}: {why}"
         table.add_row(each.node, answers, str(each.version), _time(each.by.decided_at), verdict, who, why)
     _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:

@@ -37,7 +37,7 @@ from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.models.safety import Limits
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
-from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, said, written_out
+from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, launched, written_out
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, timeline
 from factory_assets.words import counted, listed
@@ -92,7 +92,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
-        config = said(Evaluated, context)
+        config = launched(Evaluated, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         span, withdrawn = timeline(declared, day), ledger.withdrawn(line.name, day)
 
@@ -233,7 +233,7 @@ DECAY_MEANS = {
     "lower": "Lower limit of the loss; with the upper ones it holds for all ages together.",
     "upper": "Upper limit of the loss.",
     "gain": "By how much the fresh is better than a naive guess on these rows.",
-    "verdict": "as good, worse, open where neither can be said, too few stretches.",
+    "verdict": "as good, worse, open where neither can be launched, too few stretches.",
     "metric": "What old, fresh, loss and gain are measured in.",
     "cadence": "Days between trainings that these ages suggest.",
     "ds": "The day as of which it is.",
@@ -286,7 +286,7 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
-        config = said(Replayed, context)
+        config = launched(Replayed, context)
         day = as_of(context, lake, declared, config)
         trained = sorted({node for _, node, _ in ledger.identities(line.name)})
         if not trained:

@@ -64,7 +64,7 @@ def meaning(task: str) -> dict[str, str]:
         "parent": "the version that answered above the node after the ruling there",
         "naive": "a guess that knows the training labels alone",
     }
-    of_sides = {f"{side}_{PREDICTION}": f"What {who} said." for side, who in whose.items()}
+    of_sides = {f"{side}_{PREDICTION}": f"The prediction of {who}." for side, who in whose.items()}
     for name in probability_columns(task):
         of_class = f"Probability of {name.removeprefix(PROBABILITY)}, by"
         of_sides |= {f"{side}_{name}": f"{of_class} {who}." for side, who in whose.items()}
@@ -101,12 +101,12 @@ def predicted(
     place = kept.schema.get_field_index("example_id")
     kept = kept.set_column(place, "example_id", kept["example_id"].cast(pa.string()))
     order = pc.sort_indices(kept, sort_keys=ORDER)
-    said: dict[str, list[Floats]] = {side: [] for side in models}
+    parts: dict[str, list[Floats]] = {side: [] for side in models}
     for start in range(0, max(rows.num_rows, 1), BATCH):
         batch = rows.slice(start, BATCH).filter(pc.field("ds") >= since)
         for side, model in models.items():
-            said[side].append(model.predict(batch, task))
-    return kept.take(order), {side: np.concatenate(parts)[order.to_numpy()] for side, parts in said.items()}
+            parts[side].append(model.predict(batch, task))
+    return kept.take(order), {side: np.concatenate(of)[order.to_numpy()] for side, of in parts.items()}
 
 
 def tables(
@@ -129,9 +129,9 @@ def tables(
         columns |= {name: pa.repeat(pa.scalar(value, wanted.field(name).type), count) for name, value in same.items()}
         columns[LABEL] = of[LABEL] if classes_of(task) else pa.array(label_values(task, of[LABEL]))
         for side in SIDES:
-            said = prediction_columns(task, predictions[side][start : start + BATCH]) if side in predictions else {}
+            own = prediction_columns(task, predictions[side][start : start + BATCH]) if side in predictions else {}
             for each in prediction_fields(task):
-                columns[f"{side}_{each.name}"] = said.get(each.name, pa.nulls(count, each.type))
+                columns[f"{side}_{each.name}"] = own.get(each.name, pa.nulls(count, each.type))
         yield pa.table({name: columns[name] for name in wanted.names}).cast(wanted)
 
 
@@ -161,10 +161,10 @@ def measured(rows: pa.Table) -> dict[str, dict[str, float]]:
         return {}
     task = rows["task"][0].as_py()
     y = label_values(task, rows[LABEL])
-    return {side: score(task, y, said(rows, side)) for side in SIDES if _is_there(rows, side)}
+    return {side: score(task, y, predictions_of(rows, side)) for side in SIDES if _is_there(rows, side)}
 
 
-def said(rows: pa.Table, side: str) -> Floats:
+def predictions_of(rows: pa.Table, side: str) -> Floats:
     """What a side predicted of rows of one node: shape (n,), or (n, k) for k classes."""
     task = rows["task"][0].as_py()
     return prediction_values(

@@ -99,9 +99,9 @@ def leak_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
                 {
                     "feature": leak.feature,
                     "examples": leak.count,
-                    "example": leak.said or str(leak.example_id),
-                    "value": "" if leak.said else str(leak.value),
-                    "of what was known": "" if leak.said else str(leak.value_known),
+                    "example": leak.declared or str(leak.example_id),
+                    "value": "" if leak.declared else str(leak.value),
+                    "of what was known": "" if leak.declared else str(leak.value_known),
                 }
             )
             for leak in found

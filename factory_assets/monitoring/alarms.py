@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from factory_assets.declarations.days import DAY
-from factory_assets.monitoring.episodes import lasting, told
+from factory_assets.monitoring.episodes import lasting, reminded
 from factory_resources.lake import Lake
 
 #: Days that are read at a time to find the first of an episode.
@@ -35,7 +35,7 @@ class Looks:
 def alarms(
     lake: Lake, looks: Looks, days: Sequence[dt.date], columns: Sequence[str], remind: dt.timedelta
 ) -> dict[dt.date, list[dict[str, Any]]]:
-    """Day -> its alarms: place and columns, the day that each lasts `since`, and whether somebody is to be `told` of it on the day.
+    """Day -> its alarms: place and columns, `since` when it lasts, and whether it `is_news` on the day.
 
     days: ascending, one or a range.
     """
@@ -57,9 +57,9 @@ def alarms(
         unknown = unknown.filter(pc.invert(pc.is_in(unknown, value_set=calm)))
         last = first - DAY
     by_day: dict[dt.date, list[dict[str, Any]]] = {}
-    for row, since, due in told(lasting(rows, looks.place, looks.alarm, looks.calm), looks.place, remind):
+    for row, since, due in reminded(lasting(rows, looks.place, looks.alarm, looks.calm), looks.place, remind):
         if row["ds"] >= days[0]:
-            by_day.setdefault(row["ds"], []).append({**row, "since": since, "told": due})
+            by_day.setdefault(row["ds"], []).append({**row, "since": since, "is_news": due})
     return by_day
 
 

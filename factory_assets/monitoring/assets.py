@@ -19,7 +19,7 @@ from factory_assets.monitoring.charts import counts as counted_rows
 from factory_assets.monitoring.group import GROUP
 from factory_assets.monitoring.performance.losses import NAIVE, PARENT, WORSE_OF_FEW, floor_of, window
 from factory_assets.monitoring.performance.released import Reign, gains, reigns, releases
-from factory_assets.training.run_config import said, written_out
+from factory_assets.training.run_config import launched, written_out
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -190,7 +190,7 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         archive: dg.ResourceParam[ArchiveFolder],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
-        weeks = said(Rehearsed, context).weeks
+        weeks = launched(Rehearsed, context).weeks
         found = calibration.calibrate(declared, lake, archive, ledger, weeks)
         if found is None:
             return dg.MaterializeResult(metadata={"status": "no day of drift yet"})

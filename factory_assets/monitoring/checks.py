@@ -153,17 +153,19 @@ def _of_day(
     """rows: of the performance table, of the day. delay: days until the labels of a day are in."""
     other = rival.column(metric)
     root = next((row for row in rows if row["node"] == ROOT), {})
-    held = [row for row in rows if row[metric] is not None and row[other] is not None]
+    measured = [row for row in rows if row[metric] is not None and row[other] is not None]
     message = "not measurable yet"
-    if held:
-        least = root if root in held else min(held, key=lambda row: improvement(metric, row[metric], row[other]))
+    if measured:
+        least = (
+            root if root in measured else min(measured, key=lambda row: improvement(metric, row[metric], row[other]))
+        )
         message = f"{metric} {least[metric]:.4g}, {rival.name} {least[other]:.4g}"
         message += (
-            "" if least is root else f" of {least['node']}, which is the least gain of {counted(len(held), 'node')}"
+            "" if least is root else f" of {least['node']}, which is the least gain of {counted(len(measured), 'node')}"
         )
     if lost:
         message = listed([f"{loss.node}, {began(loss.since, delay)}: {loss.reason}" for loss in lost], SHOWN, "node")
-    numbers = {"labelled": root.get("labelled", 0), "measured": len(held), "worse": len(lost)}
+    numbers = {"labelled": root.get("labelled", 0), "measured": len(measured), "worse": len(lost)}
     metadata = {name: dg.MetadataValue.int(number) for name, number in numbers.items()}
     return Finding(day, not lost, message=message, metadata=metadata)
 
@@ -402,15 +404,15 @@ def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
 
 def _of_its_day(row: dict[str, Any]) -> dict[str, Any]:
     """An alarm of the table of monitors. A change of schema is of one day: that the same column changed before is another."""
-    return row | {"since": row["ds"], "told": True} if row["monitor"] == SCHEMA_OF else row
+    return row | {"since": row["ds"], "is_news": True} if row["monitor"] == SCHEMA_OF else row
 
 
 def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]], without: int) -> Finding:
-    """rows: alarms of the table of monitors, `since` when, and whether they are to be `told` on the day.
+    """rows: alarms of the table of monitors, `since` when, and whether each `is_news` on the day.
 
     without: looks without a verdict, as those are that wait for labels.
     """
-    telling = sorted((row for row in rows if row["told"]), key=lambda row: (row["since"] != day, *_rank(row)))
+    telling = sorted((row for row in rows if row["is_news"]), key=lambda row: (row["since"] != day, *_rank(row)))
     of_nodes: dict[tuple[dt.date, str, str], list[Mapping[str, Any]]] = {}
     for row in telling:
         of_nodes.setdefault((row["since"], row["monitor"], row["node"]), []).append(row)
@@ -425,7 +427,7 @@ def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]], without: int) 
     if not telling:
         message = "nothing new" if rows else "no alarm"
     if lasting:
-        earliest = min(row["since"] for row in rows if not row["told"])
+        earliest = min(row["since"] for row in rows if not row["is_news"])
         message += f"; as before: {counted(lasting, 'alarm')}, the first since {earliest}"
     message += f"; no verdict on {without} series" if without else ""
     numbers = {"new": new, "still": len(telling) - new, "going on": lasting}
@@ -433,7 +435,7 @@ def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]], without: int) 
     if telling:
         named = ("node", "monitor", "column", "since", "reason")
         records = [dg.TableRecord({name: str(row[name]) for name in named}) for row in telling[:LISTED]]
-        metadata["told"] = dg.MetadataValue.table(records)
+        metadata["news"] = dg.MetadataValue.table(records)
     return Finding(day, not telling, message=message, metadata=metadata)
 
 

@@ -63,7 +63,7 @@ def lasting(
             yield row, begun.setdefault(at, row["ds"])
 
 
-def told(
+def reminded(
     alarms: Iterable[tuple[Mapping[str, Any], dt.date]], place: Sequence[str], remind: dt.timedelta
 ) -> Iterator[tuple[Mapping[str, Any], dt.date, bool]]:
     """Alarms as `lasting` gives them, and whether somebody is to be told of each: of the first of an episode, and to be reminded.

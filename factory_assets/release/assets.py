@@ -19,7 +19,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, state_of
 from factory_assets.release.rulings import decide
-from factory_assets.training.run_config import AsOf, Chosen, as_of, said, written_out
+from factory_assets.training.run_config import AsOf, Chosen, as_of, launched, written_out
 from factory_resources.decisions import Decision
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -53,7 +53,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         lake: dg.ResourceParam[Lake],
         ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.MaterializeResult]:
-        config = said(Chosen, context)
+        config = launched(Chosen, context)
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         decisions, late = decide(declared, lake, ledger, day, nodes)
         if decisions:
@@ -116,7 +116,7 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         engine: dg.ResourceParam[Engine],
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
-        day = as_of(context, lake, declared, said(AsOf, context))
+        day = as_of(context, lake, declared, launched(AsOf, context))
         # Before the decisions that are drawn, and of the very tags: one that is made in between has another state.
         tags = ledger.tags(line.name)
         state, newest = state_of(ledger.standing(line.name), tags)

@@ -12,7 +12,7 @@ from factory_assets.release.rebuild import Origin, rebuild
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
 from factory_assets.training.remake import NotRebuildable
-from factory_assets.training.run_config import said, written_out
+from factory_assets.training.run_config import launched, written_out
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.asked_by import asked_by
@@ -98,7 +98,7 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
 def roll_champion_back(
     context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
-    config = said(Rollback, context)
+    config = launched(Rollback, context)
     try:
         made = roll_back(ledger, lake, _request(context, config), config.to)
     except (RollbackRefused, ChampionChanged) as refused:
@@ -137,7 +137,7 @@ def approve_challenger(
     context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> None:
     try:
-        made = approve(ledger, lake, _request(context, said(Approval, context)))
+        made = approve(ledger, lake, _request(context, launched(Approval, context)))
     except (ApprovalRefused, ChampionChanged) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     context.log_event(observation([made]))
@@ -171,7 +171,7 @@ def rebuild_released(
     certificates: dg.ResourceParam[Certificates],
 ) -> None:
     try:
-        record = chosen(ledger, said(Rebuild, context).version, seed=context.run_id)
+        record = chosen(ledger, launched(Rebuild, context).version, seed=context.run_id)
         if record is None:
             context.log.info("no version was champion yet: there is nothing to make again")
             return

@@ -68,13 +68,13 @@ class Decided:
 
 
 def state_of(standing: Mapping[str, Standing], tags: Sequence[Tagging]) -> tuple[str, dt.date]:
-    """A hash of what people and the gate have said of a line's versions, and the newest day as of which one was decided on.
+    """A hash of what people and the gate have decided on a line's versions, and the newest day as of which one was decided on.
 
     standing: of one node or more. tags: those that are on a version now.
     """
-    said = [f"{node}:{each.sequence}" for node, each in sorted(standing.items())]
-    said += sorted(f"{each.node}@{each.tag}:{each.version}:{each.at.isoformat()}" for each in tags)
-    return digest(said), max(each.decided_as_of for each in standing.values())
+    parts = [f"{node}:{each.sequence}" for node, each in sorted(standing.items())]
+    parts += sorted(f"{each.node}@{each.tag}:{each.version}:{each.at.isoformat()}" for each in tags)
+    return digest(parts), max(each.decided_as_of for each in standing.values())
 
 
 def resolve(

@@ -47,8 +47,8 @@ def predictions_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 def parents_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     """Of a line with segments."""
     what = (
-        "What the champion above the one that answered would have said: of each observation that was not answered by the uppermost. "
-        "Performance holds a node's model against it."
+        "What the champion above the one that answered would have predicted: of each observation that was not answered by the "
+        "uppermost. Performance holds a node's model against it."
     )
     return _asset(declared, "parents", what, meaning_of_parents(declared.line.task), _above)
 

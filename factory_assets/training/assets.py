@@ -32,7 +32,7 @@ from factory_assets.training.fit.fitting import Failed, Fitted
 from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.fit.warm import may_continue
 from factory_assets.training.restoring import restore
-from factory_assets.training.run_config import Restored, as_of, said, written_out
+from factory_assets.training.run_config import Restored, as_of, launched, written_out
 from factory_assets.training.search.study import importances
 from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
 from factory_assets.training.session import Result, Session
@@ -95,7 +95,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[Ledger],
         trials: dg.ResourceParam[Trials],
     ) -> Iterator[dg.MaterializeResult]:
-        config = said(Restored, context)
+        config = launched(Restored, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         if config.restore:
             records = [record for record in ledger.versions(line.name, as_of=day) if record.node in nodes]

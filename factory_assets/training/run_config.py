@@ -19,7 +19,7 @@ AS_OF = "factory/as_of"
 PLAIN = ((dg.StringSource, dg.Field(str)), (dg.IntSource, dg.Field(int)), (dg.BoolSource, dg.Field(bool)))
 #: Nodes that a message names.
 NAMED = 5
-Said = TypeVar("Said", bound=dg.Config)
+Launched = TypeVar("Launched", bound=dg.Config)
 
 
 def written_out(config: type[dg.Config]) -> dict[str, dg.Field]:
@@ -47,12 +47,12 @@ def _plain(kind: Any) -> Any:
     return next((plain.config_type for source, plain in PLAIN if kind is source), kind)
 
 
-def said(config: type[Said], context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Said:
-    """What a launch says, by the fields of `written_out`."""
+def launched(config: type[Launched], context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Launched:
+    """The configuration of a launch, by the fields of `written_out`."""
     if not isinstance(context, dg.AssetExecutionContext):
         return config(**context.op_config)
-    launched: Mapping[str, Any] = context.run.run_config
-    of_asset = launched.get("ops", {}).get(context.asset_key.to_python_identifier()) or {}
+    configuration: Mapping[str, Any] = context.run.run_config
+    of_asset = configuration.get("ops", {}).get(context.asset_key.to_python_identifier()) or {}
     return config(**of_asset.get("config") or {})
 
 

@@ -120,7 +120,9 @@ def test_metrics_come_out_of_the_table_as_they_were_measured(
     for each in met:
         if len(each.y):
             assert scores.measured(read[each.node]) == each.metrics
-            np.testing.assert_array_equal(scores.said(read[each.node], "challenger"), each.predictions["challenger"])
+            np.testing.assert_array_equal(
+                scores.predictions_of(read[each.node], "challenger"), each.predictions["challenger"]
+            )
     assert scores.measured(table.slice(0, 0)) == {}
     assert {*scores.schema(task).names} == {*scores.meaning(task)}, "every column is explained"
 

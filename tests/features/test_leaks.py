@@ -102,7 +102,7 @@ def test_what_picks_rows_segments_or_entities_by_the_label_leaks_until_it_is_dec
     label = {"expression": f"{column} is not null", "delay": "1d"}
     leaking, honest = (declared_line(**OF_EVENTS | {"label": label | {"known": known}}) for known in ([], [column]))
     size, found = found_in(con, leaking, worlds(0))
-    assert {place: leak.message for place, leak in found.items() if leak.said} == {
+    assert {place: leak.message for place, leak in found.items() if leak.declared} == {
         place: f"{place}: {column} tells of the label before that is known" for place in places
     }
     assert {found[place].count for place in places} == {size}

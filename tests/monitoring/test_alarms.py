@@ -36,7 +36,7 @@ def told(lake: Lake, first: int, last: int, remind: dt.timedelta = WEEK) -> dict
     """Day and column -> first day of its episode, and whether somebody is told; in days from the first."""
     days = [FIRST + at * DAY for at in range(first, last + 1)]
     return {
-        ((day - FIRST).days, row["column"]): ((row["since"] - FIRST).days, row["told"])
+        ((day - FIRST).days, row["column"]): ((row["since"] - FIRST).days, row["is_news"])
         for day, rows in alarms(lake, LOOKS, days, ["reason"], remind).items()
         for row in rows
     }

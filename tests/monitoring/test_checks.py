@@ -121,7 +121,7 @@ def test_a_day_without_a_loss_tells_the_roots_metric_or_that_of_the_node_with_th
 def look(monitor: str, node: str, column: str, since: int, told: bool) -> dict[str, Any]:
     """since: days before the day."""
     own = {"monitor": monitor, "node": node, "column": column, "reason": f"{column} is amiss", "n": 90}
-    return own | {"since": ON - since * DAY, "told": told}
+    return own | {"since": ON - since * DAY, "is_news": told}
 
 
 def test_the_news_of_a_day_are_what_began_and_what_lasts_for_another_while() -> None:
@@ -145,13 +145,13 @@ def test_the_news_of_a_day_are_what_began_and_what_lasts_for_another_while() -> 
         "still": 1,
         "going on": 2,
     }
-    table = found.metadata["told"].records
+    table = found.metadata["news"].records
     assert [record.data["column"] for record in table] == ["mae", "b", "a"] and table[2].data["since"] == "2026-03-03"
 
 
 def test_a_day_without_news_says_whether_something_lasts() -> None:
     calm = _news_of_day(ON, [], 0)
-    assert calm.passed and calm.message == "no alarm" and "told" not in calm.metadata
+    assert calm.passed and calm.message == "no alarm" and "news" not in calm.metadata
     lasting = _news_of_day(ON, [look("drift", "FR", "a", 2, False)], 0)
     assert lasting.passed and lasting.message == "nothing new; as before: 1 alarm, the first since 2026-03-08"
 

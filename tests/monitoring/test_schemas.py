@@ -92,7 +92,7 @@ def test_the_check_names_the_change_and_its_own_day_however_often_the_column_cha
         "verdict": "alarm",
         "reason": "tip came",
     }
-    found = [_of_its_day(alarm | {"ds": ON, "since": ON - 5 * DAY, "told": False})]
+    found = [_of_its_day(alarm | {"ds": ON, "since": ON - 5 * DAY, "is_news": False})]
     message = _control_of_day(ON, found, 1, 0).message
     assert message == "schema of orders.tip of global since 2026-03-30: tip came"
     assert _news_of_day(ON, found, 0).message == "new: schema of orders.tip of global: tip came"

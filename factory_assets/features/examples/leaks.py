@@ -35,7 +35,7 @@ SAMPLE = 200
 class Leak:
     """A feature that differs from its value without the future: for how many of the sample, and for example for which.
 
-    said: in place of the values, of what is declared and leaks in every row.
+    declared: in place of the values, how the declaration lets every row leak, in a sentence.
     """
 
     feature: str
@@ -43,12 +43,12 @@ class Leak:
     example_id: Any = None
     value: Any = None
     value_known: Any = None
-    said: str = ""
+    declared: str = ""
 
     @property
     def message(self) -> str:
-        if self.said:
-            return self.said
+        if self.declared:
+            return self.declared
         return f"{self.feature} of {self.example_id} is {self.value}, but what was known gives {self.value_known}"
 
 
@@ -82,7 +82,7 @@ def leaks(
     ).fetchall()
     (size,) = con.execute(f"SELECT count(*) FROM {rows}").fetchall()[0]
     sample = _Sample(declared, days, rows, revealing(declared))
-    found = [Leak(place, size, said=said) for place, said in of_declaration(declared).items() if size]
+    found = [Leak(place, size, declared=how) for place, how in of_declaration(declared).items() if size]
     found += [
         leak
         for name in declared.row_features

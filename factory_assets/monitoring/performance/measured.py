@@ -16,7 +16,7 @@ from factory_assets.identity.nodes import tree
 from factory_assets.measures.metrics import metrics_of, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
 
-#: Before the names of columns of what a champion above said.
+#: Before the names of columns of what a champion above predicts.
 ABOVE = "above_"
 #: Rows read at a time.
 BATCH_ROWS = 100_000
