@@ -1,8 +1,9 @@
 """What is decided about a node, and which decision counts? The rules by which `Ledger` reads and extends the history."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -21,6 +22,8 @@ ANYONE = "*"
 WAITS = "waits_for_approval"
 #: In the evidence of a person's decision: the name under which it was asked for, which nobody has checked.
 CLAIM = "claimed_by"
+#: In the evidence of a decision: under `version` the refit that answers once the challenger is released, in its place.
+REFIT = "refit"
 #: In the evidence of a training's decision: the hash of the contract that the training was made under.
 CONTRACT = "contract"
 
@@ -35,7 +38,7 @@ class Decision:
 
     version: the challenger that was considered, None if nothing was trained; of a rollback the version taken back.
     champion: the version that answers for the node from the day after `as_of`, None if an ancestor does; a promotion
-    makes its version champion.
+    makes its version champion, or the refit of that.
     """
 
     line: str
@@ -48,6 +51,11 @@ class Decision:
     decided_by: str
     evidence: dict[str, Any]
     decided_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    @property
+    def released(self) -> str | None:
+        """The version that answers where the considered one passed: its refit, if it has one."""
+        return self.evidence.get(REFIT, {}).get("version", self.version)
 
     @property
     def who(self) -> str:
@@ -83,12 +91,14 @@ class Standing:
 
 def in_words(decision: Decision) -> str:
     """What was decided, by whom, when and why: a sentence."""
+    is_refit = decision.released != decision.version
+    released = f"{decision.champion}, a refit of {decision.version}," if is_refit else decision.version
     done = {
-        "promote": f"{decision.version} was promoted",
+        "promote": f"{released} was promoted",
         "keep": f"{decision.champion or 'nobody'} was kept",
         "fallback": f"{decision.champion or 'an ancestor'} was left to answer",
         "undecided": f"{decision.version} was left undecided, and {decision.champion or 'an ancestor'} to answer",
-        "approve": f"{decision.version} was approved",
+        "approve": f"{released} was approved",
         "rollback": f"{decision.version} was rolled back to {decision.champion or 'an ancestor'}",
     }
     when = f"{decision.decided_at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -100,7 +110,7 @@ def check_verdict(decision: Decision, *allowed: Verdict) -> None:
     verdict, version, champion = decision.verdict, decision.version, decision.champion
     if verdict not in allowed:
         raise ValueError(f"Decision.verdict is {verdict!r}, not one of {', '.join(allowed)}")
-    if verdict in ("promote", "approve") and (version is None or champion != version):
+    if verdict in ("promote", "approve") and (version is None or champion != decision.released):
         raise ValueError(f"Decision is to {verdict} {version!r} but names {champion!r} champion: make them one")
     if verdict == "rollback" and champion == version:
         raise ValueError(f"{champion or 'an ancestor'} answers for {decision.node!r} already")
@@ -179,18 +189,25 @@ def require_champion(against: str | None, newest_decision: Decision | None, deci
         )
 
 
-def withdrawn(decisions: Sequence[Decision]) -> dict[tuple[str, str], Decision]:
-    """(node, version) -> the rollback that took the version back, by decisions in the order they were made."""
+def withdrawn(
+    decisions: Sequence[Decision], judged: Mapping[str, str] = MappingProxyType({})
+) -> dict[tuple[str, str], Decision]:
+    """(node, version) -> the rollback that took the version back, by decisions in the order they were made.
+
+    judged: refit -> the version that was judged, which is taken back with it: it would come back by another refit.
+    """
     taken_back: dict[tuple[str, str], Decision] = {}
     for decision in decisions:
         if decision.verdict == "rollback":
-            if decision.version is not None:
-                taken_back[decision.node, decision.version] = decision
-            taken_back.pop((decision.node, str(decision.champion)), None)
+            for version in filter(None, (decision.version, judged.get(str(decision.version)))):
+                taken_back[decision.node, version] = decision
+            for version in filter(None, (decision.champion, judged.get(str(decision.champion)))):
+                taken_back.pop((decision.node, version), None)
     return taken_back
 
 
 def require_not_withdrawn(decision: Decision, made: Sequence[Decision]) -> None:
-    taken_back = withdrawn(made).get((decision.node, str(decision.version)))
-    if taken_back is not None:
-        raise ChampionChanged(f"{decision.version} cannot be promoted: {in_words(taken_back)}")
+    taken_back = withdrawn(made)
+    for version in dict.fromkeys((decision.version, decision.champion)):
+        if rollback := taken_back.get((decision.node, str(version))):
+            raise ChampionChanged(f"{version} cannot be promoted: {in_words(rollback)}")

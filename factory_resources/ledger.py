@@ -73,6 +73,11 @@ class VersionRecord:
     ended_at: dt.datetime
 
     @property
+    def judged(self) -> str | None:
+        """Of a refit the version that was judged, whose evaluations say how good it is; None of any other."""
+        return self.configuration.get(JUDGED)
+
+    @property
     def uuid(self) -> str:
         """The same wherever the same version is trained."""
         return uuid_of(self.line, self.node, self.version)
@@ -103,6 +108,8 @@ class EvaluationRecord:
 
 Record = VersionRecord | EvaluationRecord | Decision
 R = TypeVar("R", VersionRecord, EvaluationRecord, Decision)
+#: In the configuration of a version that was fitted again after it passed: the version that was judged.
+JUDGED = "judged"
 #: What a version has that was recorded before there were columns for it.
 ADDED: dict[str, Any] = {"metrics": {}, "charts": {}, "certainty": {}}
 #: What may be absent: not every line has candidates to choose from, not every node an incumbent, and a holdout of one
@@ -152,11 +159,26 @@ class Ledger(Tags):
         node: str | None = None,
         as_of: dt.date | None = None,
         ids: Collection[str] | None = None,
+        refits: bool = False,
     ) -> list[VersionRecord]:
-        """Versions of a line, or of one of its nodes, of a day, or with these ids, in the order of registration."""
+        """Versions of a line, or of one of its nodes, of a day, or with these ids, in the order of registration.
+
+        refits: those as well that were fitted again after they passed: they are up for no node, and only those with ids are
+        found without being asked for.
+        """
         query = _of(VERSIONS, line, node).order_by(VERSIONS.c.id)
         query = query if as_of is None else query.where(VERSIONS.c.as_of == as_of)
-        return self._read(VersionRecord, query if ids is None else query.where(VERSIONS.c.version.in_(sorted(ids))))
+        if ids is not None:
+            return self._read(VersionRecord, query.where(VERSIONS.c.version.in_(sorted(ids))))
+        return self._read(VersionRecord, query if refits else query.where(_judged().is_(None)))
+
+    def judged(self, line: str, ids: Collection[str] | None = None) -> dict[str, str]:
+        """Refit -> the version that was judged, of the refits of a line, or of those among these versions."""
+        c, own = VERSIONS.c, _judged()
+        query = sa.select(c.version, own).where(c.line == line, own.is_not(None))
+        query = query if ids is None else query.where(c.version.in_(sorted(ids)))
+        with self._open().connect() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     def identities(self, line: str | None = None, node: str | None = None) -> list[tuple[str, str, str]]:
         """Line, node and id of every version, of a line or of its node, in the order of registration."""
@@ -208,6 +230,18 @@ class Ledger(Tags):
         if versions is not None:
             query = query.where(EVALUATIONS.c.version.in_(sorted(versions)))
         return self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id))
+
+    def evaluated(self, line: str, versions: Collection[str] | None = None) -> dict[str, list[EvaluationRecord]]:
+        """Version -> the evaluations that say how good it is, oldest first, of a line's versions or of some of them.
+
+        Of a refit they are those of the version that was judged: no rows are left that it could be judged on.
+        """
+        judged, found = self.judged(line, versions), dict[str, list[EvaluationRecord]]()
+        asked = None if versions is None else {*versions, *judged.values()}
+        for record in self.evaluations(line, versions=asked):
+            found.setdefault(record.version, []).append(record)
+        found |= {refit: found[version] for refit, version in judged.items() if version in found}
+        return found if versions is None else {each: found[each] for each in versions if each in found}
 
     def decide(self, decision: Decision, against: str | None = ANYONE) -> bool:
         """Append what was decided on a challenger, or for want of one; whether it was news.
@@ -314,7 +348,7 @@ class Ledger(Tags):
         last, v = self.last_decisions(line, before=as_of), VERSIONS.c
         champions = _reigning(last)
         left = {node: decision.version for node, decision in _undecided(last).items()}
-        own = sa.select(v.node, v.version).where(v.line == line, v.as_of == as_of).order_by(v.id)
+        own = sa.select(v.node, v.version).where(v.line == line, v.as_of == as_of, _judged().is_(None)).order_by(v.id)
         same_day = _of(DECISIONS, line).where(DECISIONS.c.as_of == as_of).order_by(DECISIONS.c.id)
         with self._open().connect() as connection:
             challengers = left | dict(connection.execute(own).tuples().all())
@@ -328,10 +362,15 @@ class Ledger(Tags):
         return _undecided(self.last_decisions(line, before=before))
 
     def withdrawn(self, line: str, as_of: dt.date) -> dict[tuple[str, str], Decision]:
-        """(node, version) -> the rollback, as of this day or before, that took the version back until further notice."""
+        """(node, version) -> the rollback, as of this day or before, that took the version back until further notice.
+
+        With a refit the version that was judged is taken back, and comes back.
+        """
         c = DECISIONS.c
-        rollbacks = _of(DECISIONS, line).where(c.verdict == "rollback", c.as_of <= as_of)
-        return withdrawn(self._read(Decision, rollbacks.order_by(c.id)))
+        query = _of(DECISIONS, line).where(c.verdict == "rollback", c.as_of <= as_of)
+        rollbacks = self._read(Decision, query.order_by(c.id))
+        named = {version for each in rollbacks for version in (each.version, each.champion) if version is not None}
+        return withdrawn(rollbacks, self.judged(line, named) if named else {})
 
     def changed(self, line: str, before: dt.date | None = None) -> dict[str, dt.date]:
         """Node -> the day as of which its own champion last became another, or none; `before` as in champions.
@@ -469,6 +508,11 @@ def _row(record: Record) -> dict[str, Any]:
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{type(record).__name__}.{name} is no JSON: {error}") from error
     return row
+
+
+def _judged() -> sa.ColumnElement[str]:
+    column: sa.ColumnElement[str] = VERSIONS.c.configuration[JUDGED].as_string()
+    return column
 
 
 def _was_champion() -> sa.ColumnElement[bool]:

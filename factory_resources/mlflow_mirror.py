@@ -108,9 +108,7 @@ class MlflowMirror:
 
 
 def _mirror(client: "MlflowClient", ledger: Ledger, line: str) -> Mirrored:
-    measured, runs, written = dict[str, list[EvaluationRecord]](), dict[str, str](), 0
-    for evaluation in ledger.evaluations(line):
-        measured.setdefault(evaluation.version, []).append(evaluation)
+    measured, runs, written = ledger.evaluated(line), dict[str, str](), 0
     experiment = _experiment(client, line)
     runs_there = _runs(client, experiment)
     # A record is kilobytes: only those of versions that the server does not know, or not to the end, are read.
@@ -209,6 +207,7 @@ def _tags(record: VersionRecord) -> dict[str, str]:
         "factory.as_of": str(record.as_of),
         "factory.made_from": configuration.get("made_from"),
         "factory.configuration": configuration.get("id"),
+        "factory.judged": record.judged,
         "factory.code": configuration.get("code"),
         "factory.libraries": configuration.get("libraries") and _text(configuration["libraries"]),
         "factory.archive": record.archive_uri,

@@ -38,7 +38,7 @@ from factory_assets.monitoring.drift.assets import drift_asset
 from factory_assets.monitoring.estimates.assets import estimates_asset
 from factory_assets.monitoring.performance.assets import outcomes_asset, performance_asset
 from factory_assets.monitoring.performance.losses import PARENT
-from factory_assets.release.assets import champion_asset, leaderboard_asset
+from factory_assets.release.assets import champion_asset, leaderboard_asset, refit_asset
 from factory_assets.scoring.assets import parents_asset, predictions_asset
 from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
@@ -158,9 +158,9 @@ class OnDemandView(Declaration):
 class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
-    Yields the line: examples, labels, model, evaluation, champion, leaderboard, decay, predictions, performance, estimates, drift,
-    counts, monitors, calibration, parents of a line with segments, outcomes where some are declared, and the sensor that starts its
-    trainings.
+    Yields the line: examples, labels, model, evaluation, refit, champion, leaderboard, decay, predictions, performance, estimates,
+    drift, counts, monitors, calibration, parents of a line with segments, outcomes where some are declared, and the sensor that starts
+    its trainings.
     """
 
     declaration: Line
@@ -183,7 +183,7 @@ class ModelLine(Declaration):
         segmented = bool(declared.line.segments.levels)
         daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
         daily += [parents_asset(declared)] if segmented else []
-        trained = [model_asset(declared), evaluation_asset(declared), champion_asset(declared)]
+        trained = [model_asset(declared), evaluation_asset(declared), refit_asset(declared), champion_asset(declared)]
         trained += [leaderboard_asset(declared), decay_asset(declared)]
         watched = [
             performance_asset(declared),

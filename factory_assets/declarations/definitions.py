@@ -21,8 +21,8 @@ UNHEARD: dict[str, Any] = {"label": {"freshness"}}
 #: Other fields of a line that change no model.
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
     "segments": {"max_nodes", "max_failed"},
-    "train": {"workers", "pool", "missing"},
-    "gate": {"floor", "certainty", "swaps", "patience", "cluster", "latency", "size", "approval"},
+    "train": {"workers", "pool", "missing", "refit"},
+    "gate": {"floor", "certainty", "swaps", "patience", "cluster", "latency", "size", "disagreement", "approval"},
     "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect", "remind"},
 }
 #: Required fields of a declaration on which its meaning does not depend.

@@ -150,7 +150,7 @@ class Segments(Declared):
 class Train(Grown):
     """Which days a model learns from and which it is judged on."""
 
-    later: ClassVar = frozenset({"margin", "workers", "pool", "missing"})
+    later: ClassVar = frozenset({"margin", "workers", "pool", "missing", "refit"})
 
     window: WholeDays = Field(description="Length of the training window.")
     holdout: WholeDays = Field(
@@ -173,6 +173,11 @@ class Train(Grown):
         lt=1,
         description="Share of the window's days, or of the holdout's, that may be missing: held back by their contract, or never "
         "delivered. While more are, no training starts. Days that the contract calls quiet are not missing.",
+    )
+    refit: bool = Field(
+        True,
+        description="Whether a challenger that passes is fitted again on all labelled days, those of the holdout as well, before it "
+        "answers: a version of its own, which names the one that was judged.",
     )
 
 
@@ -226,7 +231,7 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster", "swaps", "patience", "latency", "size"})
+    later: ClassVar = frozenset({"cluster", "swaps", "patience", "latency", "size", "disagreement"})
 
     metric: Name | None = Field(
         None,
@@ -268,6 +273,13 @@ class Gate(Grown):
         None,
         pattern=SIZE.pattern,
         description="How large the archived files of a model that is released may be, such as 50MB.",
+    )
+    disagreement: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="How far the predictions of a refit may be from those of the judged version, on the same rows of the holdout: so "
+        "many times as far as the judged version's are from the labels there. Beyond that the judged version answers.",
     )
     approval: bool = Field(
         False, description="Whether a challenger that passes becomes champion only once somebody approves it."

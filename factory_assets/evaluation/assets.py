@@ -16,7 +16,7 @@ from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.fresh_process import FreshProcess
-from factory_assets.evaluation.incumbents import champions_before
+from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
@@ -117,7 +117,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         longest = max([line.train.holdout.days, *(up.look.days for up in challengers.values())])
         holdout = holdout_from(span.holdout_to - longest * DAY + DAY)
         metadata, tags, metric = {}, {}, metric_of(declared)
-        champions = champions_before(ledger, line.name, day, nodes)
+        champions = as_judged(ledger, line.name, champions_before(ledger, line.name, day, nodes))
         scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             contestants = Contestants(champions, challengers, model, apart.unsafe)

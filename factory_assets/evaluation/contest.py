@@ -133,7 +133,7 @@ def walk(
             models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
             met = _measured(declared.line, metric, met, rows_of(node), models)
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
-        if ruling.verdict == "promote" or ruling.waits:
+        if ruling.passed:
             met = replace(met, unsafe=contestants.unsafe(versions["challenger"]))
             ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         after.pop(node, None)

@@ -47,6 +47,11 @@ class Ruling:
     waits: bool = False
     steps_down: bool = False
 
+    @property
+    def passed(self) -> bool:
+        """Whether the challenger is to answer, at once or once somebody approves it."""
+        return self.verdict == "promote" or self.waits
+
     def champion(self, before: str | None, challenger: str | None) -> str | None:
         """The node's champion after the ruling. before: that until then."""
         if self.verdict == "promote":

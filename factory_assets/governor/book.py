@@ -179,10 +179,12 @@ class Book:
         archive, ledger = self.stores.archive, self.stores.ledger
         standing = self._standing(line).values()
         needed = {each.champion for each in standing} | {each.version for each in standing if each.verdict == UNDECIDED}
+        # A refit meets nobody: the version that was judged stands in for it.
+        needed |= self._of_ledger("judged", line, lambda: {*ledger.judged(line, {*filter(None, needed)}).values()})
         lacking = [version for version in needed if version is not None and archive.lacking(line, version)]
         days = {version.as_of for version in ledger.versions(line, ids=lacking)} if lacking else set()
         # What took one model of a training mostly took others of it.
-        made = {day: ledger.versions(line, as_of=day) for day in days}
+        made = {day: ledger.versions(line, as_of=day, refits=True) for day in days}
         why = {day: {each.node: archive.lacking(line, each.version) for each in of} for day, of in made.items()}
         return {day: {node: reason for node, reason in of.items() if reason} for day, of in why.items()}
 

@@ -166,7 +166,7 @@ def holes(records: Records, lake: Lake, ledger: Ledger, lines: Iterable[str]) ->
     """
     for line in lines:
         trainings: dict[tuple[object, ...], list[VersionRecord]] = {}
-        for record in ledger.versions(line):
+        for record in ledger.versions(line, refits=True):
             key = (
                 record.as_of,
                 record.train_from,

@@ -10,7 +10,7 @@ from factory_assets.governor.retraining import Training
 from factory_assets.words import counted
 
 #: Assets of a training, in order; the board is drawn after each.
-TRAINED = ("model", "evaluation", "champion", "leaderboard")
+TRAINED = ("model", "evaluation", "refit", "champion", "leaderboard")
 #: Assets of days that follow from who is champion.
 SCORED = ("predictions", "parents", "performance", "outcomes", "estimates", "drift", "counts", "monitors")
 Kind = Literal["blocked", "waiting", "failed", "idle", "damaged"]

@@ -234,9 +234,13 @@ STATIONS = {
             *_of("declarations", "days", "definitions", "warm_start"),
             *PREDICTING,
             *_of("training", "archiving", "dataset", "subtrees", "timeline"),
-            *_of("training.fit", "fitting", "warm_fit"),
+            *_of("training.fit", "again", "fitting", "warm_fit"),
         ),
         _ASIDE_OF_MODELS,
+    ),
+    "refit": Station(
+        (*LINES, *_of("measures", "metrics"), "factory_assets.identity.nodes", "factory_assets.evaluation.gate"),
+        _ASIDE_OF_LINES,
     ),
     "evaluation": Station(
         (*LINES, *PREDICTING, "factory_assets.measures.certainty", *_of("evaluation", "contest", "gate", "scores")),

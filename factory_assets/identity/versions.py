@@ -57,7 +57,7 @@ def model_version(declared: DeclaredLine) -> str:
     """Changes with everything in the declaration that a model is made by; it is the id of the configuration."""
     line = declared.line
     fields = line.model_dump(mode="json", include={"task", "observe", "label", "candidates", "seed"})
-    fields["train"] = line.train.model_dump(mode="json", exclude={"workers", "pool", "missing"})
+    fields["train"] = line.train.model_dump(mode="json", exclude={"workers", "pool", "missing", "refit"})
     fields["segments"] = line.segments.model_dump(mode="json", include={"levels", "min_rows", "min_positives"})
     return hash_of(fields, declared.features)
 

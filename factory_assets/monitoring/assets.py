@@ -103,7 +103,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         if metric not in WORSE_OF_FEW:
             standing = reigns(ledger.steps(line.name), days)
         versions = {reign.version for of_day in standing.values() for reign in of_day.values()}
-        gained = gains(ledger.evaluations(line.name, versions=versions), metric)
+        gained = gains(ledger.evaluated(line.name, versions), metric)
         by_day: dict[dt.date, dict[str, Any]] = {}
 
         def batches() -> Iterator[pa.RecordBatch]:

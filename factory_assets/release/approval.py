@@ -32,19 +32,21 @@ def approve(ledger: Ledger, lake: Lake, request: Request) -> Decision:
         decided = f"; {in_words(last)}" if last else ""
         raise ApprovalRefused(f"no challenger of {node!r} waits for approval{decided}. Waiting in {line}: {others}")
     challenger = str(last.version)
-    if version is not None and not _means(ledger, line, node, version, challenger):
+    if version is not None and not any(
+        _means(ledger, line, node, version, each) for each in {challenger, last.released}
+    ):
         raise ApprovalRefused(f"{version!r} does not wait for approval at {node!r}; {challenger} does")
     scored = lake.days(f"{line}/predictions")
     # Days that were scored keep who scored them.
     as_of = max([last.as_of, *scored[-1:]], default=dt.date.min)
     evidence = {name: kept for name, kept in last.evidence.items() if name != WAITS} | request.evidence
-    approval = Decision(line, node, as_of, "approve", challenger, challenger, request.why, request.by, evidence)
+    approval = Decision(line, node, as_of, "approve", challenger, last.released, request.why, request.by, evidence)
     ledger.decide(approval, against=last.champion)
     return approval
 
 
-def _means(ledger: Ledger, line: str, node: str, version: str, challenger: str) -> bool:
-    if challenger.startswith(version):
+def _means(ledger: Ledger, line: str, node: str, version: str, challenger: str | None) -> bool:
+    if challenger is not None and challenger.startswith(version):
         return True
     try:
         return find(ledger, version, line, node).version == challenger

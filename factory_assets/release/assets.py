@@ -1,4 +1,4 @@
-"""The assets `<line>/champion` and `<line>/leaderboard`: who answers for each node, by the gate's ruling, and how it stands."""
+"""The assets `<line>/refit`, `<line>/champion` and `<line>/leaderboard`: who answers for each node, by the gate's ruling."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,22 +8,30 @@ import dagster as dg
 import pyarrow as pa
 
 from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import answering, preorder, tree
 from factory_assets.identity.partitions import segment_partitions
 from factory_assets.identity.versions import model_version
-from factory_assets.materialization import DATA_VERSION, INPUTS, column_schema, record_partitions, table_shown
+from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder, column_schema, record_partitions, table_shown
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
+from factory_assets.models.safety import Limits
 from factory_assets.release.approval import waiting
+from factory_assets.release.refits import Refits, Result, unfit_for_it
 from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, state_of
-from factory_assets.release.rulings import decide
+from factory_assets.release.rulings import decide, winners
+from factory_assets.release.shipped import apart, checks_of, refused
+from factory_assets.training.dataset import RefitRows, learnt_rows
+from factory_assets.training.fit.fitting import Failed
 from factory_assets.training.run_config import AsOf, Chosen, as_of, launched, written_out
+from factory_assets.training.timeline import timeline
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.decisions import Decision
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-from factory_resources.ledger import Ledger
+from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.tags import Tagging, uuid_of
 
 GROUP = "release"
@@ -31,9 +39,9 @@ GROUP = "release"
 SHOWN = 500
 
 
-def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
-    key = dg.AssetKey([line.name, "champion"])
+    key = dg.AssetKey([line.name, "refit"])
 
     @dg.asset(
         config_schema=written_out(Chosen),
@@ -43,8 +51,101 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,
         owners=[line.owner],
+        kinds={"python"},
+        code_version=code_version("refit", model_version(declared), line.bar.model_dump(mode="json"), line.train.refit),
+        description=f"{line.description}\n\nA challenger that passes has learnt nothing of its holdout. It is fitted again on all "
+        "labelled days, by the same configuration, and held against the judged version: what answers is this one, under an id of "
+        "its own that names the judged.",
+    )
+    def refit(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        archive: dg.ResourceParam[ArchiveFolder],
+        ledger: dg.ResourceParam[Ledger],
+    ) -> Iterator[dg.MaterializeResult]:
+        config = launched(Chosen, context)
+        day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
+        recorder = Recorder(context, len(nodes))
+        passed = winners(declared, lake, ledger, day, nodes) if line.train.refit else {}
+        judged = {each.node: each for each in ledger.versions(line.name, ids=set(passed.values()))} if passed else {}
+        unfit = {node: why for node, record in judged.items() if (why := unfit_for_it(declared, record))}
+        for node in nodes:
+            if node not in passed:
+                why = "nothing passed" if line.train.refit else "train.refit is false: what was judged answers"
+                recorder.add(node, {"as_of": str(day), "status": why}, {DATA_VERSION: "none", INPUTS: str(day)})
+            elif node in unfit:
+                shown = {"as_of": str(day), "judged": passed[node], "status": f"not fitted again: {unfit[node]}"}
+                recorder.add(node, shown, {DATA_VERSION: "none", INPUTS: str(day)})
+        if due := {node: record for node, record in judged.items() if node not in unfit}:
+            span = timeline(declared, day)
+            with engine.connect() as con:
+                train, tables = learnt_rows(con, lake, line.name, span.refit)
+            answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
+            with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
+                fits = Refits(
+                    declared,
+                    span,
+                    due,
+                    RefitRows(train),
+                    tables,
+                    answered,
+                    ledger,
+                    archive,
+                    apart.unsafe,
+                    context.run.run_id,
+                )
+                for node, result in fits.made():
+                    if isinstance(result, VersionRecord):
+                        ledger.register(result)
+                    elif isinstance(result, Failed):
+                        context.log.error(f"{node} was not fitted again:\n{result.traceback}")
+                    tags = {
+                        DATA_VERSION: result.version if isinstance(result, VersionRecord) else "none",
+                        INPUTS: str(day),
+                    }
+                    recorder.add(node, {"as_of": str(day), "judged": passed[node]} | _refit(declared, result), tags)
+                    recorder.write()
+        yield from recorder.results()
+
+    return refit
+
+
+def _refit(declared: DeclaredLine, result: Result) -> dict[str, Any]:
+    """Metadata of a refit, or of why there is none, for the node's page."""
+    if not isinstance(result, VersionRecord):
+        return {"status": f"not fitted again: {result.reason}", "rows": result.rows}
+    disagreement, unsafe = checks_of(result)
+    bound = declared.line.gate.disagreement
+    why = refused(disagreement, unsafe, bound)
+    return {
+        "status": f"the judged version answers: {why}" if why else "answers in place of the judged version",
+        "version": result.version,
+        "train": f"{result.train_from} .. {result.train_to}",
+        "rows": result.rows,
+        "disagreement": f"{apart(disagreement)}; {bound:g} times at most",
+    }
+
+
+def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+    line = declared.line
+    key = dg.AssetKey([line.name, "champion"])
+
+    @dg.asset(
+        config_schema=written_out(Chosen),
+        key=key,
+        deps=[dg.AssetDep(dg.AssetKey([line.name, "refit"]), partition_mapping=dg.IdentityPartitionMapping())],
+        partitions_def=segment_partitions(line.name),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=GROUP,
+        owners=[line.owner],
         kinds={"python", "sql"},
-        code_version=code_version("champion", model_version(declared), line.bar.model_dump(mode="json")),
+        code_version=code_version(
+            "champion",
+            model_version(declared),
+            line.bar.model_dump(mode="json"),
+            *([] if line.train.refit else ["judged"]),
+        ),
         description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
         "their reason and never changed.",
     )

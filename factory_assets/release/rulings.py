@@ -9,10 +9,11 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.challengers import Challenger, challengers_of
 from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
-from factory_assets.evaluation.incumbents import champions_before
+from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.identity.nodes import ROOT, answering, parent_of
 from factory_assets.identity.versions import contract_hash
 from factory_assets.measures.compared import metric_of
+from factory_assets.release.shipped import Shipped, refits_of, released
 from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_words
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
@@ -28,26 +29,77 @@ def decide(
 
     nodes: every node before its subtree, since a node was measured against a champion above it.
     """
-    line = declared.line.name
-    champions, withdrawn = champions_before(ledger, line, day, nodes), ledger.withdrawn(line, day)
-    untrained, by_now = _untrained(lake, line, day), dict(champions)
+    training = Training.of(declared, lake, ledger, day, nodes)
+    by_now, refits = dict(training.meeting), refits_of(ledger, declared.line.name, day)
     decisions, late = dict[str, Decision](), list[str]()
-    for node, met in _met(ledger, declared, day, nodes, champions).items():
-        taken_back = withdrawn.get((node, str(met.version)))
+    for node, met in training.met.items():
+        champion = training.champions.get(node)
         try:
-            _require_measured(met, champions, by_now)
-            ruling = _ruling(declared, met, taken_back, untrained.get(node))
-            decision = _decision(declared, day, ruling, met, champions.get(node))
-            ledger.decide(decision, against=champions.get(node))
+            ruling = training.rule(node, by_now)
+            shipped = released(declared.line, ruling, met.version, refits)
+            decision = _decision(declared, day, ruling, met, champion, shipped)
+            ledger.decide(decision, against=champion)
         except ChampionChanged as changed:
             late.append(str(changed))
             continue
         decisions[node] = decision
-        if decision.champion is None:
-            by_now.pop(node, None)
-        else:
-            by_now[node] = decision.champion
+        training.answers(node, ruling, by_now)
     return decisions, late
+
+
+def winners(declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]) -> dict[str, str]:
+    """Node -> its challenger, of those that pass: what `decide` will release, or let wait for approval. Nothing is decided.
+
+    nodes: as of `decide`.
+    """
+    training, found = Training.of(declared, lake, ledger, day, nodes), dict[str, str]()
+    by_now = dict(training.meeting)
+    for node, met in training.met.items():
+        try:
+            ruling = training.rule(node, by_now)
+        except ChampionChanged:
+            # `decide` meets it too, and says so.
+            continue
+        if met.version is not None and ruling.passed:
+            found[node] = met.version
+        training.answers(node, ruling, by_now)
+    return found
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is to be ruled on. champions: node -> who answers before. meeting: node -> who met others for it.
+
+    met: node -> its meeting, every node before its subtree. withdrawn: (node, version) -> the rollback that took it back.
+    untrained: node -> why the training gave it no model.
+    """
+
+    declared: DeclaredLine
+    champions: Mapping[str, str]
+    meeting: Mapping[str, str]
+    met: Mapping[str, "Meeting"]
+    withdrawn: Mapping[tuple[str, str], Decision]
+    untrained: Mapping[str, str]
+
+    @classmethod
+    def of(cls, declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]) -> "Training":
+        line = declared.line.name
+        champions = champions_before(ledger, line, day, nodes)
+        meeting = as_judged(ledger, line, champions)
+        met = _met(ledger, declared, day, nodes, meeting)
+        return cls(declared, champions, meeting, met, ledger.withdrawn(line, day), _untrained(lake, line, day))
+
+    def rule(self, node: str, by_now: Mapping[str, str]) -> Ruling:
+        """The ruling on a node. by_now: as `meeting`, after the rulings on the nodes before. Raises ChampionChanged."""
+        met = self.met[node]
+        _require_measured(met, self.meeting, by_now)
+        return _ruling(self.declared, met, self.withdrawn.get((node, str(met.version))), self.untrained.get(node))
+
+    def answers(self, node: str, ruling: Ruling, by_now: dict[str, str]) -> None:
+        """Note who meets others for the node after its ruling."""
+        by_now.pop(node, None)
+        if champion := ruling.champion(self.meeting.get(node), self.met[node].version):
+            by_now[node] = champion
 
 
 @dataclass(frozen=True)
@@ -128,7 +180,9 @@ def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
     return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
 
 
-def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, champion: str | None) -> Decision:
+def _decision(
+    declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, champion: str | None, shipped: Shipped
+) -> Decision:
     # The contract is recorded also where there was nothing to measure: a changed one is noticed by it.
     evidence: dict[str, Any] = {"contract": contract_hash(declared)}
     measured = met.challenger or met.champion
@@ -141,6 +195,7 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting
         }
         if ruling.waits:
             evidence[WAITS] = True
+        evidence |= shipped.evidence
         if contest.certainty:
             evidence["certainty"] = dict(contest.certainty)
         if met.parent:
@@ -151,8 +206,8 @@ def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting
         as_of=day,
         verdict=ruling.verdict,
         version=met.version,
-        champion=ruling.champion(champion, met.version),
-        reason=ruling.reason,
+        champion=ruling.champion(champion, shipped.version),
+        reason="; ".join(filter(None, (ruling.reason, shipped.reason))),
         decided_by=GATE,
         evidence=evidence,
     )

@@ -19,7 +19,7 @@ from factory_assets.measures.habits import Habit, Stretches, habit, in_season, m
 from factory_assets.measures.metrics import score
 from factory_assets.measures.profiles import Profile, profile, profiles
 from factory_assets.measures.tables import LABEL, LEAF, label_column, label_values, prediction_columns, with_columns
-from factory_assets.models.archived import SAMPLE_ROWS
+from factory_assets.models.archived import SAMPLE_ROWS, ReleasedModel
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
 from factory_assets.models.parquet_files import LARGEST_DECODED
@@ -83,6 +83,59 @@ def release(
         )
     reference[LABEL] = profile(label_column(line.task, train[LABEL]), name=LABEL)
     habits[LABEL] = _habit_of_labels(line.task, past_of_labels(past, span), rows, reference[LABEL])
+    watched = {
+        "profiles": {name: profile.to_dict() for name, profile in reference.items()},
+        "habits": {name: one.to_dict() for name, one in habits.items()},
+    }
+    return _stored(archive, declared, span, fitted, train, watched, (seen, predictions), answered)
+
+
+def release_again(
+    archive: ArchiveFolder,
+    declared: DeclaredLine,
+    span: Timeline,
+    fitted: Fitted,
+    train: pa.Table,
+    judged: ReleasedModel,
+    answered: Mapping[str, str],
+) -> Release:
+    """Store a model that was fitted again on all labelled days once it had passed; as `release`.
+
+    judged: the version that passed. What later rows are compared with is what that one has: its predictions of days that it has
+    not learnt from, and past weeks of which some lie outside of its window. Of a refit neither is left: a model is surer of the rows
+    that it has learnt by heart, and without weeks outside there is no verdict on drift.
+    """
+    newest = of_holdout(train, judged)
+    seen = newest if newest.num_rows else train
+    predictions = fitted.model.predict(encode(seen, fitted.encoding))
+    watched = {
+        "judged": judged.version,
+        "profiles": judged.manifest["profiles"],
+        "habits": judged.manifest.get("habits", {}),
+    }
+    return _stored(archive, declared, span, fitted, train, watched, (seen, predictions), answered)
+
+
+def of_holdout(train: pa.Table, judged: ReleasedModel) -> pa.Table:
+    """Those of a refit's rows that the judged version has not learnt from."""
+    import pyarrow.compute as pc
+
+    return train.filter(pc.greater_equal(train["ds"], pa.scalar(judged.unlearnt_from)))
+
+
+def _stored(
+    archive: ArchiveFolder,
+    declared: DeclaredLine,
+    span: Timeline,
+    fitted: Fitted,
+    train: pa.Table,
+    watched: Mapping[str, Any],
+    sample: tuple[pa.Table, np.ndarray],
+    answered: Mapping[str, str],
+) -> Release:
+    """watched: entries of the manifest that say what later rows are compared with. sample: rows, and the predictions of them."""
+    line, (seen, predictions) = declared.line, sample
+    predicted = prediction_columns(line.task, predictions)
     manifest = {
         "line": line.name,
         "segment": fitted.node,
@@ -95,8 +148,7 @@ def release(
         "rows": fitted.rows,
         "naive": fitted.naive,
         "days": span.to_dict(),
-        "profiles": {name: profile.to_dict() for name, profile in reference.items()},
-        "habits": {name: one.to_dict() for name, one in habits.items()},
+        **watched,
     }
     # Only where there are any, so that the id of a model without them stays what it was.
     manifest |= {"options": fitted.options} if fitted.options else {}
@@ -118,7 +170,7 @@ def release(
     attachments = {f"{name}.svg": chart for name, chart in charts.items()} | {"provenance.json": _to_json(provenance)}
     return Release(
         archive.store(line.name, manifest, parts, attachments),
-        score(line.task, label_values(line.task, train[LABEL]), fit),
+        score(line.task, label_values(line.task, train[LABEL]), fitted.fit),
         {name: f"{name}.svg" for name in charts},
     )
 
@@ -144,10 +196,10 @@ def _charts(task: str, fitted: Fitted, predictions: np.ndarray) -> dict[str, byt
 def _predictions_chart(task: str, predictions: np.ndarray) -> bytes:
     if classes := classes_of(task):
         mean = dict(zip(classes, predictions.mean(axis=0).tolist(), strict=True))
-        return bars("Mean probability of each class after the training window", mean)
+        return bars("Mean probability of each class on the newest days", mean)
     counts, edges = np.histogram(predictions, bins=20)
     between = {f"{low:.4g} to {high:.4g}": float(n) for low, high, n in zip(edges, edges[1:], counts, strict=False)}
-    return bars("Predictions after the training window, in rows", between)
+    return bars("Predictions of the newest days, in rows", between)
 
 
 def _habits_of_columns(past: Stretches, rows: NodeRows, reference: Mapping[str, Profile]) -> dict[str, Habit]:

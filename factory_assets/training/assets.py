@@ -98,7 +98,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         config = launched(Restored, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         if config.restore:
-            records = [record for record in ledger.versions(line.name, as_of=day) if record.node in nodes]
+            records = [record for record in ledger.versions(line.name, as_of=day, refits=True) if record.node in nodes]
             _write_down(context.instance, lake, line.name, key)
             yield from _restored(context, records, restore(records, lake, engine, ledger, archive))
             return
@@ -144,7 +144,9 @@ def _restored(
     context: dg.AssetExecutionContext, records: Sequence[VersionRecord], failed: Mapping[str, str]
 ) -> Iterator[dg.MaterializeResult]:
     """Report versions that were put back. failed: version -> why it was not."""
-    back = {record.node: record for record in records if record.version not in failed}
+    whole = [record for record in records if record.version not in failed]
+    # The version that was trained stands for its node; a refit of it, where there is one, was put back too.
+    back = {record.node: record for record in sorted(whole, key=lambda record: record.judged is None)}
     metadata = {
         node: {"status": "in the archive, whole", "version": record.version, "as_of": str(record.as_of)}
         for node, record in back.items()

@@ -33,7 +33,7 @@ class DaysAsKnown:
 
 @dataclass(frozen=True)
 class NodeRows:
-    """The rows that a node's model is made from. train: of its training window, with labels. recent: of the holdout.
+    """The rows that a node's model is made from. train: of its training window, with labels. recent: of the holdout, none of a refit.
 
     around: of the other days of the past weeks that say how much rows differ from week to week, and of their season a year ago.
     labels: of such weeks, which are older, and each as it was known when it would have been judged.
@@ -56,6 +56,18 @@ class TrainingRows:
 
     def of(self, node: str) -> NodeRows:
         return NodeRows(*(part.rows(node) for part in (self.train, self.recent, self.around, self.labels)))
+
+
+@dataclass(frozen=True)
+class RefitRows:
+    """The rows of all nodes of a refit: labelled ones alone. What they are compared with later is what the judged version has."""
+
+    train: Subtrees
+
+    def of(self, node: str) -> NodeRows:
+        rows = self.train.rows(node)
+        none = rows.slice(0, 0)
+        return NodeRows(rows, none, none, none)
 
 
 def labelled_by_node(
@@ -87,6 +99,14 @@ def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
     return Subtrees(con.sql(query).to_arrow_reader(BATCH), dict(sizes))
 
 
+def learnt_rows(
+    con: duckdb.DuckDBPyConnection, lake: Lake, line: str, span: Timeline, tables: Mapping[str, int] | None = None
+) -> tuple[Subtrees, dict[str, int]]:
+    """The labelled rows of a training's window, and the table versions read; `tables` as of `labelled_by_node`."""
+    window = DaysAsKnown(span.train_from, span.train_to, close_of(span.learnt_at))
+    return labelled_by_node(con, lake, line, window, tables)
+
+
 def past_stretches(declared: DeclaredLine, span: Timeline) -> Stretches:
     """The past, in stretches as long as what drift is judged on, from the first day whose windows the stream fills."""
     filled = declared.observed.stream.start + dt.timedelta(days=declared.reach_days)
@@ -110,8 +130,7 @@ def training_rows(
 
     tables: the versions to read; the newest ones if absent.
     """
-    window = DaysAsKnown(span.train_from, span.train_to, close_of(span.holdout_from - dt.timedelta(days=1)))
-    train, versions = labelled_by_node(con, lake, line, window, tables)
+    train, versions = learnt_rows(con, lake, line, span, tables)
     name = f"{line}/examples"
     lake.view(con, "recent", name, span.holdout_from, span.holdout_to, versions[name], empty_if_absent=True)
     recent = _by_node(con, "SELECT * FROM recent", "recent")

@@ -1,6 +1,5 @@
 """What is a model made from, in one id, and was it made already? Data count by content, not by the version of a table."""
 
-import datetime as dt
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,14 +18,14 @@ from factory_assets.models.libraries import libraries
 from factory_assets.training.dataset import NodeRows
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.ledger import VersionRecord
 
 
 @dataclass(frozen=True)
 class Made:
     """What a node's model is made from. data: hash of the rows read, by what they were read for.
 
-    continues: candidate -> version that it may continue.
+    continues: candidate -> version that it may continue. judged: of a refit the version that was judged.
     """
 
     definitions: dict[str, Any]
@@ -37,12 +36,14 @@ class Made:
     code: str
     libraries: dict[str, str]
     continues: dict[str, str] = field(default_factory=dict)
+    judged: str = ""
 
     @property
     def id(self) -> str:
         """64 hex digits; equal for two models that must come out equal."""
-        # An empty `continues` is left out: ids from before there were warm starts stay as they were.
-        described = {name: value for name, value in vars(self).items() if name != "continues" or value}
+        # What is empty of these is left out: ids from before there were warm starts, and refits, stay as they were.
+        later = ("continues", "judged")
+        described = {name: value for name, value in vars(self).items() if name not in later or value}
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
     def configuration(self) -> dict[str, Any]:
@@ -58,11 +59,12 @@ def made_of(
     line: Line,
     rows: NodeRows,
     continues: Mapping[str, str] = MappingProxyType({}),
+    judged: str = "",
 ) -> Made:
     """What a node's model is made from.
 
     line: with the parameters that were found for the node. rows: the node's, in the order in which they are learnt from.
-    continues: candidate -> version that it may continue.
+    continues: candidate -> version that it may continue. judged: of a refit the version that was judged.
     """
     data = {
         "train": content(rows.train, [*declared.features, "label", "ds"]),
@@ -71,23 +73,24 @@ def made_of(
         "labels": content(rows.labels, ["label", "ds"]),
     }
     days = span.to_dict()
-    return Made(definitions(declared), recipe(line), node, days, data, code_of("model"), libraries(), dict(continues))
+    own = definitions(declared), recipe(line), node, days, data, code_of("model"), libraries()
+    return Made(*own, dict(continues), judged)
 
 
 def made_before(
-    ledger: Ledger, archive: ArchiveFolder, line: str, as_of: dt.date, made: Callable[[str], Made], nodes: Iterable[str]
+    versions: Iterable[VersionRecord], archive: ArchiveFolder, made: Callable[[str], Made], nodes: Iterable[str]
 ) -> dict[str, VersionRecord]:
-    """Node -> its newest version of this day, where that was made from the same and is in the archive still.
+    """Node -> its newest version of these, where that was made from the same and is in the archive still.
 
-    made: what a node would be made from now; asked only of nodes that have a version of this day.
+    versions: in the order of registration. made: what a node would be made from now; asked only of nodes that have such a version.
     """
-    newest = {version.node: version for version in ledger.versions(line, as_of=as_of)}
+    newest = {version.node: version for version in versions}
     return {
         node: version
         for node in nodes
         if (version := newest.get(node))
-        and version.archive_uri == archive.uri(line, version.version)
-        and archive.exists(line, version.version)
+        and version.archive_uri == archive.uri(version.line, version.version)
+        and archive.exists(version.line, version.version)
         and version.configuration.get("made_from") == made(node).id
     }
 

@@ -7,8 +7,9 @@ ledger are, which version is meant, and a folder in which to archive what comes 
 import datetime as dt
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,12 +18,13 @@ from deltalake.exceptions import DeltaError
 
 from factory_assets.declarations.definitions import declared_from
 from factory_assets.measures.compared import metric_of
-from factory_assets.models.archived import ModelRefused
+from factory_assets.models.archived import ModelRefused, ReleasedModel, load
 from factory_assets.training.archiving import release
-from factory_assets.training.dataset import past_stretches, training_rows
-from factory_assets.training.fit.fitting import NotTrained, fit_node
+from factory_assets.training.dataset import RefitRows, TrainingRows, learnt_rows, past_stretches, training_rows
+from factory_assets.training.fit.again import again_of, refitted
+from factory_assets.training.fit.fitting import Fitted, NotTrained, fit_node
 from factory_assets.training.fit.warm import read
-from factory_assets.training.fit.warm_fit import Parent, Parents
+from factory_assets.training.fit.warm_fit import Parents
 from factory_assets.training.made import made_of
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
@@ -45,51 +47,84 @@ class Remade:
     libraries: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a version stands on, in the archive. parents: what it continues, by candidate. judged: what it is a refit of."""
+
+    parents: Parents = field(default_factory=dict)
+    judged: ReleasedModel | None = None
+
+
+#: Of a version that stands on no other.
+ALONE = Before()
+
+
 def remake(
     record: VersionRecord,
     lake: Lake,
     engine: Engine,
     into: ArchiveFolder,
-    parents: Parents = MappingProxyType({}),
+    before: Before = ALONE,
     answered: Mapping[str, str] = MappingProxyType({}),
 ) -> Remade:
     """Train from the tables and the configuration of the record, and archive the model. Raises NotRebuildable.
 
-    parents: what it continues, see `parent_of`. answered: see `archiving.release`.
+    before: the versions that it stands on, see `before_of`. answered: see `archiving.release`.
     """
-    configuration, node = record.configuration, record.node
+    configuration = record.configuration
     if not configuration.get("definitions"):
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
     declared = declared_from(configuration["definitions"], configuration["recipe"])
     span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
+    span = span.refit if record.judged else span
     past = past_stretches(declared, span)
     if "past_from" in configuration:
         # What is archived of a declaration does not say when its stream began.
         past = replace(past, from_day=dt.date.fromisoformat(configuration["past_from"]))
+    every: TrainingRows | RefitRows
     try:
         with engine.connect() as con:
-            every, _ = training_rows(con, lake, record.line, span, past, record.tables)
+            if record.judged:
+                every = RefitRows(learnt_rows(con, lake, record.line, span, record.tables)[0])
+            else:
+                every, _ = training_rows(con, lake, record.line, span, past, record.tables)
     except (LookupError, duckdb.Error, DeltaError) as error:
         named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
         raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
-    rows = every.of(node)
-    made = made_of(declared, span, node, declared.line, rows)
-    outcome = fit_node(declared.line, rows.train, declared.features, node, metric_of(declared), parents)
-    if isinstance(outcome, NotTrained):
-        raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
-    version = release(into, declared, span, past, outcome, rows, answered).version
-    return Remade(version, made.data, made.code, made.libraries)
+    rows = every.of(record.node)
+    made = made_of(declared, span, record.node, declared.line, rows)
+    if before.judged is not None:
+        again = again_of(record, before.parents)
+        outcome, found = refitted(into, declared, span, declared.line, before.judged, again, rows.train, answered)
+    else:
+        features, metric = declared.features, metric_of(declared)
+        outcome = fit_node(declared.line, rows.train, features, record.node, metric, before.parents)
+        found = release(into, declared, span, past, outcome, rows, answered) if isinstance(outcome, Fitted) else None
+    if found is None:
+        reason = outcome.reason if isinstance(outcome, NotTrained) else "nothing came of it"
+        raise NotRebuildable(f"{record.node} is not trained from what the record names: {reason}")
+    return Remade(found.version, made.data, made.code, made.libraries)
 
 
-def parent_of(record: VersionRecord, ledger: Ledger, archive: ArchiveFolder) -> dict[str, Parent | str]:
-    """The version that this one continues, by candidate; {} where it does not. Raises NotRebuildable where it cannot be read."""
-    if "warm_from" not in record.configuration:
-        return {}
-    version = record.configuration["warm_from"]["version"]
+def before_of(record: VersionRecord, ledger: Ledger, archive: ArchiveFolder) -> Before:
+    """The versions that this one stands on. Raises NotRebuildable where one of them cannot be read."""
+    found = Before()
+    if record.judged is not None:
+        with _needed(f"it is a refit of {record.judged}"):
+            found = replace(found, judged=load(archive, record.line, record.judged))
+    if "warm_from" in record.configuration:
+        version = record.configuration["warm_from"]["version"]
+        with _needed(f"it continues {version}"):
+            found = replace(found, parents={record.candidate: read(archive, ledger.version(record.line, version))})
+    return found
+
+
+@contextmanager
+def _needed(how: str) -> Iterator[None]:
     try:
-        return {record.candidate: read(archive, ledger.version(record.line, version))}
+        yield
     except (FileNotFoundError, ArchiveDamaged, ModelRefused) as error:
-        raise NotRebuildable(f"it continues {version}; restore that first: {error}") from error
+        raise NotRebuildable(f"{how}; restore that first: {error}") from error
 
 
 def main() -> None:
@@ -97,8 +132,8 @@ def main() -> None:
     ledger = Ledger(url=asked["ledger"])
     try:
         record = ledger.version(asked["line"], asked["version"])
-        parents = parent_of(record, ledger, ArchiveFolder(asked["archive"]))
-        made = remake(record, Lake(**asked["lake"]), Engine(**asked["engine"]), ArchiveFolder(asked["into"]), parents)
+        before = before_of(record, ledger, ArchiveFolder(asked["archive"]))
+        made = remake(record, Lake(**asked["lake"]), Engine(**asked["engine"]), ArchiveFolder(asked["into"]), before)
     except NotRebuildable as error:
         sys.exit(str(error))
     finally:

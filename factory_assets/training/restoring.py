@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from factory_assets.identity.nodes import lineage
-from factory_assets.training.remake import NotRebuildable, parent_of, remake
+from factory_assets.training.remake import NotRebuildable, before_of, remake
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -40,8 +40,8 @@ def is_whole(archive: ArchiveFolder, record: VersionRecord) -> bool:
 
 
 def _restore(record: VersionRecord, lake: Lake, engine: Engine, ledger: Ledger, archive: ArchiveFolder) -> None:
-    parents, before = parent_of(record, ledger, archive), ledger.champions(record.line, before=record.as_of)
-    answered = {node: str(before[node].champion) for node in lineage(record.node) if node in before}
+    stands_on, champions = before_of(record, ledger, archive), ledger.champions(record.line, before=record.as_of)
+    answered = {node: str(champions[node].champion) for node in lineage(record.node) if node in champions}
     now = {table: lake.version(table) or 0 for table in record.tables}
     reasons = []
     # A table that was lost as well is another one since it was made again. Its rows may be the same: the version's id tells.
@@ -49,7 +49,7 @@ def _restore(record: VersionRecord, lake: Lake, engine: Engine, ledger: Ledger, 
         with tempfile.TemporaryDirectory(prefix="factory-restore-") as folder:
             scratch = ArchiveFolder(folder)
             try:
-                made = remake(replace(record, tables=tables), lake, engine, scratch, parents, answered)
+                made = remake(replace(record, tables=tables), lake, engine, scratch, stands_on, answered)
             except NotRebuildable as error:
                 reasons.append(str(error))
                 continue

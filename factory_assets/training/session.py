@@ -58,12 +58,13 @@ class Session:
         def made_now(node: str) -> Made:
             return self.job.made(self.task(node), self.rows.of(node))
 
-        return made_before(ledger, self.archive, self.declared.line.name, self.span.as_of, made_now, nodes)
+        versions = ledger.versions(self.declared.line.name, as_of=self.span.as_of)
+        return made_before(versions, self.archive, made_now, nodes)
 
     def train(self, nodes: Sequence[str]) -> Iterator[tuple[Done, Result]]:
         """Each node's outcome as soon as it is there, with what the ledger keeps of it."""
         for done in train_nodes(self.job, self.rows, map(self.task, nodes)):
-            outcome, released, made = done
+            outcome, released, made, _ = done
             if isinstance(outcome, Fitted) and released and made:
                 yield done, self._record(outcome, released, made)
             else:

@@ -28,6 +28,17 @@ class Timeline:
     holdout_from: dt.date
     holdout_to: dt.date
 
+    @property
+    def learnt_at(self) -> dt.date:
+        """The day at whose close the labels of the training days are as they are learnt: that on which the last of them are due."""
+        return self.train_to + (self.as_of - self.holdout_to)
+
+    @property
+    def refit(self) -> "Timeline":
+        """The days of a version that is fitted again once it has passed: it learns the holdout too, and none is left."""
+        last = self.holdout_to
+        return Timeline(self.as_of, self.train_from, last, last + DAY, last)
+
     def to_dict(self) -> dict[str, str]:
         return {name: str(day) for name, day in vars(self).items()}
 

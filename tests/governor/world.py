@@ -276,7 +276,7 @@ class World:
 
     def train_by_hand(self, line: str, node: str) -> None:
         """What somebody does in the UI: one node materialised, from model to champion."""
-        keys = [dg.AssetKey([line, name]) for name in ("model", "evaluation", "champion")]
+        keys = [dg.AssetKey([line, name]) for name in ("model", "evaluation", "refit", "champion")]
         result = self.deployment.job.execute_in_process(
             instance=self.instance, asset_selection=keys, partition_key=node, raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

@@ -51,11 +51,11 @@ def test_the_gain_at_release_is_that_of_the_first_evaluation_that_measured_it() 
         evaluation("FR", "f", 4.0, 10.0), evaluation("FR", "f", 9.0, 10.0, day=7), evaluation("DE", "f", 1.0, 10.0),
         evaluation("DE", "d", None, 10.0),
     ]  # fmt: skip
-    gained = gains(records, "mae")
+    gained = gains({"f": records[:3], "d": records[3:]}, "mae")
     assert gained == {("FR", "f"): 6.0, ("DE", "f"): 9.0}
     assert releases({"FR": Reign("f", on(1)), "DE": Reign("d", on(1))}, gained) == {"FR": Release(on(1), 6.0)}
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
 def test_a_metric_that_no_evaluation_has_gives_no_release(metric: str) -> None:
-    assert gains([evaluation("FR", "f", 4.0, 10.0)], metric) == {}
+    assert gains({"f": [evaluation("FR", "f", 4.0, 10.0)]}, metric) == {}

@@ -15,7 +15,7 @@ from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.release.rebuild import compared
 from factory_assets.training.fit import warm
 from factory_assets.training.fit.warm import Drifted
-from factory_assets.training.remake import NotRebuildable, parent_of, remake
+from factory_assets.training.remake import NotRebuildable, before_of, remake
 from factory_assets.training.timeline import timeline
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.decisions import Decision
@@ -152,11 +152,11 @@ def test_a_continued_version_is_made_again_from_its_record_and_its_parents_archi
         versions(station, FIRST)["Lyon"],
     )
     archive, scratch, engine = archive_of(station), ArchiveFolder(str(tmp_path)), Engine(threads=1, memory_limit="1GB")
-    made = remake(record, station.lake, engine, scratch, parent_of(record, ledger, archive))
+    made = remake(record, station.lake, engine, scratch, before_of(record, ledger, archive))
     certificate = compared(record, made, archive, scratch, "test")
     assert certificate.verdict == "equal" and all(then == now for then, now in certificate.parts.values())
     with pytest.raises(NotRebuildable, match=f"it continues {first.version}; restore that first: there is no archived"):
-        parent_of(record, ledger, ArchiveFolder(str(tmp_path / "none")))
+        before_of(record, ledger, ArchiveFolder(str(tmp_path / "none")))
     # Vacuum keeps what the parent was made from, too.
     assert {known.version for known in warm.continued_by(ledger, [record])} == {record.version, first.version}
 

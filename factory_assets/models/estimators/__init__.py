@@ -47,12 +47,14 @@ class Options:
     """How a candidate is trained, beside its parameters; the fields are those of a declared candidate.
 
     monotone: column -> 1 where predictions must not fall with it, -1 where they must not rise.
+    rounds: those that early stopping found before, of the same candidate on fewer days; it looks for none then.
     """
 
     class_weight: str | None = None
     monotone: Mapping[int, int] = field(default_factory=dict)
     early_stopping: int | None = None
     calibrate: str | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,14 @@ def train(
     _refuse_unlearnable(x, y, task)
     weights = _balanced(y, task) if options.class_weight else None
     examples = Examples(x, y, task, tuple(categorical), weights, dict(options.monotone) or None)
-    counted = options.early_stopping if not start else None
+    counted, rounds = options.early_stopping if not start else None, None
+    if counted and options.rounds and (fixed := kind.with_rounds(params, options.rounds)) is not None:
+        params, rounds, counted = fixed, options.rounds, None
     if not counted and not options.calibrate:
         model, predictions = _trained(kind, examples, params, seed, start)
-        return Trained(model, predictions=predictions)
+        return Trained(model, rounds, predictions)
     later = _later(y, task, days)
     earlier, newest = examples.where(~later), examples.where(later)
-    rounds = None
     if counted:
         both = classes.shared(earlier, newest) if examples.classes else (earlier, newest)
         params, rounds = kind.stopped(*both, params, seed, counted)

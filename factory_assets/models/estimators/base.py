@@ -155,6 +155,11 @@ class Estimator(ABC):
         raise ValueError(f"{cls.__name__} is not trained in rounds: it has no early_stopping")
 
     @classmethod
+    def with_rounds(cls, params: Mapping[str, Any], rounds: int) -> dict[str, Any] | None:
+        """The parameters with a number of rounds that `stopped` found; without this method they are looked for again."""
+        return None
+
+    @classmethod
     def continued(cls, examples: Examples, start: Start, params: Mapping[str, Any], seed: int) -> dict[str, bytes]:
         """The parts of a model that adds rounds to another one, learnt from all of these examples.
 

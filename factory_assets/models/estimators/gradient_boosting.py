@@ -122,7 +122,11 @@ class LightGBM(Estimator):
         later_data = lgb.Dataset(later.x, label=later.y, weight=later.weights, reference=data, params=settings)
         stop = lgb.early_stopping(patience, first_metric_only=True, verbose=False)
         booster = lgb.train(settings, data, num_boost_round=rounds, valid_sets=[later_data], callbacks=[stop])
-        return _by_main_name(params) | {"num_iterations": booster.best_iteration}, booster.best_iteration
+        return cls.with_rounds(params, booster.best_iteration), booster.best_iteration
+
+    @classmethod
+    def with_rounds(cls, params: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+        return _by_main_name(params) | {"num_iterations": rounds}
 
     def importances(self) -> np.ndarray:
         """Share of each feature in the loss that the splits of all trees took away (gain)."""

@@ -259,7 +259,11 @@ class HistGradientBoosting(Trees):
             for predicted in staged(categories.encode(later.x))
         ]
         rounds = best_round(np.array(losses), patience)
-        return dict(params) | {"max_iter": rounds}, rounds
+        return cls.with_rounds(params, rounds), rounds
+
+    @classmethod
+    def with_rounds(cls, params: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+        return dict(params) | {"max_iter": rounds}
 
     @classmethod
     def _grown(cls, examples: Examples, x: np.ndarray, params: Mapping[str, Any], seed: int) -> Any:

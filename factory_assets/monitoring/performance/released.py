@@ -51,16 +51,17 @@ def reigns(
     return found
 
 
-def gains(evaluations: Iterable[EvaluationRecord], metric: str) -> dict[tuple[str, str], float]:
+def gains(evaluated: Mapping[str, Iterable[EvaluationRecord]], metric: str) -> dict[tuple[str, str], float]:
     """Node and version -> by how much it was better than the naive guess on its first holdout, that of its release.
 
-    evaluations: oldest first. Without those whose rows could not measure both.
+    evaluated: as of `Ledger.evaluated`. Without those whose rows could not measure both.
     """
     found: dict[tuple[str, str], float] = {}
-    for record in evaluations:
-        if metric in record.challenger and metric in record.naive:
-            gain = improvement(metric, record.challenger[metric], record.naive[metric])
-            found.setdefault((record.node, record.version), gain)
+    for version, records in evaluated.items():
+        for record in records:
+            if metric in record.challenger and metric in record.naive:
+                gain = improvement(metric, record.challenger[metric], record.naive[metric])
+                found.setdefault((record.node, version), gain)
     return found
 
 

@@ -129,7 +129,7 @@ def fit_node(
     if rows.num_rows < line.segments.min_rows:
         return NotTrained(node, rows.num_rows, f"{rows.num_rows} training rows, {line.segments.min_rows} needed")
     y = label_values(line.task, rows[LABEL])
-    positives, needed = int(y.sum()) if line.task == "binary" else None, line.segments.min_positives
+    positives, needed = _positives(line, y), line.segments.min_positives
     if positives is not None and positives < needed:
         return NotTrained(node, rows.num_rows, f"{positives} positives among {len(y)} rows, {needed} needed")
     if reason := estimators.unlearnable(y, line.task):
@@ -141,7 +141,7 @@ def fit_node(
     while True:
         chosen, choice = _best(line, tried, metric)
         try:
-            (model, alone, fit), warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
+            made, warm, start = _started(line, chosen, window, tried, metric, parents.get(chosen))
             break
         except estimators.TooFewDays as error:
             return NotTrained(node, rows.num_rows, f"{chosen}: {error}")
@@ -152,24 +152,83 @@ def fit_node(
             if all(name in tried and tried[name].traceback for name in line.candidates):
                 raise
     choice += "".join(f"; {name} was not fitted: {one.reason}" for name, one in tried.items() if one.traceback)
-    candidate = line.candidates[chosen]
+    return _fitted(
+        line, node, window, chosen, made, positives=positives, tried=tried, choice=choice, warm=warm, start=start
+    )
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a version is fitted again as, on more days: the candidate that it is.
+
+    rounds: those that early stopping found for it. warm: how it continues another version. parent: that one, or why it cannot be
+    read any more.
+    """
+
+    candidate: str
+    rounds: int | None = None
+    warm: Warm | None = None
+    parent: Parent | str | None = None
+
+
+def fit_again(line: Line, rows: pa.Table, features: Sequence[str], node: str, again: Again) -> Fitted | NotTrained:
+    """The candidate on rows of more days than it was found on, as it was fitted then: nothing is compared any more."""
+    y = label_values(line.task, rows[LABEL])
+    if reason := estimators.unlearnable(y, line.task):
+        return NotTrained(node, rows.num_rows, f"nothing to tell apart: {reason}")
+    encoding = learn_encoding(rows, features)
+    days = rows["ds"].to_numpy(zero_copy_only=False)
+    window = Window(line.task, encoding, encode(rows, encoding), y, days, np.zeros(len(y), dtype=bool))
+    try:
+        made, warm, start = _again(line, window, again)
+    except estimators.TooFewDays as error:
+        return NotTrained(node, rows.num_rows, f"{again.candidate}: {error}")
+    return _fitted(line, node, window, again.candidate, made, positives=_positives(line, y), warm=warm, start=start)
+
+
+def _again(line: Line, window: Window, again: Again) -> tuple[FitResult, Warm | None, str]:
+    """The model, what it continues, and that in words or why it begins anew."""
+    declared, parent, warm = line.candidates[again.candidate].warm_start, again.parent, again.warm
+    if not declared or warm is None or parent is None:
+        return _fit(line, again.candidate, window, EVERY, EVERY, rounds=again.rounds), None, ""
+    reason = parent if isinstance(parent, str) else f"other levels than {parent.version} knows"
+    if isinstance(parent, Parent) and parent.encoding == window.encoding:
+        unseen = window.days > np.datetime64(parent.train_to)
+        start = estimators.Start(parent.parts, unseen, declared.rounds, warm.stopped)
+        try:
+            made = _fit(line, again.candidate, window, EVERY, EVERY, start)
+            return (
+                made,
+                replace(warm, rows=int(unseen.sum())),
+                f"continues {parent.version}, as the judged version does",
+            )
+        except estimators.CannotContinue as why:
+            reason = str(why)
+    return _fit(line, again.candidate, window, EVERY, EVERY, rounds=warm.stopped), None, f"cold: {reason}"
+
+
+def _positives(line: Line, y: np.ndarray) -> int | None:
+    return int(y.sum()) if line.task == "binary" else None
+
+
+def _fitted(line: Line, node: str, window: Window, name: str, made: FitResult, **more: Any) -> Fitted:
+    """What came of a candidate. made: see `_fit`. more: the fields of it that say where it comes from."""
+    candidate, (trained, alone, fit) = line.candidates[name], made
+    tried = more.pop("tried", {})
     return Fitted(
         node=node,
-        candidate=chosen,
+        candidate=name,
         estimator=candidate.estimator,
         params=candidate.params,
-        model=model.model,
-        encoding=encoding,
+        model=trained.model,
+        encoding=window.encoding,
         fit=fit,
-        rows=rows.num_rows,
-        positives=positives,
-        naive=naive(line.task, y),
-        tried=tried if chosen in tried else tried | {chosen: alone},
+        rows=len(window.y),
+        naive=naive(line.task, window.y),
+        tried=tried if name in tried else tried | {name: alone},
         options=candidate.model_dump(mode="json", exclude={"estimator", "params"}),
-        rounds=model.rounds,
-        choice=choice,
-        warm=warm,
-        start=start,
+        rounds=trained.rounds,
+        **more,
     )
 
 
@@ -201,10 +260,11 @@ def _fit(
     learn: np.ndarray | slice,
     asked: np.ndarray | slice,
     start: estimators.Start | None = None,
+    rounds: int | None = None,
 ) -> FitResult:
     """A candidate fitted on rows of the window, what that took, and its predictions of the rows `asked`.
 
-    learn, asked: masks of shape (n,), or EVERY.
+    learn, asked: masks of shape (n,), or EVERY. rounds: those that early stopping found before.
     Raises estimators.TooFewDays and, of a start, estimators.CannotContinue.
     """
     candidate, encoding = line.candidates[name], window.encoding
@@ -219,7 +279,7 @@ def _fit(
         categorical=encoding.categorical,
         params=candidate.params,
         seed=line.seed,
-        options=options_of(candidate, encoding),
+        options=replace(options_of(candidate, encoding), rounds=rounds),
         days=days,
         start=start,
     )

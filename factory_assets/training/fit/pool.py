@@ -18,14 +18,18 @@ import pyarrow as pa
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.measures.habits import Stretches
+from factory_assets.models.archived import load
 from factory_assets.training.archiving import Release, release
-from factory_assets.training.dataset import NodeRows, TrainingRows
+from factory_assets.training.dataset import NodeRows, RefitRows, TrainingRows
+from factory_assets.training.fit.again import Disagreement, again_of, disagreement, refitted
 from factory_assets.training.fit.fitting import Failed, Fitted, Outcome, fit_node
 from factory_assets.training.fit.warm import Continued, read_all, versions_of
+from factory_assets.training.fit.warm_fit import Parents
 from factory_assets.training.made import Made, made_of
 from factory_assets.training.timeline import Timeline
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.ledger import VersionRecord
 
 #: Nodes handed out to each worker, the one that it trains included: they bound the rows and models in memory.
 AHEAD = 2
@@ -48,7 +52,8 @@ class Job:
 
     def made(self, task: "Task", rows: NodeRows) -> Made:
         """What the node's model is made from."""
-        return made_of(self.declared, self.span, task.node, task.line, rows, versions_of(task.continued))
+        judged = task.judged.version if task.judged else ""
+        return made_of(self.declared, self.span, task.node, task.line, rows, versions_of(task.continued), judged)
 
     def train(self, task: "Task", rows: NodeRows) -> "Done":
         """The node trained, or why it was not.
@@ -59,6 +64,8 @@ class Job:
         try:
             archive = ArchiveFolder(self.archive)
             parents = read_all(archive, task.continued)
+            if task.judged is not None:
+                return self._again(task, task.judged, rows, archive, parents)
             outcome = fit_node(task.line, rows.train, declared.features, node, self.metric, parents)
             if not isinstance(outcome, Fitted):
                 return Done(outcome)
@@ -71,29 +78,46 @@ class Job:
             reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
             return Done(Failed(node, rows.train.num_rows, reason, trace))
 
+    def _again(
+        self, task: "Task", record: VersionRecord, rows: NodeRows, archive: ArchiveFolder, parents: Parents
+    ) -> "Done":
+        judged = load(archive, record.line, record.version)
+        outcome, released = refitted(
+            archive, self.declared, self.span, task.line, judged, again_of(record, parents), rows.train, task.answered
+        )
+        if not isinstance(outcome, Fitted) or released is None:
+            return Done(outcome)
+        apart = disagreement(judged, load(archive, record.line, released.version), rows.train)
+        return Done(replace(outcome, fit=outcome.fit[:0].copy()), released, self.made(task, rows), apart)
+
 
 class Done(NamedTuple):
-    """A node's outcome and, where it is a model, its version in the archive and what it was made from."""
+    """A node's outcome and, where it is a model, its version in the archive and what it was made from.
+
+    disagreement: of a refit with the judged version.
+    """
 
     outcome: Outcome
     released: Release | None = None
     made: Made | None = None
+    disagreement: Disagreement | None = None
 
 
 @dataclass(frozen=True)
 class Task:
     """A node to train. line: with the parameters that were found for it. answered: who answered for it and above it before.
 
-    continued: what its candidates may continue.
+    continued: what its candidates may continue. judged: the version that is fitted again; None to train a new one.
     """
 
     node: str
     line: Line
     answered: Mapping[str, str]
     continued: Continued = field(default_factory=dict)
+    judged: VersionRecord | None = None
 
 
-def train_nodes(job: Job, rows: TrainingRows, tasks: Iterable[Task]) -> Iterator[Done]:
+def train_nodes(job: Job, rows: TrainingRows | RefitRows, tasks: Iterable[Task]) -> Iterator[Done]:
     """Each node's outcome as soon as it is there; memory does not grow with the number of nodes."""
     train = job.declared.line.train
     workers = train.workers or os.cpu_count() or 1
@@ -122,14 +146,14 @@ def train_nodes(job: Job, rows: TrainingRows, tasks: Iterable[Task]) -> Iterator
 HandOut = Callable[[Task], "Future[Done]"]
 
 
-def _to_thread(pool: Executor, job: Job, rows: TrainingRows) -> HandOut:
+def _to_thread(pool: Executor, job: Job, rows: TrainingRows | RefitRows) -> HandOut:
     def train(task: Task) -> Done:
         return job.train(task, rows.of(task.node))
 
     return lambda task: pool.submit(train, task)
 
 
-def _to_process(pool: Executor, job: Job, rows: TrainingRows) -> HandOut:
+def _to_process(pool: Executor, job: Job, rows: TrainingRows | RefitRows) -> HandOut:
     def hand_out(task: Task) -> "Future[Done]":
         of_node = rows.of(task.node)
         return pool.submit(_apart, job, task, *(_packed(getattr(of_node, each.name)) for each in fields(NodeRows)))

@@ -176,12 +176,13 @@ def versions_of(continued: Continued) -> dict[str, str]:
 
 
 def continued_by(ledger: Ledger, records: Iterable[VersionRecord]) -> list[VersionRecord]:
-    """The versions and all that these continue: to make them again from the beginning takes those too."""
-    wanted: dict[str, VersionRecord] = {}
-    for record in records:
-        version: VersionRecord | None = record
-        while version and version.version not in wanted:
-            wanted[version.version] = version
-            before = version.configuration.get("warm_from")
-            version = ledger.version(version.line, before["version"]) if before else None
+    """The versions and all that these continue, or are refits of: to make them again from the beginning takes those too."""
+    wanted, left = dict[str, VersionRecord](), list(records)
+    while left:
+        version = left.pop(0)
+        if version.version in wanted:
+            continue
+        wanted[version.version] = version
+        before = version.configuration.get("warm_from", {}).get("version")
+        left[:0] = [ledger.version(version.line, each) for each in (version.judged, before) if each]
     return list(wanted.values())

@@ -46,7 +46,8 @@ Parents = Mapping[str, Parent | str]
 class Warm:
     """How a model continues its parent. value, cold: the metric of the continued and of the cold model on the newest days.
 
-    rows: those that the parent had not seen. work: as a share of that of a cold fit, see `work`.
+    rows: those that the parent had not seen. work: as a share of that of a cold fit, see `work`. stopped: the rounds that early
+    stopping found for the cold one.
     """
 
     version: str
@@ -56,6 +57,7 @@ class Warm:
     metric: str
     value: float
     cold: float
+    stopped: int | None = None
 
     def record(self) -> dict[str, Any]:
         """The entry in a version's record; JSON."""
@@ -121,7 +123,7 @@ def continued(parent: Parent, declared: WarmStart, window: Window, cold: Cold, f
         raise CannotContinue(
             f"{metric} {measured} continued from {parent.version}, {cold.value:.5g} anew: not within {declared.tolerance:g}"
         )
-    return start, Warm(parent.version, parent.chain + 1, new, share, metric, value, cold.value)
+    return start, Warm(parent.version, parent.chain + 1, new, share, metric, value, cold.value, rounds)
 
 
 def work(parent: Parent, declared: WarmStart, unseen: np.ndarray, window: Window) -> float:
