@@ -31,7 +31,7 @@ PICTURE = ROOT / "docs" / "lineage.png"
 #: One line from its source to its monitors; statistics, leaderboard and decay would be dead ends in the picture.
 ASSETS = (
     *("orders/raw", "orders/events", "features/restaurant_pace", "features/city_load"),
-    *(f"delivery_time/{name}" for name in ("examples", "labels", "model", "evaluation", "champion")),
+    *(f"delivery_time/{name}" for name in ("examples", "labels", "model", "evaluation", "refit", "champion")),
     *(f"delivery_time/{name}" for name in ("predictions", "performance", "drift", "monitors")),
 )
 GROUPS = ("events", "features", "training", "evaluation", "release", "scoring", "monitoring")

@@ -128,6 +128,7 @@ def logistic_regression(deployed: "Deployment", split: Split) -> np.ndarray:
 def champion(deployed: "Deployment") -> "ReleasedModel":
     """The line's champion as of AS_OF: its training, evaluation and gate on its own tables, in a ledger for the occasion.
 
+    It is the version that was judged: its refit has learnt later days than the published models.
     Raises RuntimeError where a station fails or the gate releases nothing, with the reason.
     """
     import dagster as dg
@@ -156,7 +157,7 @@ def champion(deployed: "Deployment") -> "ReleasedModel":
         if held is None:
             reasons = [decision.reason for decision in ledger.decisions(LINE)]
             raise RuntimeError(f"{LINE} has no champion as of {AS_OF}: {'; '.join(trainer.failures or reasons)}")
-        return load(archive, LINE, str(held.champion))
+        return load(archive, LINE, str(held.version))
 
 
 def compare(ours: dict[str, tuple[float, float, float]]) -> Table:

@@ -99,11 +99,14 @@ def compare(deployed: "Deployment", folder: Path) -> Table:
     """Mean absolute error of the later quarter by who answers."""
     import duckdb
 
+    from factory_assets.evaluation.incumbents import as_judged
     from factory_assets.identity.nodes import ROOT, path_of
     from factory_assets.scoring.predictions import predict
     from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 
     champions = {node: str(held.champion) for node, held in deployed.ledger.champions(LINE).items()}
+    # Refits have learnt more days than the others that are compared here.
+    champions = as_judged(deployed.ledger, LINE, champions)
     trained = {version.node: version.version for version in deployed.ledger.versions(LINE, as_of=AS_OF)}
     routes = {node: version for node, version in trained.items() if len(path_of(node)) == 3}
     with duckdb.connect(":memory:") as con:

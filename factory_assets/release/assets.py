@@ -19,11 +19,10 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.safety import Limits
 from factory_assets.release.approval import waiting
-from factory_assets.release.refits import Refits, Result, unfit_for_it
+from factory_assets.release.refits import Result, Stores, passing, refits
 from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, state_of
-from factory_assets.release.rulings import decide, winners
+from factory_assets.release.rulings import decide
 from factory_assets.release.shipped import apart, checks_of, refused
-from factory_assets.training.dataset import RefitRows, learnt_rows
 from factory_assets.training.fit.fitting import Failed
 from factory_assets.training.run_config import AsOf, Chosen, as_of, launched, written_out
 from factory_assets.training.timeline import timeline
@@ -66,46 +65,22 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         config = launched(Chosen, context)
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
-        recorder = Recorder(context, len(nodes))
-        passed = winners(declared, lake, ledger, day, nodes) if line.train.refit else {}
-        judged = {each.node: each for each in ledger.versions(line.name, ids=set(passed.values()))} if passed else {}
-        unfit = {node: why for node, record in judged.items() if (why := unfit_for_it(declared, record))}
+        recorder, inputs = Recorder(context, len(nodes)), {INPUTS: str(day)}
+        passed = passing(declared, lake, ledger, day, nodes)
+        why = "nothing passed" if line.train.refit else "train.refit is false: what was judged answers"
         for node in nodes:
             if node not in passed:
-                why = "nothing passed" if line.train.refit else "train.refit is false: what was judged answers"
-                recorder.add(node, {"as_of": str(day), "status": why}, {DATA_VERSION: "none", INPUTS: str(day)})
-            elif node in unfit:
-                shown = {"as_of": str(day), "judged": passed[node], "status": f"not fitted again: {unfit[node]}"}
-                recorder.add(node, shown, {DATA_VERSION: "none", INPUTS: str(day)})
-        if due := {node: record for node, record in judged.items() if node not in unfit}:
-            span = timeline(declared, day)
-            with engine.connect() as con:
-                train, tables = learnt_rows(con, lake, line.name, span.refit)
-            answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
-            with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
-                fits = Refits(
-                    declared,
-                    span,
-                    due,
-                    RefitRows(train),
-                    tables,
-                    answered,
-                    ledger,
-                    archive,
-                    apart.unsafe,
-                    context.run.run_id,
-                )
-                for node, result in fits.made():
-                    if isinstance(result, VersionRecord):
-                        ledger.register(result)
-                    elif isinstance(result, Failed):
-                        context.log.error(f"{node} was not fitted again:\n{result.traceback}")
-                    tags = {
-                        DATA_VERSION: result.version if isinstance(result, VersionRecord) else "none",
-                        INPUTS: str(day),
-                    }
-                    recorder.add(node, {"as_of": str(day), "judged": passed[node]} | _refit(declared, result), tags)
-                    recorder.write()
+                recorder.add(node, {"as_of": str(day), "status": why}, {DATA_VERSION: "none", **inputs})
+        with engine.connect() as con, FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
+            stores = Stores(con, lake, ledger, archive, apart.unsafe)
+            for node, result in refits(declared, timeline(declared, day), passed, stores, context.run.run_id):
+                if isinstance(result, VersionRecord):
+                    ledger.register(result)
+                elif isinstance(result, Failed):
+                    context.log.error(f"{node} was not fitted again:\n{result.traceback}")
+                shown = {"as_of": str(day), "judged": passed[node].version} | _refit(declared, result)
+                recorder.add(node, shown, {DATA_VERSION: shown.get("version", "none"), **inputs})
+                recorder.write()
         yield from recorder.results()
 
     return refit

@@ -62,7 +62,7 @@ def observation(made: Sequence[Decision]) -> dg.AssetObservation:
         description=literal(last.reason),
         metadata={
             "verdict": last.verdict,
-            "taken_back" if last.verdict == "rollback" else "approved": last.version or "none",
+            "taken_back" if last.verdict == "rollback" else "approved": last.released or "none",
             "champion": last.champion or "an ancestor",
             "reason": last.reason,
             "decided_by": last.decided_by,

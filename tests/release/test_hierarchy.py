@@ -106,7 +106,7 @@ def test_one_run_trains_a_scattered_subset_and_tells_of_nothing_else(line: Segme
     assert nodes.index("FR/Lyon") - nodes.index("DE") > 1, "others lie between them"
     assert line.train(FIRST, ["global", "FR"]) == [] and line.train(FIRST, chosen) == []
     assert {decision.node for decision in line.ledger.decisions(LINE)} == {"global", "FR", *chosen}
-    for station in ("model", "evaluation", "champion"):
+    for station in ("model", "evaluation", "refit", "champion"):
         events = line.instance.fetch_materializations(dg.AssetKey([LINE, station]), limit=100).records
         assert sorted(str(event.partition_key) for event in events) == sorted(["global", "FR", *chosen]), station
     assert "of the champion of FR" in line.reason("FR/Lyon"), "FR was decided in the run before"

@@ -13,7 +13,7 @@ import pytest
 
 from factory_assets.release.jobs import rebuild_a_release, release_definitions
 from factory_assets.release.rebuild import Origin, compared, in_a_fresh_process, rebuild, tables_named
-from factory_assets.training.remake import NotRebuildable, remake
+from factory_assets.training.remake import NotRebuildable, before_of, remake
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.certificates import Certificates
 from factory_resources.engine import Engine
@@ -81,7 +81,7 @@ def test_every_released_version_comes_out_equal_after_late_rows_corrections_rewr
     assert {version.candidate for version in versions} == {"boosted", "logistic"}
     scratch, archive = ArchiveFolder(str(tmp_path)), archive_of(station)
     for version in versions:
-        made = remake(version, station.lake, ENGINE, scratch)
+        made = remake(version, station.lake, ENGINE, scratch, before_of(version, station.deployment.ledger, archive))
         assert made.version == version.version, (version.node, version.as_of)
         assert made.data == version.configuration["data"]
         assert scratch.listing(LINE, made.version) == archive.listing(LINE, version.version)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.declarations.line import Line
-from factory_assets.training.fit.fitting import Fitted, NotTrained, fit_node, rows_within
+from factory_assets.training.fit.fitting import Again, Fitted, NotTrained, fit_again, fit_node, rows_within
 
 FEATURES = ["x", "z"]
 
@@ -185,3 +185,33 @@ def test_counts_and_quantiles_are_fitted_and_guessed_by_their_own_rule(rows: pa.
     nothing = counts.set_column(counts.column_names.index("label"), "label", pa.array(np.zeros(counts.num_rows)))
     none = fit_node(a_line(task="count", candidates=candidates), nothing, FEATURES, "global", "poisson_deviance")
     assert isinstance(none, NotTrained) and "all 2000 labels are 0" in none.reason
+
+
+@pytest.mark.parametrize(
+    "boosted",
+    [
+        {"estimator": "lightgbm", "params": {"num_boost_round": 300, "learning_rate": 0.3}, "early_stopping": 5},
+        {"estimator": "hist_gradient_boosting", "params": {"learning_rate": 0.3}, "early_stopping": 5},
+    ],
+)
+def test_a_version_is_fitted_again_with_the_rounds_that_were_found_for_it(
+    rows: pa.Table, boosted: dict[str, object]
+) -> None:
+    line, fewer = a_line(candidates={"boosted": boosted}), rows.slice(0, 1400)
+    before = fit_node(line, fewer, FEATURES, "global", "mae")
+    assert isinstance(before, Fitted) and before.rounds
+    again = fit_again(line, rows, FEATURES, "global", Again("boosted", before.rounds))
+    anew = fit_node(line, rows, FEATURES, "global", "mae")
+    assert isinstance(again, Fitted) and isinstance(anew, Fitted)
+    assert again.rounds == before.rounds != anew.rounds and again.rows == rows.num_rows
+    twice = fit_again(line, rows, FEATURES, "global", Again("boosted", before.rounds))
+    assert isinstance(twice, Fitted) and twice.model.parts() == again.model.parts()
+
+
+def test_a_version_is_fitted_again_as_the_candidate_that_it_is_or_tells_why_not(rows: pa.Table) -> None:
+    again = fit_again(a_line(), rows, FEATURES, "global", Again("boosted"))
+    assert isinstance(again, Fitted) and again.candidate == "boosted", "though the linear one is better"
+    line = a_line(task="binary", candidates={"logistic": {"estimator": "logistic_regression"}})
+    ones = rows.set_column(rows.column_names.index("label"), "label", pa.array(np.ones(rows.num_rows)))
+    outcome = fit_again(line, ones, FEATURES, "global", Again("logistic"))
+    assert isinstance(outcome, NotTrained) and "both classes" in outcome.reason

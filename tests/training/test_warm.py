@@ -180,3 +180,20 @@ def test_a_verdict_counts_from_the_day_after_the_version_on_and_an_ancestors_whe
     assert found.since("FR/Paris", day(2)) == f"2 columns of FR drifted on {day(3)}"
     assert found.since("global", day(2)) == f"2 columns of FR drifted on {day(3)}"
     assert found.since("DE", day(2)) == f"1 columns of global drifted on {day(3)}"
+
+
+def test_the_refit_of_a_version_that_continues_another_one_continues_it_too(station: Station, tmp_path: Path) -> None:
+    ledger, archive, engine = station.deployment.ledger, archive_of(station), Engine(threads=1, memory_limit="1GB")
+    judged = versions(station, SECOND)
+    refits = [
+        each
+        for each in ledger.versions("greeted", as_of=SECOND, refits=True)
+        if each.judged and "warm_from" in judged[each.node].configuration
+    ]
+    assert refits, "one that continues passes"
+    for refit in refits:
+        before, own = judged[refit.node].configuration["warm_from"], refit.configuration["warm_from"]
+        assert own["version"] == before["version"] and own["rows"] > before["rows"]
+        again = remake(refit, station.lake, engine, ArchiveFolder(str(tmp_path)), before_of(refit, ledger, archive))
+        assert again.version == refit.version
+    assert {each.version for each in warm.continued_by(ledger, refits)} > {str(each.judged) for each in refits}
