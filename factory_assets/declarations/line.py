@@ -226,7 +226,7 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster", "swaps", "patience", "latency", "size"})
+    later: ClassVar = frozenset({"cluster", "swaps", "false_promotions", "patience", "latency", "size"})
 
     metric: Name | None = Field(
         None,
@@ -247,6 +247,13 @@ class Gate(Grown):
         pattern=ALARMS.pattern,
         description="In place of certainty: how often luck alone may change the champion of a node, such as 0.5/year. The certainty "
         "follows from it and from how often the line is trained.",
+    )
+    false_promotions: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="How many nodes of one training luck alone may promote on average, however many they are: where the certainty would "
+        "let it promote more, each must be as much surer.",
     )
     patience: Duration = Field(
         dt.timedelta(0),
