@@ -209,6 +209,13 @@ class Ledger(Tags):
             query = query.where(EVALUATIONS.c.version.in_(sorted(versions)))
         return self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id))
 
+    def judged_before(self, line: str, day: dt.date) -> dict[str, dt.date]:
+        """Node -> the last day before this one as of which somebody was measured for it."""
+        c = EVALUATIONS.c
+        query = sa.select(c.node, sa.func.max(c.as_of)).where(c.line == line, c.as_of < day).group_by(c.node)
+        with self._open().connect() as connection:
+            return dict(connection.execute(query).tuples().all())
+
     def decide(self, decision: Decision, against: str | None = ANYONE) -> bool:
         """Append what was decided on a challenger, or for want of one; whether it was news.
 

@@ -8,7 +8,7 @@ looked at again with more of them, where the gate has the patience.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Literal
@@ -120,6 +120,8 @@ def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ru
 
 def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Look | None = None) -> Ruling:
     """Who answers for a node from now on; `above` as in standing. look: that at the challenger; one alone if absent."""
+    if gate.swaps is not None:
+        gate, look = _by_swaps(gate, contest, look)
     otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
@@ -142,6 +144,16 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     if ruling.verdict == "undecided":
         return Ruling("undecided", reason, steps_down=otherwise.verdict == "fallback")
     return Ruling(otherwise.verdict, reason, waits=waits)
+
+
+def _by_swaps(gate: Gate, contest: Contest, look: Look | None) -> tuple[Gate, Look | None]:
+    """The gate and the look where all that luck changes at a node counts: its champion may step down by luck, too, so that each of the
+    two has half of what luck may.
+    """
+    sure = look.certainty if look else gate.certainty
+    if contest.champion is not None and contest.parent is not None and sure > ANY:
+        sure = 1 - (1 - sure) / 2
+    return gate.model_copy(update={"certainty": sure}), look and replace(look, certainty=sure, at_last=sure, alone=sure)
 
 
 def judge(

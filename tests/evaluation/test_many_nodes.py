@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory_assets.declarations.line import Gate
-from factory_assets.evaluation.challengers import Required, challengers_of, look, required, shares
+from factory_assets.evaluation.challengers import challengers_of, look
 from factory_assets.evaluation.gate import Contest, Look, rule
+from factory_assets.evaluation.luck import Required, required, shares
 from factory_resources.ledger import Ledger
 from tests.features.lines import DAY, OF_EVENTS, declared_line
 from tests.resources.test_ledger import a_version
