@@ -83,7 +83,9 @@ class EvaluationRecord:
     """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout.
 
     certainty: how sure it is that the challenger is the better of the two, from 0 to 1, by metric; without a metric for
-    which the rows cannot say. unsafe: why a challenger that is good enough may not be served, None where nothing was found.
+    which the rows cannot say. Likewise naive_<metric>, that it is better than the naive forecast; alike_<metric>, how much they
+    differ on a day as on the day before, and groups_<metric>, of how many groups of days that is. unsafe: why a challenger that is
+    good enough may not be served, None where nothing was found.
     """
 
     line: str
@@ -208,6 +210,19 @@ class Ledger(Tags):
         if versions is not None:
             query = query.where(EVALUATIONS.c.version.in_(sorted(versions)))
         return self._read(EvaluationRecord, query.order_by(EVALUATIONS.c.id))
+
+    def certainties(self, line: str, since: dt.date, before: dt.date) -> list[tuple[str, Metrics]]:
+        """Node and certainty of each evaluation as of days from one until before another; the last one of a version and day."""
+        c = EVALUATIONS.c
+        query = sa.select(c.node, c.version, c.as_of, c.certainty).where(
+            c.line == line, c.as_of >= since, c.as_of < before
+        )
+        with self._open().connect() as connection:
+            last = {
+                (row.node, row.version, row.as_of): row.certainty or {}
+                for row in connection.execute(query.order_by(c.id))
+            }
+        return [(node, certainty) for (node, _, _), certainty in last.items()]
 
     def judged_before(self, line: str, day: dt.date) -> dict[str, dt.date]:
         """Node -> the last day before this one as of which somebody was measured for it."""

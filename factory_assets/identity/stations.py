@@ -243,7 +243,7 @@ STATIONS = {
             *LINES,
             *PREDICTING,
             "factory_assets.measures.certainty",
-            *_of("evaluation", "contest", "gate", "luck", "scores"),
+            *_of("evaluation", "contest", "gate", "likeness", "luck", "scores"),
         ),
         _ASIDE_OF_PREDICTIONS,
     ),
