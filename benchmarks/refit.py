@@ -12,7 +12,7 @@ judged (what shipped without refits) and its refit (what ships) predict the rows
   compared with must not call its rows drifted more often than twice the rate that the line allows.
 
 Each refit is made again from its record, and must come out equal byte for byte. How far refits are from the judged versions is in
-terms of how far these are from the labels; the default of `gate: {disagreement}` must let them pass wherever nothing is spoilt, and
+terms of how far these are from the labels; the default of `gate: {refit_apart}` must let them pass wherever nothing is spoilt, and
 refuse those that learnt from a fortnight of spoilt labels between the window and the holdout.
 
 Exits with 1 where a bound does not hold.
@@ -164,7 +164,7 @@ def followed(world: World, releases: int) -> Found:
                 continue
             disagreement, unsafe = checks_of(made[-1])
             found.apart.append(disagreement.times or 0.0)
-            found.refused += bool(refused(disagreement, unsafe, line.declared.line.gate.disagreement))
+            found.refused += bool(refused(disagreement, unsafe, line.declared.line.gate.refit_apart))
             found.equal += _equal(line, made[-1])
             _after(world, line, made[-1], as_of, found)
     return found

@@ -79,11 +79,11 @@ def home() -> None:
 @app.command()
 def check(folder: Folder = None) -> None:
     """Say what is wrong with declarations: file, line, value found, values allowed."""
-    from factory_assets.declarations.base import format_duration
     from factory_assets.declarations.catalogue import contract_file, load, require
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.deployment import declarations
+    from factory_assets.evaluation import luck
     from factory_assets.events.contract.warned import require_warned
     from factory_assets.features.catalogue.inventory import notes
     from factory_assets.training.search import study as search
@@ -112,11 +112,7 @@ def check(folder: Folder = None) -> None:
     ]
     console.print(styled(("✓", "green"), f" {', '.join(counts)} in {chosen}"))
     for line in catalogue.lines.values():
-        patience = f", patience {format_duration(line.gate.patience)}" if line.gate.patience else ""
-        often = f"trained every {format_duration(line.retrain.every)}, certainty {line.bar.certainty:.4g}{patience}"
-        console.say(
-            f"{line.name}: luck alone changes the champion of a node {line.swaps_by_luck:.1f} times a year ({often})"
-        )
+        console.say(f"{line.name}: {luck.in_words(line)}")
     for note in notes(catalogue):
         console.say(styled(("note", "yellow"), f" {note}"))
 

@@ -88,7 +88,9 @@ class EvaluationRecord:
     """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout.
 
     certainty: how sure it is that the challenger is the better of the two, from 0 to 1, by metric; without a metric for
-    which the rows cannot say. unsafe: why a challenger that is good enough may not be served, None where nothing was found.
+    which the rows cannot say. Likewise naive_<metric>, that it is better than the naive forecast; alike_<metric>, how much they
+    differ on a day as on the day before, and groups_<metric>, of how many groups of days that is. unsafe: why a challenger that is
+    good enough may not be served, None where nothing was found.
     """
 
     line: str
@@ -242,6 +244,26 @@ class Ledger(Tags):
             found.setdefault(record.version, []).append(record)
         found |= {refit: found[version] for refit, version in judged.items() if version in found}
         return found if versions is None else {each: found[each] for each in versions if each in found}
+
+    def certainties(self, line: str, since: dt.date, before: dt.date) -> list[tuple[str, Metrics]]:
+        """Node and certainty of each evaluation as of days from one until before another; the last one of a version and day."""
+        c = EVALUATIONS.c
+        query = sa.select(c.node, c.version, c.as_of, c.certainty).where(
+            c.line == line, c.as_of >= since, c.as_of < before
+        )
+        with self._open().connect() as connection:
+            last = {
+                (row.node, row.version, row.as_of): row.certainty or {}
+                for row in connection.execute(query.order_by(c.id))
+            }
+        return [(node, certainty) for (node, _, _), certainty in last.items()]
+
+    def judged_before(self, line: str, day: dt.date) -> dict[str, dt.date]:
+        """Node -> the last day before this one as of which somebody was measured for it."""
+        c = EVALUATIONS.c
+        query = sa.select(c.node, sa.func.max(c.as_of)).where(c.line == line, c.as_of < day).group_by(c.node)
+        with self._open().connect() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     def decide(self, decision: Decision, against: str | None = ANYONE) -> bool:
         """Append what was decided on a challenger, or for want of one; whether it was news.

@@ -231,7 +231,7 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster", "swaps", "patience", "latency", "size", "disagreement"})
+    later: ClassVar = frozenset({"cluster", "swaps", "false_promotions", "patience", "latency", "size", "refit_apart"})
 
     metric: Name | None = Field(
         None,
@@ -251,7 +251,14 @@ class Gate(Grown):
         None,
         pattern=ALARMS.pattern,
         description="In place of certainty: how often luck alone may change the champion of a node, such as 0.5/year. The certainty "
-        "follows from it and from how often the line is trained.",
+        "follows from it and from how long ago the node was judged before.",
+    )
+    false_promotions: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="How many nodes of one training luck alone may promote on average, however many they are: where certainty alone "
+        "would promote more, each must be as much surer.",
     )
     patience: Duration = Field(
         dt.timedelta(0),
@@ -274,7 +281,7 @@ class Gate(Grown):
         pattern=SIZE.pattern,
         description="How large the archived files of a model that is released may be, such as 50MB.",
     )
-    disagreement: float = Field(
+    refit_apart: float = Field(
         1.0,
         gt=0,
         allow_inf_nan=False,
@@ -456,15 +463,20 @@ class Line(Grown):
     @property
     def bar(self) -> Gate:
         """The gate with the certainty that its swaps come to at the line's cadence, if it declares swaps."""
+        return self.bar_after(whole_days(self.retrain.every))
+
+    def bar_after(self, days: int) -> Gate:
+        """The gate for a node that was judged so many days before; the swaps of more days than the cadence are not saved up."""
         if self.gate.swaps is None:
             return self.gate
-        certainty = max(ANY, 1 - _a_day(self.gate.swaps) * whole_days(self.retrain.every))
+        certainty = max(ANY, 1 - _a_day(self.gate.swaps) * min(days, whole_days(self.retrain.every)))
         return self.gate.model_copy(update={"certainty": certainty})
 
     @property
-    def swaps_by_luck(self) -> float:
-        """How often in a year luck alone changes the champion of a node that is trained for new data alone."""
-        return (1 - self.bar.certainty) * DAYS_OF["year"] / whole_days(self.retrain.every)
+    def soonest(self) -> int:
+        """Days after which a node may be trained again: by new data, or by an alarm where alarms train the line."""
+        every, alarms = whole_days(self.retrain.every), {"drift", "performance"} & {*self.retrain.on}
+        return min(every, max(whole_days(self.retrain.cooldown), 1)) if alarms else every
 
     @property
     def cluster(self) -> str | None:

@@ -17,6 +17,7 @@ from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.incumbents import as_judged, champions_before
+from factory_assets.evaluation.likeness import likeness
 from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
@@ -120,7 +121,8 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         champions = as_judged(ledger, line.name, champions_before(ledger, line.name, day, nodes))
         scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
-            contestants = Contestants(champions, challengers, model, apart.unsafe)
+            alike = likeness(ledger, line.name, metric, day)
+            contestants = Contestants(champions, challengers, model, apart.unsafe, alike)
             for met in walk(declared, metric, nodes, contestants, holdout.mapped):
                 of_node = met.records(line.name, span, metric)
                 metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})

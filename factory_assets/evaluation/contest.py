@@ -6,7 +6,7 @@ answer in its place: the champion against the parent, and the challenger against
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,9 +16,10 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.gate import Contest, rival, rule
+from factory_assets.evaluation.likeness import kept
 from factory_assets.evaluation.scores import predicted
-from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
-from factory_assets.measures.certainty import certainty, witnesses
+from factory_assets.identity.nodes import answering, depth_of, lineage, parent_of, preorder
+from factory_assets.measures.certainty import Alike, judge, witnesses
 from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ReleasedModel
@@ -38,6 +39,7 @@ class Met:
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
     than the naive guess; absent where there is none, or the rows cannot say.
+    alike: champion, challenger -> how much it and its rival differ on a day as on the day before.
     unsafe: why a challenger that is good enough may not be served.
     """
 
@@ -51,6 +53,7 @@ class Met:
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     rivals: Mapping[str, str] = field(default_factory=dict)
     certainty: Mapping[str, float] = field(default_factory=dict)
+    alike: Mapping[str, Alike] = field(default_factory=dict)
     unsafe: str | None = None
 
     @property
@@ -83,6 +86,7 @@ class Met:
     def _certainty(self, side: str, metric: str) -> dict[str, float]:
         """As it is recorded of one side: by the metric that it is better than its rival, by naive_<metric> than the naive guess."""
         found = {metric: self.certainty[side]} if side in self.certainty else {}
+        found |= kept(metric, self.alike.get(side))
         if side == "challenger" and "naive" in self.certainty:
             found[f"naive_{metric}"] = self.certainty["naive"]
         return found
@@ -97,13 +101,15 @@ class Contestants:
     """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> who is up.
 
     load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
-    enough to become champion, and before its subtree is measured against it.
+    enough to become champion, and before its subtree is measured against it. alike: level of the tree -> what earlier meetings tell
+    of days that are like the day before.
     """
 
     champions: Mapping[str, str]
     challengers: Mapping[str, Challenger]
     load: Callable[[str], ReleasedModel]
     unsafe: Callable[[str], str | None]
+    alike: Mapping[int, Sequence[Alike]] = field(default_factory=dict)
 
 
 def walk(
@@ -131,7 +137,9 @@ def walk(
         met = Met(node, above, versions)
         if any(side in versions for side in OWN):
             models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
-            met = _measured(declared.line, metric, met, rows_of(node), models)
+            met = _measured(
+                declared.line, metric, met, rows_of(node), models, contestants.alike.get(depth_of(node), ())
+            )
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         if ruling.passed:
             met = replace(met, unsafe=contestants.unsafe(versions["challenger"]))
@@ -142,8 +150,10 @@ def walk(
         yield met
 
 
-def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel]) -> Met:
-    """The meeting with predictions, metrics and certainty. models: version -> model, of all who meet."""
+def _measured(
+    line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping[str, ReleasedModel], past: Sequence[Alike]
+) -> Met:
+    """The meeting with predictions, metrics and certainty. models: version -> model, of all who meet. past: as of `witnesses`."""
     sides = {side: models[version] for side, version in met.versions.items()}
     # A challenger that is looked at for weeks may meet a champion above it that was trained since.
     since = max(model.unlearnt_from for model in sides.values())
@@ -156,15 +166,24 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
     clusters = rows[line.cluster] if line.cluster else None
-    # How much a day is like the day before costs a week a third of what it finds; more looks make up for that.
-    groupings = witnesses(rows["ds"].to_numpy(), line.overlap_days, clusters, follow=bool(line.gate.patience))
-    sure = {
-        name: certainty(line.task, metric, y, predictions[side], predictions[other], groupings)
+    # By one week alone, how much a day is like the day before costs a third of what it finds; more looks make up for that, and
+    # earlier meetings tell it better. Those were of models: how one differs from a naive guess is another matter.
+    days, follow = rows["ds"].to_numpy(), bool(line.gate.patience)
+    of_models = witnesses(days, line.overlap_days, clusters, follow, past)
+    of_naive = witnesses(days, line.overlap_days, clusters, follow)
+    judged = {
+        name: judge(
+            line.task, metric, y, predictions[side], predictions[other], of_naive if other == "naive" else of_models
+        )
         for name, (side, other) in pairs.items()
         if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
     }
-    certain = {side: value for side, value in sure.items() if value is not None}
-    return replace(met, rivals=rivals, certainty=certain)
+    return replace(
+        met,
+        rivals=rivals,
+        certainty={name: each.sure for name, each in judged.items() if each.sure is not None},
+        alike={name: each.alike for name, each in judged.items() if each.alike and name != "naive"},
+    )
 
 
 def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:

@@ -8,7 +8,7 @@ looked at again with more of them, where the gate has the patience.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Literal
@@ -26,12 +26,16 @@ class Look:
 
     certainty: how sure it must be to be better, in this look. days: how many its holdout has by now. lasting: how many more it may
     have in later looks; 0: this is the last. at_last: how sure it would have to be if one more look had all the luck that is left.
+    alone: how sure if this were the only look; as the gate says where it is None. among: how many nodes contest in its training, where
+    so many are the reason that it must be surer than the gate says.
     """
 
     certainty: float
     days: int = 0
     lasting: int = 0
     at_last: float = 1.0
+    alone: float | None = None
+    among: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,14 @@ def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ru
 
 def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Look | None = None) -> Ruling:
     """Who answers for a node from now on; `above` as in standing. look: that at the challenger; one alone if absent."""
+    if gate.swaps is not None:
+        gate, look = _by_swaps(gate, contest, look)
     otherwise = standing(metric, gate, contest, above)
     if contest.challenger is None:
         return Ruling(otherwise.verdict, "; ".join(filter(None, (otherwise.reason, "no challenger"))))
     if contest.champion is None and contest.parent is None:
         # Where nobody answers, nobody can wait: each challenger has one look, and the next training brings another.
-        look = None
+        look = look and Look(gate.certainty if look.alone is None else look.alone, among=look.among)
     incumbent = Rival(f"the champion of {above}", contest.parent or {})
     if rival(metric, contest) == "champion":
         incumbent = Rival("the champion", contest.champion or {})
@@ -143,6 +149,16 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     if ruling.verdict == "undecided":
         return Ruling("undecided", reason, steps_down=otherwise.verdict == "fallback")
     return Ruling(otherwise.verdict, reason, waits=waits)
+
+
+def _by_swaps(gate: Gate, contest: Contest, look: Look | None) -> tuple[Gate, Look | None]:
+    """The gate and the look where all that luck changes at a node counts: its champion may step down by luck, too, so that each of the
+    two has half of what luck may.
+    """
+    sure = look.certainty if look else gate.certainty
+    if contest.champion is not None and contest.parent is not None and sure > ANY:
+        sure = 1 - (1 - sure) / 2
+    return gate.model_copy(update={"certainty": sure}), look and replace(look, certainty=sure, at_last=sure, alone=sure)
 
 
 def judge(
@@ -181,7 +197,7 @@ def judge(
                 )
             continue
         if is_better:
-            comparison = f"{comparison}, {_how_sure(look.certainty, sure)}"
+            comparison = f"{comparison}, {_how_sure(look.certainty, sure)}{_why(look)}"
         # Nobody waits for one that is worse as surely as another would have to be better.
         hopeless = sure is not None and sure <= 1 - gate.certainty
         against_it = Ruling("keep", comparison) if hopeless else _not_yet(look, comparison, _outlook(look, sure))
@@ -210,6 +226,10 @@ def _outlook(look: Look, sure: float | None) -> str:
     more = max(1, round(look.days * ((needed / by_now) ** 2 - 1)))
     enough = f"about {counted(more, 'day')} would do" if more <= look.lasting else "more than these would be needed"
     return f"{left}; {enough} if all are like those so far"
+
+
+def _why(look: Look) -> str:
+    return f": {counted(look.among, 'node')} contest" if look.among else ""
 
 
 def _sure_enough(declared: float, needed: float, sure: float | None) -> bool:

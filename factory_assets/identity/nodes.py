@@ -75,6 +75,11 @@ def path_of(node: str) -> tuple[str, ...]:
     return () if node == ROOT else tuple(node.split("/"))
 
 
+def depth_of(node: str) -> int:
+    """How many nodes are above it: 0 for the root."""
+    return len(path_of(node))
+
+
 def parent_of(node: str) -> str | None:
     """The node above; None for the root."""
     return None if node == ROOT else lineage(node)[1]

@@ -243,11 +243,16 @@ STATIONS = {
         _ASIDE_OF_LINES,
     ),
     "evaluation": Station(
-        (*LINES, *PREDICTING, "factory_assets.measures.certainty", *_of("evaluation", "contest", "gate", "scores")),
+        (
+            *LINES,
+            *PREDICTING,
+            "factory_assets.measures.certainty",
+            *_of("evaluation", "contest", "gate", "likeness", "luck", "scores"),
+        ),
         _ASIDE_OF_PREDICTIONS,
     ),
     "champion": Station(
-        (*LINES, *_of("measures", "metrics"), "factory_assets.identity.nodes", "factory_assets.evaluation.gate"),
+        (*LINES, *_of("measures", "metrics"), "factory_assets.identity.nodes", *_of("evaluation", "gate", "luck")),
         _ASIDE_OF_LINES,
     ),
     "leaderboard": Station(

@@ -1,7 +1,8 @@
 """Is one model better than another, or was it luck? Both on the same rows, which are no independent witnesses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,8 @@ import pyarrow as pa
 from factory_assets.declarations.tasks import level_of
 from factory_assets.measures.metrics import METRICS, improvement
 
-#: Of a day's difference no more than this is taken to be left of that of the day before.
-MOST_LEFT = 0.8
+#: What may be left of a day's difference on the day after: no more than the last of these.
+LEFT = np.linspace(0, 0.8, 81)
 #: Groups of rows are put together until there are so many at most: more would say little more, and cost as much again.
 GROUPS = 30
 #: Of fewer stretches of time than this only what is better by three times its spread is sure: days are divided into so many.
@@ -21,24 +22,62 @@ Numbers = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
+class Alike:
+    """How much two models differ on one group of rows as on the group before.
+
+    like: the correlation, as it comes out of so few groups as one meeting has; of several meetings their mean.
+    groups: how many each meeting has. meetings: how many there were.
+    """
+
+    like: float
+    groups: int
+    meetings: int = 1
+
+
+@dataclass(frozen=True)
 class Groups:
     """Rows that are no independent witnesses. of: the number of each row's group, shape (n,): 0, 1, 2 ...
 
-    follow: whether groups are in order, and one may be like that before.
+    follow: whether groups are in order, and one may be like that before. past: what earlier meetings tell of that.
     """
 
     of: Numbers
     follow: bool = False
+    past: tuple[Alike, ...] = ()
 
     @property
     def number(self) -> int:
         return int(self.of.max()) + 1 if len(self.of) else 0
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Two models on one set of rows. sure: that the first is better, from 0 to 1; None where the rows cannot say.
+
+    alike: how much they differ on one group as on the one before, by the first grouping that is in order; None as above.
+    """
+
+    sure: float | None
+    alike: Alike | None = None
+
+
 def certainty(
     task: str, metric: str, y: npt.NDArray, ours: npt.NDArray, theirs: npt.NDArray, groupings: Sequence[Groups]
 ) -> float | None:
-    """How sure it is, from 0 to 1, that `ours` stay better than `theirs` by the metric on other rows such as these.
+    """How sure it is, from 0 to 1, that `ours` stay better than `theirs`; see `judge`.
+
+    >>> days, y = np.arange(600) // 100, np.sin(np.arange(600.0))
+    >>> ours, theirs = y + 0.1, y + np.where(days < 5, 0.2, 0.05)
+    >>> round(certainty("regression", "mae", y, ours, theirs, [Groups(days)]), 2)
+    0.98
+    """
+    return judge(task, metric, y, ours, theirs, groupings).sure
+
+
+def judge(
+    task: str, metric: str, y: npt.NDArray, ours: npt.NDArray, theirs: npt.NDArray, groupings: Sequence[Groups]
+) -> Judged:
+    """How sure it is that `ours` stay better than `theirs` by the metric on other rows such as these.
 
     y, ours, theirs: labels and predictions of the same rows, shape (n,) or (n, classes), as `score` takes them.
     groupings: one or more ways in which rows belong together; see `witnesses`.
@@ -46,16 +85,12 @@ def certainty(
     Rows of one day have a day in common, and a model that is lucky with it is lucky with all of them; rows of one customer
     likewise. So the spread of the difference is that over the samples that lack one group, which serves any metric, and what is
     read from it has one degree of freedom less than there are groups. Days may be like the day before, too: then they say as much
-    as fewer that are not. Of several groupings the least sure one holds. None where one has not two groups, or where without one
-    of them the metric is undefined, or too large for a double. The same rows give the same value: nothing is drawn.
+    as fewer that are not. A week tells little of that, so that earlier meetings of such models are asked, too. Of several groupings
+    the least sure one holds. Nothing is sure where one has not two groups, or where without one of them the metric is undefined, or
+    too large for a double. The same rows give the same value: nothing is drawn.
 
     Source: delete-a-group jackknife, Kott 2001; for differences of metrics, Efron & Tibshirani 1993, chapter 11; for days that
-    follow each other, Zwiers & von Storch 1995, with the lag's bias by Kendall 1954.
-
-    >>> days, y = np.arange(600) // 100, np.sin(np.arange(600.0))
-    >>> ours, theirs = y + 0.1, y + np.where(days < 5, 0.2, 0.05)
-    >>> round(certainty("regression", "mae", y, ours, theirs, [Groups(days)]), 2)
-    0.98
+    follow each other, Zwiers & von Storch 1995.
     """
     level = level_of(task)
 
@@ -64,59 +99,93 @@ def certainty(
         return improvement(metric, *values)
 
     if any(groups.number < 2 for groups in groupings):
-        return None
+        return Judged(None)
     with np.errstate(over="ignore", invalid="ignore"):
         gained = gain(np.ones(len(y), dtype=bool))
-        sure = [
-            _sure(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups.follow)
+        judged = [
+            _judged(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups)
             for groups in groupings
         ]
-    return None if None in sure else min(each for each in sure if each is not None)
+    sure = [each.sure for each in judged if each.sure is not None]
+    return Judged(min(sure), judged[0].alike) if len(sure) == len(judged) else Judged(None)
 
 
-def _sure(gained: float, without: npt.NDArray, follow: bool) -> float | None:
-    """gained: on all rows. without: on the rows that lack one group, shape (groups,). follow: as of `Groups`."""
+def _judged(gained: float, without: npt.NDArray, groups: Groups) -> Judged:
+    """gained: on all rows. without: on the rows that lack one group, shape (groups,)."""
     from scipy.special import stdtr
 
     count, differing = len(without), without - without.mean()
-    variance = (count - 1) / count * float(np.sum(differing**2))
+    squares = float(np.sum(differing**2))
+    variance = (count - 1) / count * squares
     if not np.isfinite([gained, variance, *without]).all():
-        return None
+        return Judged(None)
     if variance == 0:
-        return float((np.sign(gained) + 1) / 2)
-    each_counts = _each_counts(differing) if follow else 1.0
-    # Days that are alike differ less from their mean than from that of all days, too.
-    variance *= each_counts * (count - 1) / max(count - each_counts, 1.0)
-    return float(stdtr(max(count / each_counts - 1, 1.0), gained / np.sqrt(variance)))
+        return Judged(float((np.sign(gained) + 1) / 2))
+    alike = Alike(float(np.sum(differing[1:] * differing[:-1])) / squares, count) if count > 2 else None
+    told = [*groups.past, *([alike] if alike and (groups.follow or groups.past) else [])]
+    wider, freedom = _as_told(count, told) if told else (1.0, count - 1.0)
+    return Judged(float(stdtr(freedom, gained / np.sqrt(variance * wider))), alike)
 
 
-def _each_counts(differing: npt.NDArray) -> float:
-    """How many groups in a row say as much as one that is not like the one before: 1 where none is.
+def _as_told(count: int, told: Sequence[Alike]) -> tuple[float, float]:
+    """By how much the variance is larger than so many groups show that are like each other, and its degrees of freedom.
 
-    differing: by how much each differs from their mean, in their order, on any scale; shape (groups,).
+    told: of meetings. Source of the latter: Satterthwaite 1946.
     """
-    count = len(differing)
-    if count < 3:
-        return 1.0
-    like = float(np.sum(differing[1:] * differing[:-1]) / np.sum(differing**2))
-    # Of few groups it comes out too low, by as much as it says itself.
-    left = min(max((count * like + 1) / max(count - 3, 1), 0.0), MOST_LEFT)
-    apart = np.arange(1, count)
-    return 1 + 2 * float(np.sum((1 - apart / count) * left**apart))
+    weights = np.array([each.groups * each.meetings for each in told], float)
+    like = float(weights @ [each.like for each in told] / weights.sum())
+    expected = weights @ np.array([_comes_out(each.groups) for each in told]) / weights.sum()
+    left = float(np.interp(like, expected, LEFT))
+    likeness, centred = left ** _apart(count), np.eye(count) - 1 / count
+    around_mean = centred @ likeness
+    within = float(np.trace(around_mean))
+    wider = float(likeness.sum()) / count * (count - 1) / within
+    return wider, within**2 / float(np.trace(around_mean @ around_mean))
+
+
+def _apart(groups: int) -> npt.NDArray[np.int_]:
+    """How many groups apart each two of them are."""
+    return np.abs(np.subtract.outer(np.arange(groups), np.arange(groups)))
+
+
+@lru_cache(maxsize=64)
+def _comes_out(groups: int) -> npt.NDArray[np.float64]:
+    """What the correlation comes out as on average, of so few groups, whose mean is taken from them too; by what is `LEFT`.
+
+    Source: the mean of a ratio of quadratic forms, Magnus 1986, theorem 6, as an integral over t from 0 to infinity.
+    """
+    apart, centred = _apart(groups), np.eye(groups) - 1 / groups
+    beside = (apart == 1) / 2
+    points, weights = np.polynomial.legendre.leggauss(200)
+    share = (points + 1) / 2
+    t, step = share / (1 - share), weights / 2 / (1 - share) ** 2
+    means = []
+    for left in LEFT:
+        root = np.linalg.cholesky(left**apart)
+        of_squares, along = np.linalg.eigh(root.T @ centred @ root)
+        of_products = np.diag(along.T @ root.T @ centred @ beside @ centred @ root @ along)
+        grown = 1 + 2 * np.outer(t, of_squares)
+        means.append(float(step @ ((of_products / grown).sum(axis=1) / np.sqrt(grown.prod(axis=1)))))
+    return np.array(means)
 
 
 def witnesses(
-    days: npt.NDArray, overlap: int = 1, clusters: pa.ChunkedArray | None = None, follow: bool = False
+    days: npt.NDArray,
+    overlap: int = 1,
+    clusters: pa.ChunkedArray | None = None,
+    follow: bool = False,
+    past: Sequence[Alike] = (),
 ) -> list[Groups]:
     """The groupings that rows are judged by: stretches of time, and groups of clusters where there are such.
 
     days: shape (n,), the day of each row, a number or a date. overlap: days over which labels overlap, 1 where they do not.
     clusters: whose each row is, such as the customer's; n values of any type that sorts.
+    follow, past: whether a stretch may be like that before, and what earlier meetings tell of that.
     Stretches are as long as labels overlap. Where so long ones would be fewer than `FEWEST`, they are shorter: days on which the
     models differ are told from luck by them, and labels that overlap are those of one cluster.
     """
     reach = int((days.max() - days.min()).astype(np.int64)) + 1 if len(days) else 0
-    of_time = stretches(days, min(overlap, max(reach // FEWEST, 1)), follow)
+    of_time = replace(stretches(days, min(overlap, max(reach // FEWEST, 1)), follow), past=tuple(past))
     return [of_time] if clusters is None else [of_time, grouped(clusters)]
 
 

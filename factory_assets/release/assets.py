@@ -91,7 +91,7 @@ def _refit(declared: DeclaredLine, result: Result) -> dict[str, Any]:
     if not isinstance(result, VersionRecord):
         return {"status": f"not fitted again: {result.reason}", "rows": result.rows}
     disagreement, unsafe = checks_of(result)
-    bound = declared.line.gate.disagreement
+    bound = declared.line.gate.refit_apart
     why = refused(disagreement, unsafe, bound)
     return {
         "status": f"the judged version answers: {why}" if why else "answers in place of the judged version",

@@ -50,7 +50,7 @@ def released(line: Line, ruling: Ruling, challenger: str | None, refits: Mapping
     if refit is None:
         return Shipped(challenger, f"it has not learnt the days of the holdout, {line.name}/refit tells why")
     disagreement, unsafe = checks_of(refit)
-    if why := refused(disagreement, unsafe, line.gate.disagreement):
+    if why := refused(disagreement, unsafe, line.gate.refit_apart):
         return Shipped(challenger, f"it answers as it was judged, and not its refit {refit.version}: {why}")
     evidence = {"version": refit.version, "apart": disagreement.apart, "off": disagreement.off}
     return Shipped(

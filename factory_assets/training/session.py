@@ -1,12 +1,13 @@
 """What does one training run hand to each node, and what does the ledger keep of the outcome?"""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.identity.nodes import lineage
+from factory_assets.identity.nodes import depth_of, lineage, tree
 from factory_assets.identity.versions import contract_hash, model_version
 from factory_assets.measures.compared import metric_of
 from factory_assets.training.archiving import Release
@@ -47,6 +48,13 @@ class Session:
     def job(self) -> Job:
         past = past_stretches(self.declared, self.span)
         return Job(self.declared, metric_of(self.declared), self.span, past, self.archive.root)
+
+    @cached_property
+    def contests(self) -> list[int]:
+        """How many nodes have enough rows for a model of their own, by level from the root down, whichever of them this run trains."""
+        train, least = self.rows.train, self.declared.line.segments.min_rows
+        by_level = Counter(depth_of(node) for node in tree(train.leaves) if train.count(node) >= least)
+        return [by_level[level] for level in range(max(by_level, default=-1) + 1)]
 
     def task(self, node: str) -> Task:
         answered = {above: self.answered[above] for above in lineage(node) if above in self.answered}
@@ -89,6 +97,7 @@ class Session:
                 "features": self.declared.features,
                 "seed": line.seed,
                 "past_from": str(self.job.past.from_day),
+                "contests": self.contests,
                 "choice": fitted.choice,
                 **({"start": fitted.start} if fitted.start else {}),
                 **({"warm_from": fitted.warm.record()} if fitted.warm else {}),

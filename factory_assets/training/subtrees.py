@@ -55,6 +55,11 @@ class Subtrees:
     def num_rows(self) -> int:
         return int(self._starts[-1])
 
+    def count(self, node: str) -> int:
+        """How many rows a node's subtree has."""
+        leaves = subtree(self._paths, node)
+        return int(self._starts[leaves.stop] - self._starts[leaves.start])
+
     def rows(self, node: str) -> pa.Table:
         """The rows of a node's subtree; none for a node that has none."""
         import pyarrow.compute as pc

@@ -139,8 +139,8 @@ def test_check_says_how_often_luck_alone_changes_a_champion() -> None:
     shown = CliRunner().invoke(app, ["check", str(DEMO)])
     assert shown.exit_code == 0
     assert (
-        "delivery_time: luck alone changes the champion of a node 1.3 times a year (trained every 14d, certainty 0.95)"
-        in shown.output.splitlines()
+        "delivery_time: luck alone promotes a challenger of a node up to 1.3 times a year (trained every 14d, certainty 0.95), and "
+        "promotes up to 1 of the nodes of one training" in shown.output.splitlines()
     )
 
 

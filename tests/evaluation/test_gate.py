@@ -6,6 +6,7 @@ import pytest
 
 from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.gate import Contest, Rival, judge, rule
+from factory_assets.evaluation.luck import swaps_by_luck
 from tests.features.lines import OF_EVENTS, declared_line
 
 #: Any better value will do: what these tests are about is which values meet.
@@ -164,7 +165,7 @@ def test_how_often_luck_may_change_a_champion_is_a_certainty_at_the_line_s_caden
     every: str, gate: dict[str, Any], certainty: float, a_year: float
 ) -> None:
     line = declared_line(**OF_EVENTS | {"gate": gate, "retrain": {"every": every}}).line
-    assert line.bar.certainty == pytest.approx(certainty) and line.swaps_by_luck == pytest.approx(a_year, abs=0.05)
+    assert line.bar.certainty == pytest.approx(certainty) and swaps_by_luck(line) == pytest.approx(a_year, abs=0.05)
     against = f"mae 8, better than 9 of {NAIVE.name}"
     met = Contest({"mae": 9.0}, None, None, {"mae": 8.0}, {"naive": 0.98})
     passes = certainty <= 0.98

@@ -48,7 +48,7 @@ def test_weekly_looks_of_four_weeks_use_a_sixteenth_three_five_and_seven_of_the_
 
 
 def test_one_look_has_all_the_luck() -> None:
-    assert looks_on(a_line(patience="0d"), 0) == [Look(0.95, days=7)]
+    assert looks_on(a_line(patience="0d"), 0) == [Look(0.95, days=7, alone=0.95)]
 
 
 def test_patience_with_a_certainty_that_takes_any_better_value_is_refused() -> None:
