@@ -6,7 +6,7 @@ answer in its place: the champion against the parent, and the challenger against
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,10 +16,11 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.gate import Contest, rival, rule
+from factory_assets.evaluation.parts import Asked, Parts, costs, of, parts_of
+from factory_assets.evaluation.parts import measured as measured_of
 from factory_assets.evaluation.scores import predicted
 from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
-from factory_assets.measures.certainty import certainty, witnesses
-from factory_assets.measures.metrics import score
+from factory_assets.measures.certainty import Groups, certainty, limits_of, sure_of, witnesses
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.training.timeline import Timeline
@@ -37,7 +38,8 @@ class Met:
     predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
-    than the naive guess; absent where there is none, or the rows cannot say.
+    than the naive guess; absent where there is none, or the rows cannot say. Also of each slice, such as "mae of night": that the
+    challenger is worse there by no more than it may be; and of a cost: that it saves some, and within which limits (`GAIN`).
     unsafe: why a challenger that is good enough may not be served.
     """
 
@@ -83,11 +85,15 @@ class Met:
     def _certainty(self, side: str, metric: str) -> dict[str, float]:
         """As it is recorded of one side: by the metric that it is better than its rival, by naive_<metric> than the naive guess."""
         found = {metric: self.certainty[side]} if side in self.certainty else {}
+        if side == "challenger":
+            found |= {name: value for name, value in self.certainty.items() if name not in (*OWN, "naive")}
         if side == "challenger" and "naive" in self.certainty:
             found[f"naive_{metric}"] = self.certainty["naive"]
         return found
 
 
+#: Between which values lies what a challenger saves of the cost of a row, with 95 %.
+GAIN = ("cost_gain_lowest", "cost_gain_highest")
 #: The versions that a node has itself.
 OWN = ("champion", "challenger")
 
@@ -147,11 +153,12 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
     sides = {side: models[version] for side, version in met.versions.items()}
     # A challenger that is looked at for weeks may meet a champion above it that was trained since.
     since = max(model.unlearnt_from for model in sides.values())
-    rows, predictions = predicted(line.task, rows, sides, since, line.cluster)
+    rows, predictions = predicted(line.task, rows, sides, since, Asked.of(line, metric), line.cluster)
     y = label_values(line.task, rows[LABEL])
     newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)
     predictions["naive"] = models[newest].naive(len(y), line.task)
-    metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
+    parts = parts_of(rows)
+    metrics = {side: measured_of(line.task, y, values, parts) for side, values in predictions.items()}
     met = replace(met, since=since, rows=rows, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
@@ -163,8 +170,32 @@ def _measured(line: Line, metric: str, met: Met, rows: pa.Table, models: Mapping
         for name, (side, other) in pairs.items()
         if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
     }
+    if parts:
+        sure |= _sure_of_parts(line, metric, replace(met, rivals=rivals), parts, groupings)
     certain = {side: value for side, value in sure.items() if value is not None}
     return replace(met, rivals=rivals, certainty=certain)
+
+
+def _sure_of_parts(
+    line: Line, metric: str, met: Met, parts: Parts, groupings: Sequence[Groups]
+) -> dict[str, float | None]:
+    """How sure it is that the challenger is worse than its rival on each slice by no more than it may, and what it gains in cost."""
+    found, p = dict[str, float | None](), met.predictions
+    if "challenger" not in p or (theirs := p.get(met.rivals["challenger"])) is None:
+        return found
+    for name, declared in line.gate.slices.items():
+        mask, value = parts.masks[name], of(metric, name)
+        if declared.worse is not None and value in met.metrics["challenger"]:
+            within = [groups.within(mask) for groups in groupings]
+            found[value] = certainty(
+                line.task, metric, met.y[mask], p["challenger"][mask], theirs[mask], within, declared.worse
+            )
+    if parts.asked.cost and len(met.y):
+        saved = costs(parts.asked, met.y, theirs) - costs(parts.asked, met.y, p["challenger"])
+        found["cost"] = sure_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
+        limits = limits_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
+        found |= dict(zip(GAIN, limits, strict=True)) if limits else {}
+    return found
 
 
 def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:
@@ -174,12 +205,14 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         return Contest({}, None, None, None)
     # Without a champion the challenger was measured against the parent.
     parent = first.incumbent if first.incumbent_version else None
-    sure = {
+    sure: dict[str, float | None] = {
         side: record.certainty.get(metric)
         for side, record in (("champion", champion), ("challenger", challenger))
         if record
     }
     sure["naive"] = challenger.certainty.get(f"naive_{metric}") if challenger else None
+    own = (metric, f"naive_{metric}")
+    sure |= {name: value for name, value in (challenger.certainty if challenger else {}).items() if name not in own}
     return Contest(
         naive=(challenger or first).naive,
         parent=parent,

@@ -1,6 +1,6 @@
 """Is one model better than another, or was it luck? Both on the same rows, which are no independent witnesses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ GROUPS = 30
 FEWEST = 4
 
 Numbers = npt.NDArray[np.intp]
+#: What is gained on some of the rows, shape (n,): one number.
+Gain = Callable[[npt.NDArray[np.bool_]], float]
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,24 @@ class Groups:
     def number(self) -> int:
         return int(self.of.max()) + 1 if len(self.of) else 0
 
+    def within(self, rows: npt.NDArray[np.bool_]) -> "Groups":
+        """The same of some of the rows, shape (n,)."""
+        return Groups(np.asarray(np.unique(self.of[rows], return_inverse=True)[1], np.intp), self.follow)
+
 
 def certainty(
-    task: str, metric: str, y: npt.NDArray, ours: npt.NDArray, theirs: npt.NDArray, groupings: Sequence[Groups]
+    task: str,
+    metric: str,
+    y: npt.NDArray,
+    ours: npt.NDArray,
+    theirs: npt.NDArray,
+    groupings: Sequence[Groups],
+    worse: float = 0.0,
 ) -> float | None:
     """How sure it is, from 0 to 1, that `ours` stay better than `theirs` by the metric on other rows such as these.
 
     y, ours, theirs: labels and predictions of the same rows, shape (n,) or (n, classes), as `score` takes them.
-    groupings: one or more ways in which rows belong together; see `witnesses`.
+    groupings: one or more ways in which rows belong together; see `witnesses`. worse: by how much ours may be worse all the same.
 
     Rows of one day have a day in common, and a model that is lucky with it is lucky with all of them; rows of one customer
     likewise. So the spread of the difference is that over the samples that lack one group, which serves any metric, and what is
@@ -61,33 +73,68 @@ def certainty(
 
     def gain(kept: npt.NDArray[np.bool_]) -> float:
         values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in (ours, theirs)]
-        return improvement(metric, *values)
+        return improvement(metric, *values) + worse
 
+    return sure_of(gain, len(y), groupings)
+
+
+def sure_of(gain: Gain, rows: int, groupings: Sequence[Groups]) -> float | None:
+    """As `certainty`, of any gain: how sure it is that it is more than nothing."""
+    from scipy.special import stdtr
+
+    spreads = _spreads(gain, rows, groupings)
+    if spreads is None:
+        return None
+    return min(
+        float(stdtr(each.freedom, each.gained / each.error)) if each.error else float((np.sign(each.gained) + 1) / 2)
+        for each in spreads
+    )
+
+
+def limits_of(gain: Gain, rows: int, groupings: Sequence[Groups], level: float = 0.95) -> tuple[float, float] | None:
+    """Between which values a gain lies, with a certainty of `level`: the widest of the groupings. None as of `certainty`."""
+    from scipy.special import stdtrit
+
+    spreads = _spreads(gain, rows, groupings)
+    if spreads is None:
+        return None
+    reach = max(float(stdtrit(each.freedom, (1 + level) / 2)) * each.error for each in spreads)
+    return spreads[0].gained - reach, spreads[0].gained + reach
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """A gain, its standard error, and the degrees of freedom of that."""
+
+    gained: float
+    error: float
+    freedom: float
+
+
+def _spreads(gain: Gain, rows: int, groupings: Sequence[Groups]) -> list[_Spread] | None:
+    """By each grouping; None as of `certainty`."""
     if any(groups.number < 2 for groups in groupings):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        gained = gain(np.ones(len(y), dtype=bool))
-        sure = [
-            _sure(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups.follow)
+        gained = gain(np.ones(rows, dtype=bool))
+        found = [
+            _spread(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups.follow)
             for groups in groupings
         ]
-    return None if None in sure else min(each for each in sure if each is not None)
+    spreads = [each for each in found if each is not None]
+    return spreads if len(spreads) == len(found) else None
 
 
-def _sure(gained: float, without: npt.NDArray, follow: bool) -> float | None:
+def _spread(gained: float, without: npt.NDArray, follow: bool) -> _Spread | None:
     """gained: on all rows. without: on the rows that lack one group, shape (groups,). follow: as of `Groups`."""
-    from scipy.special import stdtr
-
     count, differing = len(without), without - without.mean()
     variance = (count - 1) / count * float(np.sum(differing**2))
     if not np.isfinite([gained, variance, *without]).all():
         return None
-    if variance == 0:
-        return float((np.sign(gained) + 1) / 2)
-    each_counts = _each_counts(differing) if follow else 1.0
+    each_counts = _each_counts(differing) if follow and variance else 1.0
     # Days that are alike differ less from their mean than from that of all days, too.
     variance *= each_counts * (count - 1) / max(count - each_counts, 1.0)
-    return float(stdtr(max(count / each_counts - 1, 1.0), gained / np.sqrt(variance)))
+    return _Spread(gained, float(np.sqrt(variance)), max(count / each_counts - 1, 1.0))
 
 
 def _each_counts(differing: npt.NDArray) -> float:
