@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from factory_assets.declarations import candidates, expressions, on_demand, outcomes, templates, types, units
+from factory_assets.declarations import candidates, expressions, on_demand, outcomes, parts, templates, types, units
 from factory_assets.declarations.contract import Contract, Environment
 from factory_assets.declarations.declared import VALUED, DeclaredLine, DeclaredStream, feature_types, written_out
 from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
@@ -163,7 +163,7 @@ class Catalogue:
         if findings:
             return findings
         findings = self._check_names(line) + self._check_monotone(line) + self._check_cluster(line)
-        findings += self._check_types_on_demand(line) + outcomes.check(self.resolve(line))
+        findings += self._check_types_on_demand(line) + outcomes.check(self.resolve(line)) + self._check_parts(line)
         return findings + types.unsuited(
             typed,
             [
@@ -221,6 +221,12 @@ class Catalogue:
                 "name it in observe.carry to have it there",
             )
         ]
+
+    def _check_parts(self, line: Line) -> list[Mistake]:
+        declared = self.resolve(line)
+        if not parts.are_declared(line.gate) or any(self.check_view(view) for view in declared.views.values()):
+            return []
+        return parts.check(declared)
 
     def _check_label(self, line: Line) -> list[Mistake]:
         if line.label.event is None:

@@ -151,6 +151,26 @@ class DeclaredLine:
         return list(dict.fromkeys([*entities, *self.carried, *self.row_features]))
 
     @cached_property
+    def revealing(self) -> frozenset[str]:
+        """Columns of the observed stream that reveal something of the label before it is known."""
+        label = self.line.label
+        if label.expression is None or not label.silence:
+            return frozenset()
+        stream = self.observed.stream
+        texts = {**stream.derive, **stream.rules}
+        read, todo = set[str](), [*expressions.columns(label.expression)]
+        while todo:
+            name = todo.pop()
+            read.add(name)
+            todo += expressions.columns(texts[name]) - read if name in texts else ()
+        read -= {*label.known, *texts, stream.id, stream.event_time, stream.known_at}
+        columns = set(read)
+        for name, text in texts.items():
+            if expressions.columns(text) & columns and name not in label.known:
+                columns.add(name)
+        return frozenset(columns)
+
+    @cached_property
     def reach_days(self) -> int:
         """Days before an observation that its features need to be complete."""
         return max(

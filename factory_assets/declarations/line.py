@@ -18,6 +18,8 @@ from factory_assets.declarations.base import (
     format_duration,
     whole_days,
 )
+from factory_assets.declarations.limits import ANY as ANY
+from factory_assets.declarations.limits import Cost, Groups, Slice
 from factory_assets.declarations.search import Search
 from factory_assets.declarations.stream import check_owner
 from factory_assets.declarations.tasks import Task, check_estimator_name
@@ -29,8 +31,6 @@ ALARMS = re.compile(r"^\d+(\.\d+)?/(day|week|month|year)$")
 #: How long, and how large, something may be; as in 5ms and 50MB.
 LATENCY, SIZE = re.compile(r"^(\d+(?:\.\d+)?)(ms|s)$"), re.compile(r"^(\d+(?:\.\d+)?)(kB|MB|GB)$")
 UNITS = {"ms": 1e-3, "s": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-#: The certainty with which any better value is better.
-ANY = 0.5
 DAYS_OF = {"day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 
@@ -231,7 +231,12 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster", "swaps", "false_promotions", "patience", "latency", "size", "refit_apart"})
+    later: ClassVar = frozenset(
+        {
+            *("cluster", "swaps", "false_promotions", "patience", "latency", "size", "refit_apart"),
+            *("slices", "groups", "cost", "threshold"),
+        }
+    )
 
     metric: Name | None = Field(
         None,
@@ -288,6 +293,25 @@ class Gate(Grown):
         description="How far the predictions of a refit may be from those of the judged version, on the same rows of the holdout: so "
         "many times as far as the judged version's are from the labels there. Beyond that the judged version answers.",
     )
+    slices: dict[Name, Slice] = Field(
+        {}, description="Rows on which a challenger may not be worse than their limit, by name."
+    )
+    groups: dict[ColumnName, Groups] = Field(
+        {},
+        description="Columns of the examples by whose values people, or things, are treated alike: what may differ between them, and "
+        "by how much. No column becomes a feature by it.",
+    )
+    cost: Cost | None = Field(
+        None,
+        description="binary: what each outcome of a decision costs. The threshold follows, and what a challenger gains in money.",
+    )
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="binary: the probability from which on a prediction is a yes, by which groups are compared; that of the cost, "
+        "or 0.5, if absent.",
+    )
     approval: bool = Field(
         False, description="Whether a challenger that passes becomes champion only once somebody approves it."
     )
@@ -301,6 +325,19 @@ class Gate(Grown):
     def largest(self) -> float | None:
         """The size in bytes."""
         return _in_units(SIZE, self.size)
+
+    @property
+    def decides_at(self) -> float:
+        """The probability from which on a prediction is a yes."""
+        return self.threshold or (self.cost.threshold if self.cost else 0.5)
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> "Gate":
+        if self.threshold is not None and self.cost is not None:
+            raise ValueError(
+                f"threshold {self.threshold:g} and cost, from which {self.cost.threshold:.4g} follows: give one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _certainty_or_swaps(self) -> "Gate":

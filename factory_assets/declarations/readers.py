@@ -143,6 +143,8 @@ def _of_line(catalogue: Catalogue, line_name: str, stream: str, names: Mapping[s
             ("features", declared.row_features),
             ("label.same", line.label.same),
             ("gate.cluster", [line.gate.cluster] if line.gate.cluster else []),
+            ("gate.groups", list(line.gate.groups)),
+            *((f"gate.slices.{name}", expressions.observed(each.where)) for name, each in line.gate.slices.items()),
         ):
             texts |= {f"{place}: {column}": f'"{column}"' for column in columns}
         for name, outcome in line.outcomes.items():

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from factory_assets.evaluation import parts
+from factory_assets.evaluation.parts import Asked, parts_of
 from factory_assets.evaluation.scores import VERSIONS, measured, predicted, tables, version_of
-from factory_assets.measures.metrics import score
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ModelRefused, ReleasedModel
 from factory_resources.archive_folder import ArchiveDamaged
@@ -73,11 +74,15 @@ def _meeting(ledger: Ledger, node: str, records: Mapping[str, EvaluationRecord],
 
 
 def make_again(
-    meetings: Meetings, load: Callable[[str], ReleasedModel], rows_of: Callable[[str], pa.Table]
+    meetings: Meetings,
+    load: Callable[[str], ReleasedModel],
+    rows_of: Callable[[str], pa.Table],
+    asked: Asked | None = None,
 ) -> Iterator[tuple[str, Iterator[pa.Table] | str]]:
     """Node -> its rows of `<line>/evaluation`, or why they do not come out as they were.
 
-    load: the model of a version. rows_of: the rows of a node in the holdout, in any order.
+    load: the model of a version. rows_of: the rows of a node in the holdout, in any order. asked: what is declared of parts of the
+    rows now; where that was another, metrics of parts come out otherwise.
     """
     for meeting in meetings.met:
         try:
@@ -86,10 +91,11 @@ def make_again(
             yield meeting.node, str(error)
             continue
         task = meetings.task
-        rows, predictions = predicted(task, rows_of(meeting.node), models, meeting.since)
+        rows, predictions = predicted(task, rows_of(meeting.node), models, meeting.since, asked)
         predictions["naive"] = (models.get("challenger") or models["champion"]).naive(rows.num_rows, task)
         y = label_values(task, rows[LABEL])
-        found = {side: score(task, y, values) for side, values in predictions.items()}
+        of_parts = parts_of(rows)
+        found = {side: parts.measured(task, y, values, of_parts) for side, values in predictions.items()}
         if others := [side for side in found if found[side] != meeting.metrics[side]]:
             yield meeting.node, f"metrics of the {', '.join(others)} come out otherwise than they were recorded"
             continue

@@ -11,13 +11,15 @@ from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
+from factory_assets.declarations.line import Line
 from factory_assets.evaluation.again import Meetings, make_again, remembered
 from factory_assets.evaluation.challengers import challengers_of
-from factory_assets.evaluation.contest import Contestants, Met, walk
+from factory_assets.evaluation.contest import GAIN, Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.evaluation.likeness import likeness
+from factory_assets.evaluation.parts import Asked
 from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
@@ -64,7 +66,7 @@ class Evaluated(Chosen):
 
 def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
-    key = dg.AssetKey([line.name, "evaluation"])
+    key, asked = dg.AssetKey([line.name, "evaluation"]), Asked.of(line, metric_of(declared))
 
     @dg.asset(
         config_schema=written_out(Evaluated),
@@ -80,6 +82,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             model_version(declared),
             metric_of(declared),
             *filter(None, [line.gate.cluster, line.gate.latency, line.gate.size]),
+            *filter(None, [asked and asked.json, _declared_of_parts(line)]),
         ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
@@ -107,7 +110,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         if config.restore:
             meetings = remembered(ledger, line.name, line.task, day, preorder(nodes))
             rows = holdout_from(min([span.holdout_from, *(each.since for each in meetings.met)]))
-            version, failed = _write_again(lake, meetings, make_again(meetings, model, rows.mapped))
+            version, failed = _write_again(lake, meetings, make_again(meetings, model, rows.mapped, asked))
             yield from _made_again(context, meetings, version, failed)
             return
         challengers = {
@@ -125,7 +128,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             contestants = Contestants(champions, challengers, model, apart.unsafe, alike)
             for met in walk(declared, metric, nodes, contestants, holdout.mapped):
                 of_node = met.records(line.name, span, metric)
-                metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
+                metadata[met.node] = _metadata(line, met, span) | (_picture(declared, met) if met.node == ROOT else {})
                 tags[met.node] = _tags(of_node, day)
                 records += of_node
                 for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
@@ -142,6 +145,11 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         yield from record_partitions(context, metadata, tags)
 
     return evaluation
+
+
+def _declared_of_parts(line: Line) -> str:
+    """The limits of slices, which decide how sure an evaluation is of them; empty where none are declared."""
+    return "; ".join(f"{name}: {each.model_dump_json()}" for name, each in line.gate.slices.items())
 
 
 def _tags(records: Sequence[EvaluationRecord], day: dt.date) -> dict[str, str]:
@@ -187,7 +195,24 @@ def _made_again(
         )
 
 
-def _metadata(met: Met, span: Timeline) -> dict[str, Any]:
+def _costs(line: Line, met: Met) -> dict[str, Any]:
+    """What decisions cost by whom, and what the challenger saves beside its rival, in money; nothing where no cost is declared."""
+    if line.gate.cost is None:
+        return {}
+    unit, rows = line.gate.cost.unit, len(met.y)
+    shown: dict[str, Any] = {"threshold": line.gate.decides_at}
+    costs = {side: metrics["cost"] for side, metrics in met.metrics.items() if "cost" in metrics}
+    shown |= {f"cost_of_{side}": f"{cost * rows:.6g} {unit}, {cost:.4g} a row" for side, cost in costs.items()}
+    rival = met.rivals.get("challenger", "")
+    if {"challenger", rival} <= costs.keys():
+        saved = costs[rival] - costs["challenger"]
+        limits = [met.certainty[name] for name in GAIN if name in met.certainty]
+        between = f", between {limits[0] * rows:.6g} and {limits[1] * rows:.6g} with 95 %" if limits else ""
+        shown["gain"] = f"{saved * rows:.6g} {unit} beside the {rival} on these rows{between}"
+    return shown
+
+
+def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
     common = {"as_of": str(span.as_of), "holdout": f"{met.since or span.holdout_from} .. {span.holdout_to}"}
     if not met.metrics:
         return {**common, "status": f"no model of its own to measure: {met.above or 'nobody'} answers"}
@@ -205,6 +230,7 @@ def _metadata(met: Met, span: Timeline) -> dict[str, Any]:
         "rows": len(met.y),
         **versions,
         **({"not_safe_to_serve": met.unsafe} if met.unsafe else {}),
+        **_costs(line, met),
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
         **met.metrics.get("challenger", {}),
     }

@@ -17,10 +17,11 @@ from factory_assets.declarations.line import Line
 from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.gate import Contest, rival, rule
 from factory_assets.evaluation.likeness import kept
+from factory_assets.evaluation.parts import Asked, Parts, costs, of, parts_of
+from factory_assets.evaluation.parts import measured as measured_of
 from factory_assets.evaluation.scores import predicted
 from factory_assets.identity.nodes import answering, depth_of, lineage, parent_of, preorder
-from factory_assets.measures.certainty import Alike, judge, witnesses
-from factory_assets.measures.metrics import score
+from factory_assets.measures.certainty import Alike, Groups, certainty, judge, limits_of, sure_of, witnesses
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.training.timeline import Timeline
@@ -38,7 +39,8 @@ class Met:
     predictions: the same names, and naive, -> shape (n,), or (n, k) for k classes; empty where there is nobody to measure.
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
-    than the naive guess; absent where there is none, or the rows cannot say.
+    than the naive guess; absent where there is none, or the rows cannot say. Also of each slice, such as "mae of night": that the
+    challenger is worse there by no more than it may be; and of a cost: that it saves some, and within which limits (`GAIN`).
     alike: champion, challenger -> how much it and its rival differ on a day as on the day before.
     unsafe: why a challenger that is good enough may not be served.
     """
@@ -87,11 +89,15 @@ class Met:
         """As it is recorded of one side: by the metric that it is better than its rival, by naive_<metric> than the naive guess."""
         found = {metric: self.certainty[side]} if side in self.certainty else {}
         found |= kept(metric, self.alike.get(side))
+        if side == "challenger":
+            found |= {name: value for name, value in self.certainty.items() if name not in (*OWN, "naive")}
         if side == "challenger" and "naive" in self.certainty:
             found[f"naive_{metric}"] = self.certainty["naive"]
         return found
 
 
+#: Between which values lies what a challenger saves of the cost of a row, with 95 %.
+GAIN = ("cost_gain_lowest", "cost_gain_highest")
 #: The versions that a node has itself.
 OWN = ("champion", "challenger")
 
@@ -157,11 +163,12 @@ def _measured(
     sides = {side: models[version] for side, version in met.versions.items()}
     # A challenger that is looked at for weeks may meet a champion above it that was trained since.
     since = max(model.unlearnt_from for model in sides.values())
-    rows, predictions = predicted(line.task, rows, sides, since, line.cluster)
+    rows, predictions = predicted(line.task, rows, sides, since, Asked.of(line, metric), line.cluster)
     y = label_values(line.task, rows[LABEL])
     newest = next(met.versions[side] for side in reversed(OWN) if side in met.versions)
     predictions["naive"] = models[newest].naive(len(y), line.task)
-    metrics = {side: score(line.task, y, values) for side, values in predictions.items()}
+    parts = parts_of(rows)
+    metrics = {side: measured_of(line.task, y, values, parts) for side, values in predictions.items()}
     met = replace(met, since=since, rows=rows, y=y, predictions=predictions, metrics=metrics)
     rivals = {"champion": "parent", "challenger": rival(metric, met.contest)}
     pairs = {side: (side, other) for side, other in rivals.items()} | {"naive": ("challenger", "naive")}
@@ -178,12 +185,34 @@ def _measured(
         for name, (side, other) in pairs.items()
         if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
     }
-    return replace(
-        met,
-        rivals=rivals,
-        certainty={name: each.sure for name, each in judged.items() if each.sure is not None},
-        alike={name: each.alike for name, each in judged.items() if each.alike and name != "naive"},
-    )
+    certain = {name: each.sure for name, each in judged.items() if each.sure is not None}
+    if parts:
+        of_parts = _sure_of_parts(line, metric, replace(met, rivals=rivals), parts, of_models)
+        certain |= {name: sure for name, sure in of_parts.items() if sure is not None}
+    alike = {name: each.alike for name, each in judged.items() if each.alike and name != "naive"}
+    return replace(met, rivals=rivals, certainty=certain, alike=alike)
+
+
+def _sure_of_parts(
+    line: Line, metric: str, met: Met, parts: Parts, groupings: Sequence[Groups]
+) -> dict[str, float | None]:
+    """How sure it is that the challenger is worse than its rival on each slice by no more than it may, and what it gains in cost."""
+    found, p = dict[str, float | None](), met.predictions
+    if "challenger" not in p or (theirs := p.get(met.rivals["challenger"])) is None:
+        return found
+    for name, declared in line.gate.slices.items():
+        mask, value = parts.masks[name], of(metric, name)
+        if declared.worse is not None and value in met.metrics["challenger"]:
+            within = [groups.within(mask) for groups in groupings]
+            found[value] = certainty(
+                line.task, metric, met.y[mask], p["challenger"][mask], theirs[mask], within, declared.worse
+            )
+    if parts.asked.cost and len(met.y):
+        saved = costs(parts.asked, met.y, theirs) - costs(parts.asked, met.y, p["challenger"])
+        found["cost"] = sure_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
+        limits = limits_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
+        found |= dict(zip(GAIN, limits, strict=True)) if limits else {}
+    return found
 
 
 def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:
@@ -193,12 +222,14 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         return Contest({}, None, None, None)
     # Without a champion the challenger was measured against the parent.
     parent = first.incumbent if first.incumbent_version else None
-    sure = {
+    sure: dict[str, float | None] = {
         side: record.certainty.get(metric)
         for side, record in (("champion", champion), ("challenger", challenger))
         if record
     }
     sure["naive"] = challenger.certainty.get(f"naive_{metric}") if challenger else None
+    own = (metric, f"naive_{metric}", *kept(metric, Alike(0.0, 0)))
+    sure |= {name: value for name, value in (challenger.certainty if challenger else {}).items() if name not in own}
     return Contest(
         naive=(challenger or first).naive,
         parent=parent,

@@ -1,4 +1,5 @@
-"""Who answers for a node? A floor, and improvement beyond chance over a naive guess and over who would answer otherwise.
+"""Who answers for a node? A floor, improvement beyond chance over a naive guess and over who would answer otherwise, and no slice
+and no group beyond its limit.
 
 A node has a model of its own only while that is better than what its parent offers. So its present champion is judged
 first, against whoever answers for the parent by now, and steps down where that one is better; then the challenger,
@@ -14,8 +15,12 @@ from types import MappingProxyType
 from typing import Literal
 
 from factory_assets.declarations.line import ANY, Gate
+from factory_assets.evaluation.limits import Measured, beyond
 from factory_assets.measures.metrics import METRICS, better
-from factory_assets.words import counted
+from factory_assets.words import counted, listed
+
+#: Limits that a reason names.
+MOST = 3
 
 GateVerdict = Literal["promote", "keep", "fallback", "undecided"]
 
@@ -71,7 +76,8 @@ class Contest:
     champion: the version that the node holds now. challenger: the version trained for it.
     An absent metric could not be measured on the rows.
     certainty: champion -> how sure it is, from 0 to 1, that it is better than the parent; challenger -> better than
-    its rival; naive -> that the challenger is better than the naive guess. Absent where the rows cannot say.
+    its rival; naive -> that the challenger is better than the naive guess; of each slice, such as "mae of night", that the
+    challenger is worse there by no more than it may be. Absent where the rows cannot say.
     unsafe: why the challenger may not be served, however good it is; None where nothing was found, or it was not tried.
     """
 
@@ -204,7 +210,22 @@ def judge(
         if against_it.verdict == "keep":
             return against_it
         ruling = against_it if ruling.verdict == "promote" else ruling
-    return ruling
+    return _within_limits(
+        metric, gate, ruling, Measured(challenger, incumbent.name, incumbent.metrics, certainty), look
+    )
+
+
+def _within_limits(metric: str, gate: Gate, ruling: Ruling, measured: Measured, look: Look) -> Ruling:
+    """The ruling on a challenger that nobody is better than, after a look at its slices and groups."""
+    luck = (1 - look.certainty) / (1 - gate.certainty)
+    if not (found := beyond(metric, gate, measured, luck)):
+        return ruling
+    if lost := [each.reason for each in found if each.for_sure]:
+        return Ruling("keep", f"{ruling.reason}, but {listed(lost, MOST)}")
+    if ruling.verdict != "promote":
+        return ruling
+    reason = f"{ruling.reason}, but {listed([each.reason for each in found], MOST)}"
+    return _not_yet(look, reason, f"looked at again for up to {counted(look.lasting, 'more day')}")
 
 
 def _not_yet(look: Look, reason: str, outlook: str) -> Ruling:

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.declarations.tasks import PROBABILITY, classes_of
-from factory_assets.measures.metrics import score
+from factory_assets.evaluation.parts import ASKED, SLICES, Asked, belonging, parts_of
+from factory_assets.evaluation.parts import measured as measured_of
 from factory_assets.measures.tables import (
     LABEL,
     PREDICTION,
@@ -51,6 +52,8 @@ def schema(task: str) -> pa.Schema:
             ("day", pa.date32()),
             (LABEL, pa.string() if classes_of(task) else pa.float64()),
             *(pa.field(f"{side}_{each.name}", each.type) for side in SIDES for each in prediction_fields(task)),
+            (SLICES, pa.list_(pa.string())),
+            (ASKED, pa.string()),
             ("ds", pa.date32()),
         ]
     )
@@ -77,6 +80,8 @@ def meaning(task: str) -> dict[str, str]:
         "leaf": "Its leaf of the tree.",
         "day": "The day of the observation, by which the examples are kept.",
         LABEL: "What happened, as it was known at the close of the day as of which it is.",
+        SLICES: "The declared slices that the row is of, and the groups, such as country=FR; null where none were declared.",
+        ASKED: "What was declared then of slices, groups and costs, as JSON; empty where nothing was.",
         "ds": "The day as of which the challenger was trained, and they met.",
     }
 
@@ -87,12 +92,18 @@ def version_of(side: str) -> str:
 
 
 def predicted(
-    task: str, rows: pa.Table, models: Mapping[str, ReleasedModel], since: dt.date, also: str | None = None
+    task: str,
+    rows: pa.Table,
+    models: Mapping[str, ReleasedModel],
+    since: dt.date,
+    asked: Asked | None = None,
+    also: str | None = None,
 ) -> tuple[pa.Table, dict[str, Floats]]:
     """Rows from a day on, ordered, without features, and what each side predicts of them: shape (n,), or (n, k) for k classes.
 
     rows: in any order. They may lie in files that are mapped: only a batch of them is looked at at a time, and what is returned
-    is small. models: side -> model. also: a further column to keep.
+    is small. models: side -> model. asked: what is measured on parts of the rows, which are kept with them. also: a further column
+    to keep.
     """
     import pyarrow.compute as pc
 
@@ -102,10 +113,15 @@ def predicted(
     kept = kept.set_column(place, "example_id", kept["example_id"].cast(pa.string()))
     order = pc.sort_indices(kept, sort_keys=ORDER)
     parts: dict[str, list[Floats]] = {side: [] for side in models}
+    slices: list[pa.Array] = []
     for start in range(0, max(rows.num_rows, 1), BATCH):
         batch = rows.slice(start, BATCH).filter(pc.field("ds") >= since)
+        slices += [belonging(asked, batch)] if asked else []
         for side, model in models.items():
             parts[side].append(model.predict(batch, task))
+    if asked:
+        same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(kept.num_rows, np.int8)), [asked.json])
+        kept = kept.append_column(SLICES, pa.chunked_array(slices, pa.list_(pa.string()))).append_column(ASKED, same)
     return kept.take(order), {side: np.concatenate(of)[order.to_numpy()] for side, of in parts.items()}
 
 
@@ -127,6 +143,7 @@ def tables(
         of, count = rows.slice(start, BATCH), min(BATCH, rows.num_rows - start)
         columns: dict[str, pa.Array | pa.ChunkedArray] = {name: of[name] for name in ABOUT} | {"day": of["ds"]}
         columns |= {name: pa.repeat(pa.scalar(value, wanted.field(name).type), count) for name, value in same.items()}
+        columns |= {name: of[name] if name in of.column_names else pa.nulls(count) for name in (SLICES, ASKED)}
         columns[LABEL] = of[LABEL] if classes_of(task) else pa.array(label_values(task, of[LABEL]))
         for side in SIDES:
             own = prediction_columns(task, predictions[side][start : start + BATCH]) if side in predictions else {}
@@ -159,9 +176,9 @@ def measured(rows: pa.Table) -> dict[str, dict[str, float]]:
     """
     if not rows.num_rows:
         return {}
-    task = rows["task"][0].as_py()
+    task, parts = rows["task"][0].as_py(), parts_of(rows)
     y = label_values(task, rows[LABEL])
-    return {side: score(task, y, predictions_of(rows, side)) for side in SIDES if _is_there(rows, side)}
+    return {side: measured_of(task, y, predictions_of(rows, side), parts) for side in SIDES if _is_there(rows, side)}
 
 
 def predictions_of(rows: pa.Table, side: str) -> Floats:

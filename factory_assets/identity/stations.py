@@ -97,6 +97,7 @@ ASIDE = {
     "factory_assets.declarations.changes": "tells people what differs",
     "factory_assets.declarations.documents": "finds where in its file a declaration stands",
     "factory_assets.declarations.edits": "edits files for people",
+    "factory_assets.declarations.parts": "refuses lines, and changes none that it lets pass",
     "factory_assets.declarations.queries": "refuses queries, and changes none that it lets pass",
     "factory_assets.declarations.readers": "tells people who reads a column",
     "factory_assets.declarations.search": "says which parameters are tried; those found are hashed beside the code",
@@ -139,6 +140,7 @@ _ASIDE_OF_VIEWS = dict.fromkeys(_of("declarations", "catalogue", "line"), "a vie
 _ASIDE_OF_MODELS = {
     "factory_assets.declarations.serving": "says where features are served",
     "factory_assets.declarations.outcomes": "says what outcomes may read, which are a table of their own",
+    "factory_assets.declarations.limits": "says what a gate measures and allows, which is hashed beside the code",
 }
 _ASIDE_OF_LINES = _ASIDE_OF_MODELS | {"factory_assets.declarations.warm_start": "says what a model may continue from"}
 _ASIDE_OF_REPLAYS = _ASIDE_OF_LINES | {
@@ -148,6 +150,11 @@ _ASIDE_OF_REPLAYS = _ASIDE_OF_LINES | {
 _ASIDE_OF_PREDICTIONS = _ASIDE_OF_REPLAYS | {
     "factory_assets.training.timeline": "says on which days a model is trained"
 }
+
+
+def _but(aside: dict[str, str], module: str) -> dict[str, str]:
+    return {name: why for name, why in aside.items() if name != module}
+
 
 SOURCES = (
     "factory_assets.events.sources",
@@ -247,13 +254,20 @@ STATIONS = {
             *LINES,
             *PREDICTING,
             "factory_assets.measures.certainty",
-            *_of("evaluation", "contest", "gate", "likeness", "luck", "scores"),
+            *_of("evaluation", "contest", "gate", "likeness", "limits", "luck", "parts", "scores"),
+            "factory_assets.declarations.limits",
         ),
-        _ASIDE_OF_PREDICTIONS,
+        _but(_ASIDE_OF_PREDICTIONS, "factory_assets.declarations.limits"),
     ),
     "champion": Station(
-        (*LINES, *_of("measures", "metrics"), "factory_assets.identity.nodes", *_of("evaluation", "gate", "luck")),
-        _ASIDE_OF_LINES,
+        (
+            *LINES,
+            *_of("measures", "metrics"),
+            "factory_assets.identity.nodes",
+            *_of("evaluation", "gate", "limits", "luck", "parts"),
+            "factory_assets.declarations.limits",
+        ),
+        _but(_ASIDE_OF_LINES, "factory_assets.declarations.limits"),
     ),
     "leaderboard": Station(
         (
@@ -296,7 +310,7 @@ STATIONS = {
             "factory_assets.declarations.outcomes",
             *_of("monitoring.performance", "measured", "outcomes"),
         ),
-        {name: why for name, why in _ASIDE_OF_PREDICTIONS.items() if name != "factory_assets.declarations.outcomes"},
+        _but(_ASIDE_OF_PREDICTIONS, "factory_assets.declarations.outcomes"),
     ),
     "estimates": Station(
         (

@@ -1,6 +1,6 @@
 """Is one model better than another, or was it luck? Both on the same rows, which are no independent witnesses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -19,6 +19,8 @@ GROUPS = 30
 FEWEST = 4
 
 Numbers = npt.NDArray[np.intp]
+#: What is gained on some of the rows, shape (n,): one number.
+Gain = Callable[[npt.NDArray[np.bool_]], float]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Groups:
     def number(self) -> int:
         return int(self.of.max()) + 1 if len(self.of) else 0
 
+    def within(self, rows: npt.NDArray[np.bool_]) -> "Groups":
+        """The same of some of the rows, shape (n,)."""
+        return replace(self, of=np.asarray(np.unique(self.of[rows], return_inverse=True)[1], np.intp))
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -62,7 +68,13 @@ class Judged:
 
 
 def certainty(
-    task: str, metric: str, y: npt.NDArray, ours: npt.NDArray, theirs: npt.NDArray, groupings: Sequence[Groups]
+    task: str,
+    metric: str,
+    y: npt.NDArray,
+    ours: npt.NDArray,
+    theirs: npt.NDArray,
+    groupings: Sequence[Groups],
+    worse: float = 0.0,
 ) -> float | None:
     """How sure it is, from 0 to 1, that `ours` stay better than `theirs`; see `judge`.
 
@@ -71,16 +83,22 @@ def certainty(
     >>> round(certainty("regression", "mae", y, ours, theirs, [Groups(days)]), 2)
     0.98
     """
-    return judge(task, metric, y, ours, theirs, groupings).sure
+    return judge(task, metric, y, ours, theirs, groupings, worse).sure
 
 
 def judge(
-    task: str, metric: str, y: npt.NDArray, ours: npt.NDArray, theirs: npt.NDArray, groupings: Sequence[Groups]
+    task: str,
+    metric: str,
+    y: npt.NDArray,
+    ours: npt.NDArray,
+    theirs: npt.NDArray,
+    groupings: Sequence[Groups],
+    worse: float = 0.0,
 ) -> Judged:
     """How sure it is that `ours` stay better than `theirs` by the metric on other rows such as these.
 
     y, ours, theirs: labels and predictions of the same rows, shape (n,) or (n, classes), as `score` takes them.
-    groupings: one or more ways in which rows belong together; see `witnesses`.
+    groupings: one or more ways in which rows belong together; see `witnesses`. worse: by how much ours may be worse all the same.
 
     Rows of one day have a day in common, and a model that is lucky with it is lucky with all of them; rows of one customer
     likewise. So the spread of the difference is that over the samples that lack one group, which serves any metric, and what is
@@ -96,35 +114,79 @@ def judge(
 
     def gain(kept: npt.NDArray[np.bool_]) -> float:
         values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in (ours, theirs)]
-        return improvement(metric, *values)
+        return improvement(metric, *values) + worse
 
-    if any(groups.number < 2 for groups in groupings):
-        return Judged(None)
-    with np.errstate(over="ignore", invalid="ignore"):
-        gained = gain(np.ones(len(y), dtype=bool))
-        judged = [
-            _judged(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups)
-            for groups in groupings
-        ]
-    sure = [each.sure for each in judged if each.sure is not None]
-    return Judged(min(sure), judged[0].alike) if len(sure) == len(judged) else Judged(None)
+    spreads = _spreads(gain, len(y), groupings)
+    return Judged(_sure(spreads), spreads[0].alike) if spreads else Judged(None)
 
 
-def _judged(gained: float, without: npt.NDArray, groups: Groups) -> Judged:
-    """gained: on all rows. without: on the rows that lack one group, shape (groups,)."""
+def sure_of(gain: Gain, rows: int, groupings: Sequence[Groups]) -> float | None:
+    """As `certainty`, of any gain: how sure it is that it is more than nothing."""
+    return _sure(_spreads(gain, rows, groupings))
+
+
+def limits_of(gain: Gain, rows: int, groupings: Sequence[Groups], level: float = 0.95) -> tuple[float, float] | None:
+    """Between which values a gain lies, with a certainty of `level`: the widest of the groupings. None as of `certainty`."""
+    from scipy.special import stdtrit
+
+    spreads = _spreads(gain, rows, groupings)
+    if not spreads:
+        return None
+    reach = max(float(stdtrit(each.freedom, (1 + level) / 2)) * each.error for each in spreads)
+    return spreads[0].gained - reach, spreads[0].gained + reach
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """A gain, its standard error, the degrees of freedom of that, and how much one group is like the one before."""
+
+    gained: float
+    error: float
+    freedom: float
+    alike: Alike | None = None
+
+
+def _sure(spreads: Sequence[_Spread]) -> float | None:
     from scipy.special import stdtr
 
+    return min(
+        (
+            float(stdtr(each.freedom, each.gained / each.error))
+            if each.error
+            else float((np.sign(each.gained) + 1) / 2)
+            for each in spreads
+        ),
+        default=None,
+    )
+
+
+def _spreads(gain: Gain, rows: int, groupings: Sequence[Groups]) -> list[_Spread]:
+    """By each grouping; none where the rows cannot say, as of `certainty`."""
+    if any(groups.number < 2 for groups in groupings):
+        return []
+    with np.errstate(over="ignore", invalid="ignore"):
+        gained = gain(np.ones(rows, dtype=bool))
+        found = [
+            _spread(gained, np.array([gain(groups.of != each) for each in range(groups.number)]), groups)
+            for groups in groupings
+        ]
+    spreads = [each for each in found if each is not None]
+    return spreads if len(spreads) == len(found) else []
+
+
+def _spread(gained: float, without: npt.NDArray, groups: Groups) -> _Spread | None:
+    """gained: on all rows. without: on the rows that lack one group, shape (groups,)."""
     count, differing = len(without), without - without.mean()
     squares = float(np.sum(differing**2))
     variance = (count - 1) / count * squares
     if not np.isfinite([gained, variance, *without]).all():
-        return Judged(None)
+        return None
     if variance == 0:
-        return Judged(float((np.sign(gained) + 1) / 2))
+        return _Spread(gained, 0.0, count - 1.0)
     alike = Alike(float(np.sum(differing[1:] * differing[:-1])) / squares, count) if count > 2 else None
     told = [*groups.past, *([alike] if alike and (groups.follow or groups.past) else [])]
     wider, freedom = _as_told(count, told) if told else (1.0, count - 1.0)
-    return Judged(float(stdtr(freedom, gained / np.sqrt(variance * wider))), alike)
+    return _Spread(gained, float(np.sqrt(variance * wider)), freedom, alike)
 
 
 def _as_told(count: int, told: Sequence[Alike]) -> tuple[float, float]:

@@ -49,7 +49,13 @@ def test_owners_sources_and_passwords_stay_at_home(more: dict[str, object]) -> N
 
 def test_the_gate_s_floor_is_no_part_of_how_a_model_is_made_and_its_metric_is() -> None:
     plain = declared_line(**OF_EVENTS)
-    for gate in ({"floor": 0.5, "certainty": 0.8, "cluster": "amount"}, {"swaps": "0.5/year", "approval": True}):
+    slices = {"big": {"where": "flag and habit.n_3d > 1", "worse": 0.1}}
+    for gate in (
+        {"floor": 0.5, "certainty": 0.8, "cluster": "amount"},
+        {"swaps": "0.5/year", "approval": True},
+        {"slices": slices, "cost": {"unit": "EUR", "false_positive": 1, "false_negative": 2}},
+        {"threshold": 0.2},
+    ):
         assert recipe(declared_line(**OF_EVENTS, gate=gate).line) == recipe(plain.line)
     assert recipe(declared_line(**OF_EVENTS, gate={"metric": "brier"}).line) != recipe(plain.line)
     assert recipe(declared_line(**OF_EVENTS, monitor={"remind": "3d"}).line) == recipe(plain.line)

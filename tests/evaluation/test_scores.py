@@ -20,6 +20,7 @@ import pytest
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import classes_of, kind_of
 from factory_assets.evaluation import scores
+from factory_assets.evaluation.again import otherwise
 from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.gate import Look
@@ -36,6 +37,7 @@ from tests.training.segmented import LINE, Segmented, day, declare
 
 TASKS = ("binary", "regression", "count", "quantile(0.9)", "multiclass(low, high, none)")
 FIRST, SECOND = day(34), day(41)
+SLICED = {"slices": {"high": {"where": "x0 > 0.5", "worse": 0.5, "rows": 5}}}
 SLOPES = {"FR/Paris": 2.0, "FR/Lyon": 2.0, "DE/Bonn": -2.0}
 
 
@@ -179,9 +181,18 @@ def recorded(line: Segmented, on: dt.date) -> int:
 def test_what_the_ledger_has_of_every_meeting_is_computed_from_the_rows_alone(
     deploy: Callable[..., Segmented], task: str
 ) -> None:
-    line = deploy(task=task, candidates={"linear": {"estimator": "linear"}})
+    cost = {"cost": {"unit": "EUR", "false_positive": 1, "false_negative": 3}} if task == "binary" else {}
+    line = deploy(task=task, candidates={"linear": {"estimator": "linear"}}, gate=SLICED | cost)
     assert line.train(FIRST) == [] and line.train(SECOND) == []
     assert recorded(line, FIRST) >= 10
+    (root,) = (
+        each for each in line.ledger.evaluations(LINE, as_of=SECOND) if each.node == "global" and each.incumbent_version
+    )
+    assert root.challenger["rows of high"] == 45 and ("cost" in root.challenger) == bool(cost)
+    metric = "mae" if task == "regression" else "average_precision"
+    assert {f"{metric} of high"} <= root.challenger.keys() & root.incumbent.keys() & root.certainty.keys()
+    records = {(each.node, each.version): each for each in line.ledger.evaluations(LINE, as_of=SECOND)}
+    assert not [why for rows in kept(line.lake, LINE, SECOND).values() if (why := otherwise(rows, records))]
     assert recorded(line, SECOND) > recorded(line, FIRST), "there are champions by then"
 
 
@@ -276,8 +287,8 @@ def again(line: Segmented, on: dt.date) -> list[str]:
 def test_rows_that_are_lost_are_made_again_as_they_were_and_nothing_is_recorded(
     deploy: Callable[..., Segmented], tmp_path: Path
 ) -> None:
-    """Of a day whose champions were taken back since, too."""
-    line = deploy()
+    """Of a day whose champions were taken back since, too, and with the slices of each row."""
+    line = deploy(gate=SLICED)
     assert line.train(FIRST) == [] and line.train(SECOND) == []
     for node in ("DE", "FR"):
         roll_back(line.ledger, line.lake, Request(LINE, node, "a test asks for it", "tester"), to=ANCESTOR)

@@ -162,7 +162,7 @@ def test_without_refit_the_judged_version_answers_and_has_the_same_id(deploy: De
 
 @pytest.mark.slow
 def test_a_refit_that_says_other_things_does_not_answer_and_the_reason_says_how_far_it_is(deploy: Deploy) -> None:
-    line = deploy(gate={"certainty": 0.5, "disagreement": 0.0001})
+    line = deploy(gate={"certainty": 0.5, "refit_apart": 0.0001})
     assert line.train(FIRST) == []
     decision = line.ledger.decisions(LINE, "global")[-1]
     assert decision.verdict == "promote" and decision.champion == decision.version

@@ -59,7 +59,7 @@ def version(declared: DeclaredLine) -> str:
 
 def of_declaration(declared: DeclaredLine) -> dict[str, str]:
     """What is declared, and lets rows, segments or entities depend on the label before it is known -> how, in a sentence."""
-    line, hidden = declared.line, revealing(declared)
+    line, hidden = declared.line, declared.revealing
     reads = {"observe.where": expressions.columns(line.observe.where) if line.observe.where else set[str]()}
     reads |= {f"segments.levels, {level}": {level} for level in line.segments.levels}
     reads |= {f"the entity of {view.name}": set(view.entity) for view in declared.views.values()}
@@ -81,7 +81,7 @@ def leaks(
             (SELECT * FROM stored ORDER BY hash(example_id::VARCHAR || ds::VARCHAR) LIMIT {SAMPLE})"""
     ).fetchall()
     (size,) = con.execute(f"SELECT count(*) FROM {rows}").fetchall()[0]
-    sample = _Sample(declared, days, rows, revealing(declared))
+    sample = _Sample(declared, days, rows, declared.revealing)
     found = [Leak(place, size, declared=how) for place, how in of_declaration(declared).items() if size]
     found += [
         leak
@@ -120,7 +120,7 @@ class _Sample:
     declared: DeclaredLine
     days: Sequence[dt.date]
     rows: str
-    hidden: set[str]
+    hidden: frozenset[str]
 
 
 def _derived_again(sample: _Sample, tables: Mapping[str, str]) -> str:
@@ -137,26 +137,6 @@ def _derived_again(sample: _Sample, tables: Mapping[str, str]) -> str:
         hidden = name in sample.hidden
         chosen[name] = f"NULL::{declared.observed.types[name]}" if hidden else f"{rows}.{identifier(name)}"
     return on_demand.added(f"SELECT {rows}._obs, {named(chosen)} FROM {rows} {joins}", declared.derived)
-
-
-def revealing(declared: DeclaredLine) -> set[str]:
-    """Columns of the observed stream that reveal something of the label before it is known."""
-    label = declared.line.label
-    if label.expression is None or not label.silence:
-        return set()
-    stream = declared.observed.stream
-    texts = {**stream.derive, **stream.rules}
-    read, todo = set(), [*expressions.columns(label.expression)]
-    while todo:
-        name = todo.pop()
-        read.add(name)
-        todo += expressions.columns(texts[name]) - read if name in texts else ()
-    read -= {*label.known, *texts, stream.id, stream.event_time, stream.known_at}
-    columns = set(read)
-    for name, text in texts.items():
-        if expressions.columns(text) & columns and name not in label.known:
-            columns.add(name)
-    return columns
 
 
 def _again(con: duckdb.DuckDBPyConnection, sample: _Sample, view: View, load: Load) -> str:

@@ -1,0 +1,128 @@
+"""Is a challenger that is good enough on all rows bad on some of them? Its slices and groups, held against their declared limits.
+
+What cannot be measured has not passed. By its value alone, a challenger that is worse by exactly what it may be passes in half of
+the tries, and one that is worse by two standard errors more in one of forty; a slice's `certainty` asks for more.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from factory_assets.declarations.limits import ANY, Groups, Slice
+from factory_assets.declarations.line import Gate
+from factory_assets.evaluation.parts import DISPARITIES, MOST_GROUPS, RATES, of
+from factory_assets.measures.metrics import METRICS, better, improvement
+from factory_assets.words import counted
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """A limit that a challenger does not keep. part: the slice, or the column of the groups. reason: in words.
+
+    for_sure: whether it is worse as surely as another would have to be better.
+    """
+
+    part: str
+    reason: str
+    for_sure: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of the challenger, and of whom it has to beat (rival: in words), with their metrics; of nobody, none.
+
+    certainty: of each slice, such as "mae of night", how sure it is that the challenger is worse by no more than it may be.
+    """
+
+    challenger: Mapping[str, float]
+    rival: str
+    rivals: Mapping[str, float]
+    certainty: Mapping[str, float]
+
+
+def beyond(metric: str, gate: Gate, measured: Measured, luck: float = 1.0) -> list[Beyond]:
+    """The limits of slices and groups that are not kept, in the order in which they are declared.
+
+    luck: the share of the luck that a gate allows which this look may use.
+    """
+    found = [_of_slice(metric, gate, name, each, measured, luck) for name, each in gate.slices.items()]
+    of_groups = (_of_groups(column, each, measured) for column, each in gate.groups.items())
+    return [*filter(None, found), *(each for column in of_groups for each in column)]
+
+
+def _of_slice(metric: str, gate: Gate, name: str, declared: Slice, measured: Measured, luck: float) -> Beyond | None:
+    own, rows = measured.challenger, int(measured.challenger.get(of("rows", name), 0))
+    value, where = own.get(of(metric, name)), f"slice {name}"
+    on = f"on {counted(rows, 'row')}"
+    if rows < declared.rows:
+        return Beyond(name, f"{where} has {counted(rows, 'row')}, {declared.rows} needed")
+    if value is None:
+        return Beyond(name, f"{metric} of {where} cannot be measured {on}")
+    bound = "at least" if METRICS[metric].greater_is_better else "at most"
+    if declared.floor is not None and value != declared.floor and not better(metric, value, declared.floor):
+        return Beyond(name, f"worse in {where}: {metric} {value:.4g}, {bound} {declared.floor:.4g} needed, {on}")
+    theirs = measured.rivals.get(of(metric, name))
+    if declared.worse is None or theirs is None:
+        return None
+    comparison = f"{metric} {value:.4g} beside {theirs:.4g} of {measured.rival}"
+    sure = measured.certainty.get(of(metric, name))
+    if improvement(metric, value, theirs) < -declared.worse:
+        hopeless = sure is not None and sure <= 1 - gate.certainty
+        return Beyond(name, f"worse in {where}: {comparison}, by more than {declared.worse:.4g}, {on}", hopeless)
+    needed = 1 - (1 - declared.certainty) * luck
+    if declared.certainty > ANY and (sure is None or sure < needed):
+        how = "days, or clusters, are too few to tell" if sure is None else f"{sure:.4f} sure, {needed:.4f} needed"
+        return Beyond(name, f"maybe worse in {where}: {comparison}, {declared.worse:.4g} allowed, but {how}, {on}")
+    return None
+
+
+def _of_groups(column: str, declared: Groups, measured: Measured) -> Iterator[Beyond]:
+    own = measured.challenger
+    number = int(own.get(of("groups", column), 0))
+    if not declared.limits:
+        return
+    if number > MOST_GROUPS:
+        yield Beyond(column, f"groups of {column} cannot be compared: {number} values, {MOST_GROUPS} at most")
+        return
+    groups = sorted(
+        name.removeprefix("rows of ")
+        for name in own
+        if name.startswith((f"rows of {column}=", f"rows of {column} is null"))
+    )
+    for name, limit in declared.limits.items():
+        recorded, measure = DISPARITIES[name]
+        counting = RATES.get(measure, "rows")
+        small = [group for group in groups if own[of(counting, group)] < declared.rows]
+        if small and declared.unmeasured == "keep":
+            few = ", ".join(
+                f"{group} with {counted_as(int(own[of(counting, group)]), counting)}" for group in small[:3]
+            )
+            more = f" and {len(small) - 3} more" if len(small) > 3 else ""
+            yield Beyond(
+                column, f"{_words(recorded)} of {column} cannot be measured: {few}{more}, {declared.rows} needed"
+            )
+            continue
+        value = own.get(of(recorded, column))
+        if value is None:
+            if declared.unmeasured == "keep":
+                yield Beyond(column, f"{_words(recorded)} of {column} cannot be measured: no two groups to compare")
+            continue
+        least = name == "selection"
+        if (value < limit) if least else (value > limit):
+            values = {group: own[of(measure, group)] for group in groups if group not in small}
+            low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+            theirs = measured.rivals.get(of(recorded, column))
+            beside = f" ({theirs:.4g} of {measured.rival})" if theirs is not None else ""
+            yield Beyond(
+                column,
+                f"groups of {column} differ: {_words(recorded)} {value:.4g}, {'at least' if least else 'at most'} {limit:.4g} "
+                f"allowed{beside}; {_words(measure)} {values[low]:.4g} of {low}, {values[high]:.4g} of {high}",
+            )
+
+
+def counted_as(number: int, counting: str) -> str:
+    """How many rows, or how many of them that are a yes, or are none."""
+    return counted(number, counting.removesuffix("s"))
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")
