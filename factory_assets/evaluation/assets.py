@@ -1,6 +1,7 @@
 """The assets `<line>/evaluation` and `<line>/decay`: who is better on the holdout, and what a model loses as it grows older."""
 
 import datetime as dt
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from factory_assets.evaluation.again import Meetings, make_again, remembered
 from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
+from factory_assets.evaluation.differences import by_libraries_alone
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.incumbents import champions_before
 from factory_assets.evaluation.scores import meaning, schema, tables
@@ -44,7 +46,7 @@ from factory_assets.words import counted, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-from factory_resources.ledger import EvaluationRecord, Ledger
+from factory_resources.ledger import EvaluationRecord, Ledger, VersionRecord
 from factory_resources.rows_file import RowsFile
 
 GROUP = "evaluation"
@@ -119,11 +121,17 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         metadata, tags, metric = {}, {}, metric_of(declared)
         champions = champions_before(ledger, line.name, day, nodes)
         scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
+        up_or_in_place = {
+            *(up.version for up in challengers.values()),
+            *(champions[each] for each in champions if each in nodes),
+        }
+        made = {record.version: record for record in ledger.versions(line.name, ids=up_or_in_place)}
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             contestants = Contestants(champions, challengers, model, apart.unsafe)
             for met in walk(declared, metric, nodes, contestants, holdout.mapped):
                 of_node = met.records(line.name, span, metric)
-                metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
+                metadata[met.node] = _metadata(met, span) | _what_changed(line.name, met, made)
+                metadata[met.node] |= _picture(declared, met) if met.node == ROOT else {}
                 tags[met.node] = _tags(of_node, day)
                 records += of_node
                 for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
@@ -205,6 +213,18 @@ def _metadata(met: Met, span: Timeline) -> dict[str, Any]:
         **({"not_safe_to_serve": met.unsafe} if met.unsafe else {}),
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
         **met.metrics.get("challenger", {}),
+    }
+
+
+def _what_changed(line: str, met: Met, made: Mapping[str, VersionRecord]) -> dict[str, str]:
+    """How to ask what makes a challenger another one than the champion, and what, where that is libraries alone. made: by version."""
+    champion, challenger = (met.versions.get(side) for side in ("champion", "challenger"))
+    if not (met.metrics and champion and challenger) or champion == challenger:
+        return {}
+    alone = by_libraries_alone(made[champion], made[challenger])
+    return {
+        "what_changed": f"factory compare {shlex.join([line, champion, challenger])}",
+        **({"by_libraries_alone": ", ".join(f"{each.what} {each.a} -> {each.b}" for each in alone)} if alone else {}),
     }
 
 

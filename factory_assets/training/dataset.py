@@ -87,6 +87,11 @@ def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
     return Subtrees(con.sql(query).to_arrow_reader(BATCH), dict(sizes))
 
 
+def window_of(span: Timeline) -> DaysAsKnown:
+    """The days that a training learns from, as they are known before its holdout begins."""
+    return DaysAsKnown(span.train_from, span.train_to, close_of(span.holdout_from - dt.timedelta(days=1)))
+
+
 def past_stretches(declared: DeclaredLine, span: Timeline) -> Stretches:
     """The past, in stretches as long as what drift is judged on, from the first day whose windows the stream fills."""
     filled = declared.observed.stream.start + dt.timedelta(days=declared.reach_days)
@@ -110,8 +115,7 @@ def training_rows(
 
     tables: the versions to read; the newest ones if absent.
     """
-    window = DaysAsKnown(span.train_from, span.train_to, close_of(span.holdout_from - dt.timedelta(days=1)))
-    train, versions = labelled_by_node(con, lake, line, window, tables)
+    train, versions = labelled_by_node(con, lake, line, window_of(span), tables)
     name = f"{line}/examples"
     lake.view(con, "recent", name, span.holdout_from, span.holdout_to, versions[name], empty_if_absent=True)
     recent = _by_node(con, "SELECT * FROM recent", "recent")

@@ -7,7 +7,8 @@ ledger are, which version is meant, and a folder in which to archive what comes 
 import datetime as dt
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import duckdb
 from deltalake.exceptions import DeltaError
 
+from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import declared_from
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import ModelRefused
@@ -58,20 +60,13 @@ def remake(
     parents: what it continues, see `parent_of`. answered: see `archiving.release`.
     """
     configuration, node = record.configuration, record.node
-    if not configuration.get("definitions"):
-        raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
-    declared = declared_from(configuration["definitions"], configuration["recipe"])
-    span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
+    declared, span = declared_of(record), span_of(record)
     past = past_stretches(declared, span)
     if "past_from" in configuration:
         # What is archived of a declaration does not say when its stream began.
         past = replace(past, from_day=dt.date.fromisoformat(configuration["past_from"]))
-    try:
-        with engine.connect() as con:
-            every, _ = training_rows(con, lake, record.line, span, past, record.tables)
-    except (LookupError, duckdb.Error, DeltaError) as error:
-        named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
-        raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
+    with reading(record.tables), engine.connect() as con:
+        every, _ = training_rows(con, lake, record.line, span, past, record.tables)
     rows = every.of(node)
     made = made_of(declared, span, node, declared.line, rows)
     outcome = fit_node(declared.line, rows.train, declared.features, node, metric_of(declared), parents)
@@ -79,6 +74,29 @@ def remake(
         raise NotRebuildable(f"{node} is not trained from what the record names: {outcome.reason}")
     version = release(into, declared, span, past, outcome, rows, answered).version
     return Remade(version, made.data, made.code, made.libraries)
+
+
+def declared_of(record: VersionRecord, recipe: Mapping[str, Any] | None = None) -> DeclaredLine:
+    """The line as the record has it. recipe: another one than its own. Raises NotRebuildable where the record has none."""
+    configuration = record.configuration
+    if not configuration.get("definitions"):
+        raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
+    return declared_from(configuration["definitions"], recipe or configuration["recipe"])
+
+
+def span_of(record: VersionRecord) -> Timeline:
+    """The days of its training."""
+    return Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
+
+
+@contextmanager
+def reading(tables: Mapping[str, int]) -> Iterator[None]:
+    """While tables are read as of these versions: raises NotRebuildable where one of them is gone."""
+    try:
+        yield
+    except (LookupError, duckdb.Error, DeltaError) as error:
+        named = ", ".join(f"{table} at version {version}" for table, version in tables.items())
+        raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
 
 
 def parent_of(record: VersionRecord, ledger: Ledger, archive: ArchiveFolder) -> dict[str, Parent | str]:
