@@ -22,7 +22,8 @@ UNHEARD: dict[str, Any] = {"label": {"freshness"}}
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
     "segments": {"max_nodes", "max_failed"},
     "train": {"workers", "pool", "missing"},
-    "gate": {"floor", "certainty", "swaps", "patience", "cluster", "latency", "size", "approval"},
+    "gate": {"floor", "certainty", "swaps", "patience", "cluster", "latency", "size", "approval"}
+    | {"disagreement", "threshold", "tolerance"},
     "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect", "remind"},
 }
 #: Required fields of a declaration on which its meaning does not depend.

@@ -226,7 +226,9 @@ class Candidate(Grown):
 class Gate(Grown):
     """What a challenger must show on the holdout before it becomes champion."""
 
-    later: ClassVar = frozenset({"cluster", "swaps", "patience", "latency", "size"})
+    later: ClassVar = frozenset(
+        {"cluster", "swaps", "patience", "latency", "size", "disagreement", "threshold", "tolerance"}
+    )
 
     metric: Name | None = Field(
         None,
@@ -268,6 +270,27 @@ class Gate(Grown):
         None,
         pattern=SIZE.pattern,
         description="How large the archived files of a model that is released may be, such as 50MB.",
+    )
+    disagreement: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of the newest day's rows that a challenger may answer otherwise than who answers now: with more of them it "
+        "waits for somebody to approve it. No limit if absent.",
+    )
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="binary: the probability from which on a prediction is taken for a yes; 0.5 if absent. Answers on its two sides "
+        "are other ones.",
+    )
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of numbers: how far apart two answers may be that count as the same, in the label's unit. As much as the "
+        "challenger is off on average, if absent.",
     )
     approval: bool = Field(
         False, description="Whether a challenger that passes becomes champion only once somebody approves it."

@@ -17,6 +17,7 @@ from factory_assets.declarations.line import Line
 from factory_assets.evaluation.challengers import Challenger
 from factory_assets.evaluation.gate import Contest, rival, rule
 from factory_assets.evaluation.scores import predicted
+from factory_assets.evaluation.staging import Staged
 from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
 from factory_assets.measures.certainty import certainty, witnesses
 from factory_assets.measures.metrics import score
@@ -38,7 +39,7 @@ class Met:
     rivals: champion, challenger -> the name of whom it is measured against.
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
     than the naive guess; absent where there is none, or the rows cannot say.
-    unsafe: why a challenger that is good enough may not be served.
+    unsafe: why a challenger that is good enough may not be served. staged: one that is and may, beside who answers now.
     """
 
     node: str
@@ -52,11 +53,29 @@ class Met:
     rivals: Mapping[str, str] = field(default_factory=dict)
     certainty: Mapping[str, float] = field(default_factory=dict)
     unsafe: str | None = None
+    staged: Staged | None = None
 
     @property
     def contest(self) -> Contest:
         sides = {side: self.metrics.get(side) for side in ("parent", *OWN)}
-        return Contest(naive=self.metrics.get("naive", {}), **sides, certainty=self.certainty, unsafe=self.unsafe)
+        return Contest(
+            naive=self.metrics.get("naive", {}),
+            **sides,
+            certainty=self.certainty,
+            unsafe=self.unsafe,
+            disagreement=self.disagreement,
+        )
+
+    @property
+    def disagreement(self) -> float | None:
+        """The share of the newest day that the challenger answers otherwise than who answers now."""
+        return self.staged.all.share if self.staged else None
+
+    @property
+    def error(self) -> float:
+        """How far the challenger is off on average; of classes no number."""
+        predicted = self.predictions["challenger"]
+        return float(np.mean(np.abs(self.y - predicted))) if predicted.ndim == 1 else 0.0
 
     def records(self, line: str, span: Timeline, metric: str) -> list[EvaluationRecord]:
         """One for the champion, one for the challenger, as far as they exist."""
@@ -75,6 +94,7 @@ class Met:
                 naive=dict(self.metrics["naive"]),
                 certainty=self._certainty(side, metric),
                 unsafe=self.unsafe if side == "challenger" else None,
+                disagreement=self.disagreement if side == "challenger" else None,
             )
             for side in OWN
             if side in self.metrics
@@ -97,13 +117,15 @@ class Contestants:
     """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> who is up.
 
     load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
-    enough to become champion, and before its subtree is measured against it.
+    enough to become champion, and before its subtree is measured against it. stage: one that may be served beside who answers now,
+    by node, version and how far it is off on average on the holdout.
     """
 
     champions: Mapping[str, str]
     challengers: Mapping[str, Challenger]
     load: Callable[[str], ReleasedModel]
     unsafe: Callable[[str], str | None]
+    stage: Callable[[str, str, float], Staged | None] = lambda node, version, error: None
 
 
 def walk(
@@ -135,6 +157,8 @@ def walk(
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         if ruling.verdict == "promote" or ruling.waits:
             met = replace(met, unsafe=contestants.unsafe(versions["challenger"]))
+            if met.unsafe is None:
+                met = replace(met, staged=contestants.stage(node, versions["challenger"], met.error))
             ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         after.pop(node, None)
         if champion := ruling.champion(champions.get(node), versions.get("challenger")):
@@ -187,4 +211,5 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         challenger=challenger.challenger if challenger else None,
         certainty={side: value for side, value in sure.items() if value is not None},
         unsafe=challenger.unsafe if challenger else None,
+        disagreement=challenger.disagreement if challenger else None,
     )

@@ -8,7 +8,7 @@ looked at again with more of them, where the gate has the patience.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Literal
@@ -64,6 +64,8 @@ class Contest:
     certainty: champion -> how sure it is, from 0 to 1, that it is better than the parent; challenger -> better than
     its rival; naive -> that the challenger is better than the naive guess. Absent where the rows cannot say.
     unsafe: why the challenger may not be served, however good it is; None where nothing was found, or it was not tried.
+    disagreement: the share of the newest day that it would answer otherwise than who answers now; None where nobody does, or it
+    was not asked.
     """
 
     naive: Mapping[str, float]
@@ -72,6 +74,7 @@ class Contest:
     challenger: Mapping[str, float] | None
     certainty: Mapping[str, float] = field(default_factory=dict)
     unsafe: str | None = None
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,10 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
     passed = ruling.verdict == "promote"
     waits = passed and not contest.unsafe
-    if waits and not gate.approval:
+    disagrees = _disagrees(gate, contest) if waits else ""
+    if waits and not (gate.approval or disagrees):
         return ruling
+    ruling = replace(ruling, reason=f"{ruling.reason}{disagrees}")
     reason = f"{ruling.reason}; waits for approval" if waits else ruling.reason
     if passed and contest.unsafe:
         reason = f"{reason}, but not safe to serve: {contest.unsafe}"
@@ -138,6 +143,14 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     if ruling.verdict == "undecided":
         return Ruling("undecided", reason, steps_down=otherwise.verdict == "fallback")
     return Ruling(otherwise.verdict, reason, waits=waits)
+
+
+def _disagrees(gate: Gate, contest: Contest) -> str:
+    """That the challenger answers more of the newest day otherwise than may go unseen; empty where it does not."""
+    share, allowed = contest.disagreement, gate.disagreement
+    if share is None or allowed is None or share <= allowed:
+        return ""
+    return f", but {share:.1%} of the newest day would get another answer than now, {allowed:.1%} at most are declared"
 
 
 def judge(

@@ -242,7 +242,12 @@ STATIONS = {
         _ASIDE_OF_MODELS,
     ),
     "evaluation": Station(
-        (*LINES, *PREDICTING, "factory_assets.measures.certainty", *_of("evaluation", "contest", "gate", "scores")),
+        (
+            *LINES,
+            *PREDICTING,
+            "factory_assets.measures.certainty",
+            *_of("evaluation", "contest", "gate", "scores", "staging"),
+        ),
         _ASIDE_OF_PREDICTIONS,
     ),
     "champion": Station(
