@@ -15,6 +15,7 @@ from rich.table import Table
 
 from factory_assets.commands import (
     calibrate,
+    compare,
     contract,
     decay,
     due,
@@ -52,6 +53,7 @@ app.command()(plan.plan)
 app.command()(due.due)
 app.command()(features.features)
 app.command()(explain.explain)
+app.command()(compare.compare)
 app.command()(release.champion)
 app.command()(release.history)
 app.command()(release.rollback)

@@ -90,7 +90,8 @@ class EvaluationRecord:
     certainty: how sure it is that the challenger is the better of the two, from 0 to 1, by metric; without a metric for
     which the rows cannot say. Likewise naive_<metric>, that it is better than the naive forecast; alike_<metric>, how much they
     differ on a day as on the day before, and groups_<metric>, of how many groups of days that is. unsafe: why a challenger that is
-    good enough may not be served, None where nothing was found.
+    good enough may not be served, None where nothing was found. disagreement: the share of the newest day that one that may be would
+    answer otherwise than who answered then; None where it was not asked.
     """
 
     line: str
@@ -106,6 +107,7 @@ class EvaluationRecord:
     naive: Metrics
     certainty: Metrics = field(default_factory=dict)
     unsafe: str | None = None
+    disagreement: float | None = None
 
 
 Record = VersionRecord | EvaluationRecord | Decision
@@ -118,7 +120,7 @@ ADDED: dict[str, Any] = {"metrics": {}, "charts": {}, "certainty": {}}
 #: class gives no metrics.
 OPTIONAL: dict[type[Record], set[str]] = {
     VersionRecord: {"positives", "validation"},
-    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive", "certainty", "unsafe"},
+    EvaluationRecord: {"challenger", "incumbent", "incumbent_version", "naive", "certainty", "unsafe", "disagreement"},
     Decision: {"version", "champion", "evidence"},
 }
 

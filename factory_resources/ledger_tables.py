@@ -125,6 +125,7 @@ EVALUATIONS = sa.Table(
     *_jsons("challenger", "incumbent", "naive"),
     sa.Column("certainty", sa.JSON),
     _text("unsafe", nullable=True),
+    sa.Column("disagreement", sa.Float),
     _of_a_registered_version("version"),
     _of_a_registered_version("incumbent_version"),
     sa.Index("ledger_evaluations_of_version", "line", "node", "version"),

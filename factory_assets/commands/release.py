@@ -3,6 +3,7 @@ what people decide about a version and name it.
 """
 
 import datetime as dt
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,7 @@ AnyNode = Annotated[str | None, typer.Argument(help="The node, such as global or
 
 def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
     """Who answers for each node, since when, and who decided that and why; of one node also its UUID and tags."""
+    from factory_assets.release.pairs import before
     from factory_assets.release.standing import standing
 
     ledger, moment = _ledger_with(line), _moment(at) if at else None
@@ -57,7 +59,10 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
         table.add_row(each.node, answers, str(each.version), _time(each.by.decided_at), verdict, who, why)
     _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:
-        _say(_names(ledger, line, str(standings[0].answers), standings[0].version, moment))
+        answers = str(standings[0].answers)
+        _say(_names(ledger, line, answers, standings[0].version, moment))
+        if moment is None and (earlier := before(ledger, line, answers)):
+            _say(f"what changed since {earlier}: factory compare {shlex.join([line, earlier, standings[0].version])}")
 
 
 def history(line: Line, node: AnyNode = None) -> None:

@@ -27,7 +27,15 @@ def check(line: Line) -> list[Mistake]:
             "reached; allowed: train.holdout of 2d or more, or certainty: 0.5, which takes any better value"
         )
         findings.append((("gate", "certainty"), message))
-    return findings
+    return findings + list(_other_answers(line))
+
+
+def _other_answers(line: Line) -> Iterator[Mistake]:
+    """When an answer is another one is declared by a threshold of probabilities, see `parts`, or by how far numbers may lie apart."""
+    is_binary, gate = line.task == "binary", line.gate
+    if gate.tolerance is not None and (is_binary or classes_of(line.task)):
+        instead = "write threshold" if is_binary else "another class is another answer"
+        yield (("gate", "tolerance"), f"{gate.tolerance:g} is for numbers, and the task is {line.task}; {instead}")
 
 
 def _label(line: Line) -> Iterator[Mistake]:

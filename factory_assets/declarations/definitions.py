@@ -24,7 +24,7 @@ NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "
     "train": {"workers", "pool", "missing", "refit"},
     "gate": {
         *("floor", "certainty", "swaps", "false_promotions", "patience", "cluster", "latency", "size", "refit_apart"),
-        *("slices", "groups", "cost", "threshold", "approval"),
+        *("slices", "groups", "cost", "threshold", "disagreement", "tolerance", "approval"),
     },
     "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect", "remind"},
 }

@@ -234,7 +234,7 @@ class Gate(Grown):
     later: ClassVar = frozenset(
         {
             *("cluster", "swaps", "false_promotions", "patience", "latency", "size", "refit_apart"),
-            *("slices", "groups", "cost", "threshold"),
+            *("slices", "groups", "cost", "threshold", "disagreement", "tolerance"),
         }
     )
 
@@ -305,12 +305,26 @@ class Gate(Grown):
         None,
         description="binary: what each outcome of a decision costs. The threshold follows, and what a challenger gains in money.",
     )
+    disagreement: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of the newest day's rows that a challenger may answer otherwise than who answers now: with more of them it "
+        "waits for somebody to approve it. No limit if absent.",
+    )
     threshold: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="binary: the probability from which on a prediction is a yes, by which groups are compared; that of the cost, "
-        "or 0.5, if absent.",
+        description="binary: the probability from which on a prediction is a yes, by which groups are compared, and answers that are "
+        "other ones are told; that of the cost, or 0.5, if absent.",
+    )
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of numbers: how far apart two answers may be that count as the same, in the label's unit. As much as the "
+        "challenger is off on average, if absent.",
     )
     approval: bool = Field(
         False, description="Whether a challenger that passes becomes champion only once somebody approves it."

@@ -1,6 +1,8 @@
 """The assets `<line>/evaluation` and `<line>/decay`: who is better on the holdout, and what a model loses as it grows older."""
 
 import datetime as dt
+import functools
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,16 +13,19 @@ from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
-from factory_assets.declarations.line import Line
+from factory_assets.declarations.line import Gate, Line
 from factory_assets.evaluation.again import Meetings, make_again, remembered
 from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import GAIN, Contestants, Met, walk
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
+from factory_assets.evaluation.differences import by_libraries_alone
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.evaluation.likeness import likeness
 from factory_assets.evaluation.parts import Asked
 from factory_assets.evaluation.scores import meaning, schema, tables
+from factory_assets.evaluation.staging import SCHEMA as STAGED
+from factory_assets.evaluation.staging import Staged, Staging
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT, preorder
@@ -47,10 +52,12 @@ from factory_assets.words import counted, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-from factory_resources.ledger import EvaluationRecord, Ledger
+from factory_resources.ledger import EvaluationRecord, Ledger, VersionRecord
 from factory_resources.rows_file import RowsFile
 
 GROUP = "evaluation"
+#: Models that are kept: a node's, those above it, and those that it is staged beside.
+MODELS = 8
 #: Nodes whose reason a failure tells.
 TOLD = 3
 
@@ -83,6 +90,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             metric_of(declared),
             *filter(None, [line.gate.cluster, line.gate.latency, line.gate.size]),
             *filter(None, [asked and asked.json, _declared_of_parts(line)]),
+            *_staged_by(line.gate),
         ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
@@ -100,8 +108,14 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day, nodes = as_of(context, lake, declared, config), config.of(context)
         span, withdrawn = timeline(declared, day), ledger.withdrawn(line.name, day)
 
+        @functools.lru_cache(maxsize=MODELS)
         def model(version: str) -> ReleasedModel:
             return load(archive, line.name, version)
+
+        def newest() -> tuple[dt.date, pa.Table] | None:
+            # Not a later day that the lake may have by now: a training as of a day comes out alike whenever it runs.
+            days = [each for each in lake.days(f"{line.name}/examples") if each <= day]
+            return (days[-1], lake.read(f"{line.name}/examples", days[-1], days[-1])) if days else None
 
         def holdout_from(first: dt.date) -> Subtrees:
             with engine.connect() as con:
@@ -121,16 +135,25 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         longest = max([line.train.holdout.days, *(up.look.days for up in challengers.values())])
         holdout = holdout_from(span.holdout_to - longest * DAY + DAY)
         metadata, tags, metric = {}, {}, metric_of(declared)
-        champions = as_judged(ledger, line.name, champions_before(ledger, line.name, day, nodes))
-        scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
+        in_place = champions_before(ledger, line.name, day, nodes)
+        champions = as_judged(ledger, line.name, in_place)
+        scores, records, staged = RowsFile(schema(line.task)), list[EvaluationRecord](), list[dict[str, Any]]()
+        up_or_in_place = {
+            *(up.version for up in challengers.values()),
+            *(champions[each] for each in champions if each in nodes),
+        }
+        made = {record.version: record for record in ledger.versions(line.name, ids=up_or_in_place)}
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             alike = likeness(ledger, line.name, metric, day)
-            contestants = Contestants(champions, challengers, model, apart.unsafe, alike)
+            staging = Staging(declared, in_place, newest, model)
+            contestants = Contestants(champions, challengers, model, apart.unsafe, alike, staging.staged)
             for met in walk(declared, metric, nodes, contestants, holdout.mapped):
                 of_node = met.records(line.name, span, metric)
-                metadata[met.node] = _metadata(line, met, span) | (_picture(declared, met) if met.node == ROOT else {})
+                metadata[met.node] = _metadata(line, met, span) | _what_changed(line.name, met, made)
+                metadata[met.node] |= _picture(declared, met) if met.node == ROOT else {}
                 tags[met.node] = _tags(of_node, day)
                 records += of_node
+                staged += met.staged.rows(met.node, met.versions["challenger"], day) if met.staged else []
                 for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
                     scores.write(rows)
         scores.close()
@@ -140,6 +163,9 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             written = lake.replace_part(f"{line.name}/evaluation", scores.read(), day, "node", measured)
             for node in measured:
                 metadata[node][TABLE_VERSION] = written.version
+            if staged or lake.version(f"{line.name}/staging") is not None:
+                of_day = pa.Table.from_pylist(staged, schema=STAGED)
+                lake.replace_part(f"{line.name}/staging", of_day, day, "node", measured)
         for record in records:
             ledger.record_evaluation(record)
         yield from record_partitions(context, metadata, tags)
@@ -152,9 +178,19 @@ def _declared_of_parts(line: Line) -> str:
     return "; ".join(f"{name}: {each.model_dump_json()}" for name, each in line.gate.slices.items())
 
 
+def _staged_by(gate: Gate) -> list[str]:
+    """What of a gate says which answers are other ones, and how many of them may be."""
+    fields = ("disagreement", "tolerance")
+    return [f"{name} {value}" for name in fields if (value := getattr(gate, name)) is not None]
+
+
 def _tags(records: Sequence[EvaluationRecord], day: dt.date) -> dict[str, str]:
     content = [
-        (record.version, record.challenger, record.incumbent, *filter(None, [record.unsafe])) for record in records
+        (
+            *(record.version, record.challenger, record.incumbent, *filter(None, [record.unsafe])),
+            *([] if record.disagreement is None else [record.disagreement]),
+        )
+        for record in records
     ]
     return {DATA_VERSION: hash_of(*content) if content else "none", INPUTS: str(day)}
 
@@ -231,8 +267,36 @@ def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
         **versions,
         **({"not_safe_to_serve": met.unsafe} if met.unsafe else {}),
         **_costs(line, met),
+        **(_staged(met.staged) if met.staged else {}),
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
         **met.metrics.get("challenger", {}),
+    }
+
+
+def _staged(staged: Staged) -> dict[str, Any]:
+    rows = [
+        {
+            "where": part.kind,
+            "which": part.name,
+            "rows": part.rows,
+            "other answers": f"{part.share:.1%}",
+            "change": _short(part.change),
+        }
+        for part in staged.parts
+    ]
+    shown = table_shown(rows, ("where", "which", "rows", "other answers", "change"))
+    return {"staging": str(staged), "other_answers": shown}
+
+
+def _what_changed(line: str, met: Met, made: Mapping[str, VersionRecord]) -> dict[str, str]:
+    """How to ask what makes a challenger another one than the champion, and what, where that is libraries alone. made: by version."""
+    champion, challenger = (met.versions.get(side) for side in ("champion", "challenger"))
+    if not (met.metrics and champion and challenger) or champion == challenger:
+        return {}
+    alone = by_libraries_alone(made[champion], made[challenger])
+    return {
+        "what_changed": f"factory compare {shlex.join([line, champion, challenger])}",
+        **({"by_libraries_alone": ", ".join(f"{each.what} {each.a} -> {each.b}" for each in alone)} if alone else {}),
     }
 
 

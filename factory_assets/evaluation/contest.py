@@ -20,6 +20,7 @@ from factory_assets.evaluation.likeness import kept
 from factory_assets.evaluation.parts import Asked, Parts, costs, of, parts_of
 from factory_assets.evaluation.parts import measured as measured_of
 from factory_assets.evaluation.scores import predicted
+from factory_assets.evaluation.staging import Staged
 from factory_assets.identity.nodes import answering, depth_of, lineage, parent_of, preorder
 from factory_assets.measures.certainty import Alike, Groups, certainty, judge, limits_of, sure_of, witnesses
 from factory_assets.measures.tables import LABEL, label_values
@@ -42,7 +43,7 @@ class Met:
     than the naive guess; absent where there is none, or the rows cannot say. Also of each slice, such as "mae of night": that the
     challenger is worse there by no more than it may be; and of a cost: that it saves some, and within which limits (`GAIN`).
     alike: champion, challenger -> how much it and its rival differ on a day as on the day before.
-    unsafe: why a challenger that is good enough may not be served.
+    unsafe: why a challenger that is good enough may not be served. staged: one that is and may, beside who answers now.
     """
 
     node: str
@@ -57,11 +58,29 @@ class Met:
     certainty: Mapping[str, float] = field(default_factory=dict)
     alike: Mapping[str, Alike] = field(default_factory=dict)
     unsafe: str | None = None
+    staged: Staged | None = None
 
     @property
     def contest(self) -> Contest:
         sides = {side: self.metrics.get(side) for side in ("parent", *OWN)}
-        return Contest(naive=self.metrics.get("naive", {}), **sides, certainty=self.certainty, unsafe=self.unsafe)
+        return Contest(
+            naive=self.metrics.get("naive", {}),
+            **sides,
+            certainty=self.certainty,
+            unsafe=self.unsafe,
+            disagreement=self.disagreement,
+        )
+
+    @property
+    def disagreement(self) -> float | None:
+        """The share of the newest day that the challenger answers otherwise than who answers now."""
+        return self.staged.all.share if self.staged else None
+
+    @property
+    def error(self) -> float:
+        """How far the challenger is off on average; of classes no number."""
+        predicted = self.predictions["challenger"]
+        return float(np.mean(np.abs(self.y - predicted))) if predicted.ndim == 1 else 0.0
 
     def records(self, line: str, span: Timeline, metric: str) -> list[EvaluationRecord]:
         """One for the champion, one for the challenger, as far as they exist."""
@@ -80,6 +99,7 @@ class Met:
                 naive=dict(self.metrics["naive"]),
                 certainty=self._certainty(side, metric),
                 unsafe=self.unsafe if side == "challenger" else None,
+                disagreement=self.disagreement if side == "challenger" else None,
             )
             for side in OWN
             if side in self.metrics
@@ -108,7 +128,8 @@ class Contestants:
 
     load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
     enough to become champion, and before its subtree is measured against it. alike: level of the tree -> what earlier meetings tell
-    of days that are like the day before.
+    of days that are like the day before. stage: one that may be served beside who answers now, by node, version and how far it is off on average
+    on the holdout.
     """
 
     champions: Mapping[str, str]
@@ -116,6 +137,7 @@ class Contestants:
     load: Callable[[str], ReleasedModel]
     unsafe: Callable[[str], str | None]
     alike: Mapping[int, Sequence[Alike]] = field(default_factory=dict)
+    stage: Callable[[str, str, float], Staged | None] = lambda node, version, error: None
 
 
 def walk(
@@ -149,6 +171,8 @@ def walk(
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         if ruling.passed:
             met = replace(met, unsafe=contestants.unsafe(versions["challenger"]))
+            if met.unsafe is None:
+                met = replace(met, staged=contestants.stage(node, versions["challenger"], met.error))
             ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         after.pop(node, None)
         if champion := ruling.champion(champions.get(node), versions.get("challenger")):
@@ -237,4 +261,5 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         challenger=challenger.challenger if challenger else None,
         certainty={side: value for side, value in sure.items() if value is not None},
         unsafe=challenger.unsafe if challenger else None,
+        disagreement=challenger.disagreement if challenger else None,
     )

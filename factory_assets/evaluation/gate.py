@@ -79,6 +79,8 @@ class Contest:
     its rival; naive -> that the challenger is better than the naive guess; of each slice, such as "mae of night", that the
     challenger is worse there by no more than it may be. Absent where the rows cannot say.
     unsafe: why the challenger may not be served, however good it is; None where nothing was found, or it was not tried.
+    disagreement: the share of the newest day that it would answer otherwise than who answers now; None where nobody does, or it
+    was not asked.
     """
 
     naive: Mapping[str, float]
@@ -87,6 +89,7 @@ class Contest:
     challenger: Mapping[str, float] | None
     certainty: Mapping[str, float] = field(default_factory=dict)
     unsafe: str | None = None
+    disagreement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,10 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
     passed = ruling.verdict == "promote"
     waits = passed and not contest.unsafe
-    if waits and not gate.approval:
+    disagrees = _disagrees(gate, contest) if waits else ""
+    if waits and not (gate.approval or disagrees):
         return ruling
+    ruling = replace(ruling, reason=f"{ruling.reason}{disagrees}")
     reason = f"{ruling.reason}; waits for approval" if waits else ruling.reason
     if passed and contest.unsafe:
         reason = f"{reason}, but not safe to serve: {contest.unsafe}"
@@ -165,6 +170,14 @@ def _by_swaps(gate: Gate, contest: Contest, look: Look | None) -> tuple[Gate, Lo
     if contest.champion is not None and contest.parent is not None and sure > ANY:
         sure = 1 - (1 - sure) / 2
     return gate.model_copy(update={"certainty": sure}), look and replace(look, certainty=sure, at_last=sure, alone=sure)
+
+
+def _disagrees(gate: Gate, contest: Contest) -> str:
+    """That the challenger answers more of the newest day otherwise than may go unseen; empty where it does not."""
+    share, allowed = contest.disagreement, gate.disagreement
+    if share is None or allowed is None or share <= allowed:
+        return ""
+    return f", but {share:.1%} of the newest day would get another answer than now, {allowed:.1%} at most are declared"
 
 
 def judge(

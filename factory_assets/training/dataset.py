@@ -103,8 +103,12 @@ def learnt_rows(
     con: duckdb.DuckDBPyConnection, lake: Lake, line: str, span: Timeline, tables: Mapping[str, int] | None = None
 ) -> tuple[Subtrees, dict[str, int]]:
     """The labelled rows of a training's window, and the table versions read; `tables` as of `labelled_by_node`."""
-    window = DaysAsKnown(span.train_from, span.train_to, close_of(span.learnt_at))
-    return labelled_by_node(con, lake, line, window, tables)
+    return labelled_by_node(con, lake, line, window_of(span), tables)
+
+
+def window_of(span: Timeline) -> DaysAsKnown:
+    """The days that a training learns from, as they are known when it does."""
+    return DaysAsKnown(span.train_from, span.train_to, close_of(span.learnt_at))
 
 
 def past_stretches(declared: DeclaredLine, span: Timeline) -> Stretches:

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 from deltalake.exceptions import DeltaError
 
+from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.definitions import declared_from
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import ModelRefused, ReleasedModel, load
@@ -71,39 +72,54 @@ def remake(
 
     before: the versions that it stands on, see `before_of`. answered: see `archiving.release`.
     """
-    configuration = record.configuration
-    if not configuration.get("definitions"):
-        raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
-    declared = declared_from(configuration["definitions"], configuration["recipe"])
-    span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
-    span = span.refit if record.judged else span
+    configuration, node = record.configuration, record.node
+    declared, span = declared_of(record), span_of(record)
     past = past_stretches(declared, span)
     if "past_from" in configuration:
         # What is archived of a declaration does not say when its stream began.
         past = replace(past, from_day=dt.date.fromisoformat(configuration["past_from"]))
     every: TrainingRows | RefitRows
-    try:
-        with engine.connect() as con:
-            if record.judged:
-                every = RefitRows(learnt_rows(con, lake, record.line, span, record.tables)[0])
-            else:
-                every, _ = training_rows(con, lake, record.line, span, past, record.tables)
-    except (LookupError, duckdb.Error, DeltaError) as error:
-        named = ", ".join(f"{table} at version {version}" for table, version in record.tables.items())
-        raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
-    rows = every.of(record.node)
-    made = made_of(declared, span, record.node, declared.line, rows)
+    with reading(record.tables), engine.connect() as con:
+        if record.judged:
+            every = RefitRows(learnt_rows(con, lake, record.line, span, record.tables)[0])
+        else:
+            every, _ = training_rows(con, lake, record.line, span, past, record.tables)
+    rows = every.of(node)
+    made = made_of(declared, span, node, declared.line, rows)
     if before.judged is not None:
         again = again_of(record, before.parents)
         outcome, found = refitted(into, declared, span, declared.line, before.judged, again, rows.train, answered)
     else:
-        features, metric = declared.features, metric_of(declared)
-        outcome = fit_node(declared.line, rows.train, features, record.node, metric, before.parents)
+        outcome = fit_node(declared.line, rows.train, declared.features, node, metric_of(declared), before.parents)
         found = release(into, declared, span, past, outcome, rows, answered) if isinstance(outcome, Fitted) else None
     if found is None:
         reason = outcome.reason if isinstance(outcome, NotTrained) else "nothing came of it"
-        raise NotRebuildable(f"{record.node} is not trained from what the record names: {reason}")
+        raise NotRebuildable(f"{node} is not trained from what the record names: {reason}")
     return Remade(found.version, made.data, made.code, made.libraries)
+
+
+def declared_of(record: VersionRecord, recipe: Mapping[str, Any] | None = None) -> DeclaredLine:
+    """The line as the record has it. recipe: another one than its own. Raises NotRebuildable where the record has none."""
+    configuration = record.configuration
+    if not configuration.get("definitions"):
+        raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
+    return declared_from(configuration["definitions"], recipe or configuration["recipe"])
+
+
+def span_of(record: VersionRecord) -> Timeline:
+    """The days of its training."""
+    span = Timeline(record.as_of, record.train_from, record.train_to, record.holdout_from, record.holdout_to)
+    return span.refit if record.judged else span
+
+
+@contextmanager
+def reading(tables: Mapping[str, int]) -> Iterator[None]:
+    """While tables are read as of these versions: raises NotRebuildable where one of them is gone."""
+    try:
+        yield
+    except (LookupError, duckdb.Error, DeltaError) as error:
+        named = ", ".join(f"{table} at version {version}" for table, version in tables.items())
+        raise NotRebuildable(f"{named} cannot be read any more: {str(error).splitlines()[0]}") from error
 
 
 def before_of(record: VersionRecord, ledger: Ledger, archive: ArchiveFolder) -> Before:

@@ -100,7 +100,8 @@ def forget_the_table(ledger: Ledger) -> None:
             connection.execute(sa.text(f"DROP TABLE {table}"))
         for table in CHAINED:
             connection.execute(sa.text(f"ALTER TABLE {table.name} DROP COLUMN chain"))
-        connection.execute(sa.text("ALTER TABLE ledger_evaluations DROP COLUMN unsafe"))
+        for column in ("unsafe", "disagreement"):
+            connection.execute(sa.text(f"ALTER TABLE ledger_evaluations DROP COLUMN {column}"))
         for table in ("versions", "evaluations", "decisions", "trials", "tags"):
             connection.execute(sa.text(f"ALTER TABLE ledger_{table} RENAME COLUMN node TO segment"))
         for table in ("issues", "certificates", "trials"):

@@ -1,6 +1,7 @@
 """Does every estimator keep the contract, through the suite that plug-ins run, and what is there to say of single ones?"""
 
 import functools
+import importlib.metadata
 import io
 import json
 import os
@@ -31,6 +32,7 @@ from factory_assets.models.estimators import ESTIMATORS, Model, Options, TooFewD
 from factory_assets.models.estimators import train as trained
 from factory_assets.models.estimators.base import best_round
 from factory_assets.models.estimators.gradient_boosting import OBJECTIVES
+from factory_assets.models.libraries import LIBRARIES, libraries
 
 #: Small, so that checks are fast.
 PARAMS: dict[str, dict[str, Any]] = {
@@ -186,6 +188,18 @@ def test_a_plug_in_is_one_class_that_an_installed_package_names(installed: Path)
         load("smallest", {})
     with pytest.raises(ValueError, match="'odd' is json:dumps, which is no subclass of Estimator"):
         load("odd", {})
+
+
+def test_models_are_made_with_the_package_of_a_plug_in_too_and_with_what_that_requires(installed: Path) -> None:
+    about = installed / "largest-1.0.dist-info" / "METADATA"
+    about.write_text(about.read_text() + "Requires-Dist: pytest>=7\nRequires-Dist: nowhere; extra == 'all'\n")
+    libraries.cache_clear()
+    try:
+        found = libraries()
+    finally:
+        libraries.cache_clear()
+    here = {name: importlib.metadata.version(name) for name in (*LIBRARIES, "pytest")}
+    assert found == here | {"largest": "1.0"}
 
 
 def test_a_plug_in_passes_the_suite_or_is_told_what_it_does_not_keep(installed: Path) -> None:
