@@ -10,13 +10,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.declarations.days import DAY
 from factory_assets.evaluation.again import Meetings, make_again, remembered
-from factory_assets.evaluation.challengers import challengers_of
-from factory_assets.evaluation.contest import Contestants, Met, walk
+from factory_assets.evaluation.contest import Met
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.fresh_process import FreshProcess
-from factory_assets.evaluation.incumbents import champions_before
+from factory_assets.evaluation.meetings import meet
 from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
@@ -94,7 +92,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         config = launched(Evaluated, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
-        span, withdrawn = timeline(declared, day), ledger.withdrawn(line.name, day)
+        span = timeline(declared, day)
 
         def model(version: str) -> ReleasedModel:
             return load(archive, line.name, version)
@@ -109,19 +107,10 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             version, failed = _write_again(lake, meetings, make_again(meetings, model, rows.mapped))
             yield from _made_again(context, meetings, version, failed)
             return
-        challengers = {
-            node: up
-            for node, up in challengers_of(ledger, declared, day).items()
-            if node in nodes and (node, up.version) not in withdrawn
-        }
-        longest = max([line.train.holdout.days, *(up.look.days for up in challengers.values())])
-        holdout = holdout_from(span.holdout_to - longest * DAY + DAY)
         metadata, tags, metric = {}, {}, metric_of(declared)
-        champions = champions_before(ledger, line.name, day, nodes)
         scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
-            contestants = Contestants(champions, challengers, model, apart.unsafe)
-            for met in walk(declared, metric, nodes, contestants, holdout.mapped):
+            for met in meet(declared, ledger, day, nodes, model, holdout_from, apart.unsafe):
                 of_node = met.records(line.name, span, metric)
                 metadata[met.node] = _metadata(met, span) | (_picture(declared, met) if met.node == ROOT else {})
                 tags[met.node] = _tags(of_node, day)

@@ -107,6 +107,7 @@ ASIDE = {
     "factory_assets.models.names": "finds the version that a name means",
     "factory_assets.features.online": "computes the features of a request; tests hold it equal to `examples`",
     "factory_assets.evaluation.incumbents": "finds who is met, which is hashed beside the code",
+    "factory_assets.evaluation.meetings": "finds who meets on which days, which is hashed beside the code",
     "factory_assets.evaluation.challengers": "finds who is up, which is hashed beside the code",
     "factory_assets.training.undecided": "finds who is up still, which is hashed beside the code",
     "factory_assets.evaluation.again": "makes rows once more, and keeps them where they come out as they were",

@@ -18,7 +18,7 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, state_of
-from factory_assets.release.rulings import decide
+from factory_assets.release.rulings import decide, why_untrained
 from factory_assets.training.run_config import AsOf, Chosen, as_of, launched, written_out
 from factory_resources.decisions import Decision
 from factory_resources.engine import Engine
@@ -55,7 +55,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         config = launched(Chosen, context)
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
-        decisions, late = decide(declared, lake, ledger, day, nodes)
+        decisions, late = decide(declared, ledger, day, nodes, why_untrained(lake, line.name, day))
         if decisions:
             after = {node: str(kept.champion) for node, kept in ledger.champions(line.name).items()}
             tagged = _tagged(ledger.tags(line.name))

@@ -19,19 +19,21 @@ from factory_resources.ledger import EvaluationRecord, Ledger
 
 #: Stands for the person in decisions that the gate made.
 GATE = "gate"
+#: How a training gave a node no model -> the words before the reason.
+UNTRAINED = {"failed": "training failed, ", "too_little": ""}
 
 
 def decide(
-    declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]
+    declared: DeclaredLine, ledger: Ledger, day: dt.date, nodes: Sequence[str], untrained: Mapping[str, str]
 ) -> tuple[dict[str, Decision], list[str]]:
     """Decide on each node of a training and append it to the ledger; node -> decision, and decisions that came too late, in words.
 
     nodes: every node before its subtree, since a node was measured against a champion above it.
+    untrained: node -> why the training of the day gave it no model.
     """
     line = declared.line.name
     champions, withdrawn = champions_before(ledger, line, day, nodes), ledger.withdrawn(line, day)
-    untrained, by_now = _untrained(lake, line, day), dict(champions)
-    decisions, late = dict[str, Decision](), list[str]()
+    by_now, decisions, late = dict(champions), dict[str, Decision](), list[str]()
     for node, met in _met(ledger, declared, day, nodes, champions).items():
         taken_back = withdrawn.get((node, str(met.version)))
         try:
@@ -119,13 +121,12 @@ def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, w
     return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
 
 
-def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
+def why_untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
     """Node -> why the training of this day gave it no model."""
     if lake.version(f"{line}/model") is None:
         return {}
     rows = lake.read(f"{line}/model", day, day, ["node", "status", "reason"], empty_if_absent=True).to_pylist()
-    words = {"failed": "training failed, ", "too_little": ""}
-    return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
+    return {row["node"]: UNTRAINED[row["status"]] + row["reason"] for row in rows if row["status"] in UNTRAINED}
 
 
 def _decision(declared: DeclaredLine, day: dt.date, ruling: Ruling, met: Meeting, champion: str | None) -> Decision:
