@@ -23,6 +23,7 @@ LINE = (
     "champion",
     "leaderboard",
     "decay",
+    "backtest",
     "predictions",
     "parents",
     "performance",
@@ -104,7 +105,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
         assert spec.kinds, name
         assert spec.description and len(spec.description) > 60, name
         assert spec.code_version, name
-        assert spec.partitions_def or key.path[-1] in ("leaderboard", "decay", "calibration"), name
+        assert spec.partitions_def or key.path[-1] in ("leaderboard", "decay", "backtest", "calibration"), name
         reference = spec.metadata["dagster/code_references"]
         assert any("defs.yaml" in str(code) for code in reference.code_references), name
         if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition):
@@ -159,7 +160,7 @@ def test_workspace_and_project_settings_name_the_same_location() -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("OnDemandView", 5), ("ModelLine", 20)]
+    ("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("OnDemandView", 5), ("ModelLine", 21)]
 )
 def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_package(
     component: str, assets: int, tmp_path: Path

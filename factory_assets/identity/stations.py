@@ -35,6 +35,7 @@ ASIDE = {
     "factory_assets.definitions": "puts assets together",
     "factory_assets.deployment": "says where things are",
     "factory_assets.defs": "declarations of the demo, which are hashed beside the code",
+    "factory_assets.backtest": "replays a line for people, by the modules that make it",
     "factory_assets.governor": "decides when something is computed",
     "factory_assets.loading": "puts assets together",
     "factory_assets.identity": "tells which code and which declaration it is",

@@ -1,0 +1,87 @@
+"""`factory backtest`: what would other policies have made of a line's past, and does retraining pay?"""
+
+import datetime as dt
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from factory_assets.commands.deployed import deployed
+from factory_assets.commands.names import unknown
+from factory_assets.commands.screen import console
+
+Day = ["%Y-%m-%d"]
+
+
+def backtest(
+    line: Annotated[str, typer.Argument(help="Name of the line.")],
+    first: Annotated[
+        dt.datetime | None, typer.Option("--from", formats=Day, help="First day as of which a training may be.")
+    ] = None,
+    last: Annotated[dt.datetime | None, typer.Option("--to", formats=Day, help="Last day that is predicted.")] = None,
+    every: Annotated[
+        str, typer.Option(help="New labelled days between trainings, such as 30d; as declared if absent.")
+    ] = "",
+    policy: Annotated[list[str] | None, typer.Option(help="never, gate or newest; all of them if absent.")] = None,
+    node: Annotated[
+        list[str] | None, typer.Option(help="A node that is trained, with those above it; all if absent.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random; as declared if absent.")] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the gain over a naive guess: a smaller difference does not count.")
+    ] = 0.05,
+) -> None:
+    """Replay a stretch of a line's past by the declared gate, by never retraining, and by always taking the newest.
+
+    It materialises the asset `LINE/backtest`. Ends with 1 where that cannot be replayed.
+    """
+    warnings.filterwarnings("ignore")
+    from factory_assets.governor.executor import execute
+    from factory_assets.governor.runs import LINE, REASON
+
+    config: dict[str, Any] = {
+        "first": str(first.date()) if first else "",
+        "last": str(last.date()) if last else "",
+        "every": every,
+        "policies": policy or [],
+        "nodes": node or [],
+        "seed": seed,
+        "share": share,
+    }
+    with deployed() as deployment:
+        if line not in deployment.catalogue.lines:
+            unknown(line, "line", deployment.catalogue.lines)
+        key = next(key for key in deployment.specs if list(key.path) == [line, "backtest"])
+        tags = {LINE: line, REASON: "factory backtest"}
+        with console.status(f"{line}: replaying; the log of its run says how far it is"):
+            failures = execute(deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}})
+        if failures:
+            for failure in failures:
+                console.say(failure, style="red")
+            raise typer.Exit(1)
+        event = deployment.instance.get_latest_materialization_event(key)
+        assert event is not None and event.asset_materialization is not None
+        told = event.asset_materialization.metadata
+    if "status" in told:
+        console.say(str(told["status"].value), style="red")
+        raise typer.Exit(1)
+    _show(line, told)
+
+
+def _show(line: str, told: Mapping[str, Any]) -> None:
+    """told: the metadata of the replay."""
+    title = f"{line}, {told['replay'].value}: {told['metric'].value}"
+    for name, heading in (("policies", title), ("differences", "")):
+        records = [dict(record.data) for record in told[name].records]
+        if not records:
+            continue
+        table = Table(title=heading or None, title_justify="left", title_style="bold")
+        for column in records[0]:
+            table.add_column(column, justify="left" if column in ("policy", "against", "verdict") else "right")
+        for record in records:
+            table.add_row(*map(str, record.values()))
+        console.print(table)
+    console.say(f"the naive guess: {told['naive'].value}")
+    console.say(told["advice"].value)
