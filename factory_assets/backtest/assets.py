@@ -12,12 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from factory_assets.backtest.asked import BacktestRefused, NothingToReplay, asked
-from factory_assets.backtest.measured import MEANS, NAIVE, SCHEMA, WORDS, Measured
+from factory_assets.backtest.measured import COMPARED, MEANS, NAIVE, SCHEMA, TOTALS, WORDS, Measured
 from factory_assets.backtest.policies import POLICIES
 from factory_assets.backtest.replay import replay
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
-from factory_assets.evaluation.decay import SHARE
+from factory_assets.evaluation.decay import SHARE, WEEK
 from factory_assets.features.examples import labels as label_rows
 from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
@@ -31,12 +31,10 @@ from factory_resources.lake import Lake
 
 GROUP = "evaluation"
 #: Points of a policy's line in the picture, about; each is a week or more, since weekdays differ.
-POINTS, WEEK = 52, 7
+POINTS = 52
 #: Decisions that a page shows; the table in the lake has all of them.
 SHOWN = 200
-#: Columns of tables on the page.
-TOTALS = ("policy", "value", "trainings", "models", "cpu seconds", "promotions", "rows without an answer")
-COMPARED = ("policy", "against", "gain", "certainty", "verdict")
+#: Columns of the table of decisions on the page.
 DECIDED = ("as_of", "policy", "node", "event", "version", "reason")
 
 

@@ -1,8 +1,8 @@
 """How good was each policy over time, and does retraining pay? By the rows that all policies answered.
 
-A policy is better than another where that is sure by the days of the stretch, and the customers where rows have some, and by more
-than a share of what its models gain over a naive guess: versions of one recipe differ by their own luck on every day, which no
-number of days tells from being better.
+A policy is better than another where that is sure by stretches of days, each as long as trainings are apart and a week at least,
+and by the customers where rows have some; and where it is better by more than a share of what its models gain over a naive guess.
+For versions of one recipe differ by their own luck, on every day alike, which no number of days tells from being better.
 """
 
 import datetime as dt
@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from factory_assets.backtest.policies import Policy
 from factory_assets.backtest.replay import Event, Predicted, Replayed
-from factory_assets.evaluation.decay import SHARE
+from factory_assets.declarations.base import whole_days
+from factory_assets.evaluation.decay import SHARE, WEEK
 from factory_assets.identity.nodes import ROOT, answering, lineage, tree
 from factory_assets.measures.certainty import certainty, witnesses
 from factory_assets.measures.metrics import improvement, score
@@ -31,6 +32,9 @@ WORDS: Mapping[str, str] = {
     "gate": "retraining with the gate",
     "newest": "always taking the newest",
 }
+#: Columns of what people are shown: of each policy, and of one against another.
+TOTALS = ("policy", "value", "trainings", "models", "cpu seconds", "promotions", "rows without an answer")
+COMPARED = ("policy", "against", "gain", "certainty", "verdict")
 Verdict = Literal["better", "worse", "within luck", "too small", "unknown"]
 MEANS = {
     "replay": "Which replay: how often trained, over which days, with which seed, and of which nodes if not of all.",
@@ -184,8 +188,10 @@ class Measured:
             return None
         rows = self.rows
         clusters = rows.clusters.filter(pa.array(kept)) if rows.clusters is not None else None
-        # How one day is like the day before counts here: a model that has grown old is worse for weeks on end.
-        groupings = witnesses(rows.days[kept], line.overlap_days, clusters, follow=True)
+        # Days between two trainings have the same models in common. That one stretch is like the stretch before is no luck here: a
+        # model that grows old is worse and worse.
+        length = max(line.overlap_days, whole_days(line.retrain.every), WEEK)
+        groupings = witnesses(rows.days[kept], length, clusters)
         p, q = (rows.predictions[who][kept] for who in (policy, other))
         sure = certainty(self._task, metric, rows.y[kept], p, q, groupings)
         gain = improvement(metric, ours, theirs)

@@ -12,15 +12,17 @@ from factory_assets.commands.deployed import deployed
 from factory_assets.commands.names import unknown
 from factory_assets.commands.screen import console
 
-Day = ["%Y-%m-%d"]
+DAY = ["%Y-%m-%d"]
+#: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
+STOPPED = 130
 
 
 def backtest(
     line: Annotated[str, typer.Argument(help="Name of the line.")],
     first: Annotated[
-        dt.datetime | None, typer.Option("--from", formats=Day, help="First day as of which a training may be.")
+        dt.datetime | None, typer.Option("--from", formats=DAY, help="First day as of which a training may be.")
     ] = None,
-    last: Annotated[dt.datetime | None, typer.Option("--to", formats=Day, help="Last day that is predicted.")] = None,
+    last: Annotated[dt.datetime | None, typer.Option("--to", formats=DAY, help="Last day that is predicted.")] = None,
     every: Annotated[
         str, typer.Option(help="New labelled days between trainings, such as 30d; as declared if absent.")
     ] = "",
@@ -38,7 +40,7 @@ def backtest(
     It materialises the asset `LINE/backtest`. Ends with 1 where that cannot be replayed.
     """
     warnings.filterwarnings("ignore")
-    from factory_assets.governor.executor import execute
+    from factory_assets.governor.executor import Stopped, execute
     from factory_assets.governor.runs import LINE, REASON
 
     config: dict[str, Any] = {
@@ -56,7 +58,11 @@ def backtest(
         key = next(key for key in deployment.specs if list(key.path) == [line, "backtest"])
         tags = {LINE: line, REASON: "factory backtest"}
         with console.status(f"{line}: replaying; the log of its run says how far it is"):
-            failures = execute(deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}})
+            try:
+                failures = execute(deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}})
+            except (Stopped, KeyboardInterrupt):
+                console.say("stopped: nothing of the replay is kept", style="red")
+                raise typer.Exit(STOPPED) from None
         if failures:
             for failure in failures:
                 console.say(failure, style="red")
@@ -72,16 +78,16 @@ def backtest(
 
 def _show(line: str, told: Mapping[str, Any]) -> None:
     """told: the metadata of the replay."""
+    from factory_assets.backtest.measured import COMPARED, TOTALS
+
     title = f"{line}, {told['replay'].value}: {told['metric'].value}"
-    for name, heading in (("policies", title), ("differences", "")):
-        records = [dict(record.data) for record in told[name].records]
-        if not records:
-            continue
+    for name, heading, columns in (("policies", title, TOTALS), ("differences", "", COMPARED)):
         table = Table(title=heading or None, title_justify="left", title_style="bold")
-        for column in records[0]:
+        for column in columns:
             table.add_column(column, justify="left" if column in ("policy", "against", "verdict") else "right")
-        for record in records:
-            table.add_row(*map(str, record.values()))
-        console.print(table)
+        for record in told[name].records:
+            table.add_row(*(str(record.data[column]) for column in columns))
+        if table.row_count:
+            console.print(table)
     console.say(f"the naive guess: {told['naive'].value}")
     console.say(told["advice"].value)
