@@ -96,7 +96,9 @@ def bikes(data: Path, delay: int, holdout: int) -> World:
     )
     assert read is not None
     rows = read.fetchnumpy()
-    columns: list[np.ndarray] = [np.ma.filled(np.ma.asarray(rows[name], dtype=float), np.nan) for name in list(rows)[1:-1]]
+    columns: list[np.ndarray] = [
+        np.ma.filled(np.ma.asarray(rows[name], dtype=float), np.nan) for name in list(rows)[1:-1]
+    ]
     name = "bikes" if delay == 1 else f"bikes, labels after {delay} days"
     days = np.asarray(rows["ds"], dtype="datetime64[D]")
     return World(

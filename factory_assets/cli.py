@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from factory_assets.commands import (
+    backtest,
     calibrate,
     compare,
     contract,
@@ -65,6 +66,7 @@ app.command()(rebuild.vacuum)
 app.command()(verify.verify)
 app.command()(trials.trials)
 app.command()(decay.decay)
+app.command()(backtest.backtest)
 app.command()(calibrate.calibrate)
 app.command()(mirror.mirror)
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]

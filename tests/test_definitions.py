@@ -24,6 +24,7 @@ LINE = (
     "champion",
     "leaderboard",
     "decay",
+    "backtest",
     "predictions",
     "parents",
     "performance",
@@ -105,7 +106,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
         assert spec.kinds, name
         assert spec.description and len(spec.description) > 60, name
         assert spec.code_version, name
-        assert spec.partitions_def or key.path[-1] in ("leaderboard", "decay", "calibration"), name
+        assert spec.partitions_def or key.path[-1] in ("leaderboard", "decay", "backtest", "calibration"), name
         reference = spec.metadata["dagster/code_references"]
         assert any("defs.yaml" in str(code) for code in reference.code_references), name
         if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition):

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from factory_assets.automation.schedules import decay_schedule
+from factory_assets.backtest.assets import backtest_asset
 from factory_assets.components.scaffold import LineScaffolder, OnDemandScaffolder, StreamScaffolder, ViewScaffolder
 from factory_assets.declarations import catalogue as catalogues
 from factory_assets.declarations import on_demand
@@ -158,9 +159,9 @@ class OnDemandView(Declaration):
 class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
-    Yields the line: examples, labels, model, evaluation, refit, champion, leaderboard, decay, predictions, performance, estimates,
-    drift, counts, monitors, calibration, parents of a line with segments, outcomes where some are declared, and the sensor that starts
-    its trainings.
+    Yields the line: examples, labels, model, evaluation, refit, champion, leaderboard, decay, backtest, predictions, performance,
+    estimates, drift, counts, monitors, calibration, parents of a line with segments, outcomes where some are declared, and the sensor
+    that starts its trainings.
     """
 
     declaration: Line
@@ -184,7 +185,7 @@ class ModelLine(Declaration):
         daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
         daily += [parents_asset(declared)] if segmented else []
         trained = [model_asset(declared), evaluation_asset(declared), refit_asset(declared), champion_asset(declared)]
-        trained += [leaderboard_asset(declared), decay_asset(declared)]
+        trained += [leaderboard_asset(declared), decay_asset(declared), backtest_asset(declared)]
         watched = [
             performance_asset(declared),
             *([outcomes_asset(declared)] if declared.line.outcomes else []),

@@ -12,20 +12,17 @@ import pyarrow as pa
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
-from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Gate, Line
 from factory_assets.evaluation.again import Meetings, make_again, remembered
-from factory_assets.evaluation.challengers import challengers_of
-from factory_assets.evaluation.contest import GAIN, Contestants, Met, walk
+from factory_assets.evaluation.contest import GAIN, Met
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.differences import by_libraries_alone
 from factory_assets.evaluation.fresh_process import FreshProcess
-from factory_assets.evaluation.incumbents import as_judged, champions_before
-from factory_assets.evaluation.likeness import likeness
+from factory_assets.evaluation.meetings import meet
 from factory_assets.evaluation.parts import Asked
 from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.evaluation.staging import SCHEMA as STAGED
-from factory_assets.evaluation.staging import Staged, Staging
+from factory_assets.evaluation.staging import Staged, newest_examples
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT, preorder
@@ -52,7 +49,7 @@ from factory_assets.words import counted, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-from factory_resources.ledger import EvaluationRecord, Ledger, VersionRecord
+from factory_resources.ledger import EvaluationRecord, Ledger
 from factory_resources.rows_file import RowsFile
 
 GROUP = "evaluation"
@@ -106,16 +103,14 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         config = launched(Evaluated, context)
         day, nodes = as_of(context, lake, declared, config), config.of(context)
-        span, withdrawn = timeline(declared, day), ledger.withdrawn(line.name, day)
+        span = timeline(declared, day)
 
         @functools.lru_cache(maxsize=MODELS)
         def model(version: str) -> ReleasedModel:
             return load(archive, line.name, version)
 
         def newest() -> tuple[dt.date, pa.Table] | None:
-            # Not a later day that the lake may have by now: a training as of a day comes out alike whenever it runs.
-            days = [each for each in lake.days(f"{line.name}/examples") if each <= day]
-            return (days[-1], lake.read(f"{line.name}/examples", days[-1], days[-1])) if days else None
+            return newest_examples(lake, line.name, day)
 
         def holdout_from(first: dt.date) -> Subtrees:
             with engine.connect() as con:
@@ -127,36 +122,22 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             version, failed = _write_again(lake, meetings, make_again(meetings, model, rows.mapped, asked))
             yield from _made_again(context, meetings, version, failed)
             return
-        challengers = {
-            node: up
-            for node, up in challengers_of(ledger, declared, day).items()
-            if node in nodes and (node, up.version) not in withdrawn
-        }
-        longest = max([line.train.holdout.days, *(up.look.days for up in challengers.values())])
-        holdout = holdout_from(span.holdout_to - longest * DAY + DAY)
         metadata, tags, metric = {}, {}, metric_of(declared)
-        in_place = champions_before(ledger, line.name, day, nodes)
-        champions = as_judged(ledger, line.name, in_place)
         scores, records, staged = RowsFile(schema(line.task)), list[EvaluationRecord](), list[dict[str, Any]]()
-        up_or_in_place = {
-            *(up.version for up in challengers.values()),
-            *(champions[each] for each in champions if each in nodes),
-        }
-        made = {record.version: record for record in ledger.versions(line.name, ids=up_or_in_place)}
+        versions = dict[str, Mapping[str, str]]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
-            alike = likeness(ledger, line.name, metric, day)
-            staging = Staging(declared, in_place, newest, model)
-            contestants = Contestants(champions, challengers, model, apart.unsafe, alike, staging.staged)
-            for met in walk(declared, metric, nodes, contestants, holdout.mapped):
+            for met in meet(declared, ledger, day, nodes, model, holdout_from, newest, apart.unsafe):
                 of_node = met.records(line.name, span, metric)
-                metadata[met.node] = _metadata(line, met, span) | _what_changed(line.name, met, made)
-                metadata[met.node] |= _picture(declared, met) if met.node == ROOT else {}
+                metadata[met.node] = _metadata(line, met, span) | (_picture(declared, met) if met.node == ROOT else {})
+                versions |= {met.node: met.versions} if met.metrics else {}
                 tags[met.node] = _tags(of_node, day)
                 records += of_node
                 staged += met.staged.rows(met.node, met.versions["challenger"], day) if met.staged else []
                 for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
                     scores.write(rows)
         scores.close()
+        for node, changed in _what_changed(ledger, line.name, versions).items():
+            metadata[node] |= changed
         if measured := {record.node for record in records}:
             # Before the records, so that whatever the ledger has of a meeting can be computed again. Rows of earlier meetings of
             # nodes that have nobody left to measure stay, as their records do.
@@ -288,16 +269,24 @@ def _staged(staged: Staged) -> dict[str, Any]:
     return {"staging": str(staged), "other_answers": shown}
 
 
-def _what_changed(line: str, met: Met, made: Mapping[str, VersionRecord]) -> dict[str, str]:
-    """How to ask what makes a challenger another one than the champion, and what, where that is libraries alone. made: by version."""
-    champion, challenger = (met.versions.get(side) for side in ("champion", "challenger"))
-    if not (met.metrics and champion and challenger) or champion == challenger:
-        return {}
-    alone = by_libraries_alone(made[champion], made[challenger])
-    return {
-        "what_changed": f"factory compare {shlex.join([line, champion, challenger])}",
-        **({"by_libraries_alone": ", ".join(f"{each.what} {each.a} -> {each.b}" for each in alone)} if alone else {}),
+def _what_changed(ledger: Ledger, line: str, met: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Node -> how to ask what makes its challenger another one than its champion, and what, where that is libraries alone.
+
+    met: node -> the versions that met. Nodes where no two did are left out.
+    """
+    pairs = {
+        node: (of["champion"], of["challenger"]) for node, of in met.items() if {"champion", "challenger"} <= of.keys()
     }
+    ids = {version for pair in pairs.values() for version in pair}
+    made = {record.version: record for record in ledger.versions(line, ids=ids)} if ids else {}
+    found = {}
+    for node, (champion, challenger) in pairs.items():
+        if champion != challenger:
+            alone = by_libraries_alone(made[champion], made[challenger])
+            named = {"by_libraries_alone": ", ".join(f"{each.what} {each.a} -> {each.b}" for each in alone)}
+            asked = f"factory compare {shlex.join([line, champion, challenger])}"
+            found[node] = {"what_changed": asked, **(named if alone else {})}
+    return found
 
 
 def _short(value: float | None) -> str:

@@ -128,8 +128,8 @@ class Contestants:
 
     load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
     enough to become champion, and before its subtree is measured against it. alike: level of the tree -> what earlier meetings tell
-    of days that are like the day before. stage: one that may be served beside who answers now, by node, version and how far it is off on average
-    on the holdout.
+    of days that are like the day before. stage: one that may be served beside who answers now, by node, version and how far it is off
+    on average on the holdout.
     """
 
     champions: Mapping[str, str]

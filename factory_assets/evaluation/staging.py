@@ -18,6 +18,7 @@ from factory_assets.identity.nodes import answering
 from factory_assets.measures.metrics import most_likely
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.training.fit.fitting import rows_within
+from factory_resources.lake import Lake
 
 #: Parts of each kind that are kept.
 SHOWN = 5
@@ -82,6 +83,15 @@ class Staged:
         """Rows of `<line>/staging` as of a day."""
         for part in self.parts:
             yield vars(part) | {"node": node, "version": version, "day": self.day, "ds": day}
+
+
+def newest_examples(lake: Lake, line: str, day: dt.date) -> tuple[dt.date, pa.Table] | None:
+    """The newest day that is to be answered until the close of a day, with its examples; None without any.
+
+    A later day that the lake may have by now does not count: a training as of a day comes out alike whenever it runs.
+    """
+    days = [each for each in lake.days(f"{line}/examples") if each <= day]
+    return (days[-1], lake.read(f"{line}/examples", days[-1], days[-1])) if days else None
 
 
 @dataclass

@@ -60,16 +60,18 @@ def due(
     nodes: Collection[str],
     contract: str,
     alarms: Sequence[Alarm] = (),
+    since: dt.date = dt.date.min,
 ) -> Training | NotDue:
     """The training of a line that is due now, or why none is.
 
     labelled: days whose labels are all in. standing: node -> how it stands, for nodes with a decision.
     seen: a day -> the nodes that examples up to it have, parents first; asked only where a training may be due.
     nodes: all nodes that there are. contract: hash of the contracts as they are now. alarms: of the line's monitors, from the day
-    as of which most nodes were last trained, up to a day before which none can come any more.
+    as of which most nodes were last trained, up to a day before which none can come any more. since: the first day as of which a
+    training may be.
     """
     line, name = declared.line, declared.line.name
-    first, horizon = first_as_of(declared), declared.line.horizon_days * DAY
+    first, horizon = max(first_as_of(declared), since), declared.line.horizon_days * DAY
     newest = max(labelled) + horizon if labelled else None
     if newest is None or newest < first:
         upto = f"data up to {newest}" if newest else "no labels yet"

@@ -21,7 +21,7 @@ from factory_assets.models.safety import Limits
 from factory_assets.release.approval import waiting
 from factory_assets.release.refits import Result, Stores, passing, refits
 from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, state_of
-from factory_assets.release.rulings import decide
+from factory_assets.release.rulings import decide, why_untrained
 from factory_assets.release.shipped import apart, checks_of, refused
 from factory_assets.training.fit.fitting import Failed
 from factory_assets.training.run_config import AsOf, Chosen, as_of, launched, written_out
@@ -66,7 +66,7 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         config = launched(Chosen, context)
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         recorder, inputs = Recorder(context, len(nodes)), {INPUTS: str(day)}
-        passed = passing(declared, lake, ledger, day, nodes)
+        passed = passing(declared, ledger, day, nodes, why_untrained(lake, line.name, day))
         why = "nothing passed" if line.train.refit else "train.refit is false: what was judged answers"
         for node in nodes:
             if node not in passed:
@@ -131,7 +131,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         config = launched(Chosen, context)
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
-        decisions, late = decide(declared, lake, ledger, day, nodes)
+        decisions, late = decide(declared, ledger, day, nodes, why_untrained(lake, line.name, day))
         if decisions:
             after = {node: str(kept.champion) for node, kept in ledger.champions(line.name).items()}
             tagged = _tagged(ledger.tags(line.name))

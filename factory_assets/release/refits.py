@@ -38,13 +38,13 @@ class Stores:
 
 
 def passing(
-    declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]
+    declared: DeclaredLine, ledger: Ledger, day: dt.date, nodes: Sequence[str], untrained: Mapping[str, str]
 ) -> dict[str, VersionRecord]:
     """Node -> its challenger, of those that pass in the training of a day and are to be fitted again; none where no refit is declared.
 
-    nodes: every node before its subtree.
+    nodes, untrained: as of `rulings.decide`.
     """
-    passed = winners(declared, lake, ledger, day, nodes) if declared.line.train.refit else {}
+    passed = winners(declared, ledger, day, nodes, untrained) if declared.line.train.refit else {}
     records = ledger.versions(declared.line.name, ids=set(passed.values())) if passed else []
     return {record.node: record for record in records}
 

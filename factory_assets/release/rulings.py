@@ -20,16 +20,19 @@ from factory_resources.ledger import EvaluationRecord, Ledger
 
 #: Stands for the person in decisions that the gate made.
 GATE = "gate"
+#: How a training gave a node no model -> the words before the reason.
+UNTRAINED = {"failed": "training failed, ", "too_little": ""}
 
 
 def decide(
-    declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]
+    declared: DeclaredLine, ledger: Ledger, day: dt.date, nodes: Sequence[str], untrained: Mapping[str, str]
 ) -> tuple[dict[str, Decision], list[str]]:
     """Decide on each node of a training and append it to the ledger; node -> decision, and decisions that came too late, in words.
 
     nodes: every node before its subtree, since a node was measured against a champion above it.
+    untrained: node -> why the training of the day gave it no model.
     """
-    training = Training.of(declared, lake, ledger, day, nodes)
+    training = Training.of(declared, ledger, day, nodes, untrained)
     by_now, refits = dict(training.meeting), refits_of(ledger, declared.line.name, day)
     decisions, late = dict[str, Decision](), list[str]()
     for node, met in training.met.items():
@@ -47,12 +50,14 @@ def decide(
     return decisions, late
 
 
-def winners(declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]) -> dict[str, str]:
+def winners(
+    declared: DeclaredLine, ledger: Ledger, day: dt.date, nodes: Sequence[str], untrained: Mapping[str, str]
+) -> dict[str, str]:
     """Node -> its challenger, of those that pass: what `decide` will release, or let wait for approval. Nothing is decided.
 
-    nodes: as of `decide`.
+    nodes, untrained: as of `decide`.
     """
-    training, found = Training.of(declared, lake, ledger, day, nodes), dict[str, str]()
+    training, found = Training.of(declared, ledger, day, nodes, untrained), dict[str, str]()
     by_now = dict(training.meeting)
     for node, met in training.met.items():
         try:
@@ -82,12 +87,14 @@ class Training:
     untrained: Mapping[str, str]
 
     @classmethod
-    def of(cls, declared: DeclaredLine, lake: Lake, ledger: Ledger, day: dt.date, nodes: Sequence[str]) -> "Training":
+    def of(
+        cls, declared: DeclaredLine, ledger: Ledger, day: dt.date, nodes: Sequence[str], untrained: Mapping[str, str]
+    ) -> "Training":
         line = declared.line.name
         champions = champions_before(ledger, line, day, nodes)
         meeting = as_judged(ledger, line, champions)
         met = _met(ledger, declared, day, nodes, meeting)
-        return cls(declared, champions, meeting, met, ledger.withdrawn(line, day), _untrained(lake, line, day))
+        return cls(declared, champions, meeting, met, ledger.withdrawn(line, day), untrained)
 
     def rule(self, node: str, by_now: Mapping[str, str]) -> Ruling:
         """The ruling on a node. by_now: as `meeting`, after the rulings on the nodes before. Raises ChampionChanged."""
@@ -171,13 +178,12 @@ def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, w
     return replace(ruling, reason=f"{ruling.reason}: {why}") if met.version is None and why else ruling
 
 
-def _untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
+def why_untrained(lake: Lake, line: str, day: dt.date) -> dict[str, str]:
     """Node -> why the training of this day gave it no model."""
     if lake.version(f"{line}/model") is None:
         return {}
     rows = lake.read(f"{line}/model", day, day, ["node", "status", "reason"], empty_if_absent=True).to_pylist()
-    words = {"failed": "training failed, ", "too_little": ""}
-    return {row["node"]: words[row["status"]] + row["reason"] for row in rows if row["status"] in words}
+    return {row["node"]: UNTRAINED[row["status"]] + row["reason"] for row in rows if row["status"] in UNTRAINED}
 
 
 def _decision(

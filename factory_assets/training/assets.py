@@ -30,15 +30,14 @@ from factory_assets.measures.metrics import METRICS
 from factory_assets.training.dataset import past_stretches, training_rows
 from factory_assets.training.fit.fitting import Failed, Fitted
 from factory_assets.training.fit.pool import Done, Pace, together
-from factory_assets.training.fit.warm import may_continue
 from factory_assets.training.restoring import restore
 from factory_assets.training.run_config import Restored, as_of, launched, written_out
 from factory_assets.training.search.study import importances
 from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
-from factory_assets.training.session import Result, Session
+from factory_assets.training.session import Result, Session, Stores, session_of
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
-from factory_assets.training.undecided import Undecided, undecided
+from factory_assets.training.undecided import Undecided, looked_at_again
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
@@ -102,7 +101,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             _write_down(context.instance, lake, line.name, key)
             yield from _restored(context, records, restore(records, lake, engine, ledger, archive))
             return
-        left = {} if config.anew else _undecided(ledger, archive, declared, day, nodes)
+        left = {} if config.anew else looked_at_again(ledger, archive, declared, day, nodes)
         span = _covered(declared, day)
         _refuse_holes(context.instance, lake, line.name, span)
         with engine.connect() as con:
@@ -110,9 +109,8 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         _refuse_unknown_segments(context.instance, declared, rows.train.leaves)
         learning = [node for node in nodes if node not in left]
         tuned = _tuned(context, declared, trials, rows.train, learning, day)
-        continued = may_continue(declared, span, ((node, tuned.of(node)) for node in learning), lake, archive, ledger)
-        answered = {node: str(by.champion) for node, by in ledger.champions(line.name, before=day).items()}
-        session = Session(declared, span, rows, tables, tuned, answered, continued, archive, context.run.run_id)
+        stores = Stores(lake, archive, ledger)
+        session = session_of(declared, span, (rows, tables), tuned, learning, stores, context.run.run_id)
         report = _Report(context, session, nodes)
         before = session.made_before(ledger, learning)
         due = preorder([node for node in learning if node not in before])
@@ -126,18 +124,6 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         _refuse_failures(line, report.failed, len(nodes))
 
     return model
-
-
-def _undecided(
-    ledger: Ledger, archive: ArchiveFolder, declared: DeclaredLine, day: dt.date, nodes: Sequence[str]
-) -> dict[str, Undecided]:
-    """Of the nodes those that get no new challenger, as that of an earlier day is looked at again; one of this day goes first."""
-    line, of_day = declared.line.name, {version.node for version in ledger.versions(declared.line.name, as_of=day)}
-    return {
-        node: each
-        for node, each in undecided(ledger, declared, day).items()
-        if node in nodes and node not in of_day and archive.exists(line, each.version.version)
-    }
 
 
 def _restored(

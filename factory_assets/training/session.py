@@ -14,15 +14,25 @@ from factory_assets.training.archiving import Release
 from factory_assets.training.dataset import TrainingRows, past_stretches
 from factory_assets.training.fit.fitting import Failed, Fitted, NotTrained
 from factory_assets.training.fit.pool import Done, Job, Task, train_nodes
-from factory_assets.training.fit.warm import Continued
+from factory_assets.training.fit.warm import Continued, may_continue
 from factory_assets.training.made import Made, made_before
 from factory_assets.training.search.tuned import Tuned
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 
 #: A node's version in the ledger, or why there is none.
 Result = VersionRecord | NotTrained | Failed
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where a training reads what came before it, and keeps what comes of it."""
+
+    lake: Lake
+    archive: ArchiveFolder
+    ledger: Ledger
 
 
 @dataclass(frozen=True)
@@ -124,3 +134,19 @@ class Session:
             started_at=self.started,
             ended_at=dt.datetime.now(dt.UTC),
         )
+
+
+def session_of(
+    declared: DeclaredLine,
+    span: Timeline,
+    read: tuple[TrainingRows, dict[str, int]],
+    tuned: Tuned,
+    learning: Iterable[str],
+    stores: Stores,
+    run_id: str,
+) -> Session:
+    """The training of these nodes, by what the ledger has of the days before. read: its rows, and the table versions they are of."""
+    line, lake, archive, ledger = declared.line.name, stores.lake, stores.archive, stores.ledger
+    continued = may_continue(declared, span, ((node, tuned.of(node)) for node in learning), lake, archive, ledger)
+    answered = {node: str(by.champion) for node, by in ledger.champions(line, before=span.as_of).items()}
+    return Session(declared, span, *read, tuned, answered, continued, archive, run_id)

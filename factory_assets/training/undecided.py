@@ -1,10 +1,12 @@
 """Which challengers of earlier trainings does a training look at again, in place of new ones?"""
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.identity.versions import contract_hash, model_version
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.ledger import Ledger, VersionRecord
 
 
@@ -29,4 +31,16 @@ def undecided(ledger: Ledger, declared: DeclaredLine, day: dt.date) -> dict[str,
         version.node: Undecided(version, left[version.node].as_of)
         for version in versions
         if (version.configuration.get("id"), version.configuration.get("contract")) == now
+    }
+
+
+def looked_at_again(
+    ledger: Ledger, archive: ArchiveFolder, declared: DeclaredLine, day: dt.date, nodes: Collection[str]
+) -> dict[str, Undecided]:
+    """Of the nodes those that get no new challenger, as that of an earlier day is looked at again; one of this day goes first."""
+    line, of_day = declared.line.name, {version.node for version in ledger.versions(declared.line.name, as_of=day)}
+    return {
+        node: each
+        for node, each in undecided(ledger, declared, day).items()
+        if node in nodes and node not in of_day and archive.exists(line, each.version.version)
     }

@@ -1,0 +1,284 @@
+"""Does a backtest say where retraining pays, and not where it does not?
+
+    .venv/bin/python benchmarks/backtest.py [--quick]
+
+- Bike rentals of 2012, retrained every 30 days: demand grows, and the first model is left behind.
+- Card fraud, from the day on which windows are full, retrained every 7 days: the fraudsters keep to their script.
+- A simulated line whose world turns by a degree a day, or stands still: real trainings, of a linear model.
+- Policies on simulated rows: no model is better than another but for its own luck and that of days and customers; or the first one
+  loses by age.
+
+Ends with exit code 1 where a verdict is another one, or "pays" is found more often than the stated certainty allows. --quick leaves
+out the public data, which lie in ../shared/data, and tries fewer worlds.
+"""
+
+import datetime as dt
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import typer
+import yaml
+from bounds import conclude, figures
+from raw_to_examples import console
+
+from factory_assets.backtest.asked import Asked, asked
+from factory_assets.backtest.measured import SURE, Measured
+from factory_assets.backtest.replay import Predicted, Replayed, replay
+from factory_assets.declarations.catalogue import DeclaredLine, load
+from factory_assets.identity.nodes import ROOT
+from factory_resources.engine import Engine
+from factory_resources.lake import Lake
+
+ROOT_FOLDER = Path(__file__).parents[1]
+DATA = ROOT_FOLDER.parent / "shared" / "data"
+START = dt.date(2026, 1, 1)
+LINE = {
+    "name": "turning",
+    "owner": "team:bench",
+    "description": "A number in a world that turns, or does not.",
+    "task": "regression",
+    "observe": {"stream": "events"},
+    "label": {"expression": "y"},
+    "features": ["x0", "x1"],
+    "segments": {"min_rows": 100},
+    "train": {"window": "28d", "holdout": "7d"},
+    "candidates": {"linear": {"estimator": "ridge"}},
+    "retrain": {"every": "7d"},
+}
+STREAM = {
+    "name": "events",
+    "owner": "team:bench",
+    "description": "Events, one row each.",
+    "source": {"kind": "parquet", "uri": "/nowhere/*.parquet"},
+    "id": "event_id",
+    "event_time": "at",
+    "start": str(START),
+}
+DAYS, A_DAY = 112, 20
+
+
+def main(quick: Annotated[bool, typer.Option(help="Simulated worlds alone, and few of them.")] = False) -> None:
+    """Replay lines whose answer is known."""
+    broken: list[str] = []
+    if not quick:
+        broken += _public()
+    broken += _replayed(2 if quick else 20)
+    broken += _simulated(60 if quick else 400)
+    conclude(broken)
+
+
+def _public() -> list[str]:
+    """The two examples, by their own declarations."""
+    broken, table = [], figures("examples", ["policy", "value", "trainings", "promotions", "CPU s"])
+    cases = (
+        ("bike_demand", "BIKE_SHARING", DATA / "bike_sharing", ("rentals", dt.date(2011, 1, 1), dt.date(2012, 12, 31)),
+         {"first": "2011-12-31", "last": "2012-12-29", "every": "30d"}, True),
+        ("card_fraud", "CARD_TRANSACTIONS", DATA / "card_transactions" / "raw",
+         ("card_transactions", dt.date(2018, 4, 1), dt.date(2018, 9, 30)), {"every": "7d"}, False),
+    )  # fmt: skip
+    for line, variable, folder, days, config, pays in cases:
+        if not folder.exists():
+            console.print(f"no data in {folder}: {line} is left out")
+            continue
+        began = time.perf_counter()
+        told = _example(line, {variable: str(folder)}, days, config)
+        for each in told["policies"]:
+            cells = (each["policy"], each["value"], each["trainings"], each["promotions"], each["cpu seconds"])
+            table.add_row(line, *map(str, cells))
+        console.print(
+            f"{line}, {told['replay']}, {time.perf_counter() - began:.0f} s: {told['advice']}", soft_wrap=True
+        )
+        if (" pays: " in told["advice"].partition(";")[0]) != pays:
+            broken.append(
+                f"{line}: retraining {'pays' if pays else 'does not pay'}, and the backtest says: {told['advice']}"
+            )
+    console.print(table)
+    return broken
+
+
+def _example(
+    line: str, environment: Mapping[str, str], days: tuple[str, dt.date, dt.date], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the backtest of an example says. days: the observed stream, and its first and last day."""
+    from factory_assets.commands.deployed import deployed
+    from factory_assets.governor.executor import execute
+    from factory_assets.governor.runs import RANGE_END, RANGE_START
+
+    stream, first, last = days
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BACKTEST_HOME")) as home:
+        os.environ |= {
+            "FACTORY_HOME": home,
+            "DAGSTER_HOME": f"{home}/dagster",
+            "FACTORY_DEFS": str(ROOT_FOLDER / "examples" / line),
+        }
+        os.environ |= environment
+        with deployed() as deployment:
+            for names in ([f"{stream}/raw", f"{stream}/events"], [f"{line}/examples", f"{line}/labels"]):
+                keys = [dg.AssetKey(name.split("/")) for name in names]
+                failures = execute(deployment, keys, {RANGE_START: str(first), RANGE_END: str(last)})
+                assert not failures, failures
+            key = dg.AssetKey([line, "backtest"])
+            failures = execute(deployment, [key], {}, {"ops": {f"{line}__backtest": {"config": dict(config)}}})
+            assert not failures, failures
+            event = deployment.instance.get_latest_materialization_event(key)
+            assert event is not None and event.asset_materialization is not None
+            told = event.asset_materialization.metadata
+        return {
+            "replay": told["replay"].value,
+            "advice": told["advice"].value,
+            "policies": [dict(record.data) for record in told["policies"].records],  # type: ignore[union-attr]
+        }
+
+
+def _replayed(worlds: int) -> list[str]:
+    """Trainings of a line whose world turns, or stands still."""
+    broken = []
+    table = figures(
+        "a line that is trained weekly", ["worlds", "pays", "error of never", "of the gate", "seconds each"]
+    )
+    for degrees, name in ((0.0, "the world stands still"), (1.0, "it turns by a degree a day")):
+        began, pays, errors = time.perf_counter(), 0, []
+        for seed in range(worlds):
+            found = _world(degrees, seed)
+            (against,) = [each for each in found.comparisons if (each.policy, each.other) == ("gate", "never")]
+            pays += against.verdict == "better"
+            errors.append((against.other_value, against.value))
+        never, gate = np.mean(errors, axis=0)
+        seconds = (time.perf_counter() - began) / worlds
+        table.add_row(name, str(worlds), f"{pays / worlds:.2f}", f"{never:.3f}", f"{gate:.3f}", f"{seconds:.1f}")
+        if degrees and pays < worlds:
+            broken.append(f"{name}: found to pay in {pays} of {worlds} worlds, all are wanted")
+        if not degrees and pays > _most(worlds):
+            broken.append(f"{name}: found to pay in {pays} of {worlds} worlds, at most {_most(worlds)} by chance")
+    console.print(table)
+    return broken
+
+
+def _most(tries: int) -> int:
+    """So many false verdicts, or fewer, come in 99 of 100 such benchmarks where each comes with the stated chance."""
+    from scipy.stats import binom
+
+    return int(binom.ppf(0.99, tries, 1 - SURE))
+
+
+def _world(degrees: float, seed: int) -> Measured:
+    with tempfile.TemporaryDirectory() as folder, _declared(Path(folder)) as declared:
+        lake, rng = Lake(root=f"{folder}/lake"), np.random.default_rng(seed)
+        offsets = np.repeat(np.arange(DAYS), A_DAY)
+        x, angle = rng.normal(size=(len(offsets), 2)), np.deg2rad(degrees) * offsets
+        shared = rng.normal(0, 0.5, DAYS)[offsets]
+        y = 2 * (np.cos(angle) * x[:, 0] + np.sin(angle) * x[:, 1]) + shared + rng.normal(size=len(offsets))
+        days = [START + dt.timedelta(days=each) for each in range(DAYS)]
+        _give(lake, [days[each] for each in offsets], x, y)
+        wanted = asked(declared, days, [ROOT])
+        (scratch := Path(folder) / "scratch").mkdir()
+        return Measured(replay(wanted, days, lambda until: [ROOT], lake, Engine(threads=1), scratch))
+
+
+@contextmanager
+def _declared(folder: Path) -> Iterator[DeclaredLine]:
+    kinds = {"EventStream": STREAM, "ModelLine": LINE}
+    documents = [{"type": f"factory_assets.components.{kind}", "attributes": each} for kind, each in kinds.items()]
+    columns: dict[str, Any] = {name: {"type": "double"} for name in ("x0", "x1", "y")}
+    columns |= {"event_id": {"type": "integer"}, "at": {"type": "timestamp"}}
+    (folder / "defs.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    (folder / "contract.yaml").write_text(yaml.safe_dump({"version": 1, "columns": columns}))
+    catalogue = load(folder)
+    yield catalogue.resolve(catalogue.lines[LINE["name"]])  # type: ignore[index]
+
+
+def _give(lake: Lake, days: list[dt.date], x: np.ndarray, y: np.ndarray) -> None:
+    ids, ds = pa.array(range(len(days)), pa.int64()), pa.array(days, pa.date32())
+    at = pa.array([dt.datetime.combine(day, dt.time(12)) for day in days], pa.timestamp("us"))
+    columns = {"example_id": ids, "leaf": pa.array([ROOT] * len(days)), "observed_at": at}
+    columns |= {f"x{place}": pa.array(x[:, place]) for place in range(x.shape[1])}
+    lake.replace("turning/examples", pa.table(columns | {"ds": ds}), sorted(set(days)))
+    labels = {
+        "example_id": ids,
+        "label": pa.array(y),
+        "known_at": at,
+        "superseded_at": pa.nulls(len(days), pa.timestamp("us")),
+    }
+    lake.replace("turning/labels", pa.table(labels | {"ds": ds}), sorted(set(days)))
+
+
+def _simulated(tries: int) -> list[str]:
+    """Verdicts on rows that are drawn. The numbers are shares of the spread of what a model can know."""
+    broken = []
+    table = figures(f"policies on drawn rows, {tries} tries", ["pays", "costs", "within luck", "too small"])
+    worlds = {
+        "one day is as another": {},
+        "days differ": {"days": 0.3},
+        "60 customers every day": {"customers": 60, "own": 0.3},
+        "versions differ": {"luck": 0.08},
+        "versions and days differ, 60 customers": {"luck": 0.08, "days": 0.3, "customers": 60, "own": 0.3},
+        "the first loses .003 a day": {"ages": 0.003},
+        "the first loses .01 a day, days differ": {"ages": 0.01, "days": 0.3},
+    }
+    with tempfile.TemporaryDirectory() as folder, _declared(Path(folder)) as declared:
+        for name, world in worlds.items():
+            verdicts = [_verdict(declared, np.random.default_rng(seed), **world) for seed in range(tries)]
+            share = {each: verdicts.count(each) / tries for each in ("better", "worse", "within luck", "too small")}
+            table.add_row(name, *(f"{value:.3f}" for value in share.values()))
+            found = verdicts.count("better")
+            if "ages" not in world and found > _most(tries):
+                broken.append(f"{name}: found to pay in {found} of {tries}, at most {_most(tries)} by chance")
+            if "ages" in world and found < 0.9 * tries:
+                broken.append(f"{name}: found to pay in {found} of {tries}, 9 in 10 are wanted")
+    console.print(table)
+    return broken
+
+
+def _verdict(
+    declared: DeclaredLine,
+    rng: np.random.Generator,
+    days: float = 0.0,
+    customers: int = 0,
+    own: float = 0.0,
+    luck: float = 0.0,
+    ages: float = 0.0,
+    length: int = 182,
+    a_day: int = 40,
+    every: int = 7,
+) -> str:
+    """The verdict on weekly retraining over half a year. days, own, luck: how much models differ by day, by customer and by version;
+    ages: what the first model's error grows by in a day."""
+    day = np.repeat(np.arange(length), a_day)
+    z = rng.normal(size=len(day))
+    y = z + rng.normal(size=len(day))
+    who = rng.integers(customers, size=len(day)) if customers else None
+
+    def predictions(version: np.ndarray) -> np.ndarray:
+        """version: the number of the one that answers on each row."""
+        wrong = rng.normal(0, luck, version.max() + 1)[version] * rng.normal(size=len(day))
+        wrong = wrong + rng.normal(0, days, length)[day] * rng.normal(size=len(day))
+        of_whom = 0.0 if who is None else rng.normal(0, own, customers)[who]
+        return np.asarray(z + wrong + of_whom)
+
+    never = predictions(np.zeros(len(day), int)) + ages * day * rng.normal(size=len(day))
+    newest = predictions(day // every)
+    rows = Predicted(
+        np.datetime64(START) + day,
+        np.zeros(len(day), np.intp),
+        [ROOT],
+        y,
+        None if who is None else pa.chunked_array([pa.array(who)]),
+        {"never": never, "newest": newest, "naive": np.zeros(len(day))},
+    )
+    last = START + dt.timedelta(days=length)
+    stretch = asked(declared, [last], [ROOT], policies=["never", "newest"])
+    found = Measured(Replayed(Asked(declared, stretch.stretch, stretch.policies), "mae", [], [], {}, {}, rows))
+    (against,) = found.comparisons
+    return str(against.verdict)
+
+
+if __name__ == "__main__":
+    typer.run(main)

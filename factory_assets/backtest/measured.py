@@ -1,0 +1,326 @@
+"""How good was each policy over time, and does retraining pay? By the rows that all policies answered.
+
+A policy is better than another where that is sure by stretches of days, each as long as trainings are apart and a week at least,
+and by the customers where rows have some; and where it is better by more than a share of what its models gain over a naive guess.
+For versions of one recipe differ by their own luck, on every day alike, which no number of days tells from being better.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from factory_assets.backtest.policies import Policy
+from factory_assets.backtest.replay import Event, Predicted, Replayed
+from factory_assets.declarations.base import whole_days
+from factory_assets.evaluation.decay import SHARE, WEEK
+from factory_assets.identity.nodes import ROOT, answering, lineage, tree
+from factory_assets.measures.certainty import certainty, witnesses
+from factory_assets.measures.metrics import improvement, score
+from factory_assets.scoring.champions import Champions
+from factory_assets.words import counted
+
+#: How sure it must be that one policy is better than another.
+SURE = 0.95
+NAIVE = "naive"
+WORDS: Mapping[str, str] = {
+    "never": "never retraining",
+    "gate": "retraining with the gate",
+    "newest": "always taking the newest",
+}
+#: Columns of what people are shown: of each policy, and of one against another.
+TOTALS = ("policy", "value", "trainings", "models", "cpu seconds", "promotions", "rows without an answer")
+COMPARED = ("policy", "against", "gain", "certainty", "verdict")
+Verdict = Literal["better", "worse", "within luck", "too small", "unknown"]
+MEANS = {
+    "replay": "Which replay: how often trained, over which days, with which seed, and of which nodes if not of all.",
+    "policy": "never: the models of the first training answer; gate: whoever passes the declared gate; newest: the newest models.",
+    "period": "What the row is about: a day (of global alone), a month, or the whole stretch.",
+    "day": "Its first day.",
+    "node": "The node on whose rows it is measured; they are those of its subtree, whoever answers.",
+    "version": "The version that answers for the node at the end of the period.",
+    "as_of": "The day as of which that version was trained.",
+    "metric": "What value and naive are.",
+    "value": "The metric of the policy's predictions; empty where these rows leave it undefined.",
+    "naive": "That of a guess by the training labels alone.",
+    "rows": "Rows that all policies answered, on which they are measured.",
+    "unanswered": "Further rows, for which this policy had no champion.",
+    "ds": "The last day of the replay.",
+}
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("replay", "policy", "period")),
+        ("day", pa.date32()),
+        *((name, pa.string()) for name in ("node", "version")),
+        ("as_of", pa.date32()),
+        ("metric", pa.string()),
+        *((name, pa.float64()) for name in ("value", "naive")),
+        *((name, pa.int64()) for name in ("rows", "unanswered")),
+        ("ds", pa.date32()),
+    ]
+)
+#: Columns of `<line>/backtest_events`: what happened to a node in a training of a policy.
+EVENTS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("replay", "policy")),
+        ("as_of", pa.date32()),
+        *((name, pa.string()) for name in ("node", "event", "reason", "version", "champion")),
+        ("rows", pa.int64()),
+        ("seconds", pa.float64()),
+        ("ds", pa.date32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Against:
+    """A policy against another, on the same rows. gain: by how much it is better. over_naive: by how much the better of the two is
+    better than the naive guess. sure: that the policy is better, from 0 to 1; None where days are too few.
+    """
+
+    policy: Policy
+    other: Policy
+    value: float
+    other_value: float
+    gain: float
+    over_naive: float
+    sure: float | None
+    share: float
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.sure is None:
+            return "unknown"
+        if 1 - SURE < self.sure < SURE:
+            return "within luck"
+        if abs(self.gain) <= self.share * max(self.over_naive, 0.0):
+            return "too small"
+        return "better" if self.gain > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Total:
+    """A policy over the whole stretch. trainings: days as of which it trained anything. seconds: of the CPU, for its models.
+
+    promotions: decisions that let another version of a node answer than before. value: None where it cannot be measured.
+    """
+
+    policy: Policy
+    value: float | None
+    trainings: int
+    models: int
+    seconds: float
+    promotions: int
+    unanswered: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A replay, measured. share: of the gain over a naive guess; less than that is not worth a training."""
+
+    replayed: Replayed
+    share: float = SHARE
+
+    @property
+    def rows(self) -> Predicted:
+        return self.replayed.predicted
+
+    @property
+    def _task(self) -> str:
+        return self.replayed.asked.declared.line.task
+
+    @cached_property
+    def answered(self) -> Mapping[str, np.ndarray]:
+        """Policy -> a mask of the rows that one of its champions answered."""
+        found = self.rows.predictions
+        return {who: ~np.isnan(found[who].reshape(len(found[who]), -1)).any(axis=1) for who in self.policies}
+
+    @cached_property
+    def common(self) -> np.ndarray:
+        """A mask of the rows that all policies answered."""
+        return np.logical_and.reduce([np.ones(len(self.rows.y), bool), *self.answered.values()])
+
+    @property
+    def policies(self) -> Sequence[Policy]:
+        return self.replayed.asked.policies
+
+    def value(self, who: str, kept: np.ndarray) -> float | None:
+        """The metric of a policy, or of the naive guess, on some rows: a mask, or their places."""
+        found = score(self._task, self.rows.y[kept], self.rows.predictions[who][kept])
+        return found.get(self.replayed.metric)
+
+    @cached_property
+    def totals(self) -> list[Total]:
+        return [self._total(policy) for policy in self.policies]
+
+    def _total(self, policy: Policy) -> Total:
+        own = [event for event in self.replayed.events if event.policy == policy]
+        trained = [event for event in own if event.seconds is not None]
+        held, changes = dict[str, str | None](), 0
+        for event in own:
+            if event.seconds is None:
+                changes += event.champion is not None and held.get(event.node) != event.champion
+                held[event.node] = event.champion
+        return Total(
+            policy,
+            self.value(policy, self.common),
+            len({event.as_of for event in trained}),
+            sum(event.event == "trained" for event in trained),
+            sum(event.seconds or 0.0 for event in trained),
+            changes,
+            int((~self.answered[policy]).sum()),
+        )
+
+    @cached_property
+    def naive(self) -> float | None:
+        return self.value(NAIVE, self.common)
+
+    def against(self, policy: Policy, other: Policy) -> Against | None:
+        """A policy against another; None where either cannot be measured."""
+        kept, metric, line = self.common, self.replayed.metric, self.replayed.asked.declared.line
+        values = {who: self.value(who, kept) for who in (policy, other, NAIVE)}
+        ours, theirs, naive = values[policy], values[other], values[NAIVE]
+        if ours is None or theirs is None or naive is None:
+            return None
+        rows = self.rows
+        clusters = rows.clusters.filter(pa.array(kept)) if rows.clusters is not None else None
+        # Days between two trainings have the same models in common. That one stretch is like the stretch before is no luck here: a
+        # model that grows old is worse and worse.
+        length = max(line.overlap_days, whole_days(line.retrain.every), WEEK)
+        groupings = witnesses(rows.days[kept], length, clusters)
+        p, q = (rows.predictions[who][kept] for who in (policy, other))
+        sure = certainty(self._task, metric, rows.y[kept], p, q, groupings)
+        gain = improvement(metric, ours, theirs)
+        over_naive = max(improvement(metric, value, naive) for value in (ours, theirs))
+        return Against(policy, other, ours, theirs, gain, over_naive, sure, self.share)
+
+    @cached_property
+    def comparisons(self) -> list[Against]:
+        """Each policy against each that is named before it, as far as they can be measured."""
+        pairs = [(policy, other) for place, policy in enumerate(self.policies) for other in self.policies[:place]]
+        return [found for pair in pairs if (found := self.against(*pair)) is not None]
+
+    def advice(self) -> str:
+        """Whether retraining pays, and what the gate does: a sentence or two."""
+        if not self.common.any():
+            worst = max(self.totals, key=lambda total: total.unanswered)
+            rows = counted(len(self.rows.y), "row")
+            return f"nothing can be compared: {WORDS[worst.policy]} had no champion for {worst.unanswered} of {rows}"
+        by_pair = {(each.policy, each.other): each for each in self.comparisons}
+        retraining = by_pair.get(("gate", "never")) or by_pair.get(("newest", "never"))
+        taking = by_pair.get(("newest", "gate"))
+        sentences = [self._pays(retraining)] if retraining else []
+        sentences += [self._of_gate(taking)] if taking else []
+        return (
+            "; ".join(sentences) or f"{self.replayed.metric} cannot be compared: there are too few rows, or one policy"
+        )
+
+    def _pays(self, against: Against) -> str:
+        every, sure = self.replayed.asked.every, _sure(against)
+        what = f"{self.replayed.metric} {_short(against.value)} against {_short(against.other_value)} of never"
+        words: Mapping[Verdict, str] = {
+            "better": f"pays: {what}, with a certainty of {sure}",
+            "worse": f"does not pay: {what}, which is worse with a certainty of {sure}",
+            "within luck": f"does not pay: {what}; the difference is within luck (certainty {sure})",
+            "too small": f"does not pay: {what}; that is {_part(against)}, and less than {self.share:.0%} is not worth a training",
+            "unknown": f"cannot be judged: {what}, by too few days to tell that from luck",
+        }
+        return f"retraining every {every} {words[against.verdict]}"
+
+    def _of_gate(self, against: Against) -> str:
+        what = f"always taking the newest comes to {_short(against.value)}, the gate to {_short(against.other_value)}"
+        words: Mapping[Verdict, str] = {
+            "better": f"the gate costs more than it saves (certainty {_sure(against)})",
+            "worse": f"the gate pays (certainty {_sure(against)})",
+            "within luck": "the difference is within luck",
+            "too small": f"that is {_part(against)}",
+            "unknown": "by too few days to tell that from luck",
+        }
+        return f"{what}: {words[against.verdict]}"
+
+    def table(self) -> pa.Table:
+        """The table `<line>/backtest`: days of all rows, months and the stretch of each node."""
+        return pa.Table.from_pylist(list(self._rows()), schema=SCHEMA)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        rows = self.rows
+        of_leaf: dict[str, list[int]] = {}
+        for place, leaf in enumerate(rows.leaves):
+            for node in lineage(leaf):
+                of_leaf.setdefault(node, []).append(place)
+        order = np.argsort(rows.days, kind="stable")
+        for node in tree(rows.leaves):
+            within = np.zeros(len(rows.leaves), bool)
+            within[of_leaf.get(node, [])] = True
+            of_node = order[within[rows.leaf[order]]]
+            periods = (
+                [("month", "datetime64[M]"), ("day", "datetime64[D]")] if node == ROOT else [("month", "datetime64[M]")]
+            )
+            for period, unit in periods:
+                when = rows.days[of_node].astype(unit)
+                starts = np.flatnonzero(np.append(True, when[1:] != when[:-1])) if len(when) else np.empty(0, int)
+                for part in np.split(of_node, starts[1:]):
+                    yield from self._of_period(period, node, part)
+            if len(of_node):
+                yield from self._of_period("stretch", node, of_node)
+
+    def _of_period(self, period: str, node: str, part: np.ndarray) -> Iterator[dict[str, Any]]:
+        """part: places of the rows, in the order of their days."""
+        replayed, kept = self.replayed, part[self.common[part]]
+        first, last = (self.rows.days[part[at]].astype(dt.date) for at in (0, -1))
+        naive = self.value(NAIVE, kept)
+        begins = first.replace(day=1) if period == "month" else first
+        for policy in self.policies:
+            champions = _champions_on(replayed.champions[policy], last)
+            answers = answering(node, champions)
+            version = champions[answers] if answers else None
+            yield {
+                "replay": replayed.asked.name,
+                "policy": policy,
+                "period": period,
+                "day": begins,
+                "node": node,
+                "version": version,
+                "as_of": replayed.made[version] if version else None,
+                "metric": replayed.metric,
+                "value": self.value(policy, kept),
+                "naive": naive,
+                "rows": len(kept),
+                "unanswered": int((~self.answered[policy][part]).sum()),
+                "ds": replayed.asked.stretch.last,
+            }
+
+    def events(self) -> pa.Table:
+        """The table `<line>/backtest_events`."""
+        asked = self.replayed.asked
+        common = {"replay": asked.name, "ds": asked.stretch.last}
+        return pa.Table.from_pylist([_event(event) | common for event in self.replayed.events], schema=EVENTS)
+
+
+def _champions_on(by_day: Mapping[dt.date, Champions], day: dt.date) -> Champions:
+    """Those that were decided on as of the last day before."""
+    before = [as_of for as_of in by_day if as_of < day]
+    return by_day[max(before)] if before else {}
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return dict(vars(event))
+
+
+def _sure(against: Against) -> str:
+    """How sure the verdict is, where there is one."""
+    sure = against.sure or 0.0
+    return f"{1 - sure if against.verdict == 'worse' else sure:.2f}"
+
+
+def _part(against: Against) -> str:
+    part = abs(against.gain) / against.over_naive
+    return f"{part:.1%} of what the line gains over a naive guess"
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,54 @@
+"""Who meets in the training of a day, and on which days' rows? By what the ledger has of the nodes until then."""
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterator
+
+import pyarrow as pa
+
+from factory_assets.declarations.days import DAY
+from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.evaluation.challengers import challengers_of
+from factory_assets.evaluation.contest import Contestants, Met, walk
+from factory_assets.evaluation.incumbents import as_judged, champions_before
+from factory_assets.evaluation.likeness import likeness
+from factory_assets.evaluation.staging import Staging
+from factory_assets.measures.compared import metric_of
+from factory_assets.models.archived import ReleasedModel
+from factory_assets.training.subtrees import Subtrees
+from factory_assets.training.timeline import timeline
+from factory_resources.ledger import Ledger
+
+
+def meet(
+    declared: DeclaredLine,
+    ledger: Ledger,
+    day: dt.date,
+    nodes: Collection[str],
+    load: Callable[[str], ReleasedModel],
+    holdout_from: Callable[[dt.date], Subtrees],
+    newest: Callable[[], tuple[dt.date, pa.Table] | None],
+    unsafe: Callable[[str], str | None],
+) -> Iterator[Met]:
+    """The meetings of the nodes in the training of a day, parents before children. Nothing is recorded.
+
+    load, unsafe: as of `contest.Contestants`. holdout_from: the labelled rows from a day to the end of the holdout, asked once. newest: as of
+    `staging.Staging`.
+    """
+    line, withdrawn = declared.line, ledger.withdrawn(declared.line.name, day)
+    challengers = {
+        node: up
+        for node, up in challengers_of(ledger, declared, day).items()
+        if node in nodes and (node, up.version) not in withdrawn
+    }
+    longest = max([line.train.holdout.days, *(up.look.days for up in challengers.values())])
+    holdout = holdout_from(timeline(declared, day).holdout_to - longest * DAY + DAY)
+    metric, in_place = metric_of(declared), champions_before(ledger, line.name, day, nodes)
+    contestants = Contestants(
+        as_judged(ledger, line.name, in_place),
+        challengers,
+        load,
+        unsafe,
+        likeness(ledger, line.name, metric, day),
+        Staging(declared, in_place, newest, load).staged,
+    )
+    yield from walk(declared, metric, nodes, contestants, holdout.mapped)

@@ -1,0 +1,188 @@
+"""Does a replay know no more at each training than was known, is each model fitted once, and is the verdict what the rows say?"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from factory_assets.backtest.asked import Asked, BacktestRefused, asked
+from factory_assets.backtest.measured import Measured
+from factory_assets.backtest.replay import Replayed, replay, trainings
+from factory_assets.identity.nodes import tree
+from factory_resources.engine import Engine
+from tests.training.segmented import LINE, Segmented, day, declare
+
+LAST = 63
+LEAVES = ("FR/Lyon", "FR/Paris", "DE/Bonn")
+A_DAY = 5
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Segmented]:
+    folder = tmp_path_factory.mktemp("replayed")
+    declare(
+        folder / "defs",
+        label={"expression": "y", "delay": "2d"},
+        train={"window": "14d", "holdout": "7d"},
+        retrain={"every": "14d"},
+    )
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+        patch.setenv("FACTORY_DEFS", str(folder / "defs"))
+        made = Segmented(folder, instance)
+        give(made, *rows_of())
+        yield made
+
+
+@pytest.fixture(scope="module")
+def once(line: Segmented, tmp_path_factory: pytest.TempPathFactory) -> tuple[Replayed, Path]:
+    """The replay of all policies, and its folder."""
+    folder = tmp_path_factory.mktemp("once") / "one"
+    return replayed(line, folder), folder
+
+
+def rows_of() -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels: of each leaf another slope, which turns in the middle of the past."""
+    rng = np.random.default_rng(3)
+    number = len(LEAVES) * A_DAY * (LAST + 1)
+    x = rng.normal(size=(number, 2))
+    leaf, offset = np.arange(number) % len(LEAVES), np.arange(number) // (len(LEAVES) * A_DAY)
+    return x, (1 + leaf) * x[:, 0] + np.where(offset < 40, 2, -2) * x[:, 1] + rng.normal(0, 0.3, number)
+
+
+def give(line: Segmented, x: np.ndarray, y: np.ndarray) -> None:
+    offsets = np.arange(len(y)) // (len(LEAVES) * A_DAY)
+    days = [day(int(offset)) for offset in offsets]
+    line.give([LEAVES[place % len(LEAVES)] for place in range(len(y))], days, x, y)
+    # Labels are known two days later.
+    labels = line.lake.read(f"{LINE}/labels").sort_by("example_id")
+    known = pa.array([dt.datetime.combine(on + dt.timedelta(days=2), dt.time(1)) for on in days], pa.timestamp("us"))
+    labels = labels.set_column(labels.schema.get_field_index("known_at"), "known_at", known)
+    line.lake.replace(f"{LINE}/labels", labels, sorted(set(days)))
+
+
+LABELLED = [day(offset) for offset in range(LAST - 1)]
+
+
+def seen(until: dt.date) -> list[str]:
+    return tree(LEAVES)
+
+
+def replayed(line: Segmented, folder: Path, **config: Any) -> Replayed:
+    wanted = asked(line.declared, LABELLED, tree(LEAVES), **config)
+    folder.mkdir()
+    return replay(wanted, LABELLED, seen, line.lake, Engine(threads=1), folder)
+
+
+def test_no_row_and_no_label_of_the_future_reaches_a_training(
+    line: Segmented, once: tuple[Replayed, Path], tmp_path: Path
+) -> None:
+    """Whatever comes after a training, and labels that are not known by then: its models, and its rulings, are the same."""
+    before, _ = once
+    middle = before.trainings[1].as_of
+    x, y = rows_of()
+    offsets = np.arange(len(y)) // (len(LEAVES) * A_DAY)
+    # Known at the close of a day are the labels of two days before; and features of the day itself.
+    leaking = offsets > (middle - day(0)).days - 2
+    give(line, x, np.where(leaking, 1000.0, y))
+    after = replayed(line, tmp_path / "two", last=str(before.trainings[-1].as_of + dt.timedelta(days=1)))
+    give(line, x, y)
+    assert [each.as_of for each in before.trainings] == [each.as_of for each in after.trainings]
+
+    def until_then(found: Replayed) -> list[tuple[Any, ...]]:
+        return [
+            (each.policy, each.as_of, each.node, each.event, each.version, each.champion, each.reason)
+            for each in found.events
+            if each.as_of <= middle
+        ]
+
+    assert len(until_then(before)) > 20 and until_then(before) == until_then(after)
+    later = [{each.version for each in found.events if each.as_of > middle} for found in (before, after)]
+    assert later[0] != later[1]
+
+
+def test_a_day_is_answered_by_models_that_were_made_before_it(once: tuple[Replayed, Path]) -> None:
+    found, _ = once
+    rows = Measured(found).table().to_pylist()
+    answered = [each for each in rows if each["period"] == "day"]
+    assert answered and all(each["as_of"] < each["day"] for each in answered if each["version"])
+    assert {each["day"] for each in answered} == set(LABELLED) - {
+        on for on in LABELLED if on <= found.trainings[0].as_of
+    }
+    newest = {each["as_of"] for each in answered if each["policy"] == "newest"}
+    assert newest == {each.as_of for each in found.trainings}
+    assert {each["as_of"] for each in answered if each["policy"] == "never"} == {found.trainings[0].as_of}
+
+
+def test_a_model_is_fitted_once_for_all_policies_and_paid_by_each_that_trains_it(once: tuple[Replayed, Path]) -> None:
+    found, folder = Measured(once[0]), once[1]
+    never, gate, newest = found.totals
+    assert never.trainings == 1 < gate.trainings == newest.trainings == len(found.replayed.trainings)
+    assert gate.models == newest.models == len(tree(LEAVES)) * newest.trainings
+    assert never.models == len(tree(LEAVES)) and 0 < never.seconds < newest.seconds == pytest.approx(gate.seconds)
+    archived = list((folder / "archive" / LINE).iterdir())
+    assert len(archived) == newest.models
+    # The world turned: who retrains is better, and a node's own rows say so too.
+    assert never.value is not None and newest.value is not None and newest.value < never.value
+    of_bonn = [each for each in found.table().to_pylist() if each["period"] == "stretch" and each["node"] == "DE/Bonn"]
+    assert [each["policy"] for each in of_bonn] == ["never", "gate", "newest"]
+    assert of_bonn[2]["value"] < of_bonn[0]["value"]
+
+
+def test_nodes_that_are_not_asked_for_are_answered_from_above(line: Segmented, tmp_path: Path) -> None:
+    found = replayed(line, tmp_path / "one", nodes=["FR/Lyon"], policies=["newest"], last=str(day(36)))
+    assert {each.node for each in found.events} == {"global", "FR", "FR/Lyon"}
+    rows = {each["node"]: each for each in Measured(found).table().to_pylist() if each["period"] == "stretch"}
+    assert set(rows) == set(tree(LEAVES)) and rows["DE/Bonn"]["version"] == rows["global"]["version"]
+    assert rows["FR/Paris"]["version"] == rows["FR"]["version"] != rows["FR/Lyon"]["version"]
+
+
+def test_trainings_come_as_often_as_asked_and_only_where_days_are_labelled(line: Segmented) -> None:
+    def days(labelled: list[dt.date], **config: Any) -> list[dt.date]:
+        wanted = asked(line.declared, labelled, tree(LEAVES), **config)
+        return [each.as_of for each in trainings(wanted, labelled, seen)]
+
+    first = days(LABELLED)[0]
+    week = dt.timedelta(days=7)
+    assert days(LABELLED) == [first, first + 2 * week, first + 4 * week]
+    assert days(LABELLED, every="7d") == [first + each * week for each in range(6)]
+    assert days(LABELLED, every="7d", first=str(first + week), last=str(first + 3 * week)) == [
+        first + week,
+        first + 2 * week,
+    ]
+    # A day without labels is no new labelled day: the training after it comes a day later.
+    lacking = [on for on in LABELLED if on != first + dt.timedelta(days=3)]
+    assert days(lacking, every="7d")[:2] == [first, first + week + dt.timedelta(days=1)]
+    with pytest.raises(BacktestRefused, match="there is nothing to replay: a training is possible from"):
+        asked(line.declared, LABELLED[:10], tree(LEAVES))
+
+
+def test_who_never_answered_is_said_instead_of_a_verdict(line: Segmented, tmp_path: Path) -> None:
+    gate = line.declared.line.gate.model_copy(update={"floor": 0.0})
+    strict = replace(line.declared, line=line.declared.line.model_copy(update={"gate": gate}))
+    wanted = asked(strict, LABELLED, tree(LEAVES), nodes=["global"], last=str(day(40)))
+    (tmp_path / "one").mkdir()
+    found = Measured(replay(wanted, LABELLED, seen, line.lake, Engine(threads=1), tmp_path / "one"))
+    rows = len(found.rows.y)
+    assert (
+        found.advice() == f"nothing can be compared: retraining with the gate had no champion for {rows} of {rows} rows"
+    )
+    assert found.comparisons == [] and {each["value"] for each in found.table().to_pylist()} == {None}
+
+
+def test_the_name_of_a_replay_tells_it_from_others(line: Segmented) -> None:
+    one = asked(line.declared, LABELLED, tree(LEAVES))
+    others = [
+        asked(line.declared, LABELLED, tree(LEAVES), **config)
+        for config in ({"every": "7d"}, {"seed": 8}, {"nodes": ["FR"]}, {"last": str(day(50))})
+    ]
+    names = {each.name for each in (one, *others)}
+    assert len(names) == 5
+    assert isinstance(one, Asked) and one.declared.line.retrain.on == ["new_data"]
