@@ -42,7 +42,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.models.safety import Limits
-from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
+from factory_assets.training.dataset import DaysAsKnown, close_of, examples_by_node, labelled_by_node
 from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, launched, written_out
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, timeline
@@ -109,10 +109,13 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         def model(version: str) -> ReleasedModel:
             return load(archive, line.name, version)
 
-        def newest() -> tuple[dt.date, pa.Table] | None:
+        def newest() -> tuple[dt.date, Subtrees] | None:
             # Not a later day that the lake may have by now: a training as of a day comes out alike whenever it runs.
             days = [each for each in lake.days(f"{line.name}/examples") if each <= day]
-            return (days[-1], lake.read(f"{line.name}/examples", days[-1], days[-1])) if days else None
+            if not days:
+                return None
+            with engine.connect() as con:
+                return days[-1], examples_by_node(con, lake, line.name, days[-1])
 
         def holdout_from(first: dt.date) -> Subtrees:
             with engine.connect() as con:

@@ -17,7 +17,7 @@ from factory_assets.declarations.tasks import classes_of
 from factory_assets.identity.nodes import answering
 from factory_assets.measures.metrics import most_likely
 from factory_assets.models.archived import ReleasedModel
-from factory_assets.training.fit.fitting import rows_within
+from factory_assets.training.subtrees import Subtrees
 
 #: From this probability on a binary prediction is a yes, where the gate declares none.
 THRESHOLD = 0.5
@@ -96,9 +96,9 @@ class Staging:
 
     declared: DeclaredLine
     champions: Mapping[str, str]
-    newest: Callable[[], tuple[dt.date, pa.Table] | None]
+    newest: Callable[[], tuple[dt.date, Subtrees] | None]
     load: Callable[[str], ReleasedModel]
-    _day: list[tuple[dt.date, pa.Table] | None] = field(default_factory=list)
+    _day: list[tuple[dt.date, Subtrees] | None] = field(default_factory=list)
 
     def staged(self, node: str, version: str, error: float) -> Staged | None:
         """The challenger of a node beside who answers now; None where nobody does, or the day has none of its rows.
@@ -109,7 +109,7 @@ class Staging:
             self._day.append(self.newest())
         if self._day[0] is None:
             return None
-        day, rows = self._day[0][0], rows_within(self._day[0][1], node)
+        day, rows = self._day[0][0], self._day[0][1].mapped(node)
         leaves = rows["leaf"].unique().to_pylist()
         now = {
             leaf: answering(leaf, self.champions) for leaf in leaves if answering(leaf, {*self.champions, node}) == node

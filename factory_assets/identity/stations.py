@@ -245,8 +245,9 @@ STATIONS = {
         (
             *LINES,
             *PREDICTING,
-            "factory_assets.measures.certainty",
+            *_of("measures", "certainty"),
             *_of("evaluation", "contest", "gate", "scores", "staging"),
+            "factory_assets.training.subtrees",
         ),
         _ASIDE_OF_PREDICTIONS,
     ),

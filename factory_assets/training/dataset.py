@@ -79,6 +79,12 @@ def labelled_by_node(
     return _by_node(con, query, "examples"), versions
 
 
+def examples_by_node(con: duckdb.DuckDBPyConnection, lake: Lake, line: str, day: dt.date) -> Subtrees:
+    """Examples of a day, with labels or without."""
+    lake.view(con, "examples", f"{line}/examples", day, day, empty_if_absent=True)
+    return _by_node(con, "SELECT * FROM examples", "examples")
+
+
 def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
     """view: has all rows of the query, and maybe more."""
     sizes = con.execute(f"SELECT leaf, count(*) FROM {view} GROUP BY leaf").fetchall()
