@@ -5,8 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-import pyarrow as pa
-
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.evaluation.gate import Ruling
 from factory_assets.evaluation.meetings import meet
@@ -47,7 +45,7 @@ class World:
     load: Callable[[str], ReleasedModel]
     unsafe: Callable[[str], str | None]
     labelled: Callable[[dt.date, dt.date, dt.date], Subtrees]
-    newest: Callable[[dt.date], tuple[dt.date, pa.Table] | None]
+    newest: Callable[[dt.date], tuple[dt.date, Subtrees] | None]
     refit: Callable[[Ledger, dt.date, Mapping[str, VersionRecord]], Iterable[VersionRecord]]
 
 
@@ -84,7 +82,7 @@ class Gate:
         def holdout_from(first: dt.date) -> Subtrees:
             return world.labelled(first, span.holdout_to, day)
 
-        def newest() -> tuple[dt.date, pa.Table] | None:
+        def newest() -> tuple[dt.date, Subtrees] | None:
             return world.newest(day)
 
         for met in meet(declared, self.ledger, day, order, world.load, holdout_from, newest, world.unsafe):

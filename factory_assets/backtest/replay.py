@@ -20,7 +20,6 @@ from factory_assets.backtest.policies import Deciding, Policy, World, deciding
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.evaluation.fresh_process import FreshProcess
-from factory_assets.evaluation.staging import newest_examples
 from factory_assets.governor.retraining import NotDue, Training, due
 from factory_assets.identity.nodes import ROOT, preorder
 from factory_assets.identity.versions import contract_hash
@@ -32,7 +31,14 @@ from factory_assets.release.refits import Stores as RefitStores
 from factory_assets.release.refits import refits
 from factory_assets.scoring.champions import Champions, champions_of_days
 from factory_assets.scoring.predictions import Answered, predict
-from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node, past_stretches, training_rows
+from factory_assets.training.dataset import (
+    DaysAsKnown,
+    close_of,
+    labelled_by_node,
+    newest_examples,
+    past_stretches,
+    training_rows,
+)
 from factory_assets.training.fit.fitting import Failed
 from factory_assets.training.fit.warm import versions_of
 from factory_assets.training.search.tuned import Tuning
@@ -309,8 +315,8 @@ class _Replay:
             self._models[version] = load(self._archive, self._declared.line.name, version)
         return self._models[version]
 
-    def _newest(self, day: dt.date) -> tuple[dt.date, pa.Table] | None:
-        return newest_examples(self._lake, self._declared.line.name, day)
+    def _newest(self, day: dt.date) -> tuple[dt.date, Subtrees] | None:
+        return newest_examples(self._con, self._lake, self._declared.line.name, day)
 
     def _refit(self, ledger: Ledger, day: dt.date, passed: Mapping[str, VersionRecord]) -> list[VersionRecord]:
         """The challengers that passed once more, on all labelled days, those that could be fitted: each once for all policies."""

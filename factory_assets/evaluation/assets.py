@@ -22,7 +22,7 @@ from factory_assets.evaluation.meetings import meet
 from factory_assets.evaluation.parts import Asked
 from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.evaluation.staging import SCHEMA as STAGED
-from factory_assets.evaluation.staging import Staged, newest_examples
+from factory_assets.evaluation.staging import Staged
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT, preorder
@@ -41,7 +41,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.models.safety import Limits
-from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
+from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node, newest_examples
 from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, launched, written_out
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, timeline
@@ -109,8 +109,9 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         def model(version: str) -> ReleasedModel:
             return load(archive, line.name, version)
 
-        def newest() -> tuple[dt.date, pa.Table] | None:
-            return newest_examples(lake, line.name, day)
+        def newest() -> tuple[dt.date, Subtrees] | None:
+            with engine.connect() as con:
+                return newest_examples(con, lake, line.name, day)
 
         def holdout_from(first: dt.date) -> Subtrees:
             with engine.connect() as con:

@@ -3,8 +3,6 @@
 import datetime as dt
 from collections.abc import Callable, Collection, Iterator
 
-import pyarrow as pa
-
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.evaluation.challengers import challengers_of
@@ -26,13 +24,13 @@ def meet(
     nodes: Collection[str],
     load: Callable[[str], ReleasedModel],
     holdout_from: Callable[[dt.date], Subtrees],
-    newest: Callable[[], tuple[dt.date, pa.Table] | None],
+    newest: Callable[[], tuple[dt.date, Subtrees] | None],
     unsafe: Callable[[str], str | None],
 ) -> Iterator[Met]:
     """The meetings of the nodes in the training of a day, parents before children. Nothing is recorded.
 
-    load, unsafe: as of `contest.Contestants`. holdout_from: the labelled rows from a day to the end of the holdout, asked once. newest: as of
-    `staging.Staging`.
+    load, unsafe: as of `contest.Contestants`. holdout_from: the labelled rows from a day to the end of the holdout, asked once.
+    newest: as of `staging.Staging`.
     """
     line, withdrawn = declared.line, ledger.withdrawn(declared.line.name, day)
     challengers = {

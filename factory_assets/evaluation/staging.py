@@ -17,8 +17,7 @@ from factory_assets.declarations.tasks import classes_of
 from factory_assets.identity.nodes import answering
 from factory_assets.measures.metrics import most_likely
 from factory_assets.models.archived import ReleasedModel
-from factory_assets.training.fit.fitting import rows_within
-from factory_resources.lake import Lake
+from factory_assets.training.subtrees import Subtrees
 
 #: Parts of each kind that are kept.
 SHOWN = 5
@@ -85,15 +84,6 @@ class Staged:
             yield vars(part) | {"node": node, "version": version, "day": self.day, "ds": day}
 
 
-def newest_examples(lake: Lake, line: str, day: dt.date) -> tuple[dt.date, pa.Table] | None:
-    """The newest day that is to be answered until the close of a day, with its examples; None without any.
-
-    A later day that the lake may have by now does not count: a training as of a day comes out alike whenever it runs.
-    """
-    days = [each for each in lake.days(f"{line}/examples") if each <= day]
-    return (days[-1], lake.read(f"{line}/examples", days[-1], days[-1])) if days else None
-
-
 @dataclass
 class Staging:
     """Stages the challengers of one training.
@@ -104,9 +94,9 @@ class Staging:
 
     declared: DeclaredLine
     champions: Mapping[str, str]
-    newest: Callable[[], tuple[dt.date, pa.Table] | None]
+    newest: Callable[[], tuple[dt.date, Subtrees] | None]
     load: Callable[[str], ReleasedModel]
-    _day: list[tuple[dt.date, pa.Table] | None] = field(default_factory=list)
+    _day: list[tuple[dt.date, Subtrees] | None] = field(default_factory=list)
 
     def staged(self, node: str, version: str, error: float) -> Staged | None:
         """The challenger of a node beside who answers now; None where nobody does, or the day has none of its rows.
@@ -117,7 +107,7 @@ class Staging:
             self._day.append(self.newest())
         if self._day[0] is None:
             return None
-        day, rows = self._day[0][0], rows_within(self._day[0][1], node)
+        day, rows = self._day[0][0], self._day[0][1].mapped(node)
         leaves = rows["leaf"].unique().to_pylist()
         now = {
             leaf: answering(leaf, self.champions) for leaf in leaves if answering(leaf, {*self.champions, node}) == node

@@ -267,6 +267,7 @@ STATIONS = {
             "factory_assets.measures.certainty",
             *_of("evaluation", "contest", "gate", "likeness", "limits", "luck", "parts", "scores", "staging"),
             "factory_assets.declarations.limits",
+            "factory_assets.training.subtrees",
         ),
         _but(_ASIDE_OF_PREDICTIONS, "factory_assets.declarations.limits"),
     ),

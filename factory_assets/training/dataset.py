@@ -91,6 +91,23 @@ def labelled_by_node(
     return _by_node(con, query, "examples"), versions
 
 
+def examples_by_node(con: duckdb.DuckDBPyConnection, lake: Lake, line: str, day: dt.date) -> Subtrees:
+    """Examples of a day, with labels or without."""
+    lake.view(con, "examples", f"{line}/examples", day, day, empty_if_absent=True)
+    return _by_node(con, "SELECT * FROM examples", "examples")
+
+
+def newest_examples(
+    con: duckdb.DuckDBPyConnection, lake: Lake, line: str, day: dt.date
+) -> tuple[dt.date, Subtrees] | None:
+    """The newest day that is to be answered until the close of a day, with its examples; None without any.
+
+    A later day that the lake may have by now does not count: a training as of a day comes out alike whenever it runs.
+    """
+    days = [each for each in lake.days(f"{line}/examples") if each <= day]
+    return (days[-1], examples_by_node(con, lake, line, days[-1])) if days else None
+
+
 def _by_node(con: duckdb.DuckDBPyConnection, query: str, view: str) -> Subtrees:
     """view: has all rows of the query, and maybe more."""
     sizes = con.execute(f"SELECT leaf, count(*) FROM {view} GROUP BY leaf").fetchall()

@@ -18,8 +18,9 @@ from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.gate import Contest, rule
 from factory_assets.evaluation.staging import Part, Staging, compared
 from factory_assets.release.approval import waiting
+from factory_assets.training.subtrees import Subtrees
 from tests.features.lines import OF_EVENTS, declared_line
-from tests.training.segmented import LINE, Segmented, day, declare
+from tests.training.segmented import LINE, Segmented, by_node, day, declare
 
 DAY = dt.date(2026, 3, 1)
 CLASSES = "multiclass(red, green, blue)"
@@ -94,6 +95,7 @@ def examples() -> pa.Table:
             "x": [float(each) for each in phone],
             "customer": [place % 4 for place in range(60)],
             "example_id": list(range(60)),
+            "observed_at": pa.array([dt.datetime(2026, 3, 1)] * 60, pa.timestamp("us")),
         }
     )
 
@@ -105,7 +107,7 @@ def staging(champions: dict[str, str], newest: Any = None, **gate: Any) -> Stagi
     return Staging(
         SimpleNamespace(line=line),  # type: ignore[arg-type]
         champions,
-        newest or (lambda: (DAY, examples())),
+        newest or (lambda: (DAY, by_node(examples()))),
         MODELS.__getitem__,
     )
 
@@ -144,9 +146,9 @@ def test_only_rows_that_it_would_answer_count_each_beside_who_answers_it_now() -
 def test_the_newest_day_is_read_once_and_only_for_somebody() -> None:
     asked: list[int] = []
 
-    def newest() -> tuple[dt.date, pa.Table]:
+    def newest() -> tuple[dt.date, Subtrees]:
         asked.append(1)
-        return DAY, examples()
+        return DAY, by_node(examples())
 
     one = staging({"global": "old"}, newest)
     assert not asked
