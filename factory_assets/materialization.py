@@ -112,6 +112,30 @@ def _newest_first(instance: dg.DagsterInstance, chosen: dg.AssetRecordsFilter) -
         cursor = page.cursor
 
 
+@dataclass(frozen=True)
+class Noted:
+    """An event of a partition: what its page shows of it, as texts, by name."""
+
+    partition: str
+    at: dt.datetime
+    shown: Mapping[str, str]
+
+
+def noted_since(instance: dg.DagsterInstance, key: dg.AssetKey, moment: dt.datetime) -> Iterator[Noted]:
+    """All materialisations and observations of an asset's partitions after a moment."""
+    chosen = dg.AssetRecordsFilter(key, after_timestamp=moment.timestamp())
+    for fetch in (instance.fetch_materializations, instance.fetch_observations):
+        cursor, more = None, True
+        while more:
+            page = fetch(chosen, limit=PAGE, cursor=cursor)
+            for record in page.records:
+                event = record.asset_materialization or record.event_log_entry.asset_observation
+                if event and event.partition:
+                    shown = {name: str(each.value) for name, each in event.metadata.items() if each.value is not None}
+                    yield Noted(event.partition, dt.datetime.fromtimestamp(record.timestamp, dt.UTC), shown)
+            cursor, more = page.cursor, page.has_more
+
+
 def recorded_before(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Sequence[str], moment: dt.datetime
 ) -> dict[dt.date, Recorded]:

@@ -332,6 +332,22 @@ class Ledger(Tags):
             found = [Standing(**row) for row in connection.execute(_of(STANDING, line)).mappings()]
         return {stands.node: stands for stands in sorted(found, key=lambda stands: stands.node)}
 
+    def misplaced(self, line: str) -> dict[str, str]:
+        """Node -> why it does not stand where the decisions on it leave it, of nodes of a line. All its decisions are read."""
+        by_node: dict[str, list[Decision]] = {}
+        for decision in self.decisions(line):
+            by_node.setdefault(decision.node, []).append(decision)
+        kept, found = self.standing(line), {}
+        with self._open().connect() as connection:
+            for node in sorted({*kept, *by_node}):
+                made = by_node.get(node, [])
+                expected = stands(made, _contract(connection, made)) if made else None
+                if kept.get(node) != expected:
+                    found[node] = (
+                        f"it stands at {_place(kept.get(node))}; the decisions on it leave it at {_place(expected)}"
+                    )
+        return found
+
     def mark(self, line: str) -> tuple[object, ...]:
         """Another one after every decision on a line: nodes that were decided on, and decisions. Costs a look a node."""
         d, stands = DECISIONS.c, STANDING.c
@@ -508,6 +524,12 @@ def _contract(connection: sa.Connection, made: Sequence[Decision]) -> str | None
     c = VERSIONS.c
     noted = sa.select(c.configuration[CONTRACT].as_string())
     return connection.scalar(noted.where(c.line == trained.line, c.version == trained.version))
+
+
+def _place(standing: Standing | None) -> str:
+    if standing is None:
+        return "no decision"
+    return f"decision {standing.sequence}, as of {standing.decided_as_of}, with {standing.champion or 'no champion of its own'}"
 
 
 def _of(table: sa.Table, line: str, node: str | None = None) -> sa.Select[Any]:

@@ -120,6 +120,12 @@ class Tags(Database):
             found = [_tagging(row) for row in connection.execute(_latest(line, node, at))]
         return sorted(found, key=lambda each: (each.node, each.tag))
 
+    def taggings(self, line: str) -> list[Tagging]:
+        """All that was ever put on, moved or taken off, in the order in which it was done."""
+        with self._open().connect() as connection:
+            found = connection.execute(sa.select(TAGS).where(TAGS.c.line == line).order_by(TAGS.c.id))
+            return [_tagging(row) for row in found]
+
 
 def tagged() -> sa.ColumnElement[bool]:
     """Of rows of ledger_versions: whether a tag names them now."""

@@ -40,6 +40,7 @@ def verify(
     warnings.filterwarnings("ignore")
     from factory_assets.commands.deployed import deployed
     from factory_assets.governor import verified
+    from factory_assets.governor.forgotten import forgotten
     from factory_resources.chain import Chains
 
     with deployed() as deployment:
@@ -48,9 +49,12 @@ def verify(
         lines = list(deployment.catalogue.lines)
         found = _told(verified.days_of_assets(book, lake, assets))
         found += _told(verified.other_tables(lake, assets))
+        found += _told(verified.in_the_way(book, lake, assets, deployment.other_tables))
         found += _told(verified.scores(lake, ledger, lines))
         found += _told(verified.models(ledger, deployment.archive))
         found += _told(verified.rows_of_ledger(Chains(url=ledger.url)))
+        found += _told(verified.standing(ledger, lines))
+        found += _told(forgotten(book, ledger, lines))
         found += _told(verified.unknown_versions(lake, ledger, lines))
         if set_aside:
             for each in found:

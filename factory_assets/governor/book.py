@@ -6,7 +6,7 @@ event log by its marks, tables by their versions, the ledger and the book of iss
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -33,9 +33,11 @@ from factory_assets.identity.versions import contract_hash
 from factory_assets.materialization import (
     INPUTS,
     TABLE_VERSION,
+    Noted,
     described,
     materializations,
     newest_events,
+    noted_since,
     recorded,
     recorded_before,
     table_versions,
@@ -191,6 +193,10 @@ class Book:
     def recorded_before(self, name: str, days: Sequence[dt.date], moment: dt.datetime) -> Mapping[dt.date, Recorded]:
         """Day -> what was recorded of it last before a moment, of these days."""
         return recorded_before(self.instance, _key(name), list(map(str, days)), moment)
+
+    def noted(self, name: str, since: dt.datetime) -> Iterator[Noted]:
+        """What the event log has of the nodes of an asset since a moment."""
+        return noted_since(self.instance, _key(name), since)
 
     def lost_trainings(self, name: str, line: str) -> Collection[dt.date]:
         held, lacking = self._looked_at(name)

@@ -88,6 +88,13 @@ class Deployment:
         by_day = (spec for spec in self.specs.values() if isinstance(spec.partitions_def, dg.DailyPartitionsDefinition))
         return sorted(spec.key.to_user_string() for spec in by_day if spec.key.path[-1] != "source")
 
+    @property
+    def other_tables(self) -> list[str]:
+        """Names of the tables that are not recorded by day with what they hold: of nodes, and of what snapshots are made from."""
+        names = {spec.key.to_user_string() for spec in self.specs.values()} - {*self.daily_assets}
+        tables = {name for name in names if name.partition("/")[0] in self.catalogue.lines}
+        return sorted(tables | {f"{what}/{view}" for what in ("tiles", "totals") for view in self.catalogue.views})
+
     def book(self, until: dt.date | None = None) -> Book:
         """What is known now."""
         stores = Stores(self.lake, self.engine, self.ledger, self.issues, self.verdicts, self.archive)

@@ -15,7 +15,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.evaluation.again import otherwise
 from factory_assets.evaluation.scores import nodes_of, of_node, view
 from factory_assets.governor.work import days_in_words
-from factory_assets.identity.damage import ROWS, counted
+from factory_assets.identity.damage import ROWS, beside, counted
 from factory_assets.identity.inputs import Recorded
 from factory_assets.words import listed
 from factory_resources import duck
@@ -113,6 +113,23 @@ def other_tables(lake: Lake, assets: Iterable[str]) -> Iterator[Mismatch]:
                 yield Mismatch(table, f"it has {found[0].rows} rows, written were {held.rows(day)}", table, day)
 
 
+def in_the_way(records: Records, lake: Lake, daily: Collection[str], others: Iterable[str]) -> Iterator[Mismatch]:
+    """Files where the folder of a table should be that has no record yet: the others are told by `days_of_assets`.
+
+    daily: names of the assets that are recorded by day; others: of assets, or tables, that are not.
+    """
+    new = [name for name in daily if not records.recorded(name)]
+    tables = {*others, *new, *(table for name in new for table in beside(name))}
+    tables |= {table for name in daily for table in counted(name)}
+    told = set[str]()
+    for table in sorted(tables - {*lake.tables()}):
+        why = lake.held(table).unreadable
+        # One file may be in the way of many tables.
+        if why and why not in told:
+            told.add(why)
+            yield Mismatch(table, why)
+
+
 def scores(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Mismatch]:
     """Rows of evaluations from which other metrics come out than the ledger has of the meeting."""
     for line in lines:
@@ -146,6 +163,13 @@ def rows_of_ledger(chains: Chains) -> Iterator[Mismatch]:
     """Rows of the ledger that are not what was written, or that follow one which is gone."""
     for message in chains.broken():
         yield Mismatch("ledger", message)
+
+
+def standing(ledger: Ledger, lines: Iterable[str]) -> Iterator[Mismatch]:
+    """Nodes that do not stand where the decisions on them leave them."""
+    for line in lines:
+        for node, message in ledger.misplaced(line).items():
+            yield Mismatch(f"ledger of {line}", f"{node}: {message}")
 
 
 def unknown_versions(lake: Lake, ledger: Ledger, lines: Iterable[str]) -> Iterator[Mismatch]:

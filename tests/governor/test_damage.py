@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ import pytest
 
 from factory_assets.governor import verified
 from factory_assets.governor.executor import catch_up, execute
+from factory_assets.governor.forgotten import forgotten
 from factory_assets.governor.plan import plan
 from factory_assets.governor.runs import training_tags
 from factory_assets.governor.work import Plan
+from factory_assets.release.jobs import tag_observation
+from factory_resources.chain import Chains
+from factory_resources.ledger_tables import open_ledger
+from factory_resources.tags import Tagging
 from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of
+from tests.resources.test_chain import unguard
 
 pytestmark = pytest.mark.slow
 
@@ -259,6 +266,7 @@ def test_nothing_is_made_beside_a_ledger_that_is_new_until_somebody_says_so(
     for _ in catch_up(world.deployment, None, lambda station, what: None, new_ledger=True):
         pass
     assert planned(world).work == [] and state(world) == clean
+    assert findings(world) == [], "events of the ledger that is lost are none of this one's"
 
 
 def test_a_training_by_hand_refuses_rows_that_are_lost(world: World) -> None:
@@ -301,7 +309,10 @@ def findings(world: World) -> list[str]:
     deployment, book = world.deployment, world.deployment.book()
     assets = deployment.daily_assets
     found = [*verified.days_of_assets(book, world.lake, assets), *verified.other_tables(world.lake, assets)]
+    found += verified.in_the_way(book, world.lake, assets, deployment.other_tables)
     found += [*verified.scores(world.lake, world.ledger, ["guess"]), *verified.models(world.ledger, deployment.archive)]
+    found += verified.rows_of_ledger(Chains(url=world.ledger.url))
+    found += [*verified.standing(world.ledger, ["guess"]), *forgotten(book, world.ledger, ["guess"])]
     return list(map(str, [*found, *verified.unknown_versions(world.lake, world.ledger, ["guess"])]))
 
 
@@ -362,3 +373,55 @@ def test_rows_from_which_other_metrics_come_out_than_were_recorded_are_found_and
     world.lake.set_aside(table, on)
     by_command(world)
     assert planned(world).work == [] and findings(world) == [] and state(world) == clean
+
+
+@pytest.mark.parametrize(
+    "place", ["orders", "orders/moved", "orders/deliveries", "guess/leaderboard", "features/habit", "tiles"]
+)
+def test_a_file_where_a_table_will_be_is_found_before_anything_is_made(tmp_path: Path, place: str) -> None:
+    with opened(tmp_path) as world:
+        assert findings(world) == []
+        path = world.folder / "lake" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+        (found,) = findings(world)
+        assert found.endswith(f"{path} is a file, where a folder should be: move it away")
+
+
+#: The newest rows of which tables are taken out of the ledger -> what is found, in part.
+NEWEST = {
+    "decision": (["ledger_decisions"], "its decision is gone: 2026-01-10, promote, "),
+    "decision, with where it leaves its node": (
+        ["ledger_decisions", "ledger_standing"],
+        "its decision is gone: 2026-01-10, promote, ",
+    ),
+    "training": (
+        ["ledger_standing", "ledger_decisions", "ledger_evaluations", "ledger_tags", "ledger_versions"],
+        "its version is gone: ",
+    ),
+    "evaluation": (["ledger_evaluations"], "its evaluation is gone: 2026-01-10, "),
+    "tag": (["ledger_tags"], "its tag is gone: stable, "),
+}
+
+
+@pytest.mark.parametrize("which", NEWEST)
+def test_newest_rows_that_are_gone_from_the_ledger_are_found_by_what_the_event_log_has_of_them(
+    world: World, which: str
+) -> None:
+    tables, told = NEWEST[which]
+    node, version = next(
+        (node, each.champion) for node, each in world.ledger.standing("guess").items() if node != "global"
+    )
+    tagging = Tagging("guess", node, "stable", version, "looked at", "ana")
+    world.ledger.tag(tagging)
+    world.instance.report_runless_asset_event(tag_observation(tagging, None))
+    assert findings(world) == []
+    engine = open_ledger(world.ledger.url)
+    unguard(engine)
+    engine.dispose()
+    # Of the driver itself: no key is looked at.
+    with closing(sqlite3.connect(world.folder / "ledger.db")) as connection, connection:
+        for table in tables:
+            connection.execute(f"DELETE FROM {table} WHERE node = ?", [node])
+    found = findings(world)
+    assert any(told in each and node in each for each in found), found

@@ -13,7 +13,7 @@ from factory_resources.certificates import Certificate, Certificates
 from factory_resources.chain import CHAIN, ID, SUBJECTS, Chains
 from factory_resources.issues import BrokenRule, Issues
 from factory_resources.ledger import Ledger
-from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, METADATA, VERSIONS, open_ledger
+from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, METADATA, STANDING, VERSIONS, open_ledger
 from factory_resources.tags import Tagging
 from factory_resources.trials import Trial, Trials
 from tests.resources.test_ledger import AWKWARD, DAY, LINE, a_decision, a_version, an_evaluation
@@ -134,6 +134,23 @@ def test_a_row_that_is_gone_shows_at_the_next_and_one_that_was_slipped_in_itself
     gone, slipped = sorted(broken(url))
     assert f"ledger_decisions, row {rows[2][ID]} of {LINE}/global" in gone and "a row before it is gone" in gone
     assert "ledger_evaluations" in slipped and "it was not written by the factory" in slipped
+
+
+def test_a_node_that_was_moved_to_an_older_decision_shows_and_so_does_one_without_a_place(
+    filled: tuple[str, sa.Engine],
+) -> None:
+    """Who answers is looked up by where a node stands, which no chain holds."""
+    url, engine = filled
+    ledger = Ledger(url=url)
+    assert ledger.misplaced(LINE) == {}
+    with engine.begin() as connection:
+        connection.execute(sa.update(STANDING).values(sequence=1))
+    assert ledger.champions(LINE)["global"].champion == "v0"
+    assert list(ledger.misplaced(LINE)) == ["global"]
+    with engine.begin() as connection:
+        connection.execute(sa.delete(STANDING))
+    (found,) = ledger.misplaced(LINE).values()
+    assert found == "it stands at no decision; the decisions on it leave it at decision 3, as of 2018-06-02, with v2"
 
 
 def test_rows_from_before_there_were_chains_are_held_by_the_first_one_after_them(url: str) -> None:
