@@ -57,6 +57,29 @@ def test_the_days_of_a_collapse_are_no_past_for_those_after_it() -> None:
     assert said(table(gains)) == dict.fromkeys(range(20, 26), 20)
 
 
+@pytest.mark.parametrize("level", [-1.0, -0.2])
+def test_a_collapse_lasts_for_as_long_as_days_are_losses_however_many_they_are(level: float) -> None:
+    """Their mean over four weeks is no loss for the first three of them, and by then there are few sound days before them."""
+    gains = [*noise(1, 40, 3.0, 0.3), *[level] * 60, *noise(2, 10, 3.0, 0.3)]
+    found = said(table(gains))
+    # The mean of four weeks needs some days more.
+    assert set(range(40, 100)) <= set(found) <= set(range(40, 103)) and set(found.values()) == {40}
+
+
+def test_a_collapse_after_which_days_are_low_and_no_losses_ends_within_four_weeks() -> None:
+    found = said(table([*noise(1, 40, 3.0, 0.3), -1.0, *[0.2] * 60]))
+    assert min(found) == 40 and max(found) < 40 + 28 and set(found.values()) == {40}
+
+
+@pytest.mark.parametrize("freedom", [2.5, 3, 5])
+def test_days_with_heavy_tails_are_told_no_more_often_than_stated(freedom: float) -> None:
+    rng, days, told = np.random.default_rng(10), 365, 0
+    for _ in range(12):
+        told += len(set(said(table(list(rng.standard_t(freedom, days)))).values()))
+    # Of the two ways, and what chance adds to so few.
+    assert told / (12 * days) <= 2 * FALSE_ALARM_RATE + 2 * (2 * FALSE_ALARM_RATE / (12 * days)) ** 0.5
+
+
 def test_a_day_without_labels_ends_no_loss_and_tells_none() -> None:
     gains = [*noise(1, 20, 3.0, 0.5), -4.0, None, -4.0]
     assert said(table(gains)) == {20: 20, 22: 20}
