@@ -393,7 +393,7 @@ def predicted(data: Path, step: int) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def of_predictions(days: np.ndarray, values: np.ndarray, fit: np.ndarray, as_of: int) -> Champion:
-    """What a release keeps of its predictions; the reference is of two weeks that it has not learnt. fit: whether it has learnt each row."""
+    """What a release keeps of its predictions; the reference is of two weeks that it has not learnt. fit: the rows that it has."""
     from factory_assets.measures.habits import Stretches
     from factory_assets.measures.profiles import profile
     from factory_assets.training.archiving import _habit_of_predictions
