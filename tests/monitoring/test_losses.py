@@ -282,6 +282,22 @@ def test_a_loss_that_has_lasted_for_months_says_the_same_first_day_for_a_day_and
     assert since([last], ways[0]) == {FIRST + 40 * DAY}
 
 
+def test_a_loss_of_any_length_is_told_by_a_day_as_by_a_range() -> None:
+    for seed, (level, spread) in enumerate([(-0.3, 1.0), (-1.0, 1.0), (-0.5, 0.1), (0.5, 3.0)]):
+        rows = table([*noise(seed, 60, 3.0, 0.5), -9.0, *noise(seed + 50, 70, level, spread)])
+
+        def read(first: dt.date, last: dt.date, rows: list[dict[str, Any]] = rows) -> list[dict[str, Any]]:
+            return [row for row in rows if first <= row["ds"] <= last]
+
+        days = [FIRST + at * DAY for at in range(56, 131)]
+
+        def told_of(asked: list[dt.date], read: Any = read) -> list[Any]:
+            return begun_before(lambda some: losses("mae", some, asked), read, asked)
+
+        alone, together = [one for day in days for one in told_of([day])], told_of(days)
+        assert [(one.day, one.since) for one in alone] == [(one.day, one.since) for one in together] and alone
+
+
 def test_a_node_that_its_parent_would_have_done_better_for_is_told_by_the_same_rule() -> None:
     for gains in ([*noise(1, 20, 3.0, 0.5), -4.0, -3.0], [*noise(1, 30, 0.2, 0.5), *noise(2, 60, -0.6, 0.5)]):
         rows = table(gains)

@@ -116,8 +116,8 @@ def begun_before(
     first = days[0] - 2 * window(block) * DAY
     rows: Sequence[Mapping[str, Any]] = read(first, days[-1])
     found = judge(rows)
-    # What had begun when the first of these rows could be judged may have begun before them.
-    while early := {one.node for one in found if one.since and one.since < first + window(block) * DAY}:
+    # Before its first day it may have lasted for a window of days, and these are held against another one.
+    while early := {one.node for one in found if one.since and one.since < first + 2 * window(block) * DAY}:
         past: Sequence[Mapping[str, Any]] = read(first - 2 * window(block) * DAY, first - DAY)
         first -= 2 * window(block) * DAY
         if not past:
@@ -201,8 +201,10 @@ def _of_node(
     for day, gain in gains.items():
         value, other = measured[day]
         reason, again = "", bool(found) and found[-1].day == last_measured
-        # While a loss lasts no sound days are added, and those before it go on saying what is to be expected.
-        held_against = found[-1].since if again and gain < 0 else day
+        # While a loss lasts no sound days are added, and those before it go on saying what is to be expected. After a window of it,
+        # the mean is of the loss alone; and so two windows are all that a day depends on.
+        lasts = again and gain < 0 and day < found[-1].since + window(block) * DAY
+        held_against = found[-1].since if lasts else day
         past = [each for earlier, each in sound.items() if earlier >= held_against - window(block) * DAY]
         if (gain < 0 or again) and _unexpected(gain, past, block):
             reason = (
