@@ -170,8 +170,11 @@ def told(nodes: np.ndarray, days: np.ndarray, own: np.ndarray, other: np.ndarray
     number = np.bincount(place)
     means = [np.bincount(place, each) / number for each in (own, other)]
     rows: list[dict[str, Any]] = [
-        {"node": str(names[cell // 10_000]), "ds": EPOCH + dt.timedelta(days=int(cell % 10_000)), "mae": a, "naive_mae": b}
-        for cell, a, b in zip(cells.tolist(), means[0].tolist(), means[1].tolist(), strict=True)
+        {
+            "node": str(names[cell // 10_000]), "ds": EPOCH + dt.timedelta(days=int(cell % 10_000)), "labelled": n,
+            "mae": a, "naive_mae": b,
+        }
+        for cell, n, a, b in zip(cells.tolist(), number.tolist(), means[0].tolist(), means[1].tolist(), strict=True)
     ]  # fmt: skip
     found = losses("mae", rows, sorted({row["ds"] for row in rows}))
     return len(rows), len({(one.node, one.since) for one in found}), len(found)

@@ -80,6 +80,18 @@ def test_days_with_heavy_tails_are_told_no_more_often_than_stated(freedom: float
     assert told / (12 * days) <= 2 * FALSE_ALARM_RATE + 2 * (2 * FALSE_ALARM_RATE / (12 * days)) ** 0.5
 
 
+def test_a_day_of_a_few_of_its_rows_may_scatter_as_few_rows_do() -> None:
+    gains = [*noise(1, 28, 3.0, 1.0), -5.0]
+    rows = [row | {"labelled": 24} for row in table(gains)]
+    assert said(rows) == {28: 28}
+    assert said([*rows[:-1], rows[-1] | {"labelled": 2}]) == {}
+    assert said([*rows[:-1], rows[-1] | {"labelled": 2, "mae": 60.0}]) == {28: 28}, (
+        "and yet not any loss is by few rows"
+    )
+    whole, few = visible(gains[:-1]), visible(gains[:-1], fewer=3.0)
+    assert whole and few and few > 2 * whole
+
+
 def test_a_day_without_labels_ends_no_loss_and_tells_none() -> None:
     gains = [*noise(1, 20, 3.0, 0.5), -4.0, None, -4.0]
     assert said(table(gains)) == {20: 20, 22: 20}
