@@ -403,7 +403,7 @@ class Book:
         if not days:
             return []
         line, metric = declared.line, metric_of(declared)
-        columns, back = ["node", "ds", metric, f"naive_{metric}"], 2 * window(line.overlap_days) * DAY
+        columns, back = ["node", "ds", "labelled", metric, f"naive_{metric}"], 2 * window(line.overlap_days) * DAY
         table = f"{line.name}/performance"
         rows = self.stores.lake.read(table, days[0] - back, days[-1], columns, empty_if_absent=True).to_pylist()
         return list(of_losses(losses(metric, rows, days, line.overlap_days), line.horizon_days))

@@ -16,6 +16,8 @@ from factory_assets.measures.metrics import Floats, most_likely
 
 #: Names of columns of examples, labels and predictions; no feature has one.
 LABEL, PREDICTION, LEAF = "label", "prediction", "leaf"
+#: The level of a binary label of which a change is stated in times as many.
+YES = "1"
 
 
 def label_values(task: str, column: pa.ChunkedArray) -> Floats:

@@ -145,7 +145,7 @@ def calibrate(
     if not days:
         return None
     judged = lake.read(f"{line.name}/drift", days[0], days[-1], ["node", "column", "part", "verdict", "ds"]).to_pylist()
-    columns = ["node", "ds", metric, f"naive_{metric}"]
+    columns = ["node", "ds", "labelled", metric, f"naive_{metric}"]
     measured = lake.read(f"{line.name}/performance", days[0], days[-1], columns, empty_if_absent=True).to_pylist()
     lost = losses(metric, measured, sorted({row["ds"] for row in measured}), line.overlap_days)
     ends = days[::-window][:weeks][::-1]

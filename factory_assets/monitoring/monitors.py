@@ -28,6 +28,7 @@ from factory_assets.monitoring.performance.losses import (
     Rival,
     beside_floor,
     losses,
+    thinner,
     visible,
     window,
 )
@@ -195,9 +196,11 @@ def _beside(known: Known, monitor: str, rival: Rival) -> pa.Table:
     lost = {loss.node: loss for loss in losses(metric, measured, [day], known.block, rival)}
     first = day - dt.timedelta(days=window(known.block))
     gains: dict[str, list[float]] = {}
+    labelled: dict[str, list[int]] = {}
     for row in measured:
         if first <= row["ds"] < day and row[metric] is not None and row.get(other) is not None:
             gains.setdefault(row["node"], []).append(improvement(metric, row[metric], row[other]))
+            labelled.setdefault(row["node"], []).append(row["labelled"])
     rows = []
     for row in known.performance.get(day, ()):
         node, past = row["node"], gains.get(row["node"], [])
@@ -206,7 +209,7 @@ def _beside(known: Known, monitor: str, rival: Rival) -> pa.Table:
             verdict, reason = ALARM, lost[node].reason
         elif row[metric] is None or row.get(other) is None:
             verdict, reason = NONE, "not measurable yet"
-        elif (seen := visible(past, known.block)) is None:
+        elif (seen := visible(past, known.block, thinner(row["labelled"], labelled.get(node, ())))) is None:
             verdict = NONE
             reason = f"{counted(len(past), 'day')} to hold it against; a verdict takes {max(FEWEST, FEWEST_BLOCKS * known.block)}"
         else:

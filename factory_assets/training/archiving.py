@@ -18,7 +18,15 @@ from factory_assets.measures.charts import bars
 from factory_assets.measures.habits import Habit, Stretches, habit, in_season, more_of, season
 from factory_assets.measures.metrics import score
 from factory_assets.measures.profiles import Profile, profile, profiles
-from factory_assets.measures.tables import LABEL, LEAF, label_column, label_values, prediction_columns, with_columns
+from factory_assets.measures.tables import (
+    LABEL,
+    LEAF,
+    YES,
+    label_column,
+    label_values,
+    prediction_columns,
+    with_columns,
+)
 from factory_assets.models.archived import SAMPLE_ROWS, ReleasedModel
 from factory_assets.models.libraries import libraries
 from factory_assets.models.matrix import encode
@@ -30,8 +38,6 @@ from factory_resources.archive_folder import ArchiveFolder
 
 #: Tasks whose predictions may lie beyond all labels that were seen.
 RANGED = ("regression", "count", "quantile")
-#: The level of a binary label of which a change is told in times as many.
-YES = "1"
 
 
 @dataclass(frozen=True)

@@ -284,26 +284,7 @@ class World:
         assert result.success
 
     def contents(self) -> dict[str, tuple[int, str]]:
-        """Table -> rows and a hash of them, whatever their order and the table's version. Tables that hold nothing are left out,
-        and tiles and totals, which are kept to spare work and name the files that they were made from. So are folders of files.
-        """
-        found = {}
-        for table in self.lake.tables():
-            if table.startswith(("tiles/", "totals/")):
-                continue
-            with duckdb.connect(":memory:") as con:
-                self.lake.view(con, "rows", table, empty_if_absent=True)
-                folder = f"'{self.feed}/'"
-                columns = ", ".join(
-                    f"""replace("{name}", {folder}, '')""" if name in ("_source", "source") else f'"{name}"'
-                    for name in sorted(self.lake.columns(table))
-                )
-                rows, digest = con.execute(
-                    f"SELECT count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM rows"
-                ).fetchall()[0]
-                if rows:
-                    found[table] = (rows, digest)
-        return found
+        return contents(self.lake, f"{self.feed}/")
 
     def decisions(self) -> list[tuple[Any, ...]]:
         return sorted(
@@ -320,6 +301,28 @@ class World:
         return sorted(
             (each.stream, each.rule, each.state, tuple(map(str, sorted(each.days)))) for each in self.issues.issues()
         )
+
+
+def contents(lake: Lake, feed: str = "") -> dict[str, tuple[int, str]]:
+    """Table -> rows and a hash of them, whatever their order and the table's version. Tables that hold nothing are left out,
+    and tiles and totals, which are kept to spare work and name the files that they were made from. So is the feed's folder.
+    """
+    found = {}
+    for table in lake.tables():
+        if table.startswith(("tiles/", "totals/")):
+            continue
+        with duckdb.connect(":memory:") as con:
+            lake.view(con, "rows", table, empty_if_absent=True)
+            columns = ", ".join(
+                f"""replace("{name}", '{feed}', '')""" if feed and name in ("_source", "source") else f'"{name}"'
+                for name in sorted(lake.columns(table))
+            )
+            rows, digest = con.execute(f"SELECT count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM rows").fetchall()[
+                0
+            ]
+            if rows:
+                found[table] = (rows, digest)
+    return found
 
 
 def by_command(world: World) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.measures.habits import FACTORS, MOST, Habit, Stretches, habit
-from factory_assets.measures.profiles import Profile, profile, profiles
+from factory_assets.measures.profiles import AT_ONCE, MANY, Profile, profile, profiles
 from factory_assets.monitoring.drift.verdicts import Drift
 from factory_assets.monitoring.drift.verdicts import drift as against
 
@@ -388,3 +388,14 @@ def test_numbers_that_became_text_are_refused_by_name() -> None:
 def test_a_timestamp_has_no_profile() -> None:
     with pytest.raises(TypeError, match="'paid_at' is timestamp"):
         profile(pa.array([0], pa.timestamp("us")), name="paid_at")
+
+
+@pytest.mark.parametrize("rows", [MANY - 1, MANY, AT_ONCE, 3 * AT_ONCE + 7])
+def test_few_values_and_many_are_counted_alike_and_as_a_search_of_the_edges_would(rows: int) -> None:
+    rng = np.random.default_rng(9)
+    reference = profile(pa.array(np.where(rng.random(5000) < 0.3, 7.0, rng.normal(size=5000))))
+    edges = np.array(reference.edges)
+    values = rng.choice([*edges, *np.nextafter(edges, -np.inf), -np.inf, np.inf, *rng.normal(size=50)], rows)
+    absent = rng.random(rows) < 0.1
+    places = reference.places(pa.array(values, mask=absent))
+    assert places.tolist() == np.where(absent, len(reference.counts), np.searchsorted(edges, values, "right")).tolist()

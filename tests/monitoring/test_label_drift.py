@@ -102,6 +102,33 @@ def test_the_change_of_a_base_rate_that_is_stated_as_visible_is_found_nine_times
     assert 0.8 < np.mean(found) < 0.98
 
 
+WIDE, NARROW = [1.0, 0.4, 0.8, 0.6, 1.0, 1.0, 1.0, 0.5, 0.7, 0.9], [1.0, 0.85, 0.9, 0.8, 1.0, 1.0, 1.0, 0.95, 0.8, 0.9]
+
+
+@pytest.mark.parametrize(("weeks", "share"), [(WIDE, 1.0), (WIDE, 0.7), (WIDE, 0.4), (NARROW, 0.9), (NARROW, 0.8)])
+def test_the_visible_change_of_a_base_rate_is_of_the_current_one_where_the_season_is_another(
+    weeks: list[float], share: float
+) -> None:
+    """Yeses are `share` of those that the champion has learnt from, as in some past week they were."""
+    rng, found = np.random.default_rng(6), []
+    for _ in range(60):
+        past = (rng.random(10 * 2100) < 0.12 * np.repeat(weeks, 2100)).astype(float)
+        reference, habit = kept("binary", rows(70, 300, past), range(28, 49))
+        stable = judged("binary", reference, habit, drawn("binary", rng, 2100, 1.5 * share))
+        if stable.verdict == "stable" and stable.visible_change is not None:
+            changed = drawn("binary", rng, 2100, 1.5 * share * (1 + stable.visible_change))
+            found.append(judged("binary", reference, habit, changed).verdict == "drifted")
+    assert len(found) > 40 and np.mean(found) > 0.82
+
+
+def test_of_a_base_rate_of_nothing_no_number_of_times_would_have_shown() -> None:
+    rng = np.random.default_rng(7)
+    labels = (rng.random(10 * 2100) < 0.02 * np.repeat([1.0, 0.0] * 5, 2100)).astype(float)
+    reference, habit = kept("binary", rows(70, 300, labels), range(28, 49))
+    none = judged("binary", reference, habit, np.zeros(2100))
+    assert (none.verdict, none.visible_change) == ("stable", None) and "more" not in none.reason
+
+
 def test_a_drifted_label_names_its_level_and_is_a_kind_of_its_own() -> None:
     rng = np.random.default_rng(4)
     reference, habit = kept(CLASSES, rows(70, 100, drawn(CLASSES, rng, 7000)), range(21, 49))

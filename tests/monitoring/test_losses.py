@@ -57,6 +57,41 @@ def test_the_days_of_a_collapse_are_no_past_for_those_after_it() -> None:
     assert said(table(gains)) == dict.fromkeys(range(20, 26), 20)
 
 
+@pytest.mark.parametrize("level", [-1.0, -0.2])
+def test_a_collapse_lasts_for_as_long_as_days_are_losses_however_many_they_are(level: float) -> None:
+    """Their mean over four weeks is no loss for the first three of them, and by then there are few sound days before them."""
+    gains = [*noise(1, 40, 3.0, 0.3), *[level] * 60, *noise(2, 10, 3.0, 0.3)]
+    found = said(table(gains))
+    # The mean of four weeks needs some days more.
+    assert set(range(40, 100)) <= set(found) <= set(range(40, 103)) and set(found.values()) == {40}
+
+
+def test_a_collapse_after_which_days_are_low_and_no_losses_ends_within_four_weeks() -> None:
+    found = said(table([*noise(1, 40, 3.0, 0.3), -1.0, *[0.2] * 60]))
+    assert min(found) == 40 and max(found) < 40 + 28 and set(found.values()) == {40}
+
+
+@pytest.mark.parametrize("freedom", [2.5, 3, 5])
+def test_days_with_heavy_tails_are_told_no_more_often_than_stated(freedom: float) -> None:
+    rng, days, told = np.random.default_rng(10), 365, 0
+    for _ in range(12):
+        told += len(set(said(table(list(rng.standard_t(freedom, days)))).values()))
+    # Of the two ways, and what chance adds to so few.
+    assert told / (12 * days) <= 2 * FALSE_ALARM_RATE + 2 * (2 * FALSE_ALARM_RATE / (12 * days)) ** 0.5
+
+
+def test_a_day_of_a_few_of_its_rows_may_scatter_as_few_rows_do() -> None:
+    gains = [*noise(1, 28, 3.0, 1.0), -5.0]
+    rows = [row | {"labelled": 24} for row in table(gains)]
+    assert said(rows) == {28: 28}
+    assert said([*rows[:-1], rows[-1] | {"labelled": 2}]) == {}
+    assert said([*rows[:-1], rows[-1] | {"labelled": 2, "mae": 60.0}]) == {28: 28}, (
+        "and yet not any loss is by few rows"
+    )
+    whole, few = visible(gains[:-1]), visible(gains[:-1], fewer=3.0)
+    assert whole and few and few > 2 * whole
+
+
 def test_a_day_without_labels_ends_no_loss_and_tells_none() -> None:
     gains = [*noise(1, 20, 3.0, 0.5), -4.0, None, -4.0]
     assert said(table(gains)) == {20: 20, 22: 20}
@@ -257,6 +292,22 @@ def test_a_loss_that_has_lasted_for_months_says_the_same_first_day_for_a_day_and
         assert since([last - ahead * DAY for ahead in range(60, -1, -1)], of) == {began}
         assert FIRST + 40 * DAY <= began <= FIRST + 70 * DAY
     assert since([last], ways[0]) == {FIRST + 40 * DAY}
+
+
+def test_a_loss_of_any_length_is_told_by_a_day_as_by_a_range() -> None:
+    for seed, (level, spread) in enumerate([(-0.3, 1.0), (-1.0, 1.0), (-0.5, 0.1), (0.5, 3.0)]):
+        rows = table([*noise(seed, 60, 3.0, 0.5), -9.0, *noise(seed + 50, 70, level, spread)])
+
+        def read(first: dt.date, last: dt.date, rows: list[dict[str, Any]] = rows) -> list[dict[str, Any]]:
+            return [row for row in rows if first <= row["ds"] <= last]
+
+        days = [FIRST + at * DAY for at in range(56, 131)]
+
+        def told_of(asked: list[dt.date], read: Any = read) -> list[Any]:
+            return begun_before(lambda some: losses("mae", some, asked), read, asked)
+
+        alone, together = [one for day in days for one in told_of([day])], told_of(days)
+        assert [(one.day, one.since) for one in alone] == [(one.day, one.since) for one in together] and alone
 
 
 def test_a_node_that_its_parent_would_have_done_better_for_is_told_by_the_same_rule() -> None:

@@ -49,12 +49,10 @@ NO_VERDICT, IN_CONTROL, DAY_OUT, WEEK_OUT = 0, 1, 2, 3
 class Chart:
     """The verdict on the newest day of each series, arrays of shape (series,).
 
-        usual: what the past expects of the day, rows or a share as the value. limit: on the side on which the value lies.
-        verdict: #: Logarithm of more rows than there will be.
-    MOST_LOG = 100.0
-    NO_VERDICT, IN_CONTROL, DAY_OUT or WEEK_OUT. days: past days in control. of_week: by what factor the last seven days
-        differ from the weeks before, where the week is out; else NaN.
-        visible: smallest change of a day that would have been found nine times in ten, NaN if none would: of counts the share of rows
+    usual: what the past expects of the day, rows or a share as the value. limit: on the side on which the value lies.
+    verdict: NO_VERDICT, IN_CONTROL, DAY_OUT or WEEK_OUT. days: past days in control. week: by what factor the last seven days
+        differ from the weeks before, where the week is out; else NaN. weeks_before: how many of them.
+    visible: smallest change of a day that would have been found nine times in ten, NaN if none would: of counts the share of rows
         that would be missing, of shares the share that would be added.
     """
 

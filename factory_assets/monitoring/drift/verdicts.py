@@ -36,7 +36,7 @@ import pyarrow as pa
 
 from factory_assets.measures.habits import FACTORS, Habit, Part, compared, distance, in_season
 from factory_assets.measures.profiles import Numbers, Profile
-from factory_assets.measures.tables import LABEL, LEAF
+from factory_assets.measures.tables import LABEL, LEAF, YES
 from factory_assets.words import counted
 
 #: Past stretches of time below which there is no verdict, and below which the false alarm rate may be a few times the stated one.
@@ -402,19 +402,28 @@ def _visible_change(habit: Habit, look: _Look, minimum_effect: float) -> float |
 
 
 def _from_here(column: Counted, change: float | None) -> float | None:
-    """A change of the reference's values as one of the current rows': where these lie lower already, it takes so much more."""
-    if change is None or column.reference.kind != "number":
-        return change
-    was, is_now = (_middle(column.reference, counts) for counts in (np.array(column.reference.counts), column.now[:-1]))
+    """A change of the reference's values as one of the current rows': where these lie lower already, it takes so much more.
+
+    None where nothing is left that could be so many times as much.
+    """
+    if change is None:
+        return None
+    was, is_now = (_level(column.reference, counts) for counts in (np.array(column.reference.counts), column.now[:-1]))
+    if was and not is_now:
+        return None
     lower = was / is_now if was * is_now > 0 else 1.0
     return (1 + change) * max(lower, 1.0) - 1
 
 
-def _middle(reference: Profile, counts: Numbers) -> float:
-    """The median of a number's values, as far as bins tell it; 0 where there are none."""
-    edges = np.array([reference.edges[0], *reference.edges, reference.edges[-1]])
+def _level(reference: Profile, counts: Numbers) -> float:
+    """What a change multiplies: the median of a number's values, as far as bins tell it, or the share of yes among labels."""
     upto = np.concatenate([[0.0], np.cumsum(counts)])
-    return float(np.interp(upto[-1] / 2, upto, edges)) if upto[-1] else 0.0
+    if not upto[-1]:
+        return 0.0
+    if reference.kind == "text":
+        return float(counts[reference.levels.index(YES)] / upto[-1])
+    edges = np.array([reference.edges[0], *reference.edges, reference.edges[-1]])
+    return float(np.interp(upto[-1] / 2, upto, edges))
 
 
 _LOG_FACTORS = np.log(FACTORS)
