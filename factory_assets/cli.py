@@ -28,6 +28,7 @@ from factory_assets.commands import (
     quarantine,
     rebuild,
     release,
+    status,
     trials,
     verify,
 )
@@ -52,6 +53,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
 app.command()(due.due)
+app.command()(status.status)
 app.command()(features.features)
 app.command()(explain.explain)
 app.command()(compare.compare)

@@ -209,6 +209,14 @@ class Ledger(Tags):
         with self._open().connect() as connection:
             return dict(connection.execute(query).tuples().all())
 
+    def champions_trained(self, line: str) -> dict[str, dt.date]:
+        """Version -> as of which day it was trained, of those that answer now."""
+        query = sa.select(VERSIONS.c.version, VERSIONS.c.as_of).join(
+            STANDING, (STANDING.c.line == VERSIONS.c.line) & (STANDING.c.champion == VERSIONS.c.version)
+        )
+        with self._open().connect() as connection:
+            return dict(connection.execute(query.where(VERSIONS.c.line == line)).tuples().all())
+
     def record_evaluation(self, evaluation: EvaluationRecord) -> None:
         """Record an evaluation; nothing is written if it repeats the last one of its version as of the same day.
 

@@ -38,6 +38,7 @@ ASIDE = {
     "factory_assets.backtest": "replays a line for people, by the modules that make it",
     "factory_assets.governor": "decides when something is computed",
     "factory_assets.loading": "puts assets together",
+    "factory_assets.pages": "shows people what was found",
     "factory_assets.identity": "tells which code and which declaration it is",
     "factory_assets.words": "puts numbers into words for people",
     "factory_assets.release": "decides who answers; a day is scored by what was decided, which is hashed beside the code",

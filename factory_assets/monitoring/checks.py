@@ -22,15 +22,11 @@ from factory_assets.monitoring.estimates.expected import FALSE_ALARM_RATE as CON
 from factory_assets.monitoring.monitors import (
     ALARM,
     CONCERNS,
-    DRIFT,
-    ESTIMATES,
-    FLOOR,
     NONE,
-    PARENT,
-    PERFORMANCE,
     RELEASE,
     SCHEMA_OF,
     STABLE,
+    rank,
 )
 from factory_assets.monitoring.performance.losses import (
     FALSE_ALARM_RATE,
@@ -348,8 +344,6 @@ SCHEMA_DESCRIPTION = (
 NEWS, LISTED = "nothing_new", 20
 #: Columns of a node that it names.
 COLUMNS = 3
-#: What a day tells first: what has become worse, before what may be why.
-FIRST = (PERFORMANCE, PARENT, FLOOR, ESTIMATES, SCHEMA_OF, DRIFT)
 
 
 def control_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
@@ -412,7 +406,7 @@ def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]], without: int) 
 
     without: looks without a verdict, as those are that wait for labels.
     """
-    telling = sorted((row for row in rows if row["is_news"]), key=lambda row: (row["since"] != day, *_rank(row)))
+    telling = sorted((row for row in rows if row["is_news"]), key=lambda row: (row["since"] != day, *rank(row)))
     of_nodes: dict[tuple[dt.date, str, str], list[Mapping[str, Any]]] = {}
     for row in telling:
         of_nodes.setdefault((row["since"], row["monitor"], row["node"]), []).append(row)
@@ -437,11 +431,6 @@ def _news_of_day(day: dt.date, rows: Sequence[Mapping[str, Any]], without: int) 
         records = [dg.TableRecord({name: str(row[name]) for name in named}) for row in telling[:LISTED]]
         metadata["news"] = dg.MetadataValue.table(records)
     return Finding(day, not telling, message=message, metadata=metadata)
-
-
-def _rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    monitor = row["monitor"]
-    return FIRST.index(monitor) if monitor in FIRST else len(FIRST), monitor, -row["n"], row["node"], row["column"]
 
 
 def _alarming(rows: Sequence[Mapping[str, Any]]) -> str:

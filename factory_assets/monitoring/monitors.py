@@ -41,6 +41,8 @@ STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
 DRIFT, PERFORMANCE, FLOOR, RELEASE, ESTIMATES = "drift", "performance", "floor", "release", "estimates"
 PARENT = "parent"
 SCHEMA_OF = "schema"
+#: What is named first: what has become worse, before what may be why.
+FIRST = (PERFORMANCE, PARENT, FLOOR, ESTIMATES, SCHEMA_OF, DRIFT)
 #: In place of a column's name: all of a node's.
 ALL = "*"
 SCHEMA = pa.schema(
@@ -100,6 +102,12 @@ class Known:
     floor: float | None = None
     releases: Mapping[str, Release] = field(default_factory=dict)
     delivered: Mapping[str, Mapping[dt.date, Delivered]] = field(default_factory=dict)
+
+
+def rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The order in which alarms are named: what has become worse first, and of that what has most rows."""
+    monitor = row["monitor"]
+    return FIRST.index(monitor) if monitor in FIRST else len(FIRST), monitor, -row["n"], row["node"], row["column"]
 
 
 def monitors(line: str, known: Known) -> pa.Table:

@@ -1,0 +1,97 @@
+"""How does each line stand? What holds it back, what is due, and how many of its nodes need somebody.
+
+A line has the first of these that is true of it:
+
+- blocked: something of it, or of what it stands on, is not made until somebody decides or mends, or failed on what is there
+- damaged: something that was made is not there any more, or not whole; the next run makes it again
+- due: work is due
+- current: all that can be made is made
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.governor.work import Kind, Notice, Plan, Work
+from factory_assets.pages.fleet import HEALTH, Health, Stand, fleet
+from factory_assets.words import counted, listed
+from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
+
+State = Literal["blocked", "damaged", "due", "current"]
+#: Notices that somebody has to act on.
+PRESSING: tuple[Kind, ...] = ("blocked", "failed")
+
+
+@dataclass(frozen=True)
+class LineStand:
+    """How a line stands. notices: of all kinds, those first that somebody has to act on. due: work, in order."""
+
+    line: str
+    owner: str
+    state: State
+    notices: Sequence[Notice]
+    due: Sequence[Work]
+    nodes: dict[Health, int]
+
+    @property
+    def pressing(self) -> list[Notice]:
+        """What somebody has to act on, or has to know."""
+        return [notice for notice in self.notices if notice.kind in (*PRESSING, "damaged")]
+
+    @property
+    def summary(self) -> str:
+        """The line in a sentence."""
+        nodes = ", ".join(f"{number} {health}" for health, number in self.nodes.items() if number)
+        due = f"; due: {listed([work.what for work in self.due], 2, 'work')}" if self.due else ""
+        return f"{self.state}; {counted(sum(self.nodes.values()), 'node')}{f': {nodes}' if nodes else ''}{due}"
+
+
+def stands_of(
+    declared: Sequence[DeclaredLine], planned: Plan, lake: Lake, ledger: Ledger
+) -> tuple[list[LineStand], list[Stand]]:
+    """How these lines stand by the plan of their deployment, and their nodes, as `fleet` gives them."""
+    damaged = {notice.asset for notice in planned.notices_of("damaged")}
+    nodes = fleet(declared, lake, ledger, damaged)
+    return [
+        line_stand(each, planned, [node for node in nodes if node.line == each.line.name]) for each in declared
+    ], nodes
+
+
+def line_stand(declared: DeclaredLine, planned: Plan, nodes: Sequence[Stand]) -> LineStand:
+    """How a line stands by the plan of its deployment. nodes: of the line."""
+    assets = _assets_of(declared)
+    notices = [notice for notice in planned.notices if _is_of(notice.asset, assets)]
+    notices.sort(key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged"))
+    due = [work for work in planned.work if any(_is_of(asset, assets) for asset in work.assets)]
+    healths = Counter(each.health for each in nodes)
+    return LineStand(
+        declared.line.name,
+        declared.line.owner,
+        _state(notices, due),
+        notices,
+        due,
+        {health: healths[health] for health in HEALTH},
+    )
+
+
+def _state(notices: Sequence[Notice], due: Sequence[Work]) -> State:
+    kinds = {notice.kind for notice in notices}
+    if kinds & {*PRESSING}:
+        return "blocked"
+    if "damaged" in kinds:
+        return "damaged"
+    return "due" if due else "current"
+
+
+def _assets_of(declared: DeclaredLine) -> set[tuple[str, ...]]:
+    """Beginnings of the names of the line's assets, and of those that it stands on."""
+    views = {(room, view) for view in declared.views for room in ("features", "serving")}
+    return {(declared.line.name,), *((stream,) for stream in declared.stands_on), *views}
+
+
+def _is_of(asset: str, beginnings: set[tuple[str, ...]]) -> bool:
+    parts = tuple(asset.split("/"))
+    return parts[:1] in beginnings or parts[:2] in beginnings

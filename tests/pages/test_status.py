@@ -1,0 +1,109 @@
+"""Does `factory status` say at once what happened to a line, whoever or whatever made it happen?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from typer.testing import CliRunner
+
+from factory_assets.cli import app
+from factory_assets.commands import deployed
+from factory_assets.governor.plan import plan
+from factory_assets.pages.fleet import Stand
+from factory_assets.pages.lines import LineStand, stands_of
+from tests.governor.world import SMALL, World, by_command, day, orders_of, worlds
+
+pytestmark = pytest.mark.slow
+
+DAYS = 12
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A line that was trained and scores; the day that comes next is bad."""
+    with worlds(tmp_path_factory.mktemp("status"), ["one"], SMALL.replace("every: 30d", "every: 5d")) as made:
+        world = made["one"]
+        for offset in range(DAYS):
+            world.deliver("orders", day(offset))
+        world.at(day(DAYS), 1)
+        by_command(world)
+        yield world
+
+
+def status(world: World) -> tuple[LineStand, dict[str, Stand]]:
+    declared = [world.deployment.catalogue.resolve(each) for each in world.deployment.catalogue.lines.values()]
+    (line,), nodes = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger)
+    return line, {each.node: each for each in nodes}
+
+
+def test_a_line_that_is_up_to_date_says_so_and_of_each_node_who_answers(world: World) -> None:
+    line, nodes = status(world)
+    standing = world.ledger.standing("guess")
+    assert line.state == "current" and not line.due and not line.pressing
+    assert {node: each.version for node, each in nodes.items() if each.answers == node} == {
+        node: each.champion for node, each in standing.items() if each.champion
+    }
+    assert sum(line.nodes.values()) == len(nodes) and nodes["global"].value is not None
+
+
+def test_a_blocked_day_shows_until_it_is_mended(world: World) -> None:
+    world.deliver("orders", day(DAYS), [row | {"x": -5} for row in orders_of(day(DAYS))])
+    world.at(day(DAYS + 1), 1)
+    assert status(world)[0].state == "due"
+    by_command(world)
+    line, _ = status(world)
+    assert line.state == "blocked" and "x >= 0" in str(line.pressing[0])
+    world.deliver("orders", day(DAYS))
+    by_command(world)
+    assert status(world)[0].state == "current"
+
+
+@pytest.mark.parametrize("table", ["monitors", "performance", "predictions"])
+def test_a_lost_table_is_named_and_what_is_left_is_shown(world: World, table: str) -> None:
+    lost = world.folder / "lake" / "guess" / table
+    shutil.copytree(lost, lost.with_name("kept"))
+    shutil.rmtree(next(lost.glob("ds=*")))
+    line, nodes = status(world)
+    assert line.state == "damaged" and f"guess/{table}" in str(line.pressing[0])
+    assert nodes.keys() >= world.ledger.standing("guess").keys()
+    shutil.rmtree(lost)
+    shutil.move(lost.with_name("kept"), lost)
+    assert status(world)[0].state == "current"
+
+
+def test_the_command_prints_the_same_as_text_and_for_programs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def opened() -> Iterator[object]:
+        yield world.deployment
+
+    monkeypatch.setattr(deployed, "deployed", opened)
+    line, nodes = status(world)
+    printed = CliRunner().invoke(app, ["status", "--json"])
+    found = json.loads(printed.stdout)
+    amiss = any(each.health in ("unanswered", "alarm") for each in nodes.values())
+    assert printed.exit_code == (1 if amiss else 0)
+    assert [each["state"] for each in found["lines"]] == [line.state]
+    assert {each["node"]: each["health"] for each in found["nodes"]} == {
+        node: each.health for node, each in nodes.items()
+    }
+    text = CliRunner().invoke(app, ["status", "--all"], env={"COLUMNS": "200"}).stdout
+    assert all(each.node in text and each.health in text for each in nodes.values())
+    unknown = CliRunner().invoke(app, ["status", "--line", "gues"])
+    assert unknown.exit_code == 1 and "'gues' is not a line; lines here: guess" in unknown.output
+
+
+def test_a_training_that_was_missed_is_due(world: World) -> None:
+    for offset in range(DAYS + 1, DAYS + 8):
+        world.deliver("orders", day(offset))
+    world.at(day(DAYS + 8), 1)
+    # Retraining is switched off.
+    while asked := world.ticker.tick():
+        for request in asked:
+            world.ticker.execute(request)
+    line, _ = status(world)
+    assert line.state == "due", list(map(str, line.notices))
+    assert any(work.training and work.training.line == "guess" for work in line.due)
