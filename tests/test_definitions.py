@@ -161,7 +161,7 @@ def test_workspace_and_project_settings_name_the_same_location() -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("OnDemandView", 5), ("ModelLine", 21)]
+    ("component", "assets"), [("EventStream", 4), ("FeatureView", 5), ("OnDemandView", 5), ("ModelLine", 22)]
 )
 def test_a_scaffolded_example_is_complete_and_loads_from_a_folder_outside_the_package(
     component: str, assets: int, tmp_path: Path

@@ -109,7 +109,11 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     @dg.asset(
         config_schema=written_out(Chosen),
         key=key,
-        deps=[dg.AssetDep(dg.AssetKey([line.name, "refit"]), partition_mapping=dg.IdentityPartitionMapping())],
+        deps=[
+            # It reads both; a launch of some of them keeps their order by it.
+            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.IdentityPartitionMapping())
+            for name in ("evaluation", "refit")
+        ],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=GROUP,

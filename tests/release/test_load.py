@@ -84,8 +84,9 @@ def test_an_archive_says_what_its_features_mean_and_who_answered_before_it(train
     model = load(root, LINE, second.version)
     assert definitions(model.declared) == definitions(declared) == second.configuration["definitions"]
     assert load(root, LINE, first.version).answered == {}
-    before = ledger.champions(LINE, before=TRAINED[1])
-    assert model.answered == {node: str(before[node].champion) for node in ("Lyon", "global") if node in before} != {}
+    by_gate = [each for each in ledger.decisions(LINE) if each.decided_by == "gate" and each.as_of == TRAINED[0]]
+    before = {each.node: each.champion for each in by_gate if each.champion and each.node in ("Lyon", "global")}
+    assert model.answered == before != {}
     for name in second.charts.values():
         assert model.attachments[name].startswith(b"<svg") and b"</svg>" in model.attachments[name]
     assert b"amount" in model.attachments["importances.svg"]
