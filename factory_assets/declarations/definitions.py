@@ -22,7 +22,18 @@ UNHEARD: dict[str, Any] = {"label": {"freshness"}}
 NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "features", "retrain"], True) | {
     "segments": {"max_nodes", "max_failed"},
     "train": {"workers", "pool", "missing"},
-    "gate": {"floor", "certainty", "swaps", "false_promotions", "patience", "cluster", "latency", "size", "approval"},
+    "gate": {
+        "floor",
+        "certainty",
+        "swaps",
+        "false_promotions",
+        "rows",
+        "patience",
+        "cluster",
+        "latency",
+        "size",
+        "approval",
+    },
     "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect", "remind"},
 }
 #: Required fields of a declaration on which its meaning does not depend.

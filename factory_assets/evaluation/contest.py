@@ -59,7 +59,8 @@ class Met:
     @property
     def contest(self) -> Contest:
         sides = {side: self.metrics.get(side) for side in ("parent", *OWN)}
-        return Contest(naive=self.metrics.get("naive", {}), **sides, certainty=self.certainty, unsafe=self.unsafe)
+        naive, rows = self.metrics.get("naive", {}), len(self.y)
+        return Contest(naive=naive, **sides, certainty=self.certainty, unsafe=self.unsafe, rows=rows)
 
     def records(self, line: str, span: Timeline, metric: str) -> list[EvaluationRecord]:
         """One for the champion, one for the challenger, as far as they exist."""
@@ -206,4 +207,5 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         challenger=challenger.challenger if challenger else None,
         certainty={side: value for side, value in sure.items() if value is not None},
         unsafe=challenger.unsafe if challenger else None,
+        rows=first.rows,
     )

@@ -68,6 +68,7 @@ class Contest:
     certainty: champion -> how sure it is, from 0 to 1, that it is better than the parent; challenger -> better than
     its rival; naive -> that the challenger is better than the naive guess. Absent where the rows cannot say.
     unsafe: why the challenger may not be served, however good it is; None where nothing was found, or it was not tried.
+    rows: how many there are; None counts as enough.
     """
 
     naive: Mapping[str, float]
@@ -76,6 +77,13 @@ class Contest:
     challenger: Mapping[str, float] | None
     certainty: Mapping[str, float] = field(default_factory=dict)
     unsafe: str | None = None
+    rows: int | None = None
+
+    def lacks_rows(self, gate: Gate) -> str:
+        """Why the rows are too few for a challenger to take over; empty where they are enough."""
+        if self.rows is None or self.rows >= gate.rows or gate.certainty <= ANY:
+            return ""
+        return f"{counted(self.rows, 'row')} in the holdout, {gate.rows} needed"
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,12 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     if rival(metric, contest) == "champion":
         incumbent = Rival("the champion", contest.champion or {})
     naive = Rival("the naive guess", contest.naive)
-    ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
+    if few := contest.lacks_rows(gate):
+        ruling = _not_yet(
+            look or Look(gate.certainty), few, f"{counted(look.lasting if look else 0, 'more day')} may bring them"
+        )
+    else:
+        ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
     passed = ruling.verdict == "promote"
     waits = passed and not contest.unsafe
     if waits and not gate.approval:
