@@ -233,7 +233,7 @@ class Gate(Grown):
 
     later: ClassVar = frozenset(
         {
-            *("cluster", "swaps", "false_promotions", "patience", "latency", "size", "refit_apart"),
+            *("cluster", "swaps", "false_promotions", "rows", "patience", "latency", "size", "refit_apart"),
             *("slices", "groups", "cost", "threshold", "disagreement", "tolerance"),
         }
     )
@@ -264,6 +264,12 @@ class Gate(Grown):
         allow_inf_nan=False,
         description="How many nodes of one training luck alone may promote on average, however many they are: where certainty alone "
         "would promote more, each must be as much surer.",
+    )
+    rows: int = Field(
+        20,
+        ge=1,
+        description="With fewer rows than this in the holdout no challenger takes over, unless certainty: 0.5 takes any better "
+        "value. Of 20 rows it is as sure as 0.95 that what happens to one row in seven is among them.",
     )
     patience: Duration = Field(
         dt.timedelta(0),

@@ -69,6 +69,7 @@ class Met:
             certainty=self.certainty,
             unsafe=self.unsafe,
             disagreement=self.disagreement,
+            rows=len(self.y),
         )
 
     @property
@@ -262,4 +263,5 @@ def recorded(metric: str, champion: EvaluationRecord | None, challenger: Evaluat
         certainty={side: value for side, value in sure.items() if value is not None},
         unsafe=challenger.unsafe if challenger else None,
         disagreement=challenger.disagreement if challenger else None,
+        rows=first.rows,
     )

@@ -81,6 +81,7 @@ class Contest:
     unsafe: why the challenger may not be served, however good it is; None where nothing was found, or it was not tried.
     disagreement: the share of the newest day that it would answer otherwise than who answers now; None where nobody does, or it
     was not asked.
+    rows: how many there are; None counts as enough.
     """
 
     naive: Mapping[str, float]
@@ -90,6 +91,13 @@ class Contest:
     certainty: Mapping[str, float] = field(default_factory=dict)
     unsafe: str | None = None
     disagreement: float | None = None
+    rows: int | None = None
+
+    def lacks_rows(self, gate: Gate) -> str:
+        """Why the rows are too few for a challenger to take over; empty where they are enough."""
+        if self.rows is None or self.rows >= gate.rows or gate.certainty <= ANY:
+            return ""
+        return f"{counted(self.rows, 'row')} in the holdout, {gate.rows} needed"
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,12 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     if rival(metric, contest) == "champion":
         incumbent = Rival("the champion", contest.champion or {})
     naive = Rival("the naive guess", contest.naive)
-    ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
+    if few := contest.lacks_rows(gate):
+        ruling = _not_yet(
+            look or Look(gate.certainty), few, f"{counted(look.lasting if look else 0, 'more day')} may bring them"
+        )
+    else:
+        ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
     passed = ruling.verdict == "promote"
     waits = passed and not contest.unsafe
     disagrees = _disagrees(gate, contest) if waits else ""
