@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.again import Meetings, make_again, remembered
 from factory_assets.evaluation.challengers import challengers_of
-from factory_assets.evaluation.contest import GAIN, Contestants, Met, walk
+from factory_assets.evaluation.contest import GAIN, Contestants, Met, walk, weak_at
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.incumbents import champions_before
@@ -123,7 +124,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         champions = champions_before(ledger, line.name, day, nodes)
         scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
-            contestants = Contestants(champions, challengers, model, apart.unsafe)
+            contestants = Contestants(champions, challengers, model, apart.unsafe, partial(weak_at, line))
             for met in walk(declared, metric, nodes, contestants, holdout.mapped):
                 of_node = met.records(line.name, span, metric)
                 metadata[met.node] = _metadata(line, met, span) | (_picture(declared, met) if met.node == ROOT else {})
@@ -210,6 +211,28 @@ def _costs(line: Line, met: Met) -> dict[str, Any]:
     return shown
 
 
+def _weak(met: Met) -> dict[str, Any]:
+    """Where a challenger that passed is worse than elsewhere; nothing of one that nobody looked at."""
+    if met.weak is None:
+        return {}
+    rows = [
+        {
+            "where": each.name,
+            "rows": int(each.rows.sum()),
+            met.weak.loss: _short(each.loss),
+            "elsewhere": _short(each.elsewhere),
+            f"of the {met.weak.rival}": _short(rival),
+            "by chance": f"{each.p:.2g}",
+        }
+        for each, rival in zip(met.weak.slices, met.weak.rivals, strict=True)
+    ]
+    if not rows:
+        return {
+            "weak_slices": "none: no value of a feature, and no pair of them, is worse than the others beyond chance"
+        }
+    return {"weak_slices": table_shown(rows, list(rows[0]))}
+
+
 def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
     common = {"as_of": str(span.as_of), "holdout": f"{met.since or span.holdout_from} .. {span.holdout_to}"}
     if not met.metrics:
@@ -229,6 +252,7 @@ def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
         **versions,
         **({"not_safe_to_serve": met.unsafe} if met.unsafe else {}),
         **_costs(line, met),
+        **_weak(met),
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
         **met.metrics.get("challenger", {}),
     }

@@ -19,6 +19,7 @@ from factory_assets.evaluation.gate import Contest, rival, rule
 from factory_assets.evaluation.parts import Asked, Parts, costs, of, parts_of
 from factory_assets.evaluation.parts import measured as measured_of
 from factory_assets.evaluation.scores import predicted
+from factory_assets.evaluation.weak import LEAST_ROWS, Weaknesses, clusters_of, coded, losses, weak_slices
 from factory_assets.identity.nodes import answering, lineage, parent_of, preorder
 from factory_assets.measures.certainty import Groups, certainty, limits_of, sure_of, witnesses
 from factory_assets.measures.tables import LABEL, label_values
@@ -40,7 +41,7 @@ class Met:
     certainty: champion, challenger -> how sure it is that it is better than that one, naive -> that the challenger is better
     than the naive guess; absent where there is none, or the rows cannot say. Also of each slice, such as "mae of night": that the
     challenger is worse there by no more than it may be; and of a cost: that it saves some, and within which limits (`GAIN`).
-    unsafe: why a challenger that is good enough may not be served.
+    unsafe: why a challenger that is good enough may not be served. weak: where it is worse than elsewhere.
     """
 
     node: str
@@ -54,6 +55,7 @@ class Met:
     rivals: Mapping[str, str] = field(default_factory=dict)
     certainty: Mapping[str, float] = field(default_factory=dict)
     unsafe: str | None = None
+    weak: Weaknesses | None = None
 
     @property
     def contest(self) -> Contest:
@@ -103,13 +105,15 @@ class Contestants:
     """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> who is up.
 
     load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
-    enough to become champion, and before its subtree is measured against it.
+    enough to become champion, and before its subtree is measured against it. weak: where such a one is worse than elsewhere, of its
+    node's rows; see `weak.weaknesses`.
     """
 
     champions: Mapping[str, str]
     challengers: Mapping[str, Challenger]
     load: Callable[[str], ReleasedModel]
     unsafe: Callable[[str], str | None]
+    weak: Callable[["Met", ReleasedModel, pa.Table], Weaknesses | None] = lambda met, model, rows: None
 
 
 def walk(
@@ -140,7 +144,9 @@ def walk(
             met = _measured(declared.line, metric, met, rows_of(node), models)
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         if ruling.verdict == "promote" or ruling.waits:
-            met = replace(met, unsafe=contestants.unsafe(versions["challenger"]))
+            version = versions["challenger"]
+            weak = contestants.weak(met, models[version], rows_of(node))
+            met = replace(met, weak=weak, unsafe=contestants.unsafe(version))
             ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         after.pop(node, None)
         if champion := ruling.champion(champions.get(node), versions.get("challenger")):
@@ -196,6 +202,21 @@ def _sure_of_parts(
         limits = limits_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
         found |= dict(zip(GAIN, limits, strict=True)) if limits else {}
     return found
+
+
+def weak_at(line: Line, met: Met, model: ReleasedModel, rows: pa.Table) -> Weaknesses | None:
+    """Where a node's challenger is worse than elsewhere; None of so few rows that nobody looks.
+
+    rows: the node's in the holdout with their features, in any order.
+    """
+    if len(met.y) < LEAST_ROWS or met.since is None:
+        return None
+    name, lost = losses(line.task, met.y, met.predictions["challenger"])
+    clusters = clusters_of(met.rows[line.cluster]) if line.cluster else None
+    found = weak_slices(coded(model, rows, met.since), lost, met.rows["ds"].to_numpy(), clusters)
+    rival = met.rivals["challenger"] if met.rivals["challenger"] in met.predictions else "naive"
+    of_rival = losses(line.task, met.y, met.predictions[rival])[1]
+    return Weaknesses(name, found, rival, [float(of_rival[each.rows].mean()) for each in found])
 
 
 def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:

@@ -110,6 +110,7 @@ ASIDE = {
     "factory_assets.evaluation.incumbents": "finds who is met, which is hashed beside the code",
     "factory_assets.evaluation.challengers": "finds who is up, which is hashed beside the code",
     "factory_assets.training.undecided": "finds who is up still, which is hashed beside the code",
+    "factory_assets.evaluation.weak": "tells people where a model is weak",
     "factory_assets.evaluation.again": "makes rows once more, and keeps them where they come out as they were",
     "factory_assets.measures.compared": "finds the metric, which is hashed beside the code",
     "factory_assets.features.point_in_time.tables": "reads tables, all days of one as of one version",
