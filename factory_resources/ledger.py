@@ -87,11 +87,14 @@ class VersionRecord:
 class EvaluationRecord:
     """Metrics of a challenger, the incumbent ({} and None without one) and the naive forecast on one holdout.
 
+    Metrics of a slice or group are called as in "mae of night".
+
     certainty: how sure it is that the challenger is the better of the two, from 0 to 1, by metric; without a metric for
     which the rows cannot say. Likewise naive_<metric>, that it is better than the naive forecast; alike_<metric>, how much they
-    differ on a day as on the day before, and groups_<metric>, of how many groups of days that is. unsafe: why a challenger that is
-    good enough may not be served, None where nothing was found. disagreement: the share of the newest day that one that may be would
-    answer otherwise than who answered then; None where it was not asked.
+    differ on a day as on the day before, and groups_<metric>, of how many groups of days that is. Of a slice ("mae of night"), that it
+    is worse by no more than it may be; of a cost, also between which values lies what it saves a row (cost_gain_lowest,
+    cost_gain_highest). unsafe: why a challenger that is good enough may not be served, None where nothing was found. disagreement: the
+    share of the newest day that one that may be would answer otherwise than who answered then; None where it was not asked.
     """
 
     line: str

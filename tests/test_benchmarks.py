@@ -29,6 +29,7 @@ SMALLEST = {
     "raw_to_events": [CARDS],
     "raw_to_examples": [CARDS],
     "release": [],
+    "slices": ["--quick"],
     "segment_training": ["--segments", "8", "--rows", "200", "--storage", "sqlite", "--repeat", "1"],
 }
 ASIDE = {"bounds": "what benchmarks share", "feast_join": "Feast", "point_in_time_join": "compares with Feast"}

@@ -38,7 +38,12 @@ class Slice(Declared):
         description="Worst value of the metric on the slice with which a model may be released.",
     )
     rows: int = Field(
-        LEAST_ROWS, ge=1, description="With fewer rows of the slice in the holdout a challenger has not passed."
+        LEAST_ROWS, ge=1, description="With fewer rows of the slice in the holdout of a node it cannot be measured."
+    )
+    unmeasured: Literal["keep", "ignore"] = Field(
+        "keep",
+        description="keep: a challenger has not passed where the slice cannot be measured. ignore: it is held to nothing there, "
+        "such as at the nodes of a tree where the slice has no rows.",
     )
     certainty: float = Field(
         ANY,

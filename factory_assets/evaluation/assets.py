@@ -4,6 +4,7 @@ import datetime as dt
 import functools
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from pydantic import Field
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Gate, Line
 from factory_assets.evaluation.again import Meetings, make_again, remembered
-from factory_assets.evaluation.contest import GAIN, Met
+from factory_assets.evaluation.contest import GAIN, Met, weak_at
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.evaluation.differences import by_libraries_alone
 from factory_assets.evaluation.fresh_process import FreshProcess
@@ -127,7 +128,9 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         scores, records, staged = RowsFile(schema(line.task)), list[EvaluationRecord](), list[dict[str, Any]]()
         versions = dict[str, Mapping[str, str]]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
-            for met in meet(declared, ledger, day, nodes, model, holdout_from, newest, apart.unsafe):
+            for met in meet(
+                declared, ledger, day, nodes, model, holdout_from, newest, apart.unsafe, partial(weak_at, line)
+            ):
                 of_node = met.records(line.name, span, metric)
                 metadata[met.node] = _metadata(line, met, span) | (_picture(declared, met) if met.node == ROOT else {})
                 versions |= {met.node: met.versions} if met.metrics else {}
@@ -230,6 +233,28 @@ def _costs(line: Line, met: Met) -> dict[str, Any]:
     return shown
 
 
+def _weak(met: Met) -> dict[str, Any]:
+    """Where a challenger that passed is worse than elsewhere; nothing of one that nobody looked at."""
+    if met.weak is None:
+        return {}
+    rows = [
+        {
+            "where": each.name,
+            "rows": int(each.rows.sum()),
+            met.weak.loss: _short(each.loss),
+            "elsewhere": _short(each.elsewhere),
+            f"of the {met.weak.rival}": _short(rival),
+            "by chance": f"{each.p:.2g}",
+        }
+        for each, rival in zip(met.weak.slices, met.weak.rivals, strict=True)
+    ]
+    if not rows:
+        return {
+            "weak_slices": "none: no value of a feature, and no pair of them, is worse than the others beyond chance"
+        }
+    return {"weak_slices": table_shown(rows, list(rows[0]))}
+
+
 def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
     common = {"as_of": str(span.as_of), "holdout": f"{met.since or span.holdout_from} .. {span.holdout_to}"}
     if not met.metrics:
@@ -250,6 +275,7 @@ def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
         **({"not_safe_to_serve": met.unsafe} if met.unsafe else {}),
         **_costs(line, met),
         **(_staged(met.staged) if met.staged else {}),
+        **_weak(met),
         "comparison": dg.MetadataValue.table(table) if table else dg.MetadataValue.text("nothing could be measured"),
         **met.metrics.get("challenger", {}),
     }

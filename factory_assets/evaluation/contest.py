@@ -21,6 +21,7 @@ from factory_assets.evaluation.parts import Asked, Parts, costs, of, parts_of
 from factory_assets.evaluation.parts import measured as measured_of
 from factory_assets.evaluation.scores import predicted
 from factory_assets.evaluation.staging import Staged
+from factory_assets.evaluation.weak import LEAST_ROWS, Weaknesses, clusters_of, coded, losses, weak_slices
 from factory_assets.identity.nodes import answering, depth_of, lineage, parent_of, preorder
 from factory_assets.measures.certainty import Alike, Groups, certainty, judge, limits_of, sure_of, witnesses
 from factory_assets.measures.tables import LABEL, label_values
@@ -44,6 +45,7 @@ class Met:
     challenger is worse there by no more than it may be; and of a cost: that it saves some, and within which limits (`GAIN`).
     alike: champion, challenger -> how much it and its rival differ on a day as on the day before.
     unsafe: why a challenger that is good enough may not be served. staged: one that is and may, beside who answers now.
+    weak: where it is worse than elsewhere.
     """
 
     node: str
@@ -59,6 +61,7 @@ class Met:
     alike: Mapping[str, Alike] = field(default_factory=dict)
     unsafe: str | None = None
     staged: Staged | None = None
+    weak: Weaknesses | None = None
 
     @property
     def contest(self) -> Contest:
@@ -123,6 +126,14 @@ GAIN = ("cost_gain_lowest", "cost_gain_highest")
 OWN = ("champion", "challenger")
 
 
+#: Where a challenger that passed is worse than elsewhere; its meeting, its model, the rows of its node.
+Weak = Callable[[Met, ReleasedModel, pa.Table], Weaknesses | None]
+
+
+def nowhere(met: Met, model: ReleasedModel, rows: pa.Table) -> None:
+    """What a walk that nobody looks at says of that."""
+
+
 @dataclass(frozen=True)
 class Contestants:
     """Who may meet. champions: node -> its version before its ruling, for all nodes of the line. challengers: node -> who is up.
@@ -130,7 +141,7 @@ class Contestants:
     load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
     enough to become champion, and before its subtree is measured against it. alike: level of the tree -> what earlier meetings tell
     of days that are like the day before. stage: one that may be served beside who answers now, by node, version and how far it is off
-    on average on the holdout.
+    on average on the holdout. weak: where such a one is worse than elsewhere, of its node's rows; see `weak.weaknesses`.
     """
 
     champions: Mapping[str, str]
@@ -139,6 +150,7 @@ class Contestants:
     unsafe: Callable[[str], str | None]
     alike: Mapping[int, Sequence[Alike]] = field(default_factory=dict)
     stage: Callable[[str, str, float], Staged | None] = lambda node, version, error: None
+    weak: Weak = nowhere
 
 
 def walk(
@@ -171,9 +183,11 @@ def walk(
             )
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         if ruling.passed:
-            met = replace(met, unsafe=contestants.unsafe(versions["challenger"]))
+            version = versions["challenger"]
+            weak = contestants.weak(met, models[version], rows_of(node))
+            met = replace(met, weak=weak, unsafe=contestants.unsafe(version))
             if met.unsafe is None:
-                met = replace(met, staged=contestants.stage(node, versions["challenger"], met.error))
+                met = replace(met, staged=contestants.stage(node, version, met.error))
             ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         after.pop(node, None)
         if champion := ruling.champion(champions.get(node), versions.get("challenger")):
@@ -238,6 +252,21 @@ def _sure_of_parts(
         limits = limits_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
         found |= dict(zip(GAIN, limits, strict=True)) if limits else {}
     return found
+
+
+def weak_at(line: Line, met: Met, model: ReleasedModel, rows: pa.Table) -> Weaknesses | None:
+    """Where a node's challenger is worse than elsewhere; None of so few rows that nobody looks.
+
+    rows: the node's in the holdout with their features, in any order.
+    """
+    if len(met.y) < LEAST_ROWS or met.since is None:
+        return None
+    name, lost = losses(line.task, met.y, met.predictions["challenger"])
+    clusters = clusters_of(met.rows[line.cluster]) if line.cluster else None
+    found = weak_slices(coded(model, rows, met.since), lost, met.rows["ds"].to_numpy(), clusters)
+    rival = met.rivals["challenger"] if met.rivals["challenger"] in met.predictions else "naive"
+    of_rival = losses(line.task, met.y, met.predictions[rival])[1]
+    return Weaknesses(name, found, rival, [float(of_rival[each.rows].mean()) for each in found])
 
 
 def recorded(metric: str, champion: EvaluationRecord | None, challenger: EvaluationRecord | None) -> Contest:

@@ -1,17 +1,23 @@
 """Is a challenger that is good enough on all rows bad on some of them? Its slices and groups, held against their declared limits.
 
-What cannot be measured has not passed. By its value alone, a challenger that is worse by exactly what it may be passes in half of
-the tries, and one that is worse by two standard errors more in one of forty; a slice's `certainty` asks for more.
+What cannot be measured has not passed, unless that is declared. By its value alone, a challenger that is worse by exactly what it may
+be passes in half of the tries, and one that is worse by two standard errors more in one of forty; a slice's `certainty` asks for more.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from factory_assets.declarations.limits import ANY, Groups, Slice
 from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.parts import DISPARITIES, MOST_GROUPS, RATES, of
 from factory_assets.measures.metrics import METRICS, better, improvement
-from factory_assets.words import counted
+from factory_assets.words import counted, listed
+
+#: What a rate of a group is a share of.
+COUNTED = ("rows", "positives", "negatives")
+#: Groups that a reason names.
+SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ def _of_slice(metric: str, gate: Gate, name: str, declared: Slice, measured: Mea
     own, rows = measured.challenger, int(measured.challenger.get(of("rows", name), 0))
     value, where = own.get(of(metric, name)), f"slice {name}"
     on = f"on {counted(rows, 'row')}"
+    if declared.unmeasured == "ignore" and (rows < declared.rows or value is None):
+        return None
     if rows < declared.rows:
         return Beyond(name, f"{where} has {counted(rows, 'row')}, {declared.rows} needed")
     if value is None:
@@ -88,27 +96,22 @@ def _of_groups(column: str, declared: Groups, measured: Measured) -> Iterator[Be
         for name in own
         if name.startswith((f"rows of {column}=", f"rows of {column} is null"))
     )
+    # Of a number there is no yes.
+    small = {
+        counting: [group for group in groups if own.get(of(counting, group), math.inf) < declared.rows]
+        for counting in COUNTED
+    }
+    if declared.unmeasured == "keep":
+        yield from _unmeasured(column, declared, own, small)
     for name, limit in declared.limits.items():
         recorded, measure = DISPARITIES[name]
-        counting = RATES.get(measure, "rows")
-        small = [group for group in groups if own[of(counting, group)] < declared.rows]
-        if small and declared.unmeasured == "keep":
-            few = ", ".join(
-                f"{group} with {counted_as(int(own[of(counting, group)]), counting)}" for group in small[:3]
-            )
-            more = f" and {len(small) - 3} more" if len(small) > 3 else ""
-            yield Beyond(
-                column, f"{_words(recorded)} of {column} cannot be measured: {few}{more}, {declared.rows} needed"
-            )
-            continue
         value = own.get(of(recorded, column))
-        if value is None:
-            if declared.unmeasured == "keep":
-                yield Beyond(column, f"{_words(recorded)} of {column} cannot be measured: no two groups to compare")
+        left_out = small[RATES.get(measure, "rows")]
+        if value is None or (left_out and declared.unmeasured == "keep"):
             continue
         least = name == "selection"
         if (value < limit) if least else (value > limit):
-            values = {group: own[of(measure, group)] for group in groups if group not in small}
+            values = {group: own[of(measure, group)] for group in groups if group not in left_out}
             low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
             theirs = measured.rivals.get(of(recorded, column))
             beside = f" ({theirs:.4g} of {measured.rival})" if theirs is not None else ""
@@ -119,9 +122,23 @@ def _of_groups(column: str, declared: Groups, measured: Measured) -> Iterator[Be
             )
 
 
-def counted_as(number: int, counting: str) -> str:
-    """How many rows, or how many of them that are a yes, or are none."""
-    return counted(number, counting.removesuffix("s"))
+def _unmeasured(
+    column: str, declared: Groups, own: Mapping[str, float], small: Mapping[str, Sequence[str]]
+) -> Iterator[Beyond]:
+    """Measures with a limit that some group has too few rows for, or that nothing is compared by. small: of what -> which groups."""
+    for counting, groups in small.items():
+        measures = [name for name in declared.limits if RATES.get(DISPARITIES[name][1], "rows") == counting]
+        recorded = [DISPARITIES[name][0] for name in measures]
+        absent = [name for name in recorded if groups or of(name, column) not in own]
+        if absent:
+            noun = counting.removesuffix("s")
+            few = [f"{group} with {counted(int(own[of(counting, group)]), noun)}" for group in groups]
+            why = (
+                f"{listed(few, SHOWN, 'group')}, {declared.rows} needed"
+                if few
+                else "no two groups have values to compare"
+            )
+            yield Beyond(column, f"{' and '.join(map(_words, absent))} of {column} cannot be measured: {why}")
 
 
 def _words(measure: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.evaluation.challengers import challengers_of
-from factory_assets.evaluation.contest import Contestants, Met, walk
+from factory_assets.evaluation.contest import Contestants, Met, Weak, nowhere, walk
 from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.evaluation.likeness import likeness
 from factory_assets.evaluation.staging import Staging
@@ -26,10 +26,11 @@ def meet(
     holdout_from: Callable[[dt.date], Subtrees],
     newest: Callable[[], tuple[dt.date, Subtrees] | None],
     unsafe: Callable[[str], str | None],
+    weak: Weak = nowhere,
 ) -> Iterator[Met]:
     """The meetings of the nodes in the training of a day, parents before children. Nothing is recorded.
 
-    load, unsafe: as of `contest.Contestants`. holdout_from: the labelled rows from a day to the end of the holdout, asked once.
+    load, unsafe, weak: as of `contest.Contestants`. holdout_from: the labelled rows from a day to the end of the holdout, asked once.
     newest: as of `staging.Staging`.
     """
     line, withdrawn = declared.line, ledger.withdrawn(declared.line.name, day)
@@ -48,5 +49,6 @@ def meet(
         unsafe,
         likeness(ledger, line.name, metric, day),
         Staging(declared, in_place, newest, load).staged,
+        weak,
     )
     yield from walk(declared, metric, nodes, contestants, holdout.mapped)

@@ -116,6 +116,7 @@ ASIDE = {
     "factory_assets.evaluation.attribution": "tells people which cause makes how much of a difference",
     "factory_assets.evaluation.differences": "tells people in what versions differ",
     "factory_assets.training.crossed": "fits models for people, and keeps none",
+    "factory_assets.evaluation.weak": "tells people where a model is weak",
     "factory_assets.evaluation.again": "makes rows once more, and keeps them where they come out as they were",
     "factory_assets.measures.compared": "finds the metric, which is hashed beside the code",
     "factory_assets.features.point_in_time.tables": "reads tables, all days of one as of one version",

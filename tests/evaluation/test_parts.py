@@ -119,6 +119,8 @@ def test_a_slice_is_held_against_its_limits_and_what_cannot_be_measured_has_not_
     few = limited(4.0, rows=49, worse=0.5)
     assert few.verdict == "keep" and "slice night has 49 rows, 50 needed" in few.reason
     assert limited(4.0, rows=49, worse=0.5, look=waiting).verdict == "undecided"
+    assert limited(9.0, rows=49, worse=0.5, unmeasured="ignore").verdict == "promote"
+    assert limited(9.0, rows=50, worse=0.5, unmeasured="ignore").verdict == "keep"
     nothing = rule(
         "mae", Gate(certainty=0.5, slices={"night": NIGHT | {"worse": 1}}), Contest({}, None, None, {"mae": 1.0}), None
     )
