@@ -46,7 +46,7 @@ def causes(a: VersionRecord, b: VersionRecord) -> list[str]:
     if FEATURES in kinds and a.tables != b.tables:
         # Whether rows of the same days are other ones cannot be told from what other features made of them.
         kinds.add(DATA)
-    if a.configuration["features"] != b.configuration["features"]:
+    if a.configuration.get("features") != b.configuration.get("features"):
         kinds.add(FEATURES)
     return [each for each in (DATA, FEATURES, CONFIGURATION) if each in kinds]
 
@@ -81,7 +81,7 @@ def _data(a: VersionRecord, b: VersionRecord) -> Iterator[Difference]:
 
 
 def _features(a: VersionRecord, b: VersionRecord) -> Iterator[Difference]:
-    mine, theirs = a.configuration["features"], b.configuration["features"]
+    mine, theirs = (each.configuration.get("features", []) for each in (a, b))
     lines = [each.configuration.get("definitions", {}).get("line", {}) for each in (a, b)]
     for part in ("task", "observe", "label", "segments"):
         yield from _differing(FEATURES, part, _short(lines[0].get(part)), _short(lines[1].get(part)))

@@ -8,7 +8,7 @@ import pyarrow as pa
 from factory_assets.measures.compared import metric_of
 from factory_assets.training.dataset import labelled_by_node, window_of
 from factory_assets.training.fit.fitting import Fitted, NotTrained, fit_node
-from factory_assets.training.remake import NotRebuildable, before_of, declared_of, reading, span_of
+from factory_assets.training.remake import NotRebuildable, before_of, declared_of, reading, require_recorded, span_of
 from factory_assets.words import listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
@@ -47,7 +47,8 @@ class Crossed:
         seed: another one than that of the configuration. Raises NotRebuildable, whose message says what is missing.
         """
         own = recipe.configuration
-        declared_of(own)  # a record from before there were recipes is refused
+        for record in (recipe.data, recipe.features, own):
+            require_recorded(record)
         made = own.configuration["recipe"] | ({} if seed is None else {"seed": seed})
         try:
             declared = declared_of(recipe.features, made)

@@ -100,10 +100,14 @@ def remake(
 
 def declared_of(record: VersionRecord, recipe: Mapping[str, Any] | None = None) -> DeclaredLine:
     """The line as the record has it. recipe: another one than its own. Raises NotRebuildable where the record has none."""
-    configuration = record.configuration
-    if not configuration.get("definitions"):
+    require_recorded(record)
+    return declared_from(record.configuration["definitions"], recipe or record.configuration["recipe"])
+
+
+def require_recorded(record: VersionRecord) -> None:
+    """Raise NotRebuildable where the record does not say what the model is made from."""
+    if not record.configuration.get("definitions"):
         raise NotRebuildable(f"{record.version} was recorded before records held what a model is made from")
-    return declared_from(configuration["definitions"], recipe or configuration["recipe"])
 
 
 def span_of(record: VersionRecord) -> Timeline:

@@ -186,6 +186,9 @@ def test_a_version_whose_tables_are_gone_is_not_weighed_and_says_why(
     (note,) = found.notes
     assert f"{first.version} cannot be fitted again: {LINE}/examples at version 9999" in note
     assert "cannot be read any more" in note
+    bare = VersionRecord(**vars(first) | {"configuration": {"params": {}}})
+    (note,) = world.compare(bare, trained[2]).notes
+    assert "was recorded before records held what a model is made from" in note
 
 
 def test_a_version_that_does_not_score_here_has_its_predictions_of_the_meeting(
