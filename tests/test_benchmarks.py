@@ -14,6 +14,7 @@ BENCHMARKS = ROOT / "benchmarks"
 CARDS = "../shared/data/card_transactions/raw"
 #: How each is asked for as little as it can do. The others need what is installed beside the environment, or are no benchmark.
 SMALLEST = {
+    "backtest": ["--quick"],
     "control_charts": ["--quick"],
     "definitions_growth": ["--quick", "--repeat", "1"],
     "drift_speed": ["--quick"],

@@ -12,12 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from factory_assets.backtest.asked import BacktestRefused, NothingToReplay, asked
-from factory_assets.backtest.measured import COMPARED, MEANS, NAIVE, SCHEMA, TOTALS, WORDS, Measured
+from factory_assets.backtest.measured import COMPARED, MEANS, NAIVE, SCHEMA, SHARE, TOTALS, WORDS, Measured
 from factory_assets.backtest.policies import POLICIES
 from factory_assets.backtest.replay import replay
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
-from factory_assets.evaluation.decay import SHARE, WEEK
+from factory_assets.evaluation.decay import WEEK
 from factory_assets.features.examples import labels as label_rows
 from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version

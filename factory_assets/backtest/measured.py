@@ -1,8 +1,9 @@
 """How good was each policy over time, and does retraining pay? By the rows that all policies answered.
 
 A policy is better than another where that is sure by stretches of days, each as long as trainings are apart and a week at least,
-and by the customers where rows have some; and where it is better by more than a share of what its models gain over a naive guess.
-For versions of one recipe differ by their own luck, on every day alike, which no number of days tells from being better.
+and by the customers where rows have some. But the model that is never replaced is one version, and versions of one recipe differ by
+luck that lasts as long as they do: it is no less for more days. How large it is, the newest models beside those before them tell: by
+so much more a policy has to be better, and by more than a share of what its models gain over a naive guess.
 """
 
 import datetime as dt
@@ -15,17 +16,22 @@ import numpy as np
 import pyarrow as pa
 
 from factory_assets.backtest.policies import Policy
-from factory_assets.backtest.replay import Event, Predicted, Replayed
+from factory_assets.backtest.replay import BEFORE, Event, Predicted, Replayed
 from factory_assets.declarations.base import whole_days
-from factory_assets.evaluation.decay import SHARE, WEEK
+from factory_assets.evaluation.decay import FEWEST, WEEK
 from factory_assets.identity.nodes import ROOT, answering, lineage, tree
 from factory_assets.measures.certainty import certainty, witnesses
 from factory_assets.measures.metrics import improvement, score
 from factory_assets.scoring.champions import Champions
 from factory_assets.words import counted
 
+#: Share of the gain over a naive guess by which versions of one recipe may well differ: a smaller difference does not count, unless
+#: somebody says otherwise.
+SHARE = 0.02
 #: How sure it must be that one policy is better than another.
 SURE = 0.95
+#: What is surer than this, or less sure, is taken to be as sure.
+LEAST = 1e-9
 NAIVE = "naive"
 WORDS: Mapping[str, str] = {
     "never": "never retraining",
@@ -79,7 +85,8 @@ EVENTS = pa.schema(
 @dataclass(frozen=True)
 class Against:
     """A policy against another, on the same rows. gain: by how much it is better. over_naive: by how much the better of the two is
-    better than the naive guess. sure: that the policy is better, from 0 to 1; None where days are too few.
+    better than the naive guess. sure: that the policy is better, from 0 to 1; None where days, or
+    trainings, are too few.
     """
 
     policy: Policy
@@ -193,10 +200,38 @@ class Measured:
         length = max(line.overlap_days, whole_days(line.retrain.every), WEEK)
         groupings = witnesses(rows.days[kept], length, clusters)
         p, q = (rows.predictions[who][kept] for who in (policy, other))
-        sure = certainty(self._task, metric, rows.y[kept], p, q, groupings)
         gain = improvement(metric, ours, theirs)
+        sure = self._beyond_luck(gain, certainty(self._task, metric, rows.y[kept], p, q, groupings))
         over_naive = max(improvement(metric, value, naive) for value in (ours, theirs))
         return Against(policy, other, ours, theirs, gain, over_naive, sure, self.share)
+
+    @cached_property
+    def between_versions(self) -> list[float]:
+        """By how much the newest models were better than those before them, of each training that either can be measured after."""
+        rows, metric = self.rows, self.replayed.metric
+        if "newest" not in self.policies:
+            return []
+        there = self.answered["newest"] & ~np.isnan(rows.predictions[BEFORE].reshape(len(rows.y), -1)).any(axis=1)
+        days = np.array([each.as_of for each in self.replayed.trainings], "datetime64[D]")
+        after = np.searchsorted(days, rows.days)
+        parts = [there & (after == each) for each in range(1, len(days) + 1)]
+        pairs = [(self.value("newest", part), self.value(BEFORE, part)) for part in parts if part.any()]
+        return [improvement(metric, new, old) for new, old in pairs if new is not None and old is not None]
+
+    def _beyond_luck(self, gain: float, sure: float | None) -> float | None:
+        """How sure it is that a policy is better, where one of them may stand by a lucky version. sure: by days and clusters."""
+        from scipy.stats import norm, t
+
+        differences = np.array(self.between_versions)
+        if sure is None or len(differences) < FEWEST - 1:
+            return None
+        # Two versions differ by the luck of both, and by that of days; and by age, which is alike for all and no luck.
+        luck = differences.var(ddof=1) / 2
+        by_days = float(norm.ppf(np.clip(sure, LEAST, 1 - LEAST)))
+        if not by_days or not gain:
+            return sure
+        spread = np.sqrt((gain / by_days) ** 2 + luck)
+        return float(t.cdf(gain / spread, len(differences) - 1))
 
     @cached_property
     def comparisons(self) -> list[Against]:
@@ -227,7 +262,7 @@ class Measured:
             "worse": f"does not pay: {what}, which is worse with a certainty of {sure}",
             "within luck": f"does not pay: {what}; the difference is within luck (certainty {sure})",
             "too small": f"does not pay: {what}; that is {_part(against)}, and less than {self.share:.0%} is not worth a training",
-            "unknown": f"cannot be judged: {what}, by too few days to tell that from luck",
+            "unknown": f"cannot be judged: {what}; {self._lacks()}",
         }
         return f"retraining every {every} {words[against.verdict]}"
 
@@ -238,9 +273,14 @@ class Measured:
             "worse": f"the gate pays (certainty {_sure(against)})",
             "within luck": "the difference is within luck",
             "too small": f"that is {_part(against)}",
-            "unknown": "by too few days to tell that from luck",
+            "unknown": self._lacks(),
         }
         return f"{what}: {words[against.verdict]}"
+
+    def _lacks(self) -> str:
+        if "newest" not in self.policies:
+            return "the newest models beside those before them tell how large luck is: replay the policy newest as well"
+        return f"days, or trainings, are too few to tell that from luck: {FEWEST} trainings are the fewest"
 
     def table(self) -> pa.Table:
         """The table `<line>/backtest`: days of all rows, months and the stretch of each node."""

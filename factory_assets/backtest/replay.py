@@ -54,6 +54,8 @@ from factory_resources.trials import Trials
 
 #: Days of examples in memory at a time, beside what is kept of each row.
 READ = 28
+#: Among predictions: those of the newest models but one, by which it is known how much versions differ from each other.
+BEFORE = "before"
 #: Stands for the run in records that are gone with the replay.
 RUN = "backtest"
 
@@ -82,7 +84,7 @@ class Predicted:
     """The rows of the stretch with their labels, and what each policy predicted of them.
 
     days: datetime64[D], shape (n,). leaf: of each row its place in `leaves`. clusters: whose each row is; None where nobody's.
-    predictions: policy, and naive, -> shape (n,), or (n, k) for k classes; NaN of a row that no champion answered.
+    predictions: policy, naive, and before, -> shape (n,), or (n, k) for k classes; NaN of a row that no champion answered.
     """
 
     days: np.ndarray
@@ -203,6 +205,7 @@ class _Replay:
         }
         self._trials = Trials(url=f"sqlite:///{folder / 'trials'}.db")
         self._models: dict[str, ReleasedModel] = {}
+        self._before: Champions = {}
         self._parts: list[_Part] = []
         self.tables: dict[str, int] = {}
         self.events: list[Event] = []
@@ -213,6 +216,7 @@ class _Replay:
         """Train the nodes as of the day and let each policy decide; the seconds of the CPU that the models took."""
         declared, day, line = self._declared, training.as_of, self._declared.line.name
         span = timeline(declared, day)
+        self._before = next(reversed(self.champions.get("newest", {}).values()), {})
         learning = {policy: each.learning(day, training.nodes) for policy, each in self._deciding.items()}
         rows, self.tables = training_rows(
             self._con, self._lake, line, span, past_stretches(declared, span), self.tables or None
@@ -252,6 +256,7 @@ class _Replay:
                 self.events.append(event)
             self.champions[policy][day] = champions_of_days(each.ledger, line, [day + DAY])[day + DAY]
         wanted = {version for by_day in self.champions.values() for version in by_day[day].values()}
+        wanted |= set(self._before.values())
         self._models = {version: model for version, model in self._models.items() if version in wanted}
         return spent
 
@@ -271,13 +276,14 @@ class _Replay:
     def _part(self, rows: pa.Table, champions: Mapping[Policy, Champions]) -> "_Part":
         line, task = self._declared.line, self._declared.line.task
         shape = (rows.num_rows, *([len(classes)] if (classes := classes_of(task)) else []))
-        predictions = {who: np.full(shape, np.nan) for who in (*champions, "naive")}
+        predictions = {who: np.full(shape, np.nan) for who in (*champions, "naive", BEFORE)}
         placed = rows.append_column(_PLACE, pa.array(np.arange(rows.num_rows)))
-        for policy, of_policy in champions.items():
+        everybody: list[tuple[str, Champions]] = [(BEFORE, self._before), *champions.items()]
+        for who, of_policy in everybody:
 
-            def see(answered: Answered, policy: Policy = policy) -> None:
+            def see(answered: Answered, who: str = who) -> None:
                 at = answered.rows[_PLACE].to_numpy()
-                predictions[policy][at] = answered.predictions
+                predictions[who][at] = answered.predictions
                 # The guess of whoever learnt last: policies go from the oldest models to the newest.
                 predictions["naive"][at] = answered.model.naive(len(at), task)
 

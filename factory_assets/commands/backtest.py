@@ -33,7 +33,7 @@ def backtest(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; as declared if absent.")] = None,
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Of the gain over a naive guess: a smaller difference does not count.")
-    ] = 0.05,
+    ] = 0.02,
 ) -> None:
     """Replay a stretch of a line's past by the declared gate, by never retraining, and by always taking the newest.
 

@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from factory_assets.backtest.asked import Asked, BacktestRefused, asked
-from factory_assets.backtest.measured import Measured
-from factory_assets.backtest.replay import Replayed, replay, trainings
+from factory_assets.backtest.asked import Asked, BacktestRefused, Stretch, as_replayed, asked
+from factory_assets.backtest.measured import NAIVE, Measured
+from factory_assets.backtest.replay import BEFORE, Predicted, Replayed, replay, trainings
+from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.governor.retraining import Training
 from factory_assets.identity.nodes import tree
 from factory_resources.engine import Engine
 from tests.training.segmented import LINE, Segmented, day, declare
@@ -175,6 +177,38 @@ def test_who_never_answered_is_said_instead_of_a_verdict(line: Segmented, tmp_pa
         found.advice() == f"nothing can be compared: retraining with the gate had no champion for {rows} of {rows} rows"
     )
     assert found.comparisons == [] and {each["value"] for each in found.table().to_pylist()} == {None}
+
+
+def test_a_lucky_first_version_is_no_reason_to_retrain_and_one_that_ages_is(line: Segmented) -> None:
+    """Half a year on drawn rows: of 30 worlds in which versions differ and nothing ages, at most 4 come to "better" by chance."""
+    verdicts = [_verdict(line.declared, seed, 0.0) for seed in range(30)]
+    assert verdicts.count("better") <= 4 and verdicts.count("worse") <= 4
+    assert [_verdict(line.declared, seed, 0.01) for seed in range(5)] == ["better"] * 5
+
+
+def _verdict(declared: DeclaredLine, seed: int, ages: float) -> str:
+    """ages: what the first version's error grows by in a day."""
+    rng, weeks = np.random.default_rng(seed), 26
+    days = np.repeat(np.arange(7 * weeks), 20)
+    y, wrong = rng.normal(size=len(days)), 0.3 * np.exp(rng.normal(0, 0.3, weeks + 1))
+
+    def predicted(version: np.ndarray, older: float = 0.0) -> np.ndarray:
+        noise = (wrong[version] + older * days) * rng.normal(size=len(days))
+        return np.where(version < 0, np.nan, y + noise)
+
+    week = days // 7
+    predictions = {
+        "never": predicted(0 * week, ages),
+        "newest": predicted(week),
+        BEFORE: predicted(week - 1),
+        NAIVE: 0.0 * y,
+    }
+    made = [Training(LINE, day(7 * each), ("global",), "new_data", "") for each in range(weeks)]
+    rows = Predicted(np.datetime64(day(1)) + days, 0 * days, ["global"], y, None, predictions)
+    stretch = Stretch(day(0), day(7 * weeks))
+    wanted = Asked(as_replayed(declared, dt.timedelta(days=7)), stretch, ("never", "newest"))
+    (against,) = Measured(Replayed(wanted, "mae", made, [], {}, {}, rows)).comparisons
+    return str(against.verdict)
 
 
 def test_the_name_of_a_replay_tells_it_from_others(line: Segmented) -> None:
