@@ -122,7 +122,7 @@ def _unfit_call(part: exp.Func) -> str | None:
     return None
 
 
-def _stays_text(part: exp.Literal) -> bool:
+def _stays_text(part: exp.Expr) -> bool:
     """Whether a text is a pattern, or written as 'today'::text and compared, or handed on, as that."""
     cast = part.parent
     return isinstance(cast, PATTERNS) or (
