@@ -31,6 +31,15 @@ def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -
     return sorted(dt.date.fromisoformat(key) for key in context.partition_keys)
 
 
+def day_of(partition: str | None) -> dt.date | None:
+    """The day that a partition of an event is, as our runs write it. Anybody at the UI may report an event of any other name."""
+    try:
+        day = dt.date.fromisoformat(partition or "")
+    except ValueError:
+        return None
+    return day if str(day) == partition else None
+
+
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
     """Partition -> data version of its newest materialisation."""
     tags_of = reading.newest_tags(instance, key, [DATA_VERSION])
@@ -52,9 +61,9 @@ def recorded(
     # Asked for after the numbers: where one has come in between, its number is another the next time.
     tags_of = _indexed(instance, key, asked)
     by_day = {
-        dt.date.fromisoformat(partition): Recorded(tags[DATA_VERSION], tags[INPUTS], asked[partition])
+        day: Recorded(tags[DATA_VERSION], tags[INPUTS], asked[partition])
         for partition, tags in tags_of.items()
-        if partition in asked
+        if partition in asked and (day := day_of(partition))
     }
     # Events from before there was an index, or of Dagster's own event log, are in no index: these are read one by one.
     rest = [number for partition, number in asked.items() if partition not in tags_of]
@@ -80,10 +89,9 @@ def fetched(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[
         chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=asked[start : start + PAGE])
         for record in instance.fetch_materializations(chosen, limit=PAGE).records:
             event = record.asset_materialization
-            if event and event.partition:
+            if event and (day := day_of(event.partition)):
                 tags = event.tags or {}
-                recorded_day = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), record.storage_id)
-                by_day[dt.date.fromisoformat(event.partition)] = recorded_day
+                by_day[day] = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), record.storage_id)
     return by_day
 
 
@@ -92,8 +100,8 @@ def table_versions(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Coll
     by_day: dict[dt.date, int] = {}
     for event in _events(instance, key, numbers):
         version = event.metadata.get(TABLE_VERSION)
-        if event.partition and version is not None:
-            by_day[dt.date.fromisoformat(event.partition)] = int(str(version.value))
+        if (day := day_of(event.partition)) and version is not None:
+            by_day[day] = int(str(version.value))
     return by_day
 
 
@@ -146,8 +154,9 @@ def recorded_before(
             key, asset_partitions=list(partitions[start : start + PAGE]), before_timestamp=moment.timestamp()
         )
         for event in _newest_first(instance, chosen):
-            tags, day = event.tags or {}, dt.date.fromisoformat(str(event.partition))
-            by_day.setdefault(day, Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, "")))
+            if day := day_of(event.partition):
+                tags = event.tags or {}
+                by_day.setdefault(day, Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, "")))
     return by_day
 
 
@@ -172,13 +181,13 @@ def makings(instance: dg.DagsterInstance, key: dg.AssetKey, days: Sequence[dt.da
             page = instance.fetch_materializations(chosen, limit=PAGE, cursor=cursor, ascending=True)
             for record in page.records:
                 event = record.asset_materialization
-                if event and event.partition and TABLE_VERSION in event.metadata:
+                if event and (day := day_of(event.partition)) and TABLE_VERSION in event.metadata:
                     tags = event.tags or {}
                     version, rows = (int(str(event.metadata[name].value)) for name in (TABLE_VERSION, ROWS))
                     made = Making(
                         tags.get(DATA_VERSION, ""), version, rows, tags.get(CODE_VERSION, ""), record.storage_id
                     )
-                    found[dt.date.fromisoformat(event.partition)].append(made)
+                    found[day].append(made)
             cursor = page.cursor
             if not page.has_more:
                 break
@@ -259,14 +268,15 @@ def input_fingerprints(
 
 
 def read_versions(instance: dg.DagsterInstance, asset: Asset) -> dict[str, dict[str, str]]:
-    """Table that an asset reads -> partition -> data version."""
-    return {name: data_versions(instance, dg.AssetKey(name.split("/"))) for name in asset.reads}
+    """Table that an asset reads -> its day, as a partition -> data version."""
+    found = {name: data_versions(instance, dg.AssetKey(name.split("/"))) for name in asset.reads}
+    return {name: {day: version for day, version in of.items() if day_of(day)} for name, of in found.items()}
 
 
 def served_days(instance: dg.DagsterInstance, stream: str) -> set[dt.date]:
     """Days of a stream that have events to build on, or are known to have none."""
     versions = data_versions(instance, dg.AssetKey([stream, "events"]))
-    return {dt.date.fromisoformat(day) for day, version in versions.items() if version != BLOCKED}
+    return {day for partition, version in versions.items() if version != BLOCKED and (day := day_of(partition))}
 
 
 def stale_days(

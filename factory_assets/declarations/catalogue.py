@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from factory_assets.declarations import candidates, expressions, on_demand, outcomes, parts, templates, types, units
 from factory_assets.declarations.contract import Contract, Environment
 from factory_assets.declarations.declared import VALUED, DeclaredLine, DeclaredStream, feature_types, written_out
-from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, problems_of, read
+from factory_assets.declarations.documents import DeclarationError, Document, Path_, Problem, outside, problems_of, read
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
@@ -572,6 +572,8 @@ def _with_contract(document: Document, stream: Stream) -> tuple[list[Problem], D
 
 def _absent(stream: Stream, folder: Path) -> list[Mistake]:
     """That the folder does not hold the contract of a stream, if so."""
+    if reason := outside(folder / stream.contract, folder):
+        return [(("contract",), reason)]
     if (folder / stream.contract).is_file():
         return []
     others = sorted(file.name for file in folder.glob("*.yaml") if file.name not in DAGSTERS_FILES)

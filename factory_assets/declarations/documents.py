@@ -15,6 +15,11 @@ from factory_assets.declarations import templates
 from factory_assets.declarations.base import masked
 
 Path_ = tuple[str | int, ...]
+#: Values that one document may stand for with its aliases written out: the declarations of a large deployment are thousands. Nine
+#: lines of aliases of aliases are a thousand millions, which are more than any memory.
+MOST = 1_000_000
+#: Characters of a value that a message shows.
+SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,13 @@ if yaml.__with_libyaml__:
 
 
 def read(file: Path) -> list[Document]:
-    """All documents of a YAML file. Raises DeclarationError if it is no YAML, says one thing twice, or does not exist."""
+    """All documents of a YAML file. Raises DeclarationError if it is no YAML, says one thing twice, or does not exist.
+
+    Nor is a link read that leads out of the file's folder: what a file holds is shown where it is wrong, and a link may be anybody's
+    who may propose a declaration.
+    """
+    if reason := outside(file, file.parent):
+        raise DeclarationError([Problem(file, 1, "file", reason)])
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -106,6 +117,12 @@ def read(file: Path) -> list[Document]:
     return documents
 
 
+def outside(file: Path, folder: Path) -> str:
+    """That the file lies outside of a folder, if it does, whatever names and links say."""
+    real, inside = file.resolve(), folder.resolve()
+    return "" if real.is_relative_to(inside) else f"{file.name!r} lies outside of {folder}; put the file itself there"
+
+
 def _parsed(loader_type: Callable[[str], Any], file: Path, text: str) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
@@ -113,6 +130,10 @@ def _parsed(loader_type: Callable[[str], Any], file: Path, text: str) -> tuple[l
         loader = loader_type(text)
         while loader.check_node():
             node = loader.get_node()
+            if _size(node, {}) > MOST:
+                reason = f"with its aliases written out it has more than {MOST:,} values"
+                problems.append(Problem(file, node.start_mark.line + 1, "YAML", reason))
+                continue
             problems += _repeated(file, node, ())
             value = loader.construct_document(node)
             if value is not None:
@@ -122,6 +143,18 @@ def _parsed(loader_type: Callable[[str], Any], file: Path, text: str) -> tuple[l
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         problems.append(Problem(file, mark.line + 1 if mark else 1, "YAML", reason))
     return documents, problems
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for where every alias is written out. known: by the id of a node, to be filled."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        # A node below itself is refused where values are made of it.
+        known[id(node)] = 1
+        children = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_size(child, known) for child in children)
+    return known[id(node)]
 
 
 def _repeated(file: Path, node: yaml.Node, path: Path_) -> Iterator[Problem]:
@@ -178,7 +211,8 @@ def problems_of(
         ):
             written = document.at(path)
             found_there = written if isinstance(written, str) and templates.EXPRESSION in written else item["input"]
-            message += masked(f"; found {found_there!r}")
+            shown_there = masked(f"; found {found_there!r}")
+            message += shown_there if len(shown_there) <= SHOWN else f"{shown_there[:SHOWN]}..."
         message = templates.answered(message, document.at(path))
         found.append(Problem(document.file, document.line(path), ".".join(map(str, shown)) or "document", message))
     return sorted(found, key=lambda problem: problem.line)

@@ -52,15 +52,17 @@ ASKED = frozenset(
 #: PostgreSQL's own tables: passwords, settings, files, what others do now.
 CATALOGUES = re.compile(r"pg_|information_schema$", re.IGNORECASE)
 #: A text that is another time each day wherever PostgreSQL reads it as one.
-MOVING = re.compile(
-    r"(?:[\s\d:.,+/-]|\b(?:am|pm|utc|gmt|z|[a-z]+/[a-z_]+)\b)*\b(?:now|today|tomorrow|yesterday)\b"
-    r"(?:[\s\d:.,+/-]|\b(?:am|pm|utc|gmt|z|[a-z]+/[a-z_]+)\b)*",
-    re.IGNORECASE,
-)
+MOVING = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
+#: A word that no time has beside it: it has names of zones, and of the hour, which are short or `allballs`. So what stands around may
+#: be anything: brackets of a range, braces of an array.
+OTHER = re.compile(r"\b(?!allballs\b|yesterday\b|tomorrow\b)[a-z]{6,}\b", re.IGNORECASE)
+#: What a text may be written as: 'now', e'now', u&'now'.
+TEXTS = (exp.ByteString, exp.UnicodeString, exp.RawString, exp.National)
 #: Characters of a query that a message shows.
 SHOWN = 60
 CALL = re.compile(r'"?([A-Za-z_]\w*)"?\s*\(')
 #: Where a text that is told to be one stays one.
+PATTERNS = (exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike)
 COMPARED = (exp.EQ, exp.NEQ, exp.In, exp.Select, exp.Alias)
 
 
@@ -88,9 +90,15 @@ def _unfit(part: exp.Expr) -> str | None:
         return "that is no table of yours" if CATALOGUES.match(part.db or part.name) else None
     if isinstance(part, exp.Operator):
         return "an operator of a schema's own may do anything"
-    if isinstance(part, exp.Literal) and part.is_string and MOVING.fullmatch(part.name) and not _stays_text(part):
+    is_text = isinstance(part, TEXTS) or (isinstance(part, exp.Literal) and part.is_string)
+    if is_text and MOVING.search(part.name) and not OTHER.search(_without_zones(part.name)) and not _stays_text(part):
         return f"PostgreSQL may read it as a time; write '{part.name}'::text where it is none"
     return None
+
+
+def _without_zones(text: str) -> str:
+    """The text without names of zones such as America/New_York."""
+    return re.sub(r"\b[A-Za-z_]+/[A-Za-z_/]+\b", " ", text)
 
 
 def _unfit_call(part: exp.Func) -> str | None:
@@ -98,6 +106,8 @@ def _unfit_call(part: exp.Func) -> str | None:
         return None  # an operator; what it stands between is looked at by itself
     sql = part.sql(dialect="postgres")
     found = CALL.match(sql)
+    if found is None and isinstance(part, exp.Anonymous):
+        return "it may call functions of PostgreSQL that only compute, and none of them has such a name"
     if found is None:
         # An operator, or a word of its own.
         return "that is answered by who asks, and when" if sql.lower() in ASKED else None
@@ -112,9 +122,9 @@ def _unfit_call(part: exp.Func) -> str | None:
     return None
 
 
-def _stays_text(part: exp.Literal) -> bool:
-    """Whether a text is written as 'today'::text and compared, or handed on, as that."""
+def _stays_text(part: exp.Expr) -> bool:
+    """Whether a text is a pattern, or written as 'today'::text and compared, or handed on, as that."""
     cast = part.parent
-    return (
+    return isinstance(cast, PATTERNS) or (
         isinstance(cast, exp.Cast) and cast.to.is_type(*exp.DataType.TEXT_TYPES) and isinstance(cast.parent, COMPARED)
     )

@@ -263,7 +263,7 @@ class Stream(Grown):
         description="Of a source with a file a day: how long after its close a day's file is waited for. One that has not come by "
         "then is an issue; what stands on the day is made once it is there.",
     )
-    contract: str = Field("contract.yaml", description="The contract's file, relative to the declaration.")
+    contract: str = Field("contract.yaml", description="The contract's file, in the declaration's folder or below it.")
     cleanse: dict[Name, Cleansing] = Field(
         {}, description="Named rules that put values right before rows are judged, in their order, counted by name."
     )

@@ -34,6 +34,7 @@ from factory_assets.materialization import (
     INPUTS,
     TABLE_VERSION,
     Noted,
+    day_of,
     described,
     materializations,
     newest_events,
@@ -136,7 +137,7 @@ class Book:
             before, by_day = _days_recorded.get(place, (None, {}))
             if now is None or now != before:
                 newest = newest_events(self.instance, key)
-                days = {dt.date.fromisoformat(partition): partition for partition in newest}
+                days = {day: partition for partition in newest if (day := day_of(partition))}
                 # An event never changes, so those that were read are not read again.
                 same = {day for day, each in by_day.items() if day in days and newest[days[day]] == each.number}
                 new = [partition for day, partition in days.items() if day not in same]
@@ -243,7 +244,8 @@ class Book:
         read = {each: self.recorded(each) for each in asset.reads}
 
         def made() -> dict[dt.date, str]:
-            data = {table: {str(day): each.data for day, each in of.items()} for table, of in read.items()}
+            # An event that somebody reported by hand tells no content: as for the run itself, it is none.
+            data = {table: {str(day): each.data for day, each in of.items() if each.data} for table, of in read.items()}
             return stamps(asset, data, days, beside)
 
         return memo.of(("expected", self._storage, name), (asset, read, tuple(days), beside), made)
@@ -260,11 +262,7 @@ class Book:
         for run_id in planned_by - {run.run_id for run in self.running()} if planned_by else ():
             made = self.instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
             events = [record.asset_materialization for record in made]
-            unchecked |= {
-                dt.date.fromisoformat(each.partition)
-                for each in events
-                if each and each.asset_key == key and each.partition
-            }
+            unchecked |= {day for each in events if each and each.asset_key == key and (day := day_of(each.partition))}
         return unchecked
 
     @property

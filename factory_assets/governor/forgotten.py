@@ -77,24 +77,24 @@ def _of_model(node: str, shown: Mapping[str, str]) -> list[Row]:
 
 
 def _of_evaluation(node: str, shown: Mapping[str, str]) -> list[Row]:
-    return [("evaluation", node, shown["as_of"], shown[side]) for side in ("challenger", "champion") if side in shown]
+    sides = [side for side in ("challenger", "champion") if {side, "as_of"} <= shown.keys()]
+    return [("evaluation", node, shown["as_of"], shown[side]) for side in sides]
 
 
 def _of_champion(node: str, shown: Mapping[str, str]) -> list[Row]:
     """A decision of a training, or one of a person, who may have put a tag as well."""
-    if "considered" in shown:
+    if shown.keys() >= {"as_of", "verdict", "considered"}:
         return [("decision", node, shown["as_of"], shown["verdict"], shown["considered"])]
-    if "decided_by" not in shown:
+    # Whoever may report an event to Dagster may report one that tells nothing.
+    if not shown.keys() >= {"reason", "decided_by"}:
         return []
     said = (shown["reason"], shown["decided_by"])
-    if "verdict" in shown:
+    if shown.keys() >= {"from_the_day_after", "verdict"}:
         version = shown.get("taken_back", shown.get("approved", NONE))
         return [("decision", node, shown["from_the_day_after"], shown["verdict"], version, *said)]
-    return [
-        ("tag", node, shown[key], shown["version"] if key == "tag" else NONE, *said)
-        for key in ("tag", "tag_taken_off")
-        if key in shown
-    ]
+    if shown.keys() >= {"tag", "version"}:
+        return [("tag", node, shown["tag"], shown["version"], *said)]
+    return [("tag", node, shown["tag_taken_off"], NONE, *said)] if "tag_taken_off" in shown else []
 
 
 #: Asset of a line -> the rows that an event of it tells.

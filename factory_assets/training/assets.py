@@ -19,6 +19,7 @@ from factory_assets.materialization import (
     DATA_VERSION,
     INPUTS,
     Recorder,
+    day_of,
     lost_days,
     materializations,
     record_partitions,
@@ -262,9 +263,9 @@ def _write_down(instance: dg.DagsterInstance, lake: Lake, line: str, key: dg.Ass
     by_place: dict[tuple[dt.date, str], dict[str, Any]] = {}
     for event in materializations(instance, key):  # newest first
         shown = {name: value.value for name, value in event.metadata.items()}
-        day = dt.date.fromisoformat(str(shown["as_of"]))
-        if event.partition and (is_gone or day in lacking):
-            status = OUTCOME_OF.get(str(shown["status"]), "trained")
+        day = day_of(str(shown.get("as_of")))
+        if day and event.partition and (is_gone or day in lacking):
+            status = OUTCOME_OF.get(str(shown.get("status")), "trained")
             kept = {name: shown.get(name) for name in ("reason", "version", "candidate", "rows")}
             by_place.setdefault((day, event.partition), kept | {"node": event.partition, "status": status, "ds": day})
     days = sorted({day for day, _ in by_place} | set(lacking))

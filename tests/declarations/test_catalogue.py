@@ -375,6 +375,19 @@ def test_a_class_that_the_label_spells_out_and_the_task_does_not_have_is_found_a
     ]
 
 
+@pytest.mark.parametrize("way", ["..", "absolute", "link"])
+def test_a_contract_outside_of_its_declaration_s_folder_is_refused_unread(tmp_path: Path, way: str) -> None:
+    folder, secret = tmp_path / "defs", tmp_path / "secret.yaml"
+    folder.mkdir()
+    secret.write_text("hunter2 hunter2")
+    named = {"..": "../secret.yaml", "absolute": str(secret), "link": "linked.yaml"}[way]
+    (folder / "linked.yaml").symlink_to(secret)
+    stream = STREAM.replace("attributes:", f"attributes:\n  contract: {named}")
+    (told,) = problems(written(folder, {"stream": stream}, contract=None))
+    file = named.rpartition("/")[2]
+    assert told == f"3: orders: contract: {file!r} lies outside of {folder}; put the file itself there"
+
+
 def test_the_contract_that_is_missing_is_named_with_the_files_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(CONTRACT)
     assert problems(written(tmp_path, {"stream": STREAM}, contract=None)) == [

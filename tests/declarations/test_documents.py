@@ -198,3 +198,42 @@ def test_a_missing_field_is_named_at_the_line_of_what_lacks_it(tmp_path: Path) -
 def test_a_document_is_the_same_whatever_its_lines_are(tmp_path: Path) -> None:
     file = tmp_path / "defs.yaml"
     assert Document(file, {"a": 1}, {}) == Document(file, {"a": 1}, {("a",): 3})
+
+
+def test_aliases_of_aliases_are_refused_before_they_are_written_out(tmp_path: Path) -> None:
+    """Nine lines that stand for a thousand million values: YAML keeps them as one list, whoever walks through it does not."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    reason = "1: YAML: with its aliases written out it has more than 1,000,000 values"
+    assert refused(tmp_path, "\n".join(lines)) == [reason]
+    merged = ["a0: &a0 {k: 1}"]
+    merged += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 9)]
+    assert refused(tmp_path, "\n".join(merged)) == [reason]
+    (few,) = read(written(tmp_path, "a: &a [1, 2]\nb: [*a, *a]\nc: {<<: {d: *a}}"))
+    assert few.value == {"a": [1, 2], "b": [[1, 2], [1, 2]], "c": {"d": [1, 2]}}
+
+
+def test_a_link_that_leads_out_of_its_folder_is_not_read(tmp_path: Path) -> None:
+    """What it holds would be shown: whoever may propose a declaration would read any file of the machine that checks it."""
+    secret, folder = tmp_path / "secret", tmp_path / "defs"
+    folder.mkdir()
+    secret.write_text("hunter2")
+    (folder / "defs.yaml").symlink_to(secret)
+    with pytest.raises(DeclarationError) as error:
+        read(folder / "defs.yaml")
+    assert (
+        str(error.value)
+        == f"{folder}/defs.yaml:1: file: 'defs.yaml' lies outside of {folder}; put the file itself there"
+    )
+    # As Kubernetes mounts a folder of settings.
+    (folder / "..data").mkdir()
+    (folder / "..data" / "real.yaml").write_text("name: a")
+    (folder / "inside.yaml").symlink_to("..data/real.yaml")
+    assert [each.value for each in read(folder / "inside.yaml")] == [{"name": "a"}]
+
+
+def test_a_message_shows_the_beginning_of_a_long_value(tmp_path: Path) -> None:
+    (document,) = read(written(tmp_path, "name: " + "x" * 5000))
+    with pytest.raises(ValidationError) as error:
+        Whole.model_validate(document.value)
+    assert all(len(problem.message) < 500 for problem in problems_of(error.value, Whole, document))

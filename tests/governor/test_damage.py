@@ -425,3 +425,29 @@ def test_newest_rows_that_are_gone_from_the_ledger_are_found_by_what_the_event_l
             connection.execute(f"DELETE FROM {table} WHERE node = ?", [node])
     found = findings(world)
     assert any(told in each and node in each for each in found), found
+
+
+#: Asset, partition and tags of events that nobody's run writes, and that anybody may report at Dagster's UI.
+REPORTED = [
+    ("orders/raw", "x", {}),
+    ("orders/raw", "20260104", {}),
+    ("orders/raw", "2020-01-01", {}),
+    ("orders/events", str(day(3)), {}),
+    ("guess/examples", "2026-13-45", {"dagster/data_version": "1-0123456789abcdef", "factory/inputs": "x"}),
+    ("guess/monitors", "[/red]", {}),
+    ("guess/model", "nobody/[red]", {}),
+    ("guess/evaluation", "global", {}),
+    ("guess/champion", "global", {}),
+    ("guess/labels", None, {}),
+]
+
+
+def test_events_that_somebody_reports_stop_no_plan_and_change_no_table(clean: dict[str, Any], world: World) -> None:
+    """Dagster asks neither whether a partition is one of the asset, nor who it is that reports."""
+    for asset, partition, tags in REPORTED:
+        key = dg.AssetKey(asset.split("/"))
+        world.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=partition, tags=tags))
+    assert {"orders/events, 1 day"} <= {work.what for work in planned(world).work}
+    by_command(world)
+    assert world.deployment.failures == [] and planned(world).work == []
+    assert findings(world) == [] and state(world) == clean
