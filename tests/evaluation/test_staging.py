@@ -48,7 +48,6 @@ def test_an_answer_is_another_one_where_the_decision_would_be(
 @pytest.mark.parametrize(
     ("task", "gate", "message"),
     [
-        ("regression", {"threshold": 0.3}, "is for a binary task; question is regression"),
         ("binary", {"tolerance": 2}, "2 is for numbers, and the task is binary; write threshold"),
         (CLASSES, {"tolerance": 2}, "another class is another answer"),
     ],

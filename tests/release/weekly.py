@@ -53,14 +53,16 @@ class World:
             self.ledger.register(a_version(version, line=LINE, node=node, as_of=day, task="regression"))
         champions = champions_before(self.ledger, LINE, day, errors)
         challengers = challengers_of(self.ledger, self.declared, day)
-        on = pa.array([day - 2 * WEEK, day - WEEK])
+        # As many rows as the gate wants, half of them each day.
+        number = self.declared.line.gate.rows
+        on = pa.array([day - (2 - each % 2) * WEEK for each in range(number)])
         rows = pa.table(
             {
-                "label": [1.0, 2.0],
+                "label": [1.0 + each % 2 for each in range(number)],
                 "ds": on,
-                "example_id": [1, 2],
+                "example_id": list(range(number)),
                 "observed_at": on.cast(pa.timestamp("us")),
-                "leaf": ["FR/Lyon"] * 2,
+                "leaf": ["FR/Lyon"] * number,
             }
         )
         contestants = Contestants(champions, challengers, self.model, self.unsafe.get)
