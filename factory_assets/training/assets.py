@@ -208,9 +208,11 @@ def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:
 
 
 def _refuse_holes(instance: dg.DagsterInstance, lake: Lake, line: str, span: Timeline) -> None:
-    """Refuse to learn from tables that do not hold the days of the training as they were recorded."""
-    read = ((span.train_from, span.train_to), (span.holdout_from, span.holdout_to))
-    days = [str(first + ahead * DAY) for first, last in read for ahead in range((last - first).days + 1)]
+    """Refuse to learn from tables that do not hold the days of the training as they were recorded.
+
+    The days between window and holdout are those of a refit.
+    """
+    days = [str(span.train_from + ahead * DAY) for ahead in range((span.holdout_to - span.train_from).days + 1)]
     holes = [
         f"{line}/{name} {day}: {why}"
         for name in ("examples", "labels")

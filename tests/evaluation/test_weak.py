@@ -156,7 +156,7 @@ def test_a_challenger_that_passes_is_looked_through_and_one_that_does_not_is_not
     def looked(challenger: str) -> Any:
         contestants = Contestants(
             {"global": "old"}, {"global": Challenger(challenger, Look(0.95))}, model, lambda version: None,
-            lambda met, model, rows: weak_at(line, met, model, rows),
+            weak=lambda met, model, rows: weak_at(line, met, model, rows),
         )  # fmt: skip
         (met,) = walk(SimpleNamespace(line=line), "mae", ["global"], contestants, lambda node: rows)  # type: ignore[arg-type]
         return met.weak

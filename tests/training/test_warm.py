@@ -12,7 +12,10 @@ import pytest
 
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.evaluation.fresh_process import FreshProcess
+from factory_assets.models.safety import Limits
 from factory_assets.release.rebuild import compared
+from factory_assets.release.refits import Stores, refits
 from factory_assets.training.fit import warm
 from factory_assets.training.fit.warm import Drifted
 from factory_assets.training.remake import NotRebuildable, before_of, remake
@@ -184,16 +187,18 @@ def test_a_verdict_counts_from_the_day_after_the_version_on_and_an_ancestors_whe
 
 def test_the_refit_of_a_version_that_continues_another_one_continues_it_too(station: Station, tmp_path: Path) -> None:
     ledger, archive, engine = station.deployment.ledger, archive_of(station), Engine(threads=1, memory_limit="1GB")
-    judged = versions(station, SECOND)
-    refits = [
-        each
-        for each in ledger.versions("greeted", as_of=SECOND, refits=True)
-        if each.judged and "warm_from" in judged[each.node].configuration
-    ]
-    assert refits, "one that continues passes"
-    for refit in refits:
-        before, own = judged[refit.node].configuration["warm_from"], refit.configuration["warm_from"]
+    passed = {node: each for node, each in versions(station, SECOND).items() if "warm_from" in each.configuration}
+    declared = resolved(station)
+    with engine.connect() as con, FreshProcess(archive, "greeted", Limits()) as apart:
+        stores = Stores(con, station.lake, ledger, archive, apart.unsafe)
+        made = dict(refits(declared, timeline(declared, SECOND), passed, stores, "a test"))
+    assert made.keys() == passed.keys() and made
+    for node, refit in made.items():
+        assert isinstance(refit, VersionRecord) and refit.judged == passed[node].version
+        before, own = passed[node].configuration["warm_from"], refit.configuration["warm_from"]
         assert own["version"] == before["version"] and own["rows"] > before["rows"]
         again = remake(refit, station.lake, engine, ArchiveFolder(str(tmp_path)), before_of(refit, ledger, archive))
         assert again.version == refit.version
-    assert {each.version for each in warm.continued_by(ledger, refits)} > {str(each.judged) for each in refits}
+        assert [each.version for each in warm.continued_by(ledger, [refit])] == [
+            refit.version, refit.judged, before["version"],
+        ]  # fmt: skip
