@@ -19,7 +19,7 @@ from factory_assets import cli
 from factory_assets.evaluation.differences import by_libraries_alone, differences
 from factory_assets.models.libraries import libraries
 from factory_assets.release.comparison import Comparison, NotComparable, compare
-from factory_assets.release.pairs import pair
+from factory_assets.release.pairs import before, pair
 from factory_assets.release.rebuild import Origin
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
@@ -271,6 +271,10 @@ def test_the_command_tells_it_to_people_and_to_programs(
     assert sum(each["size"] for each in told["shares"]) == pytest.approx(told["difference"])
     done = CliRunner().invoke(cli.app, ["compare", LINE, *ids, "--seeds", "0"])
     assert done.exit_code == 0 and "mostly by data" in done.stdout and "training days" in done.stdout
+    earlier, now = before(world.line.ledger, LINE, "global"), world.line.champions()["global"]
+    assert earlier not in (None, now)
+    answers = CliRunner().invoke(cli.app, ["champion", LINE, "global"])
+    assert f"what changed since {earlier}: factory compare {LINE} {earlier} {now}" in answers.stdout
     refused = CliRunner().invoke(cli.app, ["compare", LINE, ids[0], ids[0]])
     assert refused.exit_code == 1 and "is compared with itself" in refused.output
 
