@@ -29,6 +29,7 @@ SMALLEST = {
     "plan_growth": ["--quick"],
     "raw_to_events": [CARDS],
     "raw_to_examples": [CARDS],
+    "refit": ["--quick"],
     "release": [],
     "slices": ["--quick"],
     "segment_training": ["--segments", "8", "--rows", "200", "--storage", "sqlite", "--repeat", "1"],

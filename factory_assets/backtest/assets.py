@@ -157,11 +157,11 @@ def _metadata(found: Measured) -> dict[str, Any]:
         "policies": table_shown(totals, TOTALS),
         "differences": table_shown(compared, COMPARED),
         "decisions": table_shown(decided[-SHOWN:], DECIDED),
-        "curve": dg.MetadataValue.md(_curve(found)),
+        "curve": _curve(found),
     }
 
 
-def _curve(found: Measured) -> str:
+def _curve(found: Measured) -> dg.MetadataValue:
     """The metric over time, a line a policy, with the promotions of the uppermost node."""
     wanted, rows = found.replayed.asked, found.rows
     begins = wanted.stretch.first + DAY
@@ -181,7 +181,8 @@ def _curve(found: Measured) -> str:
     }
     days = [begins + each * length * DAY for each in range(len(spans))]
     title = f"{wanted.declared.line.name}: {found.replayed.metric}, {wanted.name}"
-    return plots.markdown(plots.series_plot(days, series, title, found.replayed.metric, marks), title)
+    png = plots.series_plot(days, series, title, found.replayed.metric, marks)
+    return dg.MetadataValue.md(plots.markdown(png, title))
 
 
 def _short(value: float | None) -> str:

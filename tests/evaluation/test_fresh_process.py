@@ -12,6 +12,7 @@ import pytest
 
 from factory_assets.evaluation.fresh_process import FreshProcess, NotTried
 from factory_assets.measures.tables import prediction_columns, with_columns
+from factory_assets.models.libraries import libraries
 from factory_assets.models.safety import Limits
 from factory_assets.training.archiving import _sample
 from factory_resources.archive_folder import ArchiveFolder
@@ -69,7 +70,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveFolder]
     (about / "entry_points.txt").write_text("[model_factory.estimators]\nwild = wild:Wild\n")
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(folder)
+        # What is archived names the package too, as the process that tries it will find it.
+        libraries.cache_clear()
         yield ArchiveFolder(str(folder / "archive"))
+    libraries.cache_clear()
 
 
 def wild(archive: ArchiveFolder, does: str) -> str:
