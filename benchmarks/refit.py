@@ -136,7 +136,7 @@ def deployed(world: World) -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="refit-") as folder:
         segmented.declare(
             Path(folder) / "defs", names, segments={"min_rows": 50},
-            train={"window": f"{world.window}d", "holdout": f"{world.holdout}d"},
+            train={"window": f"{world.window}d", "holdout": f"{world.holdout}d", "refit": True},
             label={"expression": "y", "delay": f"{world.delay}d"},
             candidates={"boosted": {"estimator": "lightgbm", "params": {"objective": world.objective} | BOOSTED}},
             gate={"certainty": 0.5}, retrain={"every": f"{EVERY}d"}, monitor={"false_alarm_rate": RATE},

@@ -67,7 +67,7 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         recorder, inputs = Recorder(context, len(nodes)), {INPUTS: str(day)}
         passed = passing(declared, ledger, day, nodes, why_untrained(lake, line.name, day))
-        why = "nothing passed" if line.train.refit else "train.refit is false: what was judged answers"
+        why = "nothing passed" if line.train.refit else "no refit is declared: what was judged answers"
         for node in nodes:
             if node not in passed:
                 recorder.add(node, {"as_of": str(day), "status": why}, {DATA_VERSION: "none", **inputs})
@@ -123,7 +123,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             "champion",
             model_version(declared),
             line.bar.model_dump(mode="json"),
-            *([] if line.train.refit else ["judged"]),
+            *(["refit"] if line.train.refit else []),
         ),
         description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
         "their reason and never changed.",

@@ -109,15 +109,20 @@ def release_again(
 
     judged: the version that passed. What later rows are compared with is what that one has: its predictions of days that it has
     not learnt from, and past weeks of which some lie outside of its window. Of a refit neither is left: a model is surer of the rows
-    that it has learnt by heart, and without weeks outside there is no verdict on drift.
+    that it has learnt by heart, and without weeks outside there is no verdict on drift. Predictions of a refit get none: they differ
+    from the judged version's by more than a week's differ from those of another.
     """
     newest = of_holdout(train, judged)
     seen = newest if newest.num_rows else train
     predictions = fitted.model.predict(encode(seen, fitted.encoding))
+    habits = judged.habits
+    for name in prediction_columns(declared.line.task, predictions):
+        if name in habits:
+            habits[name] = replace(habits[name], outside=0)
     watched = {
         "judged": judged.version,
         "profiles": judged.manifest["profiles"],
-        "habits": judged.manifest.get("habits", {}),
+        "habits": {name: one.to_dict() for name, one in habits.items()},
     }
     return _stored(archive, declared, span, fitted, train, watched, (seen, predictions), answered)
 
