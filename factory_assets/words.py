@@ -8,6 +8,15 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
+def figure(value: float | None) -> str:
+    """A number for a table that people read, by four digits; a dash where there is none.
+
+    >>> figure(0.123456), figure(None)
+    ('0.1235', '-')
+    """
+    return "-" if value is None else f"{value:.4g}"
+
+
 def listed(texts: Sequence[str], most: int, noun: str = "") -> str:
     """Texts one after the other; of more than the most, how many more there are. noun: of what.
 

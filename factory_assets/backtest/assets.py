@@ -26,6 +26,7 @@ from factory_assets.materialization import column_schema, data_versions, served_
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.training.run_config import launched, written_out
+from factory_assets.words import figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
@@ -126,7 +127,7 @@ def _metadata(found: Measured) -> dict[str, Any]:
     totals = [
         {
             "policy": each.policy,
-            "value": _short(each.value),
+            "value": figure(each.value),
             "trainings": each.trainings,
             "models": each.models,
             "cpu seconds": round(each.seconds, 1),
@@ -139,8 +140,8 @@ def _metadata(found: Measured) -> dict[str, Any]:
         {
             "policy": each.policy,
             "against": each.other,
-            "gain": _short(each.gain),
-            "certainty": _short(each.sure),
+            "gain": figure(each.gain),
+            "certainty": figure(each.sure),
             "verdict": each.verdict,
         }
         for each in found.comparisons
@@ -153,7 +154,7 @@ def _metadata(found: Measured) -> dict[str, Any]:
     ]
     return {
         "rows": int(found.common.sum()),
-        "naive": _short(found.naive),
+        "naive": figure(found.naive),
         "policies": table_shown(totals, TOTALS),
         "differences": table_shown(compared, COMPARED),
         "decisions": table_shown(decided[-SHOWN:], DECIDED),
@@ -183,7 +184,3 @@ def _curve(found: Measured) -> dg.MetadataValue:
     title = f"{wanted.declared.line.name}: {found.replayed.metric}, {wanted.name}"
     png = plots.series_plot(days, series, title, found.replayed.metric, marks)
     return dg.MetadataValue.md(plots.markdown(png, title))
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from factory_assets.commands.screen import console, styled
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 
 if TYPE_CHECKING:
     from factory_assets.pages.fleet import Stand
@@ -99,8 +99,8 @@ def _show(lines: Sequence["LineStand"], nodes: Sequence["Stand"], every: bool) -
                 "itself" if each.answers == each.node else (each.answers or "nobody"),
                 each.version[:8] if each.version else "-",
                 each.metric,
-                _short(each.value),
-                _short(each.naive),
+                figure(each.value),
+                figure(each.naive),
                 each.why,
             )
         console.print(table)
@@ -108,7 +108,3 @@ def _show(lines: Sequence["LineStand"], nodes: Sequence["Stand"], every: bool) -
         console.say(f"and {counted(left, 'node')} more, see --all")
     if not nodes:
         console.say("no node was decided on, or watched, yet")
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

@@ -46,7 +46,7 @@ from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_n
 from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, launched, written_out
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, timeline
-from factory_assets.words import counted, listed
+from factory_assets.words import counted, figure, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -241,9 +241,9 @@ def _weak(met: Met) -> dict[str, Any]:
         {
             "where": each.name,
             "rows": int(each.rows.sum()),
-            met.weak.loss: _short(each.loss),
-            "elsewhere": _short(each.elsewhere),
-            f"of the {met.weak.rival}": _short(rival),
+            met.weak.loss: figure(each.loss),
+            "elsewhere": figure(each.elsewhere),
+            f"of the {met.weak.rival}": figure(rival),
             "by chance": f"{each.p:.2g}",
         }
         for each, rival in zip(met.weak.slices, met.weak.rivals, strict=True)
@@ -262,7 +262,7 @@ def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
     sides = [side for side in ("challenger", "champion", "parent", "naive") if side in met.metrics]
     names = dict.fromkeys(name for side in sides for name in met.metrics[side])
     table = [
-        dg.TableRecord({"metric": name} | {side: _short(met.metrics[side].get(name)) for side in sides})
+        dg.TableRecord({"metric": name} | {side: figure(met.metrics[side].get(name)) for side in sides})
         for name in names
     ]
     versions = {
@@ -288,7 +288,7 @@ def _staged(staged: Staged) -> dict[str, Any]:
             "which": part.name,
             "rows": part.rows,
             "other answers": f"{part.share:.1%}",
-            "change": _short(part.change),
+            "change": figure(part.change),
         }
         for part in staged.parts
     ]
@@ -314,10 +314,6 @@ def _what_changed(ledger: Ledger, line: str, met: Mapping[str, Mapping[str, str]
             asked = f"factory compare {shlex.join([line, champion, challenger])}"
             found[node] = {"what_changed": asked, **(named if alone else {})}
     return found
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
 
 
 def _picture(declared: DeclaredLine, scored: Met) -> dict[str, dg.MetadataValue]:
@@ -436,7 +432,7 @@ def _ages(curves: Mapping[str, Curve], metric: str, day: dt.date) -> list[dict[s
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _short(row[name]) if isinstance(row[name], float | None) else row[name] for name in AGES}
+    return {name: figure(row[name]) if isinstance(row[name], float | None) else row[name] for name in AGES}
 
 
 def _decay_metadata(declared: DeclaredLine, node: str, past: Past, curve: Curve, share: float) -> dict[str, Any]:

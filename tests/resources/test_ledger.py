@@ -504,6 +504,11 @@ def weekly(ledger: Ledger) -> list[dt.date]:
     return days
 
 
+def test_of_those_that_answer_it_is_known_as_of_when_they_were_trained(ledger: Ledger, weekly: list[dt.date]) -> None:
+    ledger.register(a_version("other", line="another", as_of=weekly[0]))
+    assert ledger.champions_trained(LINE) == {"v1": weekly[1]} and ledger.champions_trained("another") == {}
+
+
 def answering(ledger: Ledger, first: dt.date, days: int) -> list[str | None]:
     held = [ledger.champion(LINE, "global", before=first + dt.timedelta(days=place)) for place in range(days)]
     return [decision.champion if decision else None for decision in held]
