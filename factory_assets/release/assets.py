@@ -52,9 +52,13 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         owners=[line.owner],
         kinds={"python"},
         code_version=code_version("refit", model_version(declared), line.bar.model_dump(mode="json"), line.train.refit),
-        description=f"{line.description}\n\nA challenger that passes has learnt nothing of its holdout. It is fitted again on all "
-        "labelled days, by the same configuration, and held against the judged version: what answers is this one, under an id of "
-        "its own that names the judged.",
+        description=f"{line.description}\n\nA challenger that passes has learnt nothing of its holdout. "
+        + (
+            "It is fitted again on all labelled days, by the same configuration, and held against the judged version: what answers is "
+            "this one, under an id of its own that names the judged."
+            if line.train.refit
+            else "It answers as it was judged. With `train: {refit: true}` it is fitted again on all labelled days before it answers."
+        ),
     )
     def refit(
         context: dg.AssetExecutionContext,
