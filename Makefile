@@ -1,5 +1,6 @@
 # make run   set up and run the demo end to end
 # make ui    open Dagster on what it made
+# make live  the same world in the last weeks before today, where new days keep coming, in a home of its own
 # make test  set up, check and test
 # make test-slow   what takes minutes: years of public data, kills, a next release of Dagster
 # make test-longest   the plan's executors, a real daemon among them, in one world; kills at every step; a million rows
@@ -20,12 +21,20 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 3000
 
-.PHONY: run ui test test-slow test-longest test-dagster test-mlflow check lint clean
+.PHONY: run ui live test test-slow test-longest test-dagster test-mlflow check lint clean
 
 run: .venv/run
 	@$(BIN)/factory run
 
 ui: .venv/run
+	@$(BIN)/factory home
+	@umask $${FACTORY_UMASK:-077}; $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+live: export FACTORY_HOME := $(CURDIR)/.factory-live
+live: export DAGSTER_HOME := $(CURDIR)/.factory-live/dagster
+live: export FACTORY_DEFS := $(CURDIR)/.factory-live/defs
+live: .venv/run
+	@until=$$($(BIN)/factory demo $$FACTORY_DEFS) && $(BIN)/factory run --until $$until
 	@$(BIN)/factory home
 	@umask $${FACTORY_UMASK:-077}; $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
@@ -78,4 +87,4 @@ lint: .venv/test
 	@touch .venv/run $@
 
 clean:
-	rm -rf .factory build *.egg-info
+	rm -rf .factory .factory-live build *.egg-info

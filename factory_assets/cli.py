@@ -19,6 +19,7 @@ from factory_assets.commands import (
     compare,
     contract,
     decay,
+    demo,
     due,
     explain,
     features,
@@ -51,6 +52,7 @@ app = typer.Typer(cls=TextGroup, no_args_is_help=True, add_completion=False, hel
 app.add_typer(contract.app, name="contract")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(issue.app, name="issue")
+app.command()(demo.demo)
 app.command()(plan.plan)
 app.command()(due.due)
 app.command()(status.status)

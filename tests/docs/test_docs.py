@@ -56,6 +56,7 @@ LONGEST_README = 150
 #: What is no command of ours, by how it begins -> where it is tried.
 OTHERS = {
     "make run": "a set-up, and `factory run`, which is run here",
+    "make live": "as the others, and `factory demo`, which is tried in tests/commands",
     "make ui": "a server that does not end; tests/governor/test_daemon.py runs one",
     "make test": "this",
     "make lint": "part of `make test`",
