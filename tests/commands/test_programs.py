@@ -83,5 +83,9 @@ def test_without_json_the_same_are_texts_for_people(tmp_path: Path) -> None:
 
 
 def test_numbers_that_json_lacks_are_null_and_times_are_texts() -> None:
-    found = {"a": float("nan"), "b": [float("inf"), 1.5, True, None], dt.date(2026, 3, 1): (dt.date(2026, 3, 1), Path("x"))}
+    found = {
+        "a": float("nan"),
+        "b": [float("inf"), 1.5, True, None],
+        dt.date(2026, 3, 1): (dt.date(2026, 3, 1), Path("x")),
+    }
     assert plain(found) == {"a": None, "b": [None, 1.5, True, None], "2026-03-01": ["2026-03-01", "x"]}
