@@ -34,6 +34,7 @@ from factory_assets.commands import (
     verify,
 )
 from factory_assets.commands.failures import in_a_line
+from factory_assets.commands.programs import answered_in_json
 from factory_assets.commands.screen import TextGroup, console, screen, styled
 from factory_assets.words import counted
 from factory_resources.private_files import keep_files_private
@@ -266,7 +267,8 @@ def main() -> None:
         message = in_a_line(error)
         if message is None:
             raise
-        screen(stderr=True).say(message, style="red")
+        if not answered_in_json(message):
+            screen(stderr=True).say(message, style="red")
         code = UNUSABLE
     sys.stdout.flush()
     sys.stderr.flush()

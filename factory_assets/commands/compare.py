@@ -1,6 +1,5 @@
 """`factory compare`: why is one version better than another?"""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +7,7 @@ from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
+from factory_assets.commands.programs import Json, give, refuse
 from factory_assets.commands.screen import console, screen, styled
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def compare(
     seeds: Annotated[
         int, typer.Option(min=0, max=50, help="So many further fits with other seeds say what luck does.")
     ] = 4,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: all of it as one object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say in what two versions differ, which is better on the same rows, and how much of that is whose doing.
 
@@ -56,10 +56,9 @@ def compare(
         first, second = pair(ledger, line, a, b, node)
         found = compared(declared, first, second, origin, seeds, lambda text: told.say(f"  {text}", style="dim"))
     except (LookupError, NotComparable) as error:
-        told.say(str(error.args[0]), style="red")
-        raise typer.Exit(1) from None
+        refuse(str(error.args[0]))
     if as_json:
-        print(json.dumps(as_json_object(found), indent=2))  # noqa: T201 - for programs
+        give(as_json_object(found))
     else:
         _show(found)
 

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from factory_assets.commands.screen import console
+from factory_assets.commands.programs import refuse
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -26,8 +24,7 @@ def catalogue_of(folder: Path | None) -> "Catalogue":
     try:
         return load(folder or declarations(), render)
     except DeclarationError as error:
-        console.say(str(error), style="red")
-        raise typer.Exit(1) from None
+        refuse(str(error), error.problems)
 
 
 @contextmanager
@@ -59,8 +56,7 @@ def deployed() -> Iterator["Deployment"]:
                 resources["engine"],
             )
     except DeclarationError as error:
-        console.say(str(error), style="red")
-        raise typer.Exit(1) from None
+        refuse(str(error), error.problems)
 
 
 def observe(observation: "dg.AssetObservation") -> None:

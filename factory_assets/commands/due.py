@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ DEFINITIONS = "factory_assets.definitions"
 def due(
     folder: Folder = None,
     until: Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day that counts.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: with the command of Dagster's that makes what is ready.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """List the work that is due, in order, with the reasons, and what is held back. Starts nothing.
 
@@ -44,7 +43,7 @@ def due(
         if as_json:
             work = [_item(deployment, each) for each in planned.work]
             notices = [{"kind": each.kind, "message": str(each)} for each in planned.notices]
-            print(json.dumps({"work": work, "notices": notices}, indent=2))  # noqa: T201 - for programs
+            give({"work": work, "notices": notices})
         else:
             for each in planned.work:
                 after = f"after {', '.join(each.after)}" if each.after else "ready"

@@ -1,8 +1,6 @@
 """`factory explain`: how did one prediction come about, and what happened?"""
 
 import datetime as dt
-import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +9,8 @@ from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
-from factory_assets.commands.screen import console, screen, styled
+from factory_assets.commands.programs import Json, give, refuse
+from factory_assets.commands.screen import console, styled
 from factory_assets.words import counted
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def explain(
         dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Its day, if the id has predictions of several.")
     ] = None,
     events: Annotated[int, typer.Option(min=0, help="How many events of each view are listed, the newest.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: all of it as one object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show how a prediction came about: events, features, node and version, score, what each feature added, outcome.
 
@@ -47,25 +46,11 @@ def explain(
     try:
         found = explained(declared, example, day.date() if day else None, origin, events)
     except (NotThere, ModelRefused, ArchiveDamaged, FileNotFoundError) as error:
-        screen(stderr=True).say(str(error), style="red")
-        raise typer.Exit(1) from None
+        refuse(str(error))
     if as_json:
-        print(json.dumps(_plain(asdict(found)), indent=2))  # noqa: T201 - for programs
+        give(asdict(found))
     else:
         _show(found)
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it: times as text, no number that is none."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, (dt.date, dt.datetime)):
-        return value.isoformat()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 def _show(found: "Explained") -> None:

@@ -8,6 +8,7 @@ tables need. A table for which there is no room comes row by row.
 import os
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -30,6 +31,9 @@ LEAST = 20
 TURNS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 #: Control characters, halves of characters, and breaks of lines that are none of a terminal's.
 COMMANDS = ("Cc", "Cs", "Zl", "Zp")
+
+#: Whether the command that runs was asked for JSON: what ends it early does not know its arguments.
+wants_json: ContextVar[bool] = ContextVar("wants_json", default=False)
 
 if os.environ.get("COLUMNS", "").isdigit() and int(os.environ["COLUMNS"]) < LEAST:
     del os.environ["COLUMNS"]
@@ -132,6 +136,8 @@ class TextGroup(TyperGroup):
         _as_text(self)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        if parent is None:
+            wants_json.set(False)
         for word in args:
             if not word.isascii() and any(unicodedata.category(character) == "Cs" for character in word):
                 raise typer.BadParameter(f"{shown(word)!r} is no text in UTF-8")

@@ -1,6 +1,5 @@
 """`factory status`: how do all lines and nodes stand, and who has to do something? It computes nothing, and starts nothing."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console, styled
 from factory_assets.words import counted, figure
 
@@ -28,7 +28,7 @@ def status(
     folder: Folder = None,
     line: Annotated[str | None, typer.Option(help="One line; all of them if absent.")] = None,
     every: Annotated[bool, typer.Option("--all", help=f"All nodes; {SHOWN} if absent.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show how all lines and nodes stand, those first that need somebody: who answers, since when, and what is amiss.
 
@@ -52,8 +52,7 @@ def status(
         asked = [catalogue.resolve(each) for name, each in catalogue.lines.items() if line is None or name == line]
         lines, nodes = stands_of(asked, plan(deployment.book()), deployment.lake, deployment.ledger)
     if as_json:
-        found = {"lines": list(map(_line_item, lines)), "nodes": list(map(_node_item, nodes))}
-        print(json.dumps(found, indent=2, default=str))  # noqa: T201 - for programs
+        give({"lines": list(map(_line_item, lines)), "nodes": list(map(_node_item, nodes))})
     else:
         _show(lines, nodes, every)
     urgent = any(each.state == "blocked" for each in lines) or any(

@@ -137,6 +137,9 @@ TYPES = frozenset(
 )
 
 
+#: What DuckDB takes for a time under any format.
+WORD_OF_TIME = r"^[\s\v]*(-?infinity|epoch)[\s\v]*$"
+
 #: Parts that a query of a source may not have: they write, lock, or give another result another time.
 UNFIT = (
     *(exp.Into, exp.Lock, exp.DML, exp.DDL, exp.Command, exp.Placeholder, exp.Parameter),
@@ -282,7 +285,7 @@ def over_features(text: str) -> str:
         identifier(_name(column))
         column.set("this", exp.to_identifier(_name(column), quoted=True))
         column.set("table", None)
-    return f"({node.sql(dialect='duckdb', comments=False)})"
+    return _written(node)
 
 
 def sql(text: str, allowed: Collection[str] | None = None) -> str:
@@ -309,7 +312,26 @@ def _quoted(text: str) -> str:
     node = _parse(text).copy()
     for column in node.find_all(exp.Column):
         column.this.set("quoted", True)
+    return _written(node)
+
+
+def _written(node: exp.Expr) -> str:
+    """A tree as SQL for the engine; the tree is no longer what was written.
+
+    DuckDB's strptime takes a few words for times, whatever the format says: 1900, or a year of which no Python reader knows.
+    """
+    for call in list(node.find_all(exp.StrToTime, exp.Anonymous)):
+        if isinstance(call, exp.StrToTime):
+            call.set("this", _no_word_of_time(call.this))
+        elif str(call.this).lower() == "try_strptime" and call.expressions:
+            call.set("expressions", [_no_word_of_time(call.expressions[0]), *call.expressions[1:]])
     return f"({node.sql(dialect='duckdb', comments=False)})"
+
+
+def _no_word_of_time(text: exp.Expr) -> exp.Expr:
+    """The text; one of the words so that no format fits it."""
+    arguments = [exp.Literal.string(part) for part in (WORD_OF_TIME, r"\1?", "i")]
+    return exp.Anonymous(this="regexp_replace", expressions=[text, *arguments])
 
 
 def condition(where: str | None) -> str:
@@ -377,7 +399,7 @@ def over(text: str, values: Mapping[str, str]) -> str:
             node = value
         else:
             column.replace(value)
-    return f"({node.sql(dialect='duckdb', comments=False)})"
+    return _written(node)
 
 
 @cache

@@ -320,6 +320,17 @@ FAULTS: list[tuple[str, str, str, int, str]] = [
     ("stream", '"/data/*.parquet"', '"{{ env. }}"', 6, "cannot be filled in"),
     ("stream", "start: 2024-01-01", "start: 2024-01-01\n  contract: rules.yaml", 10,
      "orders: contract: 'rules.yaml' is not a file in"),
+    # names that differ in case alone
+    ("stream", "    hour: hour(placed)", "    Amount: hour(placed)", 11,
+     "derive.Amount: 'Amount' differs from the column 'amount' in case alone; give it another name"),
+    ("stream", "    hour: hour(placed)", "    hour: hour(placed)\n    Hour: hour(placed)", 12,
+     "derive.Hour: 'Hour' differs from the column 'hour' in case alone; give it another name"),
+    ("stream", "    large: amount > 100", "    HOUR: amount > 100", 13,
+     "rules.HOUR: 'HOUR' differs from the column 'hour' in case alone; give it another name"),
+    ("view", "    n: count()", "    n: count()\n    N: sum(amount)", 11, "String should match pattern '^[a-z][a-z0-9_]*$'; found 'N'"),
+    ("line", "    - amount", "    - Amount", 10, "returns: features.0: 'Amount' is not a column"),
+    ("line", "carry: [city]", "carry: [city, City]", 7, "returns: observe.carry: 'City' is not a column"),
+    ("line", "levels: [city]", "levels: [City]", 12, "returns: segments.levels: 'City' is not a column"),
 ]  # fmt: skip
 
 

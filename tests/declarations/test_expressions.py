@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import os
 import random
-import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from factory_assets.declarations import expressions
 from factory_assets.declarations.expressions import AGGREGATES, FUNCTIONS, TYPES
 
+ROOT = Path(__file__).parents[2]
 COLUMNS = {"i": "BIGINT", "d": "DOUBLE", "s": "VARCHAR", "b": "BOOLEAN", "t": "TIMESTAMP", "order": "BIGINT"}
 #: A call of every function that an expression may contain.
 CALLS = {
@@ -121,18 +125,62 @@ def test_operators_without_brackets_bind_as_the_engine_binds_them(con: duckdb.Du
     assert compared > 400
 
 
-def test_words_that_duckdb_takes_for_times_under_any_format_are_as_the_documentation_says() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "declarations.md").read_text()
-    (asking,) = re.findall(r"^`(case when regexp_matches\(day, .+ end)`\.$", text, re.MULTILINE)
-    plain = asking.partition(" then ")[2].removesuffix(" end")
+@pytest.mark.parametrize("function", ["strptime", "try_strptime"])
+def test_a_word_is_no_time_under_any_format(function: str) -> None:
+    """DuckDB takes these for times: for 1900, or for years that no Python reader knows."""
+    text, words = (
+        f"{function}(day, '%d/%m/%Y')",
+        ("infinity", "-Infinity", " EPOCH\t", "\x0binfinity\n", "\x0c-infinity\r"),
+    )
     with duckdb.connect() as con:
-        con.execute("CREATE TABLE r AS SELECT unnest(['infinity', '-infinity', 'epoch', 'x', '02/01/2024']) AS day")
-        taken, kept = (
-            [day for (day,) in con.execute(f"SELECT {expressions.sql(one)} FROM r").fetchall()]
-            for one in (plain, asking)
-        )
-    assert taken == [dt.datetime(1900, 1, 1)] * 3 + [None, dt.datetime(2024, 1, 2)]
-    assert kept == [None] * 4 + [dt.datetime(2024, 1, 2)]
+
+        def read(sql: str, day: str) -> dt.datetime | None:
+            try:
+                return con.execute(f"SELECT {sql} FROM (SELECT $1 AS day)", [day]).fetchall()[0][0]
+            except duckdb.InvalidInputException as error:
+                assert "Could not parse" in str(error)
+                return None
+
+        for written in (
+            expressions.sql(text),
+            expressions.over(text, {"day": "day"}),
+            expressions.over_features(f"if(true, {text}, null)"),
+        ):
+            assert [read(written, word) for word in words] == [None] * len(words)
+            assert read(written, "02/01/2024") == dt.datetime(2024, 1, 2)
+            assert read(written, " 02/01/2024 ") == read(text, " 02/01/2024 ")
+        assert {read(text, word) is None for word in words} == {False}, "else it need not be kept from them"
+
+
+#: What could ask for the machine's zone or language.
+LOCAL = (
+    "cast(cast('2024-03-10 02:30' as timestamptz) as varchar)", "strftime(cast(t as timestamptz), '%c %Z %z')", "hour(cast(t as timestamptz))",
+    "epoch(cast('2024-03-10 02:30' as timestamptz))", "cast(cast(t as timestamptz) as date)", "upper('iı') || lower('Iİ')",
+    "date_trunc('day', cast(t as timestamptz))", "try_strptime('10/03/2024 Asia/Kathmandu', '%d/%m/%Y %Z')",
+    "strptime('10 March 2024', '%d %B %Y')", "strftime(t, '%A %B %p %x %X')", "cast(1.5 as text)", "s ilike 'AB'",
+    "cast(t as timestamptz) = t", "date_diff('day', cast(t as timestamptz), TIMESTAMPTZ '2024-03-11 00:00:00+00')",
+)  # fmt: skip
+EVALUATED = r"""
+import json, sys
+from factory_assets.declarations import expressions
+from factory_resources.duck import opened
+con = opened()
+con.execute("CREATE TABLE r AS SELECT 3::BIGINT i, 2.5::DOUBLE d, 'ab' s, true b, TIMESTAMP '2024-03-10 23:30:00' t, 1::BIGINT AS \"order\"")
+print(json.dumps([repr(con.execute(f"SELECT ({expressions.sql(text)})::VARCHAR FROM r").fetchall()) for text in json.loads(sys.argv[1])]))
+"""
+
+
+def test_an_expression_means_the_same_in_any_zone_and_language_of_the_machine() -> None:
+    texts = json.dumps([*(text for text in CALLS.values() if "TRY_CAST" not in text), *LOCAL])
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", EVALUATED, texts], env=os.environ | {"TZ": zone, "LC_ALL": language, "LANG": language},
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout
+        for zone, language in (("UTC", "C.UTF-8"), ("Asia/Kathmandu", "tr_TR.UTF-8"), ("America/New_York", "de_DE.UTF-8"))
+    }  # fmt: skip
+    (values,) = map(json.loads, found)
+    assert len(values) == len(json.loads(texts))
 
 
 #: Texts that do more than compute from the row, and a part of the answer.
