@@ -23,6 +23,7 @@ from factory_assets.commands import (
     explain,
     features,
     issue,
+    latency,
     mirror,
     plan,
     quarantine,
@@ -54,6 +55,7 @@ app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
 app.command()(due.due)
 app.command()(status.status)
+app.command()(latency.latency)
 app.command()(features.features)
 app.command()(explain.explain)
 app.command()(compare.compare)

@@ -100,6 +100,14 @@ def test_the_minutes_that_are_stated_as_visible_are_found_nine_times_in_ten(kind
     assert alarms(judged_ages(minutes, 0.001).verdict[told]) < 0.6
 
 
+def test_the_day_after_a_feed_broke_off_is_calm_again() -> None:
+    minutes = ages(6, "hourly", 1)
+    minutes[0, -1] = 600
+    assert judged_ages(minutes, 0.001).verdict[0] == DAY_OUT
+    minutes[0, -2:] = 600, 60
+    assert judged_ages(minutes, 0.001).verdict[0] == IN_CONTROL
+
+
 def test_a_limit_beyond_the_day_is_no_verdict_and_fresher_than_usual_is_no_alarm() -> None:
     assert (judged_ages(ages(4, "sparse"), 0.001, 24 * 60).verdict == NO_VERDICT).mean() > 0.9
     minutes = ages(5, "under way", 200)

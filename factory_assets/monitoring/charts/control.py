@@ -138,8 +138,10 @@ def judged_shares(counts: np.ndarray, sizes: np.ndarray, false_alarm_rate: float
 
 
 def judged_ages(minutes: np.ndarray, false_alarm_rate: float, longest: float = np.inf) -> Chart:
-    """As `judged_counts`, of whole minutes, for being too many: they scatter at least as minutes that are counted do, so that of a
-    feed which is always a minute behind two are no alarm. longest: no day can have more.
+    """As `judged_counts`, of whole minutes, for being too many. longest: no day can have more.
+
+    They scatter at least as minutes that are counted do, so that of a feed which is always a minute behind two are no alarm. Days alone
+    are judged, no weeks: of one day on which a feed broke off the six that follow would be alarms as well.
     """
     present = np.isfinite(minutes)
     scale = _Scale(np.where(present, minutes, 0.0), np.ones_like(minutes), "ages")
@@ -147,8 +149,8 @@ def judged_ages(minutes: np.ndarray, false_alarm_rate: float, longest: float = n
 
 
 def _judged(scale: _Scale, present: np.ndarray, rate: float, longest: float = np.inf) -> Chart:
-    # Half of the rate for each rule, and half of that for each side.
-    of_rule = rate / 2 if scale.upward else rate / 4
+    # Half of the rate for each rule, and half of that for each side. Of ages there is one rule, and one side.
+    of_rule = {"ages": rate, "shares": rate / 2, "counts": rate / 4}[scale.kind]
     past = _past(scale, present, slice(-PAST - 1, -1))
     # Of the weekdays of the past the first is the judged day's own: it comes 56 days, whole weeks, after that.
     level, alone = past.level[:, 0], np.maximum(past.days[:, 0], 1)
@@ -165,6 +167,7 @@ def _judged(scale: _Scale, present: np.ndarray, rate: float, longest: float = np
     else:
         visible = _visible_more(scale, upper, own, usual) if scale.shares else _visible_less(scale, lower, own, usual)
     week, weeks_before, week_out = _week(scale, present, of_rule)
+    week_out &= scale.kind != "ages"
     days = past.kept.sum(axis=(1, 2))
     judgeable = present[:, -1] & (days >= FEWEST)
     verdict = np.where(
