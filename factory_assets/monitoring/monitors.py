@@ -232,7 +232,7 @@ def _beside(known: Known, monitor: str, rival: Rival) -> pa.Table:
         else:
             verdict, reason = (
                 STABLE,
-                f"as {counted(len(past), 'day')} before it let expect; {seen:.4g} worse would have shown",
+                f"as the {counted(len(past), 'day')} before it let expect; {seen:.4g} worse would have shown",
             )
         rows.append(
             _row(
@@ -391,7 +391,7 @@ def _reason(chart: Chart, at: int, value: float, monitor: str) -> str:
         if days < control.FEWEST:
             return f"{counted(days, 'day')} in control to hold it against; a verdict takes {control.FEWEST}"
         if monitor not in (ROWS, FRESHNESS) and chart.usual[at] >= 1:
-            return "all rows are, as on the days before: there is nothing to rise"
+            return "all of them, as on the days before: the share cannot rise"
         return f"{UNSEEN.get(monitor, UNSEEN[NULLS])}: {in_words(float(chart.usual[at]))} are usual, and days differ as much"
     now = f"the newest row known at the close is {in_words(value)} old" if monitor == FRESHNESS else in_words(value)
     usual = f"usual are {in_words(float(chart.usual[at]))}, the limit is {in_words(float(chart.limit[at]))}, by {counted(days, 'day')}"
@@ -402,8 +402,10 @@ def _reason(chart: Chart, at: int, value: float, monitor: str) -> str:
         return f"of the last 7 days on average {week}, of the weeks before {before}; of the day {in_words(value)}"
     if np.isnan(visible):
         return f"{now}; {usual}"
-    worth = f"{visible:.0%} of them missing" if monitor == ROWS else f"{in_words(visible)} more"
-    return f"{now}; {usual}; {worth} would have shown"
+    worth = {ROWS: f"{visible:.0%} of them missing", FRESHNESS: f"{in_words(visible)} more"}
+    # A share is told whole: "3 % more" of 2 % would be read as a factor.
+    share = in_words(float(chart.usual[at]) + visible)
+    return f"{now}; {usual}; {worth.get(monitor, share)} would have shown"
 
 
 def _rows_in_words(rows: float) -> str:

@@ -140,8 +140,8 @@ def judged_shares(counts: np.ndarray, sizes: np.ndarray, false_alarm_rate: float
 def judged_ages(minutes: np.ndarray, false_alarm_rate: float, longest: float = np.inf) -> Chart:
     """As `judged_counts`, of whole minutes, for being too many. longest: no day can have more.
 
-    They scatter at least as minutes that are counted do, so that of a feed which is always a minute behind two are no alarm. Days alone
-    are judged, no weeks: of one day on which a feed broke off the six that follow would be alarms as well.
+    They scatter at least as minutes that are counted do, so that of a feed which is always a minute behind two are no alarm. Days
+    alone are judged, no weeks: of one day on which a feed broke off the six that follow would be alarms as well.
     """
     present = np.isfinite(minutes)
     scale = _Scale(np.where(present, minutes, 0.0), np.ones_like(minutes), "ages")
