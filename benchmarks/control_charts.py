@@ -6,6 +6,9 @@
   50,000 rows, binomial and scattering more. Nothing changes; each is held against 8, 28 and 56 days.
 - False alarms, real: rows a day of card transactions (all, and by group of terminals), of flights (all, by origin, by origin and
   carrier) and of bike rentals, day by day. Here things do change: holidays, storms, a company that leaves. Shares: flights cancelled.
+- Freshness, simulated and real: how old the newest row is at the close of a day, of feeds that are busy, sparse, hourly and under way
+  for long; of card transactions, flights and bike rentals as they are, with the days that are alarms; and the minutes that a stable
+  verdict says it would have found.
 - Power: 10 %, 30 % and 100 % more, and 30 % less, put into the judged day; and the change that a stable verdict says it would have
   found.
 
@@ -35,6 +38,15 @@ FOUND = 0.85
 LEAST = {"x1.1": 0.0, "x1.3": 0.6, "x2": 1.0, "x0.7": 0.85}
 #: Real series in which nothing is known to change, so that the stated rate has to hold.
 UNCHANGED = ("card transactions", "card transactions, 1/50 of terminals")
+
+
+#: Days of a real feed on which it broke off, which have to be found, and no others: a snowstorm, and the hurricanes Irene
+#: and Sandy; a blizzard, and an evening without its last flight.
+BROKE_OFF = {
+    "bike rentals": {"2011-01-26", "2011-08-27", "2012-10-29"},
+    "card transactions": set[str](),
+    "flights": {"2013-02-08", "2013-09-04"},
+}
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,77 @@ def stretches(counts: np.ndarray, sizes: np.ndarray | None) -> World:
     return World("", every(counts), None if sizes is None else every(sizes))
 
 
+def feeds(series: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, whole minutes of 57 days, and other ones of the judged day, of feeds of which nothing changes."""
+    rng = np.random.default_rng(5)
+    made = {
+        "busy: a row every minute or two": lambda shape: rng.exponential(1.5, shape),
+        "sparse: 12 rows a day": lambda shape: rng.exponential(120, shape),
+        "hourly": lambda shape: np.full(shape, 60.0),
+        "20 minutes under way, days scatter by 40 %": lambda shape: 20 * np.exp(rng.normal(0, 0.4, shape)),
+    }
+    for name, minutes in made.items():
+        yield name, np.floor(minutes((series, DAYS))), np.floor(minutes((series,)))
+
+
+def breaks(data: Path) -> Iterator[tuple[str, int, set[str]]]:
+    """Name of a real feed, at how many days is looked, and which of them are alarms at .001."""
+    from factory_assets.monitoring.charts.control import judged_ages
+
+    at = {
+        "card transactions": f"SELECT TX_DATETIME AS t FROM read_parquet('{data}/card_transactions/raw/*.parquet')",
+        # When they were due, as the example has it: the actual time less the delay.
+        "flights": "SELECT make_date(year, month, day) "
+        "+ to_minutes((dep_time // 100 * 60 + dep_time % 100 - dep_delay::INT + 1440) % 1440) AS t "
+        f"FROM read_parquet('{data}/nycflights/flights_2013_v01.parquet')",
+        "bike rentals": f"SELECT dteday::DATE + to_hours(hr::INT) AS t FROM read_parquet('{data}/bike_sharing/hour.parquet')",
+    }
+    for name, query in at.items():
+        with duckdb.connect() as con:
+            con.execute("SET enable_progress_bar = false")
+            found = con.sql(
+                f"SELECT t::DATE, date_diff('second', max(t), t::DATE + INTERVAL 1 DAY) // 60 FROM ({query}) "
+                "WHERE t IS NOT NULL GROUP BY 1 ORDER BY 1"
+            ).fetchall()
+        # The first days are held against as many as there are.
+        minutes = np.array([np.nan] * (DAYS - 1) + [age for _, age in found])
+        verdict = judged_ages(np.lib.stride_tricks.sliding_window_view(minutes, DAYS), 0.001, 24 * 60).verdict
+        yield name, int((verdict > 0).sum()), {str(found[each][0]) for each in np.flatnonzero(verdict >= 2).tolist()}
+
+
+def freshness(series: int, data: Path) -> list[str]:
+    """Show how often freshness cries, and what it finds; which bounds do not hold."""
+    from factory_assets.monitoring.charts.control import judged_ages
+
+    broken: list[str] = []
+    table = figures(
+        "freshness, 56 days: alarms though nothing changes; stated minutes found", [".01", ".001", "stated"]
+    )
+    for name, minutes, other in feeds(series):
+        shares = [float((judged_ages(minutes, rate, 24 * 60).verdict >= 2).mean()) for rate in RATES]
+        for rate, share in zip(RATES, shares, strict=True):
+            most = SLACK * rate + 3 * np.sqrt(SLACK * rate / series)
+            broken += [f"freshness, {name}, {rate:g}: {share:.4f}, {most:.4f} allowed"] if share > most else []
+        visible = judged_ages(minutes, 0.001, 24 * 60).visible
+        stated = np.isfinite(visible)
+        later = np.c_[minutes[:, :-1], other + np.nan_to_num(visible)]
+        found = float((judged_ages(later, 0.001).verdict >= 2)[stated].mean()) if stated.any() else np.nan
+        broken += [f"freshness, {name}: {found:.2f} found of what was stated"] if found < FOUND else []
+        table.add_row(name, *(f"{share:.4f}" for share in shares), "no verdict" if np.isnan(found) else f"{found:.2f}")
+    console.print(table)
+    if data.exists():
+        table = figures("freshness of real feeds, at .001 by 8 to 56 days", ["looks", "days that are alarms"])
+        for name, looks, days in breaks(data):
+            table.add_row(name, str(looks), ", ".join(sorted(days)) or "none")
+            broken += (
+                [f"freshness of {name}: alarms on {days}, expected on {BROKE_OFF[name]}"]
+                if days != BROKE_OFF[name]
+                else []
+            )
+        console.print(table)
+    return broken
+
+
 def power(series: int, rate: float) -> Iterator[tuple[str, dict[str, float]]]:
     rng = np.random.default_rng(3)
     for mean, scatter in ((100, 0.0), (1000, 0.05), (50_000, 0.05)):
@@ -203,6 +286,7 @@ def run(
             if name in UNCHANGED and float(told[1]) > most:
                 broken.append(f"{name}: {told[1]}, {most:.4f} allowed at {RATES[1]}")
         console.print(table)
+    broken += freshness(series, data)
     table = figures("share found on the first day, at .001 by 56 days", [*LEAST, "what a stable verdict states"])
     for name, found in power(series // 5, 0.001):
         table.add_row(name, *(f"{found[each]:.2f}" if each in found else "" for each in (*LEAST, "stated")))

@@ -24,6 +24,7 @@ from factory_assets.commands import (
     explain,
     features,
     issue,
+    latency,
     mirror,
     plan,
     quarantine,
@@ -57,6 +58,7 @@ app.command()(demo.demo)
 app.command()(plan.plan)
 app.command()(due.due)
 app.command()(status.status)
+app.command()(latency.latency)
 app.command()(features.features)
 app.command()(explain.explain)
 app.command()(compare.compare)

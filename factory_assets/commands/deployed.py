@@ -59,12 +59,19 @@ def deployed() -> Iterator["Deployment"]:
         refuse(str(error), error.problems)
 
 
-def observe(observation: "dg.AssetObservation") -> None:
-    """Show an observation from outside of any run on its asset's page."""
+@contextmanager
+def opened() -> Iterator["dg.DagsterInstance"]:
+    """Dagster's event log of this deployment, without its definitions."""
     import dagster as dg
 
     from factory_assets.deployment import prepare_home
 
     prepare_home()
     with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def observe(observation: "dg.AssetObservation") -> None:
+    """Show an observation from outside of any run on its asset's page."""
+    with opened() as instance:
         instance.report_runless_asset_event(observation)

@@ -1,7 +1,8 @@
 """How does work become runs of Dagster, and which runs are open now? Tags and configuration that say what a run makes, and why."""
 
 import datetime as dt
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ import dagster as dg
 
 from factory_assets.declarations.days import DAY
 from factory_assets.governor.work import TRAINED, Work
+from factory_assets.monitoring.charts.latency import Run
 from factory_assets.training.run_config import AS_OF
 from factory_resources.processes import is_gone
 
@@ -29,6 +31,8 @@ OPEN = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+#: Runs that are read at a time.
+PAGE = 500
 #: Assets that work on segments, in the order of a training.
 SEGMENTED = TRAINED[:-1]
 #: Of these the ones that can make again what is lost.
@@ -102,6 +106,23 @@ def open_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """Runs that have not ended, and may, whoever asked for them."""
     records = instance.get_run_records(dg.RunsFilter(statuses=OPEN))
     return [record.dagster_run for record in records if not is_gone(instance, record)]
+
+
+def runs_of_a_day(instance: dg.DagsterInstance, since: dt.datetime) -> Iterator[Run]:
+    """Runs that make assets of one day, which began since then and have succeeded, or go on."""
+    wanted = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.STARTED], created_after=since)
+    cursor, now = None, time.time()
+    while page := instance.get_run_records(wanted, limit=PAGE, cursor=cursor):
+        for record in page:
+            run = record.dagster_run
+            day, assets = _day(run.tags.get(PARTITION)), run.asset_selection
+            running = record.end_time is None
+            if day is None or not assets or record.start_time is None or (running and is_gone(instance, record)):
+                continue
+            began = dt.datetime.fromtimestamp(record.start_time, dt.UTC)
+            names = tuple(sorted(key.to_user_string() for key in assets))
+            yield Run(names, day, began, (record.end_time or now) - record.start_time, running)
+        cursor = page[-1].dagster_run.run_id
 
 
 def days_of_run(run: dg.DagsterRun) -> frozenset[dt.date] | None:

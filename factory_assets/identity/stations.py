@@ -71,6 +71,7 @@ ASIDE = {
     "factory_assets.monitoring.episodes": "judges",
     "factory_assets.monitoring.skew": "judges",
     "factory_assets.monitoring.calibration": "judges the judges, for people",
+    "factory_assets.monitoring.charts.latency": "judges runs, for people",
     "factory_assets.serving.assets": "makes assets; the rows come of `export`",
     "factory_assets.serving.checks": "judges",
     # Pictures, and words for people.

@@ -77,8 +77,8 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             *(rival.name for rival in rivals[1:]),
         ),
         description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance "
-        "beside the naive guess and the parent, estimates, columns that streams are delivered with, and control charts of rows and of "
-        "shares that are held back, answered by another node, cold, or without a value.",
+        "beside the naive guess and the parent, estimates, columns that streams are delivered with, and control charts: of rows, of "
+        "freshness, and of shares that are held back, answered by another node, cold, or without a value.",
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
     def monitors(

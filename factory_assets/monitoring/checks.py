@@ -332,6 +332,7 @@ def _excess(row: Mapping[str, Any]) -> float:
 
 DESCRIPTIONS = {
     "rows_in_control": "Streams and nodes have as many rows as their past days let expect.",
+    "freshness_in_control": "The newest row of a stream that was known when the day closed is no older than on its past days.",
     "quarantine_in_control": "No larger share of a stream's rows is held back than on its past days.",
     "fallback_in_control": "No larger share of a node's rows is answered by a node above the leaf, or of entities without events.",
     "nulls_in_control": "No larger share of a feature's values is absent than on the node's past days.",

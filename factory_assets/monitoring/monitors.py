@@ -19,7 +19,16 @@ from factory_assets.measures.tables import LABEL
 from factory_assets.monitoring import schemas
 from factory_assets.monitoring.charts import control
 from factory_assets.monitoring.charts.control import DAY_OUT, NO_VERDICT, PAST, WEEK_OUT, Chart
-from factory_assets.monitoring.charts.counts import COLD, EXAMPLES, FALLBACK, NULLS, QUARANTINED, ROWS, Series
+from factory_assets.monitoring.charts.counts import (
+    COLD,
+    EXAMPLES,
+    FALLBACK,
+    FRESHNESS,
+    NULLS,
+    QUARANTINED,
+    ROWS,
+    Series,
+)
 from factory_assets.monitoring.drift.days import MINIMUM_ROWS
 from factory_assets.monitoring.performance.losses import (
     FEWEST,
@@ -63,10 +72,10 @@ SCHEMA = pa.schema(
 MEANING = {
     "line": "The line.",
     "node": "Segment node that is watched; global for all rows, and for a stream.",
-    "monitor": "drift, performance, parent, floor, release, estimates, rows, quarantined, fallback, cold, nulls or schema.",
+    "monitor": "drift, performance, parent, floor, release, estimates, rows, freshness, quarantined, fallback, cold, nulls or schema.",
     "column": "The feature, the prediction, label, the metric, the stream, a column of it, or examples; * for all columns of a node.",
     "value": "PSI; the metric; beside a floor its mean over the last days; of a release the mean gain over the naive guess since; of "
-    "estimates the metric of the labels, or the estimate while there are none; a number of rows; or a share.",
+    "estimates the metric of the labels, or the estimate while there are none; a number of rows; minutes; or a share.",
     "limit": "Beyond it the value is an alarm: of rows on the side on which the value lies, of performance the naive guess's metric, "
     "of parent the metric had the champion above answered, of estimates that at which it is concept change; beyond a floor by more "
     "than chance. Of a release, which is no alarm, the gain on the holdout.",
@@ -74,7 +83,7 @@ MEANING = {
     "verdict": "stable, alarm, no verdict, or watched by a node above.",
     "visible": "Of a stable value: the smallest change that would have been found nine times in ten. Of drift a factor on all values, "
     "less 1, or else the share of rows with new values; of performance a worsening of the metric; of rows the share that would be "
-    "missing; of a share what would be added to it.",
+    "missing; of minutes and of a share what would be added.",
     "reason": "The verdict in a sentence.",
 }
 
@@ -223,7 +232,7 @@ def _beside(known: Known, monitor: str, rival: Rival) -> pa.Table:
         else:
             verdict, reason = (
                 STABLE,
-                f"as {counted(len(past), 'day')} before it let expect; {seen:.4g} worse would have shown",
+                f"as the {counted(len(past), 'day')} before it let expect; {seen:.4g} worse would have shown",
             )
         rows.append(
             _row(
@@ -324,21 +333,28 @@ def from_schema(known: Known) -> pa.Table:
 
 
 def from_charts(known: Known) -> pa.Table:
-    """Control charts of rows, and of the shares of rows that are quarantined, answered by another node, cold, or without a value."""
+    """Control charts of rows, of how old the newest of a stream are at the close of the day, and of the shares of rows that are
+    quarantined, answered by another node, cold, or without a value."""
     rate = known.monitor.rate(known.looks)
     of_rows = [at for at, key in enumerate(known.series.keys) if key[1] == ROWS]
     counts, of = known.series.counts, known.series.of
-    tables = [_charted(known, of_rows, control.judged_counts(counts[of_rows], rate), counts[of_rows, -1])]
+    newest = counts[of_rows, -1]
+    tables = [_charted(known, of_rows, control.judged_counts(counts[of_rows], rate), newest, newest)]
+    if of_ages := [at for at, key in enumerate(known.series.keys) if key[1] == FRESHNESS]:
+        # A day of which no row was known at its close has no newest one. The chart of rows tells it.
+        ages = np.where(of[of_ages] > 0, counts[of_ages], np.nan)
+        chart = control.judged_ages(ages, rate, LONGEST)
+        tables.append(_charted(known, of_ages, chart, ages[:, -1], of[of_ages, -1]))
     size_of = {known.series.keys[at][::2]: of[at] for at in of_rows}
-    of_shares = [at for at, key in enumerate(known.series.keys) if key[1] != ROWS]
+    of_shares = [at for at, key in enumerate(known.series.keys) if key[1] not in (ROWS, FRESHNESS)]
     if of_shares:
         sizes = np.array([_sizes(known.series, at, size_of) for at in of_shares])
         # What has not been seen before was 0 on the days before: shares are kept where they are more.
         shares = np.where(np.isfinite(sizes), np.nan_to_num(counts[of_shares]), np.nan)
         sizes = np.nan_to_num(sizes)
-        tables.append(
-            _charted(known, of_shares, control.judged_shares(shares, sizes, rate), shares[:, -1], sizes[:, -1])
-        )
+        value = np.where(sizes[:, -1] > 0, shares[:, -1] / np.maximum(sizes[:, -1], 1), np.nan)
+        chart = control.judged_shares(shares, sizes, rate)
+        tables.append(_charted(known, of_shares, chart, value, sizes[:, -1]))
     return pa.concat_tables(tables)
 
 
@@ -350,19 +366,15 @@ def _sizes(seen: Series, at: int, size_of: Mapping[tuple[str, str], np.ndarray])
     return size_of[node, column if monitor == QUARANTINED else EXAMPLES]
 
 
-def _charted(
-    known: Known, which: Sequence[int], chart: Chart, counts: np.ndarray, sizes: np.ndarray | None = None
-) -> pa.Table:
-    """Rows of the series that have a value on the day. sizes: of shares, the rows among which the counts are."""
-    there = np.isfinite(counts) & (True if sizes is None else sizes > 0)
-    value = np.where(there, counts, 0) / (1.0 if sizes is None else np.maximum(sizes, 1))
+def _charted(known: Known, which: Sequence[int], chart: Chart, value: np.ndarray, n: np.ndarray) -> pa.Table:
+    """Rows of the series that have a value on the day, which is NaN else. n: of how many rows it is taken."""
     rows = []
-    for at in np.flatnonzero(there).tolist():
+    for at in np.flatnonzero(np.isfinite(value)).tolist():
         node, monitor, column = known.series.keys[which[at]]
         verdict = int(chart.verdict[at])
         rows.append(
             _row(
-                node, monitor, column, n=int(counts[at] if sizes is None else sizes[at]),
+                node, monitor, column, n=int(n[at]),
                 verdict=NONE if verdict == NO_VERDICT else ALARM if verdict in (DAY_OUT, WEEK_OUT) else STABLE,
                 reason=_reason(chart, at, float(value[at]), monitor), value=float(value[at]),
                 limit=_number(chart.limit[at]), visible=_number(chart.visible[at]),
@@ -374,28 +386,34 @@ def _charted(
 def _reason(chart: Chart, at: int, value: float, monitor: str) -> str:
     """The verdict on a series in a sentence."""
     days, verdict, visible = int(chart.days[at]), int(chart.verdict[at]), float(chart.visible[at])
-    in_words: Callable[[float], str] = _rows_in_words if monitor == ROWS else _share_in_words
+    in_words = {ROWS: _rows_in_words, FRESHNESS: _minutes_in_words}.get(monitor, _share_in_words)
     if verdict == NO_VERDICT:
         if days < control.FEWEST:
             return f"{counted(days, 'day')} in control to hold it against; a verdict takes {control.FEWEST}"
-        if monitor != ROWS and chart.usual[at] >= 1:
-            return "all rows are, as on the days before: there is nothing to rise"
-        change = "a day without a row would not show" if monitor == ROWS else "not even all rows would show"
-        return f"{change}: {in_words(float(chart.usual[at]))} are usual, and days differ as much"
+        if monitor not in (ROWS, FRESHNESS) and chart.usual[at] >= 1:
+            return "all of them, as on the days before: the share cannot rise"
+        return f"{UNSEEN.get(monitor, UNSEEN[NULLS])}: {in_words(float(chart.usual[at]))} are usual, and days differ as much"
+    now = f"the newest row known at the close is {in_words(value)} old" if monitor == FRESHNESS else in_words(value)
     usual = f"usual are {in_words(float(chart.usual[at]))}, the limit is {in_words(float(chart.limit[at]))}, by {counted(days, 'day')}"
     if verdict == DAY_OUT:
-        return f"{in_words(value)}; {usual}"
+        return f"{now}; {usual}"
     if verdict == WEEK_OUT:
         week, before = (in_words(float(each[at])) for each in (chart.week, chart.weeks_before))
         return f"of the last 7 days on average {week}, of the weeks before {before}; of the day {in_words(value)}"
     if np.isnan(visible):
-        return f"{in_words(value)}; {usual}"
-    worth = f"{visible:.0%} of them missing" if monitor == ROWS else f"{_share_in_words(visible)} more"
-    return f"{in_words(value)}; {usual}; {worth} would have shown"
+        return f"{now}; {usual}"
+    worth = {ROWS: f"{visible:.0%} of them missing", FRESHNESS: f"{in_words(visible)} more"}
+    # A share is told whole: "3 % more" of 2 % would be read as a factor.
+    share = in_words(float(chart.usual[at]) + visible)
+    return f"{now}; {usual}; {worth.get(monitor, share)} would have shown"
 
 
 def _rows_in_words(rows: float) -> str:
     return f"{round(rows):,} rows" if rows != 1 else "1 row"
+
+
+def _minutes_in_words(minutes: float) -> str:
+    return counted(round(minutes), "minute")
 
 
 def _share_in_words(share: float) -> str:
@@ -425,10 +443,10 @@ def _same(text: str, rows: int) -> pa.Array:
 
 
 def looks(series: Series, features: int, flags: int) -> int:
-    """At how many series a day's charts look: rows, and each share of each node, of which those that are 0 are not kept."""
+    """At how many series a day's charts look: rows, freshness, and each share of each node, of which those that are 0 are not kept."""
     of_rows = [key for key in series.keys if key[1] == ROWS]
     nodes = sum(column == EXAMPLES for _, _, column in of_rows)
-    return nodes * (2 + features + flags) + 2 * (len(of_rows) - nodes)
+    return nodes * (2 + features + flags) + 3 * (len(of_rows) - nodes)
 
 
 #: Where the rows come from. One more source is one more function.
@@ -446,10 +464,19 @@ SOURCES: tuple[Callable[[Known], pa.Table], ...] = (
 #: Check -> the monitors that it looks at.
 CONCERNS = {
     "rows_in_control": (ROWS,),
+    "freshness_in_control": (FRESHNESS,),
     "quarantine_in_control": (QUARANTINED,),
     "fallback_in_control": (FALLBACK, COLD),
     "nulls_in_control": (NULLS,),
     "schema_in_control": (SCHEMA_OF,),
+}
+#: Minutes of a day.
+LONGEST = 24 * 60
+#: Monitor -> what would happen, at the worst, and not show; that of nulls goes for all shares.
+UNSEEN = {
+    ROWS: "a day without a row would not show",
+    FRESHNESS: "a feed that stops after its first minute would not show",
+    NULLS: "not even all rows would show",
 }
 #: Days before the newest one that a chart reads.
 BEHIND = PAST

@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import random
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -215,15 +215,26 @@ def visits_of(on: dt.date) -> list[dict[str, Any]]:
 
 
 class World:
-    """One deployment in a folder of its own, and what happens to it. The clock stands where `at` puts it."""
+    """One deployment in a folder of its own, and what happens to it. The clock stands where `at` puts it.
 
-    def __init__(self, folder: Path, instance: dg.DagsterInstance, patch: pytest.MonkeyPatch, defs: str = DEFS):
+    defs: declarations of orders and visits; or all files of declarations and contracts, name -> text.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        instance: dg.DagsterInstance,
+        patch: pytest.MonkeyPatch,
+        defs: str | Mapping[str, str] = DEFS,
+    ):
         self.folder, self.feed, self.instance, self._patch = folder, folder / "feed", instance, patch
         self.feed.mkdir(parents=True, exist_ok=True)
         (folder / "defs").mkdir(exist_ok=True)
-        self.write("defs.yaml", defs.replace("FEED", str(self.feed)))
-        self.write("orders.yaml", ORDERS_CONTRACT)
-        self.write("visits.yaml", VISITS_CONTRACT)
+        if isinstance(defs, str):
+            own = defs.replace("FEED", str(self.feed))
+            defs = {"defs.yaml": own, "orders.yaml": ORDERS_CONTRACT, "visits.yaml": VISITS_CONTRACT}
+        for name, text in defs.items():
+            self.write(name, text)
         self.ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
         url, reports = self.ledger.url, Reports(root=str(folder / "reports"))
         self.lake, self.issues = Lake(root=str(folder / "lake")), Issues(url=url)
@@ -289,13 +300,15 @@ class World:
     def decisions(self) -> list[tuple[Any, ...]]:
         return sorted(
             (line, str(each.as_of), each.node, each.verdict, str(each.version), str(each.champion), each.reason)
-            for line in LINES
+            for line in self.deployment.catalogue.lines
             for each in self.ledger.decisions(line)
         )
 
     def archived(self) -> list[str]:
         """Ids of all archived models; they are hashes of what the models hold."""
-        return sorted(path.name for line in LINES for path in (self.folder / "archive" / line).glob("*"))
+        return sorted(
+            path.name for line in self.deployment.catalogue.lines for path in (self.folder / "archive" / line).glob("*")
+        )
 
     def told_issues(self) -> list[tuple[str, str, str, tuple[str, ...]]]:
         return sorted(
@@ -365,7 +378,7 @@ def materialize(world: World, printed: str) -> None:
 
 
 @contextmanager
-def worlds(folder: Path, names: Sequence[str], defs: str = DEFS) -> Iterator[dict[str, World]]:
+def worlds(folder: Path, names: Sequence[str], defs: str | Mapping[str, str] = DEFS) -> Iterator[dict[str, World]]:
     with pytest.MonkeyPatch.context() as patch:
         made = {name: World(folder / name, dg.DagsterInstance.ephemeral(), patch, defs) for name in names}
         try:

@@ -12,6 +12,7 @@ from factory_assets.monitoring.charts.control import (
     NO_VERDICT,
     PAST,
     WEEK_OUT,
+    judged_ages,
     judged_counts,
     judged_shares,
 )
@@ -65,6 +66,53 @@ def test_unchanged_shares_are_alarms_no_more_often_than_stated(
     counts = with_days(rng.binomial(size, shares).astype(float), days)
     assert alarms(judged_shares(counts, sizes, 0.01).verdict) <= 0.02
     assert alarms(judged_shares(counts, sizes, 0.001).verdict) <= 0.005
+
+
+def ages(seed: int, kind: str, series: int = SERIES) -> np.ndarray:
+    """Whole minutes: how long nothing came before the close of a busy feed, of a sparse one, of one that comes by the hour; and how
+    long rows are under way."""
+    rng, shape = np.random.default_rng(seed), (series, DAYS)
+    made = {
+        "busy": lambda: rng.exponential(1.5, shape),
+        "sparse": lambda: rng.exponential(120, shape),
+        "hourly": lambda: np.full(shape, 60.0),
+        "under way": lambda: 20 * np.exp(rng.normal(0, 0.4, shape)),
+    }
+    return np.floor(made[kind]())
+
+
+@pytest.mark.parametrize("days", [FEWEST, 28, PAST])
+@pytest.mark.parametrize("kind", ["busy", "sparse", "hourly", "under way"])
+def test_unchanged_ages_are_alarms_no_more_often_than_stated(kind: str, days: int) -> None:
+    assert alarms(judged_ages(with_days(ages(1, kind), days), 0.01).verdict) <= 0.02
+    assert alarms(judged_ages(with_days(ages(2, kind), days), 0.001).verdict) <= 0.005
+
+
+@pytest.mark.parametrize("kind", ["busy", "hourly", "under way"])
+def test_the_minutes_that_are_stated_as_visible_are_found_nine_times_in_ten(kind: str) -> None:
+    minutes = ages(3, kind)
+    visible = judged_ages(minutes, 0.001, 24 * 60).visible
+    told = np.isfinite(visible)
+    assert told.mean() > 0.9
+    minutes[:, -1] = ages(4, kind)[:, -1] + np.nan_to_num(visible)
+    assert alarms(judged_ages(minutes, 0.001).verdict[told]) >= 0.87
+    minutes[:, -1] -= np.nan_to_num(visible) / 2
+    assert alarms(judged_ages(minutes, 0.001).verdict[told]) < 0.6
+
+
+def test_the_day_after_a_feed_broke_off_is_calm_again() -> None:
+    minutes = ages(6, "hourly", 1)
+    minutes[0, -1] = 600
+    assert judged_ages(minutes, 0.001).verdict[0] == DAY_OUT
+    minutes[0, -2:] = 600, 60
+    assert judged_ages(minutes, 0.001).verdict[0] == IN_CONTROL
+
+
+def test_a_limit_beyond_the_day_is_no_verdict_and_fresher_than_usual_is_no_alarm() -> None:
+    assert (judged_ages(ages(4, "sparse"), 0.001, 24 * 60).verdict == NO_VERDICT).mean() > 0.9
+    minutes = ages(5, "under way", 200)
+    minutes[:, -1] = 0
+    assert (judged_ages(minutes, 0.001).verdict != DAY_OUT).all()
 
 
 def test_a_weekend_is_no_loss_and_a_weekday_with_as_few_rows_is() -> None:

@@ -116,7 +116,7 @@ def test_each_node_is_judged_by_itself_and_the_root_says_nothing_for_it() -> Non
     calm, lost = noise(1, 21, 3.0, 0.5), [*noise(2, 20, 3.0, 0.5), -4.0]
     found = losses("mae", [*table(calm, "global"), *table(lost, "FR/Lyon")], [FIRST + 20 * DAY])
     assert [(one.node, one.day) for one in found] == [("FR/Lyon", FIRST + 20 * DAY)]
-    assert found[0].reason.startswith("mae 14, naive 10: out of all that 20 days before it let expect")
+    assert found[0].reason.startswith("mae 14, naive 10: far worse than the 20 days before it let expect")
 
 
 def test_a_metric_of_which_more_is_better_is_turned_round() -> None:

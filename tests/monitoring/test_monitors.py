@@ -53,12 +53,17 @@ def tables(declared: DeclaredLine, seed: int) -> dict[str, pa.Table]:
         dt.datetime.combine(each, dt.time(12)) + DAY * int(late)
         for each, late in zip(on, rng.random(rows) < 0.2, strict=True)
     ]
+    at = [
+        dt.datetime.combine(each, dt.time()) + DAY * float(share)
+        for each, share in zip(on, rng.random(rows), strict=True)
+    ]
     leaf = np.array(["Paris", "Lyon", "global"])[rng.integers(0, 3, rows)]
     node = np.where(rng.random(rows) < 0.7, leaf, "global")
     ids, ds = pa.array(range(rows)), pa.array(on, pa.date32())
     features = {name: pa.array(rng.random(rows), mask=rng.random(rows) < 0.1) for name in declared.features}
     features["habit.is_new"] = pa.array(rng.integers(0, 2, rows))
-    events = pa.table({"order_id": ids, "known_at": pa.array(known, pa.timestamp("us")), "ds": ds})
+    times = {"event_time": pa.array(at, pa.timestamp("us")), "known_at": pa.array(known, pa.timestamp("us"))}
+    events = pa.table({"order_id": ids, **times, "ds": ds})
     answered = rng.random(rows) < 0.9
     predictions = pa.table({"example_id": ids, "node": node, "ds": ds}).filter(pa.array(answered))
     return {
@@ -79,6 +84,14 @@ def naive(declared: DeclaredLine, of: Mapping[str, pa.Table]) -> list[Row]:
 
     known = {each["order_id"]: each["known_at"].date() <= each["ds"] for each in of["orders/events"].to_pylist()}
     answered = {each["example_id"]: each["node"] for each in of[f"{LINE}/predictions"].to_pylist()}
+    newest: dict[dt.date, tuple[int, int]] = {}
+    for each in of["orders/events"].to_pylist():
+        if known[each["order_id"]]:
+            closed = dt.datetime.combine(each["ds"] + DAY, dt.time())
+            age, rows_known = newest.get(each["ds"], (24 * 60, 0))
+            newest[each["ds"]] = min(age, (closed - each["event_time"]) // dt.timedelta(minutes=1)), rows_known + 1
+    for on, value in newest.items():
+        found[on, "global", "freshness", "orders"] = [*value]
     for each in of["orders/events"].to_pylist():
         add(each["ds"], "global", "rows", "orders", known[each["order_id"]])
         add(each["ds"], "global", "quarantined", "orders", False)
@@ -95,7 +108,7 @@ def naive(declared: DeclaredLine, of: Mapping[str, pa.Table]) -> list[Row]:
             for name in declared.features:
                 add(on, node, "nulls", name, each[name] is None)
     rows = [dict(zip(COUNTS.names, (*key[1:], *value, key[0]), strict=True)) for key, value in found.items()]
-    return [row for row in rows if row["monitor"] in ("rows", "fallback") or row["count"]]
+    return [row for row in rows if row["monitor"] in ("rows", "fallback", "freshness") or row["count"]]
 
 
 @pytest.mark.parametrize("without_predictions", [False, True])
@@ -127,7 +140,9 @@ def counted(days: int, seed: int = 1, **more: Mapping[int, tuple[int, int]]) -> 
             many = int(rng.poisson(mean))
             rows.append({"node": node, "monitor": "rows", "column": column, "count": many, "of": many, "ds": on})
     for monitor, of_days in more.items():
-        column = "orders" if monitor == "quarantined" else "examples" if monitor == "fallback" else "amount"
+        column = (
+            "orders" if monitor in ("quarantined", "freshness") else "examples" if monitor == "fallback" else "amount"
+        )
         for back, (many, of) in of_days.items():
             on = ON - back * DAY
             rows.append({"node": "global", "monitor": monitor, "column": column, "count": many, "of": of, "ds": on})
@@ -224,6 +239,31 @@ def test_a_share_that_was_never_above_nothing_is_judged_on_its_first_day(monitor
     found = told(counted(57, **{monitor: {0: (100, 1000)}}))["global", monitor, column]
     assert found["verdict"] == "alarm" and found["value"] > 0.05 and found["reason"].endswith("by 56 days")
     assert told(counted(57, **{monitor: {0: (1, 1000)}}))["global", monitor, column]["verdict"] == "stable"
+
+
+def aged(today: int, of: int = 1000, days: int = 57) -> pa.Table:
+    """Counts of a stream whose newest rows are 2 to 6 minutes old at the close of a day, and so many today."""
+    return counted(days, freshness={back: (2 + back % 5, 1000) if back else (today, of) for back in range(days)})
+
+
+def test_a_feed_that_stops_before_the_close_is_an_alarm_though_it_has_its_rows() -> None:
+    calm, late = (told(aged(minutes))["global", "freshness", "orders"] for minutes in (6, 200))
+    assert calm["verdict"] == "stable" and calm["value"] == 6 and calm["n"] == 1000 and 5 < calm["visible"] < 60
+    seen = f"{round(calm['visible'])} minutes more would have shown"
+    assert calm["reason"].startswith(
+        "the newest row known at the close is 6 minutes old; usual are 4 minutes, the limit is "
+    )
+    assert calm["reason"].endswith(f"by 56 days; {seen}")
+    assert late["verdict"] == "alarm" and late["value"] == 200 and late["limit"] == calm["limit"] < 60
+    assert told(aged(round(calm["value"] + calm["visible"])))["global", "freshness", "orders"]["verdict"] == "alarm"
+    # Fresher than usual is nothing amiss.
+    assert told(aged(0))["global", "freshness", "orders"]["verdict"] == "stable"
+
+
+def test_a_day_without_a_row_at_its_close_has_no_newest_one_and_is_told_by_its_rows() -> None:
+    assert ("global", "freshness", "orders") not in told(aged(0, 0))
+    assert ("global", "freshness", "orders") not in told(aged(200), orders={ON})
+    assert told(aged(3, days=5))["global", "freshness", "orders"]["verdict"] == "no verdict"
 
 
 def test_what_a_day_says_depends_on_the_days_up_to_it_alone() -> None:

@@ -42,8 +42,9 @@ def counts_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version(
             "counts", declared.features, *(stream_version(declared.streams[name]) for name in declared.stands_on)
         ),
-        description=f"{line.description}\n\nRows of the day by node and stream, and how many of them were held back, answered by "
-        "another node, of an entity without events, or without a value. Control charts are drawn from them.",
+        description=f"{line.description}\n\nRows of the day by node and stream, how old the newest of a stream were at its close, and "
+        "how many were held back, answered by another node, of an entity without events, or without a value. Control charts are drawn "
+        "from them.",
         metadata=column_schema({field.name: str(field.type) for field in counted_rows.SCHEMA}, counted_rows.MEANING),
     )
     def counts(

@@ -1,4 +1,4 @@
-"""Did a count, or a share of counts, leave the range that its own past days explain?
+"""Did a count, a share of counts, or an age leave the range that its own past days explain?
 
 A control chart (Shewhart, 1931) of a daily series, in the two phases of the trade: limits are learned from the days before the
 judged one, without those that were out of control themselves (Montgomery, Introduction to Statistical Quality Control, chapter 6),
@@ -19,6 +19,7 @@ with 8 rows would be alarms three times as often as stated: the logarithm of so 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Chart:
     verdict: NO_VERDICT, IN_CONTROL, DAY_OUT or WEEK_OUT. days: past days in control. week: by what factor the last seven days
         differ from the weeks before, where the week is out; else NaN. weeks_before: how many of them.
     visible: smallest change of a day that would have been found nine times in ten, NaN if none would: of counts the share of rows
-        that would be missing, of shares the share that would be added.
+        that would be missing, of shares the share that would be added, of ages the minutes.
     """
 
     usual: np.ndarray
@@ -67,14 +68,23 @@ class Chart:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Counts, or shares of counts, on the scale on which they are judged.
+    """Counts, shares of counts, or ages, on the scale on which they are judged.
 
-    counts, sizes: shape (series, 57), oldest day first, the judged one last; sizes are 1 of counts. shares: whether these are.
+    counts, sizes: shape (series, 57), oldest day first, the judged one last; sizes are 1 but of shares. kind: which of them these are.
     """
 
     counts: np.ndarray
     sizes: np.ndarray
-    shares: bool
+    kind: Literal["counts", "shares", "ages"]
+
+    @property
+    def shares(self) -> bool:
+        return self.kind == "shares"
+
+    @property
+    def upward(self) -> bool:
+        """Whether they are judged for being too high alone."""
+        return self.kind != "counts"
 
     @property
     def values(self) -> np.ndarray:
@@ -116,20 +126,31 @@ def judged_counts(counts: np.ndarray, false_alarm_rate: float) -> Chart:
     false_alarm_rate: share of days that may be called out of control while nothing changes, by either rule.
     """
     present = np.isfinite(counts)
-    return _judged(_Scale(np.where(present, counts, 0.0), np.ones_like(counts), False), present, false_alarm_rate)
+    return _judged(_Scale(np.where(present, counts, 0.0), np.ones_like(counts), "counts"), present, false_alarm_rate)
 
 
 def judged_shares(counts: np.ndarray, sizes: np.ndarray, false_alarm_rate: float) -> Chart:
     """As `judged_counts`, of shares, for being too high. sizes: the rows among which are counted; a day without any has no value."""
     present = np.isfinite(counts) & (sizes > 0)
     return _judged(
-        _Scale(np.where(present, counts, 0.0), np.where(present, sizes, 1.0), True), present, false_alarm_rate
+        _Scale(np.where(present, counts, 0.0), np.where(present, sizes, 1.0), "shares"), present, false_alarm_rate
     )
 
 
-def _judged(scale: _Scale, present: np.ndarray, rate: float) -> Chart:
-    # Half of the rate for each rule, and half of that for each side.
-    of_rule = rate / 2 if scale.shares else rate / 4
+def judged_ages(minutes: np.ndarray, false_alarm_rate: float, longest: float = np.inf) -> Chart:
+    """As `judged_counts`, of whole minutes, for being too many. longest: no day can have more.
+
+    They scatter at least as minutes that are counted do, so that of a feed which is always a minute behind two are no alarm. Days
+    alone are judged, no weeks: of one day on which a feed broke off the six that follow would be alarms as well.
+    """
+    present = np.isfinite(minutes)
+    scale = _Scale(np.where(present, minutes, 0.0), np.ones_like(minutes), "ages")
+    return _judged(scale, present, false_alarm_rate, longest)
+
+
+def _judged(scale: _Scale, present: np.ndarray, rate: float, longest: float = np.inf) -> Chart:
+    # Half of the rate for each rule, and half of that for each side. Of ages there is one rule, and one side.
+    of_rule = {"ages": rate, "shares": rate / 2, "counts": rate / 4}[scale.kind]
     past = _past(scale, present, slice(-PAST - 1, -1))
     # Of the weekdays of the past the first is the judged day's own: it comes 56 days, whole weeks, after that.
     level, alone = past.level[:, 0], np.maximum(past.days[:, 0], 1)
@@ -140,15 +161,19 @@ def _judged(scale: _Scale, present: np.ndarray, rate: float) -> Chart:
     rarest, most = _counting(past.counts[:, 0], past.sizes[:, 0], size, of_rule, scale.shares)
     lower, upper = np.minimum(lower, rarest), np.maximum(upper, most)
     usual = past.counts[:, 0] / np.maximum(past.sizes[:, 0], 1) * size
-    out = (now > upper) | ((now < lower) & (not scale.shares))
-    visible = _visible_more(scale, upper, own, usual) if scale.shares else _visible_less(scale, lower, own, usual)
+    out = (now > upper) | ((now < lower) & (not scale.upward))
+    if scale.kind == "ages":
+        visible = _visible_longer(scale, upper, level, own, longest)
+    else:
+        visible = _visible_more(scale, upper, own, usual) if scale.shares else _visible_less(scale, lower, own, usual)
     week, weeks_before, week_out = _week(scale, present, of_rule)
+    week_out &= scale.kind != "ages"
     days = past.kept.sum(axis=(1, 2))
     judgeable = present[:, -1] & (days >= FEWEST)
     verdict = np.where(
         out, DAY_OUT, np.where(week_out, WEEK_OUT, np.where(np.isfinite(visible), IN_CONTROL, NO_VERDICT))
     )
-    limit = upper if scale.shares else np.where(now < usual, np.maximum(lower, 0), upper)
+    limit = upper if scale.upward else np.where(now < usual, np.maximum(lower, 0), upper)
     by = size if scale.shares else 1.0
     return Chart(
         usual=np.where(judgeable, usual / by, np.nan),
@@ -222,7 +247,7 @@ def _week(scale: _Scale, present: np.ndarray, rate: float) -> tuple[np.ndarray, 
     rarest, most = _counting(rows_before, sizes_before, sizes, rate, scale.shares)
     above, below = (now - centre > reach) & (rows > most), (now - centre < -reach) & (rows < rarest)
     judgeable = (weeks >= FEWEST_WEEKS) & (newest.sum(axis=1) >= FEWEST_DAYS)
-    now_out = judgeable & (above | (below & (not scale.shares)))
+    now_out = judgeable & (above | (below & (not scale.upward)))
     return rows / np.maximum(sizes, 1), rows_before / np.maximum(sizes_before, 1), now_out
 
 
@@ -258,6 +283,14 @@ def _visible_more(scale: _Scale, upper: np.ndarray, own: np.ndarray, usual: np.n
     level = edge + POWER * np.sqrt(own + scale.chance(edge, size))
     share = np.where(level < np.pi / 2, scale.rows(level, size) / size, 1.0)
     return np.where(upper < size, np.clip(share, 0, 1) - usual / size, np.nan)
+
+
+def _visible_longer(scale: _Scale, upper: np.ndarray, level: np.ndarray, own: np.ndarray, longest: float) -> np.ndarray:
+    """The minutes that would be added, and be found nine times in ten: to an age that only a tenth of the days lie below."""
+    ones = np.ones_like(upper)
+    young = scale.rows(np.maximum(level - POWER * np.sqrt(own + scale.chance(level, ones)), 0), ones)
+    added = np.floor(upper) + 1 - np.floor(young)
+    return np.where(added <= longest, added, np.nan)
 
 
 def _of_all(values: np.ndarray, there: np.ndarray) -> np.ndarray:

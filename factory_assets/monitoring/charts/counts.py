@@ -4,7 +4,7 @@ They are what the control charts are drawn from: each row of a day is read once,
 57 days of sums. Counts of 0 are not kept, but of rows, and of rows that are answered by another node: those say of how many.
 
 A row that becomes known after its day has closed is not counted among `rows`, when its day is counted again either: else the newest
-day would always have fewer rows than days before it, whose late ones have come.
+day would always have fewer rows than days before it, whose late ones have come. Nor does it make the day fresher.
 """
 
 import datetime as dt
@@ -32,15 +32,18 @@ SCHEMA = pa.schema(
 )
 MEANING = {
     "node": "Segment node whose rows are counted, with those of its subtree; global for a stream.",
-    "monitor": "rows: known when the day closed; quarantined: held back; fallback: answered by another node than the leaf; cold: of "
-    "an entity without an event; nulls: without a value.",
+    "monitor": "rows: known when the day closed; quarantined: held back; freshness: minutes by which the newest of the rows known "
+    "then was older than the close; fallback: answered by another node than the leaf; cold: of an entity without an event; nulls: "
+    "without a value.",
     "column": "The stream, or examples; the flag of a view, or the feature.",
-    "count": "How many rows are.",
-    "of": "Among how many rows of the day, whenever they were known; of fallback among those that were answered.",
+    "count": "How many rows are; of freshness minutes.",
+    "of": "Among how many rows of the day, whenever they were known; of freshness among those known when it closed, of fallback among "
+    "those that were answered.",
 }
 #: What the column of the line's own rows is called.
 EXAMPLES = "examples"
 ROWS, QUARANTINED, FALLBACK, COLD, NULLS = "rows", "quarantined", "fallback", "cold", "nulls"
+FRESHNESS = "freshness"
 #: A table's name in the lake -> the name of a view of it on the connection; None where the table does not exist yet.
 View = Callable[[str], str | None]
 
@@ -67,15 +70,23 @@ def counts(con: duckdb.DuckDBPyConnection, declared: DeclaredLine, view: View) -
 
 
 def _of_stream(con: duckdb.DuckDBPyConnection, stream: str, view: View) -> pa.Table:
+    import pyarrow.compute as pc
+
     events, quarantine = view(f"{stream}/events"), view(f"{stream}/quarantine")
     found = con.sql(
-        f"""SELECT ds, coalesce(known, 0) AS known, coalesce(held, 0) AS held, coalesce(rows, 0) + coalesce(held, 0) AS of
-            FROM (SELECT ds, count(*) AS rows, count(*) FILTER (known_at < ds + INTERVAL 1 DAY) AS known FROM {events} GROUP BY ds)
+        f"""SELECT ds, coalesce(known, 0) AS known, coalesce(held, 0) AS held, coalesce(rows, 0) + coalesce(held, 0) AS of,
+                date_diff('second', newest, ds + INTERVAL 1 DAY) // 60 AS age
+            FROM (SELECT ds, count(*) AS rows, count(*) FILTER (in_time) AS known, max(event_time) FILTER (in_time) AS newest
+                  FROM (SELECT ds, event_time, known_at < ds + INTERVAL 1 DAY AS in_time FROM {events}) GROUP BY ds)
             FULL JOIN (SELECT ds, count(*) AS held FROM {quarantine} GROUP BY ds) USING (ds)"""
     ).to_arrow_table()
-    nodes = pa.array([ROOT] * found.num_rows, pa.string())
+    nodes, aged = pa.array([ROOT] * found.num_rows, pa.string()), found.filter(pc.is_valid(found["age"]))
     return pa.concat_tables(
-        [_rows(nodes, found, ROWS, stream, "known"), _rows(nodes, found, QUARANTINED, stream, "held")]
+        [
+            _rows(nodes, found, ROWS, stream, "known"),
+            _rows(nodes, found, QUARANTINED, stream, "held"),
+            _rows(nodes[: aged.num_rows], aged, FRESHNESS, stream, "age", "known"),
+        ]
     )
 
 
@@ -126,7 +137,7 @@ def _rows(
 
     names = [pa.array(np.full(found.num_rows, text, dtype=object), pa.string()) for text in (monitor, column)]
     table = pa.table([nodes, *names, found[count], found[of], found["ds"]], names=SCHEMA.names).cast(SCHEMA)
-    return table if monitor in (ROWS, FALLBACK) else table.filter(pc.greater(table["count"], 0))
+    return table if monitor in (ROWS, FALLBACK, FRESHNESS) else table.filter(pc.greater(table["count"], 0))
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,7 @@ class Series:
         counts[~np.maximum.accumulate(of > 0, axis=1)] = np.nan
         first = day - (days - 1) * DAY
         for row, (_, monitor, column) in enumerate(keys):
-            if monitor == ROWS and (off := self.quiet.get(column)):
+            if monitor in (ROWS, FRESHNESS) and (off := self.quiet.get(column)):
                 counts[row, [at for at in range(days) if first + at * DAY in off]] = np.nan
         return Series(keys, first, counts, of, self.quiet)
 

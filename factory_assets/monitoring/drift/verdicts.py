@@ -264,8 +264,8 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
     elif blind or (year_ago and _is_blind(year_ago, seasonal["values"], minimum_effect)):
         base = max(each.base for each in (values, *([seasonal["values"]] if year_ago else [])))
         reason = (
-            f"half of the rows could move to new values, and be no further away than past weeks were ({base:.3g} times as "
-            "far as chance explains)"
+            f"past weeks differ by themselves, {base:.3g} times as much as chance explains: not even half of the rows moving to "
+            "new values would show"
         )
     else:
         verdict = "stable"

@@ -225,9 +225,10 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
         past = {earlier: each for earlier, each in sound.items() if earlier >= held_against - window(block) * DAY}
         fewer = thinner(measured[day].labelled, [measured[earlier].labelled for earlier in past])
         if (gain < 0 or again) and _unexpected(gain, [*past.values()], block, fewer):
+            of_past = f"the {counted(len(past), 'day')} before it"
             reason = (
-                f"{metric} {value:.4g}, {rival.name} {other:.4g}: out of all that {counted(len(past), 'day')} before it let expect, "
-                f"better than {rival.words} by {np.mean([*past.values()]):.4g} on average"
+                f"{metric} {value:.4g}, {rival.name} {other:.4g}: far worse than {of_past} let expect, on which "
+                f"it was better than {rival.words} by {np.mean([*past.values()]):.4g} on average"
             )
         elif (mean := _lasting(gains, day, block)) is not None:
             reason = (
