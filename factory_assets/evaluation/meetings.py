@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterator
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.evaluation.challengers import challengers_of
-from factory_assets.evaluation.contest import Contestants, Met, Weak, nowhere, walk
+from factory_assets.evaluation.contest import Contestants, Weak, nowhere, walk
 from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.evaluation.likeness import likeness
+from factory_assets.evaluation.met import Met
 from factory_assets.evaluation.staging import Staging
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import ReleasedModel

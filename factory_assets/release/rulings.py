@@ -7,9 +7,9 @@ from typing import Any
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.challengers import Challenger, challengers_of
-from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
 from factory_assets.evaluation.incumbents import as_judged, champions_before
+from factory_assets.evaluation.met import recorded
 from factory_assets.identity.nodes import ROOT, answering, parent_of
 from factory_assets.identity.versions import contract_hash
 from factory_assets.measures.compared import metric_of

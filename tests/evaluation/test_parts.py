@@ -19,8 +19,9 @@ from factory_assets.declarations.line import Gate, Line
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.evaluation import scores
 from factory_assets.evaluation.challengers import Challenger
-from factory_assets.evaluation.contest import GAIN, Contestants, Met, walk
+from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.gate import Contest, Look, Ruling, rule
+from factory_assets.evaluation.met import GAIN, Met
 from factory_assets.evaluation.parts import Asked, Parts, belonging, costs, measured, parts_of
 from factory_assets.measures.certainty import limits_of, stretches
 from factory_resources import duck

@@ -14,8 +14,9 @@ from scipy.stats import ttest_ind
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation import weak
 from factory_assets.evaluation.challengers import Challenger
-from factory_assets.evaluation.contest import Contestants, walk, weak_at
+from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.gate import Look
+from factory_assets.evaluation.measuring import weak_at
 from factory_assets.evaluation.scores import predicted
 from factory_assets.evaluation.weak import Coded, coded, losses, weak_slices
 from factory_assets.measures.profiles import profile
