@@ -35,7 +35,7 @@ NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "
             "size",
             "refit_apart",
         ),
-        *("slices", "groups", "cost", "threshold", "disagreement", "tolerance", "approval"),
+        *("slices", "groups", "cost", "threshold", "disagreement", "tolerance", "approval", "calibration", "labels"),
     },
     "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect", "remind"},
 }

@@ -13,6 +13,7 @@ from pydantic import Field
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Gate, Line
 from factory_assets.evaluation.again import Meetings, make_again, remembered
+from factory_assets.evaluation.coverage import Counts
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.evaluation.measuring import weak_at
 from factory_assets.evaluation.meetings import meet
@@ -36,7 +37,7 @@ from factory_assets.materialization import (
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.models.safety import Limits
-from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node, newest_examples
+from factory_assets.training.dataset import DaysAsKnown, close_of, label_counts, labelled_by_node, newest_examples
 from factory_assets.training.run_config import Chosen, as_of, launched, written_out
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import timeline
@@ -83,6 +84,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             *filter(None, [line.gate.cluster, line.gate.latency, line.gate.size]),
             *filter(None, [asked and asked.json, _declared_of_parts(line)]),
             *_staged_by(line.gate),
+            *_asked_of_rows(line.gate),
         ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
@@ -112,6 +114,10 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             with engine.connect() as con:
                 return labelled_by_node(con, lake, line.name, DaysAsKnown(first, span.holdout_to, close_of(day)))[0]
 
+        def counts(days: DaysAsKnown, labels: bool) -> Counts:
+            with engine.connect() as con:
+                return label_counts(con, lake, line.name, days, labels)
+
         if config.restore:
             meetings = remembered(ledger, line.name, line.task, day, preorder(nodes))
             rows = holdout_from(min([span.holdout_from, *(each.since for each in meetings.met)]))
@@ -123,7 +129,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         versions = dict[str, Mapping[str, str]]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             for met in meet(
-                declared, ledger, day, nodes, model, holdout_from, newest, apart.unsafe, partial(weak_at, line)
+                declared, ledger, day, nodes, model, holdout_from, newest, apart.unsafe, counts, partial(weak_at, line)
             ):
                 of_node = met.records(line.name, span, metric)
                 metadata[met.node] = metadata_of(line, met, span) | (picture(declared, met) if met.node == ROOT else {})
@@ -161,6 +167,16 @@ def _staged_by(gate: Gate) -> list[str]:
     """What of a gate says which answers are other ones, and how many of them may be."""
     fields = ("disagreement", "tolerance")
     return [f"{name} {value}" for name in fields if (value := getattr(gate, name)) is not None]
+
+
+def _asked_of_rows(gate: Gate) -> list[str]:
+    """What of a gate decides what is recorded of calibration and of missing labels, where it is not the default."""
+    fields = Gate.model_fields
+    return [
+        f"{name} {value}"
+        for name in ("calibration", "labels")
+        if (value := getattr(gate, name)) != fields[name].default
+    ]
 
 
 def _tags(records: Sequence[EvaluationRecord], day: dt.date) -> dict[str, str]:

@@ -5,6 +5,7 @@ the node's own in the holdout, of days that none of them has learnt from. What i
 answer in its place: the champion against the parent, and the challenger against the better of the two.
 """
 
+import datetime as dt
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +37,8 @@ class Contestants:
     load: the model of a version. unsafe: why a version may not be served, None where nothing is found; asked only of one that is good
     enough to become champion, and before its subtree is measured against it. alike: level of the tree -> what earlier meetings tell
     of days that are like the day before. stage: one that may be served beside who answers now, by node, version and how far it is off
-    on average on the holdout. weak: where such a one is worse than elsewhere, of its node's rows; see `weak.weaknesses`.
+    on average on the holdout. weak: where such a one is worse than elsewhere, of its node's rows; see `measuring.weak_at`.
+    labels: which labels of a node are missing from a day on; see `Coverage.of`.
     """
 
     champions: Mapping[str, str]
@@ -46,6 +48,7 @@ class Contestants:
     alike: Mapping[int, Sequence[Alike]] = field(default_factory=dict)
     stage: Callable[[str, str, float], Staged | None] = lambda node, version, error: None
     weak: Weak = nowhere
+    labels: Callable[[str, dt.date, int], Mapping[str, float]] = lambda node, since, labelled: {}
 
 
 def walk(
@@ -74,6 +77,8 @@ def walk(
         if any(side in versions for side in OWN):
             models |= {version: contestants.load(version) for version in set(versions.values()) - set(models)}
             met = measured(declared.line, metric, met, rows_of(node), models, contestants.alike.get(depth_of(node), ()))
+            if up and met.since:
+                met = replace(met, certainty={**met.certainty, **contestants.labels(node, met.since, len(met.y))})
         ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)
         if ruling.passed:
             version = versions["challenger"]

@@ -8,12 +8,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from factory_assets.declarations.limits import ANY, Groups, Slice
+from factory_assets.declarations.limits import ANY, MISCALIBRATED, Groups, Slice
 from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.parts import DISPARITIES, MOST_GROUPS, RATES, of
 from factory_assets.measures.metrics import METRICS, better, improvement
 from factory_assets.words import counted, listed
 
+#: What is recorded beside the certainty of a challenger: how far off it is; how sure it is that this is beyond the limit; and how far
+#: off whoever would answer otherwise is on the same rows, or the naive guess where nobody does.
+OFF, BEYOND, OF_RIVAL = "calibration", "calibration_beyond", "calibration_of_rival"
+#: Likewise where labels are missing: the share of the holdout's examples that has one, and of the training days' examples.
+LABELLED, USUALLY = "labels", "labels_usually"
+#: How sure it must be that a challenger is badly calibrated: one that is at its limit is kept out in one of
+#: twenty tries, and hardly ever one whose predictions mean what they say.
+SURE = 0.95
 #: What a rate of a group is a share of.
 COUNTED = ("rows", "positives", "negatives")
 #: Groups that a reason names.
@@ -46,13 +54,27 @@ class Measured:
 
 
 def beyond(metric: str, gate: Gate, measured: Measured, luck: float = 1.0) -> list[Beyond]:
-    """The limits of slices and groups that are not kept, in the order in which they are declared.
+    """The limits of calibration, slices and groups that are not kept, in the order in which they are declared.
 
     luck: the share of the luck that a gate allows which this look may use.
     """
-    found = [_of_slice(metric, gate, name, each, measured, luck) for name, each in gate.slices.items()]
+    found = [_of_calibration(gate, measured)]
+    found += [_of_slice(metric, gate, name, each, measured, luck) for name, each in gate.slices.items()]
     of_groups = (_of_groups(column, each, measured) for column, each in gate.groups.items())
     return [*filter(None, found), *(each for column in of_groups for each in column)]
+
+
+def _of_calibration(gate: Gate, measured: Measured) -> Beyond | None:
+    if measured.certainty.get(BEYOND, 0.0) < SURE:
+        return None
+    limit = MISCALIBRATED if gate.calibration is None else gate.calibration
+    rival = measured.rival if measured.rivals else "the naive guess"
+    return Beyond("calibration", _miscalibrated(measured.certainty, limit, rival), for_sure=True)
+
+
+def _miscalibrated(certainty: Mapping[str, float], limit: float, rival: str) -> str:
+    """That a challenger is off beyond the limit. certainty: as of `calibration`. rival: in words."""
+    return f"badly calibrated: off by {certainty[OFF]:.2g}, {certainty[OF_RIVAL]:.2g} of {rival}, at most {limit:g} more allowed"
 
 
 def _of_slice(metric: str, gate: Gate, name: str, declared: Slice, measured: Measured, luck: float) -> Beyond | None:

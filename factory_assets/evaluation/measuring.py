@@ -6,6 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from factory_assets.declarations.line import Line
+from factory_assets.evaluation.calibration import calibration
 from factory_assets.evaluation.gate import rival
 from factory_assets.evaluation.met import GAIN, OWN, Met
 from factory_assets.evaluation.parts import Asked, Parts, costs, of, parts_of
@@ -50,6 +51,9 @@ def measured(
     if parts:
         of_parts = _sure_of_parts(line, metric, replace(met, rivals=rivals), parts, of_models)
         certain |= {name: sure for name, sure in of_parts.items() if sure is not None}
+    if (limit := line.calibration) is not None and metric in metrics.get("challenger", {}):
+        theirs = predictions.get(rivals["challenger"], predictions["naive"])
+        certain |= calibration(line.task, y, predictions["challenger"], theirs, of_models, limit)
     alike = {name: each.alike for name, each in judged.items() if each.alike and name != "naive"}
     return replace(met, rivals=rivals, certainty=certain, alike=alike)
 

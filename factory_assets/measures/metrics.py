@@ -100,9 +100,14 @@ def calibration_error(y: Floats, p: Floats) -> float:
     """
     if len(y) == 0:
         return np.nan
-    edges = np.unique(np.quantile(p, np.arange(1, 10) / 10))
-    tenth = np.searchsorted(edges, p, side="left")
+    tenth = tenths(p)
     return float(np.abs(np.bincount(tenth, p) - np.bincount(tenth, y)).sum() / len(y))
+
+
+def tenths(p: Floats) -> npt.NDArray[np.intp]:
+    """The tenth of the rows that each is of by its value, equal ones together, from 0; shape (n,)."""
+    edges = np.unique(np.quantile(p, np.arange(1, 10) / 10))
+    return np.searchsorted(edges, p, side="left")
 
 
 def poisson_deviance(y: Floats, p: Floats) -> float:
