@@ -234,7 +234,17 @@ class Gate(Grown):
     later: ClassVar = frozenset(
         {
             *("cluster", "swaps", "false_promotions", "rows", "patience", "latency", "size", "refit_apart"),
-            *("slices", "groups", "cost", "threshold", "disagreement", "tolerance", "calibration", "labels"),
+            *(
+                "slices",
+                "groups",
+                "cost",
+                "threshold",
+                "disagreement",
+                "tolerance",
+                "calibration",
+                "labels",
+                "may_tell",
+            ),
         }
     )
 
@@ -312,6 +322,11 @@ class Gate(Grown):
         le=1,
         description="With a smaller share of the labels that the holdout should have, by the training days, no challenger takes over, "
         "unless certainty: 0.5 takes any better value.",
+    )
+    may_tell: list[str] = Field(
+        [],
+        description="Features, by canonical name, that may tell the label by themselves, since they are known with the observation: "
+        "of any other that does, no challenger takes over: it seems to be a copy of the label.",
     )
     slices: dict[Name, Slice] = Field(
         {}, description="Rows on which a challenger may not be worse than their limit, by name."

@@ -15,7 +15,7 @@ LATER = ("label", "prediction")
 
 def are_declared(gate: Gate) -> bool:
     """Whether a gate asks anything of parts of the rows, or of decisions."""
-    return bool(gate.slices or gate.groups or gate.cost or gate.threshold is not None)
+    return bool(gate.slices or gate.groups or gate.cost or gate.may_tell or gate.threshold is not None)
 
 
 def readable(declared: DeclaredLine) -> dict[str, str]:
@@ -31,7 +31,7 @@ def read(text: str) -> list[str]:
 
 
 def check(declared: DeclaredLine) -> list[Mistake]:
-    """Mistakes in slices, groups, costs and the threshold of a line's gate."""
+    """Mistakes in slices, groups, costs, the threshold, and features that may tell all, of a line's gate."""
     gate, columns = declared.line.gate, readable(declared)
     findings: list[Mistake] = []
     texts = {("gate", "slices", name, "where"): each.where for name, each in gate.slices.items()}
@@ -42,6 +42,11 @@ def check(declared: DeclaredLine) -> list[Mistake]:
             findings.append((path, str(error)))
             continue
         findings += [(path, f"{text!r} reads {_unreadable(declared, name)}") for name in unknown[:1]]
+    findings += [
+        (("gate", "may_tell"), f"{name!r} is no feature of the line; it has {', '.join(declared.features)}")
+        for name in gate.may_tell
+        if name not in declared.features
+    ]
     findings += _of_groups(declared, columns)
     if declared.line.task != "binary":
         findings += [

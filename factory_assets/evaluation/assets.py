@@ -170,13 +170,10 @@ def _staged_by(gate: Gate) -> list[str]:
 
 
 def _asked_of_rows(gate: Gate) -> list[str]:
-    """What of a gate decides what is recorded of calibration and of missing labels, where it is not the default."""
-    fields = Gate.model_fields
-    return [
-        f"{name} {value}"
-        for name in ("calibration", "labels")
-        if (value := getattr(gate, name)) != fields[name].default
-    ]
+    """What of a gate decides what is found of calibration, missing labels and copies of the label, where it is not the default."""
+    fields, names = Gate.model_fields, ("calibration", "labels", "may_tell")
+    defaults = {name: fields[name].get_default(call_default_factory=True) for name in names}
+    return [f"{name} {value}" for name in names if (value := getattr(gate, name)) != defaults[name]]
 
 
 def _tags(records: Sequence[EvaluationRecord], day: dt.date) -> dict[str, str]:

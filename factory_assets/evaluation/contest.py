@@ -26,8 +26,8 @@ from factory_assets.models.archived import ReleasedModel
 Weak = Callable[[Met, ReleasedModel, pa.Table], Weaknesses | None]
 
 
-def nowhere(met: Met, model: ReleasedModel, rows: pa.Table) -> None:
-    """What a walk that nobody looks at says of that."""
+def nothing(met: Met, model: ReleasedModel, rows: pa.Table) -> None:
+    """What a walk finds in which nobody looks."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Contestants:
     enough to become champion, and before its subtree is measured against it. alike: level of the tree -> what earlier meetings tell
     of days that are like the day before. stage: one that may be served beside who answers now, by node, version and how far it is off
     on average on the holdout. weak: where such a one is worse than elsewhere, of its node's rows; see `measuring.weak_at`.
+    copied: the feature of such a one that has the label of its node's rows; see `copies.copied`.
     labels: which labels of a node are missing from a day on; see `Coverage.of`.
     """
 
@@ -47,7 +48,8 @@ class Contestants:
     unsafe: Callable[[str], str | None]
     alike: Mapping[int, Sequence[Alike]] = field(default_factory=dict)
     stage: Callable[[str, str, float], Staged | None] = lambda node, version, error: None
-    weak: Weak = nowhere
+    weak: Weak = nothing
+    copied: Callable[[Met, ReleasedModel, pa.Table], str | None] = nothing
     labels: Callable[[str, dt.date, int], Mapping[str, float]] = lambda node, since, labelled: {}
 
 
@@ -83,7 +85,8 @@ def walk(
         if ruling.passed:
             version = versions["challenger"]
             weak = contestants.weak(met, models[version], rows_of(node))
-            met = replace(met, weak=weak, unsafe=contestants.unsafe(version))
+            unsafe = contestants.copied(met, models[version], rows_of(node)) or contestants.unsafe(version)
+            met = replace(met, weak=weak, unsafe=unsafe)
             if met.unsafe is None:
                 met = replace(met, staged=contestants.stage(node, version, met.error))
             ruling = rule(metric, declared.line.bar, met.contest, above, up.look if up else None)

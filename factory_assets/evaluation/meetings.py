@@ -2,12 +2,14 @@
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import ANY
 from factory_assets.evaluation.challengers import challengers_of
-from factory_assets.evaluation.contest import Contestants, Weak, nowhere, walk
+from factory_assets.evaluation.contest import Contestants, Weak, nothing, walk
+from factory_assets.evaluation.copies import copied
 from factory_assets.evaluation.coverage import Counts, Coverage
 from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.evaluation.likeness import likeness
@@ -31,7 +33,7 @@ def meet(
     newest: Callable[[], tuple[dt.date, Subtrees] | None],
     unsafe: Callable[[str], str | None],
     counts: Callable[[DaysAsKnown, bool], Counts],
-    weak: Weak = nowhere,
+    weak: Weak = nothing,
 ) -> Iterator[Met]:
     """The meetings of the nodes in the training of a day, parents before children. Nothing is recorded.
 
@@ -62,6 +64,7 @@ def meet(
         likeness(ledger, line.name, metric, day),
         Staging(declared, in_place, newest, load).staged,
         weak,
+        partial(copied, line),
         coverage.of,
     )
     yield from walk(declared, metric, nodes, contestants, holdout.mapped)

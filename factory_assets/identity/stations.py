@@ -271,7 +271,10 @@ STATIONS = {
             "factory_assets.measures.certainty",
             *_of(
                 "evaluation",
+                "calibration",
                 "contest",
+                "copies",
+                "coverage",
                 "gate",
                 "likeness",
                 "limits",
