@@ -10,7 +10,7 @@ from factory_assets.evaluation.coverage import Counts
 from factory_assets.evaluation.gate import Ruling
 from factory_assets.evaluation.meetings import meet
 from factory_assets.identity.nodes import preorder
-from factory_assets.measures.compared import metric_of
+from factory_assets.measures.compared import decided_by
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.release.refits import passing
 from factory_assets.release.rulings import UNTRAINED, decide
@@ -80,7 +80,7 @@ class Gate:
 
     def decide(self, day: dt.date, nodes: Sequence[str], results: Mapping[str, Result]) -> Sequence[Decision]:
         declared, world, span = self.world.declared, self.world, timeline(self.world.declared, day)
-        order, name, metric = preorder(nodes), declared.line.name, metric_of(declared)
+        order, name, metric = preorder(nodes), declared.line.name, decided_by(declared)
 
         def holdout_from(first: dt.date) -> Subtrees:
             return world.labelled(first, span.holdout_to, day)

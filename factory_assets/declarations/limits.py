@@ -16,7 +16,7 @@ MISCALIBRATED = 0.25
 LEAST_ROWS = 50
 #: Outcomes of a decision, by what was decided and what happened.
 OUTCOMES = ("true_positive", "false_positive", "true_negative", "false_negative")
-#: Limits of groups that a binary task has, and those of the tasks that predict a number.
+#: Limits of groups that a binary task has, and several classes each beside all others; and those of tasks that predict a number.
 OF_YES_OR_NO = ("selection", "true_positive", "false_positive")
 OF_NUMBERS = ("mae_ratio", "mean_error")
 
@@ -72,16 +72,19 @@ class Groups(Declared):
         None,
         gt=0,
         le=1,
-        description="binary: the least share that the lowest rate of yes among groups may be of the highest, such as 0.8.",
+        description="binary, multiclass: the least share that the lowest rate of yes among groups may be of the highest, such as 0.8.",
     )
     true_positive: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="binary: by how much the rates of yes among those who are one may differ (equal opportunity), such as 0.1.",
+        description="binary, multiclass: by how much the rates of yes among those who are one may differ (equal opportunity), as 0.1.",
     )
     false_positive: float | None = Field(
-        None, ge=0, le=1, description="binary: by how much the rates of yes among those who are none may differ."
+        None,
+        ge=0,
+        le=1,
+        description="binary, multiclass: by how much the rates of yes among those who are none may differ.",
     )
     mae_ratio: float | None = Field(
         None,

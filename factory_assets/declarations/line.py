@@ -252,7 +252,7 @@ class Gate(Grown):
         None,
         description="binary: average_precision, roc_auc, log_loss, brier or calibration_error; regression: mae, rmse or r2; count: "
         "poisson_deviance, mae or rmse; quantile: pinball; multiclass: log_loss, accuracy, macro_f1 or balanced_accuracy. "
-        "First of each if absent.",
+        "First of each if absent. cost: what decisions cost by the declared `cost`, of a binary task.",
     )
     floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
     certainty: float = Field(

@@ -61,7 +61,7 @@ def check(declared: DeclaredLine) -> list[Mistake]:
 
 def _of_groups(declared: DeclaredLine, columns: dict[str, str]) -> list[Mistake]:
     kind = kind_of(declared.line.task)
-    fitting = {"binary": OF_YES_OR_NO, "multiclass": ()}.get(kind, OF_NUMBERS)
+    fitting = OF_YES_OR_NO if kind in ("binary", "multiclass") else OF_NUMBERS
     findings: list[Mistake] = []
     for column, groups in declared.line.gate.groups.items():
         path = ("gate", "groups", column)
@@ -69,10 +69,8 @@ def _of_groups(declared: DeclaredLine, columns: dict[str, str]) -> list[Mistake]
             findings.append((path, _unreadable(declared, column)))
         elif columns[column] not in NAMES:
             findings.append((path, f"{column!r} is of type {columns[column]}; groups have names: {', '.join(NAMES)}"))
-        elif not fitting:
-            findings.append((path, f"no measure of groups is known for task {declared.line.task}; declare slices"))
         findings += [
-            ((*path, name), f"is no measure of task {kind}; allowed: {', '.join(fitting) or 'none'}")
+            ((*path, name), f"is no measure of task {kind}; allowed: {', '.join(fitting)}")
             for name in groups.limits
             if name not in fitting
         ]

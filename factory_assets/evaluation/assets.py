@@ -22,6 +22,7 @@ from factory_assets.evaluation.scores import meaning, schema, tables
 from factory_assets.evaluation.shown import metadata as metadata_of
 from factory_assets.evaluation.shown import picture, what_changed
 from factory_assets.evaluation.staging import SCHEMA as STAGED
+from factory_assets.evaluation.weak import SCHEMA as WEAK
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT, preorder
@@ -34,7 +35,7 @@ from factory_assets.materialization import (
     column_schema,
     record_partitions,
 )
-from factory_assets.measures.compared import metric_of
+from factory_assets.measures.compared import decided_by
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.models.safety import Limits
 from factory_assets.training.dataset import DaysAsKnown, close_of, label_counts, labelled_by_node, newest_examples
@@ -66,7 +67,7 @@ class Evaluated(Chosen):
 
 def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     line = declared.line
-    key, asked = dg.AssetKey([line.name, "evaluation"]), Asked.of(line, metric_of(declared))
+    key, asked = dg.AssetKey([line.name, "evaluation"]), Asked.of(line, decided_by(declared))
 
     @dg.asset(
         config_schema=written_out(Evaluated),
@@ -80,7 +81,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version(
             "evaluation",
             model_version(declared),
-            metric_of(declared),
+            decided_by(declared),
             *filter(None, [line.gate.cluster, line.gate.latency, line.gate.size]),
             *filter(None, [asked and asked.json, _declared_of_parts(line)]),
             *_staged_by(line.gate),
@@ -88,7 +89,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ),
         description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
         f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
-        f"{metric_of(declared)}. The table has what each of them predicted, row by row.",
+        f"{decided_by(declared)}. The table has what each of them predicted, row by row.",
         metadata=column_schema({field.name: str(field.type) for field in schema(line.task)}, meaning(line.task)),
     )
     def evaluation(
@@ -124,8 +125,9 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             version, failed = _write_again(lake, meetings, make_again(meetings, model, rows.mapped, asked))
             yield from _made_again(context, meetings, version, failed)
             return
-        metadata, tags, metric = {}, {}, metric_of(declared)
-        scores, records, staged = RowsFile(schema(line.task)), list[EvaluationRecord](), list[dict[str, Any]]()
+        metadata, tags, metric = {}, {}, decided_by(declared)
+        scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
+        staged, weak = list[dict[str, Any]](), list[dict[str, Any]]()
         versions = dict[str, Mapping[str, str]]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             for met in meet(
@@ -137,6 +139,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 tags[met.node] = _tags(of_node, day)
                 records += of_node
                 staged += met.staged.rows(met.node, met.versions["challenger"], day) if met.staged else []
+                weak += met.weak.rows(met.node, met.versions["challenger"], metric, day) if met.weak else []
                 for rows in tables(met.node, line.task, day, met.rows, met.versions, met.predictions):
                     scores.write(rows)
         scores.close()
@@ -148,9 +151,10 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             written = lake.replace_part(f"{line.name}/evaluation", scores.read(), day, "node", measured)
             for node in measured:
                 metadata[node][TABLE_VERSION] = written.version
-            if staged or lake.version(f"{line.name}/staging") is not None:
-                of_day = pa.Table.from_pylist(staged, schema=STAGED)
-                lake.replace_part(f"{line.name}/staging", of_day, day, "node", measured)
+            for name, of_day in (("staging", (staged, STAGED)), ("slices", (weak, WEAK))):
+                if of_day[0] or lake.version(f"{line.name}/{name}") is not None:
+                    kept = pa.Table.from_pylist(of_day[0], schema=of_day[1])
+                    lake.replace_part(f"{line.name}/{name}", kept, day, "node", measured)
         for record in records:
             ledger.record_evaluation(record)
         yield from record_partitions(context, metadata, tags)

@@ -105,7 +105,7 @@ def _quantile(y: Floats, p: Floats, level: float) -> _Sense:
     """Labels that equal a quantile are on the side that lacks some."""
 
     def misses(p: Floats) -> Floats:
-        below, up_to = (y < p) - level, (y <= p) - level
+        below, up_to = ((side.astype(np.float64) - level) for side in (y < p, y <= p))
         if below.mean() > 0:
             return below[:, None]
         return (up_to if up_to.mean() < 0 else np.zeros(len(y)))[:, None]

@@ -21,8 +21,8 @@ from factory_assets.measures.metrics import Floats, roc_auc
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ReleasedModel
 
-#: Of a number: the correlation, of values or of ranks, from which on a feature is a copy. Noise of a tenth of the label's spread leaves
-#: .995 of it.
+#: Of a number: the correlation, of values or of ranks, from which on a feature is a copy. Noise of a tenth of the label's spread
+#: leaves .995 of it.
 OF_NUMBERS = 0.994
 #: Of a yes or a class: the share of what the label's shares leave open that a feature tells; of a yes, twice
 #: the AUC's distance from .5.

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.tasks import COST
 from factory_assets.evaluation.calibration import calibration
 from factory_assets.evaluation.gate import rival
 from factory_assets.evaluation.met import GAIN, OWN, Met
@@ -13,7 +14,8 @@ from factory_assets.evaluation.parts import Asked, Parts, costs, of, parts_of
 from factory_assets.evaluation.parts import measured as measured_of
 from factory_assets.evaluation.scores import predicted
 from factory_assets.evaluation.weak import LEAST_ROWS, Weaknesses, clusters_of, coded, losses, weak_slices
-from factory_assets.measures.certainty import Alike, Groups, certainty, judge, limits_of, sure_of, witnesses
+from factory_assets.measures.certainty import Alike, Groups, Judged, judge, judge_gain, limits_of, witnesses
+from factory_assets.measures.metrics import Floats, costs_of
 from factory_assets.measures.tables import LABEL, label_values
 from factory_assets.models.archived import ReleasedModel
 
@@ -41,8 +43,8 @@ def measured(
     of_models = witnesses(days, line.overlap_days, clusters, follow, past)
     of_naive = witnesses(days, line.overlap_days, clusters, follow)
     judged = {
-        name: judge(
-            line.task, metric, y, predictions[side], predictions[other], of_naive if other == "naive" else of_models
+        name: _judged(
+            line, metric, y, predictions[side], predictions[other], of_naive if other == "naive" else of_models
         )
         for name, (side, other) in pairs.items()
         if metric in metrics.get(side, {}) and metric in metrics.get(other, {})
@@ -58,6 +60,23 @@ def measured(
     return replace(met, rivals=rivals, certainty=certain, alike=alike)
 
 
+def _judged(
+    line: Line,
+    metric: str,
+    y: Floats,
+    ours: Floats,
+    theirs: Floats,
+    groupings: Sequence[Groups],
+    worse: float = 0.0,
+) -> Judged:
+    """As `certainty.judge`; what decisions cost is of the gate's threshold and outcomes."""
+    if metric != COST or line.gate.cost is None:
+        return judge(line.task, metric, y, ours, theirs, groupings, worse)
+    threshold, outcomes = line.gate.decides_at, line.gate.cost.outcomes
+    saved = costs_of(y, theirs, threshold, outcomes) - costs_of(y, ours, threshold, outcomes)
+    return judge_gain(lambda kept: float(saved[kept].mean()) + worse, len(saved), groupings)
+
+
 def _sure_of_parts(
     line: Line, metric: str, met: Met, parts: Parts, groupings: Sequence[Groups]
 ) -> dict[str, float | None]:
@@ -69,12 +88,11 @@ def _sure_of_parts(
         mask, value = parts.masks[name], of(metric, name)
         if declared.worse is not None and value in met.metrics["challenger"]:
             within = [groups.within(mask) for groups in groupings]
-            found[value] = certainty(
-                line.task, metric, met.y[mask], p["challenger"][mask], theirs[mask], within, declared.worse
-            )
+            ours, others = p["challenger"][mask], theirs[mask]
+            found[value] = _judged(line, metric, met.y[mask], ours, others, within, declared.worse).sure
     if parts.asked.cost and len(met.y):
         saved = costs(parts.asked, met.y, theirs) - costs(parts.asked, met.y, p["challenger"])
-        found["cost"] = sure_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
+        found["cost"] = judge_gain(lambda kept: float(saved[kept].mean()), len(saved), groupings).sure
         limits = limits_of(lambda kept: float(saved[kept].mean()), len(saved), groupings)
         found |= dict(zip(GAIN, limits, strict=True)) if limits else {}
     return found
@@ -92,4 +110,5 @@ def weak_at(line: Line, met: Met, model: ReleasedModel, rows: pa.Table) -> Weakn
     found = weak_slices(coded(model, rows, met.since), lost, met.rows["ds"].to_numpy(), clusters)
     rival = met.rivals["challenger"] if met.rivals["challenger"] in met.predictions else "naive"
     of_rival = losses(line.task, met.y, met.predictions[rival])[1]
-    return Weaknesses(name, found, rival, [float(of_rival[each.rows].mean()) for each in found])
+    rivals = [float(of_rival[each.rows].mean()) for each in found]
+    return Weaknesses(name, found, rival, rivals, len(lost), float(lost.mean()), float(of_rival.mean()))

@@ -15,7 +15,7 @@ from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.evaluation.likeness import likeness
 from factory_assets.evaluation.met import Met
 from factory_assets.evaluation.staging import Staging
-from factory_assets.measures.compared import metric_of
+from factory_assets.measures.compared import decided_by
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.training.dataset import DaysAsKnown, close_of, window_of
 from factory_assets.training.subtrees import Subtrees
@@ -55,7 +55,7 @@ def meet(
         lambda: counts(DaysAsKnown(first, span.holdout_to, close_of(day)), False),
         lambda: counts(window_of(span), True),
     )
-    metric, in_place = metric_of(declared), champions_before(ledger, line.name, day, nodes)
+    metric, in_place = decided_by(declared), champions_before(ledger, line.name, day, nodes)
     contestants = Contestants(
         as_judged(ledger, line.name, in_place),
         challengers,
