@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.evaluation.coverage import Counts
 from factory_assets.evaluation.gate import Ruling
 from factory_assets.evaluation.meetings import meet
 from factory_assets.identity.nodes import preorder
-from factory_assets.measures.compared import metric_of
+from factory_assets.measures.compared import decided_by
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.release.refits import passing
 from factory_assets.release.rulings import UNTRAINED, decide
 from factory_assets.release.shipped import refits_of, released
+from factory_assets.training.dataset import DaysAsKnown
 from factory_assets.training.fit.fitting import Failed
 from factory_assets.training.session import Result
 from factory_assets.training.subtrees import Subtrees
@@ -36,8 +38,8 @@ class World:
     """What the policies share. load: the model of a version. unsafe: why one may not be served.
 
     labelled: first and last day, and the day at whose close -> the rows with labels. newest: a day -> the newest day that is to be
-    answered by then, with its examples. refit: the ledger, the day and the challengers that passed, by node -> those of them that
-    could be fitted again.
+    answered by then, with its examples. counts: as of `dataset.label_counts`. refit: the ledger, the day and the challengers that
+    passed, by node -> those of them that could be fitted again.
     """
 
     declared: DeclaredLine
@@ -46,6 +48,7 @@ class World:
     unsafe: Callable[[str], str | None]
     labelled: Callable[[dt.date, dt.date, dt.date], Subtrees]
     newest: Callable[[dt.date], tuple[dt.date, Subtrees] | None]
+    counts: Callable[[DaysAsKnown, bool], Counts]
     refit: Callable[[Ledger, dt.date, Mapping[str, VersionRecord]], Iterable[VersionRecord]]
 
 
@@ -77,7 +80,7 @@ class Gate:
 
     def decide(self, day: dt.date, nodes: Sequence[str], results: Mapping[str, Result]) -> Sequence[Decision]:
         declared, world, span = self.world.declared, self.world, timeline(self.world.declared, day)
-        order, name, metric = preorder(nodes), declared.line.name, metric_of(declared)
+        order, name, metric = preorder(nodes), declared.line.name, decided_by(declared)
 
         def holdout_from(first: dt.date) -> Subtrees:
             return world.labelled(first, span.holdout_to, day)
@@ -85,7 +88,9 @@ class Gate:
         def newest() -> tuple[dt.date, Subtrees] | None:
             return world.newest(day)
 
-        for met in meet(declared, self.ledger, day, order, world.load, holdout_from, newest, world.unsafe):
+        for met in meet(
+            declared, self.ledger, day, order, world.load, holdout_from, newest, world.unsafe, world.counts
+        ):
             for record in met.records(name, span, metric):
                 self.ledger.record_evaluation(record)
         untrained = reasons(results)

@@ -19,6 +19,7 @@ from factory_assets.backtest.asked import Asked, BacktestRefused
 from factory_assets.backtest.policies import Deciding, Policy, World, deciding
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.tasks import classes_of
+from factory_assets.evaluation.coverage import Counts
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.governor.retraining import NotDue, Training, due
 from factory_assets.identity.nodes import ROOT, preorder
@@ -34,6 +35,7 @@ from factory_assets.scoring.predictions import Answered, predict
 from factory_assets.training.dataset import (
     DaysAsKnown,
     close_of,
+    label_counts,
     labelled_by_node,
     newest_examples,
     past_stretches,
@@ -198,7 +200,9 @@ class _Replay:
         self._asked, self._declared, self._con, self._lake, self._archive = asked, asked.declared, con, lake, archive
         self._unsafe, self._refits = unsafe, dict[str, VersionRecord | None]()
         self._refit_seconds = 0.0
-        world = World(asked.declared, archive, self._load, unsafe, self._labelled, self._newest, self._refit)
+        world = World(
+            asked.declared, archive, self._load, unsafe, self._labelled, self._newest, self._counts, self._refit
+        )
         ledgers = {policy: Ledger(url=f"sqlite:///{folder / policy}.db") for policy in asked.policies}
         self._deciding: dict[Policy, Deciding] = {
             policy: deciding(policy, world, ledger) for policy, ledger in ledgers.items()
@@ -323,6 +327,9 @@ class _Replay:
 
     def _newest(self, day: dt.date) -> tuple[dt.date, Subtrees] | None:
         return newest_examples(self._con, self._lake, self._declared.line.name, day)
+
+    def _counts(self, days: DaysAsKnown, labels: bool) -> Counts:
+        return label_counts(self._con, self._lake, self._declared.line.name, days, labels, self.tables)
 
     def _refit(self, ledger: Ledger, day: dt.date, passed: Mapping[str, VersionRecord]) -> list[VersionRecord]:
         """The challengers that passed once more, on all labelled days, those that could be fitted: each once for all policies."""

@@ -17,7 +17,8 @@ from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, Decla
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.stream import Stream
 from factory_assets.declarations.view import View
-from factory_assets.evaluation.assets import decay_asset, evaluation_asset
+from factory_assets.evaluation.assets import evaluation_asset
+from factory_assets.evaluation.decay_assets import decay_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.events.contract.warned import require_warned

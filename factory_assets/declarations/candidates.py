@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from factory_assets.declarations import expressions, types
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.line import Candidate, Line
-from factory_assets.declarations.tasks import BUILT_IN, METRICS, OPTION_TASKS, classes_of, kind_of
+from factory_assets.declarations.tasks import BUILT_IN, COST, METRICS, OPTION_TASKS, classes_of, kind_of
 from factory_assets.declarations.types import Mistake
 
 #: Reported, but nothing that models can be compared by.
@@ -18,7 +18,11 @@ def check(line: Line) -> list[Mistake]:
         found for name, candidate in line.candidates.items() for found in _candidate(line, name, candidate)
     ]
     allowed = [name for name in METRICS[kind_of(line.task)] if name not in NOT_COMPARED]
-    if line.gate.metric is not None and line.gate.metric not in allowed:
+    if line.gate.metric == COST:
+        if line.gate.cost is None:
+            message = "'cost' compares models by what their decisions cost: declare gate: {cost: {unit: EUR, false_positive: 1, ...}}"
+            findings.append((("gate", "metric"), message))
+    elif line.gate.metric is not None and line.gate.metric not in allowed:
         message = f"{line.gate.metric!r} compares no models of task {line.task}; allowed: {', '.join(allowed)}"
         findings.append((("gate", "metric"), message))
     if line.bar.certainty > 0.5 and line.train.holdout.days < 2:

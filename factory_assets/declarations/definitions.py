@@ -13,6 +13,7 @@ from factory_assets.declarations.declared import DeclaredLine, DeclaredStream
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.on_demand import OnDemandView
 from factory_assets.declarations.stream import Stream
+from factory_assets.declarations.tasks import COST, WITH_COST
 from factory_assets.declarations.view import View
 
 MEANING = {"name", "task", "observe", "label", "snapshot"}
@@ -35,7 +36,18 @@ NOT_MADE_OF: dict[str, Any] = dict.fromkeys([*MEANING, "owner", "description", "
             "size",
             "refit_apart",
         ),
-        *("slices", "groups", "cost", "threshold", "disagreement", "tolerance", "approval"),
+        *(
+            "slices",
+            "groups",
+            "cost",
+            "threshold",
+            "disagreement",
+            "tolerance",
+            "approval",
+            "calibration",
+            "labels",
+            "may_tell",
+        ),
     },
     "monitor": {"false_alarms", "false_alarm_rate", "minimum_effect", "remind"},
 }
@@ -72,11 +84,10 @@ def _stream(declared: DeclaredStream) -> dict[str, Any]:
 
 def recipe(line: Line) -> dict[str, Any]:
     """How the line's models are made: what `definitions` leaves out of the line and a model depends on."""
-    return {
-        name: value
-        for name, value in line.model_dump(mode="json", by_alias=True, exclude=NOT_MADE_OF).items()
-        if value != {}
-    }
+    made = line.model_dump(mode="json", by_alias=True, exclude=NOT_MADE_OF)
+    if line.gate.metric == COST:
+        made["gate"]["metric"] = WITH_COST
+    return {name: value for name, value in made.items() if value != {}}
 
 
 def declared_from(definitions: Mapping[str, Any], recipe: Mapping[str, Any] | None = None) -> DeclaredLine:

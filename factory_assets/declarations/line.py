@@ -19,7 +19,7 @@ from factory_assets.declarations.base import (
     whole_days,
 )
 from factory_assets.declarations.limits import ANY as ANY
-from factory_assets.declarations.limits import Cost, Groups, Slice
+from factory_assets.declarations.limits import MISCALIBRATED, Cost, Groups, Slice
 from factory_assets.declarations.search import Search
 from factory_assets.declarations.stream import check_owner
 from factory_assets.declarations.tasks import Task, check_estimator_name
@@ -234,7 +234,17 @@ class Gate(Grown):
     later: ClassVar = frozenset(
         {
             *("cluster", "swaps", "false_promotions", "rows", "patience", "latency", "size", "refit_apart"),
-            *("slices", "groups", "cost", "threshold", "disagreement", "tolerance"),
+            *(
+                "slices",
+                "groups",
+                "cost",
+                "threshold",
+                "disagreement",
+                "tolerance",
+                "calibration",
+                "labels",
+                "may_tell",
+            ),
         }
     )
 
@@ -242,7 +252,7 @@ class Gate(Grown):
         None,
         description="binary: average_precision, roc_auc, log_loss, brier or calibration_error; regression: mae, rmse or r2; count: "
         "poisson_deviance, mae or rmse; quantile: pinball; multiclass: log_loss, accuracy, macro_f1 or balanced_accuracy. "
-        "First of each if absent.",
+        "First of each if absent. cost: what decisions cost by the declared `cost`, of a binary task.",
     )
     floor: float | None = Field(None, description="Worst value of the metric with which a model may be released.")
     certainty: float = Field(
@@ -298,6 +308,25 @@ class Gate(Grown):
         allow_inf_nan=False,
         description="How far the predictions of a refit may be from those of the judged version, on the same rows of the holdout: so "
         "many times as far as the judged version's are from the labels there. Beyond that the judged version answers.",
+    )
+    calibration: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="How much further off than who answers now a challenger's predictions may be in all, as a share of what happened: "
+        "0.25 if absent, and no limit where a candidate weighs classes, or certainty: 0.5 takes any better value.",
+    )
+    labels: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="With a smaller share of the labels that the holdout should have, by the training days, no challenger takes over, "
+        "unless certainty: 0.5 takes any better value.",
+    )
+    may_tell: list[str] = Field(
+        [],
+        description="Features, by canonical name, that may tell the label by themselves, since they are known with the observation: "
+        "of any other that does, no challenger takes over: it seems to be a copy of the label.",
     )
     slices: dict[Name, Slice] = Field(
         {}, description="Rows on which a challenger may not be worse than their limit, by name."
@@ -539,6 +568,14 @@ class Line(Grown):
     def cluster(self) -> str | None:
         """The column by which rows of the holdout belong together."""
         return self.gate.cluster or self.observe.entity
+
+    @property
+    def calibration(self) -> float | None:
+        """How much further off than who answers now a challenger may be; None where nothing is asked."""
+        if self.gate.calibration is not None:
+            return self.gate.calibration
+        weighs = any(each.class_weight and not each.calibrate for each in self.candidates.values())
+        return None if weighs or self.gate.certainty <= ANY else MISCALIBRATED
 
     @property
     def overlap_days(self) -> int:

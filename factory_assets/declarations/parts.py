@@ -15,7 +15,7 @@ LATER = ("label", "prediction")
 
 def are_declared(gate: Gate) -> bool:
     """Whether a gate asks anything of parts of the rows, or of decisions."""
-    return bool(gate.slices or gate.groups or gate.cost or gate.threshold is not None)
+    return bool(gate.slices or gate.groups or gate.cost or gate.may_tell or gate.threshold is not None)
 
 
 def readable(declared: DeclaredLine) -> dict[str, str]:
@@ -31,7 +31,7 @@ def read(text: str) -> list[str]:
 
 
 def check(declared: DeclaredLine) -> list[Mistake]:
-    """Mistakes in slices, groups, costs and the threshold of a line's gate."""
+    """Mistakes in slices, groups, costs, the threshold, and features that may tell all, of a line's gate."""
     gate, columns = declared.line.gate, readable(declared)
     findings: list[Mistake] = []
     texts = {("gate", "slices", name, "where"): each.where for name, each in gate.slices.items()}
@@ -42,6 +42,11 @@ def check(declared: DeclaredLine) -> list[Mistake]:
             findings.append((path, str(error)))
             continue
         findings += [(path, f"{text!r} reads {_unreadable(declared, name)}") for name in unknown[:1]]
+    findings += [
+        (("gate", "may_tell"), f"{name!r} is no feature of the line; it has {', '.join(declared.features)}")
+        for name in gate.may_tell
+        if name not in declared.features
+    ]
     findings += _of_groups(declared, columns)
     if declared.line.task != "binary":
         findings += [
@@ -56,7 +61,7 @@ def check(declared: DeclaredLine) -> list[Mistake]:
 
 def _of_groups(declared: DeclaredLine, columns: dict[str, str]) -> list[Mistake]:
     kind = kind_of(declared.line.task)
-    fitting = {"binary": OF_YES_OR_NO, "multiclass": ()}.get(kind, OF_NUMBERS)
+    fitting = OF_YES_OR_NO if kind in ("binary", "multiclass") else OF_NUMBERS
     findings: list[Mistake] = []
     for column, groups in declared.line.gate.groups.items():
         path = ("gate", "groups", column)
@@ -64,10 +69,8 @@ def _of_groups(declared: DeclaredLine, columns: dict[str, str]) -> list[Mistake]
             findings.append((path, _unreadable(declared, column)))
         elif columns[column] not in NAMES:
             findings.append((path, f"{column!r} is of type {columns[column]}; groups have names: {', '.join(NAMES)}"))
-        elif not fitting:
-            findings.append((path, f"no measure of groups is known for task {declared.line.task}; declare slices"))
         findings += [
-            ((*path, name), f"is no measure of task {kind}; allowed: {', '.join(fitting) or 'none'}")
+            ((*path, name), f"is no measure of task {kind}; allowed: {', '.join(fitting)}")
             for name in groups.limits
             if name not in fitting
         ]

@@ -29,6 +29,9 @@ METRICS: dict[str, tuple[str, ...]] = {
     "quantile": ("pinball", "coverage"),
     "multiclass": ("log_loss", "accuracy", "macro_f1", "balanced_accuracy"),
 }
+#: What decides a contest in place of a metric where costs are declared; and the metric by which models are made and watched then: of
+#: probabilities, since the threshold of costs takes them for what they say.
+COST, WITH_COST = "cost", "log_loss"
 #: Options of a candidate that are for some tasks only.
 OPTION_TASKS: dict[str, tuple[str, ...]] = {"class_weight": ("binary", "multiclass"), "calibrate": ("binary",)}
 #: Entry points under which a package names estimators of its own.

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from factory_assets.declarations.line import ANY, Gate
-from factory_assets.evaluation.limits import Measured, beyond
+from factory_assets.evaluation.limits import LABELLED, USUALLY, Measured, beyond
 from factory_assets.measures.metrics import METRICS, better
 from factory_assets.words import counted, listed
 
@@ -99,6 +99,14 @@ class Contest:
             return ""
         return f"{counted(self.rows, 'row')} in the holdout, {gate.rows} needed"
 
+    @property
+    def lacks_labels(self) -> str:
+        """That labels of the holdout are missing that should be there; empty where they are not."""
+        if LABELLED not in self.certainty:
+            return ""
+        there, usually = self.certainty[LABELLED], self.certainty[USUALLY]
+        return f"{there:.0%} of the holdout's observations have a label so far, of the training days' {usually:.0%}"
+
 
 @dataclass(frozen=True)
 class Rival:
@@ -154,10 +162,9 @@ def rule(metric: str, gate: Gate, contest: Contest, above: str | None, look: Loo
     if rival(metric, contest) == "champion":
         incumbent = Rival("the champion", contest.champion or {})
     naive = Rival("the naive guess", contest.naive)
-    if few := contest.lacks_rows(gate):
-        ruling = _not_yet(
-            look or Look(gate.certainty), few, f"{counted(look.lasting if look else 0, 'more day')} may bring them"
-        )
+    if lacking := contest.lacks_labels or contest.lacks_rows(gate):
+        look = look or Look(gate.certainty)
+        ruling = _not_yet(look, lacking, f"{counted(look.lasting, 'more day')} may bring them")
     else:
         ruling = judge(metric, gate, contest.challenger, incumbent, naive, contest.certainty, look)
     passed = ruling.verdict == "promote"

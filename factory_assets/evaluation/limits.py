@@ -8,12 +8,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from factory_assets.declarations.limits import ANY, Groups, Slice
+from factory_assets.declarations.limits import ANY, MISCALIBRATED, Groups, Slice
 from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.parts import DISPARITIES, MOST_GROUPS, RATES, of
 from factory_assets.measures.metrics import METRICS, better, improvement
 from factory_assets.words import counted, listed
 
+#: What is recorded beside the certainty of a challenger: how far off it is; how sure it is that this is beyond the limit; and how far
+#: off whoever would answer otherwise is on the same rows, or the naive guess where nobody does.
+OFF, BEYOND, OF_RIVAL = "calibration", "calibration_beyond", "calibration_of_rival"
+#: Likewise where labels are missing: the share of the holdout's examples that has one, and of the training days' examples.
+LABELLED, USUALLY = "labels", "labels_usually"
+#: How sure it must be that a challenger is badly calibrated: one that is at its limit is kept out in one of
+#: twenty tries, and hardly ever one whose predictions mean what they say.
+SURE = 0.95
 #: What a rate of a group is a share of.
 COUNTED = ("rows", "positives", "negatives")
 #: Groups that a reason names.
@@ -46,13 +54,27 @@ class Measured:
 
 
 def beyond(metric: str, gate: Gate, measured: Measured, luck: float = 1.0) -> list[Beyond]:
-    """The limits of slices and groups that are not kept, in the order in which they are declared.
+    """The limits of calibration, slices and groups that are not kept, in the order in which they are declared.
 
     luck: the share of the luck that a gate allows which this look may use.
     """
-    found = [_of_slice(metric, gate, name, each, measured, luck) for name, each in gate.slices.items()]
+    found = [_of_calibration(gate, measured)]
+    found += [_of_slice(metric, gate, name, each, measured, luck) for name, each in gate.slices.items()]
     of_groups = (_of_groups(column, each, measured) for column, each in gate.groups.items())
     return [*filter(None, found), *(each for column in of_groups for each in column)]
+
+
+def _of_calibration(gate: Gate, measured: Measured) -> Beyond | None:
+    if measured.certainty.get(BEYOND, 0.0) < SURE:
+        return None
+    limit = MISCALIBRATED if gate.calibration is None else gate.calibration
+    rival = measured.rival if measured.rivals else "the naive guess"
+    return Beyond("calibration", _miscalibrated(measured.certainty, limit, rival), for_sure=True)
+
+
+def _miscalibrated(certainty: Mapping[str, float], limit: float, rival: str) -> str:
+    """That a challenger is off beyond the limit. certainty: as of `calibration`. rival: in words."""
+    return f"badly calibrated: off by {certainty[OFF]:.2g}, {certainty[OF_RIVAL]:.2g} of {rival}, at most {limit:g} more allowed"
 
 
 def _of_slice(metric: str, gate: Gate, name: str, declared: Slice, measured: Measured, luck: float) -> Beyond | None:
@@ -96,50 +118,65 @@ def _of_groups(column: str, declared: Groups, measured: Measured) -> Iterator[Be
         for name in own
         if name.startswith((f"rows of {column}=", f"rows of {column} is null"))
     )
-    # Of a number there is no yes.
-    small = {
-        counting: [group for group in groups if own.get(of(counting, group), math.inf) < declared.rows]
-        for counting in COUNTED
-    }
-    if declared.unmeasured == "keep":
-        yield from _unmeasured(column, declared, own, small)
-    for name, limit in declared.limits.items():
-        recorded, measure = DISPARITIES[name]
-        value = own.get(of(recorded, column))
-        left_out = small[RATES.get(measure, "rows")]
-        if value is None or (left_out and declared.unmeasured == "keep"):
-            continue
-        least = name == "selection"
-        if (value < limit) if least else (value > limit):
-            values = {group: own[of(measure, group)] for group in groups if group not in left_out}
-            low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-            theirs = measured.rivals.get(of(recorded, column))
-            beside = f" ({theirs:.4g} of {measured.rival})" if theirs is not None else ""
-            yield Beyond(
-                column,
-                f"groups of {column} differ: {_words(recorded)} {value:.4g}, {'at least' if least else 'at most'} {limit:.4g} "
-                f"allowed{beside}; {_words(measure)} {values[low]:.4g} of {low}, {values[high]:.4g} of {high}",
-            )
+    for case in _cases(column, own):
+        # Of a number there is no yes.
+        small = {
+            counting: [
+                group for group in groups if own.get(of(_named(counting, case), group), math.inf) < declared.rows
+            ]
+            for counting in COUNTED
+        }
+        if declared.unmeasured == "keep":
+            yield from _unmeasured(column, declared, own, small, case)
+        for name, limit in declared.limits.items():
+            recorded, measure = DISPARITIES[name]
+            value = own.get(of(recorded + case, column))
+            left_out = small[RATES.get(measure, "rows")]
+            if value is None or (left_out and declared.unmeasured == "keep"):
+                continue
+            least = name == "selection"
+            if (value < limit) if least else (value > limit):
+                values = {group: own[of(measure + case, group)] for group in groups if group not in left_out}
+                low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+                theirs = measured.rivals.get(of(recorded + case, column))
+                beside = f" ({theirs:.4g} of {measured.rival})" if theirs is not None else ""
+                yield Beyond(
+                    column,
+                    f"groups of {column} differ: {_words(recorded, case)} {value:.4g}, "
+                    f"{'at least' if least else 'at most'} {limit:.4g} allowed{beside}; "
+                    f"{_words(measure, case)} {values[low]:.4g} of {low}, {values[high]:.4g} of {high}",
+                )
+
+
+def _cases(column: str, own: Mapping[str, float]) -> list[str]:
+    """How names of measures end that are compared: with each class, where there are several."""
+    found = [name.partition(" of ")[0].removeprefix("positives") for name in own if name.startswith("positives_")]
+    return list(dict.fromkeys(found)) or [""]
+
+
+def _named(counting: str, case: str) -> str:
+    return counting if counting == "rows" else counting + case
 
 
 def _unmeasured(
-    column: str, declared: Groups, own: Mapping[str, float], small: Mapping[str, Sequence[str]]
+    column: str, declared: Groups, own: Mapping[str, float], small: Mapping[str, Sequence[str]], case: str
 ) -> Iterator[Beyond]:
     """Measures with a limit that some group has too few rows for, or that nothing is compared by. small: of what -> which groups."""
     for counting, groups in small.items():
         measures = [name for name in declared.limits if RATES.get(DISPARITIES[name][1], "rows") == counting]
         recorded = [DISPARITIES[name][0] for name in measures]
-        absent = [name for name in recorded if groups or of(name, column) not in own]
+        absent = [name for name in recorded if groups or of(name + case, column) not in own]
         if absent:
             noun = counting.removesuffix("s")
-            few = [f"{group} with {counted(int(own[of(counting, group)]), noun)}" for group in groups]
+            few = [f"{group} with {counted(int(own[of(_named(counting, case), group)]), noun)}" for group in groups]
             why = (
                 f"{listed(few, SHOWN, 'group')}, {declared.rows} needed"
                 if few
                 else "no two groups have values to compare"
             )
-            yield Beyond(column, f"{' and '.join(map(_words, absent))} of {column} cannot be measured: {why}")
+            names = " and ".join(_words(name, case) for name in absent)
+            yield Beyond(column, f"{names} of {column} cannot be measured: {why}")
 
 
-def _words(measure: str) -> str:
-    return measure.replace("_", " ")
+def _words(measure: str, case: str) -> str:
+    return measure.replace("_", " ") + (f" of {case[1:]}" if case else "")

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from factory_assets.declarations import expressions
-from factory_assets.declarations.limits import OUTCOMES
 from factory_assets.declarations.line import Line
-from factory_assets.declarations.tasks import kind_of
-from factory_assets.measures.metrics import Floats, mae, score
+from factory_assets.declarations.tasks import COST, classes_of, kind_of
+from factory_assets.measures.metrics import Floats, costs_of, mae, most_likely, score
 
 #: Columns of rows that are kept: the slices and groups that each is of, and what was asked of them.
 SLICES, ASKED = "slices", "asked"
@@ -148,7 +148,7 @@ def measured(task: str, y: Floats, p: Floats, parts: Parts | None) -> dict[str, 
     for name in parts.asked.slices:
         mask = parts.masks[name]
         found[of("rows", name)] = float(mask.sum())
-        value = score(task, y[mask], p[mask]).get(parts.asked.metric) if mask.any() else None
+        value = _of_slice(task, y[mask], p[mask], parts.asked) if mask.any() else None
         if value is not None:
             found[of(parts.asked.metric, name)] = value
     for column, least in parts.asked.groups.items():
@@ -158,11 +158,13 @@ def measured(task: str, y: Floats, p: Floats, parts: Parts | None) -> dict[str, 
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
+def _of_slice(task: str, y: Floats, p: Floats, asked: Asked) -> float | None:
+    return float(np.mean(costs(asked, y, p))) if asked.metric == COST else score(task, y, p).get(asked.metric)
+
+
 def costs(asked: Asked, y: Floats, p: Floats) -> Floats:
     """What the decision on each row costs, shape (n,): a yes from the threshold on."""
-    yes, happened = p >= asked.threshold, y == 1
-    cases = [yes & happened, yes & ~happened, ~yes & ~happened, ~yes & happened]
-    return np.select(cases, [asked.cost[name] for name in OUTCOMES]).astype(np.float64)
+    return costs_of(y, p, asked.threshold, asked.cost)
 
 
 def _of_groups(task: str, y: Floats, p: Floats, parts: Parts, column: str, least: int) -> dict[str, float]:
@@ -171,37 +173,49 @@ def _of_groups(task: str, y: Floats, p: Floats, parts: Parts, column: str, least
     found = {of("groups", column): float(len(groups))}
     if len(groups) > MOST_GROUPS:
         return found
-    binary, compared = kind_of(task) == "binary", dict[str, list[float]]()
-    for group in groups:
-        mask = parts.masks[group]
-        own = dict(_of_group(y[mask], p[mask], binary, parts.asked.threshold))
-        for name, value in own.items():
-            if name in RATES.values():
-                continue
-            if own[RATES.get(name, "rows")] >= least:
-                compared.setdefault(name, []).append(value)
-        found |= {of(name, group): value for name, value in own.items()}
-    for recorded, measure in DISPARITIES.values():
-        values = compared.get(measure, [])
-        if len(values) > 1:
-            highest, lowest = max(values), min(values)
-            if recorded.endswith("_difference"):
-                found[of(recorded, column)] = highest - lowest
-            elif recorded == "selection_ratio":
-                found[of(recorded, column)] = lowest / highest if highest else np.nan
-            else:
-                found[of(recorded, column)] = highest / lowest if lowest else np.nan
+    for case, (happened, decided) in _cases(task, y, p, parts.asked.threshold).items():
+        compared = dict[str, list[float]]()
+        for group in groups:
+            mask = parts.masks[group]
+            own = dict(_of_group(happened[mask], decided[mask]))
+            for name, value in own.items():
+                if name not in RATES.values() and own[RATES.get(name, "rows")] >= least:
+                    compared.setdefault(name, []).append(value)
+            found |= {of(name if name == "rows" else name + case, group): value for name, value in own.items()}
+        for recorded, measure in DISPARITIES.values():
+            if len(values := compared.get(measure, [])) > 1:
+                found[of(recorded + case, column)] = _apart(recorded, max(values), min(values))
     return found
 
 
-def _of_group(y: Floats, p: Floats, binary: bool, threshold: float) -> Iterator[tuple[str, float]]:
-    """Rows of the kinds that rates are shares of, and what is measured on them."""
+def _apart(recorded: str, highest: float, lowest: float) -> float:
+    """By how much groups differ; NaN where they cannot be compared."""
+    if recorded.endswith("_difference"):
+        return highest - lowest
+    if recorded == "selection_ratio":
+        return lowest / highest if highest else np.nan
+    return highest / lowest if lowest else np.nan
+
+
+def _cases(task: str, y: Floats, p: Floats, threshold: float) -> dict[str, tuple[npt.NDArray, npt.NDArray]]:
+    """What is compared between groups: how its measures' names end -> what happened, and what is predicted or decided.
+
+    Of classes each is compared with all others: who is of it, and who gets it as the most likely one.
+    """
+    if classes := classes_of(task):
+        got = most_likely(p)
+        return {f"_{name}": (y == place, got == place) for place, name in enumerate(classes)}
+    return {"": (y == 1, p >= threshold) if kind_of(task) == "binary" else (y, p)}
+
+
+def _of_group(y: npt.NDArray, p: npt.NDArray) -> Iterator[tuple[str, float]]:
+    """Rows of the kinds that rates are shares of, and what is measured on them. y, p: numbers, or yes and no."""
     yield "rows", float(len(y))
-    if not binary:
+    if y.dtype != np.bool_:
         yield "mae", mae(y, p)
         yield "mean_error", float(np.mean(p - y))
         return
-    yes, happened = p >= threshold, y == 1
+    happened, yes = y, p
     yield "positives", float(happened.sum())
     yield "negatives", float((~happened).sum())
     yield "selection_rate", float(yes.mean())

@@ -39,6 +39,20 @@ ALIKE = 0.8
 #: Fewer days than this are not dealt out to halves.
 FEWEST_DAYS = 4
 
+#: Columns of `<line>/slices`.
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("node", "version", "kind", "name")),
+        ("where", pa.list_(pa.struct([("column", pa.string()), ("value", pa.string())]))),
+        ("rows", pa.int64()),
+        *((name, pa.string()) for name in ("loss", "metric")),
+        *((name, pa.float64()) for name in ("inside", "elsewhere")),
+        ("rival", pa.string()),
+        *((name, pa.float64()) for name in ("of_rival", "certainty")),
+        ("ds", pa.date32()),
+    ]
+)
+
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.intp]
 
@@ -75,12 +89,39 @@ class Weaknesses:
     """What was found of a challenger.
 
     loss: what is lost, in words. rival: who it has to beat, or the naive guess where nobody is. rivals: what that one loses on each.
+    searched: the rows that were looked through; mean: what they lose on average, and of_rival: of the rival.
     """
 
     loss: str
     slices: Sequence[Weak]
     rival: str
     rivals: Sequence[float]
+    searched: int
+    mean: float
+    of_rival: float
+
+    def rows(self, node: str, version: str, metric: str, day: dt.date) -> Iterator[dict[str, object]]:
+        """Rows of `<line>/slices` as of a day: all rows first, so that one that was looked through in vain is there too."""
+        same = {"node": node, "version": version, "loss": self.loss, "metric": metric, "rival": self.rival, "ds": day}
+        every = {
+            "kind": "all",
+            "name": "",
+            "where": [],
+            "rows": self.searched,
+            "inside": self.mean,
+            "of_rival": self.of_rival,
+        }
+        yield same | every
+        for each, of_rival in zip(self.slices, self.rivals, strict=True):
+            where = [{"column": column, "value": value} for column, value in each.where.items()]
+            found = {
+                "kind": "found",
+                "name": each.name,
+                "where": where,
+                "rows": int(each.rows.sum()),
+                "inside": each.loss,
+            }
+            yield same | found | {"elsewhere": each.elsewhere, "of_rival": of_rival, "certainty": 1 - each.p}
 
 
 #: Columns and their bins: one pair of the two, or two.

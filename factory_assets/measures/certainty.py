@@ -116,13 +116,13 @@ def judge(
         values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in (ours, theirs)]
         return improvement(metric, *values) + worse
 
-    spreads = _spreads(gain, len(y), groupings)
+    return judge_gain(gain, len(y), groupings)
+
+
+def judge_gain(gain: Gain, rows: int, groupings: Sequence[Groups]) -> Judged:
+    """As `judge`, of any gain: how sure it is that it is more than nothing."""
+    spreads = _spreads(gain, rows, groupings)
     return Judged(_sure(spreads), spreads[0].alike) if spreads else Judged(None)
-
-
-def sure_of(gain: Gain, rows: int, groupings: Sequence[Groups]) -> float | None:
-    """As `certainty`, of any gain: how sure it is that it is more than nothing."""
-    return _sure(_spreads(gain, rows, groupings))
 
 
 def limits_of(gain: Gain, rows: int, groupings: Sequence[Groups], level: float = 0.95) -> tuple[float, float] | None:

@@ -6,7 +6,7 @@ thousands of times, and a scoring process should not have to import scikit-learn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factory_assets.declarations import tasks
+from factory_assets.declarations.limits import OUTCOMES
 from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +28,8 @@ class Metric:
 
     greater_is_better: None where neither is, so that models cannot be compared by it.
     fn: takes labels and predictions, both of shape (n,), and returns the value, or NaN where these rows leave the
-        metric undefined; that of a quantile takes its level as well, and predictions of k classes are of shape (n, k).
+        metric undefined; that of a quantile takes its level as well, that of costs
+        what is declared of them, and predictions of k classes are of shape (n, k).
         It trusts its input; `score` is where input is checked.
     source: where the definition comes from.
     """
@@ -100,9 +102,14 @@ def calibration_error(y: Floats, p: Floats) -> float:
     """
     if len(y) == 0:
         return np.nan
-    edges = np.unique(np.quantile(p, np.arange(1, 10) / 10))
-    tenth = np.searchsorted(edges, p, side="left")
+    tenth = tenths(p)
     return float(np.abs(np.bincount(tenth, p) - np.bincount(tenth, y)).sum() / len(y))
+
+
+def tenths(p: Floats) -> npt.NDArray[np.intp]:
+    """The tenth of the rows that each is of by its value, equal ones together, from 0; shape (n,)."""
+    edges = np.unique(np.quantile(p, np.arange(1, 10) / 10))
+    return np.searchsorted(edges, p, side="left")
 
 
 def poisson_deviance(y: Floats, p: Floats) -> float:
@@ -146,6 +153,18 @@ def balanced_accuracy(y: Floats, p: Floats) -> float:
     return float(np.mean(hits[happened > 0] / happened[happened > 0]))
 
 
+def cost(y: Floats, p: Floats, threshold: float, outcomes: Mapping[str, float]) -> float:
+    """Mean of what decisions cost; see `costs_of`."""
+    return float(np.mean(costs_of(y, p, threshold, outcomes))) if len(y) else np.nan
+
+
+def costs_of(y: Floats, p: Floats, threshold: float, outcomes: Mapping[str, float]) -> Floats:
+    """What the decision on each row costs, shape (n,): a yes from the threshold on. outcomes: what each of `OUTCOMES` costs."""
+    yes, happened = p >= threshold, y == 1
+    cases = [yes & happened, yes & ~happened, ~yes & ~happened, ~yes & happened]
+    return np.select(cases, [outcomes[name] for name in OUTCOMES]).astype(np.float64)
+
+
 def most_likely(p: Floats) -> npt.NDArray[np.intp]:
     """The place of each row's largest probability, the first of equals; shape (n, k) -> (n,)."""
     return np.argmax(p, axis=1)
@@ -178,6 +197,7 @@ METRICS: dict[str, Metric] = {
         Metric("coverage", None, coverage, "Christoffersen 1998, unconditional"),
         Metric("accuracy", True, accuracy, "Sokolova & Lapalme 2009"),
         Metric("macro_f1", True, macro_f1, "Opitz & Burst 2019, averaged F1"),
+        Metric("cost", False, cost, "Elkan 2001"),
         Metric("balanced_accuracy", True, balanced_accuracy, "Brodersen et al. 2010"),
     )
 }

@@ -7,12 +7,12 @@ from typing import Any
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.challengers import Challenger, challengers_of
-from factory_assets.evaluation.contest import recorded
 from factory_assets.evaluation.gate import Ruling, rule
 from factory_assets.evaluation.incumbents import as_judged, champions_before
+from factory_assets.evaluation.met import recorded
 from factory_assets.identity.nodes import ROOT, answering, parent_of
 from factory_assets.identity.versions import contract_hash
-from factory_assets.measures.compared import metric_of
+from factory_assets.measures.compared import decided_by
 from factory_assets.release.shipped import Shipped, refits_of, released
 from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_words
 from factory_resources.lake import Lake
@@ -170,7 +170,7 @@ def _require_measured(met: Meeting, champions: Mapping[str, str], by_now: Mappin
 def _ruling(declared: DeclaredLine, met: Meeting, taken_back: Decision | None, why: str | None) -> Ruling:
     """taken_back: the rollback of the challenger. why: the reason for which the training gave the node no model."""
     challenger = None if taken_back else met.challenger
-    metric = metric_of(declared)
+    metric = decided_by(declared)
     look = met.up.look if met.up else None
     ruling = rule(metric, declared.line.bar, recorded(metric, met.champion, challenger), met.above, look)
     if taken_back:
@@ -193,7 +193,7 @@ def _decision(
     evidence: dict[str, Any] = {"contract": contract_hash(declared)}
     measured = met.challenger or met.champion
     if measured:
-        contest = recorded(metric_of(declared), met.champion, met.challenger)
+        contest = recorded(decided_by(declared), met.champion, met.challenger)
         evidence |= {"rows": measured.rows, "holdout": f"{measured.holdout_from} .. {measured.holdout_to}"}
         sides = {"challenger": contest.challenger, "champion": contest.champion, "parent": contest.parent}
         evidence |= {

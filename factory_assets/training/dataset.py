@@ -91,6 +91,30 @@ def labelled_by_node(
     return _by_node(con, query, "examples"), versions
 
 
+def label_counts(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    line: str,
+    days: DaysAsKnown,
+    labels: bool = True,
+    tables: Mapping[str, int] | None = None,
+) -> list[tuple[dt.date, str, int, int]]:
+    """Day, leaf, how many examples it has, and how many of them a label that was known at the moment.
+
+    labels: whether these are counted; 0 otherwise, which reads no id. tables: the versions to read; the newest ones if absent.
+    """
+    for table in ("examples", "labels") if labels else ("examples",):
+        version = None if tables is None else tables[f"{line}/{table}"]
+        lake.view(con, table, f"{line}/{table}", days.first, days.last, version, empty_if_absent=True)
+    if not labels:
+        return con.execute("SELECT ds, leaf, count(*), 0 FROM examples GROUP BY ALL").fetchall()
+    known = known_by(f"TIMESTAMP '{days.known_before:%Y-%m-%d %H:%M:%S}'")
+    return con.execute(
+        f"""SELECT ds, leaf, count(*), count(there) FROM examples
+            LEFT JOIN (SELECT ds, example_id, true AS there FROM labels WHERE {known}) USING (ds, example_id) GROUP BY ALL"""
+    ).fetchall()
+
+
 def examples_by_node(con: duckdb.DuckDBPyConnection, lake: Lake, line: str, day: dt.date) -> Subtrees:
     """Examples of a day, with labels or without."""
     lake.view(con, "examples", f"{line}/examples", day, day, empty_if_absent=True)

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.evaluation.challengers import Challenger
-from factory_assets.evaluation.contest import Contestants, Met, walk
+from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.gate import Look
 from factory_assets.evaluation.likeness import likeness
+from factory_assets.evaluation.met import Met
 from factory_assets.measures.certainty import LEFT, Alike, Groups, _comes_out, judge
 from factory_assets.training.timeline import Timeline
 from factory_resources.ledger import Ledger

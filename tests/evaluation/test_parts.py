@@ -15,19 +15,25 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, mean_absolute_error
 
 from factory_assets.declarations import parts as declared_parts
+from factory_assets.declarations.candidates import check as check_candidates
+from factory_assets.declarations.definitions import recipe
 from factory_assets.declarations.line import Gate, Line
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.evaluation import scores
 from factory_assets.evaluation.challengers import Challenger
-from factory_assets.evaluation.contest import GAIN, Contestants, Met, walk
+from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.gate import Contest, Look, Ruling, rule
+from factory_assets.evaluation.met import GAIN, Met, recorded
 from factory_assets.evaluation.parts import Asked, Parts, belonging, costs, measured, parts_of
 from factory_assets.measures.certainty import limits_of, stretches
+from factory_assets.measures.compared import decided_by, metric_of
+from factory_assets.training.timeline import Timeline
 from factory_resources import duck
 from factory_resources.lake import Lake
 from tests.features.lines import OF_EVENTS, declared_line
 
 ON = dt.date(2026, 3, 1)
+SPAN = Timeline(ON, ON, ON, ON, ON)
 NIGHT = {"where": "hour < 6"}
 COST = {"unit": "EUR", "false_positive": 1, "false_negative": 20, "true_positive": -2}
 
@@ -273,7 +279,6 @@ def test_parts_measured_from_the_kept_table_are_those_that_were_recorded(
             rows.schema.get_field_index("label"), "label", pa.array(rng.choice(classes, count), pa.string())
         )
     gate = PARTS | ({"cost": COST} if task == "binary" else {})
-    gate = {"slices": PARTS["slices"]} if classes else gate
     metric = {"binary": "log_loss", "count": "mae", "quantile(0.9)": "pinball"}.get(
         task, "log_loss" if classes else "mae"
     )
@@ -317,6 +322,82 @@ def test_rows_that_an_older_release_wrote_are_read_without_parts(tmp_path: Path)
     assert kept() == found.metrics, "beside rows that have them, too"
 
 
+def test_of_several_classes_each_is_compared_with_all_others_and_the_class_is_named() -> None:
+    """Of 100 of each sex a half are late; who is late is told so in 45 cases of men, and in 20 of women."""
+    sex, y = np.repeat(["f", "m"], 100), np.tile(["late", "soon"], 100)
+    rows = rows_of(np.random.default_rng(2), 200).drop_columns("label").append_column("label", pa.array(y))
+    rows = rows.set_column(rows.schema.get_field_index("sex"), "sex", pa.array(sex))
+    got = np.full(200, 1)
+    for start, number in ((0, 20), (100, 45)):
+        got[start + 2 * np.arange(number)] = 0
+    task = "multiclass(late, soon, lost)"
+    probabilities = np.full((200, 3), 0.1) + 0.7 * np.eye(3)[got]
+    models = {
+        "challenger": probabilities,
+        "champion": np.tile([0.4, 0.4, 0.2], (200, 1)),
+        "naive": np.full((200, 3), 1 / 3),
+    }
+    limits = {"true_positive": 0.2, "unmeasured": "ignore"}
+    found, ruling = met(line_of(task, certainty=0.5, groups={"sex": limits}), "log_loss", rows, **models)
+    own = found.metrics["challenger"]
+    assert (own["true_positive_rate_late of sex=f"], own["true_positive_rate_late of sex=m"]) == (0.4, 0.9)
+    assert own["selection_rate_soon of sex=f"] == 0.8 and own["selection_ratio_late of sex"] == pytest.approx(20 / 45)
+    assert own["true_positive_difference_soon of sex"] == 0 and own["positives_lost of sex=f"] == 0
+    assert ruling.verdict == "keep"
+    assert (
+        "groups of sex differ: true positive difference of late 0.5, at most 0.2 allowed (0 of the champion)"
+        in ruling.reason
+    )
+    assert "true positive rate of late 0.4 of sex=f, 0.9 of sex=m" in ruling.reason
+    _, ruling = met(line_of(task, certainty=0.5, groups={"sex": {"true_positive": 0.5}}), "log_loss", rows, **models)
+    assert (
+        "true positive difference of lost of sex cannot be measured: sex=f with 0 positives; sex=m with"
+        in ruling.reason
+    )
+    assert "of late" not in ruling.reason.partition(", but ")[2]
+
+
+def test_what_decisions_cost_decides_where_that_is_declared() -> None:
+    """A challenger with the better log loss that says no where a miss is dear, and one that is worse by it and saves money."""
+    rng = np.random.default_rng(5)
+    y = (rng.random(4000) < 0.2).astype(float)
+    rows = rows_of(rng, 4000, y)
+    cost = {"unit": "EUR", "false_positive": 1, "false_negative": 20}
+    wary, sharp = np.where(y == 1, 0.3, 0.04), np.where(y == 1, rng.choice([0.01, 0.99], 4000, p=[0.05, 0.95]), 0.02)
+    models = {"challenger": wary, "champion": sharp, "naive": np.full(4000, 0.2)}
+    line = line_of("binary", metric="cost", cost=cost, calibration=9)
+    found, ruling = met(line, "cost", rows, **models)
+    assert found.metrics["challenger"]["log_loss"] > found.metrics["champion"]["log_loss"]
+    assert ruling.verdict == "promote" and ruling.reason.startswith("cost 0, better than 0.245 of the champion")
+    assert found.certainty["challenger"] == found.certainty["cost"] > 0.95
+    back = {"challenger": sharp, "champion": wary, "naive": models["naive"]}
+    assert met(line, "cost", rows, **back)[1].verdict == "keep"
+    assert met(line_of("binary", cost=cost, calibration=9), "log_loss", rows, **back)[1].verdict == "promote"
+    (challenger,) = [each for each in found.records("question", SPAN, "cost") if each.version == "challenger"]
+    champion = [each for each in found.records("question", SPAN, "cost") if each.version == "champion"]
+    again = recorded("cost", champion[0], challenger)
+    assert rule("cost", line.bar, again, None).verdict == "promote", "as the ledger has it"
+    of_night = line_of("binary", metric="cost", cost=cost, calibration=9, slices={"night": NIGHT | {"worse": 0.01}})
+    found, ruling = met(of_night, "cost", rows, **back)
+    night = rows["hour"].to_numpy() < 6
+    expected = 20 * np.mean((sharp < 1 / 21)[night] & (y == 1)[night])
+    assert found.metrics["challenger"]["cost of night"] == pytest.approx(expected)
+    assert found.certainty["cost of night"] < 0.05
+
+
+def test_cost_decides_only_where_costs_are_declared_and_models_are_made_as_by_log_loss() -> None:
+    cost = {"unit": "EUR", "false_positive": 1, "false_negative": 20}
+    bare = line_of("binary", metric="cost")
+    assert [str(message) for path, message in check_candidates(bare) if path == ("gate", "metric")] == [
+        "'cost' compares models by what their decisions cost: declare gate: {cost: {unit: EUR, false_positive: 1, ...}}"
+    ]
+    line = line_of("binary", metric="cost", cost=cost)
+    assert not [path for path, _ in check_candidates(line) if path == ("gate", "metric")]
+    declared: Any = SimpleNamespace(line=line)
+    assert (metric_of(declared), decided_by(declared)) == ("log_loss", "cost")
+    assert recipe(line) == recipe(line_of("binary", metric="log_loss", cost=cost))
+
+
 def test_what_cannot_be_computed_of_a_row_is_of_no_slice() -> None:
     asked = Asked("mae", {"a": "cast(word as integer) > 1", "b": "word is null"}, {"flag": 1})
     rows = pa.table({"word": ["2", "x", None, "1"], "flag": [True, None, False, True]})
@@ -347,7 +428,8 @@ def test_a_metric_that_a_slice_leaves_undefined_is_absent_and_the_challenger_has
         ("regression", {"cost": COST}, "cost: is for a binary task; question is regression"),
         ("count", {"threshold": 0.2}, "threshold: is for a binary task; question is count"),
         ("count", {"groups": {"country": {"selection": 0.8}}}, "selection: is no measure of task count; allowed: mae_ratio,"),
-        ("multiclass(a, b, c)", {"groups": {"country": {}}}, "no measure of groups is known for task multiclass(a, b, c)"),
+        ("multiclass(a, b, c)", {"groups": {"country": {"mae_ratio": 2}}}, "is no measure of task multiclass; allowed: selection,"),
+        ("binary", {"may_tell": ["amout"]}, "may_tell: 'amout' is no feature of the line; it has "),
     ],
 )  # fmt: skip
 def test_what_is_no_measure_of_a_task_is_refused(task: str, gate: dict[str, Any], message: str) -> None:

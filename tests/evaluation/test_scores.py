@@ -22,8 +22,9 @@ from factory_assets.declarations.tasks import classes_of, kind_of
 from factory_assets.evaluation import scores
 from factory_assets.evaluation.again import otherwise
 from factory_assets.evaluation.challengers import Challenger
-from factory_assets.evaluation.contest import Contestants, Met, walk
+from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.gate import Look
+from factory_assets.evaluation.met import Met
 from factory_assets.governor.executor import execute
 from factory_assets.governor.runs import training_tags
 from factory_assets.identity.nodes import lineage

@@ -169,7 +169,11 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Segmented]
 
 
 @pytest.mark.slow
-def test_a_training_stages_on_its_own_day_and_lets_nobody_answer_that_turns_too_much_over(line: Segmented) -> None:
+def test_a_training_stages_on_its_own_day_and_lets_nobody_answer_that_turns_too_much_over(
+    line: Segmented, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("measuring", "weak"):
+        monkeypatch.setattr(f"factory_assets.evaluation.{module}.LEAST_ROWS", 100)
     rng = np.random.default_rng(1)
     days = [day(offset) for offset in range(71) for _ in range(20)]
     x = rng.normal(size=(len(days), 2))
@@ -179,6 +183,9 @@ def test_a_training_stages_on_its_own_day_and_lets_nobody_answer_that_turns_too_
     assert line.train(day(34), ["global"], stations) == []
     first = line.champions()["global"]
     assert line.lake.version(f"{LINE}/staging") is None, "nobody answered before"
+    (searched,) = line.lake.read(f"{LINE}/slices").to_pylist()
+    assert (searched["kind"], searched["rows"], searched["version"], searched["ds"]) == ("all", 140, first, day(34))
+    assert (searched["loss"], searched["metric"], searched["rival"]) == ("absolute error", "mae", "naive")
     assert line.train(day(69), ["global"], stations) == []
     assert line.champions() == {"global": first} and "waits for approval" in line.reason("global")
     (record,) = [each for each in line.ledger.evaluations(LINE, as_of=day(69)) if each.incumbent_version == first]

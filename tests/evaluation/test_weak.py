@@ -14,8 +14,9 @@ from scipy.stats import ttest_ind
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation import weak
 from factory_assets.evaluation.challengers import Challenger
-from factory_assets.evaluation.contest import Contestants, walk, weak_at
+from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.gate import Look
+from factory_assets.evaluation.measuring import weak_at
 from factory_assets.evaluation.scores import predicted
 from factory_assets.evaluation.weak import Coded, coded, losses, weak_slices
 from factory_assets.measures.profiles import profile
@@ -170,6 +171,21 @@ def test_a_challenger_that_passes_is_looked_through_and_one_that_does_not_is_not
         and found.rival == "champion"
         and found.rivals == pytest.approx([0.8], abs=0.15)
     )
+    every, row = pa.Table.from_pylist(list(found.rows("global", "new", "mae", ON)), schema=weak.SCHEMA).to_pylist()
+    assert (every["kind"], every["rows"], every["where"], every["elsewhere"]) == ("all", count, [], None)
+    lost = np.abs(predictions["new"] - y)
+    assert every["inside"] == pytest.approx(lost.mean()) and (every["rival"], every["loss"]) == (
+        "champion",
+        "absolute error",
+    )
+    assert every["of_rival"] == pytest.approx(np.abs(predictions["old"] - y).mean())
+    assert (
+        row["where"] == [{"column": "hour", "value": "20"}, {"column": "shop", "value": "'b'"}]
+        and row["kind"] == "found"
+    )
+    assert (row["rows"], row["version"], row["ds"], row["name"]) == (bad.sum(), "new", ON, "hour: 20, shop: 'b'")
+    assert row["inside"] == pytest.approx(lost[bad].mean()) and row["elsewhere"] == pytest.approx(lost[~bad].mean())
+    assert 0.95 <= row["certainty"] <= 1 and row["of_rival"] == found.rivals[0]
     assert looked("old") is None
     monkeypatch.setattr(weak, "BATCH", 700)
     kept, _ = predicted("regression", rows, {}, ON)

@@ -18,7 +18,7 @@ ROWS = (1, 2, 3, 7, 40, 400, 3000)
 CLASSES = "multiclass(red, green, blue, black)"
 LEVELS = {"quantile(0.5)": 0.5, "quantile(0.9)": 0.9, "quantile(0.01)": 0.01}
 #: Metrics of which scikit-learn has none.
-OUR_OWN = {"calibration_error", "coverage"}
+OUR_OWN = {"calibration_error", "cost", "coverage"}
 
 Case = tuple[np.ndarray, np.ndarray]
 

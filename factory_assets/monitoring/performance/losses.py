@@ -25,6 +25,7 @@ import numpy as np
 
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
+from factory_assets.declarations.tasks import COST
 from factory_assets.measures.metrics import METRICS, improvement
 from factory_assets.words import counted
 
@@ -131,7 +132,7 @@ def begun_before(
 
 def floor_of(line: Line, metric: str) -> float | None:
     """The floor that the line's days are held against; None where it declares none, or days cannot be."""
-    return None if metric in WORSE_OF_FEW else line.gate.floor
+    return None if metric in WORSE_OF_FEW or line.gate.metric == COST else line.gate.floor
 
 
 @dataclass(frozen=True)
