@@ -8,8 +8,11 @@ judged (what shipped without refits) and its refit (what ships) predict the rows
 - **bikes**: rentals an hour in Washington, whose demand grows in 2012; labels a day later, and 30 days later, where the judged version
   is 88 days behind on the day of its release.
 - **drifting**: a number whose level and slopes walk at random; labels at once, and 14 days later.
-- **still**: the same without the walk. There is nothing new to learn, so a refit must not be worse by more than 1 %, and what it is
-  compared with must not call its rows drifted more often than twice the rate that the line allows.
+- **still**: the same without the walk. There is nothing new to learn, so a refit must not be worse by more than 1 %, and neither its
+  rows nor its predictions may be called drifted more often than twice the rate that the line allows.
+
+Verdicts on a refit are to be those on the judged version, one by one. Of a simulated world a change is put into the first feature of a
+week after each release, and predictions must be found to have drifted.
 
 Each refit is made again from its record, and must come out equal byte for byte. How far refits are from the judged versions is in
 terms of how far these are from the labels; the default of `gate: {refit_apart}` must let them pass wherever nothing is spoilt, and
@@ -68,7 +71,11 @@ class World:
 
 @dataclass
 class Found:
-    """Of the releases of a world: errors on the days after, disagreements, and looks at columns with those that are drifted."""
+    """Of the releases of a world: errors on the days after, disagreements, and looks at columns with those that are drifted.
+
+    otherwise: verdicts on a refit that are none of the judged version. planted, noticed: changes of a feature, and those by which
+    predictions were found to have drifted.
+    """
 
     judged: list[float] = field(default_factory=list)
     refit: list[float] = field(default_factory=list)
@@ -77,6 +84,9 @@ class Found:
     equal: int = 0
     looks: dict[str, int] = field(default_factory=lambda: {"judged": 0, "refit": 0})
     drifted: dict[str, int] = field(default_factory=lambda: {"judged": 0, "refit": 0})
+    otherwise: int = 0
+    planted: int = 0
+    noticed: int = 0
 
     @property
     def releases(self) -> int:
@@ -199,24 +209,39 @@ def _equal(line: Any, record: Any) -> bool:
 def _after(world: World, line: Any, record: Any, as_of: int, found: Found) -> None:
     """Errors, and verdicts on drift, of the weeks after a release."""
     from factory_assets.models.archived import load
-    from factory_assets.monitoring.drift.days import DriftDays
 
     day = _calendar()
     sides = {"judged": str(record.judged), "refit": record.version}
     of_days = (world.days > as_of) & (world.days <= as_of + EVERY)
     rows = line.lake.read("score/examples", day(as_of + 1), day(as_of + EVERY)).sort_by("example_id")
+    last, verdicts = min(as_of + EVERY, int(world.days.max())), dict[str, list[Any]]()
     for side, version in sides.items():
         predictions = load(line.archive, "score", version).predict(rows)
         getattr(found, side).append(float(np.abs(predictions - world.y[of_days]).mean()))
-        watched = DriftDays(
-            lambda first, last: line.lake.read("score/examples", first, last, empty_if_absent=True),
-            lambda each: load(line.archive, "score", each),
-            line.declared.line.monitor,
-        )
-        for end in range(as_of + 7, min(as_of + EVERY, int(world.days.max())) + 1, 7):
-            verdicts = [each.verdict for _, _, each in watched.judge(day(end), {"global": version})]
-            found.looks[side] += sum(verdict in ("stable", "drifted") for verdict in verdicts)
-            found.drifted[side] += sum(verdict == "drifted" for verdict in verdicts)
+        verdicts[side] = _verdicts(line, version, range(as_of + 7, last + 1, 7))
+        found.looks[side] += sum(each.verdict in ("stable", "drifted") for each in verdicts[side])
+        found.drifted[side] += sum(each.verdict == "drifted" for each in verdicts[side])
+    found.otherwise += sum(one != other for one, other in zip(verdicts["judged"], verdicts["refit"], strict=True))
+    if not world.name.startswith("bikes"):
+        found.planted += 1
+        moved = _verdicts(line, record.version, range(as_of + 7, as_of + 8), shift=1.0)
+        found.noticed += any(each.verdict == "drifted" for each in moved if each.column == "prediction")
+
+
+def _verdicts(line: Any, version: str, days: range, shift: float = 0.0) -> list[Any]:
+    """Verdicts on the columns of a version that answers on these days. shift: of the first feature, in all rows."""
+    import pyarrow.compute as pc
+
+    from factory_assets.monitoring.drift.days import DriftDays, watching
+
+    day, name = _calendar(), line.declared.features[0]
+
+    def read(first: dt.date, last: dt.date) -> Any:
+        rows = line.lake.read("score/examples", first, last, empty_if_absent=True)
+        return rows.set_column(rows.schema.get_field_index(name), name, pc.add(rows[name], shift))
+
+    watched = DriftDays(read, watching(line.archive, "score"), line.declared.line.monitor)
+    return [each for end in days for *_, each in watched.judge(day(end), {"global": version})]
 
 
 def run(
@@ -246,7 +271,7 @@ def run(
         "refused",
         "equal",
     ]
-    shown += ["drifted, judged", "drifted, refit"]
+    shown += ["drifted, judged", "drifted, refit", "changes found"]
     table, broken = figures("the four weeks after each release", shown), list[str]()
     for world in [each for each in worlds if each.name.startswith(only)]:
         found = followed(world, releases)
@@ -258,6 +283,7 @@ def run(
             world.name, str(found.releases), f"{judged:.4g}", f"{refit:.4g}", f"{refit / judged:.3f}",
             f"{np.median(found.apart):.2f}", f"{max(found.apart):.2f}", str(found.refused), str(found.equal),
             *(f"{found.drifted[side]} of {found.looks[side]}" for side in ("judged", "refit")),
+            f"{found.noticed} of {found.planted}",
         )  # fmt: skip
     console.print(table)
     conclude(broken)
@@ -272,6 +298,10 @@ def check(world: World, found: Found, quick: bool) -> list[str]:
         broken.append(
             f"{world.name}: {found.releases - found.equal} refits do not come out equal when they are made again"
         )
+    if found.otherwise:
+        broken.append(f"{world.name}: {found.otherwise} verdicts on refits are none of the judged versions")
+    if found.noticed < found.planted:
+        broken.append(f"{world.name}: {found.planted - found.noticed} changes of a feature did not show in predictions")
     if world.spoilt:
         if found.refused < found.releases:
             broken.append(

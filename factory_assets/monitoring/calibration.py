@@ -18,8 +18,8 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.profiles import Profile
-from factory_assets.models.archived import ReleasedModel, load
-from factory_assets.monitoring.drift.days import MINIMUM_ROWS, DriftDays
+from factory_assets.models.archived import ReleasedModel
+from factory_assets.monitoring.drift.days import MINIMUM_ROWS, DriftDays, watching
 from factory_assets.monitoring.drift.verdicts import Counted, drifts
 from factory_assets.monitoring.episodes import begun, of_drift, of_losses
 from factory_assets.monitoring.performance.losses import Loss, losses
@@ -151,7 +151,7 @@ def calibrate(
     ends = days[::-window][:weeks][::-1]
     watched = DriftDays(
         lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),
-        lambda version: load(archive, line.name, version),
+        watching(archive, line.name),
         line.monitor,
     )
     found = put_in(watched, ends, champions_of_days(ledger, line.name, ends))

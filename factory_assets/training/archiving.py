@@ -109,8 +109,9 @@ def release_again(
 
     judged: the version that passed. What later rows are compared with is what that one has: its predictions of days that it has
     not learnt from, and past weeks of which some lie outside of its window. Of a refit neither is left: a model is surer of the rows
-    that it has learnt by heart, and without weeks outside there is no verdict on drift. Predictions of a refit get none: they differ
-    from the judged version's by more than a week's differ from those of another.
+    that it has learnt by heart, and without weeks outside there is no verdict on drift. Predictions of a refit get none themselves:
+    they differ from the judged version's by more than a week's differ from those of another. So the judged version is asked what it
+    would have predicted (`monitoring.drift.days.watching`).
     """
     newest = of_holdout(train, judged)
     seen = newest if newest.num_rows else train

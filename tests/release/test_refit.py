@@ -1,5 +1,6 @@
 """Has what is released learnt the newest days, and is everything else still said of the version that was judged?"""
 
+import datetime as dt
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,12 +9,14 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from factory_assets.evaluation.decay import comparable
 from factory_assets.evaluation.incumbents import as_judged, champions_before
 from factory_assets.models.archived import load
-from factory_assets.monitoring.drift.verdicts import drift
+from factory_assets.monitoring.drift.days import DriftDays, watching
+from factory_assets.monitoring.drift.verdicts import Drift, drift
 from factory_assets.release.approval import approve, waiting
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
@@ -34,19 +37,20 @@ Deploy = Callable[..., Segmented]
 
 @pytest.fixture(scope="module")
 def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
-    """Deploy the line with these fields, with seven weeks of rows whose level rises by so much a day."""
+    """Deploy the line with these fields, with so many days of rows whose level rises by so much a day."""
     with pytest.MonkeyPatch.context() as patch:
 
-        def deployed(rises: float = 0.05, **fields: object) -> Segmented:
+        def deployed(rises: float = 0.05, days: int = 49, a_day: int = 20, **fields: object) -> Segmented:
             folder = tmp_path_factory.mktemp("refit")
             patch.setenv("FACTORY_DEFS", str(folder / "defs"))
             (folder / "dagster").mkdir()
             fields = {"train": {"window": "28d", "holdout": "7d", "refit": True}} | fields
             declare(folder / "defs", segments={"levels": ["country"], "min_rows": 50}, **fields)
             line = Segmented(folder, dg.DagsterInstance.local_temp(str(folder / "dagster")))
-            rng, days = np.random.default_rng(2), [day(offset) for offset in range(49) for _ in range(20)]
-            x, level = rng.normal(size=(len(days), 2)), np.array([rises * (on - day(0)).days for on in days])
-            line.give(["FR", "DE"] * (len(days) // 2), days, x, 2 * x[:, 0] + level + rng.normal(size=len(days)))
+            rng, on = np.random.default_rng(2), np.repeat(np.arange(days), a_day)
+            x = rng.normal(size=(len(on), 2))
+            y = 2 * x[:, 0] + rises * on + rng.normal(size=len(on))
+            line.give(["FR", "DE"] * (len(on) // 2), [day(int(offset)) for offset in on], x, y)
             return line
 
         yield deployed
@@ -92,6 +96,44 @@ def test_later_rows_are_compared_with_what_the_judged_version_has(line: Segmente
     assert refit.manifest["judged"] == judged.version and "judged" not in judged.manifest
     assert all(habit.outside for name, habit in refit.habits.items() if name in refit.features)
     np.testing.assert_array_equal(refit.predict(refit.sample), refit.sample["prediction"].to_numpy())
+
+
+def verdicts(line: Segmented, version: str, days: range, shift: float = 0.0) -> list[dict[str, Drift]]:
+    """Column -> verdict on each day, where the version answers. shift: what is added to x0 in all rows."""
+
+    def read(first: dt.date, last: dt.date) -> pa.Table:
+        rows = line.lake.read(f"{LINE}/examples", first, last, empty_if_absent=True)
+        return rows.set_column(rows.schema.get_field_index("x0"), "x0", pc.add(rows["x0"], shift))
+
+    watched = DriftDays(read, watching(line.archive, LINE), line.declared.line.monitor)
+    found = [watched.judge(day(offset), {"global": version}) for offset in days]
+    assert {each for of_day in found for _, each, _ in of_day} == {version}
+    return [{verdict.column: verdict for _, _, verdict in of_day} for of_day in found]
+
+
+def test_predictions_of_a_refit_are_watched_by_those_of_the_version_that_was_judged(line: Segmented) -> None:
+    made, days = refit_of(line), range(42, 49)
+    found = verdicts(line, made.version, days)
+    assert found == verdicts(line, str(made.judged), days)
+    assert {of_day["prediction"].verdict for of_day in found} == {"stable"}
+    # Two deviations more of a feature that counts double.
+    moved = verdicts(line, made.version, range(48, 49), shift=2.0)[0]["prediction"]
+    assert moved.verdict == "drifted" and "moved by x0" in moved.reason, moved.reason
+
+
+@pytest.mark.slow
+def test_where_nothing_changes_a_refit_that_has_learnt_rows_by_heart_is_quiet_for_120_days(deploy: Deploy) -> None:
+    leaves = {"num_leaves": 31, "learning_rate": 0.3, "num_boost_round": 200, "min_data_in_leaf": 2}
+    line = deploy(
+        rises=0.0, days=170, a_day=60, gate={"certainty": 0.5},
+        candidates={"boosted": {"estimator": "lightgbm", "params": leaves}},
+    )  # fmt: skip
+    assert line.train(day(48)) == []
+    made, days = refit_of(line), range(49, 169)
+    assert made.judged
+    found = verdicts(line, made.version, days)
+    assert {of_day["prediction"].verdict for of_day in found} == {"stable"}
+    assert verdicts(line, made.version, range(168, 169), shift=1.0)[0]["prediction"].verdict == "drifted"
 
 
 def test_a_refit_is_up_for_no_node_and_its_evaluations_are_those_of_the_judged_version(line: Segmented) -> None:

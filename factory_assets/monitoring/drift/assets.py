@@ -22,10 +22,9 @@ from factory_assets.materialization import (
     table_shown,
 )
 from factory_assets.measures.tables import LABEL, prediction_columns, with_columns
-from factory_assets.models.archived import load
 from factory_assets.monitoring.drift import labels as label_days
 from factory_assets.monitoring.drift import table as drift_table
-from factory_assets.monitoring.drift.days import DriftDays
+from factory_assets.monitoring.drift.days import DriftDays, watching
 from factory_assets.monitoring.drift.labels import LabelDays
 from factory_assets.monitoring.drift.report import drift_report, excess
 from factory_assets.monitoring.drift.verdicts import Drift
@@ -89,7 +88,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, known)
         watched = DriftDays(
             read=lambda first, last: lake.read(f"{line.name}/examples", first, last, empty_if_absent=True),
-            load=lambda version: load(archive, line.name, version),
+            load=watching(archive, line.name),
             monitor=line.monitor,
             labels=LabelDays(lambda first, last: label_days.read(engine, lake, line.name, first, last), due, through),
         )

@@ -18,16 +18,31 @@ from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.measures.habits import PARTS
 from factory_assets.measures.profiles import Numbers
 from factory_assets.measures.tables import LABEL, LEAF, label_column, prediction_columns
-from factory_assets.models.archived import ReleasedModel
+from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.monitoring.drift.causes import causes, in_words
 from factory_assets.monitoring.drift.labels import LabelDays, Labels
 from factory_assets.monitoring.drift.sliding import Sliding, days_of
 from factory_assets.monitoring.drift.verdicts import Counted, Drift, drifts, unjudged
+from factory_resources.archive_folder import ArchiveFolder
 
 #: Fewer rows than this on either side give no verdict: a bin would hold too few for the chi-square limit.
 MINIMUM_ROWS = 100
 #: Models are kept for the next day up to so many bytes of their parts, and others loaded again; in use they take a few times as much.
 KEPT_BYTES = 256 * 2**20
+
+
+def watching(archive: ArchiveFolder, line: str) -> Callable[[str], ReleasedModel]:
+    """Version -> the model by which its rows are judged: of a refit the version that was judged, of any other itself.
+
+    A refit has learnt all labelled days. No predictions of days that it has not learnt are left to compare later ones with, and by
+    those that it has learnt its predictions of new rows would seem to drift. The judged version has both, and differs from it by a few
+    days of training alone: what moves the predictions of one moves those of the other.
+    """
+
+    def judging(version: str) -> ReleasedModel:
+        return load(archive, line, archive.manifest(line, version).get("judged", version))
+
+    return judging
 
 
 @dataclass(frozen=True)
@@ -54,8 +69,9 @@ class _Column:
 class DriftDays:
     """Judges one day after the other, ascending.
 
-    read: rows of the examples from a day to a day, by day. load: the model of a version. monitor: how many days a day is judged
-    on, and what an alarm may cost. labels: those that each day sees; without them no verdict is on labels.
+    read: rows of the examples from a day to a day, by day. load: the model by which a version is judged, as of `watching`.
+    monitor: how many days a day is judged on, and what an alarm may cost.
+    labels: those that each day sees; without them no verdict is on labels.
     """
 
     def __init__(
@@ -144,7 +160,7 @@ class DriftDays:
         return self._by_node.rows(node)
 
     def model(self, version: str) -> ReleasedModel:
-        """The model of a version, kept if there is room."""
+        """The model by which a version is judged, kept if there is room."""
         if version in self._kept:
             return self._kept[version]
         model = self._load(version)
