@@ -50,7 +50,8 @@ def status(
         if line is not None and line not in catalogue.lines:
             unknown(line, "line", catalogue.lines)
         asked = [catalogue.resolve(each) for name, each in catalogue.lines.items() if line is None or name == line]
-        lines, nodes = stands_of(asked, plan(deployment.book()), deployment.lake, deployment.ledger)
+        planned = plan(deployment.book())
+        lines, nodes = stands_of(asked, planned, deployment.lake, deployment.ledger, deployment.issues)
     if as_json:
         found = {"lines": list(map(_line_item, lines)), "nodes": list(map(_node_item, nodes))}
         print(json.dumps(found, indent=2, default=str))  # noqa: T201 - for programs

@@ -122,6 +122,11 @@ def part(template: str, **values: Any) -> Markup:
     return Markup(_templates().get_template(template).render(**values))
 
 
+def script(template: str) -> str:
+    """The JavaScript of a page, from a template of its own; it is the same whatever the page shows."""
+    return _templates().get_template(template).render()
+
+
 def visible(text: str) -> str:
     """The text with what cannot be seen, or would move its neighbours, written out: controls, and marks of direction.
 

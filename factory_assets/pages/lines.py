@@ -9,7 +9,7 @@ A line has the first of these that is true of it:
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,17 +17,24 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.governor.work import Kind, Notice, Plan, Work
 from factory_assets.pages.fleet import HEALTH, Health, Stand, fleet
 from factory_assets.words import counted, listed
+from factory_resources.issues import Issue, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
 State = Literal["blocked", "damaged", "due", "current"]
+#: From what needs somebody most.
+STATES: tuple[State, ...] = ("blocked", "damaged", "due", "current")
 #: Notices that somebody has to act on.
 PRESSING: tuple[Kind, ...] = ("blocked", "failed")
 
 
 @dataclass(frozen=True)
 class LineStand:
-    """How a line stands. notices: of all kinds, those first that somebody has to act on. due: work, in order."""
+    """How a line stands.
+
+    notices: of all kinds, those first that somebody has to act on. due: work, in order. issues: open ones, of the streams that it
+    stands on.
+    """
 
     line: str
     owner: str
@@ -35,6 +42,7 @@ class LineStand:
     notices: Sequence[Notice]
     due: Sequence[Work]
     nodes: dict[Health, int]
+    issues: Sequence[Issue] = ()
 
     @property
     def pressing(self) -> list[Notice]:
@@ -42,38 +50,48 @@ class LineStand:
         return [notice for notice in self.notices if notice.kind in (*PRESSING, "damaged")]
 
     @property
+    def urgency(self) -> tuple[int, ...]:
+        """The less, the sooner somebody is needed: by state, and then by how many of its nodes need somebody most."""
+        return STATES.index(self.state), *(-number for number in self.nodes.values())
+
+    @property
     def summary(self) -> str:
         """The line in a sentence."""
         nodes = ", ".join(f"{number} {health}" for health, number in self.nodes.items() if number)
         due = f"; due: {listed([work.what for work in self.due], 2, 'work')}" if self.due else ""
-        return f"{self.state}; {counted(sum(self.nodes.values()), 'node')}{f': {nodes}' if nodes else ''}{due}"
+        issues = f"; {counted(len(self.issues), 'open issue')}" if self.issues else ""
+        return f"{self.state}; {counted(sum(self.nodes.values()), 'node')}{f': {nodes}' if nodes else ''}{issues}{due}"
 
 
 def stands_of(
-    declared: Sequence[DeclaredLine], planned: Plan, lake: Lake, ledger: Ledger
+    declared: Sequence[DeclaredLine], planned: Plan, lake: Lake, ledger: Ledger, issues: Issues
 ) -> tuple[list[LineStand], list[Stand]]:
     """How these lines stand by the plan of their deployment, and their nodes, as `fleet` gives them."""
     damaged = {notice.asset for notice in planned.notices_of("damaged")}
     nodes = fleet(declared, lake, ledger, damaged)
-    return [
-        line_stand(each, planned, [node for node in nodes if node.line == each.line.name]) for each in declared
-    ], nodes
+    healths: dict[str, Counter[Health]] = {}
+    for node in nodes:
+        healths.setdefault(node.line, Counter())[node.health] += 1
+    left = [issue for issue in issues.issues() if issue.state == "open"]
+    return [line_stand(each, planned, healths.get(each.line.name, Counter()), left) for each in declared], nodes
 
 
-def line_stand(declared: DeclaredLine, planned: Plan, nodes: Sequence[Stand]) -> LineStand:
-    """How a line stands by the plan of its deployment. nodes: of the line."""
+def line_stand(
+    declared: DeclaredLine, planned: Plan, healths: Mapping[Health, int], issues: Sequence[Issue]
+) -> LineStand:
+    """How a line stands by the plan of its deployment. healths: of how many nodes. issues: open ones, of any stream."""
     assets = _assets_of(declared)
     notices = [notice for notice in planned.notices if _is_of(notice.asset, assets)]
     notices.sort(key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged"))
     due = [work for work in planned.work if any(_is_of(asset, assets) for asset in work.assets)]
-    healths = Counter(each.health for each in nodes)
     return LineStand(
         declared.line.name,
         declared.line.owner,
         _state(notices, due),
         notices,
         due,
-        {health: healths[health] for health in HEALTH},
+        {health: healths.get(health, 0) for health in HEALTH},
+        [issue for issue in issues if issue.stream in declared.stands_on],
     )
 
 

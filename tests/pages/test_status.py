@@ -36,7 +36,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def status(world: World) -> tuple[LineStand, dict[str, Stand]]:
     declared = [world.deployment.catalogue.resolve(each) for each in world.deployment.catalogue.lines.values()]
-    (line,), nodes = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger)
+    (line,), nodes = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger, world.issues)
     return line, {each.node: each for each in nodes}
 
 
