@@ -62,22 +62,28 @@ def stands_of(
 
 def line_stand(declared: DeclaredLine, planned: Plan, nodes: Sequence[Stand]) -> LineStand:
     """How a line stands by the plan of its deployment. nodes: of the line."""
-    assets = _assets_of(declared)
-    notices = [notice for notice in planned.notices if _is_of(notice.asset, assets)]
-    notices.sort(key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged"))
-    due = [work for work in planned.work if any(_is_of(asset, assets) for asset in work.assets)]
+    notices, due = of_line(declared, planned)
     healths = Counter(each.health for each in nodes)
     return LineStand(
         declared.line.name,
         declared.line.owner,
-        _state(notices, due),
+        state_of(notices, due),
         notices,
         due,
         {health: healths[health] for health in HEALTH},
     )
 
 
-def _state(notices: Sequence[Notice], due: Sequence[Work]) -> State:
+def of_line(declared: DeclaredLine, planned: Plan) -> tuple[list[Notice], list[Work]]:
+    """Notices of a line and of what it stands on, those first that somebody has to act on; and the work on them, in order."""
+    assets = _assets_of(declared)
+    notices = [notice for notice in planned.notices if _is_of(notice.asset, assets)]
+    notices.sort(key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged"))
+    return notices, [work for work in planned.work if any(_is_of(asset, assets) for asset in work.assets)]
+
+
+def state_of(notices: Sequence[Notice], due: Sequence[Work]) -> State:
+    """The state of a line with these notices and this work."""
     kinds = {notice.kind for notice in notices}
     if kinds & {*PRESSING}:
         return "blocked"
