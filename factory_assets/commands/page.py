@@ -24,6 +24,7 @@ def page(
     from factory_assets.commands.names import unknown
     from factory_assets.deployment import stores
     from factory_assets.governor.plan import plan
+    from factory_assets.pages.details import Tables
     from factory_assets.pages.written import called, write
 
     with deployed() as deployment:
@@ -31,6 +32,6 @@ def page(
         if line not in catalogue.lines:
             unknown(line, "line", catalogue.lines)
         declared = catalogue.resolve(catalogue.lines[line])
-        tables = (deployment.lake, deployment.engine, deployment.ledger)
-        written = write(declared, tables, called(declared, plan(deployment.book())), stores()["reports"])
+        tables = Tables(deployment.lake, deployment.engine, deployment.ledger)
+        written = write(declared, tables, *called(declared, plan(deployment.book())), stores()["reports"])
     console.say(written.where)

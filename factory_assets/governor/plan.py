@@ -25,7 +25,19 @@ from factory_assets.governor import retraining
 from factory_assets.governor.grouping import grouped
 from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
-from factory_assets.governor.work import SCORED, TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
+from factory_assets.governor.work import (
+    CALLING,
+    PAGE,
+    SCORED,
+    TRAINED,
+    Called,
+    Kind,
+    Notice,
+    Plan,
+    Work,
+    days_in_words,
+    reasons_in_words,
+)
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
 from factory_assets.monitoring.drift import labels as label_days
 from factory_assets.monitoring.episodes import Alarm
@@ -84,6 +96,11 @@ def plan_of_line(known: Known, line: str) -> Plan:
     return planner.finished()
 
 
+def page_state(name: str, content: str, called: Called) -> str:
+    """The state of a page that shows this content of tables and decisions, and tells what is called for."""
+    return digest([name, content, *called.parts])
+
+
 def days_until(stream: DeclaredStream, known: Known) -> list[dt.date]:
     """Days of a stream that are over."""
     last = min(day for day in (stream.stream.end, known.until, known.now.date() - DAY) if day is not None)
@@ -138,8 +155,11 @@ class _Planner:
         for view in catalogue.views.values():
             self.view(view)
             self.served(view)
-        for line in catalogue.lines.values():
-            self.line(catalogue.resolve(line))
+        lines = [catalogue.resolve(line) for line in catalogue.lines.values()]
+        for declared in lines:
+            self.line(declared)
+        for declared in lines:
+            self.page(declared)
         return self.finished()
 
     def finished(self) -> Plan:
@@ -282,6 +302,22 @@ class _Planner:
         if scored:
             said = [(name[table], 0) for table in ("performance", "estimates", "drift", "counts")]
             self._daily(Daily(name["monitors"], scored, gates=said))
+
+    def page(self, declared: DeclaredLine) -> None:
+        """Offer to write the page of a line, once the work on it is done: its tables or decisions, or what holds it back, changed."""
+        line, known = declared.line.name, self.known
+        name, own = f"{line}/{PAGE}", Plan(self.work, self.notices).of_line(declared)
+        if any(name in run.assets for run in self.busy):
+            return
+        # A training that nobody starts would keep the page waiting for good: it says so instead.
+        left = [work for work in own.work if work.training and line not in known.trains]
+        after = dict.fromkeys(asset for work in own.work if work not in left for asset in work.assets)
+        called = Called(tuple(own.notices_of(*CALLING)), tuple((work.what, work.reason) for work in left))
+        content, shown = known.page(line)
+        state = page_state(name, content, called)
+        if state != shown:
+            reason = "what it shows has changed" if shown else "there is none yet"
+            self._offer(Work((name,), reason, after=tuple(after), states=(state,), page=called))
 
     def _restoring(self, line: str) -> Training | None:
         """Offer to make champions again that the archive has lost; the training that all that they answer for waits for."""

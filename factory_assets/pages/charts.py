@@ -45,7 +45,7 @@ def performance(
 ) -> Figure:
     """A node's metric day by day beside the naive guess, with what happened to it.
 
-    releases: the first day that a version answered for -> its id. alarmed: days whose value is an alarm. blocked: days that are held back.
+    releases: the first day that a version answered for -> its id. alarmed: days whose value is an alarm. blocked: days held back.
     """
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
     when, value = _when(days), _floats(values)
@@ -59,7 +59,10 @@ def performance(
     if places.any():
         axes.plot(when[places], value[places], "o", color=BAD, markersize=4, label="alarm", zorder=6, linestyle="none")
     _of_time(axes, when)
-    notes = [f"{len(releases)} releases" if len(releases) != 1 else "1 release", f"{len(blocked)} blocked days" if blocked else ""]
+    notes = [
+        f"{len(releases)} releases" if len(releases) != 1 else "1 release",
+        f"{len(blocked)} blocked days" if blocked else "",
+    ]
     title(axes, f"{plain(metric)} by day", ", ".join(filter(None, notes)))
     legend(axes, loc="best")
     return figure
@@ -75,7 +78,9 @@ def estimated(metric: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.plot(when, final, label="came", **line("came", 1))
     changed = np.array([row["verdict"] == "concept" for row in rows], dtype=bool)
     if changed.any():
-        axes.plot(when[changed], final[changed], "o", color=BAD, markersize=4, label="otherwise than estimated", zorder=6)
+        axes.plot(
+            when[changed], final[changed], "o", color=BAD, markersize=4, label="otherwise than estimated", zorder=6
+        )
     _of_time(axes, when)
     title(axes, f"{plain(metric)}: estimated, and as it came", "band: 95 %")
     legend(axes, loc="best")
@@ -127,7 +132,9 @@ def _roc(found: Evidence) -> Figure:
     for place, (name, p) in enumerate(found.predictions.items()):
         alarms, hits, _ = _thin(*curve(found.y, p))
         axes.plot(alarms, hits, label=f"{name}  {roc_auc(found.y, p):.3f}", **line(name, place))
-    axes.set(xlabel="share of negatives alarmed", ylabel="share of positives found", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    axes.set(
+        xlabel="share of negatives alarmed", ylabel="share of positives found", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02)
+    )
     title(axes, "ROC", "area under the curve")
     legend(axes, loc="lower right")
     return figure

@@ -138,4 +138,3 @@ def since_a_month(metric: str, course: Course, nodes: int = 1) -> Change | None:
     limits = limits_of(lambda kept: float(gains[kept].mean()), len(gains), [groups], 1 - FALSE / max(nodes, 1))
     low, high = limits or (None, None)
     return Change(float(gains.mean()), low, high, len(paired), paired[-1])
-

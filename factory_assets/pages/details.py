@@ -96,13 +96,14 @@ class Picture:
     text: str
 
 
-def section(shown: Shown, archive: Archive) -> Markup:
-    """The part of a page about one node."""
+def section(shown: Shown, archive: Archive, is_open: bool) -> Markup:
+    """The part of a page about one node. is_open: whether it shows before somebody asks."""
     stand, line = shown.stand, shown.declared.line.name
     version = archive.versions.get(stand.node)
     return part(
         "node.html.jinja",
         id=anchor(stand.node),
+        is_open=is_open,
         stand=stand,
         badge=Badge(stand.health, MOODS[stand.health]),
         above=next((each for each in lineage(stand.node)[1:]), None),
@@ -129,7 +130,9 @@ def _commands(line: str, stand: Stand, decisions: Sequence[Decision]) -> list[tu
         asked = ["factory", "compare", line, champions[-2], champions[-1]]
         found.append(("what changed between its last two champions", asked))
     if stand.version:
-        found.append(("take its champion back", ["factory", "rollback", line, stand.answers or node, "--why", "REASON"]))
+        found.append(
+            ("take its champion back", ["factory", "rollback", line, stand.answers or node, "--why", "REASON"])
+        )
     return [(what, shlex.join(words)) for what, words in found]
 
 
@@ -149,7 +152,9 @@ def _pictures(shown: Shown) -> list[Picture]:
         text = "Grey lines are releases" + (", bands blocked days" if blocked else "")
         found.append(Picture(drawn(figure_, f"{metric} of {node} by day, beside the naive guess"), f"{text}."))
     if any(row["estimate"] is not None for row in course.estimated):
-        svg = drawn(charts.estimated(metric, course.estimated), f"{metric} of {node} as it was estimated, and as it came")
+        svg = drawn(
+            charts.estimated(metric, course.estimated), f"{metric} of {node} as it was estimated, and as it came"
+        )
         found.append(Picture(svg, "An estimate is of a window of days that ends with the day."))
     if course.drift:
         made, left = charts.drift(course.drift)
@@ -179,7 +184,14 @@ def _tables(shown: Shown, version: VersionRecord | None, archive: Archive) -> li
 
 
 def _timeline(decisions: Sequence[Decision]) -> Table:
-    columns = [Column("as of"), Column("verdict"), Column("considered"), Column("answers after"), Column("who"), Column("why")]
+    columns = [
+        Column("as of"),
+        Column("verdict"),
+        Column("considered"),
+        Column("answers after"),
+        Column("who"),
+        Column("why"),
+    ]
     rows = [
         [
             each.as_of,
@@ -192,7 +204,12 @@ def _timeline(decisions: Sequence[Decision]) -> Table:
         for each in reversed(decisions[-DECISIONS:])
     ]
     left = len(decisions) - len(rows)
-    return Table("Champions, and who decided", columns, rows, f"{counted(left, 'earlier decision')} are left out" if left > 0 else "")
+    return Table(
+        "Champions, and who decided",
+        columns,
+        rows,
+        f"{counted(left, 'earlier decision')} are left out" if left > 0 else "",
+    )
 
 
 def _metrics(shown: Shown) -> Table:
@@ -206,7 +223,9 @@ def _metrics(shown: Shown) -> Table:
         Column("95 %", right=True, help="Rows of a day, and of a customer, are no independent witnesses"),
         Column("naive", right=True),
         Column("beside", right=True, help="Who answered before, or above"),
-        Column("surely better", right=True, help="How sure it is that it is better: than the naive guess, than who it met"),
+        Column(
+            "surely better", right=True, help="How sure it is that it is better: than the naive guess, than who it met"
+        ),
     ]
     names = [name for name in record.challenger if " of " not in name]
     ordered = sorted(names, key=lambda name: name != shown.metric)
@@ -267,10 +286,18 @@ def _parts(record: EvaluationRecord | None) -> list[Table]:
 
 def _of_parts(caption: str, parts: Mapping[str, Mapping[str, float]], record: EvaluationRecord) -> Table:
     measures = list(dict.fromkeys(measure for of in parts.values() for measure in of))
-    columns = [Column("rows that are"), *(Column(each.replace("_", " "), right=True) for each in measures), Column("no worse", right=True)]
+    columns = [
+        Column("rows that are"),
+        *(Column(each.replace("_", " "), right=True) for each in measures),
+        Column("no worse", right=True),
+    ]
     sure = {name: record.certainty.get(f"{measures[-1]} of {name}") for name in parts} if measures else {}
     rows = [
-        [Cell(name, shown=40), *(_number(of.get(each)) for each in measures), None if sure[name] is None else f"{sure[name]:.1%}"]
+        [
+            Cell(name, shown=40),
+            *(_number(of.get(each)) for each in measures),
+            None if sure[name] is None else f"{sure[name]:.1%}",
+        ]
         for name, of in list(parts.items())[:PARTS]
     ]
     left = len(parts) - len(rows)
@@ -289,7 +316,11 @@ def _candidates(version: VersionRecord | None, metric: str) -> Table:
     ordered = sorted(names, key=lambda name: name != metric)[:5]
     columns = [Column("candidate"), *(Column(each, right=True) for each in ordered), Column("")]
     rows = [
-        [Cell(name, shown=40), *(of.get(each) for each in ordered), Cell("chosen", mood="good") if name == version.candidate else None]
+        [
+            Cell(name, shown=40),
+            *(of.get(each) for each in ordered),
+            Cell("chosen", mood="good") if name == version.candidate else None,
+        ]
         for name, of in version.validation.items()
     ]
     return Table(f"Candidates, on days between {version.train_from} and {version.train_to}", columns, rows)
@@ -303,7 +334,12 @@ def _trials(trials: Sequence[Trial], metric: str) -> Table:
     best = sorted(ended, key=lambda each: sign * (each.value or 0))[:BEST]
     columns = [Column("candidate"), Column("trial", right=True), Column(metric, right=True), Column("parameters")]
     rows = [
-        [each.candidate, each.number, each.value, Cell(", ".join(f"{name} {_short(value)}" for name, value in each.params.items()), shown=160)]
+        [
+            each.candidate,
+            each.number,
+            each.value,
+            Cell(", ".join(f"{name} {_short(value)}" for name, value in each.params.items()), shown=160),
+        ]
         for each in best
     ]
     given_up = sum(each.state == "pruned" for each in trials)
@@ -316,16 +352,30 @@ def _short(value: object) -> str:
 
 
 def _decay(ages: Sequence[Mapping[str, object]]) -> Table:
-    columns = [Column("age in days"), Column("loss", right=True), Column("between", right=True), Column("versions", right=True), Column("verdict")]
+    columns = [
+        Column("age in days"),
+        Column("loss", right=True),
+        Column("between", right=True),
+        Column("versions", right=True),
+        Column("verdict"),
+    ]
     rows = [
         [
-            f"{row['first']} to {row['last']}", row["loss"], "-" if row["lower"] is None else f"{row['lower']:+.3g} to {row['upper']:+.3g}",
-            row["versions"], Cell(row["verdict"], mood="bad" if row["verdict"] == "worse" else ""),
+            f"{row['first']} to {row['last']}",
+            row["loss"],
+            None if row["lower"] is None else f"{row['lower']:+.3g} to {row['upper']:+.3g}",
+            row["versions"],
+            Cell(row["verdict"], mood="bad" if row["verdict"] == "worse" else ""),
         ]
         for row in ages
-    ]  # fmt: skip
+    ]
     cadence = ages[0]["cadence"] if ages else None
-    return Table("What it loses as it grows older", columns, rows, f"these ages suggest a training every {cadence} days" if cadence else "")
+    return Table(
+        "What it loses as it grows older",
+        columns,
+        rows,
+        f"these ages suggest a training every {cadence} days" if cadence else "",
+    )
 
 
 @dataclass(frozen=True)
@@ -343,5 +393,3 @@ def _importances(version: VersionRecord | None) -> list[Bar]:
     ranked = sorted(version.importances.items(), key=lambda each: -abs(each[1]))[:FEATURES]
     largest = max((abs(value) for _, value in ranked), default=0) or 1
     return [Bar(name, value, abs(value) / largest) for name, value in ranked]
-
-

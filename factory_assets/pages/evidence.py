@@ -151,12 +151,16 @@ def evidence(
 def _of_rows(declared: DeclaredLine, metric: str, record: EvaluationRecord, rows: pa.Table | None) -> Evidence | None:
     if rows is None or not rows.num_rows:
         return None
-    side = next((each for each in ("challenger", "champion") if rows[version_of(each)][0].as_py() == record.version), "")
+    side = next(
+        (each for each in ("challenger", "champion") if rows[version_of(each)][0].as_py() == record.version), ""
+    )
     if not side:
         return None
     task, parts = str(rows["task"][0].as_py()), parts_of(rows)
     y = label_values(task, rows[LABEL])
-    named = {"champion": side, "naive": "naive"} | ({"parent": "parent"} if rows[version_of("parent")][0].is_valid else {})
+    named = {"champion": side, "naive": "naive"} | (
+        {"parent": "parent"} if rows[version_of("parent")][0].is_valid else {}
+    )
     predictions = {name: predictions_of(rows, each) for name, each in named.items()}
     own, line, level = predictions["champion"], declared.line, level_of(task)
 
@@ -202,5 +206,3 @@ def _sure(p: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def is_binary(task: str) -> bool:
     return kind_of(task) == "binary"
-
-

@@ -1,4 +1,4 @@
-"""How does a line stand? Its page: first whether it is good and safe, who decided and what to do; then node by node what that rests on.
+"""How does a line stand? Its page: first whether it is good and safe, who decided and what to do; then node by node why.
 
 All of it was found before, by the gate, the monitors and people, and stands in tables and the ledger. A page of thousands of nodes
 stays one that a phone opens: those that need somebody most have all their figures, the next a row, the rest are counted.
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.tasks import kind_of, level_of
-from factory_assets.governor.work import Notice
+from factory_assets.governor.work import Called
 from factory_assets.identity.nodes import ROOT
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import METRICS
@@ -22,6 +22,7 @@ from factory_assets.pages.details import Tables
 from factory_assets.pages.document import FLEET, Badge, Cell, Column, Mood, Table, anchor, document, link, page_of
 from factory_assets.pages.evidence import Evidence, evidence
 from factory_assets.pages.fleet import HEALTH, Stand, nodes_of
+from factory_assets.pages.lines import State
 from factory_assets.pages.todo import Todo, todo
 from factory_assets.words import counted, figure, listed
 from factory_resources.decisions import in_words
@@ -40,23 +41,6 @@ MOODS: Mapping[str, Mood] = {
     "unanswered": "bad", "alarm": "bad", "waits": "warn", "unwatched": "warn", "well": "good",
     "blocked": "bad", "damaged": "bad", "due": "warn", "current": "good",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Called:
-    """What the plan of the deployment says of a line. state: None where no plan was asked. due: work in words, and why."""
-
-    state: str | None = None
-    notices: Sequence[Notice] = ()
-    due: Sequence[tuple[str, str]] = ()
-
-    @property
-    def damaged(self) -> set[str]:
-        return {notice.asset for notice in self.notices if notice.kind == "damaged"}
-
-    @property
-    def blocked(self) -> list[dt.date]:
-        return sorted({day for notice in self.notices if notice.kind == "blocked" for day in notice.days})
 
 
 @dataclass(frozen=True)
@@ -91,8 +75,8 @@ class _Page:
         return f"#{anchor(node)}"
 
 
-def line_page(declared: DeclaredLine, tables: Tables, called: Called, now: dt.datetime) -> str:
-    """The page as HTML. now: when it is written."""
+def line_page(declared: DeclaredLine, tables: Tables, called: Called, state: State | None, now: dt.datetime) -> str:
+    """The page as HTML. state: of the line; None where no plan was asked. now: when it is written."""
     page = _read(declared, tables, called)
     parts, detailed = _details(page)
     rows, left = _rows(page)
@@ -101,7 +85,7 @@ def line_page(declared: DeclaredLine, tables: Tables, called: Called, now: dt.da
         "line.html.jinja",
         f"{line.name}: how it stands",
         line=line,
-        state=Badge(called.state, MOODS.get(called.state, "")) if called.state else None,
+        state=Badge(state, MOODS[state]) if state else None,
         healths=[Badge(f"{number} {health}", MOODS[health]) for health, number in _healths(page.nodes) if number],
         metric=f"{page.metric}, {_better(page.metric)}",
         now=f"{now:%Y-%m-%d %H:%M} UTC",
@@ -137,7 +121,13 @@ def _details(page: _Page) -> tuple[list[Markup], list[str]]:
     found = {
         node: (record, of_rows)
         for node, record, of_rows in evidence(
-            page.declared, page.metric, own, page.tables.lake, page.tables.engine, page.tables.ledger, page.called.damaged
+            page.declared,
+            page.metric,
+            own,
+            page.tables.lake,
+            page.tables.engine,
+            page.tables.ledger,
+            page.called.damaged,
         )
     }
     page.evidence |= {node: of_rows for node, (_, of_rows) in found.items() if of_rows}
@@ -149,7 +139,7 @@ def _details(page: _Page) -> tuple[list[Markup], list[str]]:
             page.declared, page.metric, stand, page.courses.of(stand.node), page.changes.get(stand.node), record, of_rows,
             [each for each in page.decisions if each.node == stand.node], page.called.blocked,
         )  # fmt: skip
-        part = details.section(shown, archive)
+        part = details.section(shown, archive, is_open=not parts)
         size += len(part.encode())
         if parts and size > FIGURES:
             break
@@ -165,7 +155,9 @@ def _rows(page: _Page) -> tuple[Table, int]:
         Column("health", help="; ".join(HEALTH)),
         Column(page.metric, right=True, help="Of the newest day that could be measured"),
         Column("naive", right=True, help="Of a guess that knows the training labels alone, on the same rows"),
-        Column("against a month ago", right=True, help=f"Positive is better; days against those {MONTH.days} days before"),
+        Column(
+            "against a month ago", right=True, help=f"Positive is better; days against those {MONTH.days} days before"
+        ),
         Column("labels in", right=True, help="Of the predictions of the newest measured day"),
         Column("answers"),
         Column("trained", right=True),
@@ -251,11 +243,20 @@ def _calibrated(page: _Page) -> list[Fact]:
         return [Fact("calibrated", f"no verdict: {what}: {figure(bias.value)} ({where})", href=page.href(node))]
     fits = bias.low <= 0 <= bias.high
     verdict = "yes, as far as these rows can tell" if fits else "no"
-    return [Fact("calibrated", f"{verdict}: {what}: {figure(bias.value)}{within} ({where})", "good" if fits else "bad", page.href(node))]
+    return [
+        Fact(
+            "calibrated",
+            f"{verdict}: {what}: {figure(bias.value)}{within} ({where})",
+            "good" if fits else "bad",
+            page.href(node),
+        )
+    ]
 
 
 def _safe(page: _Page) -> list[Fact]:
-    facts = [Fact("monitors", _monitors(page), "bad" if any(each.health == "alarm" for each in page.nodes) else "good")]
+    healths = {each.health for each in page.nodes}
+    mood: Mood = "bad" if healths & {"alarm", "unanswered"} else "warn" if "unwatched" in healths else "good"
+    facts = [Fact("monitors", _monitors(page), mood)]
     facts += _drifted(page)
     return [*facts, *_labels(page)]
 
@@ -296,7 +297,9 @@ def _labels(page: _Page) -> Iterator[Fact]:
         is_due = row in whole
         when = "newest day all of whose labels are due" if is_due and row is not newest else "newest day"
         mood: Mood = "warn" if is_due and share < 0.9 else ""
-        yield Fact("labels in", f"{row['labelled']:,} of {row['predicted']:,} ({share:.0%}) of {row['ds']}, the {when}", mood)
+        yield Fact(
+            "labels in", f"{row['labelled']:,} of {row['predicted']:,} ({share:.0%}) of {row['ds']}, the {when}", mood
+        )
 
 
 def _decided(page: _Page) -> list[Fact]:
@@ -319,7 +322,11 @@ def _decided(page: _Page) -> list[Fact]:
 
 def _todos(page: _Page) -> list[Todo]:
     stands_on = set(page.declared.stands_on)
-    issues = [each for each in Issues(url=page.tables.ledger.url).issues() if each.state == "open" and each.stream in stands_on]
+    issues = [
+        each
+        for each in Issues(url=page.tables.ledger.url).issues()
+        if each.state == "open" and each.stream in stands_on
+    ]
     return todo(page.line, page.called.notices, page.called.due, page.nodes, issues)
 
 
@@ -364,5 +371,3 @@ def _change(change: Change | None) -> str | None:
 
 def _mood(change: Change | None) -> Mood:
     return "" if change is None else "bad" if change.is_worse else "good" if change.is_better else ""
-
-

@@ -76,13 +76,11 @@ def line_stand(declared: DeclaredLine, planned: Plan, nodes: Sequence[Stand]) ->
 
 def of_line(declared: DeclaredLine, planned: Plan) -> tuple[list[Notice], list[Work]]:
     """Notices of a line and of what it stands on, those first that somebody has to act on; and the work on them, in order."""
-    assets = _assets_of(declared)
-    notices = [notice for notice in planned.notices if _is_of(notice.asset, assets)]
-    notices.sort(key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged"))
-    return notices, [work for work in planned.work if any(_is_of(asset, assets) for asset in work.assets)]
+    own = planned.of_line(declared)
+    return sorted(own.notices, key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged")), own.work
 
 
-def state_of(notices: Sequence[Notice], due: Sequence[Work]) -> State:
+def state_of(notices: Sequence[Notice], due: Sequence[object]) -> State:
     """The state of a line with these notices and this work."""
     kinds = {notice.kind for notice in notices}
     if kinds & {*PRESSING}:
@@ -90,14 +88,3 @@ def state_of(notices: Sequence[Notice], due: Sequence[Work]) -> State:
     if "damaged" in kinds:
         return "damaged"
     return "due" if due else "current"
-
-
-def _assets_of(declared: DeclaredLine) -> set[tuple[str, ...]]:
-    """Beginnings of the names of the line's assets, and of those that it stands on."""
-    views = {(room, view) for view in declared.views for room in ("features", "serving")}
-    return {(declared.line.name,), *((stream,) for stream in declared.stands_on), *views}
-
-
-def _is_of(asset: str, beginnings: set[tuple[str, ...]]) -> bool:
-    parts = tuple(asset.split("/"))
-    return parts[:1] in beginnings or parts[:2] in beginnings

@@ -8,7 +8,7 @@ from factory_assets.governor.work import Notice
 from factory_assets.monitoring.monitors import DRIFT
 from factory_assets.pages.document import Mood
 from factory_assets.pages.fleet import Stand
-from factory_assets.words import counted
+from factory_assets.words import counted, listed
 from factory_resources.issues import NEVER_ACCEPTED, Issue
 
 #: Nodes of the same health that are named one by one.
@@ -26,7 +26,11 @@ class Todo:
 
 
 def todo(
-    line: str, notices: Sequence[Notice], due: Sequence[tuple[str, str]], nodes: Sequence[Stand], issues: Sequence[Issue]
+    line: str,
+    notices: Sequence[Notice],
+    due: Sequence[tuple[str, str]],
+    nodes: Sequence[Stand],
+    issues: Sequence[Issue],
 ) -> list[Todo]:
     """What there is to do about a line, what holds it back first.
 
@@ -35,8 +39,15 @@ def todo(
     return [
         *_of_notices(notices, issues),
         *_of_nodes(line, nodes),
-        *(Todo(f"due: {what}", why, "factory run", "warn") for what, why in due),
+        *_of_work(due),
     ]
+
+
+def _of_work(due: Sequence[tuple[str, str]]) -> Iterator[Todo]:
+    """One thing, however much is due: one command does it all."""
+    if due:
+        why = f"{listed([what for what, _ in due], NAMED)}. The first: {due[0][1]}"
+        yield Todo(f"{counted(len(due), 'run')} due", why, "factory run", "warn")
 
 
 def _of_notices(notices: Sequence[Notice], issues: Sequence[Issue]) -> Iterator[Todo]:
@@ -57,7 +68,9 @@ def _of_issue(issue: Issue) -> Todo:
     days = sorted(issue.days)
     blocks = f"{issue.rule} blocks {counted(len(days), 'day')} of {issue.stream}: {', '.join(map(str, days[:3]))}"
     if issue.kind in NEVER_ACCEPTED:
-        return Todo(blocks, f"{issue.owner} has the data delivered, or changes the contract", "factory issue list", "bad")
+        return Todo(
+            blocks, f"{issue.owner} has the data delivered, or changes the contract", "factory issue list", "bad"
+        )
     accept = shlex.join(["factory", "issue", "accept", issue.stream, issue.rule, "--why", "REASON"])
     return Todo(blocks, f"{issue.owner} has the data delivered again, or lets them pass", accept, "bad")
 
