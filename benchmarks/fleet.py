@@ -154,7 +154,6 @@ def asked(home: Path, browser: str | None) -> Asked:
 
     os.environ["FACTORY_DEFS"] = str(home / "defs")
     from factory_assets.declarations.catalogue import load
-    from factory_assets.governor.plan import Plan
     from factory_assets.pages.lines import stands_of
     from factory_resources.issues import Issues
     from factory_resources.lake import Lake
@@ -165,7 +164,7 @@ def asked(home: Path, browser: str | None) -> Asked:
     lake, ledger = Lake(str(home / "lake")), Ledger(f"sqlite:///{home / 'ledger.db'}")
     lake.days(f"{FLEET}/monitors")
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    lines, nodes = stands_of(declared, Plan(), lake, ledger, Issues(ledger.url))
+    lines, nodes = stands_of(declared, {}, lake, ledger, Issues(ledger.url))
     stands = time.process_time() - began
     assert sum(each.health == "alarm" for each in nodes) == -(-(len(nodes) - 1) // 10)
     return Asked(stands, 0, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 0)

@@ -24,6 +24,7 @@ from factory_assets.commands import (
     features,
     issue,
     mirror,
+    page,
     plan,
     quarantine,
     rebuild,
@@ -54,6 +55,7 @@ app.add_typer(issue.app, name="issue")
 app.command()(plan.plan)
 app.command()(due.due)
 app.command()(status.status)
+app.command()(page.page)
 app.command()(features.features)
 app.command()(explain.explain)
 app.command()(compare.compare)

@@ -13,11 +13,13 @@ from fsspec.implementations.local import LocalFileSystem
 class Reports:
     """A folder, or an object-store prefix, of reports.
 
-    root: local path or fsspec URI. address: under which a web server serves the root; empty where none does.
+    root: local path or fsspec URI. address: under which a web server serves the root; empty where none does. dagster: that of
+    Dagster's web server, to whose runs pages lead; empty where none is known.
     """
 
     root: str
     address: str = ""
+    dagster: str = ""
 
     def write(self, name: str, html: str) -> str:
         """Store a page under a name such as line/drift/2026-01-31.html; returns where it is.

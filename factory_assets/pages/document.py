@@ -29,6 +29,8 @@ Mood = Literal["", "good", "warn", "bad", "dim"]
 SHOWN = 80
 #: Characters of the whole that a title holds: a page of hundreds of names of 10 kB would not be one.
 WHOLE = 1000
+#: Characters of a word that a column is made wide for; a longer one is broken wherever its line ends.
+WORD = 22
 #: Joins of letters, which scripts of India and Persia cannot do without.
 JOINERS = "\u200c\u200d"
 FLEET = "fleet.html"
@@ -154,9 +156,10 @@ def shown(value: object, most: int = SHOWN) -> Markup:
     if value is None or isinstance(value, float):
         return Markup(figure(value))
     text = cut(value, WHOLE)
+    opening = Markup('<bdi class="w"') if max(map(len, text[:most].split()), default=0) > WORD else Markup("<bdi")
     if len(text) <= most:
-        return Markup("<bdi>{}</bdi>").format(text)
-    return Markup('<bdi title="{}">{}</bdi>').format(text, cut(text, most))
+        return opening + Markup(">{}</bdi>").format(text)
+    return opening + Markup(' title="{}">{}</bdi>').format(text, cut(text, most))
 
 
 def cut(value: object, most: int = WHOLE) -> str:

@@ -72,8 +72,8 @@ def sample(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hostile_text_adds_no_markup_to_a_page(text: str) -> None:
     harmless, hostile = Read(a_page("plain")), Read(a_page(text))
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
-    names = [set(attributes) - {"title"} for _, attributes in hostile.tags]
-    assert names == [set(attributes) - {"title"} for _, attributes in harmless.tags]
+    names = [set(attributes) - {"title", "class"} for _, attributes in hostile.tags]
+    assert names == [set(attributes) - {"title", "class"} for _, attributes in harmless.tags]
 
 
 @pytest.mark.usefixtures("sample")

@@ -14,7 +14,7 @@ from factory_assets.cli import app
 from factory_assets.commands import deployed
 from factory_assets.governor.plan import plan
 from factory_assets.pages.fleet import Stand
-from factory_assets.pages.lines import LineStand, stands_of
+from factory_assets.pages.lines import LineStand, called_by, stands_of
 from tests.governor.world import SMALL, World, by_command, day, orders_of, worlds
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def status(world: World) -> tuple[LineStand, dict[str, Stand]]:
     declared = [world.deployment.catalogue.resolve(each) for each in world.deployment.catalogue.lines.values()]
-    (line,), nodes = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger, world.issues)
+    called = called_by(plan(world.deployment.book()), declared)
+    (line,), nodes = stands_of(declared, called, world.lake, world.ledger, world.issues)
     return line, {each.node: each for each in nodes}
 
 
@@ -106,4 +107,4 @@ def test_a_training_that_was_missed_is_due(world: World) -> None:
             world.ticker.execute(request)
     line, _ = status(world)
     assert line.state == "due", list(map(str, line.notices))
-    assert any(work.training and work.training.line == "guess" for work in line.due)
+    assert any(what.startswith("guess as of") for what, _ in line.due)

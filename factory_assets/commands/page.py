@@ -1,0 +1,37 @@
+"""`factory page`: the page of a line, written now."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factory_assets.commands.screen import console
+
+
+def page(
+    line: Annotated[str, typer.Argument(help="Name of the line.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")
+    ] = None,
+) -> None:
+    """Write the page of a line as it stands now, and say where it is. Nothing is computed, and no run is started."""
+    if folder is not None:
+        os.environ["FACTORY_DEFS"] = str(folder.absolute())
+    warnings.filterwarnings("ignore")
+    from factory_assets.commands.deployed import deployed
+    from factory_assets.commands.names import unknown
+    from factory_assets.deployment import stores
+    from factory_assets.governor.plan import plan
+    from factory_assets.pages.details import Tables
+    from factory_assets.pages.written import called, write
+
+    with deployed() as deployment:
+        catalogue = deployment.catalogue
+        if line not in catalogue.lines:
+            unknown(line, "line", catalogue.lines)
+        declared = catalogue.resolve(catalogue.lines[line])
+        tables = Tables(deployment.lake, deployment.engine, deployment.ledger)
+        written = write(declared, tables, *called(declared, plan(deployment.book())), stores()["reports"])
+    console.say(written.where)
