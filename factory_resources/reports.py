@@ -35,6 +35,11 @@ class Reports:
             filesystem.pipe_file(path, html.encode())
         return target
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a page under this name."""
+        filesystem, path = fsspec.core.url_to_fs(f"{self.root.rstrip('/')}/{name}")
+        return bool(filesystem.exists(path))
+
     def url(self, name: str) -> str:
         """Where a browser finds a page: below `address`, as a file of this machine, or at the store's own URI."""
         if self.address:

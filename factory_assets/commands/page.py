@@ -21,17 +21,11 @@ def page(
         os.environ["FACTORY_DEFS"] = str(folder.absolute())
     warnings.filterwarnings("ignore")
     from factory_assets.commands.deployed import deployed
+    from factory_assets.commands.follow import written
     from factory_assets.commands.names import unknown
-    from factory_assets.deployment import stores
-    from factory_assets.governor.plan import plan
-    from factory_assets.pages.details import Tables
-    from factory_assets.pages.written import called, write
 
     with deployed() as deployment:
-        catalogue = deployment.catalogue
-        if line not in catalogue.lines:
-            unknown(line, "line", catalogue.lines)
-        declared = catalogue.resolve(catalogue.lines[line])
-        tables = Tables(deployment.lake, deployment.engine, deployment.ledger)
-        written = write(declared, tables, *called(declared, plan(deployment.book())), stores()["reports"])
-    console.say(written.where)
+        if line not in deployment.catalogue.lines:
+            unknown(line, "line", deployment.catalogue.lines)
+        for where in written(deployment, [line]):
+            console.say(where)
