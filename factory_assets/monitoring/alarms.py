@@ -89,10 +89,10 @@ def newest(lake: Lake, looks: Looks, first: dt.date, last: dt.date, columns: Seq
             [looks.alarm, looks.calm],
         ).fetchall()
         judged = con.execute(f'SELECT "{looks.place[0]}", count(*) FROM newest GROUP BY ALL').fetchall()
-        alarming = con.execute(
+        alarming = con.sql(
             f"""SELECT newest.* EXCLUDE verdict, {_listed(columns, "looks.")} FROM newest JOIN looks USING ({place}, ds)
                 WHERE newest.verdict = ? ORDER BY ALL""",
-            [looks.alarm],
+            params=[looks.alarm],
         ).to_arrow_table()
         since = _begun(lake, looks, con, alarming.select(looks.place), last)
     rows = [row | {"since": since[tuple(row[name] for name in looks.place)]} for row in alarming.to_pylist()]
@@ -109,12 +109,12 @@ def _begun(
         first = last - (SPAN - 1) * DAY
         lake.view(con, "past", looks.table, first, last, empty_if_absent=True)
         con.register("alarming", alarming)
-        rows = con.execute(
+        rows = con.sql(
             f"""WITH own AS (SELECT {place}, ds, verdict FROM past SEMI JOIN alarming USING ({place})),
                      calm AS (SELECT {place}, max(ds) AS ended FROM own WHERE verdict = ? GROUP BY ALL)
                 SELECT {place}, ended, min(ds) FILTER (verdict = ? AND (ended IS NULL OR ds > ended)) AS begun
                 FROM alarming LEFT JOIN own USING ({place}) LEFT JOIN calm USING ({place}) GROUP BY {place}, ended""",
-            [looks.calm, looks.alarm],
+            params=[looks.calm, looks.alarm],
         ).to_arrow_table()
         for row in rows.filter(rows["begun"].is_valid()).to_pylist():
             found[tuple(row[name] for name in looks.place)] = row["begun"]

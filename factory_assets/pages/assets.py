@@ -100,7 +100,7 @@ def fleet_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
     @dg.asset(
         config_schema=written_out(OnFleet),
         key=dg.AssetKey(FLEET),
-        deps=[dg.AssetKey([line.name, PAGE]) for line in lines],
+        deps=[dg.AssetDep(dg.AssetKey([line.name, PAGE]), partition_mapping=dg.AllPartitionMapping()) for line in lines],
         group_name=FLEET,
         owners=sorted({line.owner for line in lines}),
         kinds={"html"},

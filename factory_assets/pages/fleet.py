@@ -208,7 +208,7 @@ def _seen(declared: DeclaredLine, lake: Lake, damaged: Collection[str]) -> _Seen
     with duck.opened([lake.root]) as con:
         lake.view(con, "looks", looks.table, days[-1], days[-1])
         query = "SELECT node, monitor, verdict, value, \"limit\" FROM looks WHERE monitor IN (?, ?) OR starts_with(verdict, ?)"
-        of_day = con.execute(query, [ESTIMATES, RELEASE, WATCHED]).to_arrow_table().to_pylist()
+        of_day = con.sql(query, params=[ESTIMATES, RELEASE, WATCHED]).to_arrow_table().to_pylist()
     return _Seen(
         judged=found.judged,
         alarms=alarms,
@@ -227,7 +227,7 @@ def _measured(
         return {}
     with duck.opened([lake.root]) as con:
         lake.view(con, "measured", table, days[0], days[-1], empty_if_absent=True)
-        newest_of = con.execute(
+        newest_of = con.sql(
             f"""SELECT node, predicted, labelled, "{metric}", "naive_{metric}", ds FROM measured WHERE "{metric}" IS NOT NULL
                 QUALIFY row_number() OVER (PARTITION BY node ORDER BY ds DESC) = 1"""
         ).to_arrow_table()

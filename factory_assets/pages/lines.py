@@ -94,18 +94,22 @@ def line_stand(
 
 
 def called_by(planned: Plan, declared: Sequence[DeclaredLine]) -> dict[str, Called]:
-    """Line -> what the plan of the deployment says of it: notices of all kinds, and all that is due but pages."""
+    """Line -> what the plan of the deployment says of it: notices of all kinds, and all that is due."""
     found = {}
     for each in declared:
         notices, due = of_line(each, planned)
-        found[each.line.name] = Called(tuple(notices), tuple((work.what, work.reason) for work in due if not work.is_page))
+        found[each.line.name] = Called(tuple(notices), tuple((work.what, work.reason) for work in due))
     return found
 
 
 def of_line(declared: DeclaredLine, planned: Plan) -> tuple[list[Notice], list[Work]]:
-    """Notices of a line and of what it stands on, those first that somebody has to act on; and the work on them, in order."""
+    """Notices of a line and of what it stands on, those first that somebody has to act on; and the work on them, in order.
+
+    A page that is to be written is no work on what it shows.
+    """
     own = planned.of_line(declared)
-    return sorted(own.notices, key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged")), own.work
+    notices = sorted(own.notices, key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged"))
+    return notices, [work for work in own.work if not work.is_page]
 
 
 def state_of(notices: Sequence[Notice], due: Sequence[object]) -> State:
