@@ -66,7 +66,9 @@ class Asked:
 def run(
     nodes: Annotated[list[int], typer.Option(help="Nodes; as often as sizes.")] = [40, 400, 4000],  # noqa: B006
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the nodes.")] = False,
-    chromium: Annotated[str | None, typer.Option(help="A browser that shows the page; one on the PATH if absent.")] = None,
+    chromium: Annotated[
+        str | None, typer.Option(help="A browser that shows the page; one on the PATH if absent.")
+    ] = None,
 ) -> None:
     """Measure how a fleet is shown."""
     sizes = [size // 4 for size in nodes] if quick else nodes
@@ -195,7 +197,9 @@ def in_browser(chromium: str, file: Path, page: str) -> tuple[float, float]:
     with pictures.page(chromium) as browser:
         browser.ask("Performance.enable")
         browser.ask("Page.navigate", url=file.as_uri())
-        pictures.waited(lambda: browser.value("performance.timing.loadEventEnd > 0 && location.protocol == 'file:'"), "the page")
+        pictures.waited(
+            lambda: browser.value("performance.timing.loadEventEnd > 0 && location.protocol == 'file:'"), "the page"
+        )
         seconds = browser.value("(performance.timing.loadEventEnd - performance.timing.navigationStart) / 1000")
         assert browser.value("document.querySelectorAll('#nodes tbody tr').length") > 0
         metrics = {each["name"]: each["value"] for each in browser.ask("Performance.getMetrics")["metrics"]}
@@ -218,7 +222,9 @@ def beyond_bounds(found: dict[int, Asked]) -> list[str]:
             broken.append(f"{what}: {value:.2f} {unit}; allowed: {allowed:.2f}")
     proportional = many / few * (found[few].stands + found[few].page)
     if seconds > max(BOUND * proportional, proportional + NOISE):
-        broken.append(f"{many:,} nodes cost {seconds:.2f} CPU seconds, {few:,} {proportional * few / many:.2f}: more than in proportion")
+        broken.append(
+            f"{many:,} nodes cost {seconds:.2f} CPU seconds, {few:,} {proportional * few / many:.2f}: more than in proportion"
+        )
     return broken
 
 

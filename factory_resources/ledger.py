@@ -242,7 +242,13 @@ class Ledger(Tags):
             # Of several evaluations the first, by which it was released, comes last.
             return {
                 row.version: Answering(
-                    row.node, row.candidate, row.as_of, row.run_id, row.archive_uri, row.challenger or {}, row.naive or {}
+                    row.node,
+                    row.candidate,
+                    row.as_of,
+                    row.run_id,
+                    row.archive_uri,
+                    row.challenger or {},
+                    row.naive or {},
                 )
                 for row in connection.execute(found)
             }

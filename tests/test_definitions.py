@@ -113,7 +113,10 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
         reference = spec.metadata["dagster/code_references"]
         assert any("defs.yaml" in str(code) for code in reference.code_references), name
         # What is no table has no columns.
-        if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition) and key.path[-1] not in ("page", "fleet"):
+        if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition) and key.path[-1] not in (
+            "page",
+            "fleet",
+        ):
             columns = spec.metadata["dagster/column_schema"].columns
             assert columns, name
             untold = [column.name for column in columns if not column.description]

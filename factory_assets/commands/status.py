@@ -30,7 +30,9 @@ def status(
     line: Annotated[str | None, typer.Option(help="One line; all of them if absent.")] = None,
     every: Annotated[bool, typer.Option("--all", help=f"All nodes; {SHOWN} if absent.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    page: Annotated[bool, typer.Option("--page", help="Write the page of all lines, too, and say where it is.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write the page of all lines, too, and say where it is.")
+    ] = False,
 ) -> None:
     """Show how all lines and nodes stand, those first that need somebody: who answers, since when, and what is amiss.
 
@@ -85,7 +87,13 @@ def _line_item(stand: "LineStand") -> dict[str, Any]:
 
 
 def _issue_item(issue: "Issue") -> dict[str, Any]:
-    return {"stream": issue.stream, "rule": issue.rule, "owner": issue.owner, "since": issue.since, "days": len(issue.days)}
+    return {
+        "stream": issue.stream,
+        "rule": issue.rule,
+        "owner": issue.owner,
+        "since": issue.since,
+        "days": len(issue.days),
+    }
 
 
 def _node_item(stand: "Stand") -> dict[str, Any]:

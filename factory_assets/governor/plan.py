@@ -328,7 +328,7 @@ class _Planner:
         return line, (called, state)
 
     def fleet(self, pages: Mapping[str, tuple[Called, str]]) -> None:
-        """Offer to write the page of all lines after all other work, where one of them changed. pages: by line, as `page` gives them."""
+        """Offer to write the page of all lines, after all other work. pages: by line, what `page` gives of it."""
         if not pages or any(FLEET in run.assets for run in self.busy):
             return
         version, shown = self.known.fleet()

@@ -15,7 +15,6 @@ from factory_assets.pages.lines import state_of
 from factory_assets.pages.written import write, write_fleet
 from factory_assets.release.resolver import state_of as decided_of
 from factory_assets.training.run_config import launched, written_out
-from factory_resources import clock
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -89,8 +88,8 @@ class OnFleet(dg.Config):
 
     lines: list[str] = Field(
         [],
-        description="Of each line what somebody has to act on, and what is due and nothing carries out; the plan writes it. Without it "
-        "the page says of the nodes alone how they stand.",
+        description="Of each line what somebody has to act on, and what is due and nothing carries out; the plan writes it. "
+        "Without it the page says of the nodes alone how they stand.",
     )
 
 
@@ -100,7 +99,11 @@ def fleet_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
     @dg.asset(
         config_schema=written_out(OnFleet),
         key=dg.AssetKey(FLEET),
-        deps=[dg.AssetDep(dg.AssetKey([line.name, PAGE]), partition_mapping=dg.AllPartitionMapping()) for line in lines],
+        deps=[
+            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
+            for line in lines
+            for name in ("champion", "monitors")
+        ],
         group_name=FLEET,
         owners=sorted({line.owner for line in lines}),
         kinds={"html"},
@@ -126,7 +129,13 @@ def fleet_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
         written, nodes = write_fleet(declared, called, lake, ledger, issues, reports)
         columns = ["health", "node", "why", "version", "decision"]
         worst = [
-            [node.health, f"{node.line}: {node.node}", node.why, (node.version or "nobody")[:8], f"{node.verdict}, {node.decided_by}"]
+            [
+                node.health,
+                f"{node.line}: {node.node}",
+                node.why,
+                (node.version or "nobody")[:8],
+                f"{node.verdict}, {node.decided_by}",
+            ]
             for node in nodes[:SHOWN]
         ]
         return dg.MaterializeResult(

@@ -207,7 +207,7 @@ def _seen(declared: DeclaredLine, lake: Lake, damaged: Collection[str]) -> _Seen
         alarms.setdefault(row["node"], []).append(row)
     with duck.opened([lake.root]) as con:
         lake.view(con, "looks", looks.table, days[-1], days[-1])
-        query = "SELECT node, monitor, verdict, value, \"limit\" FROM looks WHERE monitor IN (?, ?) OR starts_with(verdict, ?)"
+        query = 'SELECT node, monitor, verdict, value, "limit" FROM looks WHERE monitor IN (?, ?) OR starts_with(verdict, ?)'
         of_day = con.sql(query, params=[ESTIMATES, RELEASE, WATCHED]).to_arrow_table().to_pylist()
     return _Seen(
         judged=found.judged,

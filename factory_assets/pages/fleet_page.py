@@ -24,7 +24,10 @@ COLUMNS = (
     ("Health", "The first of the states below that is true of the node, and since when."),
     ("Node", "It leads to the line's page. Below it the line, and who owns it."),
     ("Why", "The health in a sentence, with the columns that drifted."),
-    ("Answers", "The version that answers, whose it is where it is not the node's own, its candidate, and how old it is."),
+    (
+        "Answers",
+        "The version that answers, whose it is where it is not the node's own, its candidate, and how old it is.",
+    ),
     (
         "Performance",
         "The line's metric on the newest day whose labels are in. Expected: on the holdout of its release. Estimated: of the newest "
