@@ -77,7 +77,9 @@ def line_stand(declared: DeclaredLine, planned: Plan, nodes: Sequence[Stand]) ->
 def of_line(declared: DeclaredLine, planned: Plan) -> tuple[list[Notice], list[Work]]:
     """Notices of a line and of what it stands on, those first that somebody has to act on; and the work on them, in order."""
     own = planned.of_line(declared)
-    return sorted(own.notices, key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged")), own.work
+    notices = sorted(own.notices, key=lambda notice: (notice.kind not in PRESSING, notice.kind != "damaged"))
+    # A page follows by itself, and nothing waits for it.
+    return notices, [work for work in own.work if work.page is None]
 
 
 def state_of(notices: Sequence[Notice], due: Sequence[object]) -> State:
