@@ -108,7 +108,7 @@ def drift(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, int]:
     axes.grid(visible=False)
     axes.xaxis_date()
     _of_time(axes, _when(sorted({row["ds"] for row in rows})))
-    title(axes, "Drift by column and day", "red: alarm, grey: no verdict")
+    title(axes, "Drift by column and day")
     return figure, len(ranked) - len(chosen)
 
 

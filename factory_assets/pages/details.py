@@ -75,14 +75,16 @@ class Archive:
 
 @dataclass(frozen=True)
 class Shown:
-    """A node, and all that a page has of it. decisions: on it, in the order they were made. blocked: days held back now."""
+    """A node, and all that a page has of it. records: evaluations of its champion, oldest first. decisions: on it, in the order
+    they were made. blocked: days held back now.
+    """
 
     declared: DeclaredLine
     metric: str
     stand: Stand
     course: Course
     change: Change | None
-    record: EvaluationRecord | None
+    records: Sequence[EvaluationRecord]
     evidence: Evidence | None
     decisions: Sequence[Decision]
     blocked: Sequence[dt.date] = ()
@@ -158,7 +160,8 @@ def _pictures(shown: Shown) -> list[Picture]:
         found.append(Picture(svg, "An estimate is of a window of days that ends with the day."))
     if course.drift:
         made, left = charts.drift(course.drift)
-        note = f"{counted(left, 'column')} more, with fewer alarms, are not drawn." if left else ""
+        more = f" {counted(left, 'column')} more, with fewer alarms, are not drawn." if left else ""
+        note = f"Red is an alarm, grey no verdict.{more}"
         found.append(Picture(drawn(made, f"drift of {node} by column and day"), note))
     return found
 
@@ -176,7 +179,7 @@ def _tables(shown: Shown, version: VersionRecord | None, archive: Archive) -> li
         _timeline(shown.decisions),
         _metrics(shown),
         *_decisions_of(shown.evidence),
-        *_parts(shown.record),
+        *_parts(shown.records[-1] if shown.records else None),
         _candidates(version, shown.metric),
         _trials(archive.trials.get(node, ()), shown.metric),
         _decay(archive.ages.get(node, ())),
@@ -214,9 +217,9 @@ def _timeline(decisions: Sequence[Decision]) -> Table:
 
 def _metrics(shown: Shown) -> Table:
     """What the champion was measured by when it was released, beside whom it met, and how sure that is."""
-    record, found = shown.record, shown.evidence
-    if record is None:
+    if not shown.records:
         return Table("Metrics", [], [])
+    record, released, found = shown.records[-1], shown.records[0], shown.evidence
     columns = [
         Column("metric"),
         Column("champion", right=True),
@@ -224,7 +227,9 @@ def _metrics(shown: Shown) -> Table:
         Column("naive", right=True),
         Column("beside", right=True, help="Who answered before, or above"),
         Column(
-            "surely better", right=True, help="How sure it is that it is better: than the naive guess, than who it met"
+            "surely better",
+            right=True,
+            help="How sure that was at its release: than the naive guess / than whom it met",
         ),
     ]
     names = [name for name in record.challenger if " of " not in name]
@@ -232,7 +237,7 @@ def _metrics(shown: Shown) -> Table:
     rows = []
     for name in ordered:
         interval = found.metric if found and name == shown.metric else None
-        sure = [record.certainty.get(f"naive_{name}"), record.certainty.get(name)]
+        sure = [released.certainty.get(f"naive_{name}"), released.certainty.get(name)]
         rows.append(
             [
                 name, record.challenger[name], _between(interval), record.naive.get(name), record.incumbent.get(name),

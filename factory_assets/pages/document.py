@@ -38,11 +38,20 @@ FLEET = "fleet.html"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. right: whether it holds numbers. help: what it means, shown where one points at its name."""
+    """A column of a table.
+
+    right: whether it holds numbers. help: what it means, shown where one points at its name. is_wide: whether a phone goes without it.
+    """
 
     name: str
     right: bool = False
     help: str = ""
+    is_wide: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its class in the style sheet."""
+        return " ".join(filter(None, ("right" if self.right else "", "wide" if self.is_wide else "")))
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,8 @@ class Cell:
 class Table:
     """A table with a caption. rows: each as long as columns; a plain value is a Cell of it. note: what it leaves out, below it.
 
-    id: for links and scripts. On a phone each row is a block, with the names of the columns beside the values.
+    id: for links and scripts. On a phone each row is a block, with the names of the columns beside the values; a table that
+    `is_narrow` stays one there.
     """
 
     caption: str
@@ -73,6 +83,7 @@ class Table:
     rows: Sequence[Sequence[object]]
     note: str = ""
     id: str = ""
+    is_narrow: bool = False
 
     @property
     def cells(self) -> list[list[Cell]]:

@@ -4,7 +4,7 @@ Read from `<line>/evaluation`, which has what every side predicted of every row;
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,8 +128,8 @@ def evidence(
     engine: Engine,
     ledger: Ledger,
     damaged: Collection[str] = (),
-) -> Iterator[tuple[str, EvaluationRecord, Evidence | None]]:
-    """Node, the evaluation that says how good its champion is, and the champion on those rows; None where they are not kept.
+) -> Iterator[tuple[str, Sequence[EvaluationRecord], Evidence | None]]:
+    """Node, the evaluations that say how good its champion is, and it on the rows of the newest; None where these are not kept.
 
     champions: node -> its own champion. Nodes whose champion was never measured are left out.
     """
@@ -145,7 +145,7 @@ def evidence(
             scores = view(con, lake, line, day) if day in held else None
             for node in nodes:
                 rows = of_node(con, scores, node) if scores else None
-                yield node, newest[node], _of_rows(declared, metric, newest[node], rows)
+                yield node, records[champions[node]], _of_rows(declared, metric, newest[node], rows)
 
 
 def _of_rows(declared: DeclaredLine, metric: str, record: EvaluationRecord, rows: pa.Table | None) -> Evidence | None:

@@ -5,7 +5,7 @@ stays one that a phone opens: those that need somebody most have all their figur
 """
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -66,19 +66,21 @@ class _Page:
     decisions: Sequence[Decision]
     changes: Mapping[str, Change | None] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
+    detailed: list[str] = field(default_factory=list)
 
     @property
     def line(self) -> str:
         return self.declared.line.name
 
     def href(self, node: str) -> str:
-        return f"#{anchor(node)}"
+        """Where the page shows a node: its figures, or else the table of all."""
+        return f"#{anchor(node)}" if node in self.detailed else "#nodes"
 
 
 def line_page(declared: DeclaredLine, tables: Tables, called: Called, state: State | None, now: dt.datetime) -> str:
     """The page as HTML. state: of the line; None where no plan was asked. now: when it is written."""
     page = _read(declared, tables, called)
-    parts, detailed = _details(page)
+    parts, page.detailed = _details(page)
     rows, left = _rows(page)
     line = declared.line
     return document(
@@ -98,7 +100,8 @@ def line_page(declared: DeclaredLine, tables: Tables, called: Called, state: Sta
         todos=_todos(page),
         rows=rows,
         sections=parts,
-        left=_left(page, detailed, left),
+        detailed={anchor(node) for node in page.detailed},
+        left=_left(page, left),
     )
 
 
@@ -119,8 +122,8 @@ def _details(page: _Page) -> tuple[list[Markup], list[str]]:
     chosen = ordered[:DETAILED]
     own = {each.node: each.version for each in chosen if each.version and each.answers == each.node}
     found = {
-        node: (record, of_rows)
-        for node, record, of_rows in evidence(
+        node: (records, of_rows)
+        for node, records, of_rows in evidence(
             page.declared,
             page.metric,
             own,
@@ -134,9 +137,9 @@ def _details(page: _Page) -> tuple[list[Markup], list[str]]:
     archive = details.Archive.of(page.declared, page.tables, own, page.called.damaged)
     parts, size, nodes = list[Markup](), 0, list[str]()
     for stand in chosen:
-        record, of_rows = found.get(stand.node, (None, None))
+        records, of_rows = found.get(stand.node, ((), None))
         shown = details.Shown(
-            page.declared, page.metric, stand, page.courses.of(stand.node), page.changes.get(stand.node), record, of_rows,
+            page.declared, page.metric, stand, page.courses.of(stand.node), page.changes.get(stand.node), records, of_rows,
             [each for each in page.decisions if each.node == stand.node], page.called.blocked,
         )  # fmt: skip
         part = details.section(shown, archive, is_open=not parts)
@@ -178,7 +181,7 @@ def _row(page: _Page, stand: Stand) -> list[Cell]:
     labelled = None if stand.labelled is None else f"{stand.labelled:.0%}"
     answers = "itself" if stand.answers == stand.node else (stand.answers or "nobody")
     return [
-        Cell(stand.node, page.href(stand.node) if stand in page.nodes[:DETAILED] else "", shown=40),
+        Cell(stand.node, page.href(stand.node) if stand.node in page.detailed else "", shown=40),
         Cell(stand.health, mood=MOODS[stand.health]),
         Cell(stand.value),
         Cell(stand.naive),
@@ -201,8 +204,10 @@ def _good(page: _Page) -> Table:
         Column("node"),
         Column(page.metric, right=True, help="Of the newest day that could be measured"),
         Column("naive", right=True, help="Of a guess that knows the training labels alone, on the same rows"),
-        *([Column("floor", right=True, help="Of the gate")] if floor is not None else []),
-        Column("released with", right=True, help="On the holdout by which its champion was released, with 95 %"),
+        *([Column("floor", right=True, help="Of the gate", is_wide=True)] if floor is not None else []),
+        Column(
+            "last holdout", right=True, help="Of its champion, where it last met a challenger, with 95 %", is_wide=True
+        ),
         Column("month ago", right=True, help="By how much it is better than a month ago: the mean, and its limits"),
     ]
     rows = [
@@ -211,7 +216,7 @@ def _good(page: _Page) -> Table:
             Cell(each.value, mood=_beside_naive(page.metric, each)),
             Cell(each.naive),
             *([Cell(floor)] if floor is not None else []),
-            Cell(_released(page.evidence.get(each.node))),
+            Cell(_on_holdout(page.evidence.get(each.node))),
             Cell(_change(page.changes.get(each.node)), mood=_mood(page.changes.get(each.node))),
         ]
         for each in chosen
@@ -224,7 +229,7 @@ def _good(page: _Page) -> Table:
         if said
         else "no node has enough days to be held against a month ago"
     )
-    return Table(note, columns, rows)
+    return Table(note, columns, rows, is_narrow=True)
 
 
 def _calibrated(page: _Page) -> list[Fact]:
@@ -330,13 +335,13 @@ def _todos(page: _Page) -> list[Todo]:
     return todo(page.line, page.called.notices, page.called.due, page.nodes, issues)
 
 
-def _left(page: _Page, detailed: Collection[str], left: int) -> str:
+def _left(page: _Page, left: int) -> str:
     """What the page leaves out; empty where it has everything."""
-    without = len(page.nodes) - len(detailed)
+    without = len(page.nodes) - len(page.detailed)
     if not without:
         return ""
     rows = f"; {counted(left, 'node')} have no row here" if left else ""
-    return f"figures of {counted(len(detailed), 'node')}, those that need somebody first; {without} more are in the table{rows}"
+    return f"figures of {counted(len(page.detailed), 'node')}, those that need somebody first; {without} more are in the table{rows}"
 
 
 def _healths(nodes: Sequence[Stand]) -> list[tuple[str, int]]:
@@ -355,7 +360,7 @@ def _better(metric: str) -> str:
     return "nearest the level is best" if better is None else f"{'more' if better else 'less'} is better"
 
 
-def _released(found: Evidence | None) -> str | None:
+def _on_holdout(found: Evidence | None) -> str | None:
     if found is None:
         return None
     between = "" if found.metric.low is None else f" [{figure(found.metric.low)}, {figure(found.metric.high)}]"

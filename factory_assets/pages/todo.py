@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from factory_assets.governor.work import Notice
 from factory_assets.monitoring.monitors import DRIFT
-from factory_assets.pages.document import Mood
+from factory_assets.pages.document import Mood, anchor
 from factory_assets.pages.fleet import Stand
 from factory_assets.words import counted, listed
 from factory_resources.issues import NEVER_ACCEPTED, Issue
@@ -17,12 +17,16 @@ NAMED = 4
 
 @dataclass(frozen=True)
 class Todo:
-    """Something to be done. command: by which one does it, or looks at it; empty where it is done elsewhere."""
+    """Something to be done.
+
+    command: by which one does it, or looks at it; empty where it is done elsewhere. part: of the page that shows more of it.
+    """
 
     what: str
     why: str
     command: str
     mood: Mood
+    part: str = ""
 
 
 def todo(
@@ -95,8 +99,7 @@ def _of_node(line: str, health: str, node: Stand) -> Todo:
     if health == "unanswered":
         look = shlex.join(["factory", "history", line, node.node])
         return Todo(f"{node.node}: nobody answers", node.why, look, "bad")
-    if node.why.startswith(DRIFT) or not node.version:
-        look = shlex.join(["factory", "status", "--line", line, "--all"])
-        return Todo(f"{node.node}: what it predicts from has changed", node.why, look, "bad")
-    back = shlex.join(["factory", "rollback", line, node.answers or node.node, "--why", "REASON"])
-    return Todo(f"{node.node}: an alarm{f' since {node.since}' if node.since else ''}", node.why, back, "bad")
+    look = shlex.join(["factory", "champion", line, node.node])
+    began = f" since {node.since}" if node.since else ""
+    what = "what it predicts from, or its labels, have changed" if node.why.startswith(DRIFT) else "an alarm"
+    return Todo(f"{node.node}: {what}{began}", node.why, look, "bad", anchor(node.node))
