@@ -6,13 +6,15 @@ A line with so many nodes, each trained and promoted five times, and 60 days of 
 alarm that lasts for six weeks. Ledger and tables are real, and filled in bulk. Each size is asked in a process of its own: CPU
 seconds of `stands_of`, which `factory status` and the page ask, and of drawing the page; the memory that both take beside what
 is imported; the bytes of the page. What the plan beside them costs is in `plan_growth.py`. With a browser also the seconds until
-the page's first rows are laid out, and the memory of its scripts and elements.
+the page is laid out, its first rows with it, and the memory of the process that shows it.
 
 Ends with exit code 1 where the most nodes cost more than in proportion, or more than the bounds.
 """
 
+import contextlib
 import datetime as dt
 import multiprocessing
+import os
 import resource
 import shutil
 import sys
@@ -158,8 +160,6 @@ def measured(nodes: int, day: dt.date) -> pa.Table:
 
 def asked(home: Path, browser: str | None) -> Asked:
     """What the stands of the line in the folder cost, and their page."""
-    import os
-
     os.environ["FACTORY_DEFS"] = str(home / "defs")
     from factory_assets.declarations.catalogue import load
     from factory_assets.pages.fleet_page import fleet_page
@@ -190,21 +190,34 @@ def memory() -> float:
 
 
 def in_browser(chromium: str, file: Path, page: str) -> tuple[float, float]:
-    """Seconds until the first row can be read, after which nothing moves it, and MB of the page's scripts and elements."""
+    """Seconds until the page is laid out, its first rows with it, and MB of the process that shows it."""
     import pictures
 
     file.write_text(page)
     with pictures.page(chromium) as browser:
-        browser.ask("Performance.enable")
         browser.ask("Page.navigate", url=file.as_uri())
         pictures.waited(
             lambda: browser.value("performance.timing.loadEventEnd > 0 && location.protocol == 'file:'"), "the page"
         )
         seconds = browser.value("(performance.timing.loadEventEnd - performance.timing.navigationStart) / 1000")
         assert browser.value("document.querySelectorAll('#nodes tbody tr').length") > 0
-        metrics = {each["name"]: each["value"] for each in browser.ask("Performance.getMetrics")["metrics"]}
-        # An element of the template takes about a tenth of a kB; the browser tells their number, and the heap of scripts.
-        return seconds, (metrics["JSHeapUsedSize"] + 100 * metrics["Nodes"]) / 1e6
+        return seconds, showing()
+
+
+def showing() -> float:
+    """MB of the processes, of those that this one started, in which a browser shows pages, with the libraries that they share."""
+    parent_of, kilobytes = dict[int, int](), dict[int, int]()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # a process may end while it is looked at
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            parent_of[int(folder.name)] = int(status["PPid"])
+            if b"--type=renderer" in (folder / "cmdline").read_bytes():
+                kilobytes[int(folder.name)] = int(status["VmRSS"].split()[0])
+
+    def is_ours(process: int) -> bool:
+        return process == os.getpid() or (process in parent_of and is_ours(parent_of[process]))
+
+    return sum(size for process, size in kilobytes.items() if is_ours(process)) / 1024
 
 
 def beyond_bounds(found: dict[int, Asked]) -> list[str]:

@@ -7,6 +7,7 @@ looked for, so that thousands of nodes cost a reader no more than some hundreds.
 import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from factory_assets.pages.document import FLEET, Badge, Mood, anchor, document, link, page_of, script
 from factory_assets.pages.fleet import HEALTH, MEANING, Stand
@@ -16,6 +17,8 @@ from factory_assets.pages.lines import LineStand
 FIRST = 100
 #: Notices, works and issues of a line that are shown.
 MOST_NOTICES = 3
+#: Kinds of stores whose URIs are links; of any other text a link is to a file.
+STORES = ("s3", "gs", "az", "https")
 MOODS: dict[str, Mood] = {
     "unanswered": "bad", "alarm": "bad", "waits": "warn", "unwatched": "warn", "well": "good",
     "blocked": "bad", "damaged": "bad", "due": "warn", "current": "good",
@@ -43,6 +46,13 @@ def fleet_page(lines: Sequence[LineStand], nodes: Sequence[Stand], now: dt.datet
     def page(line: str, node: str | None = None) -> str:
         return link(FLEET, page_of(line), anchor(node) if node is not None else "")
 
+    def version_at(node: Stand) -> str:
+        return f"{dagster}/assets/{_quoted(node.line)}/model?partition={_quoted(str(node.answers))}"
+
+    def run_at(node: Stand) -> str:
+        return f"{dagster}/runs/{_quoted(str(node.run_id))}"
+
+    dagster = dagster.rstrip("/")
     healths = Counter(node.health for node in nodes)
     return document(
         "fleet.html.jinja",
@@ -58,7 +68,22 @@ def fleet_page(lines: Sequence[LineStand], nodes: Sequence[Stand], now: dt.datet
         columns=COLUMNS,
         most_notices=MOST_NOTICES,
         page=page,
-        dagster=dagster.rstrip("/"),
+        dagster=dagster,
+        version_at=version_at,
+        run_at=run_at,
+        archive_at=_archive_at,
         today=now.date(),
         at=f"{now:%Y-%m-%d %H:%M} UTC",
     )
+
+
+def _archive_at(node: Stand) -> str:
+    """Where the version is kept: at the store's own URI, or as a file of this machine."""
+    archive = str(node.archive)
+    store, _, place = archive.partition("://")
+    known = place and store in STORES
+    return f"{store}://{_quoted(place, '/')}" if known else f"file:///{_quoted(archive.lstrip('/'), '/')}"
+
+
+def _quoted(text: str, safe: str = "") -> str:
+    return quote(text, safe, errors="replace")

@@ -60,8 +60,13 @@ def test_it_leads_to_the_line_and_where_dagster_is_known_to_the_run() -> None:
     node = a_stand()
     page = fleet_page([a_line([node])], [node], NOW, "https://dagster.example/")
     links = [of["href"] for tag, of in Read(page).tags if tag == "a"]
-    assert {"eta/page.html", f"eta/page.html#{anchor('FR')}", "https://dagster.example/runs/run-1"} <= {*links}
-    assert "runs/" not in fleet_page([a_line([node])], [node], NOW)
+    of_line, dagster = {"eta/page.html", f"eta/page.html#{anchor('FR')}"}, "https://dagster.example"
+    of_node = {f"{dagster}/runs/run-1", f"{dagster}/assets/eta/model?partition=FR", "file:///archive/eta/0123"}
+    assert of_line | of_node <= {*links}
+    without = [of["href"] for tag, of in Read(fleet_page([a_line([node])], [node], NOW)).tags if tag == "a"]
+    assert not any("runs/" in str(href) or "assets/" in str(href) for href in without)
+    stored = Read(fleet_page([], [replace(node, archive="s3://models/eta/0 1")], NOW))
+    assert "s3://models/eta/0%201" in [of.get("href") for _, of in stored.tags]
 
 
 def test_a_line_says_what_holds_it_back_what_is_due_and_what_is_open() -> None:
@@ -110,7 +115,7 @@ def test_hostile_texts_add_no_markup_and_nothing_is_fetched(text: str) -> None:
     for (_, plain), (_, found) in zip(harmless.tags, hostile.tags, strict=True):
         assert {*found} - {"title", "class"} == {*plain} - {"title", "class"}
     for href in (urlsplit(str(found.get("href", ""))) for _, found in hostile.tags):
-        assert (href.scheme, href.netloc) in (("", ""), ("https", "dagster.example")), href
+        assert (href.scheme, href.netloc) in (("", ""), ("https", "dagster.example"), ("file", "")), href
 
 
 def test_the_page_runs_its_own_script_alone() -> None:
