@@ -1,5 +1,5 @@
 # make run   set up and run the demo end to end
-# make ui    open Dagster on what it made
+# make ui    open Dagster on what it made, and serve the pages for people
 # make live  the same world in the last weeks before today, where new days keep coming, in a home of its own
 # make test  set up, check and test
 # make test-slow   what takes minutes: years of public data, kills, a next release of Dagster
@@ -20,23 +20,33 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 # Each process would compile all modules again, which takes it half a second.
 unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 3000
+PAGES_PORT ?= 3080
+# Pages for people lead to Dagster's runs, and Dagster's assets to these pages, while `make ui` serves both.
+run ui live: export FACTORY_DAGSTER_URL ?= http://127.0.0.1:$(PORT)
+run ui live: export FACTORY_REPORTS_URL ?= http://127.0.0.1:$(PAGES_PORT)
 
 .PHONY: run ui live test test-slow test-longest test-dagster test-mlflow check lint clean
 
 run: .venv/run
 	@$(BIN)/factory run
 
-ui: .venv/run
+define served
 	@$(BIN)/factory home
-	@umask $${FACTORY_UMASK:-077}; $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	@umask $${FACTORY_UMASK:-077}; pages="$${FACTORY_REPORTS:-$$FACTORY_HOME/reports}"; mkdir -p "$$pages"; \
+		$(BIN)/python -m http.server $(PAGES_PORT) --bind 127.0.0.1 --directory "$$pages" & \
+		trap "kill $$!" EXIT; echo "all lines: $$FACTORY_REPORTS_URL/fleet.html"; \
+		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+endef
+
+ui: .venv/run
+	$(served)
 
 live: export FACTORY_HOME := $(CURDIR)/.factory-live
 live: export DAGSTER_HOME := $(CURDIR)/.factory-live/dagster
 live: export FACTORY_DEFS := $(CURDIR)/.factory-live/defs
 live: .venv/run
 	@until=$$($(BIN)/factory demo $$FACTORY_DEFS) && $(BIN)/factory run --until $$until
-	@$(BIN)/factory home
-	@umask $${FACTORY_UMASK:-077}; $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	$(served)
 
 test: lint
 	@$(BIN)/python -m pytest -m "not slow and not longest" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10

@@ -26,6 +26,7 @@ from factory_assets.commands import (
     issue,
     latency,
     mirror,
+    page,
     plan,
     quarantine,
     rebuild,
@@ -59,6 +60,7 @@ app.command()(plan.plan)
 app.command()(due.due)
 app.command()(status.status)
 app.command()(latency.latency)
+app.command()(page.page)
 app.command()(features.features)
 app.command()(explain.explain)
 app.command()(compare.compare)

@@ -6,6 +6,8 @@ FACTORY_LAKE      URI of the tables           default: $FACTORY_HOME/lake
 FACTORY_LEDGER    SQLAlchemy URL              default: SQLite in $FACTORY_HOME
 FACTORY_ARCHIVE   URI of released models      default: $FACTORY_HOME/archive
 FACTORY_REPORTS   URI of pages for people     default: $FACTORY_HOME/reports
+FACTORY_REPORTS_URL  address at which a web server serves these; none by default: links lead to the files
+FACTORY_DAGSTER_URL  address of Dagster's web server, to whose runs these lead; none by default
 FACTORY_MLFLOW    address of an MLflow server to mirror the ledger to; none by default
 FACTORY_ENVIRONMENT  training, or serving, where columns of the contract that are `not_in: [serving]` are absent
 FACTORY_CLOCK     a file with the moment that counts as now, to rehearse days to come; absent, the machine's clock
@@ -77,7 +79,11 @@ def stores() -> dict[str, Any]:
         "trials": Trials(url=_ledger_url()),
         "verdicts": Verdicts(url=_ledger_url()),
         "mirror": MlflowMirror(uri=os.environ.get("FACTORY_MLFLOW", "")),
-        "reports": Reports(root=os.environ.get("FACTORY_REPORTS", str(root / "reports"))),
+        "reports": Reports(
+            os.environ.get("FACTORY_REPORTS", str(root / "reports")),
+            os.environ.get("FACTORY_REPORTS_URL", ""),
+            os.environ.get("FACTORY_DAGSTER_URL", ""),
+        ),
     }
 
 

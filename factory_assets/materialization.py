@@ -53,6 +53,13 @@ def newest_events(
     return newest_numbers(instance, key, partitions)
 
 
+def newest_of(instance: dg.DagsterInstance, names: Sequence[str]) -> dict[str, int]:
+    """Asset -> number of its newest materialisation, of any partition; without those that have none."""
+    records = instance.get_asset_records([dg.AssetKey(name.split("/")) for name in names])
+    newest = {each.asset_entry.asset_key.to_user_string(): each.asset_entry for each in records}
+    return {name: entry.last_materialization_storage_id or 0 for name, entry in sorted(newest.items())}
+
+
 def recorded(
     instance: dg.DagsterInstance, key: dg.AssetKey, newest: Mapping[str, int], partitions: Collection[str] | None = None
 ) -> dict[dt.date, Recorded]:

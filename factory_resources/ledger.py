@@ -113,6 +113,23 @@ class EvaluationRecord:
     disagreement: float | None = None
 
 
+@dataclass(frozen=True)
+class Answering:
+    """A version that answers now: of which node, which candidate, as of which day it was trained, by which run, and where it is kept.
+
+    holdout, naive: metrics of it, and of the naive forecast, on the holdout by which it was released; {} where nothing could be
+    measured. Of a refit they are those of the version that was judged.
+    """
+
+    node: str
+    candidate: str
+    as_of: dt.date
+    run_id: str
+    archive_uri: str
+    holdout: Metrics
+    naive: Metrics
+
+
 Record = VersionRecord | EvaluationRecord | Decision
 R = TypeVar("R", VersionRecord, EvaluationRecord, Decision)
 #: In the configuration of a version that was fitted again after it passed: the version that was judged.
@@ -212,13 +229,29 @@ class Ledger(Tags):
         with self._open().connect() as connection:
             return dict(connection.execute(query).tuples().all())
 
-    def champions_trained(self, line: str) -> dict[str, dt.date]:
-        """Version -> as of which day it was trained, of those that answer now."""
-        query = sa.select(VERSIONS.c.version, VERSIONS.c.as_of).join(
-            STANDING, (STANDING.c.line == VERSIONS.c.line) & (STANDING.c.champion == VERSIONS.c.version)
-        )
+    def answering(self, line: str) -> dict[str, Answering]:
+        """Version -> what is recorded of it, of those that answer now."""
+        v, e, champion = VERSIONS.c, EVALUATIONS.c, STANDING.c.champion
+        answers = sa.select(champion).where(STANDING.c.line == line, champion.is_not(None))
+        columns = (v.version, v.node, v.candidate, v.as_of, v.run_id, v.archive_uri)
+        judged = sa.func.coalesce(_judged(), v.version).label("judged")
+        made = sa.select(*columns, judged).where(v.line == line, v.version.in_(answers)).subquery()
+        own = (e.line == line) & (e.node == made.c.node) & (e.version == made.c.judged)
+        found = sa.select(made, e.challenger, e.naive).outerjoin(EVALUATIONS, own).order_by(e.id.desc())
         with self._open().connect() as connection:
-            return dict(connection.execute(query.where(VERSIONS.c.line == line)).tuples().all())
+            # Of several evaluations the first, by which it was released, comes last.
+            return {
+                row.version: Answering(
+                    row.node,
+                    row.candidate,
+                    row.as_of,
+                    row.run_id,
+                    row.archive_uri,
+                    row.challenger or {},
+                    row.naive or {},
+                )
+                for row in connection.execute(found)
+            }
 
     def record_evaluation(self, evaluation: EvaluationRecord) -> None:
         """Record an evaluation; nothing is written if it repeats the last one of its version as of the same day.

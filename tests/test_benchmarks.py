@@ -21,6 +21,7 @@ SMALLEST = {
     "drift_verdicts": ["--quick"],
     "estimates": ["--quick"],
     "evaluation_cost": ["--quick"],
+    "fleet": ["--quick", "--nodes", "40", "--nodes", "160"],
     "features_at_scale": [CARDS, "--halves", "1", "--repeat", "1"],
     "gate_verdicts": ["--quick"],
     "ledger_growth": ["--nodes", "50", "--trainings", "2", "--trainings", "4"],

@@ -82,5 +82,6 @@ def command(deployment: "Deployment", work: "Work") -> str:
         words += ["--partition-range", f"{work.days[0]}...{work.days[-1]}"]
     if nodes:
         words += ["--partition-range", f"{nodes[0]}...{nodes[-1]}"]
-        words += ["--config-json", json.dumps(asked(work, nodes).config)]
+    if config := asked(work, nodes).config:
+        words += ["--config-json", json.dumps(config)]
     return shlex.join(words)

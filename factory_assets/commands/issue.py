@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from factory_assets.commands.follow import follow
 from factory_assets.commands.screen import console
 from factory_resources.people import process_user, with_claim
 
@@ -77,3 +78,4 @@ def _decide(stream: str, rule: str, state: str, claim: str, why: str) -> None:
         console.say(str(error.args[0]), style="red")
         raise typer.Exit(1) from None
     console.say(f"{stream}: {rule!r} is {state}, by {who}: {why}")
+    follow(stream=stream)

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from factory_assets.commands.deployed import observe
+from factory_assets.commands.follow import follow
 from factory_assets.commands.names import unknown
 from factory_assets.commands.screen import console
 from factory_resources.people import process_user
@@ -108,6 +109,7 @@ def approve(
     message = f"{line} {node}: {made.champion} answers for the days after {made.as_of}, approved by {made.who}: {why}"
     console.say(message)
     observe(observation([made]))
+    follow(line=line)
 
 
 def rollback(
@@ -150,6 +152,7 @@ def rollback(
     if still := [f"@{each.tag}" for each in ledger.tags(line, node) if each.version == last.version]:
         _say(f"{last.version} is still {', '.join(still)} of {node}: `factory tag` moves a tag")
     observe(observation(made))
+    follow(line=line)
 
 
 def tag(
@@ -187,6 +190,7 @@ def tag(
     message = f"{named} is {made.version}{instead}" if made.version else f"{named} is off {before}"
     _say(f"{message}, by {made.by}: {made.why}")
     observe(tag_observation(made, before))
+    follow(line=line)
 
 
 def tags(line: Line, node: AnyNode = None, at: At = None) -> None:

@@ -9,12 +9,13 @@ import typer
 from rich.table import Table
 
 from factory_assets.commands.programs import Json, give
-from factory_assets.commands.screen import console, styled
+from factory_assets.commands.screen import console, screen, styled
 from factory_assets.words import counted, figure
 
 if TYPE_CHECKING:
     from factory_assets.pages.fleet import Stand
     from factory_assets.pages.lines import LineStand
+    from factory_resources.issues import Issue
 
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 #: Nodes that are shown unless all are asked for: those that need somebody come first.
@@ -29,6 +30,9 @@ def status(
     line: Annotated[str | None, typer.Option(help="One line; all of them if absent.")] = None,
     every: Annotated[bool, typer.Option("--all", help=f"All nodes; {SHOWN} if absent.")] = False,
     as_json: Json = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write the page of all lines, too, and say where it is.")
+    ] = False,
 ) -> None:
     """Show how all lines and nodes stand, those first that need somebody: who answers, since when, and what is amiss.
 
@@ -42,19 +46,27 @@ def status(
     warnings.filterwarnings("ignore")
     from factory_assets.commands.deployed import deployed
     from factory_assets.commands.names import unknown
+    from factory_assets.deployment import stores
     from factory_assets.governor.plan import plan
-    from factory_assets.pages.lines import stands_of
+    from factory_assets.pages.lines import called_by, stands_of
+    from factory_assets.pages.written import write_fleet
 
     with deployed() as deployment:
         catalogue = deployment.catalogue
         if line is not None and line not in catalogue.lines:
             unknown(line, "line", catalogue.lines)
         asked = [catalogue.resolve(each) for name, each in catalogue.lines.items() if line is None or name == line]
-        lines, nodes = stands_of(asked, plan(deployment.book()), deployment.lake, deployment.ledger)
+        every_line = [catalogue.resolve(each) for each in catalogue.lines.values()]
+        called = called_by(plan(deployment.book()), every_line)
+        lake, ledger, issues = deployment.lake, deployment.ledger, deployment.issues
+        lines, nodes = stands_of(asked, called, lake, ledger, issues)
+        where = write_fleet(every_line, called, lake, ledger, issues, stores()["reports"])[0].where if page else None
     if as_json:
         give({"lines": list(map(_line_item, lines)), "nodes": list(map(_node_item, nodes))})
     else:
         _show(lines, nodes, every)
+    if where:
+        (screen(stderr=True) if as_json else console).say(where)
     urgent = any(each.state == "blocked" for each in lines) or any(
         each.health in ("unanswered", "alarm") for each in nodes
     )
@@ -68,7 +80,18 @@ def _line_item(stand: "LineStand") -> dict[str, Any]:
         "state": stand.state,
         "nodes": stand.nodes,
         "notices": [{"kind": each.kind, "message": str(each)} for each in stand.notices],
-        "due": [{"what": work.what, "reason": work.reason} for work in stand.due],
+        "due": [{"what": what, "reason": reason} for what, reason in stand.due],
+        "issues": [_issue_item(each) for each in stand.issues],
+    }
+
+
+def _issue_item(issue: "Issue") -> dict[str, Any]:
+    return {
+        "stream": issue.stream,
+        "rule": issue.rule,
+        "owner": issue.owner,
+        "since": issue.since,
+        "days": len(issue.days),
     }
 
 

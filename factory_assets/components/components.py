@@ -40,6 +40,7 @@ from factory_assets.monitoring.drift.assets import drift_asset
 from factory_assets.monitoring.estimates.assets import estimates_asset
 from factory_assets.monitoring.performance.assets import outcomes_asset, performance_asset
 from factory_assets.monitoring.performance.losses import PARENT
+from factory_assets.pages.assets import fleet_asset, page_asset
 from factory_assets.release.assets import champion_asset, leaderboard_asset, refit_asset
 from factory_assets.scoring.assets import parents_asset, predictions_asset
 from factory_assets.serving.assets import serving_asset
@@ -161,8 +162,8 @@ class ModelLine(Declaration):
     """What is predicted, from which features, for which segments, and when it is retrained.
 
     Yields the line: examples, labels, model, evaluation, refit, champion, leaderboard, decay, backtest, predictions, performance,
-    estimates, drift, counts, monitors, calibration, parents of a line with segments, outcomes where some are declared, and the sensor
-    that starts its trainings.
+    estimates, drift, counts, monitors, calibration, page, parents of a line with segments, outcomes where some are declared, and the
+    sensor that starts its trainings.
     """
 
     declaration: Line
@@ -180,7 +181,7 @@ class ModelLine(Declaration):
         findings = catalogue.check_line(self.declaration) or search.check(self.declaration)
         catalogues.require(findings, self.folder, self.declaration.name)
         declared: DeclaredLine = catalogue.resolve(self.declaration)
-        # One schedule for all: it is defined with the first of the lines.
+        # One schedule and one page for all: they are defined with the first of the lines.
         first = next(iter(catalogue.lines)) == self.declaration.name
         segmented = bool(declared.line.segments.levels)
         daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
@@ -195,6 +196,8 @@ class ModelLine(Declaration):
             counts_asset(declared),
             monitors_asset(declared),
             calibration_asset(declared),
+            page_asset(declared),
+            *([fleet_asset(catalogue)] if first else []),
         ]
         return dg.Definitions(
             assets=[*daily, *trained, *watched],

@@ -24,9 +24,9 @@ from factory_assets.features.examples.rows import keys_in_reach, keys_seen
 from factory_assets.governor import memo
 from factory_assets.governor.retraining import Trained
 from factory_assets.governor.runs import days_of_run, open_runs
-from factory_assets.governor.work import TRAINED, Running
+from factory_assets.governor.work import FLEET, PAGE, TRAINED, Running
 from factory_assets.identity.damage import beside, damaged, damaged_beside
-from factory_assets.identity.inputs import Asset, Recorded, stamps
+from factory_assets.identity.inputs import Asset, Recorded, digest, stamps
 from factory_assets.identity.nodes import admitted, preorder, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
 from factory_assets.identity.versions import contract_hash
@@ -38,6 +38,7 @@ from factory_assets.materialization import (
     described,
     materializations,
     newest_events,
+    newest_of,
     noted_since,
     recorded,
     recorded_before,
@@ -62,6 +63,8 @@ from factory_resources.verdicts import Judged, Verdicts
 T = TypeVar("T")
 #: Newest events among which one is looked for that tells the version of its table: those of days held back tell none.
 NEWEST = 20
+#: Assets whose tables a line's page shows.
+ON_PAGE = ("monitors", "performance", "estimates", "evaluation", "leaderboard", "decay")
 #: Which days' sources are asked: (stream, its days that are over, what is recorded of its raw asset, that asset) -> days.
 Look = Callable[[DeclaredStream, Sequence[dt.date], Mapping[dt.date, Recorded], Asset], Sequence[dt.date]]
 #: (Instance, asset) -> the event log's mark when it was read, and what was recorded of the asset's days then.
@@ -419,6 +422,18 @@ class Book:
         event = self.instance.get_latest_materialization_event(spec.key)
         return f"{export_state(self.instance, self.stores.lake, view, spec)}|{event.timestamp if event else ''}"
 
+    def page(self, line: str) -> tuple[str, str | None]:
+        content = page_content(self.instance, line, self.asset(f"{line}/{PAGE}").version, self.decided(line))
+        return content, self._state_of_page(f"{line}/{PAGE}")
+
+    def fleet(self) -> tuple[str, str | None]:
+        return self.asset(FLEET).version, self._state_of_page(FLEET)
+
+    def _state_of_page(self, name: str) -> str | None:
+        page = self.instance.get_latest_materialization_event(_key(name))
+        event = page.asset_materialization if page else None
+        return (event.tags or {}).get(INPUTS) if event else None
+
     def running(self) -> Sequence[Running]:
         return [
             Running(run.run_id, frozenset(key.to_user_string() for key in run.asset_selection or ()), days_of_run(run))
@@ -427,6 +442,12 @@ class Book:
 
     def tried(self, state: str) -> str | None:
         return self.given_up.get(state)
+
+
+def page_content(instance: dg.DagsterInstance, line: str, version: str, decided: tuple[str, dt.date] | None) -> str:
+    """A hash of what a line's page would show of tables and decisions. version: of the page's code. decided: as `Known` gives it."""
+    newest = newest_of(instance, [f"{line}/{table}" for table in ON_PAGE])
+    return digest([version, str(decided), *(f"{name}:{number}" for name, number in newest.items())])
 
 
 def _key(name: str) -> dg.AssetKey:

@@ -35,6 +35,7 @@ STATION = {
     "raw": "events", "events": "events", "statistics": "events", "examples": "features", "labels": "features",
     "model": "training", "predictions": "scoring", "parents": "scoring", "performance": "monitoring", "outcomes": "monitoring",
     "estimates": "monitoring", "drift": "monitoring", "counts": "monitoring", "monitors": "monitoring",
+    "page": "pages", "": "pages",
 }  # fmt: skip
 Begin = Callable[[str, str], None]
 

@@ -114,6 +114,14 @@ class Known(Protocol):
         """A hash of the export that is due; None where the store holds the newest features, or there are none."""
         ...
 
+    def page(self, line: str) -> tuple[str, str | None]:
+        """A hash of what the line's page would show of tables and decisions, and the state of the newest page; None without one."""
+        ...
+
+    def fleet(self) -> tuple[str, str | None]:
+        """The version of the code of the page of all lines, and the state of the newest one; None without one."""
+        ...
+
     def running(self) -> Sequence[Running]: ...
 
     def tried(self, state: str) -> str | None:

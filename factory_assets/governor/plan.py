@@ -25,7 +25,20 @@ from factory_assets.governor import retraining
 from factory_assets.governor.grouping import grouped
 from factory_assets.governor.known import Known
 from factory_assets.governor.retraining import NotDue, Training
-from factory_assets.governor.work import SCORED, TRAINED, Kind, Notice, Plan, Work, days_in_words, reasons_in_words
+from factory_assets.governor.work import (
+    CALLING,
+    FLEET,
+    PAGE,
+    SCORED,
+    TRAINED,
+    Called,
+    Kind,
+    Notice,
+    Plan,
+    Work,
+    days_in_words,
+    reasons_in_words,
+)
 from factory_assets.identity.inputs import changed, digest, judgement, of_declaration
 from factory_assets.monitoring.drift import labels as label_days
 from factory_assets.monitoring.episodes import Alarm
@@ -84,6 +97,16 @@ def plan_of_line(known: Known, line: str) -> Plan:
     return planner.finished()
 
 
+def page_state(name: str, content: str, called: Called) -> str:
+    """The state of a page that shows this content of tables and decisions, and tells what is called for."""
+    return digest([name, content, *called.parts])
+
+
+def fleet_state(version: str, pages: Iterable[str]) -> str:
+    """The state of the page of all lines. version: of its code. pages: the states of the lines' pages."""
+    return digest([FLEET, version, *pages])
+
+
 def days_until(stream: DeclaredStream, known: Known) -> list[dt.date]:
     """Days of a stream that are over."""
     last = min(day for day in (stream.stream.end, known.until, known.now.date() - DAY) if day is not None)
@@ -138,8 +161,11 @@ class _Planner:
         for view in catalogue.views.values():
             self.view(view)
             self.served(view)
-        for line in catalogue.lines.values():
-            self.line(catalogue.resolve(line))
+        lines = [catalogue.resolve(line) for line in catalogue.lines.values()]
+        for declared in lines:
+            self.line(declared)
+        pages = [self.page(declared) for declared in lines]
+        self.fleet(dict(pages))
         return self.finished()
 
     def finished(self) -> Plan:
@@ -282,6 +308,36 @@ class _Planner:
         if scored:
             said = [(name[table], 0) for table in ("performance", "estimates", "drift", "counts")]
             self._daily(Daily(name["monitors"], scored, gates=said))
+
+    def page(self, declared: DeclaredLine) -> tuple[str, tuple[Called, str]]:
+        """Offer to write the page of a line, once the work on it is done: its tables or decisions, or what holds it back, changed.
+
+        The line, what its page is told, and its state.
+        """
+        line, known = declared.line.name, self.known
+        name, own = f"{line}/{PAGE}", Plan(self.work, self.notices).of_line(declared)
+        # A training that nobody starts would keep the page waiting for good: it says so instead.
+        left = [work for work in own.work if work.training and line not in known.trains]
+        after = dict.fromkeys(asset for work in own.work if work not in left for asset in work.assets)
+        called = Called(tuple(own.notices_of(*CALLING)), tuple((work.what, work.reason) for work in left))
+        content, shown = known.page(line)
+        state = page_state(name, content, called)
+        if state != shown and not any(name in run.assets for run in self.busy):
+            reason = "what it shows has changed" if shown else "there is none yet"
+            self._offer(Work((name,), reason, after=tuple(after), states=(state,), page=called))
+        return line, (called, state)
+
+    def fleet(self, pages: Mapping[str, tuple[Called, str]]) -> None:
+        """Offer to write the page of all lines, after all other work. pages: by line, what `page` gives of it."""
+        if not pages or any(FLEET in run.assets for run in self.busy):
+            return
+        version, shown = self.known.fleet()
+        if (state := fleet_state(version, [state for _, state in pages.values()])) != shown:
+            untended = [work for work in self.work if work.training and work.training.line not in self.known.trains]
+            after = dict.fromkeys(name for work in self.work if work not in untended for name in work.assets)
+            called = {line: called for line, (called, _) in pages.items()}
+            reason = "what it shows has changed" if shown else "there is none yet"
+            self._offer(Work((FLEET,), reason, after=tuple(after), states=(state,), fleet=called))
 
     def _restoring(self, line: str) -> Training | None:
         """Offer to make champions again that the archive has lost; the training that all that they answer for waits for."""

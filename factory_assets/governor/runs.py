@@ -1,15 +1,16 @@
 """How does work become runs of Dagster, and which runs are open now? Tags and configuration that say what a run makes, and why."""
 
 import datetime as dt
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
 from factory_assets.declarations.days import DAY
-from factory_assets.governor.work import TRAINED, Work
+from factory_assets.governor.work import FLEET, TRAINED, Called, Notice, Work
 from factory_assets.monitoring.charts.latency import Run
 from factory_assets.training.run_config import AS_OF
 from factory_resources.processes import is_gone
@@ -64,6 +65,11 @@ def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
             # A challenger that was trained before the world changed is no answer to the change.
             ops[f"{training.line}__{TRAINED[0]}"]["config"]["anew"] = True
         return Asked(keys, tags, None, {"ops": {name: config for name, config in ops.items() if name in chosen}})
+    if work.page is not None:
+        (name,) = work.assets
+        return Asked(keys, tags, None, {"ops": {name.replace("/", "__"): {"config": page_config(work.page)}}})
+    if work.fleet is not None:
+        return Asked(keys, tags, None, {"ops": {FLEET: {"config": fleet_config(work.fleet)}}})
     if len(work.days) > 1:
         tags |= {RANGE_START: str(work.days[0]), RANGE_END: str(work.days[-1])}
     return Asked(keys, tags, str(work.days[0]) if len(work.days) == 1 else None)
@@ -100,6 +106,43 @@ def training_config(line: str, nodes: Sequence[str], as_of: dt.date) -> dict[str
     }
     ops[f"{line}__{TRAINED[-1]}"] = {"config": {"as_of": str(as_of)}}
     return {"ops": ops}
+
+
+def page_config(called: Called) -> dict[str, Any]:
+    """What a page is told, as its run's configuration."""
+    notices = [
+        json.dumps({"kind": each.kind, "asset": each.asset, "reason": each.reason, "days": list(map(str, each.days))})
+        for each in called.notices
+    ]
+    return {"notices": notices, "due": [json.dumps(each) for each in called.due], "is_planned": True}
+
+
+def fleet_config(called: Mapping[str, Called]) -> dict[str, Any]:
+    """What the page of all lines is told, as its run's configuration. called: of each line."""
+    return {"lines": [json.dumps({"line": line} | page_config(each)) for line, each in called.items()]}
+
+
+def called_of_lines(lines: Sequence[str]) -> dict[str, Called]:
+    """The inverse of `fleet_config`. Raises ValueError for texts that it did not write."""
+    try:
+        return {each["line"]: called_of(each["notices"], each["due"]) for each in map(json.loads, lines)}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"lines are written by the plan, as JSON: {error!r}") from None
+
+
+def called_of(notices: Sequence[str], due: Sequence[str]) -> Called:
+    """The inverse of `page_config`. Raises ValueError for texts that it did not write."""
+    try:
+        found = [json.loads(each) for each in notices]
+        return Called(
+            tuple(
+                Notice(each["kind"], each["asset"], each["reason"], tuple(map(dt.date.fromisoformat, each["days"])))
+                for each in found
+            ),
+            tuple((what, why) for what, why in map(json.loads, due)),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"notices and due are written by the plan, as JSON: {error!r}") from None
 
 
 def open_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:

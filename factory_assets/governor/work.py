@@ -1,11 +1,12 @@
 """What is a plan made of? Work, one run each, and notices of what is not made, with the reasons."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from factory_assets.declarations.days import ranges
+from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.governor.retraining import Training
 from factory_assets.words import counted
 
@@ -13,6 +14,12 @@ from factory_assets.words import counted
 TRAINED = ("model", "evaluation", "refit", "champion", "leaderboard")
 #: Assets of days that follow from who is champion.
 SCORED = ("predictions", "parents", "performance", "outcomes", "estimates", "drift", "counts", "monitors")
+#: Notices that people act on, or have to know of.
+CALLING: tuple[str, ...] = ("blocked", "failed", "damaged")
+#: What people look at: written once nothing that it shows is about to change.
+PAGE = "page"
+#: All lines and nodes on one page, after those of the lines.
+FLEET = "fleet"
 Kind = Literal["blocked", "waiting", "failed", "idle", "damaged"]
 
 
@@ -33,6 +40,14 @@ class Work:
     states: tuple[str, ...] = ()
     new: bool = False
     follows: int = 0
+    #: What a page is told: see `Called`; and the page of all lines, of each.
+    page: "Called | None" = None
+    fleet: "Mapping[str, Called] | None" = None
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it makes nothing but what people look at."""
+        return self.page is not None or self.fleet is not None
 
     @property
     def what(self) -> str:
@@ -57,6 +72,32 @@ class Notice:
 
     def __str__(self) -> str:
         return f"{self.asset}{f' {days_in_words(self.days)}' if self.days else ''}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Called:
+    """What the plan tells the page of a line, which asks no plan itself: what somebody has to act on, and what nothing carries out.
+
+    due: work in words, and why.
+    """
+
+    notices: tuple[Notice, ...] = ()
+    due: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def damaged(self) -> set[str]:
+        """Assets of which something is lost, or not whole."""
+        return {notice.asset for notice in self.notices if notice.kind == "damaged"}
+
+    @property
+    def blocked(self) -> list[dt.date]:
+        """Days that are held back, ascending."""
+        return sorted({day for notice in self.notices if notice.kind == "blocked" for day in notice.days})
+
+    @property
+    def parts(self) -> list[str]:
+        """All of it as texts, for a hash."""
+        return [*(f"{notice.kind}: {notice}" for notice in self.notices), *(": ".join(each) for each in self.due)]
 
 
 @dataclass(frozen=True)
@@ -88,6 +129,12 @@ class Plan:
     def notices_of(self, *kinds: Kind) -> list[Notice]:
         return [notice for notice in self.notices if notice.kind in kinds]
 
+    def of_line(self, declared: DeclaredLine) -> "Plan":
+        """The work on a line, and on what it stands on, and the notices of these."""
+        assets = _assets_of(declared)
+        work = [work for work in self.work if any(_is_of(asset, assets) for asset in work.assets)]
+        return Plan(work, [notice for notice in self.notices if _is_of(notice.asset, assets)])
+
 
 @dataclass(frozen=True)
 class Running:
@@ -108,3 +155,14 @@ def reasons_in_words(reasons: Sequence[str]) -> str:
 
 def days_in_words(days: Sequence[dt.date]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in ranges(days))
+
+
+def _assets_of(declared: DeclaredLine) -> set[tuple[str, ...]]:
+    """Beginnings of the names of the line's assets, and of those that it stands on."""
+    views = {(room, view) for view in declared.views for room in ("features", "serving")}
+    return {(declared.line.name,), *((stream,) for stream in declared.stands_on), *views}
+
+
+def _is_of(asset: str, beginnings: set[tuple[str, ...]]) -> bool:
+    parts = tuple(asset.split("/"))
+    return parts[:1] in beginnings or parts[:2] in beginnings

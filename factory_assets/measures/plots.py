@@ -241,7 +241,7 @@ def markdown(png: bytes, alt: str) -> str:
 
 def _roc(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
     for position, (name, p) in enumerate(models.items()):
-        alarms, found, _ = _curve(y, p)
+        alarms, found, _ = curve(y, p)
         axes.plot(alarms, found, label=f"{_plain(name)}  {roc_auc(y, p):.3f}", **_line(name, position))
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1, zorder=1)
     axes.set(xlim=UNIT, ylim=UNIT, xlabel="share of negatives alarmed", ylabel="share of positives found")
@@ -251,7 +251,7 @@ def _roc(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
 
 def _precision_recall(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> None:
     for position, (name, p) in enumerate(models.items()):
-        _, found, precision = _curve(y, p)
+        _, found, precision = curve(y, p)
         label = f"{_plain(name)}  {average_precision(y, p):.3f}"
         axes.plot(found, precision, label=label, drawstyle="steps-pre", **_line(name, position))
     axes.set(xlim=UNIT, ylim=UNIT, xlabel="recall", ylabel="precision")
@@ -259,7 +259,7 @@ def _precision_recall(axes: Axes, y: Floats, models: Mapping[str, Floats]) -> No
     _legend(axes, loc="best")
 
 
-def _curve(y: Floats, p: Floats) -> tuple[Floats, Floats, Floats]:
+def curve(y: Floats, p: Floats) -> tuple[Floats, Floats, Floats]:
     """False positive rate, recall and precision at each distinct threshold, thinned for drawing.
 
     A point for recall 0 comes first; its precision, which is undefined, is that of the highest threshold.

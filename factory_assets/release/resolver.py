@@ -114,14 +114,14 @@ def resolve(
                 "stale": f"last seen {last}" if last and last < trained_from else None,
                 "metric": metric,
                 "ds": day,
-                **_measured(metric, decision),
+                **measured(metric, decision),
             }
         )
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _measured(metric: str, decision: Decision | None) -> dict[str, Any]:
-    """Columns with the metric's values in the decision's evidence."""
+def measured(metric: str, decision: Decision | None) -> dict[str, Any]:
+    """Columns of `SCHEMA` with the metric's values in the decision's evidence."""
     if decision is None or not decision.evidence:
         return {}
     evidence = decision.evidence

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from factory_assets.cli import app
 from factory_assets.commands import deployed
 from factory_assets.governor.plan import plan
 from factory_assets.pages.fleet import Stand
-from factory_assets.pages.lines import LineStand, stands_of
+from factory_assets.pages.lines import LineStand, called_by, stands_of
+from factory_assets.release.request import Request
+from factory_assets.release.rollback import roll_back
 from tests.governor.world import SMALL, World, by_command, day, orders_of, worlds
+from tests.pages.test_document import Read
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +39,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def status(world: World) -> tuple[LineStand, dict[str, Stand]]:
     declared = [world.deployment.catalogue.resolve(each) for each in world.deployment.catalogue.lines.values()]
-    (line,), nodes = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger)
+    called = called_by(plan(world.deployment.book()), declared)
+    (line,), nodes = stands_of(declared, called, world.lake, world.ledger, world.issues)
     return line, {each.node: each for each in nodes}
+
+
+def page(world: World) -> str:
+    """The text of the page of all lines."""
+    return " ".join(Read((world.folder / "reports" / "fleet.html").read_text()).text.split())
+
+
+def by_ticks(world: World) -> None:
+    while asked := world.ticker.tick():
+        for request in asked:
+            world.ticker.execute(request)
 
 
 def test_a_line_that_is_up_to_date_says_so_and_of_each_node_who_answers(world: World) -> None:
@@ -48,6 +63,7 @@ def test_a_line_that_is_up_to_date_says_so_and_of_each_node_who_answers(world: W
         node: each.champion for node, each in standing.items() if each.champion
     }
     assert sum(line.nodes.values()) == len(nodes) and nodes["global"].value is not None
+    assert all(f"{each.health} {node} guess, team:growth {each.why}" in page(world) for node, each in nodes.items())
 
 
 def test_a_blocked_day_shows_until_it_is_mended(world: World) -> None:
@@ -57,32 +73,48 @@ def test_a_blocked_day_shows_until_it_is_mended(world: World) -> None:
     by_command(world)
     line, _ = status(world)
     assert line.state == "blocked" and "x >= 0" in str(line.pressing[0])
+    assert [(issue.stream, issue.state) for issue in line.issues] == [("orders", "open")]
+    assert "blocked guess team:growth blocked: orders/raw" in page(world) and str(line.pressing[0]) in page(world)
+    assert f"orders: {line.issues[0].rule} since" in page(world)
     world.deliver("orders", day(DAYS))
     by_command(world)
-    assert status(world)[0].state == "current"
+    line, _ = status(world)
+    assert line.state == "current" and not line.issues
+    assert "current guess team:growth all that can be made is made none" in page(world)
 
 
 @pytest.mark.parametrize("table", ["monitors", "performance", "predictions"])
-def test_a_lost_table_is_named_and_what_is_left_is_shown(world: World, table: str) -> None:
+def test_a_lost_table_is_named_and_what_is_left_is_shown(
+    world: World, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lost = world.folder / "lake" / "guess" / table
     shutil.copytree(lost, lost.with_name("kept"))
     shutil.rmtree(next(lost.glob("ds=*")))
     line, nodes = status(world)
     assert line.state == "damaged" and f"guess/{table}" in str(line.pressing[0])
     assert nodes.keys() >= world.ledger.standing("guess").keys()
+    commanded(world, monkeypatch, "--page")
+    assert f"damaged guess team:growth damaged: {line.pressing[0]}" in page(world)
     shutil.rmtree(lost)
     shutil.move(lost.with_name("kept"), lost)
     assert status(world)[0].state == "current"
 
 
-def test_the_command_prints_the_same_as_text_and_for_programs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def commanded(world: World, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
+    """What `factory status` of this world ends with."""
+
     @contextmanager
     def opened() -> Iterator[object]:
         yield world.deployment
 
     monkeypatch.setattr(deployed, "deployed", opened)
+    monkeypatch.setenv("FACTORY_REPORTS", str(world.folder / "reports"))
+    return CliRunner().invoke(app, ["status", *words], env={"COLUMNS": "200"})
+
+
+def test_the_command_prints_the_same_as_text_and_for_programs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     line, nodes = status(world)
-    printed = CliRunner().invoke(app, ["status", "--json"])
+    printed = commanded(world, monkeypatch, "--json")
     found = json.loads(printed.stdout)
     amiss = any(each.health in ("unanswered", "alarm") for each in nodes.values())
     assert printed.exit_code == (1 if amiss else 0)
@@ -90,9 +122,9 @@ def test_the_command_prints_the_same_as_text_and_for_programs(world: World, monk
     assert {each["node"]: each["health"] for each in found["nodes"]} == {
         node: each.health for node, each in nodes.items()
     }
-    text = CliRunner().invoke(app, ["status", "--all"], env={"COLUMNS": "200"}).stdout
+    text = commanded(world, monkeypatch, "--all").stdout
     assert all(each.node in text and each.health in text for each in nodes.values())
-    unknown = CliRunner().invoke(app, ["status", "--line", "gues"])
+    unknown = commanded(world, monkeypatch, "--line", "gues")
     assert unknown.exit_code == 1 and "'gues' is not a line; lines here: guess" in unknown.output
 
 
@@ -101,9 +133,21 @@ def test_a_training_that_was_missed_is_due(world: World) -> None:
         world.deliver("orders", day(offset))
     world.at(day(DAYS + 8), 1)
     # Retraining is switched off.
-    while asked := world.ticker.tick():
-        for request in asked:
-            world.ticker.execute(request)
+    by_ticks(world)
     line, _ = status(world)
     assert line.state == "due", list(map(str, line.notices))
-    assert any(work.training and work.training.line == "guess" for work in line.due)
+    assert any(what.startswith("guess as of") for what, _ in line.due)
+    assert f"due: {line.due[0][0]}" in page(world)
+
+
+def test_what_a_person_decides_shows_on_the_page_after_the_next_tick(world: World) -> None:
+    by_ticks(world)
+    node = next(node for node, each in world.ledger.standing("guess").items() if each.champion and node != "global")
+    roll_back(world.ledger, world.lake, Request("guess", node, "too many complaints", "ana"), "ancestor")
+    planned = plan(world.deployment.book())
+    assert any(work.assets == ("fleet",) for work in planned.work)
+    assert "fleet" not in status(world)[0].summary, "a page that is to be written is no work on what it shows"
+    by_ticks(world)
+    _, nodes = status(world)
+    assert nodes[node].answers == "global" and nodes[node].verdict == "rollback"
+    assert "too many complaints" in page(world) and f"{nodes[node].health} {node} guess" in page(world)

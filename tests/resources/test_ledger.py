@@ -17,9 +17,9 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from factory_resources.decisions import ChampionChanged
+from factory_resources.decisions import REFIT, ChampionChanged
 from factory_resources.issues import Issues
-from factory_resources.ledger import OPTIONAL, Decision, EvaluationRecord, Ledger, VersionRecord
+from factory_resources.ledger import JUDGED, OPTIONAL, Decision, EvaluationRecord, Ledger, VersionRecord
 
 LINE = "card_fraud"
 DAY = dt.date(2018, 5, 31)
@@ -504,9 +504,24 @@ def weekly(ledger: Ledger) -> list[dt.date]:
     return days
 
 
-def test_of_those_that_answer_it_is_known_as_of_when_they_were_trained(ledger: Ledger, weekly: list[dt.date]) -> None:
+def test_of_those_that_answer_it_is_known_when_they_were_trained_and_how_good_they_were_at_their_release(
+    ledger: Ledger, weekly: list[dt.date]
+) -> None:
     ledger.register(a_version("other", line="another", as_of=weekly[0]))
-    assert ledger.champions_trained(LINE) == {"v1": weekly[1]} and ledger.champions_trained("another") == {}
+    for day, mae in ((weekly[1], 2.0), (weekly[2], 3.0)):
+        ledger.record_evaluation(an_evaluation("v1", as_of=day, challenger={"mae": mae}))
+    found = ledger.answering(LINE)
+    assert {version: (each.node, each.as_of, each.holdout) for version, each in found.items()} == {
+        "v1": ("global", weekly[1], {"mae": 2.0})
+    }
+    assert ledger.answering("another") == {}
+
+
+def test_a_refit_was_as_good_at_its_release_as_the_version_that_was_judged(ledger: Ledger) -> None:
+    ledger.register(a_version("v"), a_version("again", configuration={"params": {}, JUDGED: "v"}))
+    ledger.record_evaluation(an_evaluation("v", challenger={"mae": 2.0}))
+    ledger.decide(a_decision("promote", "v", "again", evidence={REFIT: {"version": "again"}}))
+    assert {version: each.holdout for version, each in ledger.answering(LINE).items()} == {"again": {"mae": 2.0}}
 
 
 def answering(ledger: Ledger, first: dt.date, days: int) -> list[str | None]:
