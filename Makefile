@@ -34,7 +34,7 @@ define served
 	@$(BIN)/factory home
 	@umask $${FACTORY_UMASK:-077}; pages="$${FACTORY_REPORTS:-$$FACTORY_HOME/reports}"; mkdir -p "$$pages"; \
 		$(BIN)/python -m http.server $(PAGES_PORT) --bind 127.0.0.1 --directory "$$pages" & \
-		trap "kill $$!" EXIT; echo "all lines: $$FACTORY_REPORTS_URL/fleet.html"; \
+		trap "kill $$! 2>/dev/null" EXIT INT TERM; echo "all lines: $$FACTORY_REPORTS_URL/fleet.html"; \
 		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 endef
 
