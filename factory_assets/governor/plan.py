@@ -317,7 +317,9 @@ class _Planner:
         state = page_state(name, content, called)
         if state != shown:
             reason = "what it shows has changed" if shown else "there is none yet"
-            self._offer(Work((name,), reason, after=tuple(after), states=(state,), page=called))
+            # It may come back to what it showed before.
+            follows = known.newest_event(name)
+            self._offer(Work((name,), reason, after=tuple(after), states=(state,), follows=follows, page=called))
 
     def _restoring(self, line: str) -> Training | None:
         """Offer to make champions again that the archive has lost; the training that all that they answer for waits for."""
