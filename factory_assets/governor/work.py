@@ -14,13 +14,13 @@ from factory_assets.words import counted
 TRAINED = ("model", "evaluation", "refit", "champion", "leaderboard")
 #: Assets of days that follow from who is champion.
 SCORED = ("predictions", "parents", "performance", "outcomes", "estimates", "drift", "counts", "monitors")
-#: Notices that people act on, or have to know of.
-CALLING: tuple[str, ...] = ("blocked", "failed", "damaged")
 #: What people look at: written once nothing that it shows is about to change.
 PAGE = "page"
 #: All lines and nodes on one page, after those of the lines.
 FLEET = "fleet"
 Kind = Literal["blocked", "waiting", "failed", "idle", "damaged"]
+#: Notices that people act on, or have to know of.
+CALLING: tuple[Kind, ...] = ("blocked", "failed", "damaged")
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def _of_notices(notices: Sequence[Notice], issues: Sequence[Issue]) -> Iterator[
         if notice.kind == "blocked" and kind == "raw" and stream in by_stream:
             yield from map(_of_issue, by_stream.pop(stream))
         elif notice.kind in ("blocked", "failed"):
-            yield Todo(f"{notice.kind}: {notice.asset}", str(notice), "factory run", "bad")
+            # Another run would find the same; a failed one is tried again.
+            command = "factory run" if notice.kind == "failed" else "factory due"
+            yield Todo(f"{notice.kind}: {notice.asset}", str(notice), command, "bad")
         elif notice.kind == "damaged":
             yield Todo(f"lost or damaged: {notice.asset}", str(notice), "factory run", "bad")
 

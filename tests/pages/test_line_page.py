@@ -49,7 +49,7 @@ def test_what_would_an_owner_do_now(line: Made) -> None:
         line.page(Called((blocked,), (("question as of 2026-06-30, 3 nodes", "14 new days"),)), "blocked")
     ).cards["todo"]
     assert "orders/raw 2026-06-30: contract blocks the day: amount >= 0" in card
-    assert "DE: what it predicts from has changed" in card
+    assert f"DE: what it predicts from, or its labels, have changed since {DRIFTS}" in card
     assert "1 run due" in card and "factory run" in card
 
 
