@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 
@@ -48,12 +47,11 @@ def agreed(world: World) -> str:
     """The state that status and the page both tell; the page counts nodes by their health as status does."""
     declared = [world.deployment.catalogue.resolve(each) for each in world.deployment.catalogue.lines.values()]
     (line,), _ = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger)
-    text = re.sub(r"\s+", " ", page(world).text)
-    assert f"{LINE} {line.state}" in text, text[:200]
-    for health, number in line.nodes.items():
-        assert (f"{number} {health}" in text) == bool(number), health
+    seen = page(world)
+    expected = [line.state, *(f"{number} {health}" for health, number in line.nodes.items() if number)]
+    assert seen.badges[: len(expected)] == expected
     for notice in line.pressing:
-        assert notice.reason[:60] in text or "blocks" in page(world).cards["todo"]
+        assert notice.asset in seen.cards["todo"] or notice.asset.partition("/")[0] in seen.cards["todo"]
     return line.state
 
 
