@@ -80,9 +80,8 @@ def test_a_blocked_day_shows_with_what_lets_it_pass_until_it_does(world: World) 
 
 
 def test_a_rollback_shows_at_once_and_the_next_run_draws_the_page_once_more(world: World) -> None:
-    champion = world.ledger.champion(LINE, "global")
-    assert champion
-    roll_back(world.ledger, world.lake, Request(LINE, "global", "it was unfair", "ana", None), "ancestor")
+    node = min(world.ledger.champions(LINE))
+    roll_back(world.ledger, world.lake, Request(LINE, node, "it was unfair", "ana", None), "ancestor")
     written(world.deployment, [LINE])
     card = page(world).cards["who"]
     assert "was rolled back to an ancestor by ana" in card and "it was unfair" in card
