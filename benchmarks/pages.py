@@ -186,7 +186,8 @@ def asked(home: Path) -> Asked:
         start = time.process_time()
         html = line_page(declared, tables, Called(), "current", now)
         seconds.append(time.process_time() - start)
-    return Asked(*seconds, len(html.encode()), html.count('class="node"'), html.count('<td data-name="health"'))
+    first, again = seconds
+    return Asked(first, again, len(html.encode()), html.count('class="node"'), html.count('<td data-name="health"'))
 
 
 def beyond_bounds(found: dict[int, Asked]) -> list[str]:

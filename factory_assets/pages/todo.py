@@ -13,6 +13,8 @@ from factory_resources.issues import NEVER_ACCEPTED, Issue
 
 #: Nodes of the same health that are named one by one.
 NAMED = 4
+#: Things that are named: more of them nobody does before looking again.
+MOST = 10
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ def todo(
 
     due: work in words, and why. nodes: those first that need somebody. issues: that are open, of the streams it stands on.
     """
-    return [
-        *_of_notices(notices, issues),
-        *_of_nodes(line, nodes),
-        *_of_work(due),
-    ]
+    found = [*_of_notices(notices, issues), *_of_nodes(line, nodes), *_of_work(due)]
+    if (left := len(found) - MOST) > 0:
+        status = shlex.join(["factory", "status", "--line", line, "--all"])
+        return [*found[:MOST], Todo(f"and {counted(left, 'thing')} more", "", status, "bad")]
+    return found
 
 
 def _of_work(due: Sequence[tuple[str, str]]) -> Iterator[Todo]:
