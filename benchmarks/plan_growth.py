@@ -357,12 +357,12 @@ def record(deployment: Any) -> None:
     for line in deployment.catalogue.lines:
         drawn(deployment.instance, line, book)
     for work in governor.plan(deployment.book()).work:
-        if work.page is not None:
+        if work.is_page:
             shown(deployment.instance, work)
 
 
 def shown(instance: Any, work: Any) -> None:
-    """The line's page, as written after all of this."""
+    """The page of a line, or that of all lines, as written after all of this."""
     import dagster as dg
 
     from factory_assets.materialization import INPUTS
