@@ -356,6 +356,19 @@ def record(deployment: Any) -> None:
     planner.plan()
     for line in deployment.catalogue.lines:
         drawn(deployment.instance, line, book)
+    for work in governor.plan(deployment.book()).work:
+        if work.is_page:
+            shown(deployment.instance, work)
+
+
+def shown(instance: Any, work: Any) -> None:
+    """The page of a line, or that of all lines, as written after all of this."""
+    import dagster as dg
+
+    from factory_assets.materialization import INPUTS
+
+    (name,), (state,) = work.assets, work.states
+    instance.report_runless_asset_event(dg.AssetMaterialization(name.split("/"), tags={INPUTS: state}))
 
 
 def drawn(instance: Any, line: str, book: Any) -> None:

@@ -27,6 +27,7 @@ SMALLEST = {
     "ledger_growth": ["--nodes", "50", "--trainings", "2", "--trainings", "4"],
     "monitors_growth": ["--quick"],
     "one_request": [CARDS],
+    "pages": ["--quick"],
     "plan_growth": ["--quick"],
     "raw_to_events": [CARDS],
     "raw_to_examples": [CARDS],

@@ -163,7 +163,7 @@ class ModelLine(Declaration):
 
     Yields the line: examples, labels, model, evaluation, refit, champion, leaderboard, decay, backtest, predictions, performance,
     estimates, drift, counts, monitors, calibration, page, parents of a line with segments, outcomes where some are declared, and the
-    sensor that starts its trainings.
+    sensor that starts its trainings; the first of the lines also fleet, which shows all of them.
     """
 
     declaration: Line

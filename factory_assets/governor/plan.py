@@ -324,7 +324,9 @@ class _Planner:
         state = page_state(name, content, called)
         if state != shown and not any(name in run.assets for run in self.busy):
             reason = "what it shows has changed" if shown else "there is none yet"
-            self._offer(Work((name,), reason, after=tuple(after), states=(state,), page=called))
+            # It may come back to what it showed before.
+            follows = known.newest_event(name)
+            self._offer(Work((name,), reason, after=tuple(after), states=(state,), follows=follows, page=called))
         return line, (called, state)
 
     def fleet(self, pages: Mapping[str, tuple[Called, str]]) -> None:
@@ -337,7 +339,8 @@ class _Planner:
             after = dict.fromkeys(name for work in self.work if work not in untended for name in work.assets)
             called = {line: called for line, (called, _) in pages.items()}
             reason = "what it shows has changed" if shown else "there is none yet"
-            self._offer(Work((FLEET,), reason, after=tuple(after), states=(state,), fleet=called))
+            follows = self.known.newest_event(FLEET)
+            self._offer(Work((FLEET,), reason, after=tuple(after), states=(state,), follows=follows, fleet=called))
 
     def _restoring(self, line: str) -> Training | None:
         """Offer to make champions again that the archive has lost; the training that all that they answer for waits for."""

@@ -324,7 +324,7 @@ def _candidates(version: VersionRecord | None, metric: str) -> Table:
         [
             Cell(name, shown=40),
             *(of.get(each) for each in ordered),
-            Cell("chosen", mood="good") if name == version.candidate else None,
+            Cell("chosen", mood="good") if name == version.candidate else Cell(""),
         ]
         for name, of in version.validation.items()
     ]

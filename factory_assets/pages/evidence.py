@@ -195,7 +195,8 @@ def _too_high(task: str, y: Floats, p: Floats) -> Floats:
         sure, came = _sure(p, y)
         return sure - came
     level = level_of(task)
-    return (y <= p) - level if level is not None else p - y
+    too_high = p - y if level is None else (y <= p).astype(np.float64) - level
+    return np.asarray(too_high, np.float64)
 
 
 def _sure(p: Floats, y: Floats) -> tuple[Floats, Floats]:

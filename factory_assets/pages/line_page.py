@@ -19,7 +19,19 @@ from factory_assets.measures.metrics import METRICS
 from factory_assets.pages import details
 from factory_assets.pages.course import MONTH, Change, Courses, courses, since_a_month
 from factory_assets.pages.details import Tables
-from factory_assets.pages.document import FLEET, Badge, Cell, Column, Mood, Table, anchor, document, link, page_of
+from factory_assets.pages.document import (
+    FLEET,
+    Badge,
+    Cell,
+    Column,
+    Mood,
+    Table,
+    anchor,
+    document,
+    link,
+    page_of,
+    shown,
+)
 from factory_assets.pages.evidence import Evidence, evidence
 from factory_assets.pages.fleet import HEALTH, Stand, nodes_of
 from factory_assets.pages.lines import State
@@ -30,7 +42,9 @@ from factory_resources.issues import Issues
 from factory_resources.ledger import Decision
 
 #: Bytes of a page that nodes' figures may fill, and its rows; together with the rest it is less than a million.
-FIGURES, ROWS = 600_000, 250_000
+FIGURES, ROWS = 450_000, 200_000
+#: Bytes of a cell beside its text.
+CELL = 80
 #: Nodes with figures, and with a row, at most: so many are still looked through.
 DETAILED, LISTED = 8, 500
 #: Nodes that the first screen names.
@@ -108,10 +122,10 @@ def line_page(declared: DeclaredLine, tables: Tables, called: Called, state: Sta
 def _read(declared: DeclaredLine, tables: Tables, called: Called) -> _Page:
     line, metric, damaged = declared.line, metric_of(declared), called.damaged
     nodes = sorted(nodes_of(declared, tables.lake, tables.ledger, damaged), key=lambda each: each.urgency)
-    shown = nodes[:LISTED]
+    chosen = nodes[:LISTED]
     # The whole line is looked at whatever its health.
-    of_nodes = courses(line.name, metric, tables.lake, {ROOT, *(each.node for each in shown)}, damaged)
-    changes = {each.node: since_a_month(metric, of_nodes.of(each.node), len(shown)) for each in shown}
+    of_nodes = courses(line.name, metric, tables.lake, {ROOT, *(each.node for each in chosen)}, damaged)
+    changes = {each.node: since_a_month(metric, of_nodes.of(each.node), len(chosen)) for each in chosen}
     decisions = tables.ledger.decisions(line.name)
     return _Page(declared, tables, called, metric, nodes, of_nodes, decisions, changes)
 
@@ -138,11 +152,11 @@ def _details(page: _Page) -> tuple[list[Markup], list[str]]:
     parts, size, nodes = list[Markup](), 0, list[str]()
     for stand in chosen:
         records, of_rows = found.get(stand.node, ((), None))
-        shown = details.Shown(
+        node = details.Shown(
             page.declared, page.metric, stand, page.courses.of(stand.node), page.changes.get(stand.node), records, of_rows,
             [each for each in page.decisions if each.node == stand.node], page.called.blocked,
         )  # fmt: skip
-        part = details.section(shown, archive, is_open=not parts)
+        part = details.section(node, archive, is_open=not parts)
         size += len(part.encode())
         if parts and size > FIGURES:
             break
@@ -169,7 +183,8 @@ def _rows(page: _Page) -> tuple[Table, int]:
     rows, size = list[list[Cell]](), 0
     for stand in page.nodes[:LISTED]:
         row = _row(page, stand)
-        size += sum(min(len(str(cell.value)), 1_000) + 80 for cell in row)
+        # As it is written: a letter of a name may take five.
+        size += sum(len(shown(cell.value, cell.shown).encode()) + CELL for cell in row)
         if size > ROWS:
             break
         rows.append(row)

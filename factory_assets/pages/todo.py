@@ -13,6 +13,8 @@ from factory_resources.issues import NEVER_ACCEPTED, Issue
 
 #: Nodes of the same health that are named one by one.
 NAMED = 4
+#: Things that are named: more of them nobody does before looking again.
+MOST = 10
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ def todo(
 
     due: work in words, and why. nodes: those first that need somebody. issues: that are open, of the streams it stands on.
     """
-    return [
-        *_of_notices(notices, issues),
-        *_of_nodes(line, nodes),
-        *_of_work(due),
-    ]
+    found = [*_of_notices(notices, issues), *_of_nodes(line, nodes), *_of_work(due)]
+    if (left := len(found) - MOST) > 0:
+        status = shlex.join(["factory", "status", "--line", line, "--all"])
+        return [*found[:MOST], Todo(f"and {counted(left, 'thing')} more", "", status, "bad")]
+    return found
 
 
 def _of_work(due: Sequence[tuple[str, str]]) -> Iterator[Todo]:
@@ -63,7 +65,9 @@ def _of_notices(notices: Sequence[Notice], issues: Sequence[Issue]) -> Iterator[
         if notice.kind == "blocked" and kind == "raw" and stream in by_stream:
             yield from map(_of_issue, by_stream.pop(stream))
         elif notice.kind in ("blocked", "failed"):
-            yield Todo(f"{notice.kind}: {notice.asset}", str(notice), "factory run", "bad")
+            # Another run would find the same; a failed one is tried again.
+            command = "factory run" if notice.kind == "failed" else "factory due"
+            yield Todo(f"{notice.kind}: {notice.asset}", str(notice), command, "bad")
         elif notice.kind == "damaged":
             yield Todo(f"lost or damaged: {notice.asset}", str(notice), "factory run", "bad")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from factory_assets.monitoring.alarms import SPAN, Looks, alarms
+from factory_assets.monitoring.alarms import SPAN, Looks, alarms, newest
 from factory_resources.lake import Lake
 
 DAY = dt.timedelta(days=1)
@@ -82,3 +82,25 @@ def test_a_range_tells_what_each_of_its_days_tells_by_itself_however_long_ago_it
     assert together == alone and len(together) > 20
     assert together == {key: value for key, value in told(lake, 0, last).items() if key[0] >= first}
     assert together[last, "ever"][0] == 0 and together[last, "again"] == (1, True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_newest_alarms_last_since_the_day_that_a_day_of_them_tells(tmp_path: Path, seed: int) -> None:
+    rng, length, back = np.random.default_rng(seed), 3 * SPAN, 8
+    verdicts = np.array(["alarm", "stable", "no verdict", None])
+    courses = {f"c{at}": list(rng.choice(verdicts, length, p=[0.6, 0.02, 0.2, 0.18])) for at in range(20)}
+    courses["ever"] = ["alarm"] * length
+    courses["over"] = [*["alarm"] * (length - 2), "stable", "no verdict"]
+    courses["unknown"] = [*["alarm"] * (length - back), *["no verdict"] * back]
+    lake = lake_of(tmp_path, **courses)
+    found = newest(lake, LOOKS, FIRST + (length - back) * DAY, FIRST + (length - 1) * DAY, ["reason"])
+    last = {
+        column: max(at for at, each in enumerate(of) if each in ("alarm", "stable")) for column, of in courses.items()
+    }
+    alarming = {column: at for column, at in last.items() if courses[column][at] == "alarm" and at >= length - back}
+    of_days = told(lake, length - back, length - 1)
+    assert {row["column"]: ((row["since"] - FIRST).days, row["reason"]) for row in found.alarms} == {
+        column: (of_days[at, column][0], f"{column} {at}") for column, at in alarming.items()
+    }
+    assert len(alarming) > 10 and {"over", "unknown"}.isdisjoint(alarming)
+    assert found.judged == {"FR": sum(at >= length - back for at in last.values())}

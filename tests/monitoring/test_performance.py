@@ -222,7 +222,7 @@ def test_a_line_that_nobody_is_good_enough_for_is_monitored_without_an_error(tmp
         if dg.AssetKey([LINE, name]) in station.deployment.definitions.resolve_asset_graph().get_all_asset_keys():
             run = station.run(last, last, [f"{LINE}/{name}"])
             assert run.success, run.message
-    for name in ("leaderboard", "decay", "backtest", "calibration"):
+    for name in ("leaderboard", "decay", "backtest", "calibration", "page"):
         done = execute(station.deployment, [dg.AssetKey([LINE, name])], {AS_OF: str(last)})
         assert done == [], f"{name}: its tables have no rows, which is no error"
     assert station.lake.read(f"{LINE}/performance", last, last, empty_if_absent=True).num_rows == 0

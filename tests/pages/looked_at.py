@@ -133,13 +133,15 @@ def taken_back(made: Made, node: str, why: str = "it was unfair") -> None:
 
 
 class Screen(HTMLParser):
-    """What stands on a page: the text of each of its cards, and all of it. Addresses that are not on the page or beside it."""
+    """What stands on a page: the text of each of its cards, and all of it; its badges; addresses not on the page or beside it."""
 
     def __init__(self, html: str):
         super().__init__()
         self.cards: dict[str, str] = {}
         self.text, self.elsewhere, self.ids = "", list[str](), set[str]()
         self.links: list[str] = []
+        self.badges: list[str] = []
+        self._is_badge = False
         self._card, self._hidden = "", False
         self.feed(html)
 
@@ -149,6 +151,8 @@ class Screen(HTMLParser):
             self.ids.add(str(of["id"]))
         if tag == "div" and "card" in str(of.get("class")).split():
             self._card = str(of["id"])
+        if tag == "span" and "badge" in str(of.get("class")).split():
+            self._is_badge = True
         if tag == "section" and of.get("aria-label") != "How it stands":
             self._card = ""
         self._hidden = tag in ("style", "script")
@@ -168,6 +172,9 @@ class Screen(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self._hidden and data.strip():
-            self.text += data
+            self.text += f"{data} "
+            if self._is_badge:
+                self.badges.append(data)
+                self._is_badge = False
             if self._card:
                 self.cards[self._card] = f"{self.cards.get(self._card, '')} {data.strip()}"

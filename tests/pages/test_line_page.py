@@ -9,7 +9,7 @@ import pytest
 
 from factory_assets.governor.work import Called, Notice
 from factory_assets.pages.document import anchor, visible
-from tests.pages.looked_at import DRIFTS, LAST, SECOND, Made, Screen, made, taken_back
+from tests.pages.looked_at import DRIFTS, LAST, Made, Screen, made, taken_back
 from tests.pages.test_document import HOSTILE, Read
 
 
@@ -19,8 +19,20 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="module")
-def screen(line: Made) -> Screen:
-    return Screen(line.page())
+def html(line: Made) -> str:
+    return line.page()
+
+
+@pytest.fixture(scope="module")
+def screen(html: str) -> Screen:
+    return Screen(html)
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The kinds of tags of a page with ordinary names."""
+    page = made(tmp_path_factory.mktemp("harmless"), ["global", "plain"], "amount", "because").page()
+    return {tag for tag, _ in Read(page).tags}
 
 
 def test_which_nodes_are_worse_than_a_month_ago(screen: Screen) -> None:
@@ -49,7 +61,7 @@ def test_what_would_an_owner_do_now(line: Made) -> None:
         line.page(Called((blocked,), (("question as of 2026-06-30, 3 nodes", "14 new days"),)), "blocked")
     ).cards["todo"]
     assert "orders/raw 2026-06-30: contract blocks the day: amount >= 0" in card
-    assert "DE: what it predicts from has changed" in card
+    assert f"DE: what it predicts from, or its labels, have changed since {DRIFTS}" in card
     assert "1 run due" in card and "factory run" in card
 
 
@@ -91,20 +103,20 @@ def test_a_rollback_shows_at_once_with_who_and_why(tmp_path: Path) -> None:
     assert "Answers by itself, with a global" in re.sub(r"\s+", " ", page.text)
 
 
-def test_nothing_is_fetched_from_anywhere(screen: Screen, line: Made) -> None:
+def test_nothing_is_fetched_from_anywhere(screen: Screen, html: str) -> None:
     assert screen.elsewhere == []
-    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", line.page())
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", html)
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_names_of_nodes_columns_and_reasons_are_shown_as_text(text: str, tmp_path: Path) -> None:
+def test_hostile_names_of_nodes_columns_and_reasons_are_shown_as_text(
+    text: str, tmp_path: Path, harmless: set[str]
+) -> None:
+    # What no table and no ledger takes is no name.
     name = text.replace("\ud800", "lone ").replace("\x00", "")
-    harmless = Read(made(tmp_path / "harmless", ["global", "plain"], "amount", "because").page())
-    hostile = made(tmp_path / "hostile", ["global", name], name, name)
-    page = hostile.page()
+    page = made(tmp_path, ["global", name], name, name).page()
     read = Read(page)
-    kinds = {tag for tag, _ in harmless.tags}
-    assert {tag for tag, _ in read.tags} == kinds
+    assert {tag for tag, _ in read.tags} == harmless
     assert not [of for _, of in read.tags if any(each.startswith("on") for each in of)]
     assert visible(name)[:60] in read.text
     assert len(page.encode()) < 1_000_000
@@ -133,8 +145,8 @@ def test_a_damaged_table_is_not_read_and_the_rest_is_shown(tmp_path: Path) -> No
     assert f"since {DRIFTS}" in page.cards["safe"]
 
 
-def test_curves_of_the_holdout_are_drawn_in_the_page_s_own_colours(line: Made) -> None:
-    page = line.page()
+def test_curves_of_the_holdout_are_drawn_in_the_page_s_own_colours(html: str) -> None:
+    page = html
     for name in (
         "ROC curve",
         "precision by recall",
@@ -151,8 +163,8 @@ def test_curves_of_the_holdout_are_drawn_in_the_page_s_own_colours(line: Made) -
     )
 
 
-def test_the_same_tables_give_the_same_page(line: Made) -> None:
-    assert line.page() == line.page()
+def test_the_same_tables_give_the_same_page(line: Made, html: str) -> None:
+    assert line.page() == html
 
 
 def test_a_line_that_was_never_trained_has_a_page(tmp_path: Path) -> None:
@@ -162,4 +174,3 @@ def test_a_line_that_was_never_trained_has_a_page(tmp_path: Path) -> None:
     empty = Made(Lake(root=str(tmp_path / "lake")), Ledger(url=f"sqlite:///{tmp_path / 'ledger.db'}"), tmp_path)
     page = Screen(empty.page())
     assert "nobody answers" in page.cards["todo"] and "no day was scored yet" in page.cards["safe"]
-    assert SECOND

@@ -1,0 +1,105 @@
+"""Does a line's page say at once what happened to the line, does it agree with `factory status`, and does it come to rest?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from factory_assets.commands.follow import written
+from factory_assets.governor.plan import plan
+from factory_assets.pages.document import page_of
+from factory_assets.pages.lines import stands_of
+from factory_assets.release.request import Request
+from factory_assets.release.rollback import roll_back
+from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
+from tests.pages.looked_at import Screen
+
+pytestmark = pytest.mark.slow
+
+DAYS, LINE = 12, "guess"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A line that was trained twice, and scores; the day that comes next is bad."""
+    with worlds(tmp_path_factory.mktemp("page"), ["one"], SMALL.replace("every: 30d", "every: 5d")) as made:
+        world = made["one"]
+        for offset in range(DAYS):
+            world.deliver("orders", day(offset))
+        world.at(day(DAYS), 1)
+        by_command(world)
+        yield world
+
+
+@pytest.fixture(autouse=True)
+def kept_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands write where the runs do."""
+    monkeypatch.setenv("FACTORY_REPORTS", str(world.folder / "reports"))
+
+
+def page(world: World) -> Screen:
+    return Screen((world.folder / "reports" / page_of(LINE)).read_text())
+
+
+def agreed(world: World) -> str:
+    """The state that status and the page both tell; the page counts nodes by their health as status does."""
+    declared = [world.deployment.catalogue.resolve(each) for each in world.deployment.catalogue.lines.values()]
+    (line,), _ = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger)
+    seen = page(world)
+    expected = [line.state, *(f"{number} {health}" for health, number in line.nodes.items() if number)]
+    assert seen.badges[: len(expected)] == expected
+    for notice in line.pressing:
+        assert notice.asset in seen.cards["todo"] or notice.asset.partition("/")[0] in seen.cards["todo"]
+    return line.state
+
+
+def test_a_run_ends_with_the_page_and_nothing_is_left_to_do(world: World) -> None:
+    assert agreed(world) == "current" and plan(world.deployment.book()).work == []
+    event = world.instance.get_latest_materialization_event(asset_key(world))
+    assert event and event.asset_materialization
+    assert str(event.asset_materialization.metadata["page"].value).endswith("/guess/page.html")
+
+
+def asset_key(world: World) -> object:
+    return next(key for key in world.deployment.specs if key.path == [LINE, "page"])
+
+
+def test_a_blocked_day_shows_with_what_lets_it_pass_until_it_does(world: World) -> None:
+    world.deliver("orders", day(DAYS), [row | {"x": -5} for row in orders_of(day(DAYS))])
+    world.at(day(DAYS + 1), 1)
+    by_command(world)
+    assert agreed(world) == "blocked"
+    assert "factory issue accept orders 'x >= 0' --why REASON" in page(world).cards["todo"]
+    world.issues.decide("orders", "x >= 0", "accepted", "ana", "a test")
+    written(world.deployment, [LINE])
+    assert agreed(world) == "due" and "issue accept" not in page(world).cards["todo"]
+    by_command(world)
+    assert agreed(world) == "current" and plan(world.deployment.book()).work == []
+
+
+def test_a_rollback_shows_at_once_and_the_next_run_draws_the_page_once_more(world: World) -> None:
+    node = min(world.ledger.champions(LINE))
+    roll_back(world.ledger, world.lake, Request(LINE, node, "it was unfair", "ana", None), "ancestor")
+    written(world.deployment, [LINE])
+    card = page(world).cards["who"]
+    assert "was rolled back to an ancestor by ana" in card and "it was unfair" in card
+    agreed(world)
+    by_daemon(world)
+    assert agreed(world) == "current" and plan(world.deployment.book()).work == []
+
+
+@pytest.mark.parametrize("table", ["monitors", "performance", "evaluation"])
+def test_a_lost_file_shows_and_what_is_left_is_shown(world: World, table: str) -> None:
+    lost = world.folder / "lake" / LINE / table
+    shutil.copytree(lost, lost.with_name("kept"))
+    shutil.rmtree(next(lost.glob("ds=*")))
+    try:
+        written(world.deployment, [LINE])
+        assert agreed(world) == "damaged" and f"lost or damaged: {LINE}/{table}" in page(world).cards["todo"]
+    finally:
+        shutil.rmtree(lost)
+        shutil.move(lost.with_name("kept"), lost)
+    written(world.deployment, [LINE])
+    assert agreed(world) == "current"
