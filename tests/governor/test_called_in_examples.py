@@ -23,7 +23,11 @@ CALLED = "on: [new_data, schema, drift, performance], cooldown: "
 
 @dataclass(frozen=True)
 class Example:
-    """Declarations with texts replaced, and the days that are lived. first: nothing is trained before."""
+    """Declarations with texts replaced, and the days that are lived.
+
+    first: nothing is trained before. seldom: days at whose close the sensors are ticked. called: how reasons of trainings begin that
+    an episode has to start.
+    """
 
     folder: Path
     replaced: dict[str, str]
@@ -31,6 +35,7 @@ class Example:
     last: dt.date
     needs: Path = REPOSITORY
     seldom: Sequence[int] = field(default=(5, 11, 30))
+    called: Sequence[str] = ()
 
     def declarations(self) -> dict[str, str]:
         texts = {file.name: file.read_text() for file in self.folder.glob("*.yaml")}
@@ -46,6 +51,7 @@ EXAMPLES = {
         {"retrain: {every: 14d}": f"retrain: {{every: 14d, {CALLED}3d}}"},
         dt.date(2026, 3, 9),
         dt.date(2026, 4, 12),
+        called=("performance of FR/Lyon since 2026-03-31, known on 2026-04-01: mae ",),
     ),
     "bikes": Example(
         REPOSITORY / "examples" / "bike_demand",
@@ -108,3 +114,12 @@ def test_whoever_keeps_the_line_and_however_late_the_same_is_trained_for_the_sam
     assert one.archived() == two.archived()
     assert one.contents() == two.contents()
     assert not plan(two.deployment.book()).work
+
+
+def test_an_episode_trains_once_and_its_run_says_which_it_is(lived: Lived) -> None:
+    called = [
+        reason for _, _, trigger, reason in trainings(lived.worlds["each day"]) if trigger in ("drift", "performance")
+    ]
+    assert len({*called}) == len(called)
+    for beginning in lived.example.called:
+        assert sum(reason.startswith(beginning) for reason in called) == 1, called

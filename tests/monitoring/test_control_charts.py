@@ -75,6 +75,7 @@ def ages(seed: int, kind: str, series: int = SERIES) -> np.ndarray:
     made = {
         "busy": lambda: rng.exponential(1.5, shape),
         "sparse": lambda: rng.exponential(120, shape),
+        "a few a day": lambda: rng.exponential(480, shape),
         "hourly": lambda: np.full(shape, 60.0),
         "under way": lambda: 20 * np.exp(rng.normal(0, 0.4, shape)),
     }
@@ -82,18 +83,18 @@ def ages(seed: int, kind: str, series: int = SERIES) -> np.ndarray:
 
 
 @pytest.mark.parametrize("days", [FEWEST, 28, PAST])
-@pytest.mark.parametrize("kind", ["busy", "sparse", "hourly", "under way"])
+@pytest.mark.parametrize("kind", ["busy", "sparse", "a few a day", "hourly", "under way"])
 def test_unchanged_ages_are_alarms_no_more_often_than_stated(kind: str, days: int) -> None:
     assert alarms(judged_ages(with_days(ages(1, kind), days), 0.01).verdict) <= 0.02
     assert alarms(judged_ages(with_days(ages(2, kind), days), 0.001).verdict) <= 0.005
 
 
-@pytest.mark.parametrize("kind", ["busy", "hourly", "under way"])
+@pytest.mark.parametrize("kind", ["busy", "sparse", "hourly", "under way"])
 def test_the_minutes_that_are_stated_as_visible_are_found_nine_times_in_ten(kind: str) -> None:
     minutes = ages(3, kind)
     visible = judged_ages(minutes, 0.001, 24 * 60).visible
     told = np.isfinite(visible)
-    assert told.mean() > 0.9
+    assert told.mean() > (0.5 if kind == "sparse" else 0.9)
     minutes[:, -1] = ages(4, kind)[:, -1] + np.nan_to_num(visible)
     assert alarms(judged_ages(minutes, 0.001).verdict[told]) >= 0.87
     minutes[:, -1] -= np.nan_to_num(visible) / 2
@@ -109,7 +110,7 @@ def test_the_day_after_a_feed_broke_off_is_calm_again() -> None:
 
 
 def test_a_limit_beyond_the_day_is_no_verdict_and_fresher_than_usual_is_no_alarm() -> None:
-    assert (judged_ages(ages(4, "sparse"), 0.001, 24 * 60).verdict == NO_VERDICT).mean() > 0.9
+    assert (judged_ages(ages(4, "a few a day"), 0.001, 24 * 60).verdict == NO_VERDICT).mean() > 0.9
     minutes = ages(5, "under way", 200)
     minutes[:, -1] = 0
     assert (judged_ages(minutes, 0.001).verdict != DAY_OUT).all()

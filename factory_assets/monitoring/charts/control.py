@@ -18,7 +18,7 @@ is known from the past alone (Gelman and others, Bayesian Data Analysis, 2.6). W
 with 8 rows would be alarms three times as often as stated: the logarithm of so few is not normal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,10 @@ MEDIAN_KNOWS, MEDIAN_IS = 0.37, 0.6745
 RARE = 0.1
 #: How often the smallest visible change is found, as a normal quantile.
 POWER = 1.2815515655446004
+#: On the scale of this power times between rows, which are exponential where rows come by chance, are nearly normal (Nelson, Journal
+#: of Quality Technology 26, 1994). Their logarithm is skewed by -1.14 (Gumbel), that of delays, which have heavy tails, is not: past
+#: days of which it is skewed further than this are times between rows. Of 56 days without skew a hundredth are, by chance.
+BETWEEN, SKEWED = 1 / 3.6, -0.75
 #: Logarithm of more rows than there will be.
 MOST_LOG = 100.0
 NO_VERDICT, IN_CONTROL, DAY_OUT, WEEK_OUT = 0, 1, 2, 3
@@ -75,11 +79,15 @@ class _Scale:
 
     counts: np.ndarray
     sizes: np.ndarray
-    kind: Literal["counts", "shares", "ages"]
+    kind: Literal["counts", "shares", "delays", "gaps"]
 
     @property
     def shares(self) -> bool:
         return self.kind == "shares"
+
+    @property
+    def ages(self) -> bool:
+        return self.kind in ("delays", "gaps")
 
     @property
     def upward(self) -> bool:
@@ -90,16 +98,20 @@ class _Scale:
     def values(self) -> np.ndarray:
         if self.shares:
             return np.arcsin(np.sqrt((self.counts + 0.375) / (self.sizes + 0.75)))
-        return np.log1p(self.counts)
+        return (self.counts + 0.5) ** BETWEEN if self.kind == "gaps" else np.log1p(self.counts)
 
     def chance(self, level: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Variance of independent rows at a level of this scale."""
+        if self.kind == "gaps":
+            return BETWEEN**2 * np.maximum(level, 0.5**BETWEEN) ** (2 - 1 / BETWEEN)
         return 1 / (4 * sizes + 2) if self.shares else np.exp(-level)
 
     def rows(self, level: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """The count of which a level is."""
         if self.shares:
             return np.sin(np.clip(level, 0, np.pi / 2)) ** 2 * (sizes + 0.75) - 0.375
+        if self.kind == "gaps":
+            return np.maximum(level, 0) ** (1 / BETWEEN) - 0.5
         # Few days give limits that no number holds.
         return np.expm1(np.minimum(level, MOST_LOG))
 
@@ -143,14 +155,18 @@ def judged_ages(minutes: np.ndarray, false_alarm_rate: float, longest: float = n
     They scatter at least as minutes that are counted do, so that of a feed which is always a minute behind two are no alarm. Days
     alone are judged, no weeks: of one day on which a feed broke off the six that follow would be alarms as well.
     """
-    present = np.isfinite(minutes)
-    scale = _Scale(np.where(present, minutes, 0.0), np.ones_like(minutes), "ages")
-    return _judged(scale, present, false_alarm_rate, longest)
+    present, ones = np.isfinite(minutes), np.ones_like(minutes)
+    there = np.where(present, minutes, 0.0)
+    of_delays = _judged(_Scale(there, ones, "delays"), present, false_alarm_rate, longest)
+    of_gaps = _judged(_Scale(there, ones, "gaps"), present, false_alarm_rate, longest)
+    between = _skew(np.log(there[:, :-1] + 0.5), present[:, :-1]) < SKEWED
+    pairs = ((getattr(of_gaps, each.name), getattr(of_delays, each.name)) for each in fields(Chart))
+    return Chart(*(np.where(between, gaps, delays) for gaps, delays in pairs))
 
 
 def _judged(scale: _Scale, present: np.ndarray, rate: float, longest: float = np.inf) -> Chart:
     # Half of the rate for each rule, and half of that for each side. Of ages there is one rule, and one side.
-    of_rule = {"ages": rate, "shares": rate / 2, "counts": rate / 4}[scale.kind]
+    of_rule = rate if scale.ages else rate / 2 if scale.shares else rate / 4
     past = _past(scale, present, slice(-PAST - 1, -1))
     # Of the weekdays of the past the first is the judged day's own: it comes 56 days, whole weeks, after that.
     level, alone = past.level[:, 0], np.maximum(past.days[:, 0], 1)
@@ -162,12 +178,12 @@ def _judged(scale: _Scale, present: np.ndarray, rate: float, longest: float = np
     lower, upper = np.minimum(lower, rarest), np.maximum(upper, most)
     usual = past.counts[:, 0] / np.maximum(past.sizes[:, 0], 1) * size
     out = (now > upper) | ((now < lower) & (not scale.upward))
-    if scale.kind == "ages":
+    if scale.ages:
         visible = _visible_longer(scale, upper, level, own, longest)
     else:
         visible = _visible_more(scale, upper, own, usual) if scale.shares else _visible_less(scale, lower, own, usual)
     week, weeks_before, week_out = _week(scale, present, of_rule)
-    week_out &= scale.kind != "ages"
+    week_out &= not scale.ages
     days = past.kept.sum(axis=(1, 2))
     judgeable = present[:, -1] & (days >= FEWEST)
     verdict = np.where(
@@ -305,6 +321,13 @@ def _median(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     ordered = np.sort(np.where(there, values, np.inf), axis=1)
     low, high = (np.take_along_axis(ordered, np.maximum(place, 0), 1) for place in ((number - 1) // 2, number // 2))
     return np.asarray(np.where(number > 0, low + high, 0)[:, 0] / 2)
+
+
+def _skew(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The skewness of each series, 0 of fewer than 28 days: those do not tell one. Shape (series,)."""
+    away = np.where(there, values - _mean(values, there, 1)[:, None], 0)
+    third, second = (_mean(away**power, there, 1) for power in (3, 2))
+    return np.where(there.sum(axis=1) >= PAST // 2, third / np.maximum(second, 1e-12) ** 1.5, 0.0)
 
 
 def _mean(values: np.ndarray, there: np.ndarray, axis: int) -> np.ndarray:
