@@ -87,7 +87,9 @@ def test_labels_of_one_node_that_come_late_leave_it_undecided_and_the_others_go_
     line.lake.replace(f"{LINE}/labels", labels, sorted(set(rows["ds"])))
     stations = ("model", "evaluation", "champion")
     assert line.train(day(34), ["global", "DE", "FR"], stations) == []
-    assert "DE" in line.champions() and "FR" not in line.champions()
+    assert "DE" in line.champions() and "FR" not in line.champions(), [
+        line.reason(each) for each in ("global", "DE", "FR")
+    ]
     assert "33% of the holdout's observations have a label so far, of the training days' 100%; " in line.reason("FR")
     assert "14 more days may bring them" in line.reason("FR")
     assert line.train(day(41), ["global", "DE", "FR"], stations) == []
