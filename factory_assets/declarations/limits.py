@@ -9,9 +9,9 @@ from factory_assets.declarations.base import Declared, Unit
 
 #: The certainty with which any better value is better.
 ANY = 0.5
-#: How much further off than its rival a challenger's predictions may be. Honest models of bikes, flights and card transactions are by
-#: more, for sure, in 0 to 5 % of their trainings; squared probabilities of card fraud are by .33 to .38.
-MISCALIBRATED = 0.25
+#: How much further off than its rival a challenger's predictions may be. Honest models of bikes and card transactions are by more, for
+#: sure, in no training, of flights in one of twenty; squared probabilities of card fraud are by .33 to .38.
+MISCALIBRATED = 0.2
 #: Fewer rows say too little: a share of 50 rows is known to .07 at best (its standard error), a difference of two such to .1.
 LEAST_ROWS = 50
 #: Outcomes of a decision, by what was decided and what happened.

@@ -314,7 +314,7 @@ class Gate(Grown):
         gt=0,
         allow_inf_nan=False,
         description="How much further off than who answers now a challenger's predictions may be in all, as a share of what happened: "
-        "0.25 if absent, and no limit where a candidate weighs classes, or certainty: 0.5 takes any better value.",
+        "0.2 if absent, and no limit where a candidate weighs classes, or certainty: 0.5 takes any better value.",
     )
     labels: float = Field(
         0.8,

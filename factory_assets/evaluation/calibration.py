@@ -51,7 +51,7 @@ def calibration(
     Nothing of rows that cannot say: of fewer than two groups, or where there is nothing of which it would be a share.
 
     >>> day, y = np.repeat(np.arange(7), 100), np.tile([0.0, 0.0, 0.0, 1.0], 175)
-    >>> found = calibration("binary", y, np.full(700, 0.05), np.full(700, 0.25), [Groups(day)], 0.25)
+    >>> found = calibration("binary", y, np.full(700, 0.05), np.full(700, 0.25), [Groups(day)], 0.2)
     >>> {name: round(value, 2) for name, value in found.items()}
     {'calibration': 0.8, 'calibration_of_rival': 0.0, 'calibration_beyond': 1.0}
     """

@@ -84,7 +84,7 @@ def test_of_each_task_a_good_model_passes_and_one_that_is_off_does_not(task: str
     if scale == "regression":
         assert found(task, y, mean, naive)[BEYOND] < 0.05
         biased = mean * np.log(2)
-        assert abs((biased - y).mean()) / np.abs(biased - y).mean() > 0.25, "as a mean it is off: it is none"
+        assert abs((biased - y).mean()) / np.abs(biased - y).mean() > 0.2, "as a mean it is off: it is none"
 
 
 def _classes(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -140,11 +140,11 @@ def test_the_gate_keeps_out_who_ranks_better_and_means_nothing_by_its_numbers_an
     squared, ruling = ruled({})
     assert ruling.verdict == "keep" and squared.certainty["challenger"] > 0.95
     assert f"but badly calibrated: off by {squared.certainty[OFF]:.2g}, " in ruling.reason
-    assert "of the champion, at most 0.25 more allowed" in ruling.reason
+    assert "of the champion, at most 0.2 more allowed" in ruling.reason
     assert ruled({"calibration": 3.0})[1].verdict == "promote"
     asked_nothing, ruling = ruled({"certainty": 0.5})
     assert ruling.verdict == "promote" and BEYOND not in asked_nothing.certainty
-    assert ruled({"certainty": 0.5, "calibration": 0.25})[1].verdict == "keep"
+    assert ruled({"certainty": 0.5, "calibration": 0.2})[1].verdict == "keep"
 
 
 def test_where_nobody_answers_the_naive_guess_is_who_is_named_and_nobody_waits_for_one_that_is_off() -> None:
@@ -188,4 +188,4 @@ def test_of_real_cards_squared_probabilities_are_refused_and_honest_ones_never()
         groups = [stretches(day[asked])]
         honest += calibration("binary", y[asked], p, naive, groups, MISCALIBRATED)[BEYOND] >= SURE
         squared += calibration("binary", y[asked], p**2, naive, groups, MISCALIBRATED)[BEYOND] >= SURE
-    assert honest == 0 and squared >= 7
+    assert honest == 0 and squared == 9

@@ -34,7 +34,7 @@ def texts(values: np.ndarray) -> pa.Array:
     "column",
     [
         pa.array(NUMBER), pa.array(-NUMBER), pa.array(np.log(NUMBER)), pa.array(np.round(NUMBER).astype(int)),
-        pa.array(NUMBER + 0.1 * NUMBER.std() * RNG.normal(size=ROWS)), pa.array([str(each) for each in NUMBER]),
+        pa.array(NUMBER + 0.03 * NUMBER.std() * RNG.normal(size=ROWS)), pa.array([str(each) for each in NUMBER]),
         pa.array(np.where(RNG.random(ROWS) < 0.4, np.nan, NUMBER), from_pandas=True),
         pa.array((NUMBER * 1e6).astype("timedelta64[us]") + np.datetime64("2026-01-01")),
     ],
