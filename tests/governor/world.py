@@ -39,6 +39,8 @@ START = dt.date(2026, 1, 1)
 LINES = ("guess", "again")
 #: Orders and visits a day.
 ORDERS, VISITS = 120, 40
+#: Columns of a stream's tables that name the file which a row came from.
+NAMING = ("_source", "source", "note", "problem")
 SLOPES = {"FR": 1.0, "DE": 5.0, "ES": -4.0}
 
 DEFS = """
@@ -327,7 +329,7 @@ def contents(lake: Lake, feed: str = "") -> dict[str, tuple[int, str]]:
         with duckdb.connect(":memory:") as con:
             lake.view(con, "rows", table, empty_if_absent=True)
             columns = ", ".join(
-                f"""replace("{name}", '{feed}', '')""" if feed and name in ("_source", "source") else f'"{name}"'
+                f"""replace("{name}", '{feed}', '')""" if feed and name in NAMING else f'"{name}"'
                 for name in sorted(lake.columns(table))
             )
             rows, digest = con.execute(f"SELECT count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM rows").fetchall()[
