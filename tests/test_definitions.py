@@ -35,6 +35,16 @@ LINE = (
     "monitors",
 )
 
+#: First part of an asset's key -> its group.
+GROUPS = {"orders": "orders", "features": "orders_features"} | {name: name for name in ("delivery_time", "repeat_order")}
+STATIONS = ("events", "features", "training", "evaluation", "release", "scoring", "serving", "monitoring")
+#: How the declarations of the demo describe what assets are made for.
+DECLARED = tuple(
+    each["attributes"]["description"]
+    for file in (REPOSITORY / "factory_assets" / "defs").rglob("defs.yaml")
+    for each in yaml.safe_load_all(file.read_text())
+)
+
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
@@ -94,17 +104,11 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
     for key, spec in specs.items():
         name = key.to_user_string()
         assert spec.owners, name
-        assert spec.group_name in (
-            "events",
-            "features",
-            "training",
-            "evaluation",
-            "release",
-            "scoring",
-            "monitoring",
-        ), name
+        assert spec.group_name == GROUPS[key.path[0]], name
+        assert spec.tags["factory/station"] in STATIONS, name
         assert spec.kinds, name
         assert spec.description and len(spec.description) > 60, name
+        assert not spec.description.startswith(DECLARED), f"{name}: the first words say what it is made for, and not what it is"
         assert spec.code_version, name
         assert spec.partitions_def or key.path[-1] in ("leaderboard", "decay", "backtest", "calibration"), name
         reference = spec.metadata["dagster/code_references"]

@@ -28,6 +28,7 @@ from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT, preorder
 from factory_assets.identity.partitions import segment_partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
 from factory_assets.materialization import (
     DATA_VERSION,
@@ -53,7 +54,6 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
 from factory_resources.rows_file import RowsFile
 
-GROUP = "evaluation"
 #: Models that are kept: a node's, those above it, and those that it is staged beside.
 MODELS = 8
 #: Nodes whose reason a failure tells.
@@ -79,7 +79,8 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([line.name, "model"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("evaluation"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version(
@@ -90,9 +91,12 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             *filter(None, [asked and asked.json, _declared_of_parts(line)]),
             *_staged_by(line.gate),
         ),
-        description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
-        f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
-        f"{metric_of(declared)}. The table has what each of them predicted, row by row.",
+        description=introduced(
+            "The challenger of each node against its champion, whoever answers above it by then, and a "
+            f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
+            f"{metric_of(declared)}. The table has what each of them predicted, row by row.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in schema(line.task)}, meaning(line.task)),
     )
     def evaluation(
@@ -375,12 +379,16 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
             for name in ("model", "labels")
         ],
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("evaluation"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("decay", metric),
-        description=f"{line.description}\n\nWhat a model loses against a fresh one as it grows older, by {metric}: past versions "
-        "replayed on the days after their training. How often to train follows from it.",
+        description=introduced(
+            f"What a model loses against a fresh one as it grows older, by {metric}: past versions "
+            "replayed on the days after their training. How often to train follows from it.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in DECAY}, DECAY_MEANS),
     )
     def decay(

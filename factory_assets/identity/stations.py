@@ -65,7 +65,6 @@ ASIDE = {
     "factory_assets.monitoring.estimates.assets": "makes assets; the rows come of the modules beside it",
     "factory_assets.monitoring.performance.assets": "makes assets; the rows come of the modules beside it",
     "factory_assets.monitoring.checks": "judges",
-    "factory_assets.monitoring.group": "says where pages put the assets",
     "factory_assets.monitoring.drift.causes": "tells people what moves predictions",
     "factory_assets.monitoring.alarms": "judges",
     "factory_assets.monitoring.episodes": "judges",

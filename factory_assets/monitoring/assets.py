@@ -11,12 +11,12 @@ from pydantic import Field
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, table_shown
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring import calibration, schemas
 from factory_assets.monitoring import monitors as monitor_rows
 from factory_assets.monitoring.charts import counts as counted_rows
-from factory_assets.monitoring.group import GROUP
 from factory_assets.monitoring.performance.losses import NAIVE, PARENT, WORSE_OF_FEW, floor_of, window
 from factory_assets.monitoring.performance.released import Reign, gains, reigns, releases
 from factory_assets.training.run_config import launched, written_out
@@ -63,7 +63,8 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version(
@@ -76,9 +77,12 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             *([] if floor is None else [floor]),
             *(rival.name for rival in rivals[1:]),
         ),
-        description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance "
-        "beside the naive guess and the parent, estimates, columns that streams are delivered with, and control charts of rows and of "
-        "shares that are held back, answered by another node, cold, or without a value.",
+        description=introduced(
+            "What every monitor says of the day, a row a node, monitor and column: drift, performance "
+            "beside the naive guess and the parent, estimates, columns that streams are delivered with, and control charts of rows and of "
+            "shares that are held back, answered by another node, cold, or without a value.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
     def monitors(
@@ -176,12 +180,16 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
             for name in ("examples", "performance", "drift")
         ],
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("drift", line.monitor.judging),
-        description=f"{line.description}\n\nWhat the monitors are worth on the line's own past: alarms by month, and changes put into "
-        "its newest weeks, found after how many days. Materialise it when you want to know; `factory calibrate` says the same.",
+        description=introduced(
+            "What the monitors are worth on the line's own past: alarms by month, and changes put into "
+            "its newest weeks, found after how many days. Materialise it when you want to know; `factory calibrate` says the same.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in calibration.SCHEMA}, calibration.MEANS),
     )
     def calibrated(

@@ -13,6 +13,7 @@ from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import answering, preorder, tree
 from factory_assets.identity.partitions import segment_partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
 from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder, column_schema, record_partitions, table_shown
 from factory_assets.measures import plots
@@ -33,7 +34,6 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.tags import Tagging, uuid_of
 
-GROUP = "release"
 #: Nodes shown on the asset's page; the table in the lake has all of them.
 SHOWN = 500
 
@@ -48,16 +48,21 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([line.name, "evaluation"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("release"),
         owners=[line.owner],
         kinds={"python"},
         code_version=code_version("refit", model_version(declared), line.bar.model_dump(mode="json"), line.train.refit),
-        description=f"{line.description}\n\nA challenger that passes has learnt nothing of its holdout. "
-        + (
-            "It is fitted again on all labelled days, by the same configuration, and held against the judged version: what answers is "
-            "this one, under an id of its own that names the judged."
-            if line.train.refit
-            else "It answers as it was judged. With `train: {refit: true}` it is fitted again on all labelled days before it answers."
+        description=introduced(
+            (
+                "The challenger that passed, fitted again on all labelled days: it has learnt nothing of its holdout until then. "
+                "By the same configuration, and held against the judged version: what answers is this one, under an id of its own that "
+                "names the judged."
+                if line.train.refit
+                else "No refit: the challenger that passes answers as it was judged, without having learnt its holdout. With "
+                "`train: {refit: true}` it is fitted again on all labelled days before it answers."
+            ),
+            line.description,
         ),
     )
     def refit(
@@ -120,7 +125,8 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("release"),
         owners=[line.owner],
         kinds={"python", "sql"},
         code_version=code_version(
@@ -129,8 +135,11 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             line.bar.model_dump(mode="json"),
             *(["refit"] if line.train.refit else []),
         ),
-        description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
-        "their reason and never changed.",
+        description=introduced(
+            "The version that answers for each node. Decisions are appended to the ledger with "
+            "their reason and never changed.",
+            line.description,
+        ),
     )
     def champion(
         context: dg.AssetExecutionContext,
@@ -186,12 +195,16 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping())],
         # It has no partitions; this lets a range of nodes be selected together with it, as `dagster asset materialize` does.
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("release"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("leaderboard", metric),
-        description=f"{line.description}\n\nWho answers for each node, with which version, since when and why; and what a model of "
-        f"its own gains over the node above, by {metric} on the node's rows of the holdout.",
+        description=introduced(
+            "Who answers for each node, with which version, since when and why; and what a model of "
+            f"its own gains over the node above, by {metric} on the node's rows of the holdout.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANING),
     )
     def leaderboard(

@@ -13,6 +13,7 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.scoring.champions import Champions, champion_state, champions_of_days
@@ -31,7 +32,6 @@ from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
-GROUP = "scoring"
 #: Nodes that a day's page lists with outliers, those with the largest share first.
 NODES = 20
 
@@ -68,11 +68,12 @@ def _asset(
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("scoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version(name, *([line.task] if classes_of(line.task) else [])),
-        description=f"{line.description}\n\n{what}",
+        description=introduced(what, line.description),
         metadata=column_schema({field.name: str(field.type) for field in schema(pa.string(), line.task)}, meaning),
     )
     def scored(

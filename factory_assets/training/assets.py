@@ -14,6 +14,7 @@ from factory_assets.declarations.line import Line
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, preorder, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
 from factory_assets.materialization import (
     DATA_VERSION,
@@ -46,9 +47,6 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.trials import Trials
 
-GROUP = "training"
-
-
 #: Columns of the table of outcomes, a row a node and day as of which it was to be trained. status: trained, too_little or failed.
 OUTCOMES = pa.schema(
     [
@@ -79,13 +77,17 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("training"),
         owners=[line.owner],
         kinds={candidate.estimator.replace("_", "") for candidate in line.candidates.values()} - {"constant"}
         or {"python"},
         code_version=code_version("model", model_version(declared)),
-        description=f"{line.description}\n\nA challenger for each node of {' → '.join(['global', *line.segments.levels])} with at "
-        f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
+        description=introduced(
+            f"A challenger for each node of {' → '.join(['global', *line.segments.levels])} with at "
+            f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
+            line.description,
+        ),
     )
     def model(
         context: dg.AssetExecutionContext,

@@ -13,6 +13,7 @@ from factory_assets.features.examples import labels as label_rows
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import tree
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.materialization import (
     column_schema,
     days_of,
@@ -29,7 +30,6 @@ from factory_assets.monitoring.drift.days import DriftDays
 from factory_assets.monitoring.drift.labels import LabelDays
 from factory_assets.monitoring.drift.report import drift_report, excess
 from factory_assets.monitoring.drift.verdicts import Drift
-from factory_assets.monitoring.group import GROUP
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
@@ -62,16 +62,20 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "evidently"},
         code_version=code_version(
             "drift", declared.features, line.monitor.judging, *map(str, dataclasses.astuple(due))
         ),
-        description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
-        f"{counted(due.window, 'day')}, and the labels of the newest as many days whose labels are due, against the training data "
-        "of each node's champion. The Evidently report of the newest day of a run draws the node with the worst drift, or else the "
-        "coarsest.",
+        description=introduced(
+            "Every feature, and the prediction, of the last "
+            f"{counted(due.window, 'day')}, and the labels of the newest as many days whose labels are due, against the training data "
+            "of each node's champion. The Evidently report of the newest day of a run draws the node with the worst drift, or else the "
+            "coarsest.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in drift_table.SCHEMA}, drift_table.MEANS),
     )
     def drift_of_day(
