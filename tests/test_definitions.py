@@ -36,7 +36,9 @@ LINE = (
 )
 
 #: First part of an asset's key -> its group.
-GROUPS = {"orders": "orders", "features": "orders_features"} | {name: name for name in ("delivery_time", "repeat_order")}
+GROUPS = {"orders": "orders", "features": "orders_features"} | {
+    name: name for name in ("delivery_time", "repeat_order")
+}
 STATIONS = ("events", "features", "training", "evaluation", "release", "scoring", "serving", "monitoring")
 #: How the declarations of the demo describe what assets are made for.
 DECLARED = tuple(
@@ -108,13 +110,15 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
         assert spec.tags["factory/station"] in STATIONS, name
         assert spec.kinds, name
         assert spec.description and len(spec.description) > 60, name
-        assert not spec.description.startswith(DECLARED), f"{name}: the first words say what it is made for, and not what it is"
+        assert not spec.description.startswith(DECLARED), (
+            f"{name}: the first words say what it is made for, and not what it is"
+        )
         assert spec.code_version, name
         assert spec.partitions_def or key.path[-1] in ("leaderboard", "decay", "backtest", "calibration"), name
         reference = spec.metadata["dagster/code_references"]
         assert any("defs.yaml" in str(code) for code in reference.code_references), name
         if not isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition):
-            columns = spec.metadata["dagster/column_schema"].columns
+            columns = spec.metadata["schema"].columns
             assert columns, name
             untold = [column.name for column in columns if not column.description]
             assert not untold, f"{name}: {untold}"

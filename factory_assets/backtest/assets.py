@@ -23,10 +23,10 @@ from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, admitted, tree
 from factory_assets.identity.places import introduced, station
+from factory_assets.launching import launched, written_out
 from factory_assets.materialization import column_schema, data_versions, served_days, table_shown
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
-from factory_assets.training.run_config import launched, written_out
 from factory_assets.words import figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -76,8 +76,8 @@ def backtest_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         code_version=code_version("evaluation", metric, line.gate.cluster),
         description=introduced(
             "A stretch of the past once more, trained every so many days: who would have been champion "
-            f"by the declared gate, and {metric} over time beside never retraining and always taking the newest. Materialise it when you "
-            "want to know; `factory backtest` does.",
+            f"by the declared gate, and {metric} over time beside never retraining and always taking the newest. Materialise it when "
+            "you want to know; `factory backtest` does.",
             line.description,
         ),
         metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANS),

@@ -30,9 +30,13 @@ from factory_assets.identity.nodes import ROOT, preorder
 from factory_assets.identity.partitions import segment_partitions
 from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
+from factory_assets.launching import launched, written_out
 from factory_assets.materialization import (
     DATA_VERSION,
+    IN_SHORT,
     INPUTS,
+    NODES,
+    SHOWN,
     TABLE_VERSION,
     column_schema,
     record_partitions,
@@ -41,10 +45,11 @@ from factory_assets.materialization import (
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
+from factory_assets.measures.metrics import improvement
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.models.safety import Limits
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node, newest_examples
-from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of, launched, written_out
+from factory_assets.training.run_config import NAMED, AsOf, Chosen, as_of
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, timeline
 from factory_assets.words import counted, figure, listed
@@ -58,6 +63,9 @@ from factory_resources.rows_file import RowsFile
 MODELS = 8
 #: Nodes whose reason a failure tells.
 TOLD = 3
+
+#: Whose predictions a meeting has, as far as they are there.
+SIDES = ("challenger", "champion", "parent", "naive")
 
 
 class Evaluated(Chosen):
@@ -130,7 +138,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             return
         metadata, tags, metric = {}, {}, metric_of(declared)
         scores, records, staged = RowsFile(schema(line.task)), list[EvaluationRecord](), list[dict[str, Any]]()
-        versions = dict[str, Mapping[str, str]]()
+        versions, measured_by = dict[str, Mapping[str, str]](), dict[str, Mapping[str, float | None]]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             for met in meet(
                 declared, ledger, day, nodes, model, holdout_from, newest, apart.unsafe, partial(weak_at, line)
@@ -138,6 +146,8 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 of_node = met.records(line.name, span, metric)
                 metadata[met.node] = _metadata(line, met, span) | (_picture(declared, met) if met.node == ROOT else {})
                 versions |= {met.node: met.versions} if met.metrics else {}
+                if met.metrics:
+                    measured_by[met.node] = {side: of.get(metric) for side, of in met.metrics.items()}
                 tags[met.node] = _tags(of_node, day)
                 records += of_node
                 staged += met.staged.rows(met.node, met.versions["challenger"], day) if met.staged else []
@@ -157,9 +167,29 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 lake.replace_part(f"{line.name}/staging", of_day, day, "node", measured)
         for record in records:
             ledger.record_evaluation(record)
-        yield from record_partitions(context, metadata, tags)
+        yield from record_partitions(context, metadata, tags, _of_all(measured_by, len(nodes), metric, span))
 
     return evaluation
+
+
+def _of_all(
+    measured: Mapping[str, Mapping[str, float | None]], nodes: int, metric: str, span: Timeline
+) -> dict[str, Any]:
+    """The nodes of a run beside each other, for the asset's page. measured: node -> side -> its metric."""
+    rows = [{"node": node} | {side: figure(measured[node].get(side)) for side in SIDES} for node in preorder(measured)]
+    better = sum(map(partial(_is_better, metric), measured.values()))
+    return {
+        IN_SHORT: f"As of {span.as_of}: {len(rows)} of {counted(nodes, 'node')} could be measured, by {metric} on the rows of "
+        f"{span.holdout_from} to {span.holdout_to}; {better} with a challenger that came out better than who answers. Whether that is "
+        "more than luck, the gate says: see champion.",
+        NODES: table_shown(rows[:SHOWN], ("node", *SIDES)),
+    }
+
+
+def _is_better(metric: str, measured: Mapping[str, float | None]) -> bool:
+    """Whether the challenger came out better than the champion, or where there is none than the one above."""
+    challenger, rival = measured.get("challenger"), measured.get("champion", measured.get("parent"))
+    return challenger is not None and rival is not None and improvement(metric, challenger, rival) > 0
 
 
 def _declared_of_parts(line: Line) -> str:
@@ -243,8 +273,7 @@ def _weak(met: Met) -> dict[str, Any]:
         return {}
     rows = [
         {
-            "where": each.name,
-            "rows": int(each.rows.sum()),
+            "where": f"{each.name} ({counted(int(each.rows.sum()), 'row')})",
             met.weak.loss: figure(each.loss),
             "elsewhere": figure(each.elsewhere),
             f"of the {met.weak.rival}": figure(rival),
@@ -263,7 +292,7 @@ def _metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
     common = {"as_of": str(span.as_of), "holdout": f"{met.since or span.holdout_from} .. {span.holdout_to}"}
     if not met.metrics:
         return {**common, "status": f"no model of its own to measure: {met.above or 'nobody'} answers"}
-    sides = [side for side in ("challenger", "champion", "parent", "naive") if side in met.metrics]
+    sides = [side for side in SIDES if side in met.metrics]
     names = dict.fromkeys(name for side in sides for name in met.metrics[side])
     table = [
         dg.TableRecord({"metric": name} | {side: figure(met.metrics[side].get(name)) for side in sides})

@@ -19,6 +19,7 @@ from factory_assets.identity.partitions import partitions
 from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import stream_version
 from factory_assets.materialization import (
+    IN_SHORT,
     column_schema,
     days_of,
     described,
@@ -115,7 +116,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         code_version=code_version("events", stream_version(declared)),
         description=introduced(
             "Rows that satisfy the contract, once each, with derived columns, named rules, "
-            f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine`, with all that they break.",
+            f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine`, with all they break.",
             stream.description,
         ),
         metadata=column_schema(declared.types, declared.meanings),
@@ -148,11 +149,14 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
 
 
 def _counts(verdict: validation.DayVerdict) -> Mapping[str, Any]:
+    aside = sum(verdict.quarantined.values())
     counted: dict[str, Any] = {
+        IN_SHORT: f"{verdict.accepted:,} of {verdict.rows:,} rows delivered became events; {aside:,} set aside, "
+        f"{verdict.duplicates:,} delivered before",
         "rows_delivered": verdict.rows,
         "accepted": verdict.accepted,
         "duplicates": verdict.duplicates,
-        "quarantined": sum(verdict.quarantined.values()),
+        "quarantined": aside,
     }
     if verdict.superseded:
         counted["superseded"] = verdict.superseded

@@ -50,6 +50,8 @@ ASIDE = {
     "factory_assets.serving.due": "says when something is exported",
     "factory_assets.events.assets": "makes assets; the rows come of `events.stations`",
     "factory_assets.events.checks": "judges",
+    "factory_assets.events.jobs": "writes down what people decide",
+    "factory_assets.launching": "reads what a launch says",
     "factory_assets.events.aside": "counts for people what was set aside",
     "factory_assets.features.assets": "makes assets; the rows come of `snapshots`, `examples` and `labels`",
     "factory_assets.features.checks": "judges",

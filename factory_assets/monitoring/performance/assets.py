@@ -16,13 +16,13 @@ from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
 from factory_assets.identity.places import introduced, station
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
+from factory_assets.materialization import IN_SHORT, column_schema, days_of, input_fingerprints, record_days
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import naive_of
 from factory_assets.monitoring.performance import measured as performance_rows
 from factory_assets.monitoring.performance import outcomes as outcome_rows
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -91,7 +91,16 @@ def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Seque
 
 
 def _numbers(row: dict[str, Any], metric: str) -> dict[str, Any]:
-    numbers = {"predicted": row["predicted"], "labelled": row["labelled"]}
+    labels = f"{row['labelled']:,} of {row['predicted']:,} predictions have their label"
+    if row[metric] is None:
+        told = f"{metric} cannot be measured yet"
+    else:
+        told = f"{metric} {figure(row[metric])}, naive guess {figure(row[f'naive_{metric}'])}"
+    numbers: dict[str, Any] = {
+        IN_SHORT: f"all segments: {told}; {labels}",
+        "predicted": row["predicted"],
+        "labelled": row["labelled"],
+    }
     return numbers | {name: row[name] for name in (metric, f"naive_{metric}") if row[name] is not None}
 
 
