@@ -27,7 +27,7 @@ run: .venv/run
 
 ui: .venv/run
 	@$(BIN)/factory home
-	@umask $${FACTORY_UMASK:-077}; $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	@umask $${FACTORY_UMASK:-077}; $(BIN)/dg dev --no-check-yaml --host 127.0.0.1 --port $(PORT)
 
 test: lint
 	@$(BIN)/python -m pytest -m "not slow and not longest" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10

@@ -63,12 +63,19 @@ def deployed() -> Iterator["Deployment"]:
         raise typer.Exit(1) from None
 
 
-def observe(observation: "dg.AssetObservation") -> None:
-    """Show an observation from outside of any run on its asset's page."""
+def show_decision(line: str, observation: "dg.AssetObservation") -> None:
+    """Show what somebody decided on the page of the line's champions, and draw its leaderboard."""
     import dagster as dg
 
-    from factory_assets.deployment import prepare_home
+    from factory_assets.deployment import prepare_home, stores
+    from factory_assets.release.assets import board
 
     prepare_home()
+    catalogue, resources = catalogue_of(None), stores()
     with dg.DagsterInstance.get() as instance:
         instance.report_runless_asset_event(observation)
+        # Of a line that is not declared any more there is no board.
+        if line in catalogue.lines:
+            declared = catalogue.resolve(catalogue.lines[line])
+            drawn = board(declared, resources["lake"], resources["engine"], resources["ledger"], instance)
+            instance.report_runless_asset_event(drawn)

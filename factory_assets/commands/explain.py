@@ -1,8 +1,6 @@
 """`factory explain`: how did one prediction come about, and what happened?"""
 
 import datetime as dt
-import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +9,7 @@ from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
-from factory_assets.commands.screen import console, screen, styled
+from factory_assets.commands.screen import console, print_json, screen, styled
 from factory_assets.words import counted
 
 if TYPE_CHECKING:
@@ -50,22 +48,9 @@ def explain(
         screen(stderr=True).say(str(error), style="red")
         raise typer.Exit(1) from None
     if as_json:
-        print(json.dumps(_plain(asdict(found)), indent=2))  # noqa: T201 - for programs
+        print_json(asdict(found))
     else:
         _show(found)
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON has it: times as text, no number that is none."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, (dt.date, dt.datetime)):
-        return value.isoformat()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 def _show(found: "Explained") -> None:

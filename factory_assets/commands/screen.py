@@ -5,10 +5,13 @@ would command the terminal by its number. How wide is what is printed? As wide a
 tables need. A table for which there is no room comes row by row.
 """
 
+import datetime as dt
+import json
+import math
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
@@ -26,6 +29,8 @@ UNFOLDED = 200
 ROOM = 15
 #: Columns below which no text can be read. Where there is no terminal, some editors say COLUMNS=0, and Rich prints nothing then.
 LEAST = 20
+#: Option of a command that programs read, too.
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 #: They make a line read otherwise than it is written.
 TURNS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 #: Control characters, halves of characters, and breaks of lines that are none of a terminal's.
@@ -122,6 +127,28 @@ def screen(stderr: bool = False) -> Screen:
 
 #: For commands that print tables.
 console = screen()
+
+
+def print_json(value: Any) -> None:
+    """Print a value for programs, as JSON on standard output."""
+    print(json.dumps(plain(value), indent=2))  # noqa: T201 - for programs
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: times as text, no number that is none.
+
+    >>> plain({"day": dt.date(2026, 1, 5), "mae": float("nan"), "nodes": ("FR",)})
+    {'day': '2026-01-05', 'mae': None, 'nodes': ['FR']}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    if isinstance(value, (dt.date, dt.datetime)):
+        return value.isoformat()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 class TextGroup(TyperGroup):

@@ -1,6 +1,5 @@
 """`factory status`: how do all lines and nodes stand, and who has to do something? It computes nothing, and starts nothing."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from factory_assets.commands.screen import console, styled
-from factory_assets.words import counted, figure
+from factory_assets.commands.screen import AsJson, console, print_json, styled
+from factory_assets.words import brief, counted, figure
 
 if TYPE_CHECKING:
     from factory_assets.pages.fleet import Stand
@@ -28,7 +27,7 @@ def status(
     folder: Folder = None,
     line: Annotated[str | None, typer.Option(help="One line; all of them if absent.")] = None,
     every: Annotated[bool, typer.Option("--all", help=f"All nodes; {SHOWN} if absent.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how all lines and nodes stand, those first that need somebody: who answers, since when, and what is amiss.
 
@@ -53,7 +52,7 @@ def status(
         lines, nodes = stands_of(asked, plan(deployment.book()), deployment.lake, deployment.ledger)
     if as_json:
         found = {"lines": list(map(_line_item, lines)), "nodes": list(map(_node_item, nodes))}
-        print(json.dumps(found, indent=2, default=str))  # noqa: T201 - for programs
+        print_json(found)
     else:
         _show(lines, nodes, every)
     urgent = any(each.state == "blocked" for each in lines) or any(
@@ -97,7 +96,7 @@ def _show(lines: Sequence["LineStand"], nodes: Sequence["Stand"], every: bool) -
                 styled((each.health, STYLES.get(each.health, "green"))),
                 str(each.since or "-"),
                 "itself" if each.answers == each.node else (each.answers or "nobody"),
-                each.version[:8] if each.version else "-",
+                brief(each.version),
                 each.metric,
                 figure(each.value),
                 figure(each.naive),
