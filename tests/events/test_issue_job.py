@@ -2,10 +2,14 @@
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from factory_assets.events.checks import _may_be_let_through
+from factory_assets.events.contract.expectations import Failure
+from factory_assets.events.contract.rules import Kind, Rule
 from factory_assets.events.jobs import issue_job_of
 from factory_resources.issues import BrokenRule, Issues
 from factory_resources.people import process_user, with_claim
@@ -69,3 +73,20 @@ def test_a_launch_is_offered_what_can_be_decided() -> None:
     ]
     with pytest.raises(dg.DagsterInvalidConfigError, match="not in enum type DecisionName got ignore"):
         dg.validate_run_config(job, {"ops": {"decide_issue": {"config": told}}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "links"),
+    [
+        ("min", {"serious": True}, True),
+        ("min", {"serious": True, "accepted": True}, False),
+        ("min", {}, False),
+        ("min", {"serious": True, "leader": "another rule"}, False),
+        ("delivery", {"serious": True}, False),
+    ],
+)
+def test_a_check_links_to_the_job_where_its_owner_may_let_the_day_through(
+    kind: Kind, state: dict[str, Any], links: bool
+) -> None:
+    failure = Failure(Rule("ranges", kind, "amount", "amount >= 0", "amount < 0"), 3, 0.1, "-1", **state)
+    assert _may_be_let_through(failure) is links
