@@ -35,7 +35,7 @@ define served
 	@umask $${FACTORY_UMASK:-077}; pages="$${FACTORY_REPORTS:-$$FACTORY_HOME/reports}"; mkdir -p "$$pages"; \
 		$(BIN)/python -m http.server $(PAGES_PORT) --bind 127.0.0.1 --directory "$$pages" & \
 		trap "kill $$! 2>/dev/null" EXIT INT TERM; echo "all lines: $$FACTORY_REPORTS_URL/fleet.html"; \
-		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+		$(BIN)/dg dev --no-check-yaml --host 127.0.0.1 --port $(PORT)
 endef
 
 ui: .venv/run

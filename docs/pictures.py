@@ -34,7 +34,7 @@ ASSETS = (
     *(f"delivery_time/{name}" for name in ("examples", "labels", "model", "evaluation", "refit", "champion")),
     *(f"delivery_time/{name}" for name in ("predictions", "performance", "drift", "monitors")),
 )
-GROUPS = ("events", "features", "training", "evaluation", "release", "scoring", "monitoring")
+GROUPS = ("orders", "orders_features", "delivery_time")
 #: Pixels. The graph is fitted into the window; at this width nodes show their names alone, which can be read at half the
 #: picture's size.
 WIDTH, HEIGHT, MARGIN, SCALE = 2020, 1100, 12, 1.5

@@ -5,7 +5,9 @@ import os
 import shlex
 import signal
 import sys
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,7 +21,6 @@ from factory_assets.commands import (
     compare,
     contract,
     decay,
-    demo,
     due,
     explain,
     features,
@@ -52,36 +53,46 @@ UNUSABLE = 3
 STOPPED = 130
 
 app = typer.Typer(cls=TextGroup, no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
-app.add_typer(contract.app, name="contract")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(issue.app, name="issue")
-app.command()(demo.demo)
-app.command()(plan.plan)
-app.command()(due.due)
-app.command()(status.status)
-app.command()(latency.latency)
-app.command()(page.page)
-app.command()(features.features)
-app.command()(explain.explain)
-app.command()(compare.compare)
-app.command()(release.champion)
-app.command()(release.history)
-app.command()(release.rollback)
-app.command()(release.approve)
-app.command()(release.tag)
-app.command()(release.tags)
-app.command()(rebuild.rebuild)
-app.command()(rebuild.vacuum)
-app.command()(verify.verify)
-app.command()(trials.trials)
-app.command()(decay.decay)
-app.command()(backtest.backtest)
-app.command()(calibrate.calibrate)
-app.command()(mirror.mirror)
+#: Parts of the help, in this order: what somebody comes for.
+MAKE, LOOK, DECIDE, REPAIR = "Make", "Look", "Decide", "Repair"
+_PARTS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] = {
+    LOOK: (
+        *(status.status, page.page, latency.latency, release.champion, release.history, release.tags),
+        *(features.features, explain.explain),
+        *(compare.compare, trials.trials, decay.decay, backtest.backtest, calibrate.calibrate, plan.plan),
+    ),
+    DECIDE: (
+        *(("issue", issue.app), release.approve, release.rollback, release.tag),
+        ("contract", contract.app),
+    ),
+    REPAIR: (
+        *(("quarantine", quarantine.app), verify.verify, rebuild.rebuild, rebuild.vacuum),
+        mirror.mirror,
+    ),
+}  # fmt: skip
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        console.say(f"model-factory {version('model-factory')}")
+        raise typer.Exit
+
+
+@app.callback()
+def factory(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which release this is.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """A model factory on Dagster."""
+
+
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE)
 def home() -> None:
     """Prepare the folder in which Dagster keeps its runs, and print it."""
     from factory_assets.deployment import prepare_home
@@ -89,7 +100,7 @@ def home() -> None:
     console.say(str(prepare_home()))
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE)
 def check(folder: Folder = None) -> None:
     """Say what is wrong with declarations: file, line, value found, values allowed."""
     from factory_assets.declarations.catalogue import contract_file, load, require
@@ -130,7 +141,7 @@ def check(folder: Folder = None) -> None:
         console.say(styled(("note", "yellow"), f" {note}"))
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE)
 def run(
     folder: Folder = None,
     until: Annotated[
@@ -166,6 +177,15 @@ def run(
         raise typer.Exit(1)
 
 
+app.command(rich_help_panel=MAKE)(due.due)
+for _panel, _commands in _PARTS.items():
+    for _one in _commands:
+        if isinstance(_one, tuple):
+            app.add_typer(_one[1], name=_one[0], rich_help_panel=_panel)
+        else:
+            app.command(rich_help_panel=_panel)(_one)
+
+
 def _stop() -> NoReturn:
     raise KeyboardInterrupt
 
@@ -179,11 +199,18 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[lis
 
     with deployed() as deployment, _progress() as progress:
         catalogue = deployment.catalogue
-        task, made = progress.add_task("looking", total=None, station=""), 0
+        task, made, begun = progress.add_task("looking", total=None, station=""), 0, time.monotonic()
+
+        def begin(station: str, what: str) -> None:
+            progress.update(task, description=what, station=station)
+            if not console.is_terminal:
+                # No bar moves in a file: a line says what is at hand, for as long as it takes.
+                console.say(f"  {time.monotonic() - begun:>6.0f} s    {station}: {what} ...", style="dim")
+
         for step in catch_up(
             deployment,
             until,
-            lambda station, what: progress.update(task, description=what, station=station),
+            begin,
             new_ledger,
         ):
             made += step.days

@@ -15,6 +15,7 @@ import dagster as dg
 
 from factory_assets.identity.damage import damaged
 from factory_assets.identity.inputs import BLOCKED, Asset, Recorded, stamps
+from factory_assets.identity.nodes import lineage
 from factory_resources.dagster_private import reading
 from factory_resources.dagster_private.reading import INPUTS, PAGE, newest_numbers
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
@@ -24,6 +25,12 @@ from factory_resources.lake import DS, Lake, Written
 ROWS, CODE_VERSION = "dagster/row_count", "dagster/code_version"
 #: Metadata: the version of its table that a run wrote.
 TABLE_VERSION = "table_version"
+#: Metadata for people: what came out in a sentence, and a table of all nodes. They are given first: a page keeps the order.
+IN_SHORT, NODES = "in_short", "all_nodes"
+#: Metadata of a definition: its columns.
+SCHEMA = "schema"
+#: Rows of a table for people; the tables in the lake have all.
+SHOWN = 100
 
 
 def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[dt.date]:
@@ -317,12 +324,13 @@ def record_days(
     if written is not None:
         for day, content in written.days.items():
             described[str(day)] = {
+                # What people look for first: a page keeps the order.
+                **((by_day or {}).get(day) or {}),
+                **((metadata or {}) if day == max(written.days) else {}),
                 ROWS: content.rows,
                 "dagster/uri": written.uri,
                 TABLE_VERSION: written.version,
                 "content_hash": content.hash,
-                **((by_day or {}).get(day) or {}),
-                **((metadata or {}) if day == max(written.days) else {}),
             }
             tags[str(day)] = {DATA_VERSION: content.hash, INPUTS: inputs.get(day, "")}
     served = data_versions(context.instance, context.asset_key) if blocked else {}
@@ -333,13 +341,30 @@ def record_days(
 
 
 def record_partitions(
-    context: dg.AssetExecutionContext, metadata: Mapping[str, Mapping[str, Any]], tags: Mapping[str, Mapping[str, str]]
+    context: dg.AssetExecutionContext,
+    metadata: Mapping[str, Mapping[str, Any]],
+    tags: Mapping[str, Mapping[str, str]],
+    of_all: Mapping[str, Any] | None = None,
 ) -> Iterator[dg.MaterializeResult]:
-    """Report partitions as materialised, each with its own data version, tags and metadata."""
+    """Report partitions as materialised, each with its own data version, tags and metadata.
+
+    of_all: goes to the one that is written last, with which the asset's page opens: it tells of all of them.
+    """
     recorder = Recorder(context, len(metadata))
-    for key in sorted(metadata):
-        recorder.add(key, metadata[key], tags[key])
+    for key in (order := shown_last(metadata)):
+        recorder.add(key, {**(of_all or {} if key == order[-1] else {}), **metadata[key]}, tags[key])
     yield from recorder.results()
+
+
+def shown_last(partitions: Iterable[str]) -> list[str]:
+    """Partitions in the order in which they are written: that of the last is what an asset's page opens with.
+
+    It is the newest of days, and of nodes the coarsest.
+
+    >>> shown_last(["global", "FR", "FR/Lyon"]), shown_last(["2026-01-02", "2026-01-01"])
+    (['FR/Lyon', 'FR', 'global'], ['2026-01-01', '2026-01-02'])
+    """
+    return sorted(partitions, key=lambda key: (-len(lineage(key)), key))
 
 
 def table_shown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> dg.TableMetadataValue:
@@ -350,10 +375,13 @@ def table_shown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> dg
 
 
 def column_schema(columns: Mapping[str, str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Definition metadata that shows columns, types and meanings on the asset page."""
+    """Definition metadata that shows columns, types and meanings on the asset page, behind a link.
+
+    Under the name that Dagster gives it (dagster/column_schema) the columns would stand above all that a run has to say.
+    """
     described = {DS: "The day of the partition."} | dict(descriptions or {})
     return {
-        "dagster/column_schema": dg.TableSchema(
+        SCHEMA: dg.TableSchema(
             [
                 dg.TableColumn(name, kind.lower(), description=described.get(name) or None)
                 for name, kind in columns.items()

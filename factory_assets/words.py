@@ -1,6 +1,7 @@
 """How is a number of things put into words?"""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -15,6 +16,25 @@ def figure(value: float | None) -> str:
     ('0.1235', '-')
     """
     return "-" if value is None else f"{value:.4g}"
+
+
+def brief(version: str | None) -> str:
+    """The beginning of a version's id, as tables show it; commands take it in place of the whole. A dash where there is none.
+
+    >>> brief("fd4436331a2b3c4d"), brief(None)
+    ('fd443633', '-')
+    """
+    return version[:8] if version else "-"
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """A question that ends a message about an unknown name, where one that there is looks like it; else nothing.
+
+    >>> meant("delivry_time", ["delivery_time", "repeat_order"]), meant("x", ["delivery_time"])
+    ("; did you mean 'delivery_time'?", '')
+    """
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def listed(texts: Sequence[str], most: int, noun: str = "") -> str:

@@ -36,6 +36,18 @@ LINE = (
     "page",
 )
 
+#: First part of an asset's key -> its group.
+GROUPS = {"orders": "orders", "features": "orders_features", "fleet": "fleet"} | {
+    name: name for name in ("delivery_time", "repeat_order")
+}
+STATIONS = ("events", "features", "training", "evaluation", "release", "scoring", "serving", "monitoring", "pages")
+#: How the declarations of the demo describe what assets are made for.
+DECLARED = tuple(
+    each["attributes"]["description"]
+    for file in (REPOSITORY / "factory_assets" / "defs").rglob("defs.yaml")
+    for each in yaml.safe_load_all(file.read_text())
+)
+
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
@@ -95,18 +107,13 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
     for key, spec in specs.items():
         name = key.to_user_string()
         assert spec.owners, name
-        assert spec.group_name in (
-            "events",
-            "features",
-            "training",
-            "evaluation",
-            "release",
-            "scoring",
-            "monitoring",
-            "fleet",
-        ), name
+        assert spec.group_name == GROUPS[key.path[0]], name
+        assert spec.tags["factory/station"] in STATIONS, name
         assert spec.kinds, name
         assert spec.description and len(spec.description) > 60, name
+        assert not spec.description.startswith(DECLARED), (
+            f"{name}: the first words say what it is made for, and not what it is"
+        )
         assert spec.code_version, name
         unpartitioned = ("leaderboard", "decay", "backtest", "calibration", "page", "fleet")
         assert spec.partitions_def or key.path[-1] in unpartitioned, name
@@ -117,7 +124,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_is_declared(
             "page",
             "fleet",
         ):
-            columns = spec.metadata["dagster/column_schema"].columns
+            columns = spec.metadata["schema"].columns
             assert columns, name
             untold = [column.name for column in columns if not column.description]
             assert not untold, f"{name}: {untold}"

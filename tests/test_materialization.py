@@ -98,6 +98,7 @@ def test_after_a_range_run_every_day_carries_the_hash_of_its_own_rows(station):
         assert len(set(station.versions(asset).values())) == len(DAYS), "no two days hold the same rows"
     told = station.metadata("events", DAYS[3])
     assert told["content_hash"] == station.versions("orders/events")[str(DAYS[3])]
+    assert next(iter(told)) == "in_short" and list(told)[-1] == "content_hash", "a page keeps the order"
     assert told["dagster/row_count"] == 5
     assert told["table_version"] == station.lake.version("orders/events")
     assert told["dagster/uri"] == station.lake.uri("orders/events")

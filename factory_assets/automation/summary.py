@@ -19,6 +19,7 @@ from factory_assets.measures.tables import LABEL, label_values, prediction_field
 from factory_assets.models.archived import naive_of
 from factory_assets.monitoring.performance.measured import guess_values
 from factory_assets.training.timeline import first_as_of
+from factory_assets.words import brief
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.duck import opened
 from factory_resources.lake import Lake
@@ -60,7 +61,7 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
         row = [
             node,
             "itself" if answers == node else (answers or "nobody"),
-            champions[answers][:8] if answers else "-",
+            brief(champions[answers] if answers else None),
             f"{of_node.num_rows:,}",
             "-" if value is None else f"{value:.3f}",
             "-" if guess is None or answers is None else f"{guess:.3f}",

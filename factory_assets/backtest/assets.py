@@ -22,15 +22,15 @@ from factory_assets.features.examples import labels as label_rows
 from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, admitted, tree
+from factory_assets.identity.places import introduced, station
+from factory_assets.launching import launched, written_out
 from factory_assets.materialization import column_schema, data_versions, served_days, table_shown
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
-from factory_assets.training.run_config import launched, written_out
 from factory_assets.words import figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
-GROUP = "evaluation"
 #: Points of a policy's line in the picture, about; each is a week or more, since weekdays differ.
 POINTS = 52
 #: Decisions that a page shows; the table in the lake has all of them.
@@ -69,13 +69,17 @@ def backtest_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
             for name in ("examples", "labels")
         ],
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("evaluation"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("evaluation", metric, line.gate.cluster),
-        description=f"{line.description}\n\nA stretch of the past once more, trained every so many days: who would have been champion "
-        f"by the declared gate, and {metric} over time beside never retraining and always taking the newest. Materialise it when you "
-        "want to know; `factory backtest` does.",
+        description=introduced(
+            "A stretch of the past once more, trained every so many days: who would have been champion "
+            f"by the declared gate, and {metric} over time beside never retraining and always taking the newest. Materialise it when "
+            "you want to know; `factory backtest` does.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANS),
     )
     def backtest(

@@ -71,7 +71,16 @@ def opened() -> Iterator["dg.DagsterInstance"]:
         yield instance
 
 
-def observe(observation: "dg.AssetObservation") -> None:
-    """Show an observation from outside of any run on its asset's page."""
+def show_decision(line: str, observation: "dg.AssetObservation") -> None:
+    """Show what somebody decided on the page of the line's champions, and draw its leaderboard."""
+    from factory_assets.deployment import stores
+    from factory_assets.release.assets import board
+
+    catalogue, resources = catalogue_of(None), stores()
     with opened() as instance:
         instance.report_runless_asset_event(observation)
+        # Of a line that is not declared any more there is no board.
+        if line in catalogue.lines:
+            declared = catalogue.resolve(catalogue.lines[line])
+            drawn = board(declared, resources["lake"], resources["engine"], resources["ledger"], instance)
+            instance.report_runless_asset_event(drawn)

@@ -1,8 +1,8 @@
-"""What does a program get that asks for JSON? One object; and where a command has no answer, an object that says why."""
+"""What does a program get that asks for JSON? One value; and where a command has no answer, an object that says why."""
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -21,10 +21,10 @@ def _remember(asked: bool) -> bool:
 
 
 #: The option of every command that a program may ask.
-Json = Annotated[bool, typer.Option("--json", help="For programs: all of it as one object.", callback=_remember)]
+Json = Annotated[bool, typer.Option("--json", help="For programs: all of it as one value.", callback=_remember)]
 
 
-def give(found: Mapping[str, Any]) -> None:
+def give(found: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print the answer of a command that was asked for JSON."""
     print(json.dumps(plain(found), indent=2, allow_nan=False))  # noqa: T201 - for programs
 

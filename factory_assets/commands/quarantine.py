@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console, styled
 from factory_assets.words import counted
 
@@ -23,12 +24,16 @@ def show(
     last: Last = None,
     rule: Annotated[str | None, typer.Option(help="Only rows that broke this rule.")] = None,
     limit: Annotated[int, typer.Option(help="Rows shown; all are counted.")] = 20,
+    as_json: Json = False,
 ) -> None:
     """Rows set aside: the day, the rules that they break, the file that they came from, and the values as delivered.
 
     Rows are counted under each rule that they break.
     """
     rows = [row for row in _aside(stream, first, last) if rule is None or rule in _rules(row)]
+    if as_json:
+        give([_item(row) for row in rows])
+        return
     console.print(f"{stream}: {counted(len(rows), 'row')} set aside", style="bold", highlight=False)
     for (day, name), count in sorted(Counter((row["ds"], name) for row in rows for name in _rules(row)).items()):
         console.print(f"  {day}  {count:>6}  {name}", highlight=False)
@@ -83,6 +88,14 @@ def _aside(stream: str, first: dt.datetime | None, last: dt.datetime | None) -> 
 def _rules(row: dict[str, Any]) -> list[str]:
     """The rules that a row breaks; of one that was set aside before all were kept, the first."""
     return row.get("rules") or [row["rule"]]
+
+
+def _item(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as delivered, for programs."""
+    values = (
+        None if row["line"] is not None else json.loads(str(row["raw_row"])) | json.loads(str(row["unparsed"] or "{}"))
+    )
+    return {"day": row["ds"], "rules": _rules(row), "source": row["source"], "line": row["line"], "values": values}
 
 
 def _delivered(row: dict[str, Any]) -> str:

@@ -5,19 +5,22 @@ what people decide about a version and name it.
 import datetime as dt
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from factory_assets.commands.deployed import observe
+from factory_assets.commands.deployed import show_decision
 from factory_assets.commands.follow import follow
-from factory_assets.commands.names import unknown
+from factory_assets.commands.names import known_node, unknown
+from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console
+from factory_assets.words import brief
 from factory_resources.people import process_user
 
 if TYPE_CHECKING:
-    from factory_resources.ledger import Ledger
+    from factory_assets.release.standing import Answer
+    from factory_resources.ledger import Decision, Ledger
 
 Line = Annotated[str, typer.Argument(help="Name of the line.")]
 Node = Annotated[str, typer.Argument(help="The node, such as global or FR/Lyon.")]
@@ -34,14 +37,19 @@ NO_OWN = "none of its own"
 AnyNode = Annotated[str | None, typer.Argument(help="The node, such as global or FR/Lyon; all of them if absent.")]
 
 
-def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
+def champion(line: Line, node: AnyNode = None, at: At = None, as_json: Json = False) -> None:
     """Who answers for each node, since when, and who decided that and why; of one node also its UUID and tags."""
     from factory_assets.release.pairs import before
     from factory_assets.release.standing import standing
 
     ledger, moment = _ledger_with(line), _moment(at) if at else None
-    table = _table(("node", "answers", "version", "since", "verdict", "decided by", "why"))
+    if node is not None:
+        known_node(ledger, line, node)
     standings = standing(ledger, line, moment, node)
+    if as_json:
+        give(list(map(_answer, standings)))
+        return
+    table = _table(("node", "answers", "version", "since", "verdict", "decided by", "why"))
     for each in standings:
         if each.by is None:
             verdict, why = (each.own.verdict, each.own.reason) if each.own else ("-", "no champion had been decided")
@@ -49,15 +57,17 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
             continue
         answers = "itself" if each.answers == each.node else str(each.answers)
         verdict, who, why = each.by.verdict, each.by.who, each.by.reason
-        if each.answers != each.node and each.own != each.by:
+        # A decision on the node itself is told as its own; then it is told how the version that answers became champion.
+        because = each.crowned if each.by.node == each.node else each.by
+        if each.answers != each.node and because:
             # What was decided about the node is one thing, why its ancestor answers another.
             verdict, who, own = (
                 (each.own.verdict, each.own.who, each.own.reason)
                 if each.own
                 else ("-", "-", "nothing was decided about it")
             )
-            why = f"{own}. {answers} answers, by what {each.by.who} decided on {each.by.node}: {why}"
-        table.add_row(each.node, answers, str(each.version), _time(each.by.decided_at), verdict, who, why)
+            why = f"{own}. {answers} answers, by what {because.who} decided on {because.node}: {because.reason}"
+        table.add_row(each.node, answers, brief(each.version), _time(each.by.decided_at), verdict, who, why)
     _print(table, f"{line} has no node that anything was decided about")
     if node and standings[0].version:
         answers = str(standings[0].answers)
@@ -66,11 +76,41 @@ def champion(line: Line, node: AnyNode = None, at: At = None) -> None:
             _say(f"what changed since {earlier}: factory compare {shlex.join([line, earlier, standings[0].version])}")
 
 
-def history(line: Line, node: AnyNode = None) -> None:
+def _answer(each: "Answer") -> dict[str, Any]:
+    """Who answers for a node, for programs: the node's own decision, and that by which the version became champion."""
+    decided = {"own": each.own, "crowned": each.crowned}
+    since = each.by.decided_at if each.by else None
+    return {"node": each.node, "answers": each.answers, "version": each.version, "since": since} | {
+        name: None if made is None else _decision(made) for name, made in decided.items()
+    }
+
+
+def _decision(made: "Decision") -> dict[str, Any]:
+    """A decision, for programs."""
+    return {
+        "node": made.node,
+        "as_of": made.as_of,
+        "verdict": made.verdict,
+        "version": made.version,
+        "champion": made.champion,
+        "why": made.reason,
+        "decided_by": made.who,
+        "decided_at": made.decided_at,
+    }
+
+
+def history(line: Line, node: AnyNode = None, as_json: Json = False) -> None:
     """Every decision on a line, or on one of its nodes, oldest first: promotions, rollbacks, and what was not promoted."""
     table = _table(("decided at", "node", "as of", "verdict", "version", "champion after", "decided by", "why"))
-    for made in _ledger_with(line).decisions(line, node):
-        named = (made.verdict, made.version or "-", made.champion or NO_OWN)
+    ledger = _ledger_with(line)
+    if node is not None:
+        known_node(ledger, line, node)
+    decisions = ledger.decisions(line, node)
+    if as_json:
+        give(list(map(_decision, decisions)))
+        return
+    for made in decisions:
+        named = (made.verdict, brief(made.version), brief(made.champion) if made.champion else NO_OWN)
         table.add_row(_time(made.decided_at), made.node, str(made.as_of), *named, made.who, made.reason)
     _print(table, f"nothing was decided about {node!r} of {line}")
 
@@ -98,7 +138,8 @@ def approve(
         table = _table(("node", "version", "as of", "waits since", "champion now", "why"))
         for node, stands in waiting(ledger, line).items():
             since = (str(stands.decided_as_of), _time(stands.decided_at))
-            table.add_row(node, stands.version, *since, stands.champion or NO_OWN, stands.reason)
+            champion_now = brief(stands.champion) if stands.champion else NO_OWN
+            table.add_row(node, brief(stands.version), *since, champion_now, stands.reason)
         _print(table, f"no challenger of {line} waits for approval")
         return
     try:
@@ -108,7 +149,7 @@ def approve(
         raise typer.Exit(1) from None
     message = f"{line} {node}: {made.champion} answers for the days after {made.as_of}, approved by {made.who}: {why}"
     console.say(message)
-    observe(observation([made]))
+    show_decision(line, observation([made]))
     follow(line=line)
 
 
@@ -151,7 +192,7 @@ def rollback(
     _say(message)
     if still := [f"@{each.tag}" for each in ledger.tags(line, node) if each.version == last.version]:
         _say(f"{last.version} is still {', '.join(still)} of {node}: `factory tag` moves a tag")
-    observe(observation(made))
+    show_decision(line, observation(made))
     follow(line=line)
 
 
@@ -189,18 +230,25 @@ def tag(
     instead = f" instead of {before}" if before else ""
     message = f"{named} is {made.version}{instead}" if made.version else f"{named} is off {before}"
     _say(f"{message}, by {made.by}: {made.why}")
-    observe(tag_observation(made, before))
+    show_decision(line, tag_observation(made, before))
     follow(line=line)
 
 
-def tags(line: Line, node: AnyNode = None, at: At = None) -> None:
+def tags(line: Line, node: AnyNode = None, at: At = None, as_json: Json = False) -> None:
     """What each tag names, since when, by whom and why. `@champion` is not listed: `factory champion` tells."""
     from factory_resources.tags import uuid_of
 
-    table = _table(("node", "tag", "version", "uuid", "since", "by", "why"))
-    for each in _ledger_with(line).tags(line, node, _moment(at) if at else None):
+    ledger = _ledger_with(line)
+    if node is not None:
+        known_node(ledger, line, node)
+    put = ledger.tags(line, node, _moment(at) if at else None)
+    if as_json:
+        give([vars(each) | {"uuid": uuid_of(line, each.node, str(each.version))} for each in put])
+        return
+    table = _table(("node", "tag", "version", "uuid", "since", "decided by", "why"))
+    for each in put:
         version = str(each.version)
-        cells = (each.node, each.tag, version, uuid_of(line, each.node, version), _time(each.at))
+        cells = (each.node, each.tag, brief(version), uuid_of(line, each.node, version), _time(each.at))
         table.add_row(*cells, each.by, each.why)
     _print(table, f"no version of {node or line} is tagged")
 

@@ -27,6 +27,7 @@ UNFOLDED = 200
 ROOM = 15
 #: Columns below which no text can be read. Where there is no terminal, some editors say COLUMNS=0, and Rich prints nothing then.
 LEAST = 20
+#: Option of a command that programs read, too.
 #: They make a line read otherwise than it is written.
 TURNS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 #: Control characters, halves of characters, and breaks of lines that are none of a terminal's.

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console, screen, styled
-from factory_assets.words import counted, figure
+from factory_assets.words import brief, counted, figure
 
 if TYPE_CHECKING:
     from factory_assets.pages.fleet import Stand
@@ -119,7 +119,7 @@ def _show(lines: Sequence["LineStand"], nodes: Sequence["Stand"], every: bool) -
                 styled((each.health, STYLES.get(each.health, "green"))),
                 str(each.since or "-"),
                 "itself" if each.answers == each.node else (each.answers or "nobody"),
-                each.version[:8] if each.version else "-",
+                brief(each.version),
                 each.metric,
                 figure(each.value),
                 figure(each.naive),

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
+from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console, screen
 from factory_assets.words import counted
 
@@ -24,6 +25,7 @@ def trials(
     candidate: Annotated[str | None, typer.Option(help="Only trials of this candidate.")] = None,
     sort: Annotated[str | None, typer.Option(help="A metric, to see the best first; without it the newest.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many are shown.")] = 30,
+    as_json: Json = False,
 ) -> None:
     """List the trials of a line's searches, or compare two of them."""
     from factory_assets.deployment import stores
@@ -32,14 +34,24 @@ def trials(
     if pair:
         if len(pair) != 2:
             raise typer.BadParameter(f"give two trials to compare, not {len(pair)}")
-        _compare(*(_trial(book, line, number) for number in pair))
+        both = [_trial(book, line, number) for number in pair]
+        if as_json:
+            give([vars(each) for each in both])
+        else:
+            _compare(*both)
         return
     every = book.trials(line, node, candidate)
     if not every:
         lines = catalogue_of(None).lines
         if line not in lines:
             unknown(line, "line", lines)
+        if as_json:
+            give([])
+            return
         console.print(f"{line} has no such trials; a candidate with `search` gets some when the line is trained")
+        return
+    if as_json:
+        give([vars(each) for each in _sorted(every, sort)[:limit]])
         return
     _list(line, _sorted(every, sort), len(every), sort, limit)
 

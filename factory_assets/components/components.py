@@ -22,6 +22,7 @@ from factory_assets.evaluation.decay_assets import decay_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.events.contract.warned import require_warned
+from factory_assets.events.jobs import issue_job_of
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
 from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
@@ -35,6 +36,7 @@ from factory_assets.monitoring.checks import (
     floor_check,
     performance_check,
     skew_check,
+    standing_checks,
 )
 from factory_assets.monitoring.drift.assets import drift_asset
 from factory_assets.monitoring.estimates.assets import estimates_asset
@@ -42,6 +44,7 @@ from factory_assets.monitoring.performance.assets import outcomes_asset, perform
 from factory_assets.monitoring.performance.losses import PARENT
 from factory_assets.pages.assets import fleet_asset, page_asset
 from factory_assets.release.assets import champion_asset, leaderboard_asset, refit_asset
+from factory_assets.release.jobs import decisions_jobs
 from factory_assets.scoring.assets import parents_asset, predictions_asset
 from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
@@ -97,12 +100,13 @@ class EventStream(Declaration):
         require_warned(declared, self.folder / self.declaration.contract)
         catalogue = deployed(context)
         planned = [collection_plan_check(declared)] if self.declaration.plan else []
-        # One sensor for all: it is defined with the first of the streams, without which nothing is ever due.
+        # One sensor for all, and one job: they are defined with the first of the streams, without which nothing is ever due.
         first = next(iter(catalogue.streams)) == self.declaration.name
         return dg.Definitions(
             assets=[source_spec(declared), raw_asset(declared), events_asset(declared), statistics_asset(declared)],
             asset_checks=[contract_checks(declared), *planned],
             sensors=[upkeep_sensor(catalogue)] if first else [],
+            jobs=[issue_job_of(list(catalogue.streams))] if first else [],
         )
 
 
@@ -181,7 +185,7 @@ class ModelLine(Declaration):
         findings = catalogue.check_line(self.declaration) or search.check(self.declaration)
         catalogues.require(findings, self.folder, self.declaration.name)
         declared: DeclaredLine = catalogue.resolve(self.declaration)
-        # One schedule and one page for all: they are defined with the first of the lines.
+        # One schedule and one page for all, and one job a decision: they are defined with the first of the lines.
         first = next(iter(catalogue.lines)) == self.declaration.name
         segmented = bool(declared.line.segments.levels)
         daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
@@ -211,9 +215,11 @@ class ModelLine(Declaration):
                 skew_check(declared),
                 estimates_check(declared),
                 control_checks(declared),
+                standing_checks(declared),
                 *([segments_check(declared)] if segmented else []),
             ],
             sensors=[retrain_sensor(declared, catalogue)],
+            jobs=decisions_jobs(catalogue) if first else [],
             schedules=[decay_schedule(list(catalogue.lines))] if first else [],
         )
 

@@ -19,37 +19,43 @@ from factory_assets.evaluation.measuring import weak_at
 from factory_assets.evaluation.meetings import meet
 from factory_assets.evaluation.parts import Asked
 from factory_assets.evaluation.scores import meaning, schema, tables
+from factory_assets.evaluation.shown import SIDES, picture, what_changed
 from factory_assets.evaluation.shown import metadata as metadata_of
-from factory_assets.evaluation.shown import picture, what_changed
 from factory_assets.evaluation.staging import SCHEMA as STAGED
 from factory_assets.evaluation.weak import SCHEMA as WEAK
 from factory_assets.identity.code import code_version
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.nodes import ROOT, preorder
 from factory_assets.identity.partitions import segment_partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
+from factory_assets.launching import launched, written_out
 from factory_assets.materialization import (
     DATA_VERSION,
+    IN_SHORT,
     INPUTS,
+    NODES,
+    SHOWN,
     TABLE_VERSION,
     column_schema,
     record_partitions,
+    table_shown,
 )
 from factory_assets.measures.compared import decided_by
+from factory_assets.measures.metrics import improvement
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.models.safety import Limits
 from factory_assets.training.dataset import DaysAsKnown, close_of, label_counts, labelled_by_node, newest_examples
-from factory_assets.training.run_config import Chosen, as_of, launched, written_out
+from factory_assets.training.run_config import Chosen, as_of
 from factory_assets.training.subtrees import Subtrees
-from factory_assets.training.timeline import timeline
-from factory_assets.words import counted, listed
+from factory_assets.training.timeline import Timeline, timeline
+from factory_assets.words import counted, figure, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
 from factory_resources.rows_file import RowsFile
 
-GROUP = "evaluation"
 #: Models that are kept: a node's, those above it, and those that it is staged beside.
 MODELS = 8
 #: Nodes whose reason a failure tells.
@@ -75,7 +81,8 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([line.name, "model"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("evaluation"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version(
@@ -87,9 +94,12 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             *_staged_by(line.gate),
             *_asked_of_rows(line.gate),
         ),
-        description=f"{line.description}\n\nThe challenger of each node against its champion, whoever answers above it by then, and a "
-        f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
-        f"{decided_by(declared)}. The table has what each of them predicted, row by row.",
+        description=introduced(
+            "The challenger of each node against its champion, whoever answers above it by then, and a "
+            f"naive guess, on the same {counted(line.train.holdout.days, 'day')} after the training window, by "
+            f"{decided_by(declared)}. The table has what each of them predicted, row by row.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in schema(line.task)}, meaning(line.task)),
     )
     def evaluation(
@@ -129,6 +139,7 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         scores, records = RowsFile(schema(line.task)), list[EvaluationRecord]()
         staged, weak = list[dict[str, Any]](), list[dict[str, Any]]()
         versions = dict[str, Mapping[str, str]]()
+        measured_by = dict[str, Mapping[str, float | None]]()
         with FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             for met in meet(
                 declared, ledger, day, nodes, model, holdout_from, newest, apart.unsafe, counts, partial(weak_at, line)
@@ -136,6 +147,8 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 of_node = met.records(line.name, span, metric)
                 metadata[met.node] = metadata_of(line, met, span) | (picture(declared, met) if met.node == ROOT else {})
                 versions |= {met.node: met.versions} if met.metrics else {}
+                if met.metrics:
+                    measured_by[met.node] = {side: of.get(metric) for side, of in met.metrics.items()}
                 tags[met.node] = _tags(of_node, day)
                 records += of_node
                 staged += met.staged.rows(met.node, met.versions["challenger"], day) if met.staged else []
@@ -157,9 +170,29 @@ def evaluation_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     lake.replace_part(f"{line.name}/{name}", kept, day, "node", measured)
         for record in records:
             ledger.record_evaluation(record)
-        yield from record_partitions(context, metadata, tags)
+        yield from record_partitions(context, metadata, tags, _of_all(measured_by, len(nodes), metric, span))
 
     return evaluation
+
+
+def _of_all(
+    measured: Mapping[str, Mapping[str, float | None]], nodes: int, metric: str, span: Timeline
+) -> dict[str, Any]:
+    """The nodes of a run beside each other, for the asset's page. measured: node -> side -> its metric."""
+    rows = [{"node": node} | {side: figure(measured[node].get(side)) for side in SIDES} for node in preorder(measured)]
+    better = sum(map(partial(_is_better, metric), measured.values()))
+    return {
+        IN_SHORT: f"As of {span.as_of}: {len(rows)} of {counted(nodes, 'node')} could be measured, by {metric} on the rows of "
+        f"{span.holdout_from} to {span.holdout_to}; {better} with a challenger that came out better than who answers. Whether that is "
+        "more than luck, the gate says: see champion.",
+        NODES: table_shown(rows[:SHOWN], ("node", *SIDES)),
+    }
+
+
+def _is_better(metric: str, measured: Mapping[str, float | None]) -> bool:
+    """Whether the challenger came out better than the champion, or where there is none than the one above."""
+    challenger, rival = measured.get("challenger"), measured.get("champion", measured.get("parent"))
+    return challenger is not None and rival is not None and improvement(metric, challenger, rival) > 0
 
 
 def _declared_of_parts(line: Line) -> str:

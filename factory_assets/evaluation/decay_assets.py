@@ -12,19 +12,20 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.decay import SHARE, Curve, Past, advice, comparable, curve, replay
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT
+from factory_assets.identity.places import introduced, station
+from factory_assets.launching import launched, written_out
 from factory_assets.materialization import column_schema, table_shown
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.decay_plot import LossAtAge, decay_plot
 from factory_assets.models.archived import load
-from factory_assets.training.run_config import NAMED, AsOf, as_of, launched, written_out
+from factory_assets.training.run_config import NAMED, AsOf, as_of
 from factory_assets.words import figure, listed
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
-GROUP = "evaluation"
 #: A row a node and age; the columns are those of `decay.Age`.
 DECAY_MEANS = {
     "node": "Segment node whose past versions are replayed.",
@@ -77,12 +78,16 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
             for name in ("model", "labels")
         ],
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("evaluation"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("decay", metric),
-        description=f"{line.description}\n\nWhat a model loses against a fresh one as it grows older, by {metric}: past versions "
-        "replayed on the days after their training. How often to train follows from it.",
+        description=introduced(
+            f"What a model loses against a fresh one as it grows older, by {metric}: past versions "
+            "replayed on the days after their training. How often to train follows from it.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in DECAY}, DECAY_MEANS),
     )
     def decay(

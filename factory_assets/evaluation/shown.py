@@ -15,15 +15,18 @@ from factory_assets.evaluation.staging import Staged
 from factory_assets.materialization import table_shown
 from factory_assets.measures import plots
 from factory_assets.training.timeline import Timeline
-from factory_assets.words import figure
+from factory_assets.words import counted, figure
 from factory_resources.ledger import Ledger
+
+#: Whose predictions a meeting has, as far as they are there.
+SIDES = ("challenger", "champion", "parent", "naive")
 
 
 def metadata(line: Line, met: Met, span: Timeline) -> dict[str, Any]:
     common = {"as_of": str(span.as_of), "holdout": f"{met.since or span.holdout_from} .. {span.holdout_to}"}
     if not met.metrics:
         return {**common, "status": f"no model of its own to measure: {met.above or 'nobody'} answers"}
-    sides = [side for side in ("challenger", "champion", "parent", "naive") if side in met.metrics]
+    sides = [side for side in SIDES if side in met.metrics]
     names = dict.fromkeys(name for side in sides for name in met.metrics[side])
     table = [
         dg.TableRecord({"metric": name} | {side: figure(met.metrics[side].get(name)) for side in sides})
@@ -68,8 +71,7 @@ def _weak(met: Met) -> dict[str, Any]:
         return {}
     rows = [
         {
-            "where": each.name,
-            "rows": int(each.rows.sum()),
+            "where": f"{each.name} ({counted(int(each.rows.sum()), 'row')})",
             met.weak.loss: figure(each.loss),
             "elsewhere": figure(each.elsewhere),
             f"of the {met.weak.rival}": figure(rival),

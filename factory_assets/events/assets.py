@@ -16,8 +16,10 @@ from factory_assets.events.statistics import pictures
 from factory_assets.identity.code import code_version
 from factory_assets.identity.inputs import stamps
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import stream_version
 from factory_assets.materialization import (
+    IN_SHORT,
     column_schema,
     days_of,
     described,
@@ -30,8 +32,6 @@ from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 
-GROUP = "events"
-
 
 def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
     """The source outside of the factory, whose days are observed."""
@@ -39,12 +39,16 @@ def source_spec(declared: DeclaredStream) -> dg.AssetSpec:
     return dg.AssetSpec(
         dg.AssetKey([stream.name, "source"]),
         partitions_def=partitions(declared),
-        group_name=GROUP,
+        group_name=stream.name,
+        tags=station("events"),
         owners=[stream.owner],
         kinds={stream.source.kind},
         code_version=stream_version(declared),
-        description=f"{stream.description}\n\nWhere the rows come from. A day is observed when it holds something else than what "
-        f"`{stream.name}/raw` was read from; its data version is a hash of its content.",
+        description=introduced(
+            "Where the rows come from. A day is observed when it holds something else than what "
+            f"`{stream.name}/raw` was read from; its data version is a hash of its content.",
+            stream.description,
+        ),
         metadata=column_schema(
             {name: SQL_TYPES[column.type] for name, column in declared.contract.columns.items()},
             declared.meanings,
@@ -61,12 +65,16 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([stream.name, "source"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=partitions(declared),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=stream.name,
+        tags=station("events"),
         owners=[stream.owner],
         kinds={stream.source.kind, "deltalake"},
         code_version=code_version("raw", stream_version(declared)),
-        description=f"{stream.description}\n\nRows as delivered, typed as the contract says. Text that does not parse is kept "
-        "in `_unparsed`, columns that the contract does not know in `_undeclared`, lines that are no rows in `_line`.",
+        description=introduced(
+            "Rows as delivered, typed as the contract says. Text that does not parse is kept "
+            "in `_unparsed`, columns that the contract does not know in `_undeclared`, lines that are no rows in `_line`.",
+            stream.description,
+        ),
         metadata=column_schema(
             {name: SQL_TYPES[column.type] for name, column in declared.contract.columns.items()},
             declared.meanings,
@@ -101,12 +109,16 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([stream.name, "raw"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=partitions(declared),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=stream.name,
+        tags=station("events"),
         owners=[stream.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version("events", stream_version(declared)),
-        description=f"{stream.description}\n\nRows that satisfy the contract, once each, with derived columns, named rules, "
-        f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine`, with all that they break.",
+        description=introduced(
+            "Rows that satisfy the contract, once each, with derived columns, named rules, "
+            f"`event_time` and `known_at` in UTC. Rows that break a rule stand in `{stream.name}/quarantine`, with all they break.",
+            stream.description,
+        ),
         metadata=column_schema(declared.types, declared.meanings),
     )
     def events(
@@ -137,11 +149,14 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
 
 
 def _counts(verdict: validation.DayVerdict) -> Mapping[str, Any]:
+    aside = sum(verdict.quarantined.values())
     counted: dict[str, Any] = {
+        IN_SHORT: f"{verdict.accepted:,} of {verdict.rows:,} rows delivered became events; {aside:,} set aside, "
+        f"{verdict.duplicates:,} delivered before",
         "rows_delivered": verdict.rows,
         "accepted": verdict.accepted,
         "duplicates": verdict.duplicates,
-        "quarantined": sum(verdict.quarantined.values()),
+        "quarantined": aside,
     }
     if verdict.superseded:
         counted["superseded"] = verdict.superseded
@@ -163,7 +178,8 @@ def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([stream.name, "events"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=partitions(declared),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=stream.name,
+        tags=station("events"),
         owners=[stream.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version("statistics", stream_version(declared), stream.statistics.model_dump(mode="json")),

@@ -18,10 +18,11 @@ from factory_assets.events.contract.rules import Concern
 from factory_assets.events.contract.verdicts import CONTRACT, all_blocked
 from factory_assets.identity.inputs import judgement
 from factory_assets.identity.partitions import partitions
+from factory_assets.launching import launchpad
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
 from factory_resources.engine import Engine
-from factory_resources.issues import BrokenRule, Issues
+from factory_resources.issues import NEVER_ACCEPTED, BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.markdown import literal
 from factory_resources.verdicts import Judged, Reason, Verdicts
@@ -124,7 +125,15 @@ def _metadata(declared: DeclaredStream, outcome: ConcernResult, newest: bool) ->
     if outcome.failures:
         records = [dg.TableRecord(_row(declared, outcome, failure)) for failure in outcome.failures]
         metadata["failures"] = dg.MetadataValue.table(records)
+    if let_through := next((failure.rule for failure in outcome.failures if _may_be_let_through(failure)), None):
+        asked = {"stream": declared.stream.name, "rule": let_through.name, "decision": "accept", "why": "", "by": ""}
+        metadata["to_let_through"] = launchpad("issue", "decide_issue", asked)
     return metadata
+
+
+def _may_be_let_through(failure: Failure) -> bool:
+    """Whether the failure blocks its day until the owner lets it through."""
+    return failure.serious and not failure.accepted and not failure.leader and failure.rule.kind not in NEVER_ACCEPTED
 
 
 def _row(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> dict[str, str | int | float]:

@@ -24,12 +24,11 @@ from factory_assets.features.point_in_time import snapshots, tiles
 from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import add_nodes, partitions, window_of
+from factory_assets.identity.places import introduced, station, views_group
 from factory_assets.identity.versions import examples_version, stream_version, view_definition
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
-
-GROUP = "features"
 
 
 def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataValue]:
@@ -101,12 +100,16 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
         deps=[window_of(view.stream, -whole_days(view.reach))],
         partitions_def=partitions(declared),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=views_group(view.stream),
+        tags=station("features"),
         owners=[view.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version("features", view_definition(view), stream_version(declared)),
-        description=f"{view.description}\n\nValues of each {' and '.join(view.entity)} at the close of the day (UTC), for those "
-        f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
+        description=introduced(
+            f"Values of each {' and '.join(view.entity)} at the close of the day (UTC), for those "
+            f"with an event within {whole_days(view.reach)} days. Lines ask for them as {', '.join(view.canonical[:3])}, ...",
+            view.description,
+        ),
         metadata=column_schema(
             {key: declared.types[key] for key in view.entity} | feature_types(view, declared),
             declared.meanings | {record["feature"].partition(".")[2]: _meaning(record) for record in records},
@@ -159,12 +162,16 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         deps=[window_of(stream, -back) for stream, back in example_rows.lookback(declared).items()] + views,
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("features"),
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
         code_version=examples_version(declared),
-        description=f"{line.description}\n\nOne row an observation of the day with its complete feature vector, computed from "
-        "what was known at that moment. The same rows are scored, trained on and watched for drift.",
+        description=introduced(
+            "One row an observation of the day with its complete feature vector, computed from "
+            "what was known at that moment. The same rows are scored, trained on and watched for drift.",
+            line.description,
+        ),
         metadata=column_schema(
             {"example_id": "varchar", "leaf": "varchar", "observed_at": "timestamp"}
             | {name: declared.observed.types[name] for name in [*declared.carried, *declared.row_features]}
@@ -214,7 +221,8 @@ def labels_asset(declared: DeclaredLine, folder: Path) -> dg.AssetsDefinition:
         deps=[window_of(stream, *around) for stream, around in label_rows.lookaround(declared).items()],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("features"),
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version(

@@ -7,6 +7,7 @@ that (`delivery_time/FR/Lyon@stable`). `@champion` is whoever answers for the no
 from collections.abc import Sequence
 
 from factory_assets.identity.nodes import ROOT, answering
+from factory_assets.words import meant
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.tags import CHAMPION, as_uuid, uuid_of
 
@@ -33,7 +34,9 @@ def find(ledger: Ledger, named: str, line: str | None = None, node: str | None =
     if len(matching) != 1:
         of, there = repr(node) if node else line or "the ledger", _listed(matching or identities)
         what = f"more than one version {named!r}" if matching else f"no version {named!r}; its newest"
-        raise LookupError(f"{of} has {what}: {there}")
+        # Of an id by its beginning, so much is compared as was written.
+        near = "" if matching else meant(named, [each[2][: len(named)] for each in identities])
+        raise LookupError(f"{of} has {what}: {there}{near}")
     return ledger.version(matching[0][0], matching[0][2])
 
 
@@ -58,6 +61,8 @@ def _tagged(ledger: Ledger, tag: str, line: str, node: str) -> VersionRecord:
         return ledger.version(line, champions[answers])
     tags = {each.tag: str(each.version) for each in ledger.tags(line, node)}
     if tag not in tags:
-        there = ", ".join([CHAMPION, *tags])
-        raise LookupError(f"no version of {node!r} of line {line!r} is tagged {tag!r}; tags there: {there}")
+        names = [CHAMPION, *tags]
+        raise LookupError(
+            f"no version of {node!r} of line {line!r} is tagged {tag!r}; tags there: {', '.join(names)}{meant(tag, names)}"
+        )
     return ledger.version(line, tags[tag])

@@ -11,15 +11,23 @@ from pydantic import Field
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import partitions
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, table_shown
+from factory_assets.identity.places import introduced, station
+from factory_assets.launching import launched, written_out
+from factory_assets.materialization import (
+    IN_SHORT,
+    column_schema,
+    days_of,
+    input_fingerprints,
+    record_days,
+    table_shown,
+)
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring import calibration, schemas
 from factory_assets.monitoring import monitors as monitor_rows
 from factory_assets.monitoring.charts import counts as counted_rows
-from factory_assets.monitoring.group import GROUP
 from factory_assets.monitoring.performance.losses import NAIVE, PARENT, WORSE_OF_FEW, floor_of, window
 from factory_assets.monitoring.performance.released import Reign, gains, reigns, releases
-from factory_assets.training.run_config import launched, written_out
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -63,7 +71,8 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version(
@@ -76,9 +85,12 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             *([] if floor is None else [floor]),
             *(rival.name for rival in rivals[1:]),
         ),
-        description=f"{line.description}\n\nWhat every monitor says of the day, a row a node, monitor and column: drift, performance "
-        "beside the naive guess and the parent, estimates, columns that streams are delivered with, and control charts: of rows, of "
-        "freshness, and of shares that are held back, answered by another node, cold, or without a value.",
+        description=introduced(
+            "What every monitor says of the day, a row a node, monitor and column: drift, performance "
+            "beside the naive guess and the parent, estimates, columns that streams are delivered with, and control charts: of rows, "
+            "of freshness, and of shares that are held back, answered by another node, cold, or without a value.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in monitor_rows.SCHEMA}, monitor_rows.MEANING),
     )
     def monitors(
@@ -146,9 +158,15 @@ def _verdicts(table: pa.Table) -> dict[str, Any]:
     alarms = table.filter(pc.equal(table["verdict"], monitor_rows.ALARM))
     named = ("node", "monitor", "column", "reason")
     shown = alarms.slice(0, 20).to_pylist()
+    stable = pc.sum(pc.equal(table["verdict"], monitor_rows.STABLE)).as_py() or 0
+    judged = f"of {alarms.num_rows + stable:,} series with a verdict, {table.num_rows:,} in all"
+    first = (
+        f": {shown[0]['monitor']} of {shown[0]['column']} at {shown[0]['node']}, {shown[0]['reason']}" if shown else ""
+    )
     return {
+        IN_SHORT: f"{counted(alarms.num_rows, 'alarm')} {judged}{first}",
         "alarms": alarms.num_rows,
-        "stable": pc.sum(pc.equal(table["verdict"], monitor_rows.STABLE)).as_py() or 0,
+        "stable": stable,
         "alarmed": table_shown(shown, named),
     }
 
@@ -176,12 +194,16 @@ def calibration_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
             for name in ("examples", "performance", "drift")
         ],
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("drift", line.monitor.judging),
-        description=f"{line.description}\n\nWhat the monitors are worth on the line's own past: alarms by month, and changes put into "
-        "its newest weeks, found after how many days. Materialise it when you want to know; `factory calibrate` says the same.",
+        description=introduced(
+            "What the monitors are worth on the line's own past: alarms by month, and changes put into "
+            "its newest weeks, found after how many days. Materialise it when you want to know; `factory calibrate` says the same.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in calibration.SCHEMA}, calibration.MEANS),
     )
     def calibrated(

@@ -3,7 +3,7 @@ are no longer those that were predicted from, are warnings on the day's partitio
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -26,6 +26,7 @@ from factory_assets.monitoring.monitors import (
     RELEASE,
     SCHEMA_OF,
     STABLE,
+    WATCHED,
     rank,
 )
 from factory_assets.monitoring.performance.losses import (
@@ -41,8 +42,10 @@ from factory_assets.monitoring.performance.losses import (
     window,
 )
 from factory_assets.monitoring.skew import Skews, skews
+from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted, listed
 from factory_resources.lake import Lake
+from factory_resources.ledger import Ledger
 
 #: Nodes, or columns of nodes, that a message names.
 SHOWN = 5
@@ -341,6 +344,10 @@ SCHEMA_DESCRIPTION = (
     "Streams are delivered with the columns of the day before: none came, is gone, or is of another type. It fails on the day of the "
     "change alone."
 )
+#: Days of monitors that count beside those whose labels are not due yet: in a week, all monitors look.
+REACH = 7
+#: Times `retrain.every` labelled days after which a training is missed, and not just late.
+MISSED = 2
 #: The check by which people are told, while the others say how a day is; and how many alarms its page lists.
 NEWS, LISTED = "nothing_new", 20
 #: Columns of a node that it names.
@@ -455,3 +462,76 @@ def _control_of_day(day: dt.date, alarms: Sequence[Mapping[str, Any]], judged: i
     return Finding(
         day, not found, message=message, metadata={name: dg.MetadataValue.int(value) for name, value in numbers.items()}
     )
+
+
+def standing_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
+    """Whether trainings come as declared, and whether somebody watches every node that answers. Neither is a matter of chance."""
+    line = declared.line
+    key = dg.AssetKey([line.name, "monitors"])
+    every, behind = line.retrain.every.days, line.horizon_days + REACH
+    fresh, watched = "champions_fresh", "answers_watched"
+    # Where new days start no training, none is missed.
+    asked = "new_data" in line.retrain.on
+    descriptions = {
+        fresh: f"Fewer than {MISSED * every} labelled days have come in since the last training, where one is asked for each "
+        f"{counted(every, 'day')}.",
+        watched: f"Of every node with a champion of its own, for {counted(behind, 'day')} and more, a monitor had a verdict in these "
+        "days, or it is watched through a node above.",
+    }
+
+    @dg.multi_asset_check(
+        name=f"{line.name}__standing",
+        specs=[
+            dg.AssetCheckSpec(name, asset=key, partitions_def=partitions(declared.observed), description=description)
+            for name, description in descriptions.items()
+            if name != fresh or asked
+        ],
+    )
+    def standing(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+    ) -> Iterator[dg.AssetCheckResult]:
+        days, reach = days_of(context), dt.timedelta(days=behind)
+        trained, labelled = sorted(ledger.trained_as_of(line.name)), lake.days(f"{line.name}/labels")
+        if asked:
+            yield report(
+                context, key, fresh, [_fresh(day, trained, labelled, line.horizon_days, every) for day in days]
+            )
+        champions = champions_of_days(ledger, line.name, sorted({*days, *(day - reach for day in days)}))
+        rows = lake.read("/".join(key.path), days[0] - reach, days[-1], ["node", "verdict", "ds"], empty_if_absent=True)
+        seen = [(row["ds"], row["node"]) for row in rows.to_pylist() if _is_watched(row["verdict"])]
+        findings = []
+        for day in days:
+            answering = champions[day].keys() & champions[day - reach].keys()
+            findings.append(_watched(day, answering, {node for on, node in seen if day - reach < on <= day}))
+        yield report(context, key, watched, findings)
+
+    return standing
+
+
+def _is_watched(verdict: str) -> bool:
+    return verdict in (STABLE, ALARM) or verdict.startswith(WATCHED)
+
+
+def _fresh(day: dt.date, trained: Sequence[dt.date], labelled: Sequence[dt.date], horizon: int, every: int) -> Finding:
+    """trained: days as of which the line was trained. labelled: days that have labels, which are known `horizon` days later."""
+    last = max((each for each in trained if each <= day), default=None)
+    if last is None:
+        return Finding(day, True, message="nothing is trained yet")
+    late = dt.timedelta(days=horizon)
+    since = sum(last < each + late <= day for each in labelled)
+    message = f"{counted(since, 'labelled day')} since the training as of {last}, one is asked for each {every}"
+    return Finding(
+        day, since < MISSED * every, message=message, metadata={"labelled_days": dg.MetadataValue.int(since)}
+    )
+
+
+def _watched(day: dt.date, answering: Collection[str], watched: Collection[str]) -> Finding:
+    """answering: nodes that have had a champion of their own for long enough. watched: nodes of which there was a verdict."""
+    alone = sorted(set(answering) - set(watched))
+    message = (
+        f"nobody watches {listed(alone, SHOWN, 'node')}: no monitor had a verdict of it"
+        if alone
+        else f"{counted(len(answering), 'node')} watched"
+    )
+    numbers = {"unwatched": dg.MetadataValue.int(len(alone)), "answering": dg.MetadataValue.int(len(answering))}
+    return Finding(day, not alone, message=message, metadata=numbers)

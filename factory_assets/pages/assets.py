@@ -9,12 +9,13 @@ from factory_assets.governor.plan import fleet_state, page_state
 from factory_assets.governor.runs import called_of, called_of_lines
 from factory_assets.governor.work import FLEET, PAGE
 from factory_assets.identity.hashes import hash_of
+from factory_assets.identity.places import introduced, station
+from factory_assets.launching import launched, written_out
 from factory_assets.materialization import INPUTS, table_shown
 from factory_assets.pages.details import Tables
 from factory_assets.pages.lines import state_of
 from factory_assets.pages.written import write, write_fleet
 from factory_assets.release.resolver import state_of as decided_of
-from factory_assets.training.run_config import launched, written_out
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
 from factory_resources.lake import Lake
@@ -48,12 +49,16 @@ def page_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         config_schema=written_out(OnPage),
         key=key,
         deps=[dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping()) for name in READ],
-        group_name="monitoring",
+        group_name=line.name,
+        tags=station("pages"),
         owners=[line.owner],
         kinds={"html"},
         code_version=code,
-        description=f"{line.description}\n\nIs it good, is it safe, who decided, and what is to be done: a page for people, as one "
-        "file. It is written once nothing that it shows is about to change.",
+        description=introduced(
+            "Is it good, is it safe, who decided, and what is to be done: a page for people, as one "
+            "file. It is written once nothing that it shows is about to change.",
+            line.description,
+        ),
     )
     def page(
         context: dg.AssetExecutionContext,
@@ -105,6 +110,7 @@ def fleet_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
             for name in ("champion", "monitors")
         ],
         group_name=FLEET,
+        tags=station("pages"),
         owners=sorted({line.owner for line in lines}),
         kinds={"html"},
         code_version=code,

@@ -1,7 +1,9 @@
 """The assets `<line>/refit`, `<line>/champion` and `<line>/leaderboard`: who answers for each node, by the gate's ruling."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -13,8 +15,20 @@ from factory_assets.features.examples.rows import keys_seen
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import answering, preorder, tree
 from factory_assets.identity.partitions import segment_partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
-from factory_assets.materialization import DATA_VERSION, INPUTS, Recorder, column_schema, record_partitions, table_shown
+from factory_assets.launching import launched, launchpad, written_out
+from factory_assets.materialization import (
+    DATA_VERSION,
+    IN_SHORT,
+    INPUTS,
+    NODES,
+    SHOWN,
+    Recorder,
+    column_schema,
+    record_partitions,
+    table_shown,
+)
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.safety import Limits
@@ -24,18 +38,15 @@ from factory_assets.release.resolver import MEANING, SCHEMA, Decided, resolve, s
 from factory_assets.release.rulings import decide, why_untrained
 from factory_assets.release.shipped import apart, checks_of, refused
 from factory_assets.training.fit.fitting import Failed
-from factory_assets.training.run_config import AsOf, Chosen, as_of, launched, written_out
+from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import timeline
+from factory_assets.words import brief, counted
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.decisions import Decision
+from factory_resources.decisions import WAITS, Decision, Standing
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.tags import Tagging, uuid_of
-
-GROUP = "release"
-#: Nodes shown on the asset's page; the table in the lake has all of them.
-SHOWN = 500
 
 
 def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
@@ -48,16 +59,21 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([line.name, "evaluation"]), partition_mapping=dg.IdentityPartitionMapping())],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("release"),
         owners=[line.owner],
         kinds={"python"},
         code_version=code_version("refit", model_version(declared), line.bar.model_dump(mode="json"), line.train.refit),
-        description=f"{line.description}\n\nA challenger that passes has learnt nothing of its holdout. "
-        + (
-            "It is fitted again on all labelled days, by the same configuration, and held against the judged version: what answers is "
-            "this one, under an id of its own that names the judged."
-            if line.train.refit
-            else "It answers as it was judged. With `train: {refit: true}` it is fitted again on all labelled days before it answers."
+        description=introduced(
+            (
+                "The challenger that passed, fitted again on all labelled days: it has learnt nothing of its holdout until then. "
+                "By the same configuration, and held against the judged version: what answers is this one, under an id of its own "
+                "that names the judged."
+                if line.train.refit
+                else "No refit: the challenger that passes answers as it was judged, without having learnt its holdout. With "
+                "`train: {refit: true}` it is fitted again on all labelled days before it answers."
+            ),
+            line.description,
         ),
     )
     def refit(
@@ -120,7 +136,8 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("release"),
         owners=[line.owner],
         kinds={"python", "sql"},
         code_version=code_version(
@@ -129,8 +146,11 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             line.bar.model_dump(mode="json"),
             *(["refit"] if line.train.refit else []),
         ),
-        description=f"{line.description}\n\nThe version that answers for each node. Decisions are appended to the ledger with "
-        "their reason and never changed.",
+        description=introduced(
+            "The version that answers for each node. Decisions are appended to the ledger with "
+            "their reason and never changed.",
+            line.description,
+        ),
     )
     def champion(
         context: dg.AssetExecutionContext,
@@ -145,7 +165,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             tagged = _tagged(ledger.tags(line.name))
             metadata = {node: _decided(made, after, tagged.get(node, {})) for node, made in decisions.items()}
             tags = {node: {DATA_VERSION: shown["champion"], INPUTS: str(day)} for node, shown in metadata.items()}
-            yield from record_partitions(context, metadata, tags)
+            yield from record_partitions(context, metadata, tags, _of_all(ledger.standing(line.name), day))
         if late:
             again = f"evaluate as of {day} again"
             raise dg.Failure(f"{line.name}: {'; '.join(late)}; {again}", allow_retries=False)
@@ -165,7 +185,57 @@ def _decided(decision: Decision, after: Mapping[str, str], tagged: Mapping[str, 
         "uuid": uuid_of(line, answers, after[answers]) if answers else "none",
         "considered": decision.version or "none",
         "tags": ", ".join(f"{tag} on {version}" for tag, version in tagged.items()) or "none",
+        **_to_decide(decision, after.get(decision.node)),
     }
+
+
+def _to_decide(decision: Decision, champion: str | None) -> dict[str, dg.UrlMetadataValue]:
+    """Links to what a person may do about the node, filled in but for the reason and the name."""
+    asked = {"line": decision.line, "node": decision.node, "why": "", "by": ""}
+    links = {}
+    if decision.evidence.get(WAITS):
+        links["to_approve"] = launchpad("approve", "approve_challenger", asked | {"version": decision.version})
+    if champion is not None:
+        links["to_take_back"] = launchpad("rollback", "roll_champion_back", asked | {"version": champion})
+    return links
+
+
+def _of_all(stands: Mapping[str, Standing], day: dt.date) -> dict[str, Any]:
+    """How all nodes of the line stand after the decisions as of a day, for the asset's page."""
+    own = {node: str(each.champion) for node, each in stands.items() if each.champion}
+    answers = {node: answering(node, own) for node in stands}
+    rows = [
+        {
+            "node": node,
+            "answers": _who(node, answers[node], own.get(answers[node] or "")),
+            "why": f"{each.verdict}: {each.reason}",
+        }
+        for node, each in ((node, stands[node]) for node in preorder(stands))
+    ]
+    made = Counter(each.verdict for each in stands.values() if each.decided_as_of == day)
+    waits = sum(each.waits for each in stands.values())
+    return {
+        IN_SHORT: f"As of {day}: {', '.join(f'{number} {verdict}' for verdict, number in made.most_common()) or 'nothing decided'}. "
+        f"{_answered(answers)}; {waits} wait{'s' if waits == 1 else ''} for approval.",
+        NODES: table_shown(rows[:SHOWN], ("node", "answers", "why")),
+    }
+
+
+def _who(node: str, answers: str | None, version: str | None) -> str:
+    """Who answers for a node, and by which version, in few words: a page has little room."""
+    if answers is None:
+        return "nobody"
+    return f"{'itself' if answers == node else answers}, {brief(version)}"
+
+
+def _answered(answers: Mapping[str, str | None]) -> str:
+    """By whom nodes are answered. answers: node -> the node that answers for it."""
+    own = sum(by == node for node, by in answers.items())
+    nobody = sum(by is None for by in answers.values())
+    above = f", {len(answers) - own - nobody} are answered from above"
+    return f"{own} of {counted(len(answers), 'node')} have a model of their own{above}" + (
+        f", {nobody} by nobody" if nobody else ""
+    )
 
 
 def _tagged(tags: Sequence[Tagging]) -> dict[str, dict[str, str]]:
@@ -186,12 +256,16 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(dg.AssetKey([line.name, "champion"]), partition_mapping=dg.AllPartitionMapping())],
         # It has no partitions; this lets a range of nodes be selected together with it, as `dagster asset materialize` does.
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("release"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("leaderboard", metric),
-        description=f"{line.description}\n\nWho answers for each node, with which version, since when and why; and what a model of "
-        f"its own gains over the node above, by {metric} on the node's rows of the holdout.",
+        description=introduced(
+            "Who answers for each node, with which version, since when and why; and what a model of "
+            f"its own gains over the node above, by {metric} on the node's rows of the holdout.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in SCHEMA}, MEANING),
     )
     def leaderboard(
@@ -201,31 +275,50 @@ def leaderboard_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ledger: dg.ResourceParam[Ledger],
     ) -> dg.MaterializeResult:
         day = as_of(context, lake, declared, launched(AsOf, context))
-        # Before the decisions that are drawn, and of the very tags: one that is made in between has another state.
-        tags = ledger.tags(line.name)
-        state, newest = state_of(ledger.standing(line.name), tags)
-        with engine.connect() as con:
-            seen = keys_seen(con, lake, line.name, last=day)
-        after = day + dt.timedelta(days=1)
-        decided = Decided(
-            ledger.last_decisions(line.name, before=after),
-            ledger.changed(line.name, before=after),
-            ledger.candidates(line.name),
-        )
-        # Without nodes of later days: the board of a day is the same whenever it is drawn.
-        in_tree = set(tree(seen))
-        partitions = context.instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
-        nodes = [node for node in partitions if node in in_tree or node in decided.last]
-        table = resolve(declared, metric, day, nodes, decided, {leaf: last for leaf, (_, last) in seen.items()})
-        written = lake.replace(f"{line.name}/leaderboard", table, [day])
-        return dg.MaterializeResult(
-            metadata=_shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(tags),
-            data_version=dg.DataVersion(written.days[day].hash),
-            # The board of an earlier day does not tell how nodes stand now.
-            tags={INPUTS: state} if day >= newest else {},
-        )
+        metadata, content, tags = _drawn(declared, lake, engine, ledger, context.instance, day)
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(content), tags=tags)
 
     return leaderboard
+
+
+def board(
+    declared: DeclaredLine, lake: Lake, engine: Engine, ledger: Ledger, instance: dg.DagsterInstance
+) -> dg.AssetMaterialization:
+    """The leaderboard drawn as of the newest decision, outside of a run of its asset: when somebody has just decided."""
+    _, newest = state_of(ledger.standing(declared.line.name), ledger.tags(declared.line.name))
+    metadata, content, tags = _drawn(declared, lake, engine, ledger, instance, newest)
+    key = dg.AssetKey([declared.line.name, "leaderboard"])
+    return dg.AssetMaterialization(key, metadata=metadata, tags={DATA_VERSION: content, **tags})
+
+
+def _drawn(
+    declared: DeclaredLine, lake: Lake, engine: Engine, ledger: Ledger, instance: dg.DagsterInstance, day: dt.date
+) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """Write the leaderboard as of a day: what its page shows, the hash of its rows, its tags."""
+    line = declared.line
+    # Before the decisions that are drawn, and of the very tags: one that is made in between has another state.
+    tags = ledger.tags(line.name)
+    state, newest = state_of(ledger.standing(line.name), tags)
+    seen: Mapping[str, tuple[dt.date, dt.date]] = {}
+    if lake.version(f"{line.name}/examples") is not None:
+        with engine.connect() as con:
+            seen = keys_seen(con, lake, line.name, last=day)
+    after = day + dt.timedelta(days=1)
+    decided = Decided(
+        ledger.last_decisions(line.name, before=after),
+        ledger.changed(line.name, before=after),
+        ledger.candidates(line.name),
+    )
+    # Without nodes of later days: the board of a day is the same whenever it is drawn.
+    in_tree = set(tree(seen))
+    partitions = instance.get_dynamic_partitions(str(segment_partitions(line.name).name))
+    nodes = [node for node in partitions if node in in_tree or node in decided.last]
+    last_seen = {leaf: last for leaf, (_, last) in seen.items()}
+    table = resolve(declared, metric_of(declared), day, nodes, decided, last_seen)
+    written = lake.replace(f"{line.name}/leaderboard", table, [day])
+    metadata = _shown(declared, table, len(waiting(ledger, line.name))) | _tags_shown(tags)
+    # The board of an earlier day does not tell how nodes stand now.
+    return metadata, written.days[day].hash, {INPUTS: state} if day >= newest else {}
 
 
 def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any]:
@@ -236,18 +329,21 @@ def _shown(declared: DeclaredLine, table: pa.Table, waits: int) -> dict[str, Any
     names = {row["node"] for row in own_models}
     title = f"{declared.line.name}: what a model of its own gains over the node above, {metric}"
     png = plots.gains_plot(measured, names, title, metric)
-    resolver = ("node", "answers", "version", "since", "reason", "stale")
-    league = ("node", "answers", "candidate", "rows", "value", "parent", "gain", "naive", "since", "stale")
+    resolver = ("node", "answers", "since", "reason")
+    league = ("node", "candidate", "value", "gain", "naive")
     best = sorted(rows, key=lambda row: -(row["gain"] if row["gain"] is not None else -float("inf")))
+    stale = sum(row["stale"] is not None for row in rows)
+    told = f"{_answered({row['node']: row['answers'] for row in rows})}; {waits} wait{'s' if waits == 1 else ''} for approval"
     return {
+        IN_SHORT: f"{told}{f'; {stale} not seen lately' if stale else ''}.",
+        "resolver": table_shown(_records(map(_on_board, rows), resolver), resolver),
+        "league": table_shown(_records(best, league), league),
+        "gains": dg.MetadataValue.md(plots.markdown(png, title)),
         "nodes": len(rows),
         "with_a_model_of_their_own": len(own_models),
         "without_an_answer": len(rows) - len(answered),
         "waiting_for_approval": waits,
-        "stale": sum(row["stale"] is not None for row in rows),
-        "resolver": table_shown(_records(rows, resolver), resolver),
-        "league": table_shown(_records(best, league), league),
-        "gains": dg.MetadataValue.md(plots.markdown(png, title)),
+        "stale": stale,
     }
 
 
@@ -258,8 +354,18 @@ def _tags_shown(tags: Sequence[Tagging]) -> dict[str, Any]:
     return {"tags": table_shown(_records(rows, columns), columns)} if rows else {}
 
 
-def _records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, str | int]]:
-    return [{name: _cell(row[name]) for name in columns} for row in rows[:SHOWN]]
+def _on_board(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the board as a page shows it: who answers in few words."""
+    seen = f"{row['stale']}. " if row["stale"] else ""
+    return {
+        **row,
+        "answers": _who(row["node"], row["answers"], row["version"]),
+        "reason": seen + row["reason"],
+    }
+
+
+def _records(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, str | int]]:
+    return [{name: _cell(row[name]) for name in columns} for row in islice(rows, SHOWN)]
 
 
 def _cell(value: Any) -> str | int:

@@ -1,18 +1,24 @@
 """Jobs on releases in Dagster's UI: approvals, champions taken back, versions made again, the ledger mirrored."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import dagster as dg
 from pydantic import Field
 
+from factory_assets.declarations.catalogue import Catalogue
+from factory_assets.identity.nodes import ROOT
+from factory_assets.launching import launched, picked, written_out
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
+from factory_assets.release.assets import board
 from factory_assets.release.rebuild import Origin, rebuild
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back
+from factory_assets.release.tagging import TagRefused, put_tag, take_off
 from factory_assets.training.remake import NotRebuildable
-from factory_assets.training.run_config import launched, written_out
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.asked_by import asked_by
@@ -23,7 +29,7 @@ from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
 from factory_resources.markdown import literal
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
-from factory_resources.tags import Tagging, uuid_of
+from factory_resources.tags import Tagging, TagMoved, uuid_of
 
 #: UTC, on Mondays: when people are about to look, and no day is being taken up.
 WEEKLY = "15 4 * * 1"
@@ -48,7 +54,7 @@ class Rollback(dg.Config):
     )
 
 
-def _request(context: dg.OpExecutionContext, config: "Rollback | Approval") -> Request:
+def _request(context: dg.OpExecutionContext, config: "Rollback | Approval | Tag") -> Request:
     by = asked_by(context.instance, context.run)
     return Request(config.line, config.node, config.why, by, config.version, claim=config.by)
 
@@ -90,29 +96,35 @@ def tag_observation(made: Tagging, before: str | None) -> dg.AssetObservation:
     )
 
 
-@dg.op(
-    config_schema=written_out(Rollback),
-    tags={"kind": "sql"},
-    description="Appends the rollback to the ledger, and notes it on the page of the champions.",
-)
-def roll_champion_back(
-    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
-) -> None:
-    config = launched(Rollback, context)
-    try:
-        made = roll_back(ledger, lake, _request(context, config), config.to)
-    except (RollbackRefused, ChampionChanged) as refused:
-        raise dg.Failure(str(refused), allow_retries=False) from None
-    context.log_event(observation(made))
+def rollback_job_of(catalogue: Catalogue) -> dg.JobDefinition:
+    """catalogue: a launch may name its lines alone; any where it has none."""
 
+    @dg.op(
+        config_schema=picked(written_out(Rollback), line=list(catalogue.lines)),
+        tags={"kind": "sql"},
+        description="Appends the rollback to the ledger, notes it on the page of the champions, and draws the leaderboard.",
+    )
+    def roll_champion_back(
+        context: dg.OpExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        ledger: dg.ResourceParam[Ledger],
+        engine: dg.ResourceParam[Engine],
+    ) -> None:
+        config = launched(Rollback, context)
+        with refusals():
+            made = roll_back(ledger, lake, _request(context, config), config.to)
+        context.log_event(observation(made))
+        _draw(context, catalogue, config.line, Drawn(lake, ledger, engine))
 
-@dg.job(
-    name="rollback",
-    description="Takes a node's champion back: who answered before it answers again, for every day that is still to be "
-    "scored. Who and why are kept; the version taken back is not promoted again.",
-)
-def rollback_job() -> None:
-    roll_champion_back()
+    @dg.job(
+        name="rollback",
+        description="Takes a node's champion back: who answered before it answers again, for every day that is still to be "
+        "scored. Who and why are kept; the version taken back is not promoted again.",
+    )
+    def rollback() -> None:
+        roll_champion_back()
+
+    return rollback
 
 
 class Approval(dg.Config):
@@ -128,28 +140,115 @@ class Approval(dg.Config):
     )
 
 
-@dg.op(
-    config_schema=written_out(Approval),
-    tags={"kind": "sql"},
-    description="Appends the approval to the ledger, and notes it on the page of the champions.",
-)
-def approve_challenger(
-    context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
-) -> None:
+def approve_job_of(catalogue: Catalogue) -> dg.JobDefinition:
+    """catalogue: as for `rollback_job_of`."""
+
+    @dg.op(
+        config_schema=picked(written_out(Approval), line=list(catalogue.lines)),
+        tags={"kind": "sql"},
+        description="Appends the approval to the ledger, notes it on the page of the champions, and draws the leaderboard.",
+    )
+    def approve_challenger(
+        context: dg.OpExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        ledger: dg.ResourceParam[Ledger],
+        engine: dg.ResourceParam[Engine],
+    ) -> None:
+        config = launched(Approval, context)
+        with refusals():
+            made = approve(ledger, lake, _request(context, config))
+        context.log_event(observation([made]))
+        _draw(context, catalogue, config.line, Drawn(lake, ledger, engine))
+
+    @dg.job(
+        name="approve",
+        description="Lets a challenger that passed the gate and waits for approval answer for its node, for every day that is "
+        "still to be scored.",
+    )
+    def approve_() -> None:
+        approve_challenger()
+
+    return approve_
+
+
+class Tag(dg.Config):
+    """A tag to be put on a version, or taken off."""
+
+    line: str = Field(description="Name of the line.")
+    tag: str = Field(description="Name of the tag, such as stable or audit-2026.")
+    why: str = Field(description="The reason, for those who ask later.")
+    by: str = Field(description="Who says that they decide it. Kept as a claim, beside who it was.")
+    node: str = Field(default=ROOT, description="The node, such as global or FR/Lyon.")
+    version: str | None = Field(
+        default=None,
+        description="The version, by the beginning of its id, its UUID or a tag. Absent: the champion of the node.",
+    )
+    remove: bool = Field(default=False, description="Take the tag off whichever version it is on.")
+
+
+def tag_job_of(catalogue: Catalogue) -> dg.JobDefinition:
+    """catalogue: as for `rollback_job_of`."""
+
+    @dg.op(
+        config_schema=picked(written_out(Tag), line=list(catalogue.lines)),
+        tags={"kind": "sql"},
+        description="Appends the tag to the ledger, notes it on the page of the champions, and draws the leaderboard.",
+    )
+    def tag_version(
+        context: dg.OpExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        ledger: dg.ResourceParam[Ledger],
+        engine: dg.ResourceParam[Engine],
+    ) -> None:
+        config = launched(Tag, context)
+        with refusals():
+            if config.remove and config.version:
+                raise TagRefused("a tag is taken off whichever version it is on: give remove without a version")
+            made, before = (take_off if config.remove else put_tag)(ledger, config.tag, _request(context, config))
+        if made.version == before:
+            context.log.info(f"{config.line}/{config.node}@{config.tag} is {made.version} already, {made}")
+            return
+        context.log_event(tag_observation(made, before))
+        _draw(context, catalogue, config.line, Drawn(lake, ledger, engine))
+
+    @dg.job(
+        name="tag",
+        description="Puts a tag on a version of a node, and off the one that it was on, or takes it off: who asks for the tag gets "
+        "the new version from now on.",
+    )
+    def tag_() -> None:
+        tag_version()
+
+    return tag_
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a leaderboard is drawn from."""
+
+    lake: Lake
+    ledger: Ledger
+    engine: Engine
+
+
+def _draw(context: dg.OpExecutionContext, catalogue: Catalogue, line: str, of: Drawn) -> None:
+    """Draw the leaderboard after a decision. Of a line that is not declared any more there is none."""
+    if (declared := catalogue.lines.get(line)) is not None:
+        context.log_event(board(catalogue.resolve(declared), of.lake, of.engine, of.ledger, context.instance))
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What a rule refuses ends the run by what it says, and is not tried again."""
     try:
-        made = approve(ledger, lake, _request(context, launched(Approval, context)))
-    except (ApprovalRefused, ChampionChanged) as refused:
-        raise dg.Failure(str(refused), allow_retries=False) from None
-    context.log_event(observation([made]))
+        yield
+    except (RollbackRefused, ApprovalRefused, TagRefused, ChampionChanged, TagMoved) as refused:
+        raise dg.Failure(f"refused: {refused}", allow_retries=False) from None
 
 
-@dg.job(
-    name="approve",
-    description="Lets a challenger that passed the gate and waits for approval answer for its node, for every day that is "
-    "still to be scored.",
-)
-def approve_job() -> None:
-    approve_challenger()
+def decisions_jobs(catalogue: Catalogue) -> list[dg.JobDefinition]:
+    """What people decide about the models of the lines."""
+    return [approve_job_of(catalogue), rollback_job_of(catalogue), tag_job_of(catalogue)]
 
 
 class Rebuild(dg.Config):
@@ -271,5 +370,4 @@ def release_definitions() -> dg.Definitions:
         execution_timezone="UTC",
         description="Every week a random released version is made again and compared with its archive.",
     )
-    jobs = [approve_job, rollback_job, rebuild_a_release, mirror_job]
-    return dg.Definitions(jobs=jobs, schedules=[weekly, mirror_often])
+    return dg.Definitions(jobs=[rebuild_a_release, mirror_job], schedules=[weekly, mirror_often])

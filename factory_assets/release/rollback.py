@@ -4,6 +4,7 @@ from factory_assets.identity.nodes import answering
 from factory_assets.models.names import find
 from factory_assets.release.request import Request
 from factory_assets.release.standing import succession
+from factory_assets.words import meant
 from factory_resources.decisions import ChampionChanged, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
@@ -29,13 +30,16 @@ def roll_back(ledger: Ledger, lake: Lake, request: Request, to: str | None = Non
         raise RollbackRefused("a rollback needs somebody who decides it and a reason")
     made = ledger.decisions(line, node)
     if not made:
-        nodes = ", ".join(ledger.standing(line))
-        raise RollbackRefused(f"nothing was decided about node {node!r} of line {line!r}; nodes: {nodes}")
+        nodes = list(ledger.standing(line))
+        near = meant(node, nodes) if nodes else meant(line, ledger.lines())
+        raise RollbackRefused(
+            f"nothing was decided about node {node!r} of line {line!r}; nodes: {', '.join(nodes) or 'none'}{near}"
+        )
     line_of_champions = succession(made)
     present, last = line_of_champions[-1], newest(made)
-    if version is not None and last and (meant := _version_meant(ledger, line, node, version)) != present:
+    if version is not None and last and (wanted := _version_meant(ledger, line, node, version)) != present:
         raise ChampionChanged(
-            f"{meant} is not what answers for {node!r}, but {present or 'an ancestor'}: {in_words(last)}"
+            f"{wanted} is not what answers for {node!r}, but {present or 'an ancestor'}: {in_words(last)}"
         )
     target = _target(ledger, line, node, line_of_champions, to)
     others = {other for other in ledger.champions(line) if other != node}

@@ -23,6 +23,7 @@ class Answer:
 
     by: where an ancestor answers, the decision that made that one champion, or the later decision that left the node without one.
     own: the decision about the node itself that counts, None without any: of the newest day, and of that day the last.
+    crowned: the decision that made the version champion of the node that answers.
     """
 
     node: str
@@ -30,6 +31,7 @@ class Answer:
     version: str | None
     by: Decision | None
     own: Decision | None = None
+    crowned: Decision | None = None
 
 
 def reigns(decisions: Sequence[Decision]) -> list[Reign]:
@@ -85,4 +87,5 @@ def _standing(node: str, last: Mapping[str, Reign], own: Decision | None) -> Ans
     if answers is None:
         return Answer(node, None, None, None, own)
     asked = [last[node].began for node in path[: path.index(answers) + 1] if node in last]
-    return Answer(node, answers, champions[answers], max(asked, key=lambda decision: decision.decided_at), own)
+    by = max(asked, key=lambda decision: decision.decided_at)
+    return Answer(node, answers, champions[answers], by, own, last[answers].began)

@@ -13,7 +13,8 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import partitions
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
+from factory_assets.identity.places import introduced, station
+from factory_assets.materialization import IN_SHORT, column_schema, days_of, input_fingerprints, record_days
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.scoring.champions import Champions, champion_state, champions_of_days
 from factory_assets.scoring.outliers import Bounds, Outliers
@@ -27,11 +28,11 @@ from factory_assets.scoring.predictions import (
     predict,
     schema,
 )
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
-GROUP = "scoring"
 #: Nodes that a day's page lists with outliers, those with the largest share first.
 NODES = 20
 
@@ -68,11 +69,12 @@ def _asset(
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("scoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version(name, *([line.task] if classes_of(line.task) else [])),
-        description=f"{line.description}\n\n{what}",
+        description=introduced(what, line.description),
         metadata=column_schema({field.name: str(field.type) for field in schema(pa.string(), line.task)}, meaning),
     )
     def scored(
@@ -100,7 +102,8 @@ def _nearest(
     outliers = {day: Outliers(bounds) for day in days}
 
     def shown() -> dict[dt.date, dict[str, Any]]:
-        unanswered = {"status": "no champion had been decided before this day"}
+        nobody = "no champion had been decided before this day"
+        unanswered = {IN_SHORT: f"no prediction: {nobody}", "status": nobody}
         return {day: _outside(each) if champions[day] else unanswered for day, each in outliers.items()}
 
     return scoring.rows(days, champions, lambda day: outliers[day].see), shown
@@ -170,7 +173,13 @@ Score = Callable[[_Scoring, Sequence[dt.date], Mapping[dt.date, Champions]], tup
 
 def _outside(found: Outliers) -> dict[str, Any]:
     """What lies beyond the training rows of the versions that answered, as metadata of a day."""
-    counts: dict[str, Any] = {"outliers": found.rows}
+    beyond = f"{counted(found.rows, 'row')} with a feature beyond all that its model was trained on"
+    labels = (
+        ""
+        if found.predictions is None
+        else f", {counted(found.predictions, 'prediction')} beyond all labels of its training"
+    )
+    counts: dict[str, Any] = {IN_SHORT: f"{beyond}{labels}", "outliers": found.rows}
     counts |= {} if found.predictions is None else {"predictions_out_of_bounds": found.predictions}
     nodes = [
         {"node": each.node, "rows": each.rows, "outliers": each.outliers}

@@ -7,14 +7,13 @@ import dagster as dg
 from factory_assets.declarations.declared import DeclaredStream, feature_types
 from factory_assets.declarations.view import View
 from factory_assets.identity.code import code_version
+from factory_assets.identity.places import introduced, station, views_group
 from factory_assets.materialization import INPUTS, column_schema
 from factory_assets.serving import export
 from factory_assets.serving.due import export_state, serving_key
 from factory_assets.serving.stores import AS_OF, StoreError, store_of
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
-
-GROUP = "serving"
 
 
 def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
@@ -25,12 +24,16 @@ def serving_asset(view: View, declared: DeclaredStream) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         deps=[dg.AssetDep(dg.AssetKey(["features", view.name]), partition_mapping=dg.LastPartitionMapping())],
-        group_name=GROUP,
+        group_name=views_group(view.stream),
+        tags=station("serving"),
         owners=[view.owner],
         kinds={serve.kind},
         code_version=code_version("serving", serve.place, view.entity, view.names),
-        description=f"{view.description}\n\nThe newest values of each {' and '.join(view.entity)}, where servers look them up. "
-        "An older snapshot is never written over a newer one; entities that are not in the newest are removed.",
+        description=introduced(
+            f"The newest values of each {' and '.join(view.entity)}, where servers look them up. "
+            "An older snapshot is never written over a newer one; entities that are not in the newest are removed.",
+            view.description,
+        ),
         metadata=column_schema(
             {key: declared.types[key] for key in view.entity} | feature_types(view, declared) | {AS_OF: "timestamptz"},
             view.features,

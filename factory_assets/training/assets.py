@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,15 +15,21 @@ from factory_assets.declarations.line import Line
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, preorder, tree
 from factory_assets.identity.partitions import segment_partitions, without_room
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
+from factory_assets.launching import launched, written_out
 from factory_assets.materialization import (
     DATA_VERSION,
+    IN_SHORT,
     INPUTS,
+    NODES,
+    SHOWN,
     Recorder,
     day_of,
     lost_days,
     materializations,
     record_partitions,
+    shown_last,
     table_shown,
 )
 from factory_assets.measures import plots
@@ -32,22 +39,19 @@ from factory_assets.training.dataset import past_stretches, training_rows
 from factory_assets.training.fit.fitting import Failed, Fitted
 from factory_assets.training.fit.pool import Done, Pace, together
 from factory_assets.training.restoring import restore
-from factory_assets.training.run_config import Restored, as_of, launched, written_out
+from factory_assets.training.run_config import Restored, as_of
 from factory_assets.training.search.study import importances
 from factory_assets.training.search.tuned import FinishedSearch, Tuned, Tuning
 from factory_assets.training.session import Result, Session, Stores, session_of
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline, TrainingRefused, require_coverage
 from factory_assets.training.undecided import Undecided, looked_at_again
-from factory_assets.words import counted
+from factory_assets.words import brief, counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.trials import Trials
-
-GROUP = "training"
-
 
 #: Columns of the table of outcomes, a row a node and day as of which it was to be trained. status: trained, too_little or failed.
 OUTCOMES = pa.schema(
@@ -79,13 +83,17 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=segment_partitions(line.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("training"),
         owners=[line.owner],
         kinds={candidate.estimator.replace("_", "") for candidate in line.candidates.values()} - {"constant"}
         or {"python"},
         code_version=code_version("model", model_version(declared)),
-        description=f"{line.description}\n\nA challenger for each node of {' → '.join(['global', *line.segments.levels])} with at "
-        f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
+        description=introduced(
+            f"A challenger for each node of {' → '.join(['global', *line.segments.levels])} with at "
+            f"least {line.segments.min_rows} training rows; below that an ancestor answers. Candidates: {', '.join(line.candidates)}.",
+            line.description,
+        ),
     )
     def model(
         context: dg.AssetExecutionContext,
@@ -151,6 +159,9 @@ class _Report:
     def __init__(self, context: dg.AssetExecutionContext, session: Session, nodes: Sequence[str]):
         self._context, self._session, self._recorder = context, session, Recorder(context, len(nodes))
         self._pace = Pace(0)
+        #: The node with whose event the asset's page opens. It is kept back until all are there.
+        self._last = shown_last(nodes)[-1] if nodes else None
+        self._kept: tuple[dict[str, Any], dict[str, str]] | None = None
         self.rows: dict[str, dict[str, Any]] = {}
         self.failed: list[Failed] = []
 
@@ -188,16 +199,42 @@ class _Report:
 
     def results(self) -> Iterator[dg.MaterializeResult]:
         """The results that the asset yields."""
+        if self._last and self._kept:
+            shown, tags = self._kept
+            self._recorder.add(self._last, _of_all(self.rows, self._session.span.as_of) | shown, tags)
         yield from self._recorder.results()
 
     def _add(self, node: str, result: Result, **more: Any) -> None:
         span = self._session.span
         metadata = _metadata(result, span, self._context.run.run_id) | more | _searches(self._session.tuned, node)
-        self._recorder.add(node, metadata, _tags(result, span.as_of))
+        if node == self._last:
+            self._kept = metadata, _tags(result, span.as_of)
+        else:
+            self._recorder.add(node, metadata, _tags(result, span.as_of))
         self.rows[node] = _row(node, result, span.as_of)
 
     def _log(self, message: str) -> None:
         self._context.log.info(f"{self._session.declared.line.name}: {message}")
+
+
+def _of_all(outcomes: Mapping[str, Mapping[str, Any]], day: dt.date) -> dict[str, Any]:
+    """The nodes of a run beside each other, for the asset's page. outcomes: of each node, as `_row` tells them."""
+    rows = [
+        {
+            "node": node,
+            "outcome": outcomes[node]["status"].replace("_", " "),
+            "version": brief(outcomes[node].get("version")),
+            "candidate": outcomes[node].get("candidate") or "-",
+            "rows": outcomes[node]["rows"],
+        }
+        for node in preorder(outcomes)
+    ]
+    numbers = Counter(each["outcome"] for each in rows)
+    found = ", ".join(f"{number} {outcome}" for outcome, number in numbers.most_common())
+    return {
+        IN_SHORT: f"As of {day}: {counted(len(rows), 'node')}, {found}. What was trained is a challenger; who answers: see champion.",
+        NODES: table_shown(rows[:SHOWN], ("node", "outcome", "version", "candidate", "rows")),
+    }
 
 
 def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:
@@ -304,9 +341,7 @@ def _candidates(fitted: Fitted, metric: str) -> dg.MetadataValue:
                     "candidate": name + (" (taken)" if name == fitted.candidate else ""),
                     metric: round(tried.metrics[metric], 4) if metric in tried.metrics else "-",
                     "can be read": "yes" if tried.interpretable else "no",
-                    "fit, seconds": round(tried.seconds, 3),
-                    "predict, microseconds a row": round(tried.microseconds, 1),
-                    "size, kB": round(tried.bytes / 1000, 1),
+                    "costs": f"fit {tried.seconds:.3g} s, predict {tried.microseconds:.3g} us a row, {tried.bytes / 1000:.3g} kB",
                     "not fitted": tried.reason,
                 }
             )

@@ -1,8 +1,6 @@
 """As of which day does a run train, and which nodes? What run configuration and tags say."""
 
 import datetime as dt
-from collections.abc import Mapping
-from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -15,45 +13,8 @@ from factory_resources.lake import Lake
 
 #: Run tag: train as if it were the close of this day. Run configuration says the same, and comes first.
 AS_OF = "factory/as_of"
-#: Types that Dagster gives the fields of a `Config` -> types of the values alone.
-PLAIN = ((dg.StringSource, dg.Field(str)), (dg.IntSource, dg.Field(int)), (dg.BoolSource, dg.Field(bool)))
 #: Nodes that a message names.
 NAMED = 5
-Launched = TypeVar("Launched", bound=dg.Config)
-
-
-def written_out(config: type[dg.Config]) -> dict[str, dg.Field]:
-    """The fields of a run's configuration, for `config_schema`. A launch has to write their values out.
-
-    Of a `Config` as it is, Dagster lets a launch give the name of an environment variable in place of any value: it could have the
-    password of a store recorded, and shown, as its reason.
-    """
-    return {
-        name: dg.Field(
-            _plain(field.config_type),
-            is_required=field.is_required,
-            description=field.description,
-            **({"default_value": field.default_value} if field.default_provided else {}),
-        )
-        for name, field in config.to_fields_dict().items()
-    }
-
-
-def _plain(kind: Any) -> Any:
-    if isinstance(kind, dg.Array):
-        return dg.Array(_plain(kind.inner_type))
-    if isinstance(kind, dg.Noneable):
-        return dg.Noneable(_plain(kind.inner_type))
-    return next((plain.config_type for source, plain in PLAIN if kind is source), kind)
-
-
-def launched(config: type[Launched], context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Launched:
-    """The configuration of a launch, by the fields of `written_out`."""
-    if not isinstance(context, dg.AssetExecutionContext):
-        return config(**context.op_config)
-    configuration: Mapping[str, Any] = context.run.run_config
-    of_asset = configuration.get("ops", {}).get(context.asset_key.to_python_identifier()) or {}
-    return config(**of_asset.get("config") or {})
 
 
 class AsOf(dg.Config):

@@ -207,9 +207,10 @@ def test_in_a_narrow_terminal_names_stand_whole_and_the_reason_can_be_read(
         for command in ("champion", "history"):
             told = CliRunner().invoke(cli.app, [command, LINE]).output
             assert max(map(len, told.splitlines())) <= columns and "…" not in told
-            assert {"DE/Hamburg", version, "promote", "head.of.risk"} <= set(told.split())
+            assert {"DE/Hamburg", version[:8], "promote", "head.of.risk"} <= set(told.split())
             assert set(reason.split()) <= set(told.split())
-            assert ("│" in told) == (columns > 120)
+            # The history has one column more: at 100 it comes field by field, and the champions in a table.
+            assert ("│" in told) == (columns > 100 or (columns == 100 and command == "champion"))
 
 
 WORDS = "couriers were on strike in the whole city for a week"

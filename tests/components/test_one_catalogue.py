@@ -89,7 +89,7 @@ def module(folder: Path) -> ModuleType:
 def columns(definitions: dg.Definitions, table: str) -> dict[str, str | None]:
     """Columns of a table with what they are, as its asset tells them."""
     (spec,) = (one for one in definitions.resolve_all_asset_specs() if one.key.to_user_string() == table)
-    return {column.name: column.description for column in spec.metadata["dagster/column_schema"].columns}
+    return {column.name: column.description for column in spec.metadata["schema"].columns}
 
 
 def seen_by_components(module: ModuleType) -> Catalogue:

@@ -154,8 +154,10 @@ def test_a_word_is_no_time_under_any_format(function: str) -> None:
 
 #: What could ask for the machine's zone or language.
 LOCAL = (
-    "cast(cast('2024-03-10 02:30' as timestamptz) as varchar)", "strftime(cast(t as timestamptz), '%c %Z %z')", "hour(cast(t as timestamptz))",
-    "epoch(cast('2024-03-10 02:30' as timestamptz))", "cast(cast(t as timestamptz) as date)", "upper('iı') || lower('Iİ')",
+    "cast(cast('2024-03-10 02:30' as timestamptz) as varchar)", "strftime(cast(t as timestamptz), '%c %Z %z')",
+    "hour(cast(t as timestamptz))",
+    "epoch(cast('2024-03-10 02:30' as timestamptz))",
+    "cast(cast(t as timestamptz) as date)", "upper('iı') || lower('Iİ')",
     "date_trunc('day', cast(t as timestamptz))", "try_strptime('10/03/2024 Asia/Kathmandu', '%d/%m/%Y %Z')",
     "strptime('10 March 2024', '%d %B %Y')", "strftime(t, '%A %B %p %x %X')", "cast(1.5 as text)", "s ilike 'AB'",
     "cast(t as timestamptz) = t", "date_diff('day', cast(t as timestamptz), TIMESTAMPTZ '2024-03-11 00:00:00+00')",
@@ -165,8 +167,10 @@ import json, sys
 from factory_assets.declarations import expressions
 from factory_resources.duck import opened
 con = opened()
-con.execute("CREATE TABLE r AS SELECT 3::BIGINT i, 2.5::DOUBLE d, 'ab' s, true b, TIMESTAMP '2024-03-10 23:30:00' t, 1::BIGINT AS \"order\"")
-print(json.dumps([repr(con.execute(f"SELECT ({expressions.sql(text)})::VARCHAR FROM r").fetchall()) for text in json.loads(sys.argv[1])]))
+con.execute("CREATE TABLE r AS SELECT 3::BIGINT i, 2.5::DOUBLE d, 'ab' s, true b,"
+            " TIMESTAMP '2024-03-10 23:30:00' t, 1::BIGINT AS \"order\"")
+asked = [f"SELECT ({expressions.sql(text)})::VARCHAR FROM r" for text in json.loads(sys.argv[1])]
+print(json.dumps([repr(con.execute(query).fetchall()) for query in asked]))
 """
 
 

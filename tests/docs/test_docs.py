@@ -67,7 +67,7 @@ OTHERS = {
     ".venv/bin/pip install": "installs; that the extras exist is tested here",
     ".venv/bin/python docs/pictures.py": "needs a browser",
     "docker compose -f deploy/compose.yaml": "needs Docker; tests/test_deploy.py reads the file",
-    "dagster dev": "a server that does not end",
+    "dg dev": "a server that does not end",
     "dagster asset materialize": "tests/governor runs what `factory due --json` prints",
     "dagster definitions validate": "Dagster's own",
     "dg list defs": "Dagster's own",

@@ -351,7 +351,7 @@ def test_asset_pages_list_features_with_what_they_come_from_and_who_uses_them(de
     )
     assert pace["comes from"].startswith("delivery_minutes, restaurant_id")
     for table, column in [("features/restaurant_pace", "{}_7d"), ("delivery_time/examples", "restaurant_pace.{}_7d")]:
-        schema = specs[table].metadata["dagster/column_schema"]
+        schema = specs[table].metadata["schema"]
         kinds = {each.name: each.type for each in schema.columns}
         assert (kinds[column.format("orders")], kinds[column.format("minutes")]) == ("bigint", "double")
     habit = specs["repeat_order/examples"].metadata["features"].records[0].data

@@ -11,7 +11,7 @@ from factory_assets.cli import app
 from factory_assets.declarations.catalogue import load
 from factory_assets.declarations.line import Gate
 from factory_assets.release.approval import ApprovalRefused, approve, waiting
-from factory_assets.release.jobs import approve_job
+from factory_assets.release.jobs import approve_job_of
 from factory_assets.release.request import Request
 from factory_assets.release.standing import standing
 from factory_resources.decisions import ChampionChanged
@@ -121,11 +121,11 @@ def test_the_job_and_the_command_approve_and_show_what_waits(world: World) -> No
     assert told.strip() == f"{LINE} global: global-0 answers for the days after {FIRST}, approved by ben: fine"
     assert "waits for approval" in factory("approve", LINE) and "no challenger" in factory("approve", LINE)
     world.train("global", 1, 8.0)
-    done = approve_job.execute_in_process(
+    done = approve_job_of(world.catalogue).execute_in_process(
         run_config={
             "ops": {"approve_challenger": {"config": {"line": LINE, "node": "global", "why": "fine", "by": "ana"}}}
         },
-        resources={"ledger": world.ledger, "lake": world.lake},
+        resources=world.resources,
         instance=world.instance,
     )
     assert done.success and world.champion() == "global-1"

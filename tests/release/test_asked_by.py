@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from factory_assets.cli import app
 from factory_assets.declarations.catalogue import load
-from factory_assets.release.jobs import rollback_job
+from factory_assets.release.jobs import rollback_job_of
 from factory_resources.asked_by import ASKED_BY, AskedByCoordinator, asked_by
 from factory_resources.people import process_user
 from tests.line.world import declare
@@ -104,7 +104,7 @@ def decided(world: World, instance: dg.DagsterInstance, job: dg.JobDefinition, t
     config = {"line": LINE, "node": "global", "why": "fine", "by": "ceo@example.com"}
     done = job.execute_in_process(
         run_config={"ops": {op.name: {"config": config}}}, tags=tags, instance=instance,
-        resources={"ledger": world.ledger, "lake": world.lake},
+        resources=world.resources,
     )  # fmt: skip
     assert done.success
     made = world.ledger.decisions(LINE, "global")[-1]
@@ -118,7 +118,7 @@ def decided(world: World, instance: dg.DagsterInstance, job: dg.JobDefinition, t
 def test_a_decision_of_the_web_ui_is_by_whom_the_proxy_let_in(world: World, with_proxy: dg.DagsterInstance) -> None:
     world.train("global", 0, 9.0)
     world.train("global", 1, 8.0)
-    made = decided(world, with_proxy, rollback_job, {ASKED_BY: "ana@example.com"})
+    made = decided(world, with_proxy, rollback_job_of(world.catalogue), {ASKED_BY: "ana@example.com"})
     assert (made.decided_by, made.evidence) == ("ana@example.com", {"claimed_by": "ceo@example.com"})
     assert made.who == "ana@example.com (claims: ceo@example.com)"
 
@@ -126,7 +126,7 @@ def test_a_decision_of_the_web_ui_is_by_whom_the_proxy_let_in(world: World, with
 def test_a_tag_of_a_launch_is_nobody_where_no_proxy_is_named(world: World) -> None:
     world.train("global", 0, 9.0)
     world.train("global", 1, 8.0)
-    made = decided(world, world.instance, rollback_job, {ASKED_BY: "ceo@example.com"})
+    made = decided(world, world.instance, rollback_job_of(world.catalogue), {ASKED_BY: "ceo@example.com"})
     assert (made.decided_by, made.evidence["claimed_by"]) == (process_user(), "ceo@example.com")
 
 

@@ -112,6 +112,21 @@ def test_one_run_trains_a_scattered_subset_and_tells_of_nothing_else(line: Segme
     assert "of the champion of FR" in line.reason("FR/Lyon"), "FR was decided in the run before"
 
 
+def test_the_pages_of_a_training_open_with_all_nodes_and_not_with_a_leaf(line: Segmented) -> None:
+    fill(line, 0, 34)
+    line.train(FIRST)
+    for name in ("model", "evaluation", "champion"):
+        (newest,) = line.instance.fetch_materializations(dg.AssetKey([LINE, name]), limit=1).records
+        made = newest.asset_materialization
+        assert made is not None and made.partition == "global", name
+        assert list(made.metadata)[:2] == ["in_short", "all_nodes"], name
+        shown = made.metadata["all_nodes"]
+        assert isinstance(shown, dg.TableMetadataValue) and len(shown.records[0].data) <= 5
+        nodes = [record.data["node"] for record in shown.records]
+        assert nodes[0] == "global" and set(nodes) <= set(line.nodes), name
+        assert name == "evaluation" or set(nodes) == set(line.nodes), name
+
+
 def test_who_answers_since_when_and_why_is_one_table(line: Segmented) -> None:
     fill(line, 0, 34)
     line.train(FIRST)

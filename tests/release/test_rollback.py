@@ -6,14 +6,17 @@ import datetime as dt
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from factory_assets.cli import app
 from factory_assets.declarations.catalogue import DeclaredLine, load
-from factory_assets.release.jobs import rollback_job
+from factory_assets.release.jobs import rollback_job_of, tag_job_of
+from factory_assets.release.resolver import state_of
 from factory_assets.release.rollback import ANCESTOR, RollbackRefused
 from factory_assets.release.standing import standing
+from factory_resources.dagster_private.reading import INPUTS
 from factory_resources.people import process_user
 from tests.line.world import declare
 from tests.release.weekly import FIRST, LINE, WEEK, World
@@ -174,9 +177,9 @@ def test_the_table_of_champions_tells_who_made_each_and_since_when(world: World)
 
 
 def launch(world: World, **config: str) -> dg.ExecuteInProcessResult:
-    return rollback_job.execute_in_process(
+    return rollback_job_of(world.catalogue).execute_in_process(
         instance=world.instance,
-        resources={"ledger": world.ledger, "lake": world.lake},
+        resources=world.resources,
         run_config={"ops": {"roll_champion_back": {"config": {"line": LINE, "by": "ana", **config}}}},
         raise_on_error=False,
     )
@@ -195,7 +198,63 @@ def test_the_job_rolls_back_and_shows_it_on_the_page_of_the_champions(world: Wor
     assert (told["decided_by"], told["claimed_by"]) == (process_user(), "ana")
     refused = launch(world, node="global", why="more complaints")
     (failed,) = refused.get_step_failure_events()
-    assert "nobody would answer" in str(failed.step_failure_data.user_failure_data)
+    said = failed.step_failure_data.user_failure_data.description
+    assert said.startswith("refused: nobody would answer"), said
+    assert "Traceback" not in str(failed.step_failure_data.error), "a rule is no fault of the program"
+
+
+def test_the_leaderboard_follows_a_decision_at_once(world: World) -> None:
+    """By the job and by the command: no run of the line comes in between."""
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 8.0)
+    assert launch(world, node="global", why="complaints").success
+    assert world.board()["global"] == "global-0"
+    key = dg.AssetKey([LINE, "leaderboard"])
+    (drawn,) = world.instance.fetch_materializations(key, limit=9).records
+    state, _ = state_of(world.ledger.standing(LINE), world.ledger.tags(LINE))
+    assert drawn.asset_materialization.tags[INPUTS] == state, "the plan knows that nothing is left to be drawn"
+    world.train("global", 2, 7.0)
+    assert not factory(world, "rollback", LINE, "global", "--why", "complaints again").endswith("FAILED")
+    assert world.board()["global"] == "global-0"
+
+
+def test_a_tag_is_put_moved_and_taken_off_by_a_job(world: World) -> None:
+    world.train("global", 0, 9.0)
+    world.train("global", 1, 8.0)
+
+    def tag(**config: object) -> dg.ExecuteInProcessResult:
+        told = {"line": LINE, "tag": "stable", "why": "clients know it", "by": "ana", **config}
+        return tag_job_of(world.catalogue).execute_in_process(
+            instance=world.instance, resources=world.resources, raise_on_error=False,
+            run_config={"ops": {"tag_version": {"config": told}}},
+        )  # fmt: skip
+
+    assert tag(version="global-0").success and tag().success
+    assert [(each.tag, each.version) for each in world.ledger.tags(LINE)] == [("stable", "global-1")]
+    (refused,) = tag(version="global-9").get_step_failure_events()
+    assert "refused: 'global' has no version 'global-9'" in refused.step_failure_data.user_failure_data.description
+    assert tag(remove=True).success and world.ledger.tags(LINE) == []
+
+
+def test_the_page_of_a_champion_links_to_what_may_be_decided_about_it(world: World) -> None:
+    world.train("global", 0, 9.0)
+    (record,) = world.instance.fetch_materializations(dg.AssetKey([LINE, "champion"]), limit=9).records
+    link = record.asset_materialization.metadata["to_take_back"].value
+    assert (
+        "/jobs/rollback/playground/setup?config=" in link
+        and "global-0" in link
+        and "to_approve" not in (record.asset_materialization.metadata)
+    )
+
+
+def test_a_launch_is_offered_the_lines_that_there_are(world: World) -> None:
+    job = rollback_job_of(world.catalogue)
+    (op,) = job.nodes
+    offered = op.definition.config_field.config_type.fields["line"].config_type.config_values
+    assert offered == ["delivery_time", "repeat_order"]
+    told = {"line": "delivery_tme", "node": "global", "why": "x", "by": "ana"}
+    with pytest.raises(dg.DagsterInvalidConfigError, match="line not in enum type LineName got delivery_tme"):
+        dg.validate_run_config(job, {"ops": {"roll_champion_back": {"config": told}}})
 
 
 def factory(world: World, *arguments: str, columns: int = 200) -> str:
@@ -206,6 +265,12 @@ def factory(world: World, *arguments: str, columns: int = 200) -> str:
     }  # fmt: skip
     ran = CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
     return ran.output + ("FAILED" if ran.exit_code else "")
+
+
+def observed(world: World, *leaves: str) -> None:
+    """Leaves that the line has seen, whatever was decided."""
+    rows = pa.table({"example_id": list(leaves), "leaf": list(leaves), "ds": [FIRST] * len(leaves)})
+    world.lake.replace(f"{LINE}/examples", rows, [FIRST])
 
 
 def test_a_node_that_an_ancestor_answers_for_shows_its_own_decision_beside_that_one(world: World) -> None:
@@ -231,6 +296,7 @@ def test_the_commands_show_champions_go_back_and_tell_the_history(
     )
     shown = factory(world, "champion", LINE)
     assert "global-0" in shown and "rollback" in shown and "ben" in shown and "complaints" in shown
+    observed(world, "FR/Lyon")
     when = world.ledger.decisions(LINE)[1].decided_at
     assert "global-1" in factory(world, "champion", LINE, "FR/Lyon", "--at", when.isoformat())
     history = factory(world, "history", LINE, "global")
@@ -258,6 +324,7 @@ def test_of_a_node_that_nothing_was_decided_about_the_command_names_whose_decisi
     world.train("global", 0, 9.0)
     world.train("FR", 0, 8.0)
     world.back("FR")
+    observed(world, "FR/Lyon", "ES")
     shown = " ".join(factory(world, "champion", LINE, "FR/Lyon", columns=600).split())
     assert "nothing was decided about it. global answers, by what ana decided on FR: complaints" in shown
     shown = " ".join(factory(world, "champion", LINE, "ES", columns=600).split())

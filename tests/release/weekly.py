@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from factory_assets.declarations.catalogue import DeclaredLine
+from factory_assets.declarations.catalogue import Catalogue, DeclaredLine, load
 from factory_assets.evaluation.challengers import challengers_of
 from factory_assets.evaluation.contest import Contestants, walk
 from factory_assets.evaluation.incumbents import champions_before
@@ -19,8 +20,10 @@ from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
 from factory_assets.training.run_config import AS_OF
 from factory_assets.training.timeline import timeline
+from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
+from tests.line.world import declare
 from tests.resources.test_ledger import a_version
 
 LINE = "delivery_time"
@@ -40,6 +43,20 @@ class World:
         #: Version -> why it may not be served.
         self.unsafe: dict[str, str] = {}
         self.instance.add_dynamic_partitions(f"{LINE}_segments", ["global", "FR", "FR/Lyon"])
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """What the jobs of people's decisions need."""
+        return {"ledger": self.ledger, "lake": self.lake, "engine": Engine()}
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return load(declare(self.folder / "declarations"))
+
+    def board(self) -> dict[str, str | None]:
+        """Node -> the version that answers by the newest leaderboard."""
+        last = self.lake.days(f"{LINE}/leaderboard")[-1]
+        return {row["node"]: row["version"] for row in self.lake.read(f"{LINE}/leaderboard", last, last).to_pylist()}
 
     def evaluate(self, week: int, errors: Mapping[str, float], name: str = "") -> None:
         """Register challengers of a week, by node with their mean error, and measure them as the evaluation does.

@@ -7,10 +7,10 @@ import dagster as dg
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import stream_version
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
 from factory_assets.monitoring.charts import counts as counted_rows
-from factory_assets.monitoring.group import GROUP
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
@@ -36,15 +36,18 @@ def counts_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version(
             "counts", declared.features, *(stream_version(declared.streams[name]) for name in declared.stands_on)
         ),
-        description=f"{line.description}\n\nRows of the day by node and stream, how old the newest of a stream were at its close, and "
-        "how many were held back, answered by another node, of an entity without events, or without a value. Control charts are drawn "
-        "from them.",
+        description=introduced(
+            "Rows of the day by node and stream, how old the newest of a stream were at its close, and how many were held "
+            "back, answered by another node, of an entity without events, or without a value. Control charts are drawn from them.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in counted_rows.SCHEMA}, counted_rows.MEANING),
     )
     def counts(

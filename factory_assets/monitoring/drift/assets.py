@@ -13,7 +13,9 @@ from factory_assets.features.examples import labels as label_rows
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import tree
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.materialization import (
+    IN_SHORT,
     column_schema,
     days_of,
     input_fingerprints,
@@ -28,7 +30,6 @@ from factory_assets.monitoring.drift.days import DriftDays, watching
 from factory_assets.monitoring.drift.labels import LabelDays
 from factory_assets.monitoring.drift.report import drift_report, excess
 from factory_assets.monitoring.drift.verdicts import Drift
-from factory_assets.monitoring.group import GROUP
 from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
@@ -61,16 +62,20 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "evidently"},
         code_version=code_version(
             "drift", declared.features, line.monitor.judging, *map(str, dataclasses.astuple(due))
         ),
-        description=f"{line.description}\n\nEvery feature, and the prediction, of the last "
-        f"{counted(due.window, 'day')}, and the labels of the newest as many days whose labels are due, against the training data "
-        "of each node's champion. The Evidently report of the newest day of a run draws the node with the worst drift, or else the "
-        "coarsest.",
+        description=introduced(
+            "Every feature, and the prediction, of the last "
+            f"{counted(due.window, 'day')}, and the labels of the newest as many days whose labels are due, against the training data "
+            "of each node's champion. The Evidently report of the newest day of a run draws the node with the worst drift, or else "
+            "the coarsest.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in drift_table.SCHEMA}, drift_table.MEANS),
     )
     def drift_of_day(
@@ -118,13 +123,20 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
 def _summary(verdicts: list[tuple[str, str, Drift]]) -> dict[str, Any]:
     drifted = [(node, verdict) for node, _, verdict in verdicts if verdict.verdict == "drifted"]
     if not verdicts:
-        return {"verdict": "no verdict: too few rows, or no champion yet"}
+        none = "no verdict: too few rows, or no champion yet"
+        return {IN_SHORT: none, "verdict": none}
     worst = sorted(drifted, key=lambda item: -excess(item[1]))[:10]
     stable = any(verdict.verdict == "stable" for _, _, verdict in verdicts)
+    verdict = "drifted" if drifted else "stable" if stable else f"no verdict: {verdicts[0][2].reason}"
+    judged = sum(verdict.verdict != "no verdict" for _, _, verdict in verdicts)
+    most = f"; most of all {worst[0][1].column} of {worst[0][0]}" if worst else ""
     return {
-        "verdict": "drifted" if drifted else "stable" if stable else f"no verdict: {verdicts[0][2].reason}",
+        IN_SHORT: f"{verdict}: {len(drifted)} of {judged} columns that could be judged drifted{most}"
+        if judged
+        else verdict,
+        "verdict": verdict,
         "columns_drifted": len(drifted),
-        "columns_judged": sum(verdict.verdict != "no verdict" for _, _, verdict in verdicts),
+        "columns_judged": judged,
         "worst": table_shown(
             [
                 {

@@ -12,11 +12,11 @@ from factory_assets.features.examples import labels as label_rows
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, tree
 from factory_assets.identity.partitions import partitions
+from factory_assets.identity.places import introduced, station
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.estimates import windows as estimate_rows
-from factory_assets.monitoring.group import GROUP
 from factory_assets.words import counted
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -43,12 +43,16 @@ def estimates_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("estimates", *map(str, dataclasses.astuple(asked))),
-        description=f"{line.description}\n\nMetrics of the predictions of {counted(asked.window, 'day')} up to the day, for every "
-        f"node, as expected before labels were in; and what came of it, {counted(asked.horizon, 'day')} later.",
+        description=introduced(
+            f"Metrics of the predictions of {counted(asked.window, 'day')} up to the day, for every "
+            f"node, as expected before labels were in; and what came of it, {counted(asked.horizon, 'day')} later.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in estimate_rows.SCHEMA}, estimate_rows.MEANS),
     )
     def estimates(

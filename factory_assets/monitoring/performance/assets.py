@@ -15,14 +15,14 @@ from factory_assets.features.point_in_time.tables import loader
 from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days
+from factory_assets.identity.places import introduced, station
+from factory_assets.materialization import IN_SHORT, column_schema, days_of, input_fingerprints, record_days
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.models.archived import naive_of
-from factory_assets.monitoring.group import GROUP
 from factory_assets.monitoring.performance import measured as performance_rows
 from factory_assets.monitoring.performance import outcomes as outcome_rows
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -45,13 +45,17 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
         code_version=code_version("performance", line.task, *(["parents"] if parents else [])),
-        description=f"{line.description}\n\nMetrics of the day's predictions for every node, beside a naive guess on the same rows"
-        f"{', and beside what the champion above would have made of them' if parents else ''}; "
-        f"complete {counted(line.horizon_days, 'day')} after the day.",
+        description=introduced(
+            "Metrics of the day's predictions for every node, beside a naive guess on the same rows"
+            f"{', and beside what the champion above would have made of them' if parents else ''}; "
+            f"complete {counted(line.horizon_days, 'day')} after the day.",
+            line.description,
+        ),
         metadata=column_schema(
             {field.name: str(field.type) for field in performance_rows.schema(line.task, parents)},
             performance_rows.meaning(line.task, parents),
@@ -87,7 +91,16 @@ def _overall(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, days: Seque
 
 
 def _numbers(row: dict[str, Any], metric: str) -> dict[str, Any]:
-    numbers = {"predicted": row["predicted"], "labelled": row["labelled"]}
+    labels = f"{row['labelled']:,} of {row['predicted']:,} predictions have their label"
+    if row[metric] is None:
+        told = f"{metric} cannot be measured yet"
+    else:
+        told = f"{metric} {figure(row[metric])}, naive guess {figure(row[f'naive_{metric}'])}"
+    numbers: dict[str, Any] = {
+        IN_SHORT: f"all segments: {told}; {labels}",
+        "predicted": row["predicted"],
+        "labelled": row["labelled"],
+    }
     return numbers | {name: row[name] for name in (metric, f"naive_{metric}") if row[name] is not None}
 
 
@@ -115,13 +128,17 @@ def outcomes_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         ],
         partitions_def=partitions(declared.observed),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        group_name=GROUP,
+        group_name=line.name,
+        tags=station("monitoring"),
         owners=[line.owner],
         kinds={"duckdb", "deltalake"},
         code_version=code_version("outcomes", line.task, expressions),
-        description=f"{line.description}\n\nWhat the day's predictions came to, for every node and version, beside a naive guess on "
-        f"the same rows: {', '.join(f'{name} in {outcome.unit}' for name, outcome in line.outcomes.items())}. Complete "
-        f"{counted(line.horizon_days, 'day')} after the day.",
+        description=introduced(
+            "What the day's predictions came to, for every node and version, beside a naive guess on "
+            f"the same rows: {', '.join(f'{name} in {outcome.unit}' for name, outcome in line.outcomes.items())}. Complete "
+            f"{counted(line.horizon_days, 'day')} after the day.",
+            line.description,
+        ),
         metadata=column_schema({field.name: str(field.type) for field in outcome_rows.SCHEMA}, outcome_rows.MEANS),
     )
     def outcomes(

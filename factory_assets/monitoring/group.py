@@ -1,4 +1,0 @@
-"""Where do Dagster's pages put the monitors?"""
-
-#: Group of their assets.
-GROUP = "monitoring"

@@ -1,0 +1,32 @@
+"""Does a link lead to a launchpad that is filled in, in the code location that there is?"""
+
+import tomllib
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+from factory_assets.definitions import defs
+from factory_assets.launching import LOCATION, launchpad
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def test_a_link_fills_in_what_its_job_takes() -> None:
+    asked = {"line": "delivery_time", "node": "FR/Lyon", "why": 'Straße: "#1" & more', "by": "", "version": "abc"}
+    link = urlsplit(str(launchpad("rollback", "roll_champion_back", asked).value))
+    assert link.path == f"/locations/{LOCATION}/jobs/rollback/playground/setup"
+    (filled,) = parse_qs(link.query)["config"]
+    assert yaml.safe_load(filled) == {"ops": {"roll_champion_back": {"config": asked}}}
+
+
+def test_links_name_jobs_ops_and_the_location_that_there_are() -> None:
+    workspace = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())
+    assert workspace["load_from"][0]["python_module"]["location_name"] == LOCATION
+    assert (
+        tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["dg"]["project"]["code_location_name"]
+        == LOCATION
+    )
+    definitions = defs()
+    for job, op in (("rollback", "roll_champion_back"), ("approve", "approve_challenger"), ("issue", "decide_issue")):
+        assert [node.name for node in definitions.resolve_job_def(job).nodes] == [op]
