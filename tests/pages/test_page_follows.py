@@ -11,8 +11,7 @@ from factory_assets.commands.follow import written
 from factory_assets.governor.plan import plan
 from factory_assets.pages.document import page_of
 from factory_assets.pages.lines import stands_of
-from factory_assets.release.request import Request
-from factory_assets.release.rollback import roll_back
+from factory_resources.decisions import Decision
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
 from tests.pages.looked_at import Screen
 
@@ -81,7 +80,10 @@ def test_a_blocked_day_shows_with_what_lets_it_pass_until_it_does(world: World) 
 
 def test_a_rollback_shows_at_once_and_the_next_run_draws_the_page_once_more(world: World) -> None:
     node = min(world.ledger.champions(LINE))
-    roll_back(world.ledger, world.lake, Request(LINE, node, "it was unfair", "ana", None), "ancestor")
+    stands = world.ledger.standing(LINE)[node]
+    on, champion = stands.decided_as_of, stands.champion
+    # Nobody is left to answer: the rule of the command is not what is asked here.
+    world.ledger.roll_back(Decision(LINE, node, on, "rollback", champion, None, "it was unfair", "ana", {}))
     written(world.deployment, [LINE])
     card = page(world).cards["who"]
     assert "was rolled back to an ancestor by ana" in card and "it was unfair" in card
