@@ -111,9 +111,11 @@ class Example:
 
 PAYS, DOES_NOT = " pays: ", " does not pay: "
 #: Published: 89 without retraining, 43 with it.
-HALF = 0.6
+HALF = 0.55
 #: In the bikes' declaration, the features that read the demand of the days before.
 OF_DEMAND = ", demand.*, same_hour.*, same_kind.*, same_weekday.*]"
+#: What the published models read; and who answers has learnt the newest days.
+AS_PUBLISHED = {OF_DEMAND: ", season, mnth]", "holdout: 14d}": "holdout: 14d, refit: true}"}
 #: The same days as those of the published figures.
 IN_2012 = {"first": "2011-12-31", "last": "2012-12-29", "every": "30d"}
 EXAMPLES = (
@@ -127,7 +129,7 @@ EXAMPLES = (
         (
             Case("bikes, as declared", IN_2012),
             Case("bikes, by hour and weather alone", IN_2012, PAYS, {OF_DEMAND: "]"}),
-            Case("bikes, by calendar and weather", IN_2012, PAYS, {OF_DEMAND: ", season, mnth]"}, halves=True),
+            Case("bikes, by calendar and weather", IN_2012, PAYS, AS_PUBLISHED, halves=True),
         ),
     ),
     Example(
