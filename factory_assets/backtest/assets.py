@@ -55,7 +55,7 @@ class Backtested(dg.Config):
     )
     seed: int | None = Field(None, description="Seed of everything random; the declared one if absent.")
     share: float = Field(
-        SHARE, ge=0, description="Of the gain over a naive guess: a smaller difference does not count."
+        SHARE, ge=0, description="Of the gain over a naive guess: retraining that gains less is not worth it."
     )
 
 
@@ -145,6 +145,8 @@ def _metadata(found: Measured) -> dict[str, Any]:
             "policy": each.policy,
             "against": each.other,
             "gain": figure(each.gain),
+            "at least": figure(each.limits and each.limits[0]),
+            "at most": figure(each.limits and each.limits[1]),
             "certainty": figure(each.sure),
             "verdict": each.verdict,
         }

@@ -2,8 +2,10 @@
 
 A policy is better than another where that is sure by stretches of days, each as long as trainings are apart and a week at least,
 and by the customers where rows have some. But the model that is never replaced is one version, and versions of one recipe differ by
-luck that lasts as long as they do: it is no less for more days. How large it is, the newest models beside those before them tell: by
-so much more a policy has to be better, and by more than a share of what its models gain over a naive guess.
+luck that lasts as long as they do: it is no less for more days. How large it is, the newest models beside those before them tell.
+
+Two questions are asked: is it better at all, and may it be better by more than a share of what models gain over a naive guess?
+Where neither has a sure answer, there is none.
 """
 
 import datetime as dt
@@ -25,10 +27,9 @@ from factory_assets.measures.metrics import improvement, score
 from factory_assets.scoring.champions import Champions
 from factory_assets.words import counted
 
-#: Share of the gain over a naive guess by which versions of one recipe may well differ: a smaller difference does not count, unless
-#: somebody says otherwise.
-SHARE = 0.02
-#: How sure it must be that one policy is better than another.
+#: Share of the gain over a naive guess that is worth a training, unless somebody says otherwise.
+SHARE = 0.05
+#: How sure it must be that one policy is better than another, or that it is not by more than the share.
 SURE = 0.95
 #: What is surer than this, or less sure, is taken to be as sure.
 LEAST = 1e-9
@@ -40,8 +41,8 @@ WORDS: Mapping[str, str] = {
 }
 #: Columns of what people are shown: of each policy, and of one against another.
 TOTALS = ("policy", "value", "trainings", "models", "cpu seconds", "promotions", "rows without an answer")
-COMPARED = ("policy", "against", "gain", "certainty", "verdict")
-Verdict = Literal["better", "worse", "within luck", "too small", "unknown"]
+COMPARED = ("policy", "against", "gain", "at least", "at most", "certainty", "verdict")
+Verdict = Literal["better", "worse", "too little", "cannot tell", "unknown"]
 MEANS = {
     "replay": "Which replay: how often trained, over which days, with which seed, and of which nodes if not of all.",
     "policy": "never: the models of the first training answer; gate: whoever passes the declared gate; newest: the newest models.",
@@ -85,8 +86,8 @@ EVENTS = pa.schema(
 @dataclass(frozen=True)
 class Against:
     """A policy against another, on the same rows. gain: by how much it is better. over_naive: by how much the better of the two is
-    better than the naive guess. sure: that the policy is better, from 0 to 1; None where days, or
-    trainings, are too few.
+    better than the naive guess. error: the standard error of the gain, by days, clusters and the luck of versions, with `freedom`
+    degrees of freedom; None where days, or trainings, are too few. share: of over_naive; a smaller gain is not worth a training.
     """
 
     policy: Policy
@@ -95,18 +96,42 @@ class Against:
     other_value: float
     gain: float
     over_naive: float
-    sure: float | None
+    error: float | None
+    freedom: int
     share: float
 
     @property
+    def sure(self) -> float | None:
+        """How sure it is that the policy is better, from 0 to 1."""
+        from scipy.special import stdtr
+
+        return None if self.error is None else float(stdtr(self.freedom, self.gain / self.error))
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What the gain is at least, and at most, each as sure as `SURE`."""
+        from scipy.special import stdtrit
+
+        if self.error is None:
+            return None
+        reach = float(stdtrit(self.freedom, SURE)) * self.error
+        return self.gain - reach, self.gain + reach
+
+    @property
+    def worth(self) -> float:
+        """The gain that is worth a training."""
+        return self.share * max(self.over_naive, 0.0)
+
+    @property
     def verdict(self) -> Verdict:
-        if self.sure is None:
+        if self.limits is None:
             return "unknown"
-        if 1 - SURE < self.sure < SURE:
-            return "within luck"
-        if abs(self.gain) <= self.share * max(self.over_naive, 0.0):
-            return "too small"
-        return "better" if self.gain > 0 else "worse"
+        least, most = self.limits
+        if most < 0 and self.gain < -self.worth:
+            return "worse"
+        if most <= self.worth:
+            return "too little"
+        return "better" if least > 0 and self.gain > self.worth else "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -201,9 +226,15 @@ class Measured:
         groupings = witnesses(rows.days[kept], length, clusters)
         p, q = (rows.predictions[who][kept] for who in (policy, other))
         gain = improvement(metric, ours, theirs)
-        sure = self._beyond_luck(gain, certainty(self._task, metric, rows.y[kept], p, q, groupings))
+        by_days = (
+            LEAST
+            if np.array_equal(p, q)
+            else _spread(gain, certainty(self._task, metric, rows.y[kept], p, q, groupings))
+        )
+        error = self._with_luck(policy, other, by_days)
         over_naive = max(improvement(metric, value, naive) for value in (ours, theirs))
-        return Against(policy, other, ours, theirs, gain, over_naive, sure, self.share)
+        freedom = len(self.between_versions) - 1
+        return Against(policy, other, ours, theirs, gain, over_naive, error, freedom, self.share)
 
     @cached_property
     def between_versions(self) -> list[float]:
@@ -212,26 +243,40 @@ class Measured:
         if "newest" not in self.policies:
             return []
         there = self.answered["newest"] & ~np.isnan(rows.predictions[BEFORE].reshape(len(rows.y), -1)).any(axis=1)
-        days = np.array([each.as_of for each in self.replayed.trainings], "datetime64[D]")
-        after = np.searchsorted(days, rows.days)
-        parts = [there & (after == each) for each in range(1, len(days) + 1)]
+        parts = [there & (self._after == each) for each in range(1, len(self.replayed.trainings) + 1)]
         pairs = [(self.value("newest", part), self.value(BEFORE, part)) for part in parts if part.any()]
         return [improvement(metric, new, old) for new, old in pairs if new is not None and old is not None]
 
-    def _beyond_luck(self, gain: float, sure: float | None) -> float | None:
-        """How sure it is that a policy is better, where one of them may stand by a lucky version. sure: by days and clusters."""
-        from scipy.stats import norm, t
+    @cached_property
+    def _after(self) -> np.ndarray:
+        """Of each row the number of the training before it: 1, 2 ..."""
+        days = np.array([each.as_of for each in self.replayed.trainings], "datetime64[D]")
+        return np.searchsorted(days, self.rows.days)
 
-        differences = np.array(self.between_versions)
-        if sure is None or len(differences) < FEWEST - 1:
+    def _with_luck(self, policy: Policy, other: Policy, by_days: float | None) -> float | None:
+        """The standard error of a gain, where a policy may stand by a lucky version. by_days: that by days and clusters."""
+        if by_days is None or len(self.between_versions) < FEWEST - 1:
             return None
-        # Two versions differ by the luck of both, and by that of days; and by age, which is alike for all and no luck.
-        luck = differences.var(ddof=1) / 2
-        by_days = float(norm.ppf(np.clip(sure, LEAST, 1 - LEAST)))
-        if not by_days or not gain:
-            return sure
-        spread = np.sqrt((gain / by_days) ** 2 + luck)
-        return float(t.cdf(gain / spread, len(differences) - 1))
+        return float(np.hypot(by_days, np.sqrt(luck(self.between_versions) * self.lasting(policy, other))))
+
+    def lasting(self, policy: Policy, other: Policy) -> float:
+        """How much of the luck of one version is in the difference of two policies: 1 for one that stays against ever new ones, 2 for
+        one that stays against another that stays, 0 where they answer by the same ones. Averaged over the rows of leaves.
+
+        It is the sum over versions of the squared difference of the shares of rows that either policy answers by them.
+        """
+        rows, by_leaf = self.rows, list[float]()
+        number = len(self.replayed.trainings) + 1
+        counts = np.bincount((rows.leaf * number + self._after)[self.common], minlength=len(rows.leaves) * number)
+        for leaf, answered in zip(rows.leaves, counts.reshape(-1, number), strict=True):
+            weight = dict[str, float]()
+            for sign, who in ((1, policy), (-1, other)):
+                for training, many in zip(self.replayed.trainings, answered[1:], strict=True):
+                    champions = self.replayed.champions[who][training.as_of]
+                    if many and (node := answering(leaf, champions)):
+                        weight[champions[node]] = weight.get(champions[node], 0.0) + sign * many
+            by_leaf.append(sum(each**2 for each in weight.values()) / max(answered.sum(), 1) ** 2)
+        return float(np.average(by_leaf, weights=counts.reshape(-1, number).sum(axis=1)))
 
     @cached_property
     def comparisons(self) -> list[Against]:
@@ -260,8 +305,8 @@ class Measured:
         words: Mapping[Verdict, str] = {
             "better": f"pays: {what}, with a certainty of {sure}",
             "worse": f"does not pay: {what}, which is worse with a certainty of {sure}",
-            "within luck": f"does not pay: {what}; the difference is within luck (certainty {sure})",
-            "too small": f"does not pay: {what}; that is {_part(against)}, and less than {self.share:.0%} is not worth a training",
+            "too little": f"does not pay: {what}; {_at_most(against)}, and less than {self.share:.0%} is not worth a training",
+            "cannot tell": f"cannot be told from luck: {what} (certainty {sure}); {_at_most(against)}",
             "unknown": f"cannot be judged: {what}; {self._lacks()}",
         }
         return f"retraining every {every} {words[against.verdict]}"
@@ -271,8 +316,8 @@ class Measured:
         words: Mapping[Verdict, str] = {
             "better": f"the gate costs more than it saves (certainty {_sure(against)})",
             "worse": f"the gate pays (certainty {_sure(against)})",
-            "within luck": "the difference is within luck",
-            "too small": f"that is {_part(against)}",
+            "too little": f"without the gate {_at_most(against)}",
+            "cannot tell": f"the difference is within luck (certainty {_sure(against)})",
             "unknown": self._lacks(),
         }
         return f"{what}: {words[against.verdict]}"
@@ -341,6 +386,27 @@ class Measured:
         return pa.Table.from_pylist([_event(event) | common for event in self.replayed.events], schema=EVENTS)
 
 
+def _spread(gain: float, sure: float | None) -> float | None:
+    """The standard error of a gain that is so sure; None where a gain of nothing leaves it open."""
+    from scipy.special import ndtri
+
+    return None if sure is None or not gain else gain / float(ndtri(np.clip(sure, LEAST, 1 - LEAST)))
+
+
+def luck(differences: Sequence[float]) -> float:
+    """The variance of what sets a version apart from others of its recipe as long as it answers.
+
+    differences: of each version and the one before, oldest first, each on the days after the version was made; two or more.
+    Neighbours have a version in common, with opposite signs: their covariance is minus the variance that is sought, and the luck of
+    days is in neither. Of so few an estimate is rough: its standard error, as of differences that have nothing in common, is added.
+    It is at most half of the variance of the differences, which has the luck of days, too.
+    """
+    apart = np.asarray(differences) - np.mean(differences)
+    most = float(apart.var(ddof=1)) / 2
+    in_common = -float(apart[1:] @ apart[:-1]) / (len(apart) - 1)
+    return min(max(in_common + 2 * most / np.sqrt(len(apart)), 0.0), most)
+
+
 def _champions_on(by_day: Mapping[dt.date, Champions], day: dt.date) -> Champions:
     """Those that were decided on as of the last day before."""
     before = [as_of for as_of in by_day if as_of < day]
@@ -357,9 +423,12 @@ def _sure(against: Against) -> str:
     return f"{1 - sure if against.verdict == 'worse' else sure:.2f}"
 
 
-def _part(against: Against) -> str:
-    part = abs(against.gain) / against.over_naive
-    return f"{part:.1%} of what the line gains over a naive guess"
+def _at_most(against: Against) -> str:
+    """The largest gain that there may be, where there is a verdict."""
+    assert against.limits is not None
+    part = against.limits[1] / against.over_naive if against.over_naive > 0 else 0.0
+    gains = f"at most {part:.1%} of what the line gains over a naive guess" if part > 0 else "nothing"
+    return f"with a certainty of {SURE:.2f} it gains {gains}"
 
 
 def _short(value: float) -> str:

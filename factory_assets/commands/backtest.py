@@ -32,8 +32,11 @@ def backtest(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random; as declared if absent.")] = None,
     share: Annotated[
-        float, typer.Option(min=0, max=1, help="Of the gain over a naive guess: a smaller difference does not count.")
-    ] = 0.02,
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Of the gain over a naive guess: retraining that gains less is not worth it; 0.05."
+        ),
+    ] = None,
 ) -> None:
     """Replay a stretch of a line's past by the declared gate, by never retraining, and by always taking the newest.
 
@@ -50,8 +53,7 @@ def backtest(
         "policies": policy or [],
         "nodes": node or [],
         "seed": seed,
-        "share": share,
-    }
+    } | ({} if share is None else {"share": share})
     with deployed() as deployment:
         if line not in deployment.catalogue.lines:
             unknown(line, "line", deployment.catalogue.lines)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from factory_assets.backtest.asked import Asked, BacktestRefused, Stretch, as_replayed, asked
-from factory_assets.backtest.measured import NAIVE, Measured
+from factory_assets.backtest.measured import NAIVE, SHARE, Against, Measured, luck
 from factory_assets.backtest.replay import BEFORE, Predicted, Replayed, replay, trainings
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.governor.retraining import Training
@@ -181,16 +181,61 @@ def test_who_never_answered_is_said_instead_of_a_verdict(line: Segmented, tmp_pa
 
 def test_a_lucky_first_version_is_no_reason_to_retrain_and_one_that_ages_is(line: Segmented) -> None:
     """Half a year on drawn rows: of 30 worlds in which versions differ and nothing ages, at most 4 come to "better" by chance."""
-    verdicts = [_verdict(line.declared, seed, 0.0) for seed in range(30)]
+    verdicts = [_drawn(line.declared, seed, 0.0).verdict for seed in range(30)]
     assert verdicts.count("better") <= 4 and verdicts.count("worse") <= 4
-    assert [_verdict(line.declared, seed, 0.01) for seed in range(5)] == ["better"] * 5
+    assert [_drawn(line.declared, seed, 0.01).verdict for seed in range(5)] == ["better"] * 5
 
 
-def _verdict(declared: DeclaredLine, seed: int, ages: float) -> str:
-    """ages: what the first version's error grows by in a day."""
+def test_that_retraining_does_not_pay_is_sure_or_not_said(line: Segmented) -> None:
+    """Versions that are alike: retraining gains less than the share, for sure. Some that differ: it may gain more."""
+    alike = [_drawn(line.declared, seed, 0.0, differ=0.02) for seed in range(10)]
+    verdicts = [each.verdict for each in alike]
+    assert verdicts.count("too little") >= 7 and set(verdicts) <= {"too little", "cannot tell"}
+    for each in alike:
+        assert each.limits and each.limits[0] < each.gain < each.limits[1]
+        assert (each.limits[1] <= each.worth) == (each.verdict == "too little")
+    differ = [_drawn(line.declared, seed, 0.0, differ=0.6).verdict for seed in range(10)]
+    assert differ.count("cannot tell") >= 5
+    # Not even what is surely a gain pays where less than so much is not worth a training.
+    strict = _drawn(line.declared, 0, 0.002, differ=0.02, share=0.5)
+    assert strict.limits and strict.limits[0] > 0 and strict.verdict == "too little"
+
+
+def test_luck_is_what_a_version_has_on_all_its_days() -> None:
+    """Days make versions differ as well, but not the same versions on other days."""
+    rng, weeks = np.random.default_rng(1), 4000
+    of_version, of_days = rng.normal(0, 0.5, weeks), rng.normal(0, 1, weeks - 1)
+    assert luck(np.diff(of_version) + of_days) == pytest.approx(0.25, abs=0.06)
+    assert luck(of_days) < 0.06
+    assert luck(np.diff(of_version)) == pytest.approx(0.25, abs=0.03)
+
+
+def test_two_policies_share_the_luck_of_the_versions_that_both_answer_by(line: Segmented) -> None:
+    """A gate that changes its mind halfway is half the first version: a quarter of the luck of each is in the difference."""
+
+    def lasting(gate: list[str]) -> float:
+        made = [Training(LINE, day(7 * each), ("global",), "new_data", "") for each in range(4)]
+        versions = {"never": ["v0"] * 4, "gate": gate, "newest": ["v0", "v1", "v2", "v3"]}
+        champions: Any = {
+            who: {training.as_of: {"global": version} for training, version in zip(made, answering, strict=True)}
+            for who, answering in versions.items()
+        }
+        days = np.datetime64(day(1)) + np.arange(28)
+        rows = Predicted(days, np.zeros(28, int), ["global"], np.zeros(28), None, dict.fromkeys(versions, np.zeros(28)))
+        wanted = Asked(as_replayed(line.declared, dt.timedelta(days=7)), Stretch(day(0), day(28)), ("never", "gate"))
+        return Measured(Replayed(wanted, "mae", made, [], champions, {}, rows)).lasting("gate", "never")
+
+    assert lasting(["v0"] * 4) == 0
+    assert lasting(["v0", "v0", "v1", "v1"]) == pytest.approx(0.5)
+    assert lasting(["v1"] * 4) == pytest.approx(2)
+    assert lasting(["v0", "v1", "v2", "v3"]) == pytest.approx(0.75**2 + 3 * 0.25**2)
+
+
+def _drawn(declared: DeclaredLine, seed: int, ages: float, differ: float = 0.3, share: float = SHARE) -> Against:
+    """ages: what the first version's error grows by in a day. differ: by how much versions do."""
     rng, weeks = np.random.default_rng(seed), 26
     days = np.repeat(np.arange(7 * weeks), 20)
-    y, wrong = rng.normal(size=len(days)), 0.3 * np.exp(rng.normal(0, 0.3, weeks + 1))
+    y, wrong = rng.normal(size=len(days)), 0.3 * np.exp(rng.normal(0, differ, weeks + 1))
 
     def predicted(version: np.ndarray, older: float = 0.0) -> np.ndarray:
         noise = (wrong[version] + older * days) * rng.normal(size=len(days))
@@ -207,8 +252,12 @@ def _verdict(declared: DeclaredLine, seed: int, ages: float) -> str:
     rows = Predicted(np.datetime64(day(1)) + days, 0 * days, ["global"], y, None, predictions)
     stretch = Stretch(day(0), day(7 * weeks))
     wanted = Asked(as_replayed(declared, dt.timedelta(days=7)), stretch, ("never", "newest"))
-    (against,) = Measured(Replayed(wanted, "mae", made, [], {}, {}, rows)).comparisons
-    return str(against.verdict)
+    champions: Any = {
+        "never": {each.as_of: {"global": "v0"} for each in made},
+        "newest": {each.as_of: {"global": f"v{number}"} for number, each in enumerate(made)},
+    }
+    (against,) = Measured(Replayed(wanted, "mae", made, [], champions, {}, rows), share).comparisons
+    return against
 
 
 def test_the_name_of_a_replay_tells_it_from_others(line: Segmented) -> None:
