@@ -77,7 +77,9 @@ def check(station: Station, came: dict[dt.date, int | None]) -> None:
         for each in station.table("events", on, ["note", "event_time"]):
             written = re.fullmatch(r"(2024-\d\d-\d\d) no \d+", each["note"] or "")
             assert each["event_time"].date() == on and (written is None or written[1] == str(on))
-        if "no file" in told.get("blocked", "") or re.search("cannot be|is not utf-8|must have", told.get("blocked", "")):
+        if "no file" in told.get("blocked", "") or re.search(
+            "cannot be|is not utf-8|must have", told.get("blocked", "")
+        ):
             continue
         aside = len(station.table("quarantine", on)) + sum((told.get("excluded_by_rule") or {}).values())
         counted = told["accepted"] + told["duplicates"] + told.get("superseded", 0) + aside
