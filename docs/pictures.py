@@ -1,4 +1,4 @@
-"""Takes docs/lineage.png: one line of the demo in Dagster's web server, by a headless Chromium.
+"""Takes the pictures of the docs by a headless Chromium: one line of the demo in Dagster, and the demo's pages for people.
 
     FACTORY_HOME=.factory .venv/bin/python docs/pictures.py       # after `make run`; --chromium PATH where none is on the PATH
 
@@ -27,7 +27,10 @@ from urllib.parse import quote
 from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "lineage.png"
+#: Picture -> page among the reports.
+PAGES = {"fleet.png": "fleet.html", "line.png": "delivery_time/page.html"}
+#: Pixels of a laptop's window: what people see first.
+LAPTOP = (1280, 860)
 #: One line from its source to its monitors; statistics, leaderboard and decay would be dead ends in the picture.
 ASSETS = (
     *("orders/raw", "orders/events", "features/restaurant_pace", "features/city_load"),
@@ -64,12 +67,15 @@ def main() -> None:
     parser.add_argument(
         "--chromium", default=next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
     )
-    parser.add_argument("--out", type=Path, default=PICTURE)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="Folder to write the pictures to.")
     chosen = parser.parse_args()
     if chosen.chromium is None:
         sys.exit("no chromium on the PATH; name one by --chromium")
     with webserver() as address, page(chosen.chromium) as browser:
-        chosen.out.write_bytes(lineage(browser, address))
+        (chosen.out / "lineage.png").write_bytes(lineage(browser, address))
+    with page(chosen.chromium) as browser:
+        for picture, file in PAGES.items():
+            (chosen.out / picture).write_bytes(first_screen(browser, file))
 
 
 @contextlib.contextmanager
@@ -153,6 +159,17 @@ def lineage(browser: Page, address: str) -> bytes:
         "width": box["width"] + 2 * MARGIN, "height": box["height"] + 2 * MARGIN,
     }  # fmt: skip
     return base64.b64decode(browser.ask("Page.captureScreenshot", format="png", clip=clip)["data"])
+
+
+def first_screen(browser: Page, file: str) -> bytes:
+    """What a laptop shows first of a page among the reports, as PNG."""
+    from factory_assets.deployment import stores
+
+    width, height = LAPTOP
+    browser.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+    browser.ask("Page.navigate", url=(Path(stores()["reports"].root) / file).as_uri())
+    waited(lambda: browser.value("document.readyState === 'complete' && document.title"), file)
+    return base64.b64decode(browser.ask("Page.captureScreenshot", format="png")["data"])
 
 
 def answers(url: str) -> bool:

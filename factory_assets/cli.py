@@ -21,6 +21,7 @@ from factory_assets.commands import (
     compare,
     contract,
     decay,
+    demo,
     due,
     explain,
     features,
@@ -177,7 +178,8 @@ def run(
         raise typer.Exit(1)
 
 
-app.command(rich_help_panel=MAKE)(due.due)
+for _one in (due.due, demo.demo):
+    app.command(rich_help_panel=MAKE)(_one)
 for _panel, _commands in _PARTS.items():
     for _one in _commands:
         if isinstance(_one, tuple):
@@ -278,7 +280,8 @@ def _where_to_look() -> None:
 
     console.print("\nWhere to look next:", style="bold")
     console.print("  make ui                 the same in Dagster: lineage, checks, plots, sensors")
-    console.say(f"  {factory_home() / 'reports'}   drift reports by Evidently")
+    console.say(f"  {factory_home() / 'reports' / 'fleet.html'}   every line and node, those first that need somebody")
+    console.say(f"  {factory_home() / 'reports'}   a page a line, and drift by Evidently")
     console.say(f"  {factory_home() / 'lake'}      every table, as Delta Lake")
 
 

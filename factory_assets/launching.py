@@ -7,6 +7,8 @@ from urllib.parse import quote
 import dagster as dg
 import yaml
 
+from factory_assets.identity.hashes import hash_of
+
 #: Types that Dagster gives the fields of a `Config` -> types of the values alone.
 PLAIN = ((dg.StringSource, dg.Field(str)), (dg.IntSource, dg.Field(int)), (dg.BoolSource, dg.Field(bool)))
 #: Name of the code location, as workspace.yaml has it.
@@ -38,7 +40,10 @@ def picked(fields: Mapping[str, dg.Field], **names: Sequence[str]) -> dict[str, 
     """
     return {
         name: dg.Field(
-            dg.Enum(f"{name.capitalize()}Name", [dg.EnumValue(each) for each in names[name]]),
+            # Dagster takes fields for the same whose types have one name: other values are another type.
+            dg.Enum(
+                f"{name.capitalize()}Name_{hash_of(*names[name])[:8]}", [dg.EnumValue(each) for each in names[name]]
+            ),
             is_required=field.is_required,
             description=field.description,
         )

@@ -15,9 +15,18 @@ from factory_assets.commands.programs import plain
 from tests import forked
 from tests.commands.test_text import ONES
 
-#: Every command that takes --json, with what else it must be told.
-ASKED = {name: ["no_line", "1"] for name in ONES if "as_json" in typing.get_type_hints(ONES[name])}
-ASKED |= {"due": [], "status": ["--line", "no_line"], "compare": ["no_line"]}
+#: Commands that take --json -> arguments with which each asks for a line, or a stream, that there is not.
+ASKED = {
+    "due": [],
+    "latency": [],
+    "status": ["--line", "no_line"],
+    "explain": ["no_line", "1"],
+    "compare": ["no_line"],
+} | {name: ["no_line"] for name in ("champion", "history", "tags", "trials", "issue list", "quarantine show")}
+#: Those that have no answer without declarations.
+READING = ("due", "status", "explain", "compare")
+#: Those of streams.
+OF_STREAMS = ("issue list", "quarantine show")
 DECLARED = """
 type: factory_assets.components.EventStream
 attributes: {name: orders, owner: team:x, description: Orders., source: {kind: csv, uri: 'feed/*.csv'}, id: order_id,
@@ -47,10 +56,10 @@ def answer(done: subprocess.CompletedProcess[str], code: int) -> dict[str, Any]:
 
 
 def test_those_that_take_json_are_all_asked_here() -> None:
-    assert set(ASKED) == {"due", "status", "explain", "compare"}
+    assert set(ASKED) == {name for name in ONES if "as_json" in typing.get_type_hints(ONES[name])}
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", READING)
 def test_refused_declarations_are_an_object_with_the_place_of_each_problem(name: str, tmp_path: Path) -> None:
     declare(tmp_path, DECLARED.replace("id: order_id", "id: no_column").replace("owner: team:x, ", ""))
     found = answer(asked(name, tmp_path), 1)
@@ -59,13 +68,11 @@ def test_refused_declarations_are_an_object_with_the_place_of_each_problem(name:
     assert "owner" in found["error"]
 
 
-@pytest.mark.parametrize("name", [name for name in ASKED if name != "due"])
+@pytest.mark.parametrize("name", [name for name in ASKED if name not in ("due", "latency")])
 def test_a_line_that_there_is_not_is_an_object(name: str, tmp_path: Path) -> None:
     declare(tmp_path, DECLARED)
-    assert answer(asked(name, tmp_path), 1) == {
-        "error": "'no_line' is not a line; lines here: none",
-        "problems": [],
-    }
+    kind = "stream; streams here: orders" if name in OF_STREAMS else "line; lines here: none"
+    assert answer(asked(name, tmp_path), 1) == {"error": f"'no_line' is not a {kind}", "problems": []}
 
 
 def test_a_ledger_that_cannot_be_used_is_an_object(tmp_path: Path) -> None:

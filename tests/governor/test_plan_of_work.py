@@ -38,7 +38,7 @@ def test_what_is_due_is_listed_in_order_with_what_it_comes_after(world: World) -
     found = planned(world)
     listed = {name: work for work in found.work for name in work.assets}
     assert [work.assets for work in found.ready] == [("orders/raw",), ("visits/raw",)]
-    assert all(work.days == (day(0), day(1), day(2), day(3)) for work in found.work)
+    assert all(work.days == (day(0), day(1), day(2), day(3)) for work in found.work if not work.is_page)
     assert listed["guess/examples"].after == ("orders/events", "visits/events", "features/habit", "features/traffic")
     assert "guess/predictions" not in listed, "nobody answers before the first training"
     assert any("training is possible from" in str(notice) for notice in found.notices_of("idle"))

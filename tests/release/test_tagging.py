@@ -46,7 +46,9 @@ def test_the_commands_put_move_list_and_take_off_a_tag(world: World, monkeypatch
     listed = factory(world, "tags", LINE)
     assert all(word in listed for word in ("stable", "global-0", version.uuid, "ana", "calmer"))
     assert "global-1" in factory(world, "tags", LINE, "global", "--at", between)
-    assert f"UUID {world.ledger.version(LINE, 'global-1').uuid}, tags none" in factory(world, "champion", LINE, "FR")
+    assert f"UUID {world.ledger.version(LINE, 'global-1').uuid}, tags none" in factory(
+        world, "champion", LINE, "global"
+    )
     factory(world, "tag", LINE, "audit", "--version", version.uuid, "--why", "kept")
     told = factory(world, "tag", LINE, "stable", "--remove", "--why", "gone")
     assert told == f"{LINE}/global@stable is off global-0, by ben: gone\n"
