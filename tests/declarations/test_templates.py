@@ -181,7 +181,7 @@ def test_the_two_ways_to_name_a_variable_mean_the_same_to_both_loaders(
     monkeypatch.setenv("FACTORY_DEFS", str(folder))
     assert load(folder, render).streams["orders"].stream.description == text
     (seen,) = [spec for spec in defs().resolve_all_asset_specs() if spec.key.path == ["orders", "source"]]
-    assert str(seen.description).startswith(f"{text}\n")
+    assert str(seen.description).endswith(f"\n\n{text}")
 
 
 def test_a_variable_that_is_not_set_is_an_error_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
