@@ -25,8 +25,12 @@ ASKED = {
 } | {name: ["no_line"] for name in ("champion", "history", "tags", "trials", "issue list", "quarantine show")}
 #: Those that have no answer without declarations.
 READING = ("due", "status", "explain", "compare")
-#: Those of streams.
-OF_STREAMS = ("issue list", "quarantine show")
+#: What a name is not, and which there are: for lines that are declared, lines that were decided on, and streams.
+IS_NOT = (
+    {name: "line; lines here: none" for name in ("status", "explain", "compare", "trials")}
+    | {name: "line with decisions; lines with decisions here: none" for name in ("champion", "history", "tags")}
+    | {name: "stream; streams here: orders" for name in ("issue list", "quarantine show")}
+)
 DECLARED = """
 type: factory_assets.components.EventStream
 attributes: {name: orders, owner: team:x, description: Orders., source: {kind: csv, uri: 'feed/*.csv'}, id: order_id,
@@ -68,11 +72,10 @@ def test_refused_declarations_are_an_object_with_the_place_of_each_problem(name:
     assert "owner" in found["error"]
 
 
-@pytest.mark.parametrize("name", [name for name in ASKED if name not in ("due", "latency")])
+@pytest.mark.parametrize("name", IS_NOT)
 def test_a_line_that_there_is_not_is_an_object(name: str, tmp_path: Path) -> None:
     declare(tmp_path, DECLARED)
-    kind = "stream; streams here: orders" if name in OF_STREAMS else "line; lines here: none"
-    assert answer(asked(name, tmp_path), 1) == {"error": f"'no_line' is not a {kind}", "problems": []}
+    assert answer(asked(name, tmp_path), 1) == {"error": f"'no_line' is not a {IS_NOT[name]}", "problems": []}
 
 
 def test_a_ledger_that_cannot_be_used_is_an_object(tmp_path: Path) -> None:
