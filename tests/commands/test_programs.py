@@ -27,9 +27,9 @@ ASKED = {
 READING = ("due", "status", "explain", "compare")
 #: What a name is not, and which there are: for lines that are declared, lines that were decided on, and streams.
 IS_NOT = (
-    {name: "line; lines here: none" for name in ("status", "explain", "compare", "trials")}
-    | {name: "line with decisions; lines with decisions here: none" for name in ("champion", "history", "tags")}
-    | {name: "stream; streams here: orders" for name in ("issue list", "quarantine show")}
+    dict.fromkeys(("status", "explain", "compare", "trials"), "line; lines here: none")
+    | dict.fromkeys(("champion", "history", "tags"), "line with decisions; lines with decisions here: none")
+    | dict.fromkeys(("issue list", "quarantine show"), "stream; streams here: orders")
 )
 DECLARED = """
 type: factory_assets.components.EventStream
