@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +17,8 @@ from factory_assets.commands import deployed
 from factory_assets.governor.plan import plan
 from factory_assets.pages.fleet import Stand
 from factory_assets.pages.lines import LineStand, called_by, stands_of
-from factory_assets.release.request import Request
-from factory_assets.release.rollback import roll_back
+from factory_resources.decisions import Decision
 from tests.governor.world import SMALL, World, by_command, day, orders_of, worlds
-from tests.pages.test_document import Read
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,9 @@ def status(world: World) -> tuple[LineStand, dict[str, Stand]]:
 
 def page(world: World) -> str:
     """The text of the page of all lines."""
-    return " ".join(Read((world.folder / "reports" / "fleet.html").read_text()).text.split())
+    source = re.sub(r"</?bdi[^>]*>", "", (world.folder / "reports" / "fleet.html").read_text())
+    tags = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.S)
+    return " ".join(html.unescape(tags.sub(" ", source)).split())
 
 
 def by_ticks(world: World) -> None:
@@ -63,7 +65,8 @@ def test_a_line_that_is_up_to_date_says_so_and_of_each_node_who_answers(world: W
         node: each.champion for node, each in standing.items() if each.champion
     }
     assert sum(line.nodes.values()) == len(nodes) and nodes["global"].value is not None
-    assert all(f"{each.health} {node} guess, team:growth {each.why}" in page(world) for node, each in nodes.items())
+    assert all(f"{node} guess, team:growth {each.why[:150]}" in page(world) for node, each in nodes.items())
+    assert all(f"{number} {health}" in page(world) for health, number in line.nodes.items() if number)
 
 
 def test_a_blocked_day_shows_until_it_is_mended(world: World) -> None:
@@ -142,12 +145,13 @@ def test_a_training_that_was_missed_is_due(world: World) -> None:
 
 def test_what_a_person_decides_shows_on_the_page_after_the_next_tick(world: World) -> None:
     by_ticks(world)
-    node = next(node for node, each in world.ledger.standing("guess").items() if each.champion and node != "global")
-    roll_back(world.ledger, world.lake, Request("guess", node, "too many complaints", "ana"), "ancestor")
+    node = next(node for node, each in world.ledger.standing("guess").items() if each.champion)
+    left = Decision("guess", node, day(DAYS + 7), "fallback", None, None, "too many complaints", "ana", {})
+    assert world.ledger.decide(left)
     planned = plan(world.deployment.book())
     assert any(work.assets == ("fleet",) for work in planned.work)
     assert "fleet" not in status(world)[0].summary, "a page that is to be written is no work on what it shows"
     by_ticks(world)
     _, nodes = status(world)
-    assert nodes[node].answers == "global" and nodes[node].verdict == "rollback"
-    assert "too many complaints" in page(world) and f"{nodes[node].health} {node} guess" in page(world)
+    assert (nodes[node].decided_by, nodes[node].verdict) == ("ana", "fallback")
+    assert "too many complaints" in page(world) and f"{node} guess, team:growth {nodes[node].why[:150]}" in page(world)
