@@ -10,7 +10,7 @@ import pytest
 from factory_assets.commands.follow import written
 from factory_assets.governor.plan import plan
 from factory_assets.pages.document import page_of
-from factory_assets.pages.lines import stands_of
+from factory_assets.pages.lines import called_by, stands_of
 from factory_resources.decisions import Decision
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
 from tests.pages.looked_at import Screen
@@ -45,7 +45,8 @@ def page(world: World) -> Screen:
 def agreed(world: World) -> str:
     """The state that status and the page both tell; the page counts nodes by their health as status does."""
     declared = [world.deployment.catalogue.resolve(each) for each in world.deployment.catalogue.lines.values()]
-    (line,), _ = stands_of(declared, plan(world.deployment.book()), world.lake, world.ledger)
+    called = called_by(plan(world.deployment.book()), declared)
+    (line,), _ = stands_of(declared, called, world.lake, world.ledger, world.issues)
     seen = page(world)
     expected = [line.state, *(f"{number} {health}" for health, number in line.nodes.items() if number)]
     assert seen.badges[: len(expected)] == expected

@@ -140,7 +140,6 @@ def test_a_training_that_was_missed_is_due(world: World) -> None:
     line, _ = status(world)
     assert line.state == "due", list(map(str, line.notices))
     assert any(what.startswith("guess as of") for what, _ in line.due)
-    assert f"due: {line.due[0][0]}" in page(world)
 
 
 def test_what_a_person_decides_shows_on_the_page_after_the_next_tick(world: World) -> None:
