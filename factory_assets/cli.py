@@ -178,8 +178,8 @@ def run(
         raise typer.Exit(1)
 
 
-for _one in (due.due, demo.demo):
-    app.command(rich_help_panel=MAKE)(_one)
+app.command(rich_help_panel=MAKE)(due.due)
+app.command(rich_help_panel=MAKE)(demo.demo)
 for _panel, _commands in _PARTS.items():
     for _one in _commands:
         if isinstance(_one, tuple):
