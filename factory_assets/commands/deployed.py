@@ -74,7 +74,7 @@ def opened() -> Iterator["dg.DagsterInstance"]:
 def show_decision(line: str, observation: "dg.AssetObservation") -> None:
     """Show what somebody decided on the page of the line's champions, and draw its leaderboard."""
     from factory_assets.deployment import stores
-    from factory_assets.release.assets import board
+    from factory_assets.release.board import board
 
     catalogue, resources = catalogue_of(None), stores()
     with opened() as instance:

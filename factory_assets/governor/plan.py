@@ -316,28 +316,19 @@ class _Planner:
         """
         line, known = declared.line.name, self.known
         name, own = f"{line}/{PAGE}", Plan(self.work, self.notices).of_line(declared)
-        # What nobody starts would keep the page waiting for good: it says so instead.
-        left = self._left(own.work)
+        # A training that nobody starts would keep the page waiting for good: it says so instead.
+        left = [work for work in own.work if work.training and line not in known.trains]
         after = dict.fromkeys(asset for work in own.work if work not in left for asset in work.assets)
-        untended = tuple((work.what, work.reason) for work in left if work.training)
-        called = Called(tuple(own.notices_of(*CALLING)), untended)
+        called = Called(tuple(own.notices_of(*CALLING)), tuple((work.what, work.reason) for work in left))
         content, shown = known.page(line)
         state = page_state(name, content, called)
-        if state != shown and not any(name in run.assets for run in self.busy):
+        # What a run is making now will change what it shows.
+        if state != shown and not any(run.is_at(declared) for run in self.busy):
             reason = "what it shows has changed" if shown else "there is none yet"
             # It may come back to what it showed before.
             follows = known.newest_event(name)
             self._offer(Work((name,), reason, after=tuple(after), states=(state,), follows=follows, page=called))
         return line, (called, state)
-
-    def _left(self, listed: Iterable[Work]) -> list[Work]:
-        """Work that nothing carries out: trainings of lines that are not retrained by themselves, and what comes after these."""
-        left, names = list[Work](), set[str]()
-        for work in listed:
-            if (work.training and work.training.line not in self.known.trains) or names.intersection(work.after):
-                left.append(work)
-                names.update(work.assets)
-        return left
 
     def fleet(self, pages: Mapping[str, tuple[Called, str]]) -> None:
         """Offer to write the page of all lines, after all other work. pages: by line, what `page` gives of it."""
@@ -345,8 +336,8 @@ class _Planner:
             return
         version, shown = self.known.fleet()
         if (state := fleet_state(version, [state for _, state in pages.values()])) != shown:
-            left = self._left(self.work)
-            after = dict.fromkeys(name for work in self.work if work not in left for name in work.assets)
+            untended = [work for work in self.work if work.training and work.training.line not in self.known.trains]
+            after = dict.fromkeys(name for work in self.work if work not in untended for name in work.assets)
             called = {line: called for line, (called, _) in pages.items()}
             reason = "what it shows has changed" if shown else "there is none yet"
             follows = self.known.newest_event(FLEET)

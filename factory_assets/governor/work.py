@@ -144,6 +144,11 @@ class Running:
     assets: frozenset[str]
     days: frozenset[dt.date] | None = None
 
+    def is_at(self, declared: DeclaredLine) -> bool:
+        """Whether it makes something of the line, or of what that stands on."""
+        beginnings = _assets_of(declared)
+        return any(_is_of(asset, beginnings) for asset in self.assets)
+
 
 def reasons_in_words(reasons: Sequence[str]) -> str:
     """The reasons for days, with how many days have each."""

@@ -13,7 +13,7 @@ from factory_assets.identity.nodes import ROOT
 from factory_assets.launching import launched, picked, written_out
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
-from factory_assets.release.assets import board
+from factory_assets.release.board import board
 from factory_assets.release.rebuild import Origin, rebuild
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import RollbackRefused, roll_back

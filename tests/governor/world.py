@@ -380,9 +380,16 @@ def materialize(world: World, printed: str) -> None:
 
 
 @contextmanager
-def worlds(folder: Path, names: Sequence[str], defs: str | Mapping[str, str] = DEFS) -> Iterator[dict[str, World]]:
+def worlds(
+    folder: Path, names: Sequence[str], defs: str | Mapping[str, str] = DEFS, *, kept: bool = False
+) -> Iterator[dict[str, World]]:
+    """kept: instances in files, which know of each sensor whether it is switched on; of others all sensors count as ticked."""
     with pytest.MonkeyPatch.context() as patch:
-        made = {name: World(folder / name, dg.DagsterInstance.ephemeral(), patch, defs) for name in names}
+        made = {}
+        for name in names:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            opened = dg.DagsterInstance.local_temp(str(folder / name)) if kept else dg.DagsterInstance.ephemeral()
+            made[name] = World(folder / name, opened, patch, defs)
         try:
             yield made
         finally:

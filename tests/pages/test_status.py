@@ -28,7 +28,9 @@ DAYS = 12
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A line that was trained and scores; the day that comes next is bad."""
-    with worlds(tmp_path_factory.mktemp("status"), ["one"], SMALL.replace("every: 30d", "every: 5d")) as made:
+    with worlds(
+        tmp_path_factory.mktemp("status"), ["one"], SMALL.replace("every: 30d", "every: 5d"), kept=True
+    ) as made:
         world = made["one"]
         for offset in range(DAYS):
             world.deliver("orders", day(offset))
@@ -140,9 +142,10 @@ def test_a_training_that_was_missed_is_due(world: World) -> None:
     line, _ = status(world)
     assert line.state == "due", list(map(str, line.notices))
     assert any(what.startswith("guess as of") for what, _ in line.due)
+    assert f"due: {line.due[0][0]}" in page(world)
 
 
-def test_what_a_person_decides_is_told_at_once_and_asks_for_another_page(world: World) -> None:
+def test_what_a_person_decides_shows_on_the_page_after_the_next_tick(world: World) -> None:
     by_ticks(world)
     node = next(node for node, each in world.ledger.standing("guess").items() if each.champion)
     left = Decision("guess", node, day(DAYS + 7), "fallback", None, None, "too many complaints", "ana", {})
@@ -153,3 +156,4 @@ def test_what_a_person_decides_is_told_at_once_and_asks_for_another_page(world: 
     by_ticks(world)
     _, nodes = status(world)
     assert (nodes[node].decided_by, nodes[node].verdict) == ("ana", "fallback")
+    assert "too many complaints" in page(world) and f"{node} guess, team:growth {nodes[node].why[:150]}" in page(world)
