@@ -13,7 +13,6 @@ Ends with exit code 1 where the most nodes cost more than in proportion, or more
 
 import contextlib
 import datetime as dt
-import multiprocessing
 import os
 import resource
 import shutil
@@ -21,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +30,7 @@ import sqlalchemy as sa
 import typer
 from bounds import conclude
 from ledger_growth import filled as ledger_of
-from plan_growth import FLEET, Shape, declare
+from plan_growth import FLEET, Shape, alone, declare
 from rich.console import Console
 from rich.table import Table
 
@@ -88,12 +86,6 @@ def run(
         table.add_row(f"{size:,}", *numbers, *shown)
     console.print(table)
     conclude(beyond_bounds(found))
-
-
-def alone(function: Any, *arguments: Any) -> Any:
-    """What a function gives in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def filled(home: Path, nodes: int) -> None:

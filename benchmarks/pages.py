@@ -10,11 +10,9 @@ Ends with exit code 1 where a page is a million bytes or more, or a node costs m
 """
 
 import datetime as dt
-import multiprocessing
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +23,7 @@ import sqlalchemy as sa
 import typer
 from bounds import conclude
 from ledger_growth import filled as ledger_of
-from plan_growth import FLEET, Shape, declare
+from plan_growth import FLEET, Shape, alone, declare
 from rich.console import Console
 from rich.table import Table
 
@@ -76,12 +74,6 @@ def run(
         table.add_row(*numbers)
     console.print(table)
     conclude(beyond_bounds(found))
-
-
-def alone(function: Any, *arguments: Any) -> Any:
-    """What a function gives in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def filled(home: Path, nodes: int) -> None:

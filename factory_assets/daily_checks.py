@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from factory_assets.materialization import table_shown
 from factory_assets.words import counted
 from factory_resources.dagster_private.recording import record_evaluations
 from factory_resources.markdown import literal
@@ -81,21 +82,17 @@ def _over(findings: Sequence[Finding]) -> str:
     return f"{summary}, {newest.day}: {newest.message}" if newest.message else f"{summary}, {newest.day}"
 
 
-def _by_day(findings: Sequence[Finding]) -> dg.MetadataValue:
+def _by_day(findings: Sequence[Finding]) -> dg.TableMetadataValue:
     """A table of the findings by day, where the days have no evaluations of their own."""
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord(
-                {
-                    "day": str(each.day),
-                    "passed": each.passed,
-                    "blocking": each.blocking,
-                    "message": each.message or "",
-                    **{name: str(value.value) for name, value in each.metadata.items() if _is_short(value)},
-                }
-            )
-            for each in findings
-        ]
+    return table_shown(
+        {
+            "day": str(each.day),
+            "passed": each.passed,
+            "blocking": each.blocking,
+            "message": each.message or "",
+            **{name: str(value.value) for name, value in each.metadata.items() if _is_short(value)},
+        }
+        for each in findings
     )
 
 

@@ -367,9 +367,14 @@ def shown_last(partitions: Iterable[str]) -> list[str]:
     return sorted(partitions, key=lambda key: (-len(lineage(key)), key))
 
 
-def table_shown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> dg.TableMetadataValue:
-    """Rows for a page, and where there are none their columns alone: of no rows Dagster can guess no columns, and fails."""
-    records = [dg.TableRecord({name: row[name] for name in columns}) for row in rows]
+def table_shown(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> dg.TableMetadataValue:
+    """Rows for a page. columns: those to show; without them all that any row has, empty where others lack it.
+
+    Dagster takes no records that differ in their fields. Of no rows it can guess no columns, and fails: they are shown alone.
+    """
+    shown = list(rows)
+    columns = columns or list(dict.fromkeys(name for row in shown for name in row))
+    records = [dg.TableRecord({name: row.get(name, "") for name in columns}) for row in shown]
     schema = None if records else dg.TableSchema([dg.TableColumn(name) for name in columns])
     return dg.MetadataValue.table(records, schema=schema)
 

@@ -424,8 +424,9 @@ def _sure(against: Against) -> str:
 
 
 def _at_most(against: Against) -> str:
-    """The largest gain that there may be, where there is a verdict."""
-    assert against.limits is not None
+    """The largest gain that there may be; empty where there is no verdict."""
+    if against.limits is None:
+        return ""
     part = against.limits[1] / against.over_naive if against.over_naive > 0 else 0.0
     gains = f"at most {part:.1%} of what the line gains over a naive guess" if part > 0 else "nothing"
     return f"with a certainty of {SURE:.2f} it gains {gains}"

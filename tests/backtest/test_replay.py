@@ -201,6 +201,13 @@ def test_that_retraining_does_not_pay_is_sure_or_not_said(line: Segmented) -> No
     assert strict.limits and strict.limits[0] > 0 and strict.verdict == "too little"
 
 
+def test_of_too_few_trainings_the_advice_says_how_many_there_must_be(line: Segmented) -> None:
+    found = _measured(line.declared, 0, 0.0, weeks=3)
+    (against,) = found.comparisons
+    assert against.verdict == "unknown" and against.limits is None
+    assert "cannot be judged" in found.advice() and "trainings are the fewest" in found.advice()
+
+
 def test_luck_is_what_a_version_has_on_all_its_days() -> None:
     """Days make versions differ as well, but not the same versions on other days."""
     rng, weeks = np.random.default_rng(1), 4000
@@ -232,8 +239,16 @@ def test_two_policies_share_the_luck_of_the_versions_that_both_answer_by(line: S
 
 
 def _drawn(declared: DeclaredLine, seed: int, ages: float, differ: float = 0.3, share: float = SHARE) -> Against:
+    """The newest models against never retraining."""
+    (against,) = _measured(declared, seed, ages, differ, share).comparisons
+    return against
+
+
+def _measured(
+    declared: DeclaredLine, seed: int, ages: float, differ: float = 0.3, share: float = SHARE, weeks: int = 26
+) -> Measured:
     """ages: what the first version's error grows by in a day. differ: by how much versions do."""
-    rng, weeks = np.random.default_rng(seed), 26
+    rng = np.random.default_rng(seed)
     days = np.repeat(np.arange(7 * weeks), 20)
     y, wrong = rng.normal(size=len(days)), 0.3 * np.exp(rng.normal(0, differ, weeks + 1))
 
@@ -256,8 +271,7 @@ def _drawn(declared: DeclaredLine, seed: int, ages: float, differ: float = 0.3, 
         "never": {each.as_of: {"global": "v0"} for each in made},
         "newest": {each.as_of: {"global": f"v{number}"} for number, each in enumerate(made)},
     }
-    (against,) = Measured(Replayed(wanted, "mae", made, [], champions, {}, rows), share).comparisons
-    return against
+    return Measured(Replayed(wanted, "mae", made, [], champions, {}, rows), share)
 
 
 def test_the_name_of_a_replay_tells_it_from_others(line: Segmented) -> None:

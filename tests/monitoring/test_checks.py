@@ -3,10 +3,11 @@
 import datetime as dt
 from typing import Any
 
+import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from factory_assets.daily_checks import Finding, _over
+from factory_assets.daily_checks import Finding, _by_day, _over
 from factory_assets.declarations.line import Gate, Line, Monitor
 from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day, _news_of_day, _of_day
 from factory_assets.monitoring.performance.losses import NAIVE, PARENT, BesideFloor, Loss, floor_of
@@ -78,6 +79,25 @@ def test_a_range_tells_how_many_days_failed_and_what_the_newest_of_them_says() -
     assert _over(days) == "2 of 5 days failed; the newest, 2026-03-13: day 3"
     assert _over(days[:1]) == "no day failed; the newest, 2026-03-10: day 0"
     assert _over([Finding(ON, True), Finding(ON + DAY, False)]) == "1 of 2 days failed; the newest, 2026-03-11"
+
+
+def test_days_of_a_table_may_have_metadata_that_others_lack() -> None:
+    """What lets a blocked day pass is offered on that day alone."""
+    way = {"rows": dg.MetadataValue.int(6), "to_let_through": dg.MetadataValue.url("http://x.org")}
+    shown = _by_day(
+        [Finding(ON, True, metadata={"rows": dg.MetadataValue.int(5)}), Finding(ON + DAY, False, metadata=way)]
+    )
+    assert [record.data for record in shown.records] == [
+        {"day": str(ON), "passed": True, "blocking": False, "message": "", "rows": "5", "to_let_through": ""},
+        {
+            "day": str(ON + DAY),
+            "passed": False,
+            "blocking": False,
+            "message": "",
+            "rows": "6",
+            "to_let_through": "http://x.org",
+        },
+    ]
 
 
 def stands(node: str, value: float, since: dt.date | None = None) -> BesideFloor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,24 +11,13 @@ from factory_assets.governor.plan import plan
 from factory_assets.pages.document import page_of
 from factory_assets.pages.lines import called_by, stands_of
 from factory_resources.decisions import Decision
-from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
+from tests.governor.world import World, by_command, by_daemon, day, orders_of
+from tests.pages.lived import DAYS
 from tests.pages.looked_at import Screen
 
 pytestmark = pytest.mark.slow
 
-DAYS, LINE = 12, "guess"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A line that was trained twice, and scores; the day that comes next is bad."""
-    with worlds(tmp_path_factory.mktemp("page"), ["one"], SMALL.replace("every: 30d", "every: 5d")) as made:
-        world = made["one"]
-        for offset in range(DAYS):
-            world.deliver("orders", day(offset))
-        world.at(day(DAYS), 1)
-        by_command(world)
-        yield world
+LINE = "guess"
 
 
 @pytest.fixture(autouse=True)

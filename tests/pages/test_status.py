@@ -18,25 +18,10 @@ from factory_assets.governor.plan import plan
 from factory_assets.pages.fleet import Stand
 from factory_assets.pages.lines import LineStand, called_by, stands_of
 from factory_resources.decisions import Decision
-from tests.governor.world import SMALL, World, by_command, day, orders_of, worlds
+from tests.governor.world import World, by_command, day, orders_of
+from tests.pages.lived import DAYS
 
 pytestmark = pytest.mark.slow
-
-DAYS = 12
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A line that was trained and scores; the day that comes next is bad."""
-    with worlds(
-        tmp_path_factory.mktemp("status"), ["one"], SMALL.replace("every: 30d", "every: 5d"), kept=True
-    ) as made:
-        world = made["one"]
-        for offset in range(DAYS):
-            world.deliver("orders", day(offset))
-        world.at(day(DAYS), 1)
-        by_command(world)
-        yield world
 
 
 def status(world: World) -> tuple[LineStand, dict[str, Stand]]:

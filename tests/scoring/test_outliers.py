@@ -17,6 +17,7 @@ from factory_assets.measures.profiles import profiles
 from factory_assets.models import estimators
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.models.matrix import encode, learn_encoding
+from factory_assets.scoring.assets import _outside
 from factory_assets.scoring.outliers import SHOWN, Bounds, Outliers
 from factory_assets.scoring.predictions import Answered, predict
 from tests.training.segmented import LINE, Segmented, day, declare
@@ -111,6 +112,25 @@ def test_without_a_record_of_labels_nothing_is_said_of_predictions() -> None:
     found = seen(a_model(LEARNT), rows([2.0, 9.0]), np.array([1e9, 1e9]))
     assert found.predictions is None and found.rows == 1
     assert found.nodes[0].predictions is None
+
+
+def test_a_node_s_labels_may_be_on_record_and_another_s_not() -> None:
+    """As of a champion whose archive is older than its parent's."""
+    now = rows(
+        [9.0] * 2,
+        leaf=["FR/Paris", "DE"],
+        observed_at=pa.array([dt.datetime(2026, 3, 1)] * 2, pa.timestamp("us")),
+        ds=[dt.date(2026, 3, 1)] * 2,
+    )
+    found = Outliers({})
+    predict(
+        now, {"global": a_model(LEARNT, version="g"), "FR": a_model(LEARNT, (0.0, 2.0), "f")}, "regression", found.see
+    )
+    shown = _outside(found)["outliers_by_node"]
+    assert {record.data["node"]: record.data["predictions_out_of_bounds"] for record in shown.records} == {
+        "FR": 0,
+        "global": "",
+    }
 
 
 def test_each_row_is_held_against_the_version_that_answered_it_while_a_day_is_scored() -> None:
