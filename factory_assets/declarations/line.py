@@ -175,7 +175,7 @@ class Train(Grown):
         "delivered. While more are, no training starts. Days that the contract calls quiet are not missing.",
     )
     refit: bool = Field(
-        False,
+        True,
         description="Whether a challenger that passes is fitted again on all labelled days, those of the holdout as well, before it "
         "answers: a version of its own, which names the one that was judged.",
     )

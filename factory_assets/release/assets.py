@@ -62,11 +62,9 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         description=introduced(
             (
                 "The challenger that passed, fitted again on all labelled days: it has learnt nothing of its holdout until then. "
-                "By the same configuration, and held against the judged version: what answers is this one, under an id of its own "
-                "that names the judged."
+                "It is held against the judged version, and answers under an id of its own that names that one."
                 if line.train.refit
-                else "No refit: the challenger that passes answers as it was judged, without having learnt its holdout. With "
-                "`train: {refit: true}` it is fitted again on all labelled days before it answers."
+                else "Whether a challenger passed. It answers as it was judged, since `train: {refit: false}` is declared."
             ),
             line.description,
         ),
@@ -82,7 +80,7 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         day, nodes = as_of(context, lake, declared, config), preorder(config.of(context))
         recorder, inputs = Recorder(context, len(nodes)), {INPUTS: str(day)}
         passed = passing(declared, ledger, day, nodes, why_untrained(lake, line.name, day))
-        why = "nothing passed" if line.train.refit else "no refit is declared: what was judged answers"
+        why = "nothing passed" if line.train.refit else "train.refit is false: what was judged answers"
         for node in nodes:
             if node not in passed:
                 recorder.add(node, {"as_of": str(day), "status": why}, {DATA_VERSION: "none", **inputs})
@@ -139,7 +137,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             "champion",
             model_version(declared),
             line.bar.model_dump(mode="json"),
-            *(["refit"] if line.train.refit else []),
+            *([] if line.train.refit else ["judged"]),
         ),
         description=introduced(
             "The version that answers for each node. Decisions are appended to the ledger with "
