@@ -32,7 +32,8 @@ def opened(reads: Collection[str] | None = (), **settings: str | int) -> duckdb.
         know before what they will read. settings: DuckDB's, such as threads.
     """
     con = duckdb.connect(":memory:", config=CLOSED | settings)
-    con.execute("SET TimeZone = 'UTC'").fetchall()
+    # Globally: it holds for cursors, too.
+    con.execute("SET GLOBAL TimeZone = 'UTC'").fetchall()
     # Its bar would be drawn over the run's own progress.
     con.execute("SET enable_progress_bar = false").fetchall()
     # Each query on a view of hundreds of days opens all of their files, which are never rewritten.

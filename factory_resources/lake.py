@@ -34,7 +34,7 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import ArrayType, StructType
 
-from factory_resources import delta_log, duck
+from factory_resources import delta_log, duck, scratch
 from factory_resources.content import row_hashes
 
 DS = "ds"
@@ -156,6 +156,12 @@ class Lake:
 
     def uri(self, table: str) -> str:
         return f"{self.root.rstrip('/')}/{table}"
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection that reads these tables, and no other files. Whatever is made on it is to be temporary."""
+        # A store's file system has options of this lake's own: its database is not shared.
+        is_local = self.root.startswith("file://") or "://" not in self.root
+        return scratch.reader(self.root) if is_local else duck.opened([self.root])
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
         """The table, None while it does not exist. Raises NotADirectoryError where a file lies in place of one of its folders."""
@@ -279,7 +285,7 @@ class Lake:
         span = [days[0] + dt.timedelta(ahead) for ahead in range((days[-1] - days[0]).days + 1)]
         former = {new: old for old, new in RENAMED.get(_kind(table), {}).items()}
         under = [{day: DayContent() for day in span} for _ in range(1 + bool(former))]
-        with duck.opened([self.root]) as con:
+        with self.connect() as con:
             self.view(con, "rows", table, days[0], days[-1], empty_if_absent=True)
             for batch in con.sql("SELECT * FROM rows").to_arrow_reader(BATCH_ROWS):
                 _count(batch, under[0])
@@ -383,7 +389,7 @@ class Lake:
             asked = sorted(unknown - lacking)
             # In one query, unless it would come upon damaged files between these days.
             spans = [(day, day) for day in asked] if lacking else [(asked[0], asked[-1])]
-            with duck.opened([self.root]) as con:
+            with self.connect() as con:
                 for first, last in spans:
                     self.view(con, "days", table, first, last, opened.version(), empty_if_absent=True)
                     rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
@@ -464,6 +470,7 @@ class Lake:
             raise ValueError(f"a row of {column} {strange[0]} among those that replace {', '.join(sorted(values)[:5])}")
         for left in reversed(range(TRIES)):
             opened = self._writable(table)
+            # A database of its own, as its settings are of no use to others.
             with duck.opened([self.root]) as con:
                 readers = [rows.to_reader(BATCH_ROWS)]
                 if opened is not None and day in _days(opened):
@@ -627,7 +634,7 @@ class Lake:
         empty_if_absent: bool = False,
     ) -> pa.Table:
         """Days of a table as an Arrow table; of a table or days that do not exist, LookupError (see `view`)."""
-        with duck.opened([self.root]) as con:
+        with self.connect() as con:
             self.view(con, "days", table, first, last, version, empty_if_absent)
             chosen = ", ".join(map(_quoted, columns)) or "*"
             return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()

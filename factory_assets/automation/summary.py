@@ -21,7 +21,6 @@ from factory_assets.monitoring.performance.measured import guess_values
 from factory_assets.training.timeline import first_as_of
 from factory_assets.words import brief
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
-from factory_resources.duck import opened
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
@@ -78,7 +77,7 @@ def _line(declared: DeclaredLine, lake: Lake, ledger: Ledger, archive: ArchiveFo
 
 
 def _labelled_predictions(lake: Lake, line: str, task: str) -> pa.Table:
-    with opened([lake.root]) as con:
+    with lake.connect() as con:
         try:
             for name in ("predictions", "labels"):
                 lake.view(con, name, f"{line}/{name}", empty_if_absent=True)

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from factory_assets.declarations.days import DAY
 from factory_assets.monitoring.episodes import lasting, reminded
-from factory_resources import duck
 from factory_resources.lake import Lake
 
 #: Days that are read at a time to find the first of an episode.
@@ -81,7 +80,7 @@ def newest(lake: Lake, looks: Looks, first: dt.date, last: dt.date, columns: Seq
     columns: what is told of an alarm beside its place and day. Rows stay in the engine: a fleet has millions, and few alarms.
     """
     place = _listed(looks.place)
-    with duck.opened([lake.root]) as con:
+    with lake.connect() as con:
         lake.view(con, "looks", looks.table, first, last, empty_if_absent=True)
         con.execute(
             f"""CREATE TEMP TABLE newest AS SELECT {place}, max(ds) AS ds, arg_max(verdict, ds) AS verdict

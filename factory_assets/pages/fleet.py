@@ -16,7 +16,6 @@ from factory_assets.monitoring.alarms import Looks, newest
 from factory_assets.monitoring.monitors import ALARM, DRIFT, ESTIMATES, FIRST, RELEASE, STABLE, WATCHED, rank
 from factory_assets.release.resolver import measured
 from factory_assets.words import counted, listed
-from factory_resources import duck
 from factory_resources.decisions import Decision, Standing
 from factory_resources.lake import Lake
 from factory_resources.ledger import Answering, Ledger
@@ -205,7 +204,7 @@ def _seen(declared: DeclaredLine, lake: Lake, damaged: Collection[str]) -> _Seen
     alarms: dict[str, list[Mapping[str, Any]]] = {}
     for row in sorted(found.alarms, key=rank):
         alarms.setdefault(row["node"], []).append(row)
-    with duck.opened([lake.root]) as con:
+    with lake.connect() as con:
         lake.view(con, "looks", looks.table, days[-1], days[-1])
         query = 'SELECT node, monitor, verdict, value, "limit" FROM looks WHERE monitor IN (?, ?) OR starts_with(verdict, ?)'
         of_day = con.sql(query, params=[ESTIMATES, RELEASE, WATCHED]).to_arrow_table().to_pylist()
@@ -225,7 +224,7 @@ def _measured(
     table = f"{line}/performance"
     if not _days(lake, table, damaged):
         return {}
-    with duck.opened([lake.root]) as con:
+    with lake.connect() as con:
         lake.view(con, "measured", table, days[0], days[-1], empty_if_absent=True)
         newest_of = con.sql(
             f"""SELECT node, predicted, labelled, "{metric}", "naive_{metric}", ds FROM measured WHERE "{metric}" IS NOT NULL

@@ -1,7 +1,8 @@
 """Does DuckDB reach anything but what its step is opened for, whatever a query says?"""
 
 import ast
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from factory_assets.deployment import stores
 from factory_assets.events.sources.files import folder
 from factory_resources.duck import opened
 from factory_resources.engine import Engine
-from factory_resources.scratch import scratch
+from factory_resources.lake import Lake
+from factory_resources.scratch import reader, scratch
 
 PASSWORDS = "/etc/passwd"
 #: What a query could ask for if a text of a declaration came to DuckDB as it was written.
@@ -170,3 +172,36 @@ def test_no_module_opens_duckdb_by_another_door() -> None:
     found = {str(file.relative_to(room.parent)): lines for room in rooms for file in room.rglob("*.py")
              if (lines := connecting(file))}  # fmt: skip
     assert list(found) == ["factory_resources/duck.py"] and len(found["factory_resources/duck.py"]) == 1
+
+
+@pytest.mark.parametrize("kept", [scratch, lambda: reader("/tmp")])
+def test_connections_to_a_database_that_is_kept_have_its_clock_and_see_nothing_of_each_other(
+    kept: Callable[[], duckdb.DuckDBPyConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    with kept() as one, kept() as other:
+        one.execute("CREATE TEMP VIEW days AS SELECT 1")
+        one.register("rows", pa.table({"x": [1]}))
+        for name in ("days", "rows"):
+            assert one.sql(f"FROM {name}").fetchall() == [(1,)]
+            with pytest.raises(duckdb.CatalogException):
+                other.sql(f"FROM {name}")
+        assert other.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
+        with pytest.raises(duckdb.PermissionException):
+            other.execute("FROM read_csv('/etc/passwd')")
+
+
+def test_a_reader_sees_what_was_written_since(tmp_path: Path) -> None:
+    """Files are as they are when they are read, also one that was replaced."""
+    lake, on = Lake(str(tmp_path)), dt.date(2026, 1, 1)
+    for number in range(3):
+        lake.replace("t", pa.table({"x": [number], "ds": [on]}), [on])
+        assert lake.read("t")["x"].to_pylist() == [number]
+    (file,) = [
+        each
+        for each in tmp_path.rglob("*.parquet")
+        if each.stat().st_mtime == max(f.stat().st_mtime for f in tmp_path.rglob("*.parquet"))
+    ]
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(duckdb.Error):
+        lake.read("t")
