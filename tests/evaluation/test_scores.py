@@ -178,7 +178,7 @@ def recorded(line: Segmented, on: dt.date) -> int:
     return sides
 
 
-@pytest.mark.parametrize("task", ["regression", "binary"])
+@pytest.mark.parametrize("task", ["regression", pytest.param("binary", marks=pytest.mark.slow)])
 def test_what_the_ledger_has_of_every_meeting_is_computed_from_the_rows_alone(
     deploy: Callable[..., Segmented], task: str
 ) -> None:

@@ -17,10 +17,11 @@ BINARY = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strange", "shown", "sound"),
     [
-        pytest.param("case when y > 0.5 then 2 else 1 end", ("gives 2 (", "), 1 ("), "y > 0.5", marks=pytest.mark.slow),
+        ("case when y > 0.5 then 2 else 1 end", ("gives 2 (", "), 1 ("), "y > 0.5"),
         ("case when y > 0.5 then 1 else 0.5 end", ("gives 0.5 (", "), 1 ("), "y > 0.5"),
     ],
 )

@@ -122,6 +122,7 @@ def test_hostile_names_of_nodes_columns_and_reasons_are_shown_as_text(
     assert len(page.encode()) < 1_000_000
 
 
+@pytest.mark.slow
 def test_hundreds_of_nodes_with_long_names_are_a_page_below_a_million_bytes_that_says_what_it_leaves_out(
     tmp_path: Path,
 ) -> None:

@@ -59,6 +59,7 @@ def test_only_what_changed_is_trained_again(station: Station) -> None:
     assert "made before" in told(station, "Lyon")["status"] and told(station, "Paris")["status"] == "trained"
 
 
+@pytest.mark.slow
 def test_a_version_whose_archive_is_gone_is_trained_again(station: Station) -> None:
     import shutil
 
@@ -72,6 +73,7 @@ def test_a_version_whose_archive_is_gone_is_trained_again(station: Station) -> N
     assert (Path(one.archive_uri) / "manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_after_an_upgrade_a_day_that_was_trained_is_trained_once_more_to_the_same_id(
     station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
