@@ -31,15 +31,16 @@ def test_the_clean_run_judged_every_day_and_trained_once(clean: Clean) -> None:
     assert len(clean.state["decisions"]) == 4 and clean.state["under way"] == []
 
 
-@pytest.mark.parametrize("death", [FEW[0], pytest.param(FEW[1], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("death", [FEW[0], pytest.param(FEW[1], marks=pytest.mark.longest)], ids=str)
 def test_killed_at_what_decides(factory: Factory, clean: Clean, death: Death) -> None:
     home = f"few-{FEW.index(death)}"
     assert factory.run(home, die=death)[0] == -9
     as_if_never_killed(factory, home, clean)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "ending", [pytest.param(signal.SIGINT, marks=pytest.mark.longest), signal.SIGTERM], ids=["SIGINT", "SIGTERM"]
+)
 def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_on(
     factory: Factory, clean: Clean, ending: signal.Signals
 ) -> None:
@@ -55,8 +56,7 @@ def test_stopped_in_the_middle_of_a_step_it_ends_at_once_and_the_next_run_goes_o
     as_if_never_killed(factory, home, clean)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("check", ["contract", "no_leak"])
+@pytest.mark.parametrize("check", ["contract", pytest.param("no_leak", marks=pytest.mark.longest)])
 def test_a_verdict_that_finds_the_database_locked_is_given_by_the_next_run(
     factory: Factory, clean: Clean, check: str
 ) -> None:

@@ -29,7 +29,7 @@ SOUND, LEAKY, MENDED = "mean_x: mean(x)}", "mean_x: mean(y)}", "mean_x: mean(y)}
 #: Declaration of the view -> what a world holds that has had it from the start.
 Never = Callable[[str], Mapping[str, object]]
 #: What each of them is told of, and what it does, is the same plan's.
-KEEPERS = [by_command, pytest.param(by_daemon, marks=pytest.mark.slow)]
+KEEPERS = [by_command, pytest.param(by_daemon, marks=pytest.mark.longest)]
 BLOCKS = "no_leak blocks the day: habit.mean_x_2d of "
 
 
@@ -110,8 +110,7 @@ def test_a_view_that_leaks_from_the_start_has_nothing_trained_until_it_knows_lat
         assert differing(held(world), never(MENDED)) == {} and world.decisions()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("keep", [by_command, by_daemon])
+@pytest.mark.parametrize("keep", [pytest.param(by_command, marks=pytest.mark.longest), by_daemon])
 def test_a_view_that_begins_to_leak_stops_what_follows_and_leaves_what_was_made(
     tmp_path: Path, keep: Keep, never: Never
 ) -> None:

@@ -208,7 +208,7 @@ def trained_line(tmp_path_factory: pytest.TempPathFactory) -> Station:
     return a_trained_line(tmp_path_factory.mktemp("factory"))
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_the_asset_writes_the_same_rows_for_a_range_as_for_each_day_and_as_the_naive_way(trained_line: Station) -> None:
     first, last = TRAINED[0], day(13)
     on = [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]

@@ -11,7 +11,7 @@ import pytest
 from factory_assets.governor.plan import plan
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, orders_of, worlds
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.longest]
 #: Days of the world; the first one that is another; and the first one that the daemon is there in the morning after.
 DAYS, CHANGE, WATCHED = 21, 17, 15
 DEFS = SMALL.rstrip() + "\n  monitor: {window: 1d}\n"

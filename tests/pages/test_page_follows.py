@@ -54,6 +54,7 @@ def asset_key(world: World) -> object:
     return next(key for key in world.deployment.specs if key.path == [LINE, "page"])
 
 
+@pytest.mark.longest
 def test_a_blocked_day_shows_with_what_lets_it_pass_until_it_does(world: World) -> None:
     world.deliver("orders", day(DAYS), [row | {"x": -5} for row in orders_of(day(DAYS))])
     world.at(day(DAYS + 1), 1)

@@ -225,7 +225,7 @@ def test_a_disagreement_is_told_in_terms_of_how_far_the_judged_version_is_off() 
     assert Disagreement(0.0, 0.0, 10).within(1.0) and not Disagreement(0.1, 0.0, 10).within(1.0)
 
 
-@pytest.mark.slow
+@pytest.mark.longest
 def test_a_refit_that_is_taken_back_takes_the_judged_version_with_it(deploy: Deploy) -> None:
     line = deploy(gate={"certainty": 0.5})
     assert line.train(FIRST) == [] and line.train(SECOND) == []
