@@ -33,6 +33,7 @@ from factory_assets.commands import (
     quarantine,
     rebuild,
     release,
+    retrain,
     status,
     trials,
     verify,
@@ -63,7 +64,7 @@ _PARTS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] = {
         *(compare.compare, trials.trials, decay.decay, backtest.backtest, calibrate.calibrate, plan.plan),
     ),
     DECIDE: (
-        *(("issue", issue.app), release.approve, release.rollback, release.tag),
+        *(("issue", issue.app), release.approve, release.rollback, release.tag, retrain.retrain),
         ("contract", contract.app),
     ),
     REPAIR: (

@@ -8,7 +8,7 @@ from factory_resources.private_files import keep_files_private
 with uncollected():
     import dagster as dg
 
-    from factory_assets.loading import load_declarations, resources
+    from factory_assets.loading import load_declarations, resources, with_jobs_by_hand
     from factory_assets.release.jobs import release_definitions
 
 # Whoever loads a code location starts its runs, or is one.
@@ -27,4 +27,5 @@ def loaded(*, described: bool = True) -> dg.Definitions:
     """All definitions of this deployment. described: see `load_declarations`."""
     with uncollected():
         policy = dg.Definitions(resources=resources(), executor=dg.in_process_executor)
-        return dg.Definitions.merge(load_declarations(described=described), release_definitions(), policy)
+        declared = load_declarations(described=described)
+        return with_jobs_by_hand(dg.Definitions.merge(declared, release_definitions(), policy))

@@ -74,3 +74,8 @@ def launchpad(job: str, op: str, config: Mapping[str, Any]) -> dg.UrlMetadataVal
     """A link, within Dagster's UI, to the launchpad of a job with its configuration filled in. A person looks at it and launches."""
     filled = yaml.safe_dump({"ops": {op: {"config": dict(config)}}}, sort_keys=False, allow_unicode=True)
     return dg.MetadataValue.url(f"/locations/{LOCATION}/jobs/{job}/playground/setup?config={quote(filled)}")
+
+
+def to_retrain(line: str, nodes: Sequence[str]) -> dg.UrlMetadataValue:
+    """A link to the launchpad of the job that trains these nodes now; all of the line if there are none."""
+    return launchpad("retrain", "train_nodes", {"line": line, "nodes": list(nodes), "why": "", "by": ""})

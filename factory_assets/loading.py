@@ -1,12 +1,15 @@
-"""How does Dagster get the declarations and the stores of this deployment?"""
+"""How does Dagster get the declarations and the stores of this deployment, and how are its runs started from within?"""
 
 from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
-from factory_assets.declarations.catalogue import require_plain
+from factory_assets.declarations.catalogue import Catalogue, load, require_plain
+from factory_assets.declarations.templates import render
 from factory_assets.deployment import PACKAGE, declarations, stores
+from factory_assets.governor.executor import Deployment
+from factory_assets.governor.jobs import jobs_by_hand
 from factory_resources.dagster_private.declarations import load_folder, load_package
 from factory_resources.lake import Lake
 from factory_resources.processes import name_process
@@ -26,6 +29,28 @@ def load_declarations(*, described: bool = True) -> dg.Definitions:
 def resources() -> dict[str, dg.ResourceDefinition]:
     """The stores as Dagster's resources. No page shows where they are, and no launch may say that they are elsewhere."""
     return {name: _fixed(store) for name, store in stores().items()} | {"io_manager": in_memory}
+
+
+def deployment_of(catalogue: Catalogue, definitions: dg.Definitions, instance: dg.DagsterInstance) -> Deployment:
+    """This deployment, with everything needed to run assets in this process."""
+    kept = stores()
+    return Deployment(catalogue, definitions, instance, kept["lake"], kept["ledger"], kept["archive"], kept["engine"])
+
+
+def with_jobs_by_hand(definitions: dg.Definitions) -> dg.Definitions:
+    """The definitions, and the jobs that start runs of their assets."""
+    found: dict[str, list[str]] = {"raw": [], "model": []}
+    for each in definitions.assets or ():
+        # A view may have any of these names, in the group of its stream.
+        for key, group in each.group_names_by_key.items() if isinstance(each, dg.AssetsDefinition) else ():
+            if key.path[0] == group and key.path[-1] in found:
+                found[key.path[-1]].append(group)
+
+    def opened(instance: dg.DagsterInstance) -> Deployment:
+        return deployment_of(load(declarations(), render), definitions, instance)
+
+    jobs = jobs_by_hand(found["raw"], found["model"], opened)
+    return dg.Definitions.merge(definitions, dg.Definitions(jobs=jobs))
 
 
 @dg.io_manager(config_schema={}, description="Steps hand on nothing: what one made, the next reads in the lake.")

@@ -25,6 +25,17 @@ def literal(text: str) -> str:
     return MARKUP.sub(_escaped, BLANKS.sub("", text))
 
 
+def block(text: str, language: str = "") -> str:
+    """The text as a block of code, whatever fences it has itself.
+
+    >>> block("a: 1\\n", "yaml"), block("```")
+    ('```yaml\\na: 1\\n```', '````\\n```\\n````')
+    """
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}"
+
+
 def _escaped(found: re.Match[str]) -> str:
     number = found["number"] or ""
     return f"{number}\\{found[0].removeprefix(number)}"

@@ -28,5 +28,9 @@ def test_links_name_jobs_ops_and_the_location_that_there_are() -> None:
         == LOCATION
     )
     definitions = defs()
-    for job, op in (("rollback", "roll_champion_back"), ("approve", "approve_challenger"), ("issue", "decide_issue")):
+    linked = [
+        ("rollback", "roll_champion_back"), ("approve", "approve_challenger"), ("issue", "decide_issue"),
+        ("contract_patch", "suggest_patch"), ("quarantine_release", "release_rows"), ("retrain", "train_nodes"),
+    ]  # fmt: skip
+    for job, op in linked:
         assert [node.name for node in definitions.resolve_job_def(job).nodes] == [op]

@@ -9,6 +9,7 @@ import typer
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.screen import console, styled
+from factory_assets.words import counted
 
 if TYPE_CHECKING:
     from factory_assets.declarations.catalogue import Catalogue
@@ -205,37 +206,31 @@ def patch(
 ) -> None:
     """Suggest, for all that a day breaks, a change of the contract under which it passes, or say why none should."""
     from factory_assets.declarations.catalogue import contract_file
-    from factory_assets.declarations.edits import edited
+    from factory_assets.declarations.edits import EditError
     from factory_assets.deployment import declarations, stores
-    from factory_assets.events.contract.patches import Patch, apply
-    from factory_assets.events.contract.verdicts import outcomes, suggestions
+    from factory_assets.events.contract.proposal import NothingToJudge, propose
 
     resources, catalogue = stores(), catalogue_of(None)
     if stream not in catalogue.streams:
         _refuse(f"{stream!r} is not a stream; streams here: {', '.join(catalogue.streams)}")
-    issues = [issue for issue in resources["issues"].issues(stream) if issue.state == "open"]
-    delivered = resources["lake"].days(f"{stream}/deliveries")
-    days = [day.date()] if day else sorted({day for issue in issues for day in issue.days}) or delivered[-1:]
-    if not days or not set(days) <= set(delivered):
-        _refuse(f"{stream} has no delivery of {', '.join(map(str, days)) or 'any day'}: materialise {stream}/raw first")
-    declared = catalogue.streams[stream]
-    suggested_by_rule = suggestions(declared, outcomes(resources["lake"], resources["engine"], declared, days))
-    for rule, suggested in suggested_by_rule.items():
+    declared, asked = catalogue.streams[stream], day.date() if day else None
+    try:
+        proposal = propose(resources["lake"], resources["engine"], resources["issues"], declared, asked)
+    except NothingToJudge as refused:
+        _refuse(str(refused))
+    for rule, suggested in proposal.by_rule.items():
         console.print(rule, style="bold", highlight=False)
         console.say(f"    {suggested.message}")
-    patches = [suggested for suggested in suggested_by_rule.values() if isinstance(suggested, Patch)]
-    if not suggested_by_rule:
-        console.print(f"{stream}: nothing is wrong with {', '.join(map(str, days))}")
-    elif write and patches:
+    if not proposal.by_rule:
+        console.print(proposal.nothing_is_wrong)
+    elif write and proposal.patches:
         file = contract_file(declarations(), stream)
-        text = file.read_text()
-        for each in patches:
-            text = apply(text, each)
-        file.write_text(edited(text, {"version": declared.contract.version + 1}))
-        console.print(
-            f"{file}: {len(patches)} patch{'es' * (len(patches) > 1)}, version {declared.contract.version + 1}",
-            soft_wrap=True,
-        )
+        try:
+            file.write_text(proposal.applied(file.read_text()))
+        except EditError as refused:
+            _refuse(f"{file}: {refused}")
+        made = counted(len(proposal.patches), "patch", "patches")
+        console.print(f"{file}: {made}, version {proposal.version + 1}", soft_wrap=True)
 
 
 def _contract(file: Path) -> "Contract":

@@ -39,22 +39,13 @@ def deployed() -> Iterator["Deployment"]:
     from factory_assets.declarations.documents import DeclarationError
     from factory_assets.declarations.templates import render
     from factory_assets.definitions import loaded
-    from factory_assets.deployment import declarations, prepare_home, stores
-    from factory_assets.governor.executor import Deployment
+    from factory_assets.deployment import declarations, prepare_home
+    from factory_assets.loading import deployment_of
 
     prepare_home()
-    resources = stores()
     try:
         with dg.DagsterInstance.get() as instance:
-            yield Deployment(
-                load(declarations(), render),
-                loaded(described=False),
-                instance,
-                resources["lake"],
-                resources["ledger"],
-                resources["archive"],
-                resources["engine"],
-            )
+            yield deployment_of(load(declarations(), render), loaded(described=False), instance)
     except DeclarationError as error:
         refuse(str(error), error.problems)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from factory_assets.commands.programs import Json, give
-from factory_assets.commands.screen import console, styled
+from factory_assets.commands.programs import Json, give, refuse
+from factory_assets.commands.screen import console
 from factory_assets.words import counted
 
 app = typer.Typer(no_args_is_help=True, help="Rows that broke a rule: look at them, put them back.")
@@ -50,27 +50,31 @@ def release(stream: Stream, first: First = None, last: Last = None) -> None:
     finds nothing to do.
     """
     from factory_assets.commands.deployed import deployed
-    from factory_assets.governor.executor import catch_up_stream
+    from factory_assets.commands.names import known_stream
+    from factory_assets.deployment import stores
+    from factory_assets.events.aside import by_rule
+    from factory_assets.governor.by_hand import Refused, Released
+    from factory_assets.governor.by_hand import release as released_of
 
-    before = Counter((row["ds"], row["rule"]) for row in _aside(stream, first, last))
-    if not before:
-        console.print(f"{stream}: no rows are set aside")
+    known_stream(stream)
+    days = first.date() if first else None, last.date() if last else None
+    # To open the deployment takes a second, which nobody needs to wait for who has nothing to release.
+    if not (before := by_rule(stores()["lake"], stream, *days)):
+        console.print(Released(stream, before, before, 0).message)
         return
-    with deployed() as deployment:
-        declared = deployment.catalogue.streams[stream]
-        days = sorted({day for day, _ in before})
-        with console.status(styled(f"judging {counted(len(days), 'day')} again")):
-            done = sum(step.days for step in catch_up_stream(deployment, declared, days, lambda station, what: None))
-    if not done:
-        console.print(f"{stream}: nothing to release, the contract is the one by which these rows were set aside")
+    with deployed() as deployment, console.status("judging the days again"):
+        try:
+            released = released_of(deployment, stream, *days)
+        except Refused as refused:
+            refuse(str(refused))
+    if not released.judged:
+        console.print(released.message)
         return
-    after = Counter((row["ds"], row["rule"]) for row in _aside(stream, first, last))
-    for name in sorted({rule for _, rule in before}):
-        was, still = (sum(n for (_, rule), n in count.items() if rule == name) for count in (before, after))
-        console.print(f"  {was - still:>6} released, {still} still aside  {name}", highlight=False)
-    for failure in deployment.failures:
+    for name, (back, still) in released.rules.items():
+        console.print(f"  {back:>6} released, {still} still aside  {name}", highlight=False)
+    for failure in released.failures:
         console.print(f"  {failure}", style="red", highlight=False)
-    raise typer.Exit(1 if deployment.failures else 0)
+    raise typer.Exit(1 if released.failures else 0)
 
 
 def _aside(stream: str, first: dt.datetime | None, last: dt.datetime | None) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from factory_assets.evaluation.decay_assets import decay_asset
 from factory_assets.events.assets import events_asset, raw_asset, source_spec, statistics_asset
 from factory_assets.events.checks import collection_plan_check, contract_checks
 from factory_assets.events.contract.warned import require_warned
-from factory_assets.events.jobs import issue_job_of
+from factory_assets.events.jobs import issue_job_of, patch_job_of
 from factory_assets.features.assets import examples_asset, labels_asset, view_asset
 from factory_assets.features.catalogue.inventory import of_view
 from factory_assets.features.checks import labels_check, leak_check, segments_check
@@ -100,13 +100,15 @@ class EventStream(Declaration):
         require_warned(declared, self.folder / self.declaration.contract)
         catalogue = deployed(context)
         planned = [collection_plan_check(declared)] if self.declaration.plan else []
-        # One sensor for all, and one job: they are defined with the first of the streams, without which nothing is ever due.
+        # One sensor for all, and one job of a kind: they are defined with the first of the streams, without which nothing is ever due.
         first = next(iter(catalogue.streams)) == self.declaration.name
         return dg.Definitions(
             assets=[source_spec(declared), raw_asset(declared), events_asset(declared), statistics_asset(declared)],
             asset_checks=[contract_checks(declared), *planned],
             sensors=[upkeep_sensor(catalogue)] if first else [],
-            jobs=[issue_job_of(list(catalogue.streams))] if first else [],
+            jobs=[issue_job_of(list(catalogue.streams)), patch_job_of(catalogue.streams, _contracts(context))]
+            if first
+            else [],
         )
 
 
@@ -236,6 +238,12 @@ def deployed(context: dg.ComponentLoadContext) -> Catalogue:
     if place not in _catalogues:
         _catalogues[place] = _catalogue(context)
     return _catalogues[place]
+
+
+def _contracts(context: dg.ComponentLoadContext) -> dict[str, Path]:
+    """Stream -> the file of its contract."""
+    streams = components_beside(context, EventStream)
+    return {one.declaration.name: one.folder / one.declaration.contract for one in streams}
 
 
 def _catalogue(context: dg.ComponentLoadContext) -> Catalogue:

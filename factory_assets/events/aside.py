@@ -52,3 +52,13 @@ def aside(lake: Lake, stream: str, days: Collection[dt.date]) -> Aside:
     delivered = lake.read(f"{stream}/deliveries", first, last, ["ds", "outside"], empty_if_absent=True).to_pylist()
     outside = sum(each["outside"] or 0 for each in delivered if each["ds"] in chosen)
     return Aside(len(rows), len({row["ds"] for row in rows}), rules, outside)
+
+
+def by_rule(
+    lake: Lake, stream: str, first: dt.date | None = None, last: dt.date | None = None
+) -> Counter[tuple[dt.date, str]]:
+    """Rows in quarantine by their day and the first rule that they break. first, last: days, inclusive."""
+    table = f"{stream}/quarantine"
+    there = bool(lake.columns(table))
+    rows = lake.read(table, first, last, ["ds", "rule"], empty_if_absent=True).to_pylist() if there else []
+    return Counter((row["ds"], row["rule"]) for row in rows)

@@ -18,6 +18,7 @@ from factory_assets.identity.inputs import stamps
 from factory_assets.identity.partitions import partitions
 from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import stream_version
+from factory_assets.launching import launchpad
 from factory_assets.materialization import (
     IN_SHORT,
     column_schema,
@@ -140,7 +141,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         before = moved.states(lake, declared) if blocked else {}
         elsewhere = dict(admitted.moved) | {day: before[day] for day in blocked if day in before}
         inputs = stamps(asset, raw, days, moved.beside_raw(accepted, elsewhere, days))
-        counts = {verdict.day: _counts(verdict) for verdict in admitted.verdicts}
+        counts = {verdict.day: _counts(stream.name, verdict) for verdict in admitted.verdicts}
         yield from record_days(context, admitted.written, inputs, by_day=counts, blocked=blocked)
         if admitted.written is None:
             raise dg.Failure(all_blocked(stream.name, blocked))
@@ -148,7 +149,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
     return events
 
 
-def _counts(verdict: validation.DayVerdict) -> Mapping[str, Any]:
+def _counts(stream: str, verdict: validation.DayVerdict) -> Mapping[str, Any]:
     aside = sum(verdict.quarantined.values())
     counted: dict[str, Any] = {
         IN_SHORT: f"{verdict.accepted:,} of {verdict.rows:,} rows delivered became events; {aside:,} set aside, "
@@ -164,6 +165,8 @@ def _counts(verdict: validation.DayVerdict) -> Mapping[str, Any]:
         counted["cleansed_by_rule"] = dg.MetadataValue.json(verdict.cleansed)
     if verdict.quarantined:
         counted["quarantined_by_rule"] = dg.MetadataValue.json(verdict.quarantined)
+        asked = {"stream": stream, "first": str(verdict.day), "last": str(verdict.day)}
+        counted["to_release"] = launchpad("quarantine_release", "release_rows", asked)
     if verdict.excluded:
         counted["excluded_by_rule"] = dg.MetadataValue.json(verdict.excluded)
     return counted

@@ -14,6 +14,7 @@ from factory_assets.declarations.catalogue import DeclaredStream
 from factory_assets.events import plan
 from factory_assets.events.contract import verdicts as judged_days
 from factory_assets.events.contract.expectations import ConcernResult, Failure, concerns
+from factory_assets.events.contract.patches import Patch, Suggestion
 from factory_assets.events.contract.rules import Concern
 from factory_assets.events.contract.verdicts import CONTRACT, all_blocked
 from factory_assets.identity.inputs import judgement
@@ -122,9 +123,15 @@ def _metadata(declared: DeclaredStream, outcome: ConcernResult, newest: bool) ->
             judged_days.new_column(declared, name, values).message for name, values in outcome.new_columns.items()
         ]
         metadata["patches"] = dg.MetadataValue.text("; ".join(patches))
-    if outcome.failures:
-        records = [dg.TableRecord(_row(declared, outcome, failure)) for failure in outcome.failures]
+    suggested = [judged_days.suggestion(declared, outcome, failure) for failure in outcome.failures]
+    if suggested:
+        records = [
+            dg.TableRecord(_row(failure, each)) for failure, each in zip(outcome.failures, suggested, strict=True)
+        ]
         metadata["failures"] = dg.MetadataValue.table(records)
+    if "patches" in metadata or any(isinstance(each, Patch) for each in suggested):
+        asked = {"stream": declared.stream.name, "day": str(outcome.day)}
+        metadata["to_patch"] = launchpad("contract_patch", "suggest_patch", asked)
     if let_through := next((failure.rule for failure in outcome.failures if _may_be_let_through(failure)), None):
         asked = {"stream": declared.stream.name, "rule": let_through.name, "decision": "accept", "why": "", "by": ""}
         metadata["to_let_through"] = launchpad("issue", "decide_issue", asked)
@@ -136,7 +143,7 @@ def _may_be_let_through(failure: Failure) -> bool:
     return failure.serious and not failure.accepted and not failure.leader and failure.rule.kind not in NEVER_ACCEPTED
 
 
-def _row(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> dict[str, str | int | float]:
+def _row(failure: Failure, suggested: Suggestion) -> dict[str, str | int | float]:
     return {
         "rule": failure.rule.name,
         "column": failure.rule.column,
@@ -144,7 +151,7 @@ def _row(declared: DeclaredStream, outcome: ConcernResult, failure: Failure) -> 
         "share": round(failure.share, 6),
         "examples": failure.examples,
         "verdict": "accepted" if failure.accepted else "blocks the day" if failure.serious else "informs",
-        "patch": judged_days.suggestion(declared, outcome, failure).message,
+        "patch": suggested.message,
     }
 
 

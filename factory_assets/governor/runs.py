@@ -53,7 +53,7 @@ class Asked:
 def asked(work: Work, nodes: Sequence[str] = ()) -> Asked:
     """The run that makes the work. nodes: those to be trained, in the order of their partitions."""
     keys = tuple(dg.AssetKey(name.split("/")) for name in work.assets)
-    tags = {REASON: _short(work.reason), **_states_tags(work.states)}
+    tags = {REASON: short(work.reason), **_states_tags(work.states)}
     if (training := work.training) is not None:
         tags |= training_tags(training.line, nodes, str(training.as_of), training.trigger, training.reason)
         ops = training_config(training.line, nodes, training.as_of)["ops"]
@@ -82,7 +82,7 @@ def training_assets(line: str) -> list[dg.AssetKey]:
 def training_tags(line: str, nodes: Sequence[str], as_of: str, trigger: str, reason: str) -> dict[str, str]:
     """Tags of a run that trains nodes of a line, and says why. nodes: in the order of their partitions."""
     span = {RANGE_START: nodes[0], RANGE_END: nodes[-1]}
-    return {AS_OF: as_of, LINE: line, TRIGGER: trigger, REASON: _short(reason)} | span
+    return {AS_OF: as_of, LINE: line, TRIGGER: trigger, REASON: short(reason)} | span
 
 
 def states_of(run: dg.DagsterRun) -> list[str]:
@@ -95,7 +95,8 @@ def _states_tags(states: Sequence[str]) -> dict[str, str]:
     return {f"{STATES}_{place + 1}" if place else STATES: ",".join(part) for place, part in enumerate(parts)}
 
 
-def _short(reason: str) -> str:
+def short(reason: str) -> str:
+    """A reason as a tag holds it."""
     return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
 
 

@@ -82,6 +82,7 @@ ASIDE = {
     "factory_assets.events.contract.inference": "proposes contracts to people",
     "factory_assets.events.contract.seen": "proposes contracts to people",
     "factory_assets.events.contract.patches": "proposes changes of a contract to people",
+    "factory_assets.events.contract.proposal": "proposes changes of a contract to people",
     "factory_assets.events.contract.warned": "refuses contracts, and changes none that it lets pass",
     "factory_assets.events.statistics.pictures": "draws pictures",
     "factory_assets.events.plan": "tells people which days are missing",

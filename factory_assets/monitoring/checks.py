@@ -4,6 +4,7 @@ are no longer those that were predicted from, are warnings on the day's partitio
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from factory_assets.daily_checks import Finding, report
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.identity.nodes import ROOT
 from factory_assets.identity.partitions import partitions
+from factory_assets.launching import to_retrain
 from factory_assets.materialization import Making, days_of, first_read
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import improvement
@@ -49,6 +51,18 @@ from factory_resources.ledger import Ledger
 
 #: Nodes, or columns of nodes, that a message names.
 SHOWN = 5
+#: Nodes that a link names.
+LINKED = 20
+
+
+def _linked(finding: Finding, line: str, nodes: Collection[str] = ()) -> Finding:
+    """A finding that speaks for a training, with a link to the job that starts one. nodes: those that it names; none: all."""
+    if finding.passed:
+        return finding
+    # Most nodes of a line are as well trained all together, and a link has to stay short enough for a browser.
+    named = sorted(set(nodes))
+    link = to_retrain(line, named if len(named) <= LINKED else [])
+    return replace(finding, metadata={**finding.metadata, "to_retrain": link})
 
 
 def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
@@ -73,7 +87,14 @@ def drift_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         )
         columns = ["kind", "part", "finding", "statistic", "limit", "rows"]
         drifted = alarms(lake, looks, days, columns, declared.line.monitor.remind)
-        findings = [_drift_of_day(day, drifted.get(day, ()), judged.get(day, 0), without.get(day, 0)) for day in days]
+        findings = [
+            _linked(
+                _drift_of_day(day, drifted.get(day, ()), judged.get(day, 0), without.get(day, 0)),
+                declared.line.name,
+                [row["node"] for row in drifted.get(day, ())],
+            )
+            for day in days
+        ]
         return report(context, key, "no_drift", findings)
 
     return no_drift
@@ -134,7 +155,12 @@ def performance_check(declared: DeclaredLine, rival: Rival = NAIVE) -> dg.AssetC
         for row in read(days[0], days[-1]):
             of_days.setdefault(row["ds"], []).append(row)
         findings = [
-            _of_day(metric, rival, day, of_days.get(day, ()), lost, line.horizon_days) for day, lost in by_day.items()
+            _linked(
+                _of_day(metric, rival, day, of_days.get(day, ()), lost, line.horizon_days),
+                line.name,
+                [loss.node for loss in lost],
+            )
+            for day, lost in by_day.items()
         ]
         return report(context, key, name, findings)
 
@@ -189,7 +215,14 @@ def floor_check(declared: DeclaredLine) -> dg.AssetChecksDefinition | None:
         by_day: dict[dt.date, list[BesideFloor]] = {day: [] for day in days}
         for one in begun_before(lambda rows: beside_floor(metric, floor, rows, days, block), read, days, block):
             by_day[one.day].append(one)
-        findings = [_floor_of_day(metric, floor, day, one, line.horizon_days) for day, one in by_day.items()]
+        findings = [
+            _linked(
+                _floor_of_day(metric, floor, day, nodes, line.horizon_days),
+                line.name,
+                [one.node for one in nodes if one.since],
+            )
+            for day, nodes in by_day.items()
+        ]
         return report(context, key, "above_floor", findings)
 
     return above_floor
@@ -299,7 +332,14 @@ def estimates_check(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         for row in lake.read(looks.table, days[0], days[-1], empty_if_absent=True).to_pylist():
             if row["metric"] == metric:
                 by_day.setdefault(row["ds"], []).append(row)
-        findings = [_estimated_of_day(metric, day, by_day.get(day, ()), changed.get(day, ())) for day in days]
+        findings = [
+            _linked(
+                _estimated_of_day(metric, day, by_day.get(day, ()), changed.get(day, ())),
+                declared.line.name,
+                [row["node"] for row in changed.get(day, ())],
+            )
+            for day in days
+        ]
         return report(context, key, "as_estimated", findings)
 
     return as_estimated
@@ -493,9 +533,8 @@ def standing_checks(declared: DeclaredLine) -> dg.AssetChecksDefinition:
         days, reach = days_of(context), dt.timedelta(days=behind)
         trained, labelled = sorted(ledger.trained_as_of(line.name)), lake.days(f"{line.name}/labels")
         if asked:
-            yield report(
-                context, key, fresh, [_fresh(day, trained, labelled, line.horizon_days, every) for day in days]
-            )
+            stale = [_fresh(day, trained, labelled, line.horizon_days, every) for day in days]
+            yield report(context, key, fresh, [_linked(each, line.name) for each in stale])
         champions = champions_of_days(ledger, line.name, sorted({*days, *(day - reach for day in days)}))
         rows = lake.read("/".join(key.path), days[0] - reach, days[-1], ["node", "verdict", "ds"], empty_if_absent=True)
         seen = [(row["ds"], row["node"]) for row in rows.to_pylist() if _is_watched(row["verdict"])]

@@ -14,7 +14,7 @@ from factory_assets.identity.nodes import answering, preorder
 from factory_assets.identity.partitions import segment_partitions
 from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
-from factory_assets.launching import launched, launchpad, written_out
+from factory_assets.launching import launched, launchpad, to_retrain, written_out
 from factory_assets.materialization import (
     DATA_VERSION,
     IN_SHORT,
@@ -185,7 +185,7 @@ def _decided(decision: Decision, after: Mapping[str, str], tagged: Mapping[str, 
 def _to_decide(decision: Decision, champion: str | None) -> dict[str, dg.UrlMetadataValue]:
     """Links to what a person may do about the node, filled in but for the reason and the name."""
     asked = {"line": decision.line, "node": decision.node, "why": "", "by": ""}
-    links = {}
+    links = {"to_retrain": to_retrain(decision.line, [decision.node])}
     if decision.evidence.get(WAITS):
         links["to_approve"] = launchpad("approve", "approve_challenger", asked | {"version": decision.version})
     if champion is not None:

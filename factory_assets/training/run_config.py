@@ -7,6 +7,7 @@ from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.days import DAY
+from factory_assets.declarations.line import Line
 from factory_assets.words import listed
 from factory_resources import clock
 from factory_resources.lake import Lake
@@ -68,7 +69,15 @@ def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine,
         if day >= clock.today():
             raise dg.Failure(f"as_of: {day} is not over; it is {clock.today()} in UTC", allow_retries=False)
         return day
+    newest = newest_labelled(lake, line)
+    if newest is None:
+        raise dg.Failure(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")
+    return newest
+
+
+def newest_labelled(lake: Lake, line: Line) -> dt.date | None:
+    """The newest day whose labels are in, at whose close a training stands that nobody names a day for; None without examples."""
     examples, labels = (lake.days(f"{line.name}/{table}") for table in ("examples", "labels"))
     if not examples:
-        raise dg.Failure(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")
+        return None
     return min([examples[-1], *(day + line.horizon_days * DAY for day in labels[-1:])])
