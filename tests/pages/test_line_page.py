@@ -150,6 +150,7 @@ def test_curves_of_the_holdout_are_drawn_in_the_page_s_own_colours(html: str) ->
     for name in (
         "ROC curve",
         "precision by recall",
+        "cumulative gain and lift",
         "calibration",
         "what the threshold does",
         "drift of global",
@@ -157,7 +158,7 @@ def test_curves_of_the_holdout_are_drawn_in_the_page_s_own_colours(html: str) ->
     ):
         assert f'aria-label="{name}' in page or name in page, name
     svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(svgs) >= 7 and "var(--accent)" in svgs[0]
+    assert len(svgs) >= 8 and "var(--accent)" in svgs[0]
     assert not [each for each in svgs if re.search(r"#[0-9a-f]{6}\b", each)], (
         "a colour that does not change with the dark"
     )
