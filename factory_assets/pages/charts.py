@@ -60,7 +60,7 @@ def performance(
     places = np.array([day in alarmed for day in days], dtype=bool)
     if places.any():
         axes.plot(when[places], value[places], "o", color=BAD, markersize=4, label="alarm", zorder=6, linestyle="none")
-    _of_time(axes, when)
+    of_time(axes, when)
     notes = [
         f"{len(releases)} releases" if len(releases) != 1 else "1 release",
         f"{len(blocked)} blocked days" if blocked else "",
@@ -83,7 +83,7 @@ def estimated(metric: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot(
             when[changed], final[changed], "o", color=BAD, markersize=4, label="otherwise than estimated", zorder=6
         )
-    _of_time(axes, when)
+    of_time(axes, when)
     title(axes, f"{plain(metric)}: estimated, and as it came", "band: 95 %")
     legend(axes, loc="best")
     return figure
@@ -109,7 +109,7 @@ def drift(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, int]:
     axes.set_ylim(len(chosen) - 0.5, -0.5)
     axes.grid(visible=False)
     axes.xaxis_date()
-    _of_time(axes, _when(sorted({row["ds"] for row in rows})))
+    of_time(axes, _when(sorted({row["ds"] for row in rows})))
     title(axes, "Drift by column and day")
     return figure, len(ranked) - len(chosen)
 
@@ -120,8 +120,8 @@ def curves(found: Evidence) -> list[tuple[str, Figure]]:
         drawable = found.y.min() < found.y.max()
         made = (
             [
-                ("ROC curve", _roc(found.y, found.predictions)),
-                ("precision by recall", _precision(found.y, found.predictions)),
+                ("ROC curve", roc(found.y, found.predictions)),
+                ("precision by recall", precision(found.y, found.predictions)),
                 ("cumulative gain and lift", gain(found.y, found.predictions)),
             ]
             if drawable
@@ -137,7 +137,8 @@ def curves(found: Evidence) -> list[tuple[str, Figure]]:
     ]
 
 
-def _roc(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
+def roc(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
+    """y: of both classes, shape (n,). predictions: whose they are -> shape (n,); so in `precision` and `gain`."""
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
     for place, (name, p) in enumerate(predictions.items()):
         alarms, hits, _ = _thin(*curve(y, p))
@@ -150,12 +151,12 @@ def _roc(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
     return figure
 
 
-def _precision(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
+def precision(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
     for place, (name, p) in enumerate(predictions.items()):
-        _, recall, precision = _thin(*curve(y, p))
+        _, recall, of_yes = _thin(*curve(y, p))
         label = f"{name}  {average_precision(y, p):.3f}"
-        axes.plot(recall, precision, label=label, drawstyle="steps-pre", **line(name, place))
+        axes.plot(recall, of_yes, label=label, drawstyle="steps-pre", **line(name, place))
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     title(axes, "Precision and recall", "average precision")
     legend(axes, loc="best")
@@ -163,10 +164,7 @@ def _precision(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
 
 
 def gain(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
-    """The share of positives among the rows with the highest predictions, by how many are taken; the lift of the first tenth.
-
-    y: of both classes, shape (n,). predictions: whose they are -> shape (n,).
-    """
+    """The share of positives among the rows with the highest predictions, by how many are taken; the lift of the first tenth."""
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
     rate = float(y.mean())
     for place, (name, p) in enumerate(predictions.items()):
@@ -238,7 +236,7 @@ def _thin(*series: np.ndarray) -> list[np.ndarray]:
     return [each[kept] for each in series]
 
 
-def _of_time(axes: Axes, when: np.ndarray) -> None:
+def of_time(axes: Axes, when: np.ndarray) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=2, maxticks=6)

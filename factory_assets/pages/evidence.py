@@ -84,15 +84,8 @@ class Evidence:
 
     @property
     def bins(self) -> list[Bin]:
-        """Predictions in bins of equal mass; of classes how sure the version was of the likeliest, and how often it came."""
-        p, y = (_sure(self.own, self.y)) if classes_of(self.task) else (self.own, self.y)
-        order = np.argsort(p, kind="stable")
-        found = []
-        for places in np.array_split(order, min(BINS, len(order))):
-            error = p[places] - y[places]
-            low, middle, high = (float(each) for each in np.quantile(error, [0.1, 0.5, 0.9]))
-            found.append(Bin(len(places), float(p[places].mean()), float(y[places].mean()), low, middle, high))
-        return found
+        """As `bins_of`."""
+        return bins_of(self.task, self.y, self.own)
 
     @property
     def thresholds(self) -> list[Threshold]:
@@ -181,6 +174,18 @@ def _of_rows(declared: DeclaredLine, metric: str, record: EvaluationRecord, rows
         parts.asked.threshold if parts else gate.decides_at,
         parts.asked.cost if parts else {},
     )
+
+
+def bins_of(task: str, y: Floats, p: Floats) -> list[Bin]:
+    """Predictions in bins of equal mass; of classes how sure they were of the likeliest, and how often it came."""
+    p, y = _sure(p, y) if classes_of(task) else (p, y)
+    order = np.argsort(p, kind="stable")
+    found = []
+    for places in np.array_split(order, min(BINS, len(order))):
+        error = p[places] - y[places]
+        low, middle, high = (float(each) for each in np.quantile(error, [0.1, 0.5, 0.9]))
+        found.append(Bin(len(places), float(p[places].mean()), float(y[places].mean()), low, middle, high))
+    return found
 
 
 def gains(y: Floats, p: Floats) -> tuple[Floats, Floats]:

@@ -87,7 +87,7 @@ def test_how_many_labels_are_in(screen: Screen) -> None:
 
 
 def test_what_changed_between_two_versions_is_a_command_away(screen: Screen) -> None:
-    assert "factory compare question 'a global' 'b global'" in screen.text
+    assert "factory compare question 'a global' 'b global' --page" in screen.text
 
 
 def test_every_link_of_a_page_leads_somewhere(screen: Screen) -> None:
