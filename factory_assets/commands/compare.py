@@ -11,7 +11,7 @@ from factory_assets.commands.programs import Json, give, refuse
 from factory_assets.commands.screen import console, screen, styled
 
 if TYPE_CHECKING:
-    from factory_assets.release.comparison import Comparison
+    from factory_assets.release.comparison import Comparison, Limits
 
 #: Of longer values, as of lists of parameters, so much is shown.
 LONGEST = 120
@@ -29,11 +29,14 @@ def compare(
     seeds: Annotated[
         int, typer.Option(min=0, max=50, help="So many further fits with other seeds say what luck does.")
     ] = 4,
+    page: Annotated[
+        bool, typer.Option("--page", help="Write it as a page among the reports, too, and print where that is.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say in what two versions differ, which is better on the same rows, and how much of that is whose doing.
 
-    Fits them again with parts of each other. Reads, and writes nothing. Ends with 1 where they cannot be compared.
+    Fits them again with parts of each other. Reads, and writes nothing but the page. Ends with 1 where they cannot be compared.
     """
     from factory_assets.deployment import stores
     from factory_assets.identity.nodes import ROOT
@@ -57,10 +60,17 @@ def compare(
         found = compared(declared, first, second, origin, seeds, lambda text: told.say(f"  {text}", style="dim"))
     except (LookupError, NotComparable) as error:
         refuse(str(error.args[0]))
+    where = None
+    if page:
+        from factory_assets.pages.written import write_pair
+
+        where = write_pair(declared, found, (first, second), origin, seeds, resources["reports"]).where
     if as_json:
-        give(as_json_object(found))
-    else:
-        _show(found)
+        give(as_json_object(found) | ({"page": where} if where else {}))
+        return
+    _show(found)
+    if where:
+        console.say(where)
 
 
 def _show(found: "Comparison") -> None:
@@ -81,7 +91,12 @@ def _show(found: "Comparison") -> None:
     for name in dict.fromkeys([found.metric, *values[0], *values[1]]):
         note = f" ({is_better(name)})" if name == found.metric else ""
         measured.add_row(f"{name}{note}", *(f"{each[name]:.5g}" if name in each else "-" for each in values))
+        if name == found.metric and found.limits:
+            limits = (found.limits.get(version) for version in (found.a, found.b))
+            measured.add_row("with 95 % between", *map(_between, limits))
     console.print(measured)
+    if found.between:
+        console.say(f"B - A in {found.metric} is with 95 % between {_between(found.between)}")
     _show_shares(found)
     for note in found.notes:
         console.say(styled(("note", "yellow"), f" {note}"))
@@ -101,6 +116,10 @@ def _show_shares(found: "Comparison") -> None:
     if found.seeds is not None:
         table.add_row("another seed", f"± {found.seeds:.3g}", "", "")
     console.print(table)
+
+
+def _between(limits: "Limits | None") -> str:
+    return "-" if limits is None else f"{limits[0]:.4g} and {limits[1]:.4g}"
 
 
 def _signed(value: float | None) -> str:

@@ -40,6 +40,14 @@ def differences(a: VersionRecord, b: VersionRecord) -> list[Difference]:
     ]
 
 
+def recipes(a: VersionRecord, b: VersionRecord) -> list[tuple[str, str, str]]:
+    """All that both were told to do, path by path, with what it is in either: candidates with their parameters, and the choice."""
+    before, after = (_flat(_recipe(each)) for each in (a, b))
+    return [
+        (path, _short(before.get(path)), _short(after.get(path))) for path in dict.fromkeys([*before, *after]) if path
+    ]
+
+
 def causes(a: VersionRecord, b: VersionRecord) -> list[str]:
     """Of data, features and configuration those that differ, so that a fit may take them from either version."""
     kinds = {each.kind for each in differences(a, b)}

@@ -14,12 +14,12 @@ import numpy as np
 from factory_assets.declarations.days import DAY, ranges
 from factory_assets.declarations.tasks import kind_of
 from factory_assets.measures.figures import ACCENT, GREY, INK, LIGHT, blank, legend, line, plain, short, title
-from factory_assets.measures.metrics import average_precision, roc_auc
+from factory_assets.measures.metrics import Floats, average_precision, roc_auc
 from factory_assets.measures.plots import curve
 from factory_assets.monitoring.monitors import ALARM, STABLE
 from factory_assets.pages.document import visible
 from factory_assets.pages.drawing import BAD, SOFT, WARN
-from factory_assets.pages.evidence import Bin, Evidence, Threshold
+from factory_assets.pages.evidence import Bin, Evidence, Threshold, gains
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,8 @@ COLUMNS = 16
 NAMES = 26
 #: Points of a curve: a picture of this width shows no more.
 POINTS = 120
+#: Share of rows, highest first, whose lift is written out: the usual tenth.
+FIRST = 0.1
 
 
 def performance(
@@ -58,7 +60,7 @@ def performance(
     places = np.array([day in alarmed for day in days], dtype=bool)
     if places.any():
         axes.plot(when[places], value[places], "o", color=BAD, markersize=4, label="alarm", zorder=6, linestyle="none")
-    _of_time(axes, when)
+    of_time(axes, when)
     notes = [
         f"{len(releases)} releases" if len(releases) != 1 else "1 release",
         f"{len(blocked)} blocked days" if blocked else "",
@@ -81,7 +83,7 @@ def estimated(metric: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot(
             when[changed], final[changed], "o", color=BAD, markersize=4, label="otherwise than estimated", zorder=6
         )
-    _of_time(axes, when)
+    of_time(axes, when)
     title(axes, f"{plain(metric)}: estimated, and as it came", "band: 95 %")
     legend(axes, loc="best")
     return figure
@@ -107,16 +109,24 @@ def drift(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, int]:
     axes.set_ylim(len(chosen) - 0.5, -0.5)
     axes.grid(visible=False)
     axes.xaxis_date()
-    _of_time(axes, _when(sorted({row["ds"] for row in rows})))
+    of_time(axes, _when(sorted({row["ds"] for row in rows})))
     title(axes, "Drift by column and day")
     return figure, len(ranked) - len(chosen)
 
 
 def curves(found: Evidence) -> list[tuple[str, Figure]]:
-    """Figures of the holdout with what each shows: of a binary task ROC, precision and recall, calibration and the threshold."""
+    """Figures of the holdout with what each shows: of a binary task ROC, precision, gain, calibration and the threshold."""
     if kind_of(found.task) == "binary":
         drawable = found.y.min() < found.y.max()
-        made = [("ROC curve", _roc(found)), ("precision by recall", _precision(found))] if drawable else []
+        made = (
+            [
+                ("ROC curve", roc(found.y, found.predictions)),
+                ("precision by recall", precision(found.y, found.predictions)),
+                ("cumulative gain and lift", gain(found.y, found.predictions)),
+            ]
+            if drawable
+            else []
+        )
         made.append(("calibration", calibration(found.bins, "predicted probability", "share that happened")))
         return [*made, ("what the threshold does", threshold(found.thresholds, found.decides_at, len(found.y)))]
     if kind_of(found.task) == "multiclass":
@@ -127,11 +137,12 @@ def curves(found: Evidence) -> list[tuple[str, Figure]]:
     ]
 
 
-def _roc(found: Evidence) -> Figure:
+def roc(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
+    """y: of both classes, shape (n,). predictions: whose they are -> shape (n,); so in `precision` and `gain`."""
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
-    for place, (name, p) in enumerate(found.predictions.items()):
-        alarms, hits, _ = _thin(*curve(found.y, p))
-        axes.plot(alarms, hits, label=f"{name}  {roc_auc(found.y, p):.3f}", **line(name, place))
+    for place, (name, p) in enumerate(predictions.items()):
+        alarms, hits, _ = _thin(*curve(y, p))
+        axes.plot(alarms, hits, label=f"{name}  {roc_auc(y, p):.3f}", **line(name, place))
     axes.set(
         xlabel="share of negatives alarmed", ylabel="share of positives found", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02)
     )
@@ -140,15 +151,35 @@ def _roc(found: Evidence) -> Figure:
     return figure
 
 
-def _precision(found: Evidence) -> Figure:
+def precision(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
-    for place, (name, p) in enumerate(found.predictions.items()):
-        _, recall, precision = _thin(*curve(found.y, p))
-        label = f"{name}  {average_precision(found.y, p):.3f}"
-        axes.plot(recall, precision, label=label, drawstyle="steps-pre", **line(name, place))
+    for place, (name, p) in enumerate(predictions.items()):
+        _, recall, of_yes = _thin(*curve(y, p))
+        label = f"{name}  {average_precision(y, p):.3f}"
+        axes.plot(recall, of_yes, label=label, drawstyle="steps-pre", **line(name, place))
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     title(axes, "Precision and recall", "average precision")
     legend(axes, loc="best")
+    return figure
+
+
+def gain(y: Floats, predictions: Mapping[str, Floats]) -> Figure:
+    """The share of positives among the rows with the highest predictions, by how many are taken; the lift of the first tenth."""
+    figure, axes = blank(WIDTH, HEIGHT, 1, 1)
+    rate = float(y.mean())
+    for place, (name, p) in enumerate(predictions.items()):
+        taken, found = gains(y, p)
+        axes.plot(
+            *_thin(taken, found), label=f"{name}  {np.interp(FIRST, taken, found) / FIRST:.2g}×", **line(name, place)
+        )
+    axes.plot(
+        [0, rate, 1], [0, 1, 1], color=LIGHT, linewidth=1, zorder=1, label=f"the most  {min(1 / rate, 1 / FIRST):.2g}×"
+    )
+    axes.set(
+        xlabel="share of rows, highest first", ylabel="share of positives found", xlim=(-0.01, 1.01), ylim=(-0.01, 1.02)
+    )
+    title(axes, "Cumulative gain", f"lift of the first {FIRST:.0%}")
+    legend(axes, loc="lower right")
     return figure
 
 
@@ -205,7 +236,7 @@ def _thin(*series: np.ndarray) -> list[np.ndarray]:
     return [each[kept] for each in series]
 
 
-def _of_time(axes: Axes, when: np.ndarray) -> None:
+def of_time(axes: Axes, when: np.ndarray) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=2, maxticks=6)

@@ -129,7 +129,7 @@ def _commands(line: str, stand: Stand, decisions: Sequence[Decision]) -> list[tu
     found = [("every decision on it", ["factory", "history", line, node])]
     champions = [each.champion for each in reigns(decisions) if each.champion]
     if len(champions) > 1 and champions[-2] != champions[-1]:
-        asked = ["factory", "compare", line, champions[-2], champions[-1]]
+        asked = ["factory", "compare", line, champions[-2], champions[-1], "--page"]
         found.append(("what changed between its last two champions", asked))
     if stand.version:
         found.append(

@@ -103,6 +103,11 @@ def page_of(line: str) -> str:
     return f"{line}/page.html"
 
 
+def page_of_pair(line: str, a: str, b: str) -> str:
+    """The name of the page of two versions of a line among the reports."""
+    return f"{line}/compare/{quote(a, safe='')}-{quote(b, safe='')}.html"
+
+
 def anchor(text: str) -> str:
     """An id for a part of a page that any text may name, such as a node."""
     return f"n-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"

@@ -15,7 +15,7 @@ from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 from factory_assets.evaluation.parts import parts_of
 from factory_assets.evaluation.scores import of_node, predictions_of, version_of, view
 from factory_assets.measures.certainty import limits_of, witnesses
-from factory_assets.measures.metrics import METRICS, Floats, most_likely
+from factory_assets.measures.metrics import METRICS, Floats, by_threshold, most_likely
 from factory_assets.measures.tables import LABEL, label_values
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -84,15 +84,8 @@ class Evidence:
 
     @property
     def bins(self) -> list[Bin]:
-        """Predictions in bins of equal mass; of classes how sure the version was of the likeliest, and how often it came."""
-        p, y = (_sure(self.own, self.y)) if classes_of(self.task) else (self.own, self.y)
-        order = np.argsort(p, kind="stable")
-        found = []
-        for places in np.array_split(order, min(BINS, len(order))):
-            error = p[places] - y[places]
-            low, middle, high = (float(each) for each in np.quantile(error, [0.1, 0.5, 0.9]))
-            found.append(Bin(len(places), float(p[places].mean()), float(y[places].mean()), low, middle, high))
-        return found
+        """As `bins_of`."""
+        return bins_of(self.task, self.y, self.own)
 
     @property
     def thresholds(self) -> list[Threshold]:
@@ -181,6 +174,31 @@ def _of_rows(declared: DeclaredLine, metric: str, record: EvaluationRecord, rows
         parts.asked.threshold if parts else gate.decides_at,
         parts.asked.cost if parts else {},
     )
+
+
+def bins_of(task: str, y: Floats, p: Floats) -> list[Bin]:
+    """Predictions in bins of equal mass; of classes how sure they were of the likeliest, and how often it came."""
+    p, y = _sure(p, y) if classes_of(task) else (p, y)
+    order = np.argsort(p, kind="stable")
+    found = []
+    for places in np.array_split(order, min(BINS, len(order))):
+        error = p[places] - y[places]
+        low, middle, high = (float(each) for each in np.quantile(error, [0.1, 0.5, 0.9]))
+        found.append(Bin(len(places), float(p[places].mean()), float(y[places].mean()), low, middle, high))
+    return found
+
+
+def gains(y: Floats, p: Floats) -> tuple[Floats, Floats]:
+    """How many of the rows are taken, highest predictions first, and how many of the positives are among them; both from 0 to 1.
+
+    One point for each distinct prediction: rows with the same one are taken together, so that their order makes no gain.
+    y: labels with a positive at least, shape (n,). p: predictions, shape (n,).
+
+    >>> gains(np.array([1.0, 0, 1, 0]), np.array([0.9, 0.4, 0.4, 0.1]))[1].tolist()
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    last, positives = by_threshold(y, p)
+    return np.append(0, (last + 1) / len(y)), np.append(0, positives / y.sum())
 
 
 def _interval(of: Callable[[np.ndarray], float], rows: int, groupings: list) -> Interval:  # type: ignore[type-arg]

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
+from factory_assets.declarations.tasks import level_of
 from factory_assets.evaluation.attribution import NoValue, Share, shares
 from factory_assets.evaluation.differences import (
     CODE,
@@ -30,9 +31,9 @@ from factory_assets.evaluation.differences import (
 from factory_assets.evaluation.scores import ORDER, VERSIONS, of_node, predictions_of, version_of, view
 from factory_assets.identity.code import code_of
 from factory_assets.identity.nodes import lineage
-from factory_assets.measures.certainty import certainty, witnesses
+from factory_assets.measures.certainty import Groups, certainty, limits_of, witnesses
 from factory_assets.measures.compared import metric_of
-from factory_assets.measures.metrics import METRICS, improvement, score
+from factory_assets.measures.metrics import METRICS, Floats, improvement, score
 from factory_assets.measures.tables import LABEL, aligned, label_values
 from factory_assets.models.archived import ModelRefused, load
 from factory_assets.models.libraries import libraries
@@ -59,13 +60,27 @@ class NotComparable(Exception):
     """There are no two versions to compare, or no rows to compare them on; the message says why."""
 
 
+#: Between which values something lies, with 95 %.
+Limits = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rows of a comparison. days: shape (n,). y: labels. predictions: version -> what it says of them, as `score` takes them."""
+
+    days: np.ndarray
+    y: Floats
+    predictions: Mapping[str, Floats]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two versions beside each other.
 
     node: on whose rows. rows, first, last: so many, of days that neither has learnt from. where: where they are from.
     metrics: version -> its metrics on these rows; without one that cannot be scored. certainty: that b is better by `metric`, from
-    0 to 1. shares: causes of the difference b - a in `metric`; they sum to it where both were scored and made again.
+    0 to 1. limits: version -> between which values its `metric` lies; between: the difference b - a; without what the rows cannot say.
+    shares: causes of the difference b - a in `metric`; they sum to it where both were scored and made again.
     seeds: the spread of the metric if b is fitted with other seeds. notes: what could not be told. sentence: all of it in one.
     """
 
@@ -81,6 +96,9 @@ class Comparison:
     where: str
     metrics: Mapping[str, Mapping[str, float]]
     certainty: float | None
+    measured: Measured = field(compare=False)
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    between: Limits | None = None
     shares: Sequence[Share] = ()
     seeds: float | None = None
     notes: Sequence[str] = ()
@@ -128,11 +146,14 @@ def compare(
             notes.append(f"{record.version} cannot be scored on these rows: {_message(error)}")
     days = table["ds"].to_numpy()
     metrics = {version: score(task, y, each) for version, each in predictions.items()}
-    sure = None
-    if len(predictions) == 2 and all(metric in each for each in metrics.values()):
-        clusters = table[declared.line.cluster] if declared.line.cluster else None
-        groupings = witnesses(days, declared.line.overlap_days, clusters)
-        sure = certainty(task, metric, y, predictions[b.version], predictions[a.version], groupings)
+    clusters = table[declared.line.cluster] if declared.line.cluster else None
+    groupings = witnesses(days, declared.line.overlap_days, clusters)
+    known = {version: predictions[version] for version, of in metrics.items() if metric in of}
+    limits = {version: _limits(task, metric, y, [p], groupings) for version, p in known.items()}
+    sure = between = None
+    if len(known) == 2:
+        sure = certainty(task, metric, y, known[b.version], known[a.version], groupings)
+        between = _limits(task, metric, y, [known[b.version], known[a.version]], groupings)
     found = Comparison(
         line=declared.line.name,
         node=rows.node,
@@ -146,6 +167,9 @@ def compare(
         where=rows.where,
         metrics=metrics,
         certainty=sure,
+        measured=Measured(days, y, predictions),
+        limits={version: each for version, each in limits.items() if each},
+        between=between,
     )
     fits = _Fits(a, b, origin, task, metric, table, y, say)
     made = fits.attribute(metrics, predictions, notes)
@@ -369,6 +393,17 @@ def _predictions(record: VersionRecord, rows: _Rows, task: str, origin: Origin, 
     return scored
 
 
+def _limits(task: str, metric: str, y: Floats, ps: Sequence[Floats], groupings: Sequence[Groups]) -> Limits | None:
+    """Between which values the metric of the first lies, or its difference to that of the second; None where the rows cannot say."""
+    level = level_of(task)
+
+    def of(kept: np.ndarray) -> float:
+        values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in ps]
+        return values[0] - sum(values[1:])
+
+    return limits_of(of, len(y), groupings)
+
+
 def _message(error: Exception) -> str:
     return str(error.args[0]) if error.args else str(error)
 
@@ -422,6 +457,8 @@ def as_json_object(found: Comparison) -> dict[str, Any]:
         "differences": [vars(each) for each in found.differences],
         "metrics": {version: dict(each) for version, each in found.metrics.items()},
         "difference": found.difference,
+        "between": found.between,
+        "limits": dict(found.limits),
         "certainty": found.certainty,
         "shares": [vars(each) for each in found.shares],
         "seeds": found.seeds,

@@ -87,7 +87,7 @@ def test_how_many_labels_are_in(screen: Screen) -> None:
 
 
 def test_what_changed_between_two_versions_is_a_command_away(screen: Screen) -> None:
-    assert "factory compare question 'a global' 'b global'" in screen.text
+    assert "factory compare question 'a global' 'b global' --page" in screen.text
 
 
 def test_every_link_of_a_page_leads_somewhere(screen: Screen) -> None:
@@ -151,6 +151,7 @@ def test_curves_of_the_holdout_are_drawn_in_the_page_s_own_colours(html: str) ->
     for name in (
         "ROC curve",
         "precision by recall",
+        "cumulative gain and lift",
         "calibration",
         "what the threshold does",
         "drift of global",
@@ -158,7 +159,7 @@ def test_curves_of_the_holdout_are_drawn_in_the_page_s_own_colours(html: str) ->
     ):
         assert f'aria-label="{name}' in page or name in page, name
     svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(svgs) >= 7 and "var(--accent)" in svgs[0]
+    assert len(svgs) >= 8 and "var(--accent)" in svgs[0]
     assert not [each for each in svgs if re.search(r"#[0-9a-f]{6}\b", each)], (
         "a colour that does not change with the dark"
     )

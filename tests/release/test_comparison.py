@@ -279,6 +279,38 @@ def test_the_command_tells_it_to_people_and_to_programs(
     assert refused.exit_code == 1 and "is compared with itself" in refused.output
 
 
+def test_the_limits_of_a_difference_hold_it_and_are_narrower_than_those_of_either_alone(
+    world: World, trained: list[VersionRecord]
+) -> None:
+    found = world.compare(*trained[1:])
+    assert found.between and found.between[0] < (found.difference or 0) < found.between[1]
+    for version, (low, high) in found.limits.items():
+        assert low < found.metrics[version][found.metric] < high
+        assert high - low > found.between[1] - found.between[0], "both were measured on the same rows"
+    assert set(found.limits) == {each.version for each in trained[1:]}
+
+
+def test_the_command_writes_a_page_of_the_comparison_and_says_where(
+    world: World, trained: list[VersionRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACTORY_LEDGER", world.line.ledger.url)
+    a, b = trained[0].version, trained[2].version
+    asked = ["compare", LINE, a, b, "--seeds", "0"]
+    reports = world.folder / "reports"
+    assert CliRunner().invoke(cli.app, asked).exit_code == 0 and not reports.exists()
+    done = CliRunner().invoke(cli.app, [*asked, "--page", "--json"])
+    assert done.exit_code == 0, done.output
+    written = Path(json.loads(done.stdout)["page"])
+    assert written == reports / LINE / "compare" / f"{a}-{b}.html"
+    html = written.read_text()
+    assert "B is better by" in html and "factory compare score" in html
+    # Both have the features x0 and x1, and models in the archive.
+    assert all(f"mean prediction of A and B by {name}" in html for name in ("x0", "x1"))
+    assert f"{LINE}/page.html" not in html, "the line has no page yet"
+    again = CliRunner().invoke(cli.app, [*asked, "--page"])
+    assert "mostly by data" in again.stdout and str(written) in again.stdout.replace("\n", "")
+
+
 #: A library of two releases, and an estimator that is made with it.
 LIBRARY = "def kept(slope):\n    return slope * {kept}\n"
 PLUG_IN = """
