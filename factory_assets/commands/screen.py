@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
+from rich.status import Status
 from rich.style import Style
 from rich.table import Column, Table
 from rich.text import Text
@@ -107,6 +108,10 @@ class Screen(Console):
             super().print(grid, "", **options)
         if table.caption:
             super().print(table.caption, style="dim")
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """What is being done, until it is; its spinner would read a text as markup by a door of its own."""
+        return super().status(self.render_str(status) if isinstance(status, str) else status, **options)
 
     def say(self, text: str | Text, style: str | Style | None = None) -> None:
         """A message: not cut at the terminal's edge, no word of it coloured for what it looks like."""

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 import factory_assets
 from factory_assets.daily_checks import Finding
-from factory_resources.markdown import literal
+from factory_resources.markdown import block, literal
 
 #: What a page of Dagster's shows the description of as Markdown, beside what is declared.
 EVENTS = {"AssetCheckResult", "AssetCheckEvaluation", "AssetObservation", "AssetMaterialization"}
@@ -22,10 +22,10 @@ PAGE = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 def shown(text: str) -> str:
     """What a page shows of the text. Fails where anything in it is more than text."""
     lines = []
-    for block in PAGE.parse(text):
-        assert block.type in ("paragraph_open", "paragraph_close", "inline"), (text, block.type)
+    for one in PAGE.parse(text):
+        assert one.type in ("paragraph_open", "paragraph_close", "inline"), (text, one.type)
         lines.append("\n")
-        for part in block.children or ():
+        for part in one.children or ():
             assert part.type in ("text", "softbreak", "hardbreak"), (text, part.type)
             lines.append(part.content or "\n")
     return "".join(lines)
@@ -64,7 +64,7 @@ def test_an_ordinary_sentence_stays_as_it_is(text: str) -> None:
     assert literal(text) == text
 
 
-def test_no_text_reaches_a_page_as_markdown_but_by_literal() -> None:
+def test_no_text_reaches_a_page_as_markdown_but_by_a_door() -> None:
     assert Finding(dt.date(2026, 1, 1), True, message="<b> of [x](y)").outcome["description"] == r"\<b> of \[x\](y)"
     found = 0
     for file in Path(factory_assets.__file__).parent.rglob("*.py"):
@@ -75,7 +75,7 @@ def test_no_text_reaches_a_page_as_markdown_but_by_literal() -> None:
             texts += node.args if called(node) == "md" else []
             for text in texts:
                 names = {called(each) for each in ast.walk(text) if isinstance(each, ast.Call)}
-                assert names & {"literal", "markdown", "_course"}, f"{file}:{text.lineno}"
+                assert names & {"literal", "block", "markdown", "_course"}, f"{file}:{text.lineno}"
                 found += 1
     assert found > 15
 
@@ -83,3 +83,10 @@ def test_no_text_reaches_a_page_as_markdown_but_by_literal() -> None:
 def called(node: ast.Call) -> str:
     """The last name of what is called."""
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+@pytest.mark.parametrize("text", ["```\n![x](http://x.org/p.png)", "~~~", "`````\n<b>", "a\r```\r\n[x](y)", ""])
+def test_a_block_of_code_ends_where_it_ends_whatever_is_in_it(text: str) -> None:
+    (fence,) = PAGE.parse(block(text, "diff"))
+    assert fence.type == "fence" and fence.info == "diff"
+    assert fence.content.rstrip("\n") == text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
