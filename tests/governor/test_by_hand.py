@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from factory_assets.launching import to_retrain
 from factory_assets.monitoring.checks import LINKED, _linked
 from factory_resources.people import process_user
 from factory_resources.processes import PROCESS, this_process
+from tests import forked
 from tests.release.trained import CONTRACT, LATE, LINE, MORE, NODES, compute, order, train
 from tests.stations import Station, day, row
 
@@ -142,17 +144,24 @@ class TestRelease:
             launch(feed, job, "release_rows", stream="order")
 
 
+def delivered(folder: Path) -> Station:
+    """Thirteen days of orders, of which nothing is made yet."""
+    rng = random.Random(4)
+    contract = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")
+    made = Station(folder, LATE, MORE, contract)
+    for offset in range(13):
+        orders = [order(rng, number, day(offset)) for number in range(100 * offset, 100 * offset + 60)]
+        made.deliver(day(offset), orders)
+    return made
+
+
 @pytest.mark.slow
 class TestRetrain:
     @pytest.fixture(scope="class")
-    def station(self, tmp_path_factory: pytest.TempPathFactory) -> Station:
+    @classmethod
+    def station(cls, tmp_path_factory: pytest.TempPathFactory) -> Station:
         """Thirteen days of orders, and a line that was trained as of the tenth."""
-        rng = random.Random(4)
-        contract = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")
-        made = Station(tmp_path_factory.mktemp("retrain"), LATE, MORE, contract)
-        for offset in range(13):
-            orders = [order(rng, number, day(offset)) for number in range(100 * offset, 100 * offset + 60)]
-            made.deliver(day(offset), orders)
+        made = delivered(tmp_path_factory.mktemp("retrain"))
         compute(made, LAST)
         train(made, day(9))
         return made
@@ -239,6 +248,35 @@ class TestRetrain:
         record = station.instance.fetch_materializations(dg.AssetRecordsFilter(key, asset_partitions=["Lyon"]), limit=1)
         made = record.records[0].asset_materialization
         assert made is not None and made.metadata["to_retrain"] == to_retrain(LINE, ["Lyon"])
+
+
+@pytest.mark.slow
+def test_the_command_trains_and_refuses_as_the_job_does(tmp_path: Path) -> None:
+    station = delivered(tmp_path)
+    environment = {
+        **os.environ, "FACTORY_DEFS": str(tmp_path / "defs"), "FACTORY_HOME": str(tmp_path),
+        "DAGSTER_HOME": str(tmp_path / "dagster"), "COLUMNS": "200",
+    }  # fmt: skip
+
+    def factory(*arguments: str) -> str:
+        ran = forked.factory(*arguments, env=environment, timeout=300)
+        assert "Traceback" not in ran.stdout + ran.stderr, ran.stderr
+        return ran.stdout + ran.stderr + f"[{ran.returncode}]"
+
+    assert "no examples yet" in factory("retrain", LINE, "--why", "so")
+    factory("run", "--until", str(LAST))
+    ledger = station.deployment.ledger
+    first = ledger.versions(LINE, "Lyon")
+    told = factory("retrain", LINE, "Lyo", "--why", "so")
+    assert f"'Lyo' is not a node of {LINE}; nodes here: Lyon, Paris, global; did you mean 'Lyon'?" in told
+    assert told.endswith("[1]") and "needs somebody who asks for it and a reason" in factory("retrain", LINE)
+    told = factory("retrain", LINE, "Lyon", "--why", "a new [bold]menu", "--by", "ana")
+    assert f"{LINE} as of {LAST}: 1 node" in told and told.endswith("[0]"), told
+    assert [each.as_of for each in ledger.versions(LINE, "Lyon")] == [*(each.as_of for each in first), LAST]
+    decided = ledger.decisions(LINE)
+    factory("run", "--until", str(LAST))
+    assert ledger.decisions(LINE) == decided, "the plan has nothing to add to it"
+    assert ledger.standing(LINE)["Lyon"].trained_as_of == LAST
 
 
 def test_a_check_that_speaks_for_a_training_links_to_it_and_names_its_nodes() -> None:
