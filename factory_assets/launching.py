@@ -1,6 +1,7 @@
 """What may a launch say? The fields of a run's configuration, with the names that it may take, and their values in a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -68,6 +69,17 @@ def launched(config: type[Launched], context: dg.AssetExecutionContext | dg.OpEx
     configuration: Mapping[str, Any] = context.run.run_config
     of_asset = configuration.get("ops", {}).get(context.asset_key.to_python_identifier()) or {}
     return config(**of_asset.get("config") or {})
+
+
+@contextmanager
+def refusing(*rules: type[Exception]) -> Iterator[None]:
+    """What a rule refuses ends the run by what it says, and is not tried again. rules: the errors that say so."""
+    try:
+        yield
+    except rules as refused:
+        # A KeyError puts its message in quotes.
+        message = refused.args[0] if isinstance(refused, KeyError) else refused
+        raise dg.Failure(f"refused: {message}", allow_retries=False) from None
 
 
 def launchpad(job: str, op: str, config: Mapping[str, Any]) -> dg.UrlMetadataValue:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from factory_assets.backtest.policies import POLICIES, Policy
 from factory_assets.declarations.base import check_whole_days, format_duration, parse_duration
-from factory_assets.declarations.days import DAY
+from factory_assets.declarations.days import DAY, day_of
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.identity.nodes import ROOT, lineage
 from factory_assets.training.timeline import first_as_of
@@ -111,9 +111,9 @@ def as_replayed(declared: DeclaredLine, every: dt.timedelta | None = None, seed:
 
 def _day(field: str, text: str) -> dt.date | None:
     try:
-        return dt.date.fromisoformat(text) if text else None
-    except ValueError:
-        raise BacktestRefused(f"{field}: {text!r} is no day; give one such as 2026-03-11") from None
+        return day_of(field, text)
+    except ValueError as refused:
+        raise BacktestRefused(str(refused)) from None
 
 
 def _every(text: str) -> dt.timedelta | None:

@@ -18,3 +18,15 @@ def ranges(days: Iterable[dt.date]) -> Iterator[list[dt.date]]:
         stretch.append(day)
     if stretch:
         yield stretch
+
+
+def day_of(field: str, text: str) -> dt.date | None:
+    """The day that a field of a launch names; None where it is empty. Raises ValueError with the field and an example.
+
+    >>> day_of("first", "2026-03-11"), day_of("first", "")
+    (datetime.date(2026, 3, 11), None)
+    """
+    try:
+        return dt.date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ValueError(f"{field}: {text!r} is no day; give one such as 2026-03-11") from None

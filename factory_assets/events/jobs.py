@@ -9,10 +9,11 @@ import dagster as dg
 from pydantic import Field
 
 from factory_assets.declarations.catalogue import DeclaredStream
+from factory_assets.declarations.days import day_of
 from factory_assets.declarations.edits import EditError
 from factory_assets.events.contract.patches import Patch
 from factory_assets.events.contract.proposal import NothingToJudge, Proposal, propose
-from factory_assets.launching import launched, picked, written_out
+from factory_assets.launching import launched, picked, refusing, written_out
 from factory_assets.materialization import table_shown
 from factory_assets.words import counted
 from factory_resources.asked_by import asked_by
@@ -58,10 +59,8 @@ def issue_job_of(streams: Sequence[str] = ()) -> dg.JobDefinition:
     def decide_issue(context: dg.OpExecutionContext, issues: dg.ResourceParam[Issues]) -> None:
         config = launched(Decided, context)
         ruling, who = Ruling[config.decision], with_claim(asked_by(context.instance, context.run), config.by)
-        try:
+        with refusing(LookupError, ValueError):
             issues.decide(config.stream, config.rule, ruling.value, who, config.why)  # type: ignore[arg-type]
-        except (LookupError, ValueError) as refused:
-            raise dg.Failure(f"refused: {refused.args[0]}", allow_retries=False) from None
         days = next(each.days for each in issues.issues(config.stream) if each.rule == config.rule)
         context.log_event(
             dg.AssetObservation(
@@ -114,15 +113,10 @@ def patch_job_of(streams: Mapping[str, DeclaredStream], files: Mapping[str, Path
         issues: dg.ResourceParam[Issues],
     ) -> None:
         config = launched(Looked, context)
-        try:
-            day = dt.date.fromisoformat(config.day) if config.day else None
-        except ValueError:
-            refusal = f"refused: day: {config.day!r} is no day; give one such as 2026-03-11"
-            raise dg.Failure(refusal, allow_retries=False) from None
-        try:
+        with refusing(ValueError):
+            day = day_of("day", config.day)
+        with refusing(NothingToJudge):
             proposal = propose(lake, engine, issues, streams[config.stream], day)
-        except NothingToJudge as refused:
-            raise dg.Failure(f"refused: {refused}", allow_retries=False) from None
         observed = _proposed(proposal, files[config.stream], day)
         context.log.info(f"{config.stream}: {observed.description}")
         context.log_event(observed)

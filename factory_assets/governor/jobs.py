@@ -1,6 +1,5 @@
 """Jobs in Dagster's UI that start work which the plan would start later, or not at all: rows set aside are released, nodes trained."""
 
-import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,11 +7,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from factory_assets.declarations.days import day_of
 from factory_assets.declarations.documents import DeclarationError
 from factory_assets.governor.by_hand import Refused, Released, Retrained, release, retrain
 from factory_assets.governor.executor import Deployment, Stopped
 from factory_assets.governor.runs import REASON, short
-from factory_assets.launching import launched, picked, written_out
+from factory_assets.launching import launched, picked, refusing, written_out
 from factory_assets.materialization import table_shown
 from factory_resources.asked_by import asked_by
 from factory_resources.markdown import literal
@@ -42,8 +42,9 @@ def release_job_of(streams: Sequence[str], opened: Opened) -> dg.JobDefinition:
     )
     def release_rows(context: dg.OpExecutionContext) -> None:
         config = launched(Aside, context)
-        with refusals():
-            first, last = (_day(name, text) for name, text in (("first", config.first), ("last", config.last)))
+        with refusing(ValueError):
+            first, last = (day_of(name, text) for name, text in (("first", config.first), ("last", config.last)))
+        with _refusing():
             released = release(opened(context.instance), config.stream, first, last)
         context.log.info(released.message)
         context.log_event(_released(released, asked_by(context.instance, context.run)))
@@ -94,7 +95,7 @@ def retrain_job_of(lines: Sequence[str], opened: Opened) -> dg.JobDefinition:
         config = launched(Wanted, context)
         who = with_claim(asked_by(context.instance, context.run), config.by)
         context.instance.add_run_tags(context.run_id, {REASON: short(config.why)})
-        with refusals():
+        with _refusing():
             made = retrain(opened(context.instance), config.line, config.nodes, config.why, who)
         context.log.info(made.message)
         context.log_event(_retrained(made, config.why, who))
@@ -131,22 +132,14 @@ def _retrained(made: Retrained, why: str, who: str) -> dg.AssetObservation:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def _refusing() -> Iterator[None]:
     """What a rule refuses, and what somebody stops, ends the run by what it says, and is not tried again."""
     try:
-        yield
-    # Declarations may have changed on the disk since the code server read them.
-    except (Refused, DeclarationError) as refused:
-        raise dg.Failure(f"refused: {refused}", allow_retries=False) from None
+        # Declarations may have changed on the disk since the code server read them.
+        with refusing(Refused, DeclarationError):
+            yield
     except Stopped:
         raise dg.Failure("stopped; what was made stays", allow_retries=False) from None
-
-
-def _day(name: str, text: str) -> dt.date | None:
-    try:
-        return dt.date.fromisoformat(text) if text else None
-    except ValueError:
-        raise Refused(f"{name}: {text!r} is no day; give one such as 2026-03-11") from None
 
 
 def _fail(failures: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.identity.nodes import ROOT
-from factory_assets.launching import launched, picked, written_out
+from factory_assets.launching import launched, picked, refusing, written_out
 from factory_assets.models.names import find
 from factory_assets.release.approval import ApprovalRefused, approve
 from factory_assets.release.board import board
@@ -240,10 +240,8 @@ def _draw(context: dg.OpExecutionContext, catalogue: Catalogue, line: str, of: D
 @contextmanager
 def refusals() -> Iterator[None]:
     """What a rule refuses ends the run by what it says, and is not tried again."""
-    try:
+    with refusing(RollbackRefused, ApprovalRefused, TagRefused, ChampionChanged, TagMoved):
         yield
-    except (RollbackRefused, ApprovalRefused, TagRefused, ChampionChanged, TagMoved) as refused:
-        raise dg.Failure(f"refused: {refused}", allow_retries=False) from None
 
 
 def decisions_jobs(catalogue: Catalogue) -> list[dg.JobDefinition]:
