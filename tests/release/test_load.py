@@ -31,8 +31,10 @@ print(json.dumps([model.predict_one(row) for row in json.load(sys.stdin)]))
 print(sorted({"dagster", "sqlalchemy", "deltalake", "matplotlib"} & set(sys.modules)))
 """
 
+# The line that it loads from takes half a minute to be made.
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_batch_request_and_import_give_equal_scores(trained_line: Station) -> None:
     station, root = trained_line, str(trained_line.folder / "archive")
     station.run(SCORED, assets=["greeted/predictions"])

@@ -25,6 +25,9 @@ from tests.stations import Station, day
 #: An order of the day after the training, one of the last day, and one that is in no table.
 KNOWN, NEWEST, UNKNOWN = 100 * (AS_OF + 1) + 7, 100 * LAST + 7, 99_999
 
+# The line whose predictions it explains takes half a minute to be made.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory) -> Station:
