@@ -1,7 +1,7 @@
-"""How is a model tried as a server would run it? In a process that has just begun, one for all that a training would release.
+"""How is a model tried as a server would run it? In a process that began afresh, one for all that this process would release.
 
 `models.safety` runs there. A version that ends the process, or does not answer in time, is not safe to serve; the next one gets a
-process of its own.
+process of its own. To begin takes two seconds, most of it imports, and a training and the refits after it ask one after the other.
 """
 
 import json
@@ -27,26 +27,37 @@ class NotTried(RuntimeError):
     """Whether a version is safe to serve could not be found out, for a reason that is not the model's."""
 
 
+#: The process that waits for whoever asks next, if one does: whose child it is, the path that it imports from, and what it is.
+_waiting: list[tuple[int, str, "subprocess.Popen[bytes]"]] = []
+
+
 class FreshProcess:
-    """A process that tries versions of a line; it begins with the first version that is asked for."""
+    """A process that tries versions of a line: one that waits, or one that begins with the first version that is asked for."""
 
     def __init__(self, archive: ArchiveFolder, line: str, limits: Limits, seconds: float = SECONDS) -> None:
         self._asked: dict[str, Any] = {"archive": archive.root, "line": line, "limits": asdict(limits)}
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._read = b""
+        self._path = _path()
+        self._read, self._answered = b"", True
 
     def __enter__(self) -> "FreshProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._answered and not _waiting:
+            _waiting.append((os.getpid(), self._path, self._process))
+            self._process = None
         self._end()
 
     def unsafe(self, version: str) -> str | None:
         """Why the version may not be served, in words; None where nothing is found. Raises NotTried."""
-        process = self._process or self._begin()
+        process = self._process or self._take() or self._begin()
         assert process.stdin is not None
-        process.stdin.write(json.dumps(self._asked | {"version": version}).encode() + b"\n")
+        self._answered = False
+        # Its stores are reached by what is set now, which may be more than was when it began.
+        asked = self._asked | {"version": version, "environment": os.environ | ALONE}
+        process.stdin.write(json.dumps(asked).encode() + b"\n")
         process.stdin.flush()
         deadline, doing = time.monotonic() + self._seconds, "loads its archive"
         while True:
@@ -58,17 +69,30 @@ class FreshProcess:
             if told is None:
                 return f"its process ended, {self._ended()}, while it {doing}"
             doing = told.get("doing", doing)
+            self._answered = "doing" not in told
             if "failed" in told:
                 raise NotTried(f"whether {version} is safe to serve could not be tried: {told['failed']}")
             if "unsafe" in told:
                 found: str | None = told["unsafe"]
                 return found
 
+    def _take(self) -> "subprocess.Popen[bytes] | None":
+        """The process that waits, where it is this one's and imports from the same path; any other is ended."""
+        while _waiting:
+            owner, path, process = _waiting.pop()
+            if owner != os.getpid():
+                continue
+            self._process = process
+            if path == self._path and process.poll() is None:
+                return process
+            self._end()
+        return None
+
     def _begin(self) -> "subprocess.Popen[bytes]":
         # By standard input: an address may hold a password, and arguments are seen by everyone on the machine.
         process = self._process = subprocess.Popen(
             [sys.executable, "-m", "factory_assets.models.safety"],
-            env=os.environ | ALONE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ | ALONE | {"PYTHONPATH": self._path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -112,3 +136,7 @@ class FreshProcess:
             return
         process.kill()
         process.communicate()
+
+
+def _path() -> str:
+    return os.pathsep.join(filter(None, sys.path))

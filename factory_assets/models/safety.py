@@ -262,6 +262,8 @@ def main() -> None:
     for text in sys.stdin:
         signal.alarm(LONGEST)
         asked = json.loads(text)
+        os.environ.clear()
+        os.environ.update(asked["environment"])
         archive, limits = ArchiveFolder(asked["archive"]), Limits(**asked["limits"])
         try:
             found = _tried(archive, asked["line"], asked["version"], limits, lambda doing: tell(doing=doing))

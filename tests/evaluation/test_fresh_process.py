@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,8 @@ class Wild(Estimator):
                 self.eaten = np.empty(4 * 2**30, np.uint8)
             if self.does == "shout":
                 print("shout")
+            if self.does == "environment":
+                raise ValueError(os.environ.get("SHOWN", "none"))
             if self.does == "imports":
                 raise ValueError(",".join(sorted(set(sys.modules) & set(HEAVY))) or "nothing")
         return np.ones(len(x))
@@ -129,6 +132,48 @@ def test_where_the_archive_cannot_be_reached_nothing_is_said_of_the_model(archiv
         pytest.raises(NotTried, match=f"{version} .* could not be tried"),
     ):
         apart.unsafe(version)
+
+
+def test_the_process_waits_for_whoever_asks_next_and_reaches_stores_by_what_is_set_then(
+    archive: ArchiveFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ridge, shown = stored(archive, model("ridge", "regression")), wild(archive, "environment")
+
+    def asked(version: str) -> tuple[int, str | None]:
+        with FreshProcess(archive, LINE, Limits()) as apart:
+            found = apart.unsafe(version)
+            assert apart._process is not None
+            return apart._process.pid, found
+
+    first, _ = asked(ridge)
+    monkeypatch.setenv("SHOWN", "as of now")
+    assert asked(shown) == (first, "inf for each of 4 features raises ValueError: as of now")
+    monkeypatch.delenv("SHOWN")
+    assert asked(shown) == (first, "inf for each of 4 features raises ValueError: none")
+    # One that has ended meanwhile, or imports from elsewhere, is not asked.
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    second, found = asked(ridge)
+    assert (second != first, found) == (True, None)
+    monkeypatch.syspath_prepend(tmp_path)
+    third, found = asked(ridge)
+    assert (third not in (first, second), found) == (True, None)
+
+
+def test_a_process_that_was_left_in_the_middle_of_an_answer_waits_for_nobody(archive: ArchiveFolder) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), FreshProcess(archive, LINE, Limits()) as apart:
+            assert apart.unsafe(stored(archive, model("ridge", "regression"))) is None
+            process = apart._process
+            signal.setitimer(signal.ITIMER_REAL, 2)
+            apart.unsafe(wild(archive, "hang"))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert process is not None and process.returncode == -signal.SIGKILL
 
 
 def test_no_process_begins_where_nobody_is_tried(archive: ArchiveFolder) -> None:

@@ -379,6 +379,12 @@ def materialize(world: World, printed: str) -> None:
     )  # fmt: skip
 
 
+def in_files(folder: Path) -> dg.DagsterInstance:
+    """An instance whose events are kept as a deployment keeps them."""
+    events = {"module": "factory_resources.event_log", "class": "SqliteEventLog", "config": {"base_dir": str(folder)}}
+    return dg.DagsterInstance.local_temp(str(folder), overrides={"event_log_storage": events})
+
+
 @contextmanager
 def worlds(
     folder: Path, names: Sequence[str], defs: str | Mapping[str, str] = DEFS, *, kept: bool = False
@@ -388,7 +394,7 @@ def worlds(
         made = {}
         for name in names:
             (folder / name).mkdir(parents=True, exist_ok=True)
-            opened = dg.DagsterInstance.local_temp(str(folder / name)) if kept else dg.DagsterInstance.ephemeral()
+            opened = in_files(folder / name) if kept else dg.DagsterInstance.ephemeral()
             made[name] = World(folder / name, opened, patch, defs)
         try:
             yield made
