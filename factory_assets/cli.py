@@ -39,7 +39,7 @@ from factory_assets.commands import (
     verify,
 )
 from factory_assets.commands.failures import in_a_line
-from factory_assets.commands.programs import answered_in_json
+from factory_assets.commands.programs import Json, answered_in_json, give
 from factory_assets.commands.screen import TextGroup, console, screen, styled
 from factory_assets.words import counted
 from factory_resources.private_files import keep_files_private
@@ -103,7 +103,7 @@ def home() -> None:
 
 
 @app.command(rich_help_panel=MAKE)
-def check(folder: Folder = None) -> None:
+def check(folder: Folder = None, as_json: Json = False) -> None:
     """Say what is wrong with declarations: file, line, value found, values allowed."""
     from factory_assets.declarations.catalogue import contract_file, load, require
     from factory_assets.declarations.documents import DeclarationError
@@ -122,6 +122,8 @@ def check(folder: Folder = None) -> None:
         for line in catalogue.lines.values():
             require(search.check(line) or search.check_space(line), chosen, line.name)
     except DeclarationError as error:
+        if answered_in_json(str(error), error.problems):
+            raise typer.Exit(1) from None
         for problem in error.problems:
             console.print(
                 styled((f"{problem.file}:{problem.line}", "bold"), f"  {problem.where}"),
@@ -131,6 +133,11 @@ def check(folder: Folder = None) -> None:
             console.say(f"    {problem.message}")
         console.print(counted(len(error.problems), "problem"), style="red")
         raise typer.Exit(1) from None
+    if as_json:
+        names = {"streams": list(catalogue.streams), "views": list(catalogue.every_view)}
+        lines = [{"line": line.name, "luck": luck.in_words(line)} for line in catalogue.lines.values()]
+        give({"folder": str(chosen), **names, "lines": lines, "notes": list(notes(catalogue))})
+        return
     counts = [
         counted(len(catalogue.streams), "stream"),
         counted(len(catalogue.every_view), "view"),

@@ -19,7 +19,10 @@ import sqlalchemy as sa
 os.environ.pop("COLUMNS", None)
 
 #: What takes minutes begins first, so that no worker is left alone with it.
-LONGEST = ("tests/line/", "tests/public_data/")
+LONGEST = (
+    "tests/line/", "tests/public_data/", "tests/governor/test_damage.py", "tests/governor/test_killed_anywhere.py",
+    "tests/governor/test_feeds_everywhere.py", "tests/pages/", "tests/resources/test_dagster_private.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

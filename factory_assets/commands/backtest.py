@@ -10,9 +10,12 @@ from rich.table import Table
 
 from factory_assets.commands.deployed import deployed
 from factory_assets.commands.names import unknown
-from factory_assets.commands.screen import console
+from factory_assets.commands.programs import Json, give, refuse
+from factory_assets.commands.screen import console, screen
 
 DAY = ["%Y-%m-%d"]
+#: Of the metadata of a replay, what is a text and what is a table.
+TEXTS, TABLES = ("replay", "metric", "naive", "advice"), ("policies", "differences")
 #: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
 
@@ -37,6 +40,7 @@ def backtest(
             min=0, max=1, help="Of the gain over a naive guess: retraining that gains less is not worth it; 0.05."
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Replay a stretch of a line's past by the declared gate, by never retraining, and by always taking the newest.
 
@@ -59,23 +63,30 @@ def backtest(
             unknown(line, "line", deployment.catalogue.lines)
         key = next(key for key in deployment.specs if list(key.path) == [line, "backtest"])
         tags = {LINE: line, REASON: "factory backtest"}
-        with console.status(f"{line}: replaying; the log of its run says how far it is"):
+        with (screen(stderr=True) if as_json else console).status(
+            f"{line}: replaying; the log of its run says how far it is"
+        ):
             try:
                 failures = execute(deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}})
             except (Stopped, KeyboardInterrupt):
-                console.say("stopped: nothing of the replay is kept", style="red")
-                raise typer.Exit(STOPPED) from None
+                refuse("stopped: nothing of the replay is kept", code=STOPPED)
         if failures:
-            for failure in failures:
-                console.say(failure, style="red")
-            raise typer.Exit(1)
+            refuse("\n".join(failures))
         event = deployment.instance.get_latest_materialization_event(key)
         assert event is not None and event.asset_materialization is not None
         told = event.asset_materialization.metadata
     if "status" in told:
-        console.say(str(told["status"].value), style="red")
-        raise typer.Exit(1)
+        refuse(str(told["status"].value))
+    if as_json:
+        give(_as_object(line, told))
+        return
     _show(line, told)
+
+
+def _as_object(line: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """told: the metadata of the replay; its figures are the texts that its page shows."""
+    tables = {name: [dict(record.data) for record in told[name].records] for name in TABLES}
+    return {"line": line, **{name: told[name].value for name in TEXTS}, **tables}
 
 
 def _show(line: str, told: Mapping[str, Any]) -> None:

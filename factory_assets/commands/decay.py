@@ -1,5 +1,6 @@
 """`factory decay`: what does a line's model lose as it grows older, and how often is it worth training?"""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
+from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console
 from factory_assets.words import counted
 
@@ -23,6 +25,7 @@ def decay(
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Of the gain over a naive guess: a smaller loss does not count.")
     ] = 0.05,
+    as_json: Json = False,
 ) -> None:
     """Replay a node's past versions on later days, beside the one that was fresh, and say how often to train."""
     from factory_assets.deployment import stores
@@ -46,12 +49,17 @@ def decay(
     with resources["engine"].connect() as con:
         pairs = replay(con, lake, declared, metric, {node: past}, day)[node]
     by_age = curve(pairs, past.step, metric, share)
+    advised = advice(by_age, declared.line.retrain.every.days)
+    if as_json:
+        found = {"line": line, "node": node, "metric": metric, "versions": len(past.models), "left_out": past.left_out}
+        give(found | asdict(by_age) | {"advice": advised})
+        return
     _show(f"{line} {node}: {counted(len(past.models), 'version')}, {metric} by age", by_age)
     for version, why in list(past.left_out.items())[:NAMED]:
         _say(f"left out: {version}, {why}")
     if len(past.left_out) > NAMED:
         _say(f"and {len(past.left_out) - NAMED} more")
-    _say(advice(by_age, declared.line.retrain.every.days))
+    _say(advised)
 
 
 def _show(title: str, curve: "Curve") -> None:

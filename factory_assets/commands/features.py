@@ -1,15 +1,17 @@
 """`factory features`: which features are there, what do they come from, who uses them, and are there two of one kind?"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from factory_assets.commands.deployed import catalogue_of
 from factory_assets.commands.names import unknown
+from factory_assets.commands.programs import Json, give
 from factory_assets.commands.screen import console, styled
 
 if TYPE_CHECKING:
@@ -34,40 +36,65 @@ def features(
     declarations: Annotated[
         Path | None, typer.Option(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Show the features of this deployment: what they are, what they come from, and who uses them."""
     if sum(map(bool, (search, column, line, duplicates))) > 1:
         raise typer.BadParameter("give one of SEARCH, --column, --line and --duplicates")
     catalogue = catalogue_of(declarations)
     if column:
-        _show_column(catalogue, column)
+        _show_column(catalogue, column, as_json)
     elif line:
-        _show_line(catalogue, line)
+        _show_line(catalogue, line, as_json)
     elif duplicates:
-        _show_duplicates(catalogue)
+        _show_duplicates(catalogue, as_json)
+    elif as_json:
+        give([_as_object(entry) for entry in _found(catalogue, search)])
     elif search and search in catalogue.every_view:
         _show_view(catalogue, catalogue.every_view[search])
     else:
         _show_found(catalogue, search)
 
 
-def _show_found(catalogue: "Catalogue", search: str | None) -> None:
-    """One feature where it has the very name, or else the list of those that mention the text."""
+def _found(catalogue: "Catalogue", search: str | None) -> "list[Entry]":
+    """The feature, or those of the view, of this very name; or else those that mention the text."""
     from factory_assets.features.catalogue.inventory import entries
 
     every = entries(catalogue)
     if search in every:
-        _show_feature(every[search])
-        return
+        return [every[search]]
+    if search in catalogue.every_view:
+        return [entry for entry in every.values() if entry.view.name == search]
     matching = [entry for entry in every.values() if search is None or entry.mentions(search)]
     if not matching and search is not None:
         view, views = search.partition(".")[0], catalogue.every_view
         names = views[view].canonical if view in views else [f"{name}.*" for name in views]
         unknown(search, "feature, nor in any's unit, description, owner or columns", names, "features")
-    if not matching:
+    return matching
+
+
+def _as_object(entry: "Entry") -> dict[str, Any]:
+    of_view = _named(_of_view(entry.view))
+    return {
+        "feature": entry.name, "definition": entry.definition.text, "unit": entry.unit, "view": entry.view.name, **of_view,
+        "comes_from": entry.columns, "used_by": entry.lines, "same_as": entry.same_as,
+    }  # fmt: skip
+
+
+def _named(fields: Mapping[str, str]) -> dict[str, str]:
+    """What people read, by names that a program can use as they are."""
+    return {name.replace(" ", "_"): value for name, value in fields.items()}
+
+
+def _show_found(catalogue: "Catalogue", search: str | None) -> None:
+    """One feature where it has the very name, or else the list of those that mention the text."""
+    found = _found(catalogue, search)
+    if search and [entry.name for entry in found] == [search]:
+        _show_feature(found[0])
+    elif found:
+        _show_entries(found)
+    else:
         console.print("no view declares a feature; see FeatureView")
-        return
-    _show_entries(matching)
 
 
 def _show_entries(shown: "list[Entry]") -> None:
@@ -167,7 +194,7 @@ def _of_view(view: "View | OnDemandView") -> dict[str, str]:
     }
 
 
-def _show_column(catalogue: "Catalogue", name: str) -> None:
+def _show_column(catalogue: "Catalogue", name: str, as_json: bool) -> None:
     """Features that come from a column, and everything else that reads it."""
     from factory_assets.declarations.readers import readers
     from factory_assets.features.catalogue.inventory import entries, from_column
@@ -180,6 +207,12 @@ def _show_column(catalogue: "Catalogue", name: str) -> None:
     if column not in columns:
         unknown(column, f"column of {stream}", columns, "columns")
     places_of, every = from_column(catalogue, stream, column), entries(catalogue)
+    reading = list(readers(catalogue, stream, declared.contract, column))
+    if as_json:
+        come = [_as_object(every[feature]) | {"enters_by": places} for feature, places in places_of.items()]
+        read_by = [{"kind": one.kind, "name": one.name, "where": one.where} for one in reading]
+        give({"column": name, "features": come, "read_by": read_by})
+        return
     table = _table(f"{len(places_of)} features come from {name}", "feature", "definition", "enters by", "used by")
     for feature, places in places_of.items():
         entry = every[feature]
@@ -188,29 +221,29 @@ def _show_column(catalogue: "Catalogue", name: str) -> None:
         console.print(table)
     else:
         console.print(f"no feature comes from {name}", highlight=False)
-    read = [
-        {"read by": f"{one.kind} {one.name}", "where": one.where}
-        for one in readers(catalogue, stream, declared.contract, column)
-    ]
+    read = [{"read by": f"{one.kind} {one.name}", "where": one.where} for one in reading]
     if read:
         _show_records(f"Who reads {name}", read)
     else:
         console.print(f"nobody reads {name}", highlight=False)
 
 
-def _show_line(catalogue: "Catalogue", name: str) -> None:
+def _show_line(catalogue: "Catalogue", name: str, as_json: bool) -> None:
     from factory_assets.features.catalogue.inventory import fed_by, of_line
 
     if name not in catalogue.lines:
         unknown(name, "line", catalogue.lines)
     declared = catalogue.resolve(catalogue.lines[name])
+    if as_json:
+        give({"line": name, "features": [_named(each) for each in of_line(declared)], "feeds": fed_by(declared)})
+        return
     _show_records(f"{name} uses {len(declared.features)} features", of_line(declared))
     feeds = [{"column": column, "feeds": ", ".join(fed)} for column, fed in fed_by(declared).items()]
     if feeds:  # nothing is delivered for what is derived from constants
         _show_records("What each column feeds", feeds)
 
 
-def _show_duplicates(catalogue: "Catalogue") -> None:
+def _show_duplicates(catalogue: "Catalogue", as_json: bool) -> None:
     from factory_assets.deployment import stores
     from factory_assets.features.catalogue.duplicates import CORRELATED, MIN_ENTITIES, comparable, duplicates
     from factory_assets.features.catalogue.inventory import twins
@@ -219,16 +252,23 @@ def _show_duplicates(catalogue: "Catalogue") -> None:
     lake = resources["lake"]
     days = {name: lake.days(f"features/{name}") for name in catalogue.views}
     missing = [name for name, made in days.items() if not made]
-    if missing:
-        console.print(f"no table yet, so not compared: {', '.join(missing)}", style="yellow", highlight=False)
     same = [set(group) for group in twins(catalogue)]
-    table = _table("Features whose values say the same", "feature", "and", "r", "entities", "day", "declared")
+    found = []
     for views in comparable(catalogue):
         with resources["engine"].connect() as con:
-            pairs = duplicates(con, views, days, partial(lake.view, con))
-        for pair in pairs:
-            declared = "the same" if any({pair.first, pair.second} <= group for group in same) else "differently"
-            _row(table, pair.first, pair.second, f"{pair.r:.5f}", f"{pair.entities:,}", str(pair.day), declared)
+            found += duplicates(con, views, days, partial(lake.view, con))
+    declared = [
+        "the same" if any({one.first, one.second} <= group for group in same) else "differently" for one in found
+    ]
+    if as_json:
+        pairs = [asdict(pair) | {"declared": how} for pair, how in zip(found, declared, strict=True)]
+        give({"pairs": pairs, "without_a_table": missing})
+        return
+    if missing:
+        console.print(f"no table yet, so not compared: {', '.join(missing)}", style="yellow", highlight=False)
+    table = _table("Features whose values say the same", "feature", "and", "r", "entities", "day", "declared")
+    for pair, how in zip(found, declared, strict=True):
+        _row(table, pair.first, pair.second, f"{pair.r:.5f}", f"{pair.entities:,}", str(pair.day), how)
     if table.row_count:
         console.print(table)
     else:

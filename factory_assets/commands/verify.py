@@ -1,11 +1,13 @@
 """`factory verify`: is everything that is kept still what was recorded of it? It reads every row and every model."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from factory_assets.commands.screen import console, styled
+from factory_assets.commands.programs import Json, give
+from factory_assets.commands.screen import Screen, console, screen, styled
 from factory_assets.words import counted
 from factory_resources.people import process_user
 
@@ -26,6 +28,7 @@ def verify(
             "--set-aside", help="Move files with other rows than recorded aside: `factory run` makes them again."
         ),
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Read all tables, models and the ledger, and compare them with what was recorded.
 
@@ -43,29 +46,45 @@ def verify(
     from factory_assets.governor.forgotten import forgotten
     from factory_resources.chain import Chains
 
+    told = screen(stderr=True) if as_json else console
     with deployed() as deployment:
         lake, ledger, book = deployment.lake, deployment.ledger, deployment.book()
         assets = deployment.daily_assets
         lines = list(deployment.catalogue.lines)
-        found = _told(verified.days_of_assets(book, lake, assets))
-        found += _told(verified.other_tables(lake, assets))
-        found += _told(verified.in_the_way(book, lake, assets, deployment.other_tables))
-        found += _told(verified.scores(lake, ledger, lines))
-        found += _told(verified.models(ledger, deployment.archive))
-        found += _told(verified.rows_of_ledger(Chains(url=ledger.url)))
-        found += _told(verified.standing(ledger, lines))
-        found += _told(forgotten(book, ledger, lines))
-        found += _told(verified.unknown_versions(lake, ledger, lines))
+        found = _told(verified.days_of_assets(book, lake, assets), told)
+        found += _told(verified.other_tables(lake, assets), told)
+        found += _told(verified.in_the_way(book, lake, assets, deployment.other_tables), told)
+        found += _told(verified.scores(lake, ledger, lines), told)
+        found += _told(verified.models(ledger, deployment.archive), told)
+        found += _told(verified.rows_of_ledger(Chains(url=ledger.url)), told)
+        found += _told(verified.standing(ledger, lines), told)
+        found += _told(forgotten(book, ledger, lines), told)
+        found += _told(verified.unknown_versions(lake, ledger, lines), told)
+        moved: list[str] = []
         if set_aside:
             for each in found:
                 if each.table and each.day:
                     names = lake.set_aside(each.table, each.day)
-                    console.say(f"set aside: {', '.join(names)}")
+                    moved += names
+                    told.say(f"set aside: {', '.join(names)}")
         holes = list(verified.holes(book, lake, ledger, lines))
         for hole in holes:
-            _mark(deployment, hole)
-        count = len(found) + len(holes)
-        checked = f"{counted(len(assets), 'asset')}, {counted(len(ledger.identities()), 'version')}"
+            _mark(deployment, hole, told)
+        count, versions = len(found) + len(holes), len(ledger.identities())
+        if as_json:
+            trained = [{"line": each.line, "as_of": each.as_of, "message": each.message} for each in holes]
+            mismatches = [asdict(each) for each in found]
+            give(
+                {
+                    "assets": len(assets),
+                    "versions": versions,
+                    "mismatches": mismatches,
+                    "holes": trained,
+                    "set_aside": moved,
+                }
+            )
+            raise typer.Exit(1 if count else 0)
+        checked = f"{counted(len(assets), 'asset')}, {counted(versions, 'version')}"
         if not count:
             console.say(styled(("✓", "green"), f" {checked}: everything is as it was recorded"))
             return
@@ -73,15 +92,15 @@ def verify(
     raise typer.Exit(1)
 
 
-def _told(mismatches: "Iterable[Mismatch]") -> "list[Mismatch]":
+def _told(mismatches: "Iterable[Mismatch]", told: Screen) -> "list[Mismatch]":
     found = []
     for each in mismatches:
-        console.say(f"  {each}", style="red")
+        told.say(f"  {each}", style="red")
         found.append(each)
     return found
 
 
-def _mark(deployment: "Deployment", hole: "Hole") -> None:
+def _mark(deployment: "Deployment", hole: "Hole", told: Screen) -> None:
     """Tag the versions of a training, so that whoever meets one sees what it learnt from."""
     from factory_resources.tags import Tagging
 
@@ -99,4 +118,4 @@ def _mark(deployment: "Deployment", hole: "Hole") -> None:
     message = (
         f"{hole.line}/model as of {hole.as_of}: {counted(len(hole.versions), 'version')} trained on a hole, and tagged "
     )
-    console.say(f"  {message}hole-{hole.as_of}: {hole.message}", style="red")
+    told.say(f"  {message}hole-{hole.as_of}: {hole.message}", style="red")

@@ -15,19 +15,34 @@ from factory_assets.commands.programs import plain
 from tests import forked
 from tests.commands.test_text import ONES
 
+#: Those that are asked for a line, or a stream, alone.
+ASKED_OF = (
+    *("champion", "history", "tags", "trials", "issue list", "quarantine show"),
+    *("decay", "backtest", "calibrate"),
+)
 #: Commands that take --json -> arguments with which each asks for a line, or a stream, that there is not.
 ASKED = {
+    "check": [],
     "due": [],
+    "plan": [],
+    "verify": [],
+    "features": ["--line", "no_line"],
     "latency": [],
     "status": ["--line", "no_line"],
     "explain": ["no_line", "1"],
     "compare": ["no_line"],
-} | {name: ["no_line"] for name in ("champion", "history", "tags", "trials", "issue list", "quarantine show")}
+} | {name: ["no_line"] for name in ASKED_OF}
 #: Those that have no answer without declarations.
-READING = ("due", "status", "explain", "compare")
+READING = (
+    *("due", "status", "explain", "compare", "check", "plan", "verify", "features"),
+    *("decay", "backtest", "calibrate"),
+)
 #: What a name is not, and which there are: for lines that are declared, lines that were decided on, and streams.
 IS_NOT = (
-    dict.fromkeys(("status", "explain", "compare", "trials"), "line; lines here: none")
+    dict.fromkeys(
+        ("status", "explain", "compare", "trials", "features", "decay", "backtest", "calibrate"),
+        "line; lines here: none",
+    )
     | dict.fromkeys(("champion", "history", "tags"), "line with decisions; lines with decisions here: none")
     | dict.fromkeys(("issue list", "quarantine show"), "stream; streams here: orders")
 )

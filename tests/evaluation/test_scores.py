@@ -148,8 +148,11 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Deploy the line with these fields, with six weeks of rows of three cities."""
     monkeypatch.setenv("FACTORY_DEFS", str(tmp_path / "defs"))
     (tmp_path / "dagster").mkdir()
-    # One in memory is locked where runs are written at the same time.
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    # One in memory is locked where runs are written at the same time; and what these print is one stream, which Dagster waits for.
+    silent = {
+        "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    }
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), overrides=silent) as instance:
 
         def deployed(**fields: object) -> Segmented:
             declare(tmp_path / "defs", **fields)
