@@ -11,10 +11,9 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache, cached_property
 from itertools import accumulate
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -36,6 +35,7 @@ from factory_assets.features.point_in_time.aggregates import (
     value_columns,
     value_of,
 )
+from factory_assets.features.point_in_time.exact import whole
 from factory_assets.features.point_in_time.history import Load, Versions
 from factory_assets.features.point_in_time.windows import placed
 
@@ -53,9 +53,14 @@ class Past:
     def __init__(self, rows: Sequence[tuple[Any, ...]], summed: Sequence[int]):
         """rows: (u, event_time, known_at, superseded_at, value of each column), by u. summed: columns that are added up."""
         self.u, self.event_time, self.known_at, self.superseded_at, *self.values = map(list, zip(*rows, strict=True))
-        self._surprises = [at for at, (u, _, known, until, *_) in enumerate(rows) if known > u or until != NEVER]
-        self._counts = [list(accumulate((value is not None for value in column), initial=0)) for column in self.values]
-        self._sums = {at: _Running(self.values[at]) for at in summed}
+        times = zip(self.u, self.known_at, self.superseded_at, strict=True)
+        self._surprises = [at for at, (u, known, until) in enumerate(times) if known > u or until != NEVER]
+        every = list(range(len(rows) + 1))
+        self._counts = [
+            list(accumulate([value is not None for value in column], initial=0)) if None in column else every
+            for column in self.values
+        ]
+        self._sums = {at: _Running(self.values[at], self._counts[at]) for at in summed}
 
     def window(self, t: int, length: int, inclusive: bool) -> tuple[int, int]:
         """Places of the events with t - length < u and u < t, or u <= t where that is inclusive."""
@@ -77,8 +82,7 @@ class Past:
         return self._sums[column].between(first, last)
 
 
-@dataclass(slots=True)
-class Sums:
+class Sums(NamedTuple):
     """How many numbers, their sum in units of 2**-places, and the sum of their squares in units of 4**-places."""
 
     n: int
@@ -86,27 +90,34 @@ class Sums:
     squares: int
     places: int
 
-    def __add__(self, other: "Sums") -> "Sums":
-        places = max(self.places, other.places)
-        one, two = places - self.places, places - other.places
-        total = (self.total << one) + (other.total << two)
-        return Sums(self.n + other.n, total, (self.squares << 2 * one) + (other.squares << 2 * two), places)
+    def with_number(self, m: int, places: int) -> "Sums":
+        """With the number m / 2**places."""
+        n, total, squares, own = self
+        if places > own:
+            total, squares, own = total << places - own, squares << 2 * (places - own), places
+        m <<= own - places
+        return Sums(n + 1, total + m, squares + m * m, own)
 
 
 class _Running:
     """Running sums of a column, exact: any stretch is a difference of two."""
 
-    def __init__(self, values: Values):
+    def __init__(self, values: Values, counts: list[int]):
+        """counts: how many of the values before each place are there."""
         given = [_whole(value) for value in values]
-        self._places = max((one[1] for one in given if one is not None), default=0)
-        scaled = [0 if one is None else one[0] << self._places - one[1] for one in given]
-        self._numbers = list(accumulate((one is not None for one in given), initial=0))
+        self._places = places = max([one[1] for one in given if one is not None], default=0)
+        scaled = [0 if one is None else one[0] << places - one[1] for one in given]
+        # A value that is there is a number, but for those that are not finite.
+        are_numbers = given.count(None) == len(values) - counts[-1]
+        self._numbers = counts if are_numbers else list(accumulate([one is not None for one in given], initial=0))
         self._totals = list(accumulate(scaled, initial=0))
-        self._squares = list(accumulate((number * number for number in scaled), initial=0))
+        self._squares = list(accumulate([number * number for number in scaled], initial=0))
 
     def between(self, first: int, last: int) -> Sums:
-        n, total, squares = (column[last] - column[first] for column in (self._numbers, self._totals, self._squares))
-        return Sums(n, total, squares, self._places)
+        numbers, totals, squares = self._numbers, self._totals, self._squares
+        return Sums(
+            numbers[last] - numbers[first], totals[last] - totals[first], squares[last] - squares[first], self._places
+        )
 
 
 class Window:
@@ -115,6 +126,7 @@ class Window:
     def __init__(self, past: Past | None, column: int, span: tuple[int, int], known: list[int] | None, current: Values):
         """known: places of the past that were known, None if all in the span were. current: the current event's value, or none."""
         self._past, self._column, self._span, self._known, self._current = past, column, span, known, current
+        self._sums: Sums | None = None
 
     def pairs(self, t: int) -> list[tuple[int, Any]]:
         """(time, value) of every value, by time."""
@@ -138,17 +150,18 @@ class Window:
             return self._past.count(self._column, *self._span) + sum(value is not None for value in self._current)
         return len(self.values())
 
-    @cached_property
+    @property
     def sums(self) -> Sums:
-        if self._known is None and self._past is not None:
-            found, more = self._past.sums(self._column, *self._span), self._current
-        else:
-            found, more = Sums(0, 0, 0, 0), self.values()
-        for value in more:
-            if (number := _whole(value)) is not None:
-                total, places = number
-                found += Sums(1, total, total * total, places)
-        return found
+        if self._sums is None:
+            if self._known is None and self._past is not None:
+                found, more = self._past.sums(self._column, *self._span), self._current
+            else:
+                found, more = Sums(0, 0, 0, 0), self.values()
+            for value in more:
+                if (number := _whole(value)) is not None:
+                    found = found.with_number(*number)
+            self._sums = found
+        return self._sums
 
 
 class Compiled:
@@ -168,8 +181,8 @@ class Compiled:
         plain = {f'("{name}")': name for name in self.read} | {"event_time": "event_time"}
         self.texts = list(texts)
         # Plain columns are taken as they are, and DuckDB is asked for the rest.
-        whole = all(text in plain or text == "1" for text in texts)
-        self.plain = [plain.get(text) for text in texts] if whole else None
+        as_they_are = all(text in plain or text == "1" for text in texts)
+        self.plain = [plain.get(text) for text in texts] if as_they_are else None
         self.doubles = [name for name in self.read if declared.types.get(name) in ("DOUBLE", "FLOAT")]
         names = {feature.name: identifier(feature.name) for feature, _ in self.results}
         derived = [expressions.over(text, names) for text in view.derive.values()]
@@ -185,7 +198,6 @@ class Recent:
         self.view, self._compiled = compiled.view, compiled
         self._inclusive = bool(self.view.delay)
         self._lengths = {window: window // MICROSECOND for window in self.view.windows}
-        self._longest = max(self.view.windows)
         added = ("sum", "mean", "deviation")
         self._summed = sorted({at for one, at in compiled.results if one.aggregate.function in added})
         self._con = con
@@ -201,6 +213,16 @@ class Recent:
         for entity, *row in rows:
             self._rows.setdefault(_hashable(entity), []).append(tuple(row))
         self._pasts: dict[Any, Past] = {}
+        # What is read over which window, once each; and of which of these each feature is what.
+        pairs = [(at, feature.window) for feature, at in compiled.results]
+        seen = None if compiled.seen is None else (compiled.seen, max(self.view.windows))
+        self._over = list(dict.fromkeys(pairs if seen is None else [*pairs, seen]))
+        places = {pair: place for place, pair in enumerate(self._over)}
+        self._asked = [
+            (feature.name, self._aggregate(feature), places[pair])
+            for (feature, _), pair in zip(compiled.results, pairs, strict=True)
+        ]
+        self._flag = (self.view.flag, places[seen]) if self.view.flag and seen else None
 
     def learn(self, entity: Any, row: tuple[Any, ...]) -> None:
         """Add an event: (u, event_time, known_at, superseded_at, value of each column)."""
@@ -221,17 +243,14 @@ class Recent:
         included = current if self.view.include_current else None
 
         # Once each: aggregates of one column over one window share its sums.
-        @cache
-        def over(column: int, length: dt.timedelta) -> Window:
-            span, known = spans[length]
-            return Window(past, column, span, known, [] if included is None else [included[column]])
-
-        results = {
-            feature.name: self._aggregated(feature, over(at, feature.window), t)
-            for feature, at in self._compiled.results
-        }
-        if self.view.flag and self._compiled.seen is not None:
-            results[self.view.flag] = over(self._compiled.seen, self._longest).count()
+        windows = [
+            Window(past, column, *spans[length], [] if included is None else [included[column]])
+            for column, length in self._over
+        ]
+        results = {name: aggregated(windows[at], t) for name, aggregated, at in self._asked}
+        if self._flag is not None:
+            flag, at = self._flag
+            results[flag] = windows[at].count()
         return results
 
     def _past(self, entity: Any) -> Past | None:
@@ -240,16 +259,21 @@ class Recent:
             self._pasts[entity] = Past(self._rows[entity], self._summed)
         return self._pasts.get(entity)
 
-    def _aggregated(self, feature: Feature, window: Window, t: int) -> Any:
-        function = feature.aggregate.function
-        if function == "approx_distinct":
+    def _aggregate(self, feature: Feature) -> "Callable[[Window, int], Any]":
+        """What a feature is of its window, at a time."""
+        place = feature.aggregate.place
+
+        def approx_distinct(window: Window, t: int) -> int:
             asked = "SELECT approx_count_distinct(v) FROM (SELECT unnest(?) AS v)"
             values = window.values()
             return self._con.execute(asked, [values]).fetchall()[0][0] if values else 0
-        if function == "nth_last":
+
+        def nth_last(window: Window, t: int) -> Any:
             newest = sorted(window.pairs(t), reverse=True)
-            return newest[feature.aggregate.place - 1][1] if len(newest) >= feature.aggregate.place else None
-        return AGGREGATES[function](window, t)
+            return newest[place - 1][1] if len(newest) >= place else None
+
+        more: dict[str, Callable[[Window, int], Any]] = {"approx_distinct": approx_distinct, "nth_last": nth_last}
+        return (AGGREGATES | more)[feature.aggregate.function]
 
 
 def _sum(window: Window, t: int) -> float | None:
@@ -477,6 +501,6 @@ def _whole(value: Any) -> tuple[int, int] | None:
     """A number as `exact.whole` has it; None of nothing and of what is no finite number. An integer is what it is."""
     if isinstance(value, int):
         return int(value), 0
-    if value is None or not math.isfinite(number := float(value)):
+    if value is None or not isfinite(number := float(value)):
         return None
-    return exact.whole(number)
+    return whole(number)
