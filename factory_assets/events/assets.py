@@ -1,7 +1,7 @@
 """The assets of a stream: `raw` as delivered, `events` that may be used, and `statistics` of them, a partition a day."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -21,6 +21,7 @@ from factory_assets.identity.versions import stream_version
 from factory_assets.launching import launchpad
 from factory_assets.materialization import (
     IN_SHORT,
+    SHOWN,
     column_schema,
     days_of,
     described,
@@ -28,6 +29,7 @@ from factory_assets.materialization import (
     read_versions,
     record_days,
 )
+from factory_assets.words import counted
 from factory_resources.clock import today
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -91,9 +93,32 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
         except sources.SourceError as error:
             raise dg.Failure(f"{stream.name}: {error}") from None
         inputs = input_fingerprints(context.instance, context.assets_def.get_asset_spec(key), days, state)
-        yield from record_days(context, written, inputs)
+        yield from record_days(context, written, inputs, by_day=_delivered(lake, stream.name, days))
 
     return raw
+
+
+def _delivered(lake: Lake, stream: str, days: Sequence[dt.date]) -> dict[dt.date, dict[str, Any]]:
+    """Day -> how much was delivered for it, by how many sources, and what is the matter with those that cannot be read."""
+    columns = ["ds", "source", "rows", "problem"]
+    found: dict[dt.date, list[dict[str, Any]]] = {day: [] for day in days}
+    for row in lake.read(f"{stream}/deliveries", days[0], days[-1], columns, empty_if_absent=True).to_pylist():
+        found[row["ds"]].append(row)
+    return {day: _in_short(of_day) for day, of_day in found.items()}
+
+
+def _in_short(deliveries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if not deliveries:
+        return {IN_SHORT: "nothing was delivered"}
+    rows, problems = sum(one["rows"] for one in deliveries), [one for one in deliveries if one["problem"]]
+    told = f"{rows:,} {'row' if rows == 1 else 'rows'} delivered by {counted(len(deliveries), 'source')}"
+    if not problems:
+        return {IN_SHORT: told}
+    unread = {one["source"]: one["problem"] for one in problems[:SHOWN]}
+    return {
+        IN_SHORT: f"{told}, of which {len(problems)} could not be read as declared",
+        "problems": dg.MetadataValue.json(unread),
+    }
 
 
 def source_state(declared: DeclaredStream, days: list[dt.date]) -> dict[dt.date, str]:
@@ -151,7 +176,7 @@ def events_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
 
 def _counts(stream: str, verdict: validation.DayVerdict) -> Mapping[str, Any]:
     aside = sum(verdict.quarantined.values())
-    counted: dict[str, Any] = {
+    found: dict[str, Any] = {
         IN_SHORT: f"{verdict.accepted:,} of {verdict.rows:,} rows delivered became events; {aside:,} set aside, "
         f"{verdict.duplicates:,} delivered before",
         "rows_delivered": verdict.rows,
@@ -160,16 +185,16 @@ def _counts(stream: str, verdict: validation.DayVerdict) -> Mapping[str, Any]:
         "quarantined": aside,
     }
     if verdict.superseded:
-        counted["superseded"] = verdict.superseded
+        found["superseded"] = verdict.superseded
     if verdict.cleansed:
-        counted["cleansed_by_rule"] = dg.MetadataValue.json(verdict.cleansed)
+        found["cleansed_by_rule"] = dg.MetadataValue.json(verdict.cleansed)
     if verdict.quarantined:
-        counted["quarantined_by_rule"] = dg.MetadataValue.json(verdict.quarantined)
+        found["quarantined_by_rule"] = dg.MetadataValue.json(verdict.quarantined)
         asked = {"stream": stream, "first": str(verdict.day), "last": str(verdict.day)}
-        counted["to_release"] = launchpad("quarantine_release", "release_rows", asked)
+        found["to_release"] = launchpad("quarantine_release", "release_rows", asked)
     if verdict.excluded:
-        counted["excluded_by_rule"] = dg.MetadataValue.json(verdict.excluded)
-    return counted
+        found["excluded_by_rule"] = dg.MetadataValue.json(verdict.excluded)
+    return found
 
 
 def statistics_asset(declared: DeclaredStream) -> dg.AssetsDefinition:

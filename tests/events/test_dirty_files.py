@@ -124,6 +124,18 @@ def test_every_row_delivered_is_accepted_quarantined_a_duplicate_or_excluded(fee
     assert told["rows_delivered"] == told["accepted"] + len(aside) + told["duplicates"] + excluded
 
 
+def test_the_page_of_what_was_delivered_opens_with_how_much_by_whom_and_what_cannot_be_read(feed):
+    late = DAYS["half the files without a column"]
+    assert feed.metadata("raw", DAYS["clean"])["in_short"] == "10 rows delivered by 1 source"
+    assert feed.metadata("raw", late)["in_short"] == "12 rows delivered by 2 sources"
+    assert feed.metadata("raw", DAYS["empty"])["in_short"] == "0 rows delivered by 1 source"
+    assert feed.metadata("raw", DAYS["no file"])["in_short"] == "nothing was delivered"
+    unread = feed.metadata("raw", DAYS["UTF-16"])
+    assert unread["in_short"].endswith("delivered by 1 source, of which 1 could not be read as declared")
+    ((source, problem),) = unread["problems"].items()
+    assert source.endswith(".csv") and BLOCKED["UTF-16"] in problem
+
+
 def test_a_clean_day_passes_every_check_on_its_own_partition(feed):
     for fault in ("clean", "clean again", "empty"):
         for concern in ("schema", "completeness", "ranges", "uniqueness"):
