@@ -29,6 +29,11 @@ from factory_resources.ledger import Decision, VersionRecord
 DIFFERENCES, DECISIONS, FEATURES, PARAMETERS, CANDIDATES = 60, 12, 15, 60, 20
 #: Things that the answer names.
 NAMED = 3
+#: Why the certainty is not the one in a decision's reason.
+OF_THESE_ROWS = (
+    "How sure it is that one is better is told by these rows alone; the gate's certainty also counts how alike the line's "
+    "days are, other nodes of the training, and earlier looks."
+)
 #: Days on which a metric is drawn, at least: two points are no course.
 COURSE = 3
 
@@ -166,7 +171,7 @@ def _metrics(pair: Pair) -> Table:
         if name == found.metric and found.limits:
             limits = [_between(found.limits.get(each)) for each in (found.a, found.b)]
             rows.append([Cell("with 95 % between", mood="dim"), *limits, _between(found.between)])
-    where = f"{found.rows:,} rows of {found.node} of {found.first} to {found.last}: {found.where}"
+    where = f"{found.rows:,} rows of {found.node} of {found.first} to {found.last}: {found.where}. {OF_THESE_ROWS}"
     return Table("On the same rows", columns, rows, where, is_narrow=True)
 
 
