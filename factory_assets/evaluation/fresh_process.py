@@ -95,6 +95,8 @@ class FreshProcess:
             env=os.environ | ALONE | {"PYTHONPATH": self._path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C is for whoever asks: this process ends once nobody can ask any more.
+            start_new_session=True,
         )
         try:
             if self._told(process, time.monotonic() + SECONDS) is None:

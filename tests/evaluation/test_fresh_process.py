@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +176,33 @@ def test_a_process_that_was_left_in_the_middle_of_an_answer_waits_for_nobody(arc
     finally:
         signal.signal(signal.SIGALRM, before)
     assert process is not None and process.returncode == -signal.SIGKILL
+
+
+def test_whoever_asks_is_stopped_alone_and_the_process_ends_with_it_without_a_word(archive: ArchiveFolder) -> None:
+    version = stored(archive, model("ridge", "regression"))
+    program = f"""
+import time
+from factory_assets.evaluation.fresh_process import FreshProcess, _waiting
+from factory_assets.models.safety import Limits
+from factory_resources.archive_folder import ArchiveFolder
+with FreshProcess(ArchiveFolder({archive.root!r}), {LINE!r}, Limits()) as apart:
+    assert apart.unsafe({version!r}) is None
+print(len(_waiting), flush=True)
+time.sleep(600)
+"""
+    asking = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert asking.stdout is not None and asking.stderr is not None
+    assert asking.stdout.readline() == "1\n"
+    # As a terminal does it at Ctrl-C: to all of the group.
+    os.killpg(asking.pid, signal.SIGINT)
+    # Its end is reached when the last process that writes there is gone.
+    assert asking.stderr.read().count("KeyboardInterrupt") == 1 and asking.wait(60)
 
 
 def test_no_process_begins_where_nobody_is_tried(archive: ArchiveFolder) -> None:
