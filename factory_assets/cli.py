@@ -43,6 +43,7 @@ from factory_assets.commands.programs import Json, answered_in_json, give
 from factory_assets.commands.screen import TextGroup, console, screen, styled
 from factory_assets.words import counted
 from factory_resources.private_files import keep_files_private
+from factory_resources.stops import is_stop, stoppable
 
 if TYPE_CHECKING:
     from factory_resources.issues import Issue
@@ -170,7 +171,8 @@ def run(
     signal.signal(signal.SIGTERM, lambda *_: _stop())
     made: list[str] = []
     try:
-        failures, remedies = _run(until.date() if until else None, new_ledger, made)
+        with stoppable():
+            failures, remedies = _run(until.date() if until else None, new_ledger, made)
     except (Stopped, KeyboardInterrupt) as stopped:
         console.print(styled("\n", ("stopped", "red"), ": what was made stays, and the next run goes on from there"))
         left = stopped.left if isinstance(stopped, Stopped) else ()
@@ -306,12 +308,13 @@ def main() -> None:
     except SystemExit as end:
         code = end.code
     except Exception as error:
-        message = in_a_line(error)
+        stopped = is_stop(type(error).__name__, str(error))
+        message = "stopped" if stopped else in_a_line(error)
         if message is None:
             raise
         if not answered_in_json(message):
             screen(stderr=True).say(message, style="red")
-        code = UNUSABLE
+        code = STOPPED if stopped else UNUSABLE
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is written and closed by now. A regular end would have DuckDB's binding list, over 60 lines, objects

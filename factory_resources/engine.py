@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from factory_resources.duck import opened
+from factory_resources.stops import stoppable
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Engine:
 
     @contextmanager
     def connect(self, *more: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection for one step. more: folders that it reads beside those of the engine."""
+        """A connection for one step. more: folders that it reads beside those of the engine. A signal that ends a query is a stop."""
         with (
             tempfile.TemporaryDirectory(prefix="factory-spill-") as spill,
             opened(
@@ -39,6 +40,7 @@ class Engine:
                 memory_limit=self.memory_limit,
                 temp_directory=spill,
             ) as con,
+            stoppable(),
         ):
             yield con
 

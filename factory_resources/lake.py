@@ -36,6 +36,7 @@ from deltalake.schema import ArrayType, StructType
 
 from factory_resources import delta_log, duck, scratch
 from factory_resources.content import row_hashes
+from factory_resources.stops import stoppable
 
 DS = "ds"
 #: Delta's type -> DuckDB's, where the names differ.
@@ -471,7 +472,7 @@ class Lake:
         for left in reversed(range(TRIES)):
             opened = self._writable(table)
             # A database of its own, as its settings are of no use to others.
-            with duck.opened([self.root]) as con:
+            with duck.opened([self.root]) as con, stoppable():
                 readers = [rows.to_reader(BATCH_ROWS)]
                 if opened is not None and day in _days(opened):
                     self.view(con, "day", table, day, day, opened.version())
@@ -634,7 +635,7 @@ class Lake:
         empty_if_absent: bool = False,
     ) -> pa.Table:
         """Days of a table as an Arrow table; of a table or days that do not exist, LookupError (see `view`)."""
-        with self.connect() as con:
+        with self.connect() as con, stoppable():
             self.view(con, "days", table, first, last, version, empty_if_absent)
             chosen = ", ".join(map(_quoted, columns)) or "*"
             return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()

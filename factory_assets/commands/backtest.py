@@ -12,6 +12,7 @@ from factory_assets.commands.deployed import deployed
 from factory_assets.commands.names import unknown
 from factory_assets.commands.programs import Json, give, refuse
 from factory_assets.commands.screen import console, screen
+from factory_resources.stops import stoppable
 
 DAY = ["%Y-%m-%d"]
 #: Of the metadata of a replay, what is a text and what is a table.
@@ -67,7 +68,10 @@ def backtest(
             f"{line}: replaying; the log of its run says how far it is"
         ):
             try:
-                failures = execute(deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}})
+                with stoppable():
+                    failures = execute(
+                        deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}}
+                    )
             except (Stopped, KeyboardInterrupt):
                 refuse("stopped: nothing of the replay is kept", code=STOPPED)
         if failures:

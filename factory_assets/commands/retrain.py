@@ -11,6 +11,7 @@ from factory_assets.commands.programs import refuse
 from factory_assets.commands.screen import console
 from factory_assets.words import brief
 from factory_resources.people import process_user, with_claim
+from factory_resources.stops import stoppable
 
 #: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
 STOPPED = 130
@@ -37,7 +38,7 @@ def retrain(
 
     with deployed() as deployment:
         try:
-            with console.status(f"{line}: training; the log of its run says how far it is"):
+            with stoppable(), console.status(f"{line}: training; the log of its run says how far it is"):
                 made = retrained(deployment, line, node or [], why, with_claim(process_user(), by))
         except Refused as refused:
             refuse(str(refused))

@@ -27,6 +27,7 @@ from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.processes import PROCESS, close_gone_runs, this_process
+from factory_resources.stops import is_stop
 from factory_resources.verdicts import Verdicts
 
 #: Times that one piece of work is made in a run of the command, if what it reads changes while it is made.
@@ -245,7 +246,7 @@ def execute(
 def _interrupted(event: dg.DagsterEvent) -> bool:
     error = event.step_failure_data.error
     while error is not None:
-        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+        if is_stop(error.cls_name or "", error.message):
             return True
         error = error.cause
     return False

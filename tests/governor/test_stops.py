@@ -1,0 +1,107 @@
+"""Does a signal that ends a query stop the run, and is it told from an error of the query?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import dagster as dg
+import duckdb
+import pytest
+
+from factory_assets.governor.executor import Stopped, execute
+from factory_resources.engine import Engine
+from factory_resources.stops import stoppable
+from tests import forked
+
+#: Takes minutes on one thread.
+LONG = "SELECT sum(a.range * b.range) FROM range(200_000) a, range(200_000) b"
+
+
+@contextmanager
+def signalled(number: signal.Signals) -> Iterator[None]:
+    """Send this process the signal in a moment, by when it is in the middle of the query."""
+    before = signal.signal(number, signal.default_int_handler)
+    timer = threading.Timer(1, os.kill, (os.getpid(), number))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        signal.signal(number, before)
+
+
+def query(text: str) -> None:
+    with Engine(threads=1).connect() as con:
+        con.execute(text).fetchall()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_query_that_a_signal_ends_is_a_stop(number: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt), signalled(number):
+        query(LONG)
+
+
+def test_a_query_that_fails_by_itself_is_an_error() -> None:
+    with pytest.raises(duckdb.Error, match="nowhere"):
+        query("SELECT * FROM nowhere")
+    with pytest.raises(RuntimeError, match=r"^broken$"), stoppable():
+        raise RuntimeError("broken")
+
+
+def asks_by_the_door() -> None:
+    query(LONG)
+
+
+def asks_beside_it() -> None:
+    with duckdb.connect(config={"threads": 1}) as con:
+        con.execute(LONG).fetchall()
+
+
+@pytest.mark.parametrize("asks", [asks_by_the_door, asks_beside_it])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_in_a_query_stops(number: signal.Signals, asks: Callable[[], None]) -> None:
+    begun = list[str]()
+
+    @dg.asset
+    def first() -> None:
+        begun.append("first")
+        asks()
+
+    @dg.asset
+    def second() -> None:
+        begun.append("second")
+
+    jobs = [dg.define_asset_job("all", executor_def=dg.in_process_executor)]
+    job = dg.Definitions(assets=[first, second], jobs=jobs).resolve_job_def("all")
+    with dg.DagsterInstance.ephemeral() as instance, signalled(number), pytest.raises(Stopped):
+        execute(SimpleNamespace(job=job, instance=instance), [first.key, second.key], {})  # type: ignore[arg-type]
+    # What asks by another door ends its step alone, and the run tells in the end.
+    assert asks is asks_beside_it or begun == ["first"]
+
+
+def test_a_command_that_is_in_a_query_says_that_it_was_stopped() -> None:
+    program = f"""
+import duckdb, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from factory_assets import cli
+@cli.app.command()
+def ask() -> None:
+    print("asks", flush=True)
+    duckdb.connect(config={{"threads": 1}}).execute({LONG!r}).fetchall()
+cli.main()
+"""
+    asking = subprocess.Popen(
+        [sys.executable, "-c", program, "ask"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=forked.environment(), start_new_session=True,
+    )  # fmt: skip
+    assert asking.stdout is not None and asking.stdout.readline() == "asks\n"
+    threading.Timer(1, os.kill, (asking.pid, signal.SIGINT)).start()
+    _, told = asking.communicate(timeout=60)
+    assert (asking.returncode, told) == (130, "stopped\n")
