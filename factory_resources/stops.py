@@ -1,10 +1,15 @@
-"""Was it somebody who stopped this? A signal that ends a query of DuckDB is told from an error of the query.
+"""Did somebody stop this? A stop is told from an error, and heard where a library does not listen.
 
 DuckDB looks for signals while a query runs. Where their handler raises, it raises a RuntimeError of its own instead, which code
-that knows KeyboardInterrupt and Dagster's interrupts takes for a failure: a run would go on to its next step.
+that knows KeyboardInterrupt and Dagster's interrupts takes for a failure: a run would go on to its next step. Dagster notes
+a signal that comes between the steps of a run, and forgets it at the run's end: the next run would begin.
 """
 
-from collections.abc import Iterator
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 #: What DuckDB says of such a query.
@@ -31,3 +36,28 @@ def stoppable() -> Iterator[None]:
         if is_stop("RuntimeError", str(error)):
             raise KeyboardInterrupt from error
         raise
+
+
+@contextmanager
+def listening() -> Iterator[Callable[[], bool]]:
+    """A function that says whether this process was told to stop since, whatever the signal's handler did with it."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python handles signals in the main thread alone.
+        yield lambda: False
+        return
+    reads, writes = os.pipe()
+    for end in (reads, writes):
+        os.set_blocking(end, False)
+
+    def stopped() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            return bool({signal.SIGINT, signal.SIGTERM} & set(os.read(reads, 4096)))
+        return False
+
+    before = signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+    try:
+        yield stopped
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reads)
+        os.close(writes)

@@ -27,7 +27,7 @@ from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.processes import PROCESS, close_gone_runs, this_process
-from factory_resources.stops import is_stop
+from factory_resources.stops import is_stop, listening
 from factory_resources.verdicts import Verdicts
 
 #: Times that one piece of work is made in a run of the command, if what it reads changes while it is made.
@@ -229,16 +229,18 @@ def execute(
     config: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Run assets and their checks in this process; what failed, in words. Raises Stopped."""
-    result = deployment.job.execute_in_process(
-        instance=deployment.instance,
-        asset_selection=list(keys),
-        partition_key=tags.get(PARTITION),
-        tags={**tags, PROCESS: this_process()},
-        raise_on_error=False,
-        run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-    )
+    with listening() as is_told_to_stop:
+        result = deployment.job.execute_in_process(
+            instance=deployment.instance,
+            asset_selection=list(keys),
+            partition_key=tags.get(PARTITION),
+            tags={**tags, PROCESS: this_process()},
+            raise_on_error=False,
+            run_config={**(config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        stopped = is_told_to_stop()
     failed = result.get_step_failure_events()
-    if any(_interrupted(event) for event in failed):
+    if stopped or any(_interrupted(event) for event in failed):
         raise Stopped
     return [] if result.success else [_message(event) for event in failed] or ["the run failed"]
 

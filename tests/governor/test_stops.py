@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -84,6 +85,27 @@ def test_a_run_that_is_in_a_query_stops(number: signal.Signals, asks: Callable[[
         execute(SimpleNamespace(job=job, instance=instance), [first.key, second.key], {})  # type: ignore[arg-type]
     # What asks by another door ends its step alone, and the run tells in the end.
     assert asks is asks_beside_it or begun == ["first"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_that_the_run_does_not_hear_is_one_all_the_same(number: signal.Signals) -> None:
+    @dg.asset
+    def deaf() -> None:
+        # So does Dagster between the steps of a run.
+        before = signal.signal(number, lambda *_: None)
+        os.kill(os.getpid(), number)
+        signal.signal(number, before)
+
+    @dg.asset
+    def hears() -> None:
+        pass
+
+    job = dg.Definitions(assets=[deaf, hears], jobs=[dg.define_asset_job("all")]).resolve_job_def("all")
+    with dg.DagsterInstance.ephemeral() as instance:
+        deployment: Any = SimpleNamespace(job=job, instance=instance)
+        with pytest.raises(Stopped):
+            execute(deployment, [deaf.key], {})
+        assert execute(deployment, [hears.key], {}) == [], "the next one is not stopped by what stopped this one"
 
 
 def test_a_command_that_is_in_a_query_says_that_it_was_stopped() -> None:
