@@ -181,14 +181,16 @@ def test_a_process_that_was_left_in_the_middle_of_an_answer_waits_for_nobody(arc
 def test_whoever_asks_is_stopped_alone_and_the_process_ends_with_it_without_a_word(archive: ArchiveFolder) -> None:
     version = stored(archive, model("ridge", "regression"))
     program = f"""
-import time
+import signal, time
+# What a shell begins in the background is told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from factory_assets.evaluation.fresh_process import FreshProcess, _waiting
 from factory_assets.models.safety import Limits
 from factory_resources.archive_folder import ArchiveFolder
 with FreshProcess(ArchiveFolder({archive.root!r}), {LINE!r}, Limits()) as apart:
     assert apart.unsafe({version!r}) is None
 print(len(_waiting), flush=True)
-time.sleep(600)
+time.sleep(60)
 """
     asking = subprocess.Popen(
         [sys.executable, "-c", program],
