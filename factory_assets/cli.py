@@ -39,7 +39,7 @@ from factory_assets.commands import (
     verify,
 )
 from factory_assets.commands.failures import in_a_line
-from factory_assets.commands.programs import Json, answered_in_json, give
+from factory_assets.commands.programs import STOPPED, Json, answered_in_json, give
 from factory_assets.commands.screen import TextGroup, console, screen, styled
 from factory_assets.words import counted
 from factory_resources.private_files import keep_files_private
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 NODES = 30
 #: Exit code where a disk, a database or a table cannot be used.
 UNUSABLE = 3
-#: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
-STOPPED = 130
 
 app = typer.Typer(cls=TextGroup, no_args_is_help=True, add_completion=False, help="A model factory on Dagster.")
 #: Parts of the help, in this order: what somebody comes for.

@@ -10,15 +10,12 @@ from rich.table import Table
 
 from factory_assets.commands.deployed import deployed
 from factory_assets.commands.names import unknown
-from factory_assets.commands.programs import Json, give, refuse
+from factory_assets.commands.programs import STOPPED, Json, give, refuse
 from factory_assets.commands.screen import console, screen
-from factory_resources.stops import stoppable
 
 DAY = ["%Y-%m-%d"]
 #: Of the metadata of a replay, what is a text and what is a table.
 TEXTS, TABLES = ("replay", "metric", "naive", "advice"), ("policies", "differences")
-#: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
-STOPPED = 130
 
 
 def backtest(
@@ -68,10 +65,7 @@ def backtest(
             f"{line}: replaying; the log of its run says how far it is"
         ):
             try:
-                with stoppable():
-                    failures = execute(
-                        deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}}
-                    )
+                failures = execute(deployment, [key], tags, {"ops": {key.to_python_identifier(): {"config": config}}})
             except (Stopped, KeyboardInterrupt):
                 refuse("stopped: nothing of the replay is kept", code=STOPPED)
         if failures:

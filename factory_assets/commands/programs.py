@@ -20,6 +20,8 @@ def _remember(asked: bool) -> bool:
     return asked
 
 
+#: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
+STOPPED = 130
 #: The option of every command that a program may ask.
 Json = Annotated[bool, typer.Option("--json", help="For programs: all of it as one value.", callback=_remember)]
 

@@ -7,14 +7,11 @@ import typer
 from rich.table import Table
 
 from factory_assets.commands.deployed import deployed
-from factory_assets.commands.programs import refuse
+from factory_assets.commands.programs import STOPPED, refuse
 from factory_assets.commands.screen import console
 from factory_assets.words import brief
 from factory_resources.people import process_user, with_claim
 from factory_resources.stops import stoppable
-
-#: Exit code that a shell gives a process stopped by a signal, as that of Ctrl-C.
-STOPPED = 130
 
 
 def retrain(

@@ -1,6 +1,7 @@
 """The assets of a stream: `raw` as delivered, `events` that may be used, and `statistics` of them, a partition a day."""
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -101,10 +102,10 @@ def raw_asset(declared: DeclaredStream) -> dg.AssetsDefinition:
 def _delivered(lake: Lake, stream: str, days: Sequence[dt.date]) -> dict[dt.date, dict[str, Any]]:
     """Day -> how much was delivered for it, by how many sources, and what is the matter with those that cannot be read."""
     columns = ["ds", "source", "rows", "problem"]
-    found: dict[dt.date, list[dict[str, Any]]] = {day: [] for day in days}
+    found = defaultdict[dt.date, list[dict[str, Any]]](list)
     for row in lake.read(f"{stream}/deliveries", days[0], days[-1], columns, empty_if_absent=True).to_pylist():
         found[row["ds"]].append(row)
-    return {day: _in_short(of_day) for day, of_day in found.items()}
+    return {day: _in_short(found[day]) for day in days}
 
 
 def _in_short(deliveries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,55 +24,54 @@ from tests import forked
 LONG = "SELECT sum(a.range * b.range) FROM range(200_000) a, range(200_000) b"
 
 
-@contextmanager
-def signalled(number: signal.Signals) -> Iterator[None]:
-    """Send this process the signal in a moment, by when it is in the middle of the query."""
-    before = signal.signal(number, signal.default_int_handler)
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def number(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """A signal that stops this process, whatever the shell that began it made of it."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+def ask(con: duckdb.DuckDBPyConnection, number: signal.Signals) -> None:
+    """Ask what takes minutes, and send this process the signal when it is in the middle of it."""
     timer = threading.Timer(1, os.kill, (os.getpid(), number))
     timer.start()
     try:
-        yield
+        con.execute(LONG).fetchall()
     finally:
         timer.join()
-        signal.signal(number, before)
 
 
-def query(text: str) -> None:
+def asks_by_the_door(number: signal.Signals) -> None:
     with Engine(threads=1).connect() as con:
-        con.execute(text).fetchall()
+        ask(con, number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def asks_beside_it(number: signal.Signals) -> None:
+    with duckdb.connect(config={"threads": 1}) as con:
+        ask(con, number)
+
+
 def test_a_query_that_a_signal_ends_is_a_stop(number: signal.Signals) -> None:
-    with pytest.raises(KeyboardInterrupt), signalled(number):
-        query(LONG)
+    with pytest.raises(KeyboardInterrupt):
+        asks_by_the_door(number)
 
 
 def test_a_query_that_fails_by_itself_is_an_error() -> None:
-    with pytest.raises(duckdb.Error, match="nowhere"):
-        query("SELECT * FROM nowhere")
+    with pytest.raises(duckdb.Error, match="nowhere"), Engine(threads=1).connect() as con:
+        con.execute("SELECT * FROM nowhere")
     with pytest.raises(RuntimeError, match=r"^broken$"), stoppable():
         raise RuntimeError("broken")
 
 
-def asks_by_the_door() -> None:
-    query(LONG)
-
-
-def asks_beside_it() -> None:
-    with duckdb.connect(config={"threads": 1}) as con:
-        con.execute(LONG).fetchall()
-
-
 @pytest.mark.parametrize("asks", [asks_by_the_door, asks_beside_it])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_in_a_query_stops(number: signal.Signals, asks: Callable[[], None]) -> None:
+def test_a_run_that_is_in_a_query_stops(number: signal.Signals, asks: Callable[[signal.Signals], None]) -> None:
     begun = list[str]()
 
     @dg.asset
     def first() -> None:
         begun.append("first")
-        asks()
+        asks(number)
 
     @dg.asset
     def second() -> None:
@@ -81,13 +79,12 @@ def test_a_run_that_is_in_a_query_stops(number: signal.Signals, asks: Callable[[
 
     jobs = [dg.define_asset_job("all", executor_def=dg.in_process_executor)]
     job = dg.Definitions(assets=[first, second], jobs=jobs).resolve_job_def("all")
-    with dg.DagsterInstance.ephemeral() as instance, signalled(number), pytest.raises(Stopped):
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(Stopped):
         execute(SimpleNamespace(job=job, instance=instance), [first.key, second.key], {})  # type: ignore[arg-type]
     # What asks by another door ends its step alone, and the run tells in the end.
     assert asks is asks_beside_it or begun == ["first"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_that_the_run_does_not_hear_is_one_all_the_same(number: signal.Signals) -> None:
     @dg.asset
     def deaf() -> None:
