@@ -65,8 +65,10 @@ def _rows_of(ledger: Ledger, line: str) -> set[Row]:
     rows: set[Row] = {("version", node, version) for _, node, version in ledger.identities(line)}
     rows |= {("evaluation", each.node, str(each.as_of), each.version) for each in ledger.evaluations(line)}
     for each in ledger.decisions(line):
-        made = (each.node, str(each.as_of), each.verdict, each.version or NONE)
-        rows |= {("decision", *made), ("decision", *made, each.reason, each.decided_by)}
+        made = (each.node, str(each.as_of), each.verdict)
+        # A training tells which version was judged, and a person's decision which one answers: that may be its refit.
+        judged, answers = each.version or NONE, each.released or NONE
+        rows |= {("decision", *made, judged), ("decision", *made, answers, each.reason, each.decided_by)}
     return rows | {
         ("tag", each.node, each.tag, each.version or NONE, each.why, each.by) for each in ledger.taggings(line)
     }

@@ -80,6 +80,7 @@ ENDS_OTHERWISE = {
     "factory mirror delivery_time --to http://127.0.0.1:5000": (1, "http://127.0.0.1:5000", "no server is there"),
     "factory status": (1, "unanswered", "a challenger waits for approval where nobody answers"),
     "factory status --line delivery_time --all": (1, "alarm", "the small demo's labels drift"),
+    "factory status --page": (1, "fleet.html", "as the others"),
     "factory status --json": (1, '"health": "unanswered"', "as the others"),
 }
 #: Declarations in whose place a fragment stands: all that is required, and nothing else.

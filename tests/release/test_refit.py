@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
@@ -14,10 +15,12 @@ import pytest
 
 from factory_assets.evaluation.decay import comparable
 from factory_assets.evaluation.incumbents import as_judged, champions_before
+from factory_assets.governor.forgotten import forgotten
 from factory_assets.models.archived import load
 from factory_assets.monitoring.drift.days import DriftDays, watching
 from factory_assets.monitoring.drift.verdicts import Drift, drift
 from factory_assets.release.approval import approve, waiting
+from factory_assets.release.jobs import observation
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
 from factory_assets.training.fit.again import Disagreement
@@ -233,6 +236,7 @@ def test_a_refit_that_is_taken_back_takes_the_judged_version_with_it(deploy: Dep
     assert newest.as_of == SECOND
     (made,) = roll_back(line.ledger, line.lake, Request(LINE, "global", "complaints", "ana"))
     assert made.version == newest.version and refit_of(line).as_of == FIRST
+    assert gone(line, observation([made])) == []
     assert {version for _, version in line.ledger.withdrawn(LINE, SECOND)} == {newest.version, newest.judged}
     assert line.train(SECOND) == []
     assert refit_of(line).as_of == FIRST, "judging the day again lets neither of the two answer"
@@ -251,3 +255,13 @@ def test_what_is_approved_is_the_refit(deploy: Deploy) -> None:
     made = approve(line.ledger, line.lake, Request(LINE, "global", "looks right", "ana", refit.version[:8]))
     assert (made.version, made.champion) == (refit.judged, refit.version)
     assert line.champions() == {"global": refit.version}
+    assert gone(line, observation([made])) == []
+    assert "its decision is gone" in gone(line, observation([replace(made, reason="another")]))[0]
+
+
+def gone(line: Segmented, shown: dg.AssetObservation) -> list[str]:
+    """What `factory verify` says is gone from the ledger, where the event log has this of a person's decision."""
+    metadata = {name: str(value.value) for name, value in shown.metadata.items()}
+    noted = SimpleNamespace(partition=shown.partition, at=dt.datetime.now(dt.UTC), shown=metadata)
+    events = SimpleNamespace(noted=lambda name, since: [noted] if name == f"{LINE}/champion" else [])
+    return list(map(str, forgotten(events, line.ledger, [LINE])))
