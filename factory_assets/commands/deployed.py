@@ -41,10 +41,12 @@ def deployed() -> Iterator["Deployment"]:
     from factory_assets.definitions import loaded
     from factory_assets.deployment import declarations, prepare_home
     from factory_assets.loading import deployment_of
+    from factory_resources.dagster_private.printed import print_where_asked
 
     prepare_home()
     try:
         with dg.DagsterInstance.get() as instance:
+            print_where_asked(instance)
             yield deployment_of(load(declarations(), render), loaded(described=False), instance)
     except DeclarationError as error:
         refuse(str(error), error.problems)

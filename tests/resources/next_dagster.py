@@ -55,6 +55,12 @@ def _recording_checks() -> None:
     events.asset_check_evaluation = staticmethod(lambda step, evaluation: kept(step, evaluation))
 
 
+def _printing() -> None:
+    manager = _module("storage.local_compute_log_manager").LocalComputeLogManager
+    kept = manager.complete_artifact_path
+    manager.complete_artifact_path = lambda self, key: kept(self, key)
+
+
 def _outside() -> None:
     del dg.ComponentTree
 
@@ -70,7 +76,7 @@ CHANGES: dict[str, dict[Callable[[], None], str | None]] = {
     "version": {_version: "Its private parts are left alone"},
     "start": {_sqlite: "event log in SQLite", _outside: "declarations outside the package", _job: None},
     "reading": {_reading: "reading events", _reading_checks: "reading checks"},
-    "marking": {_marking: "marking assets", _recording_checks: "recording checks"},
+    "marking": {_marking: "marking assets", _printing: "printing", _recording_checks: "recording checks"},
     "recording": {_recording: "recording partitions"},
 }
 

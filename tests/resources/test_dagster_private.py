@@ -4,6 +4,7 @@ import ast
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -20,6 +21,7 @@ import factory_resources
 from factory_assets.governor.work import FLEET, PAGE
 from factory_assets.loading import resources
 from factory_resources.dagster_private import declarations, reading, recording, storages, versions
+from factory_resources.dagster_private import printed as printed_elsewhere
 from factory_resources.dagster_private.reading import INPUTS, Checked
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
 from factory_resources.dagster_private.versions import TESTED, UntestedDagsterWarning, private, require
@@ -417,6 +419,60 @@ def test_the_job_of_all_assets_and_the_checks_of_each_are_found(folder: Path, mo
         public.name,
         set(public.asset_layer.executable_asset_keys),
     )
+
+
+#: Runs an asset that says what it sees, and waits to be stopped, or not, in an instance at the folder that is given.
+PRINTS = """
+import os, signal, sys, time, dagster as dg
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from factory_resources.dagster_private.printed import print_where_asked
+@dg.asset
+def prints() -> None:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    print("printed beside", len(children), "processes", flush=True)
+    if sys.argv[2] == "wait":
+        time.sleep(60)
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    print_where_asked(instance)
+    run = dg.materialize([prints], instance=instance, raise_on_error=False)
+    print(run.run_id)
+"""
+
+
+def prints(home: Path, wait: bool) -> subprocess.Popen[str]:
+    asked = [sys.executable, "-c", PRINTS, str(home), "wait" if wait else "go on"]
+    return subprocess.Popen(
+        asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
+    )
+
+
+def test_what_a_command_s_run_prints_stays_in_its_terminal_and_the_page_of_the_run_says_so(tmp_path: Path) -> None:
+    printed, _ = prints(tmp_path, wait=False).communicate(timeout=60)
+    first, run = printed.splitlines()
+    assert first == "printed beside 0 processes"
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        (captured,) = [each for each in instance.all_logs(run) if each.dagster_event_type == "LOGS_CAPTURED"]
+        assert captured.dagster_event is not None
+        manager, name = instance.compute_log_manager, captured.dagster_event.logs_captured_data.file_key
+        log_key = manager.build_log_key_for_run(run, name)
+        assert manager.is_capture_complete(log_key)
+        assert manager.get_log_data(log_key).stdout == printed_elsewhere.ELSEWHERE.encode()
+
+
+def test_ctrl_c_reaches_no_process_that_prints_a_traceback_of_its_own(tmp_path: Path) -> None:
+    waits = prints(tmp_path, wait=True)
+    assert waits.stdout is not None and waits.stdout.readline() == "printed beside 0 processes\n"
+    os.killpg(waits.pid, signal.SIGINT)
+    _, told = waits.communicate(timeout=60)
+    assert "watch_orphans" not in told
+
+
+def test_what_an_owner_keeps_elsewhere_is_kept_there(tmp_path: Path) -> None:
+    silent = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"compute_logs": silent}) as instance:
+        printed_elsewhere.print_where_asked(instance)
+        assert "capture_logs" not in vars(instance.compute_log_manager)
 
 
 def test_storages_take_what_they_call(tmp_path: Path) -> None:

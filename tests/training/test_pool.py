@@ -1,6 +1,7 @@
 """Are hundreds of nodes trained together as each would be alone, and does one that fails stay alone with it?"""
 
 import datetime as dt
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,17 @@ from factory_assets.models.estimators import gradient_boosting
 from factory_assets.training import subtrees
 from factory_assets.training.dataset import TrainingRows, past_stretches
 from factory_assets.training.fit.fitting import Failed, NotTrained, rows_within
-from factory_assets.training.fit.pool import AHEAD, TELL_EVERY, TOGETHER, Job, Pace, Task, together, train_nodes
+from factory_assets.training.fit.pool import (
+    AHEAD,
+    TELL_EVERY,
+    TOGETHER,
+    Job,
+    Pace,
+    Task,
+    processes,
+    together,
+    train_nodes,
+)
 from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import Timeline
 from tests.training.segmented import by_node
@@ -181,3 +192,8 @@ def test_what_comes_within_a_short_time_comes_together_and_before_the_error_afte
     assert found == [[0, 1, 2], [3], [4, 5]]
     assert list(together(iter([]))) == []
     assert list(together([1, 2])) == [[1, 2]]
+
+
+def test_a_ctrl_c_in_the_terminal_is_left_to_the_process_that_hands_out() -> None:
+    with processes(1) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() is signal.SIG_IGN

@@ -5,6 +5,7 @@ a fork after OpenMP was used can hang. Which of the two, and how many, changes n
 """
 
 import os
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -124,7 +125,7 @@ def train_nodes(job: Job, rows: TrainingRows | RefitRows, tasks: Iterable[Task])
     left, running = iter(tasks), set[Future[Done]]()
     pool: Executor
     if train.pool == "processes":
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        pool = processes(workers)
         hand_out = _to_process(pool, job, rows)
     else:
         pool = ThreadPoolExecutor(workers)
@@ -141,6 +142,13 @@ def train_nodes(job: Job, rows: TrainingRows | RefitRows, tasks: Iterable[Task])
                 yield done.pop().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def processes(workers: int) -> Executor:
+    """Worker processes that leave a Ctrl-C in the terminal, which reaches them too, to the one that hands out: it says what stays."""
+    return ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
 
 
 HandOut = Callable[[Task], "Future[Done]"]
