@@ -46,6 +46,7 @@ from factory_assets.pages.assets import fleet_asset, page_asset
 from factory_assets.release.assets import champion_asset, leaderboard_asset, refit_asset
 from factory_assets.release.jobs import decisions_jobs
 from factory_assets.scoring.assets import parents_asset, predictions_asset
+from factory_assets.scoring.checks import bounds_check
 from factory_assets.serving.assets import serving_asset
 from factory_assets.serving.checks import equal_check
 from factory_assets.training.assets import model_asset
@@ -215,6 +216,7 @@ class ModelLine(Declaration):
                 *([performance_check(declared, PARENT)] if segmented else []),
                 *([below] if (below := floor_check(declared)) else []),
                 skew_check(declared),
+                *([bounded] if (bounded := bounds_check(declared)) else []),
                 estimates_check(declared),
                 control_checks(declared),
                 standing_checks(declared),

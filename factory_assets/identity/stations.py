@@ -62,6 +62,8 @@ ASIDE = {
     "factory_assets.scoring.assets": "makes assets; the champions that it finds are hashed beside the code",
     "factory_assets.scoring.champions": "finds the champions of a day, which are hashed beside the code",
     "factory_assets.scoring.outliers": "counts rows for people",
+    "factory_assets.scoring.bounds": "judges predictions for people, and changes none",
+    "factory_assets.scoring.checks": "makes checks, which write no table",
     "factory_assets.scoring.explained": "tells people how a prediction came about",
     "factory_assets.monitoring.assets": "makes assets; the rows come of the modules beside it",
     "factory_assets.monitoring.charts.assets": "makes assets; the rows come of the modules beside it",

@@ -124,7 +124,7 @@ class Outliers:
         far = np.zeros(len(rows))
         numbers = ~bounds.category[places]
         at = places[numbers]
-        far[numbers] = _far(matrix[rows[numbers], at], bounds.low[at], bounds.high[at])
+        far[numbers] = widths_beyond(matrix[rows[numbers], at], bounds.low[at], bounds.high[at])
         for entry in np.argsort(-far, kind="stable")[:SHOWN].tolist():
             row, place = int(rows[entry]), int(places[entry])
             name = answered.model.features[place]
@@ -139,7 +139,7 @@ class Outliers:
     def _see_predictions(self, answered: Answered, low: float, high: float) -> int:
         said = answered.predictions
         rows = np.flatnonzero((said < low) | (said > high))
-        far = _far(said[rows], np.full(len(rows), low), np.full(len(rows), high))
+        far = widths_beyond(said[rows], np.full(len(rows), low), np.full(len(rows), high))
         for entry in np.argsort(-far, kind="stable")[:SHOWN].tolist():
             row = int(rows[entry])
             self._predictions.append(
@@ -156,8 +156,8 @@ def _given(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.is_valid().to_numpy())
 
 
-def _far(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Shape (n,): how far each value is beyond, in widths of what was seen; of a single value, in its own size.
+def widths_beyond(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Shape (n,): how far each value is beyond, in widths of what was seen, negative within; of a single value, in its own size.
 
     Of a feature without any value in training nothing is near or far: 0.
     """

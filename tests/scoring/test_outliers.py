@@ -11,6 +11,7 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
+from dagster._core.event_api import PartitionKeyFilter
 
 from factory_assets.governor.executor import execute
 from factory_assets.measures.profiles import profiles
@@ -201,3 +202,17 @@ def test_a_day_tells_how_many_rows_of_which_nodes_are_beyond(line: Segmented) ->
     assert (of_node["rows"], of_node["outliers"], of_node["predictions_out_of_bounds"]) == (3, 2, 2)
     named = [(record.data["example_id"], record.data["column"]) for record in loud["furthest_out"]]
     assert named == [("2", "prediction"), ("1", "prediction"), ("2", "x1"), ("1", "x0")]
+    # What a line says beyond its labels is far beyond: these span 4 at most, and it says 5 and -8.5.
+    checked = {}
+    for on_day in (day(45), day(46)):
+        (record,) = line.instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey([LINE, "predictions"]), "in_bounds"),
+            limit=1,
+            partition_filter=PartitionKeyFilter(key=str(on_day)),
+        )
+        assert record.event is not None and record.event.dagster_event is not None
+        checked[on_day] = record.event.dagster_event.asset_check_evaluation_data
+    assert checked[day(46)].passed and checked[day(46)].description == "2 predictions"
+    assert not checked[day(45)].passed and checked[day(45)].severity == dg.AssetCheckSeverity.WARN
+    assert f"global: 1 of 3 predictions by version {version}, -8" in str(checked[day(45)].description)
+    assert checked[day(45)].metadata["outside"].value == 2
