@@ -71,8 +71,21 @@ STRETCH_ROWS, STRETCH_DAYS = 1_000_000, 128
 TRIES = 50
 #: Keys of a commit's information: who made it, and a name of the write alone.
 WRITER, WRITE = "writer", "write"
+#: Threads that delta-rs works in, at least. A writer waits in one of them for its next rows. Where these are read from the lake, as
+#: predictions are made of examples, another one has to read them: on a machine with one CPU there is none, and both wait for ever.
+RUNTIME_THREADS = 4
 #: Folder of a table to which damaged files are moved. Delta, and a vacuum, pass over names with a leading underscore.
 ASIDE = "_damaged"
+
+
+def _give_threads() -> None:
+    """Before the first table is opened, when delta-rs looks how many. Its own default is a thread a CPU."""
+    given = os.environ.get("TOKIO_WORKER_THREADS", "")
+    threads = int(given) if given.isdecimal() else os.cpu_count() or 1
+    os.environ["TOKIO_WORKER_THREADS"] = str(max(threads, RUNTIME_THREADS))
+
+
+_give_threads()
 
 
 class LostRace(CommitFailedError):

@@ -431,6 +431,31 @@ Lake(root=sys.argv[1]).replace("t", pa.RecordBatchReader.from_batches(batch.sche
 """
 
 
+ON_ONE_CPU = """
+import datetime as dt, os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import pyarrow as pa
+from factory_resources.lake import Lake
+
+lake, days = Lake(root=sys.argv[1]), [dt.date(2024, 1, day) for day in (1, 2, 3)]
+table = pa.table({"x": [1, 2, 3], "ds": days})
+lake.replace("t", table, days)
+rows = (batch for day in days for batch in lake.read("t", day, day).to_batches())
+lake.replace("of_t", pa.RecordBatchReader.from_batches(table.schema, rows), days)
+print(lake.read("of_t").num_rows)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a CPU")
+@pytest.mark.parametrize("given", [None, "1"])
+def test_rows_that_are_read_from_the_lake_are_written_on_a_machine_with_one_cpu(tmp_path, given):
+    kept = {name: value for name, value in os.environ.items() if name != "TOKIO_WORKER_THREADS"}
+    environment = kept | ({"TOKIO_WORKER_THREADS": given} if given else {})
+    command = [sys.executable, "-c", ON_ONE_CPU, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "3\n"
+
+
 def test_a_writer_killed_in_the_middle_leaves_the_previous_version_and_a_rerun_a_clean_one(lake, tmp_path):
     lake.replace("t", table(ONE, [1, 2]), [ONE])
     writer = subprocess.Popen([sys.executable, "-c", ENDLESS, lake.root], stdout=subprocess.PIPE, text=True)
