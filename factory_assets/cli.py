@@ -206,6 +206,7 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[lis
     from factory_assets.commands.deployed import deployed
     from factory_assets.events.aside import aside
     from factory_assets.governor.executor import catch_up
+    from factory_assets.release.approval import waiting
 
     with deployed() as deployment, _progress() as progress:
         catalogue = deployment.catalogue
@@ -240,6 +241,10 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[lis
     for stream, days in sorted(deployment.judged.items()):
         if found := str(aside(deployment.lake, stream, days)):
             console.say(f"\n{stream}: {found}. Look at them: factory quarantine show {stream}", style="yellow")
+    for line in catalogue.lines:
+        if waits := waiting(deployment.ledger, line):
+            found = f"{line}: {counted(len(waits), 'challenger')} passed the gate, waiting for approval"
+            console.say(f"\n{found}. Look at them: {shlex.join(['factory', 'approve', line])}", style="yellow")
     for table in summarise(catalogue, deployment.lake, deployment.ledger, deployment.archive):
         _show(*table)
     _where_to_look()
