@@ -65,15 +65,27 @@ def report(
             "days": len(findings),
             "days_failed": ", ".join(failed) or "none",
             "days_blocked": ", ".join(blocked) or "none",
+            **_links(findings),
             **by_day,
         },
     )
 
 
+def _newest(findings: Sequence[Finding]) -> Finding:
+    """The newest that failed, or the newest of all."""
+    failed = [finding for finding in findings if not finding.passed]
+    return max(failed or findings, key=lambda finding: finding.day)
+
+
+def _links(findings: Sequence[Finding]) -> dict[str, dg.MetadataValue]:
+    """Where a person goes from the newest day that failed: the range shows on the check's first page, its days do not."""
+    return {name: value for name, value in _newest(findings).metadata.items() if isinstance(value, dg.UrlMetadataValue)}
+
+
 def _over(findings: Sequence[Finding]) -> str:
     """What a range says of itself: how many days failed, and the message of the newest that did, or of the newest of all."""
     failed = [finding for finding in findings if not finding.passed]
-    newest = max(failed or findings, key=lambda finding: finding.day)
+    newest = _newest(findings)
     summary = (
         f"{len(failed)} of {counted(len(findings), 'day')} failed; the newest"
         if failed

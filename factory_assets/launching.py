@@ -9,6 +9,7 @@ import dagster as dg
 import yaml
 
 from factory_assets.identity.hashes import hash_of
+from factory_resources.dagster_private.refusals import refusal
 
 #: Types that Dagster gives the fields of a `Config` -> types of the values alone.
 PLAIN = ((dg.StringSource, dg.Field(str)), (dg.IntSource, dg.Field(int)), (dg.BoolSource, dg.Field(bool)))
@@ -79,7 +80,7 @@ def refusing(*rules: type[Exception]) -> Iterator[None]:
     except rules as refused:
         # A KeyError puts its message in quotes.
         message = refused.args[0] if isinstance(refused, KeyError) else refused
-        raise dg.Failure(f"refused: {message}", allow_retries=False) from None
+        raise refusal(f"refused: {message}") from None
 
 
 def launchpad(job: str, op: str, config: Mapping[str, Any]) -> dg.UrlMetadataValue:

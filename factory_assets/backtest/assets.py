@@ -28,6 +28,7 @@ from factory_assets.materialization import column_schema, data_versions, served_
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.words import figure
+from factory_resources.dagster_private.refusals import refusal
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
@@ -94,7 +95,7 @@ def backtest_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         except NothingToReplay as nothing:
             return dg.MaterializeResult(metadata={"status": str(nothing)})
         except BacktestRefused as refused:
-            raise dg.Failure(str(refused), allow_retries=False) from None
+            raise refusal(str(refused)) from None
         found = Measured(replayed, config.share)
         day, name = wanted.stretch.last, wanted.name
         written = lake.replace_part(f"{line.name}/backtest", found.table(), day, "replay", [name])

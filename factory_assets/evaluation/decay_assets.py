@@ -22,6 +22,7 @@ from factory_assets.models.archived import load
 from factory_assets.training.run_config import NAMED, AsOf, as_of
 from factory_assets.words import figure, listed
 from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.dagster_private.refusals import refusal
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -103,9 +104,8 @@ def decay_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         if not trained:
             return dg.MaterializeResult(metadata={"status": "nothing is trained yet"})
         if absent := [node for node in config.nodes if node not in trained]:
-            raise dg.Failure(
-                f"nodes: nothing was trained of {listed(absent, NAMED)}; trained: {listed(trained, NAMED, 'node')}",
-                allow_retries=False,
+            raise refusal(
+                f"nodes: nothing was trained of {listed(absent, NAMED)}; trained: {listed(trained, NAMED, 'node')}"
             )
         columns = lake.read(f"{line.name}/examples", day, day, empty_if_absent=True)
         nodes = {

@@ -27,6 +27,7 @@ from factory_assets.identity.partitions import add_nodes, partitions, window_of
 from factory_assets.identity.places import introduced, station, views_group
 from factory_assets.identity.versions import examples_version, stream_version, view_definition
 from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
+from factory_resources.dagster_private.refusals import refusal
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
 
@@ -86,7 +87,7 @@ def replace_computed(
     try:
         require(output.rows)
     except ValueError as refused:
-        raise dg.Failure(str(refused), allow_retries=False) from None
+        raise refusal(str(refused)) from None
     order = ", ".join(["ds", *map(identifier, output.order)])
     return output.lake.replace_from(output.con, output.table, output.rows, days, order)
 

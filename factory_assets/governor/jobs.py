@@ -15,6 +15,7 @@ from factory_assets.governor.runs import REASON, short
 from factory_assets.launching import launched, picked, refusing, written_out
 from factory_assets.materialization import table_shown
 from factory_resources.asked_by import asked_by
+from factory_resources.dagster_private.refusals import refusal
 from factory_resources.markdown import literal
 from factory_resources.people import with_claim
 
@@ -139,7 +140,7 @@ def _refusing() -> Iterator[None]:
         with refusing(Refused, DeclarationError):
             yield
     except Stopped:
-        raise dg.Failure("stopped; what was made stays", allow_retries=False) from None
+        raise refusal("stopped; what was made stays") from None
 
 
 def _fail(failures: Sequence[str]) -> None:

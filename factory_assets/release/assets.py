@@ -201,7 +201,7 @@ def _of_all(stands: Mapping[str, Standing], day: dt.date) -> dict[str, Any]:
         {
             "node": node,
             "answers": who(node, answers[node], own.get(answers[node] or "")),
-            "why": f"{each.verdict}: {each.reason}",
+            "why": f"{'waits' if each.waits else each.verdict}: {each.reason}",
         }
         for node, each in ((node, stands[node]) for node in preorder(stands))
     ]

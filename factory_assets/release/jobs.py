@@ -23,6 +23,7 @@ from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.asked_by import asked_by
 from factory_resources.certificates import Certificate, Certificates
+from factory_resources.dagster_private.refusals import refusal
 from factory_resources.decisions import CLAIM, ChampionChanged
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -275,7 +276,7 @@ def rebuild_released(
         context.log.info(f"making {record.version} of {record.line}, {record.node}, again")
         certificate = rebuild(record, Origin(lake, engine, ledger, archive), by=f"run {context.run_id}")
     except (LookupError, NotRebuildable) as refused:
-        raise dg.Failure(str(refused.args[0]), allow_retries=False) from None
+        raise refusal(str(refused.args[0])) from None
     certificates.record(certificate)
     metadata = _metadata(certificate)
     context.log_event(

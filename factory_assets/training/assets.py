@@ -48,6 +48,7 @@ from factory_assets.training.timeline import Timeline, TrainingRefused, require_
 from factory_assets.training.undecided import Undecided, looked_at_again
 from factory_assets.words import brief, counted
 from factory_resources.archive_folder import ArchiveFolder
+from factory_resources.dagster_private.refusals import refusal
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
@@ -241,7 +242,7 @@ def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:
     try:
         return require_coverage(declared, day)
     except TrainingRefused as refused:
-        raise dg.Failure(str(refused), allow_retries=False) from None
+        raise refusal(str(refused)) from None
 
 
 def _refuse_holes(instance: dg.DagsterInstance, lake: Lake, line: str, span: Timeline) -> None:
@@ -257,10 +258,9 @@ def _refuse_holes(instance: dg.DagsterInstance, lake: Lake, line: str, span: Tim
     ]
     if holes:
         more = f"; and {len(holes) - 3} more" if len(holes) > 3 else ""
-        raise dg.Failure(
+        raise refusal(
             f"{line}: not trained as of {span.as_of}, on rows that are lost or damaged: {'; '.join(holes[:3])}{more}. "
-            "`factory run` makes these days again",
-            allow_retries=False,
+            "`factory run` makes these days again"
         )
 
 
@@ -268,7 +268,7 @@ def _refuse_unknown_segments(instance: dg.DagsterInstance, declared: DeclaredLin
     """Refuse a level that turned out to hold ids, as the check `segments_fit` does: it spoils the nodes above it too."""
     partitions = set(instance.get_dynamic_partitions(str(segment_partitions(declared.line.name).name)))
     if refused := [node for node in tree(keys) if node not in partitions]:
-        raise dg.Failure(without_room(declared, refused), allow_retries=False)
+        raise refusal(without_room(declared, refused))
 
 
 def _tuned(
@@ -283,7 +283,7 @@ def _tuned(
     try:
         return Tuning(declared, trials, train, nodes, metric_of(declared), day, context.run.run_id, say).tune()
     except ValueError as refused:
-        raise dg.Failure(str(refused), allow_retries=False) from None
+        raise refusal(str(refused)) from None
 
 
 def _keep(lake: Lake, line: str, day: dt.date, outcomes: Mapping[str, dict[str, Any]]) -> None:

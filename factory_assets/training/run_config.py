@@ -10,6 +10,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
 from factory_assets.words import listed
 from factory_resources import clock
+from factory_resources.dagster_private.refusals import refusal
 from factory_resources.lake import Lake
 
 #: Run tag: train as if it were the close of this day. Run configuration says the same, and comes first.
@@ -36,9 +37,8 @@ class Chosen(AsOf):
         """The run's nodes, in its order. Raises Failure for those that it does not span: nothing would be done about them."""
         spanned, wanted = list(context.partition_keys), set(self.nodes)
         if absent := sorted(wanted - set(spanned)):
-            raise dg.Failure(
-                f"nodes: this run does not span {listed(absent, NAMED)}; it spans {listed(spanned, NAMED, 'node')}",
-                allow_retries=False,
+            raise refusal(
+                f"nodes: this run does not span {listed(absent, NAMED)}; it spans {listed(spanned, NAMED, 'node')}"
             )
         return [node for node in spanned if not wanted or node in wanted]
 
@@ -65,13 +65,13 @@ def as_of(context: dg.AssetExecutionContext, lake: Lake, declared: DeclaredLine,
         try:
             day = dt.date.fromisoformat(stated)
         except ValueError:
-            raise dg.Failure(f"as_of: {stated!r} is no day; give one such as 2026-03-11", allow_retries=False) from None
+            raise refusal(f"as_of: {stated!r} is no day; give one such as 2026-03-11") from None
         if day >= clock.today():
-            raise dg.Failure(f"as_of: {day} is not over; it is {clock.today()} in UTC", allow_retries=False)
+            raise refusal(f"as_of: {day} is not over; it is {clock.today()} in UTC")
         return day
     newest = newest_labelled(lake, line)
     if newest is None:
-        raise dg.Failure(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")
+        raise refusal(f"{line.name}: there are no examples yet; materialise {line.name}/examples first")
     return newest
 
 

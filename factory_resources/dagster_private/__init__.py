@@ -11,6 +11,7 @@ sqlite        the event log in SQLite
 postgres      the event log in PostgreSQL
 indexed       one more tag that both find by index
 reading       what the event log says of partitions and checks
+refusals      what a rule refuses, without a traceback
 printed       what a command's runs print, in the terminal
 recording     one event a partition, each with its own data version, of a run over many
 declarations  a folder of declarations outside the package, and the job of all assets

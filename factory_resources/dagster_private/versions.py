@@ -21,6 +21,7 @@ OTHERWISE = {
     "reading checks": "checks are looked for in the events of the newest runs",
     "recording partitions": "a run over many partitions writes two events for each, one at a time, and only at its end",
     "recording checks": "a check over many days shows one result for all, with a table of the days, and none on each day",
+    "refusals": "a refusal by rule shows a traceback below what it says",
     "printing": "four processes a run copy what a command's runs print, and print tracebacks at Ctrl-C",
     "declarations outside the package": "they are loaded as a project of their own, by a file in a temporary folder",
 }

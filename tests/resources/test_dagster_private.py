@@ -20,7 +20,7 @@ import pytest
 import factory_resources
 from factory_assets.governor.work import FLEET, PAGE
 from factory_assets.loading import resources
-from factory_resources.dagster_private import declarations, reading, recording, storages, versions
+from factory_resources.dagster_private import declarations, reading, recording, refusals, storages, versions
 from factory_resources.dagster_private import printed as printed_elsewhere
 from factory_resources.dagster_private.reading import INPUTS, Checked
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
@@ -466,6 +466,33 @@ def test_ctrl_c_reaches_no_process_that_prints_a_traceback_of_its_own(tmp_path: 
     os.killpg(waits.pid, signal.SIGINT)
     _, told = waits.communicate(timeout=60)
     assert "watch_orphans" not in told
+
+
+def test_a_refusal_is_told_by_what_the_rule_says_alone_and_is_not_tried_again() -> None:
+    tries = list[int]()
+
+    @dg.op(retry_policy=dg.RetryPolicy(max_retries=2))
+    def refuses() -> None:
+        tries.append(1)
+        raise refusals.refusal("refused: nothing waits")
+
+    @dg.job
+    def asked() -> None:
+        refuses()
+
+    (failed,) = asked.execute_in_process(raise_on_error=False).filter_events(lambda each: each.is_step_failure)
+    data = failed.step_failure_data
+    assert data.user_failure_data is not None and data.user_failure_data.description == "refused: nothing waits"
+    assert data.error is not None and str(data.error) == "refused: nothing waits"
+    assert len(tries) == 1
+    with pytest.raises(dg.Failure, match="refused: nothing waits"):
+        asked.execute_in_process()
+
+
+def test_a_refusal_is_a_failure_where_dagster_has_no_such_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "_refused", lambda: None)
+    refused = refusals.refusal("refused: nothing waits")
+    assert type(refused) is dg.Failure and refused.description == "refused: nothing waits" and not refused.allow_retries
 
 
 def test_what_an_owner_keeps_elsewhere_is_kept_there(tmp_path: Path) -> None:
