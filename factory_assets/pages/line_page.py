@@ -385,8 +385,13 @@ def _on_holdout(found: Evidence | None) -> str | None:
 def _change(change: Change | None) -> str | None:
     if change is None:
         return None
-    between = "" if change.low is None else f" [{change.low:+.2g}, {change.high:+.2g}]"
-    return f"{change.gain:+.2g}{between}"
+    between = "" if change.low is None else f" [{_signed(change.low)}, {_signed(change.high)}]"
+    return f"{_signed(change.gain)}{between}"
+
+
+def _signed(value: float) -> str:
+    """By two digits, and of large numbers those before the point: nobody reads +1.4e+02."""
+    return f"{value:+.2g}" if abs(value) < 99.5 else f"{value:+,.0f}"
 
 
 def _mood(change: Change | None) -> Mood:

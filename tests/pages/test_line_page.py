@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from pathlib import Path
 
 import pytest
 
 from factory_assets.governor.work import Called, Notice
+from factory_assets.pages.course import Change
 from factory_assets.pages.document import anchor, visible
+from factory_assets.pages.line_page import _change
 from tests.pages.looked_at import DRIFTS, LAST, Made, Screen, made, taken_back
 from tests.pages.test_document import HOSTILE, Read
 
@@ -176,3 +179,17 @@ def test_a_line_that_was_never_trained_has_a_page(tmp_path: Path) -> None:
     empty = Made(Lake(root=str(tmp_path / "lake")), Ledger(url=f"sqlite:///{tmp_path / 'ledger.db'}"), tmp_path)
     page = Screen(empty.page())
     assert "nobody answers" in page.cards["todo"] and "no day was scored yet" in page.cards["safe"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "told"),
+    [
+        (3.54, -131.2, 138.2, "+3.5 [-131, +138]"),
+        (-0.01234, -99.4, 99.6, "-0.012 [-99, +100]"),
+        (12345.6, None, None, "+12,346"),
+    ],
+)
+def test_a_change_is_told_in_digits_that_people_read(
+    gain: float, low: float | None, high: float | None, told: str
+) -> None:
+    assert _change(Change(gain, low, high, 14, dt.date(2026, 3, 1))) == told
