@@ -52,7 +52,7 @@ from factory_assets.scoring.champions import champion_state, champions_of_days
 from factory_assets.serving.due import export_due, export_state, serving_key
 from factory_resources import clock
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.dagster_private.reading import mark, name_of, newest_checks
+from factory_resources.dagster_private.reading import marks, name_of, newest_checks
 from factory_resources.decisions import UNDECIDED, Standing
 from factory_resources.engine import Engine
 from factory_resources.issues import Issues
@@ -114,11 +114,15 @@ class Book:
         self._versions: dict[str, int | None] = {}
         self._sources: dict[str, dict[dt.date, str]] = {}
         self._not_evaluated: dict[dg.AssetCheckKey, str] | None = None
+        self._marks: dict[dg.AssetKey, object] = {}
+        self._of_lines: dict[str, object] = {}
 
     def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
         """Ask again what is recorded of these assets, and what the sources hold of these days."""
         self._not_evaluated = None
+        self._of_lines.clear()
         for name in assets:
+            self._marks.pop(_key(name), None)
             self._recorded.pop(name, None)
             self._judged.pop(name, None)
             self._damaged.pop(name, None)
@@ -132,11 +136,17 @@ class Book:
             self._assets[name] = described(self.specs[_key(name)])
         return self._assets[name]
 
+    def _mark(self, key: dg.AssetKey) -> object:
+        """Of the asset's events. The first time of all assets: a question for each would cost more than the answers."""
+        if key not in self._marks:
+            self._marks |= marks(self.instance, [key] if self._marks else {key, *self.specs})
+        return self._marks[key]
+
     def recorded(self, name: str) -> Mapping[dt.date, Recorded]:
         if name not in self._recorded:
             key, place = _key(name), (self._storage, name)
             # Before what it marks: what comes in between has another the next time.
-            now = mark(self.instance, key)
+            now = self._mark(key)
             before, by_day = _days_recorded.get(place, (None, {}))
             if now is None or now != before:
                 newest = newest_events(self.instance, key)
@@ -343,7 +353,9 @@ class Book:
 
     def _of_ledger(self, what: str, line: str, ask: Callable[[], T], *beside: object) -> T:
         """An answer of the ledger about a line; the same until something is decided about the line."""
-        return memo.of((what, self.stores.ledger.url, line), (self.stores.ledger.mark(line), beside), ask)
+        if line not in self._of_lines:
+            self._of_lines[line] = self.stores.ledger.mark(line)
+        return memo.of((what, self.stores.ledger.url, line), (self._of_lines[line], beside), ask)
 
     def nodes(self, line: str) -> Collection[str]:
         return self.instance.get_dynamic_partitions(str(segment_partitions(line).name))

@@ -119,20 +119,29 @@ def is_indexed(instance: dg.DagsterInstance, tags: Collection[str]) -> bool:
     return (log := _log()) is not None and log.indexed(instance.event_log_storage, {*tags}) == {*tags}
 
 
-def mark(instance: dg.DagsterInstance, key: dg.AssetKey) -> object:
-    """Changes with every materialisation of the asset that comes, or is deleted or wiped; None where the log cannot tell.
+def marks(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> dict[dg.AssetKey, object]:
+    """Asset -> what changes with every materialisation of it that comes, or is deleted or wiped; None where the log cannot tell.
 
     Not the newest number alone: a run may be deleted, and PostgreSQL gives numbers in another order than it shows events.
     """
     if (tables := _tables()) is None or not isinstance(instance.event_log_storage, tables.in_sql):
-        return None
+        return dict.fromkeys(keys)
     events, assets = tables.events.c, tables.assets.c
-    made = sa.select(sa.func.max(events.id), sa.func.count()).where(
-        events.asset_key == key.to_string(), events.dagster_event_type == MATERIALIZATION.value
-    )
-    wiped = sa.select(assets.wipe_timestamp, assets.asset_details).where(assets.asset_key == key.to_string())
-    with instance.event_log_storage.index_connection() as connection:
-        return tuple(connection.execute(made).one()), *map(tuple, connection.execute(wiped))
+    named, found = {key.to_string(): key for key in keys}, dict[dg.AssetKey, object]()
+    for first in range(0, len(named), PAGE):
+        names = [*named][first : first + PAGE]
+        made = (
+            sa.select(events.asset_key, sa.func.max(events.id), sa.func.count())
+            .where(events.asset_key.in_(names), events.dagster_event_type == MATERIALIZATION.value)
+            .group_by(events.asset_key)
+        )
+        wiped = sa.select(assets.asset_key, assets.wipe_timestamp, assets.asset_details).where(
+            assets.asset_key.in_(names)
+        )
+        with instance.event_log_storage.index_connection() as connection:
+            numbers, states = ({row[0]: tuple(row)[1:] for row in connection.execute(each)} for each in (made, wiped))
+        found |= {named[name]: (numbers.get(name), states.get(name)) for name in names}
+    return found
 
 
 def _newest(

@@ -13,7 +13,7 @@ from factory_assets import materialization
 from factory_assets.identity.inputs import Recorded
 from factory_assets.materialization import DATA_VERSION, fetched, newest_events, recorded
 from factory_resources.dagster_private.indexed import IndexedInputs
-from factory_resources.dagster_private.reading import INPUTS, mark
+from factory_resources.dagster_private.reading import INPUTS, marks
 from tests.resources import test_postgres_event_log as postgres
 
 KEY = dg.AssetKey(["orders", "events"])
@@ -99,21 +99,29 @@ def test_an_instance_in_memory_tells_the_same() -> None:
         assert [(each.data, each.stamp) for each in read(instance).values()] == [("new", "now")]
 
 
+def mark(instance: dg.DagsterInstance) -> object:
+    """Of the asset, asked for alone, and beside others as well."""
+    others = [dg.AssetKey(["other", str(number)]) for number in range(3)]
+    beside = marks(instance, [*others, KEY])
+    assert marks(instance, [KEY]) == {KEY: beside[KEY]} and set(beside) == {KEY, *others}
+    return beside[KEY]
+
+
 def test_the_mark_is_another_after_every_event_however_it_comes_or_goes(opened: Opened) -> None:
     instance, other = opened(True), opened(True)
-    marks = [mark(instance, KEY)]
+    seen = [mark(instance)]
     for day in (DAYS[0], DAYS[1], DAYS[0]):
         made(other, day, "same", "same")
-        marks.append(mark(instance, KEY))
+        seen.append(mark(instance))
     # Whoever deletes the run of an old event takes the event with it.
     oldest = min(newest_events(instance, KEY).values())
     with other.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
         connection.execute(sa.text(f"DELETE FROM event_logs WHERE id = {oldest}"))
-    marks.append(mark(instance, KEY))
+    seen.append(mark(instance))
     other.wipe_assets([KEY])
-    marks.append(mark(instance, KEY))
+    seen.append(mark(instance))
     assert newest_events(instance, KEY) == {}
-    assert len(set(map(repr, marks))) == len(marks)
-    assert mark(instance, KEY) == marks[-1]
+    assert len(set(map(repr, seen))) == len(seen)
+    assert mark(instance) == seen[-1]
     made(other, DAYS[0], "same", "same")
-    assert mark(instance, KEY) != marks[-1]
+    assert mark(instance) != seen[-1]
