@@ -385,7 +385,7 @@ def _on_holdout(found: Evidence | None) -> str | None:
 def _change(change: Change | None) -> str | None:
     if change is None:
         return None
-    between = "" if change.low is None else f" [{_signed(change.low)}, {_signed(change.high)}]"
+    between = "" if change.low is None or change.high is None else f" [{_signed(change.low)}, {_signed(change.high)}]"
     return f"{_signed(change.gain)}{between}"
 
 
