@@ -10,12 +10,14 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def figure(value: float | None) -> str:
-    """A number for a table that people read, by four digits; a dash where there is none.
+    """A number for people to read, by four digits, and of a large one those before the point; a dash where there is none.
 
-    >>> figure(0.123456), figure(None)
-    ('0.1235', '-')
+    >>> figure(0.123456), figure(123456.7), figure(None)
+    ('0.1235', '123,457', '-')
     """
-    return "-" if value is None else f"{value:.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if 9999.5 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def brief(version: str | None) -> str:

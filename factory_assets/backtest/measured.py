@@ -25,7 +25,7 @@ from factory_assets.identity.nodes import ROOT, answering, lineage, tree
 from factory_assets.measures.certainty import certainty, witnesses
 from factory_assets.measures.metrics import improvement, score
 from factory_assets.scoring.champions import Champions
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 
 #: Share of the gain over a naive guess that is worth a training, unless somebody says otherwise.
 SHARE = 0.05
@@ -301,7 +301,7 @@ class Measured:
 
     def _pays(self, against: Against) -> str:
         every, sure = self.replayed.asked.every, _sure(against)
-        what = f"{self.replayed.metric} {_short(against.value)} against {_short(against.other_value)} of never"
+        what = f"{self.replayed.metric} {figure(against.value)} against {figure(against.other_value)} of never"
         words: Mapping[Verdict, str] = {
             "better": f"pays: {what}, with a certainty of {sure}",
             "worse": f"does not pay: {what}, which is worse with a certainty of {sure}",
@@ -312,7 +312,7 @@ class Measured:
         return f"retraining every {every} {words[against.verdict]}"
 
     def _of_gate(self, against: Against) -> str:
-        what = f"always taking the newest comes to {_short(against.value)}, the gate to {_short(against.other_value)}"
+        what = f"always taking the newest comes to {figure(against.value)}, the gate to {figure(against.other_value)}"
         words: Mapping[Verdict, str] = {
             "better": f"the gate costs more than it saves (certainty {_sure(against)})",
             "worse": f"the gate pays (certainty {_sure(against)})",
@@ -430,7 +430,3 @@ def _at_most(against: Against) -> str:
     part = against.limits[1] / against.over_naive if against.over_naive > 0 else 0.0
     gains = f"at most {part:.1%} of what the line gains over a naive guess" if part > 0 else "nothing"
     return f"with a certainty of {SURE:.2f} it gains {gains}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"

@@ -22,7 +22,7 @@ from factory_assets.models.archived import ModelRefused, ReleasedModel
 from factory_assets.models.matrix import encode
 from factory_assets.training.dataset import DaysAsKnown, close_of, labelled_by_node
 from factory_assets.training.timeline import timeline
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 from factory_resources.archive_folder import ArchiveDamaged
 from factory_resources.lake import Lake
 from factory_resources.ledger import VersionRecord
@@ -320,7 +320,7 @@ def _holds(age: Age, share: float) -> bool:
 
 def _lost(age: Age) -> str:
     part = f", {age.loss / age.gain:.0%} of the gain over a naive guess" if age.gain > 0 else ""
-    return f"it loses {age.loss:.4g} against a fresh one{part}"
+    return f"it loses {figure(age.loss)} against a fresh one{part}"
 
 
 def _harmless(ages: Sequence[Age]) -> str:

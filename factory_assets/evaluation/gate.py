@@ -17,7 +17,7 @@ from typing import Literal
 from factory_assets.declarations.line import ANY, Gate
 from factory_assets.evaluation.limits import LABELLED, USUALLY, Measured, beyond
 from factory_assets.measures.metrics import METRICS, better
-from factory_assets.words import counted, listed
+from factory_assets.words import counted, figure, listed
 
 #: Limits that a reason names.
 MOST = 3
@@ -140,7 +140,7 @@ def standing(metric: str, gate: Gate, contest: Contest, above: str | None) -> Ru
         return Ruling("fallback", "")
     if parent is None or rival(metric, contest) == "champion":
         return Ruling("keep", "")
-    comparison = f"{metric} {champion[metric]:.4g}, {parent[metric]:.4g} of the champion of {above}"
+    comparison = f"{metric} {figure(champion[metric])}, {figure(parent[metric])} of the champion of {above}"
     certainty = contest.certainty.get("champion")
     sure = None if certainty is None else 1 - certainty
     if not _sure_enough(gate.certainty, gate.certainty, sure):
@@ -221,14 +221,14 @@ def judge(
     value = challenger[metric]
     bound = "at least" if METRICS[metric].greater_is_better else "at most"
     if gate.floor is not None and value != gate.floor and not better(metric, value, gate.floor):
-        return Ruling("keep", f"{metric} {value:.4g}, {bound} {gate.floor:.4g} needed")
-    ruling = Ruling("promote", f"{metric} {value:.4g}")
+        return Ruling("keep", f"{metric} {figure(value)}, {bound} {figure(gate.floor)} needed")
+    ruling = Ruling("promote", f"{metric} {figure(value)}")
     for rival, sure in ((naive, certainty.get("naive")), (incumbent, certainty.get("challenger"))):
         if metric not in rival.metrics:
             continue
-        against = f"{rival.metrics[metric]:.4g} of {rival.name}"
+        against = f"{figure(rival.metrics[metric])} of {rival.name}"
         is_better = better(metric, value, rival.metrics[metric])
-        comparison = f"{metric} {value:.4g}, {'better than' if is_better else 'no better than'} {against}"
+        comparison = f"{metric} {figure(value)}, {'better than' if is_better else 'no better than'} {against}"
         if is_better and _sure_enough(gate.certainty, look.certainty, sure):
             if ruling.verdict == "promote":
                 ruling = Ruling(
@@ -296,4 +296,4 @@ def _how_sure(needed: float, sure: float | None) -> str:
         return "but days, or clusters, are too few to tell that from luck"
     # 0.998 rounds to 1.00, which would be enough.
     shown = f"{sure:.2f}" if round(sure, 2) < needed else f"{sure:.4f}"
-    return f"but with a certainty of {shown} only, {needed:.4g} needed"
+    return f"but with a certainty of {shown} only, {figure(needed)} needed"

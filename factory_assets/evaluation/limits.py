@@ -12,7 +12,7 @@ from factory_assets.declarations.limits import ANY, MISCALIBRATED, Groups, Slice
 from factory_assets.declarations.line import Gate
 from factory_assets.evaluation.parts import DISPARITIES, MOST_GROUPS, RATES, of
 from factory_assets.measures.metrics import METRICS, better, improvement
-from factory_assets.words import counted, listed
+from factory_assets.words import counted, figure, listed
 
 #: What is recorded beside the certainty of a challenger: how far off it is; how sure it is that this is beyond the limit; and how far
 #: off whoever would answer otherwise is on the same rows, or the naive guess where nobody does.
@@ -89,19 +89,21 @@ def _of_slice(metric: str, gate: Gate, name: str, declared: Slice, measured: Mea
         return Beyond(name, f"{metric} of {where} cannot be measured {on}")
     bound = "at least" if METRICS[metric].greater_is_better else "at most"
     if declared.floor is not None and value != declared.floor and not better(metric, value, declared.floor):
-        return Beyond(name, f"worse in {where}: {metric} {value:.4g}, {bound} {declared.floor:.4g} needed, {on}")
+        return Beyond(
+            name, f"worse in {where}: {metric} {figure(value)}, {bound} {figure(declared.floor)} needed, {on}"
+        )
     theirs = measured.rivals.get(of(metric, name))
     if declared.worse is None or theirs is None:
         return None
-    comparison = f"{metric} {value:.4g} beside {theirs:.4g} of {measured.rival}"
+    comparison = f"{metric} {figure(value)} beside {figure(theirs)} of {measured.rival}"
     sure = measured.certainty.get(of(metric, name))
     if improvement(metric, value, theirs) < -declared.worse:
         hopeless = sure is not None and sure <= 1 - gate.certainty
-        return Beyond(name, f"worse in {where}: {comparison}, by more than {declared.worse:.4g}, {on}", hopeless)
+        return Beyond(name, f"worse in {where}: {comparison}, by more than {figure(declared.worse)}, {on}", hopeless)
     needed = 1 - (1 - declared.certainty) * luck
     if declared.certainty > ANY and (sure is None or sure < needed):
         how = "days, or clusters, are too few to tell" if sure is None else f"{sure:.4f} sure, {needed:.4f} needed"
-        return Beyond(name, f"maybe worse in {where}: {comparison}, {declared.worse:.4g} allowed, but {how}, {on}")
+        return Beyond(name, f"maybe worse in {where}: {comparison}, {figure(declared.worse)} allowed, but {how}, {on}")
     return None
 
 
@@ -139,12 +141,12 @@ def _of_groups(column: str, declared: Groups, measured: Measured) -> Iterator[Be
                 values = {group: own[of(measure + case, group)] for group in groups if group not in left_out}
                 low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
                 theirs = measured.rivals.get(of(recorded + case, column))
-                beside = f" ({theirs:.4g} of {measured.rival})" if theirs is not None else ""
+                beside = f" ({figure(theirs)} of {measured.rival})" if theirs is not None else ""
                 yield Beyond(
                     column,
-                    f"groups of {column} differ: {_words(recorded, case)} {value:.4g}, "
-                    f"{'at least' if least else 'at most'} {limit:.4g} allowed{beside}; "
-                    f"{_words(measure, case)} {values[low]:.4g} of {low}, {values[high]:.4g} of {high}",
+                    f"groups of {column} differ: {_words(recorded, case)} {figure(value)}, "
+                    f"{'at least' if least else 'at most'} {figure(limit)} allowed{beside}; "
+                    f"{_words(measure, case)} {figure(values[low])} of {low}, {figure(values[high])} of {high}",
                 )
 
 

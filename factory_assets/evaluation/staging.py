@@ -18,6 +18,7 @@ from factory_assets.identity.nodes import answering
 from factory_assets.measures.metrics import most_likely
 from factory_assets.models.archived import ReleasedModel
 from factory_assets.training.subtrees import Subtrees
+from factory_assets.words import figure
 
 #: Parts of each kind that are kept.
 SHOWN = 5
@@ -193,7 +194,12 @@ def _levels(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
     numbers = column.cast(pa.float64(), safe=False).to_numpy()
     low, middle, high = np.nanquantile(numbers, (0.25, 0.5, 0.75))
-    names = [f"under {low:.4g}", f"{low:.4g} .. {middle:.4g}", f"{middle:.4g} .. {high:.4g}", f"over {high:.4g}"]
+    names = [
+        f"under {figure(low)}",
+        f"{figure(low)} .. {figure(middle)}",
+        f"{figure(middle)} .. {figure(high)}",
+        f"over {figure(high)}",
+    ]
     places = np.searchsorted([low, middle, high], numbers)
     return pa.chunked_array(
         [pa.array([None if np.isnan(each) else names[at] for each, at in zip(numbers, places, strict=True)])]

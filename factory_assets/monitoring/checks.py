@@ -45,7 +45,7 @@ from factory_assets.monitoring.performance.losses import (
 )
 from factory_assets.monitoring.skew import Skews, skews
 from factory_assets.scoring.champions import champions_of_days
-from factory_assets.words import counted, listed
+from factory_assets.words import counted, figure, listed
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 
@@ -184,7 +184,7 @@ def _of_day(
         least = (
             root if root in measured else min(measured, key=lambda row: improvement(metric, row[metric], row[other]))
         )
-        message = f"{metric} {least[metric]:.4g}, {rival.name} {least[other]:.4g}"
+        message = f"{metric} {figure(least[metric])}, {rival.name} {figure(least[other])}"
         message += (
             "" if least is root else f" of {least['node']}, which is the least gain of {counted(len(measured), 'node')}"
         )
@@ -352,8 +352,8 @@ def _estimated_of_day(
     # How far a node is beyond its limit, in units of its band, puts the worst first.
     found = sorted(changed, key=_excess, reverse=True)
     named = [
-        f"{row['node']}, since {row['since']}: {metric} {row['final']:.4g}, estimated "
-        f"{row['estimate']:.4g}, 95 % between {row['low']:.4g} and {row['high']:.4g}"
+        f"{row['node']}, since {row['since']}: {metric} {figure(row['final'])}, estimated "
+        f"{figure(row['estimate'])}, 95 % between {figure(row['low'])} and {figure(row['high'])}"
         for row in found
     ]
     root = next((row for row in rows if row["node"] == ROOT), None)
@@ -362,7 +362,7 @@ def _estimated_of_day(
     elif root is None:
         message = f"{metric} is not estimated: no predictions, or no metric that can be"
     else:
-        now = "not in yet" if root["final"] is None else f"{root['final']:.4g}"
+        now = "not in yet" if root["final"] is None else figure(root["final"])
         message = f"{metric} of the labels: {now}; estimated: {root['reason']}"
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("final", "concept")}
     numbers = {name: dg.MetadataValue.int(number) for name, number in counts.items()}

@@ -44,7 +44,7 @@ from factory_assets.monitoring.performance.losses import (
 from factory_assets.monitoring.performance.losses import PARENT as ABOVE
 from factory_assets.monitoring.performance.released import Release
 from factory_assets.monitoring.schemas import Delivered
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 
 STABLE, ALARM, NONE, WATCHED = "stable", "alarm", "no verdict", "watched by "
 DRIFT, PERFORMANCE, FLOOR, RELEASE, ESTIMATES = "drift", "performance", "floor", "release", "estimates"
@@ -232,7 +232,7 @@ def _beside(known: Known, monitor: str, rival: Rival) -> pa.Table:
         else:
             verdict, reason = (
                 STABLE,
-                f"as the {counted(len(past), 'day')} before it let expect; {seen:.4g} worse would have shown",
+                f"as the {counted(len(past), 'day')} before it let expect; {figure(seen)} worse would have shown",
             )
         rows.append(
             _row(
@@ -255,7 +255,7 @@ def from_floor(known: Known) -> pa.Table:
             elif one.visible is None:
                 verdict, reason = NONE, f"{reason}; too few days for a verdict"
             else:
-                reason += f"; {one.visible:.4g} worse would have shown"
+                reason += f"; {figure(one.visible)} worse would have shown"
             rows.append(
                 _row(
                     one.node, FLOOR, metric, n=one.rows, verdict=verdict, reason=reason, value=one.value, limit=floor,
@@ -279,8 +279,8 @@ def from_release(known: Known) -> pa.Table:
         if days:
             mean = float(np.mean([gain for gain, _ in days]))
             reason = (
-                f"better than the naive guess by {mean:.4g} on average of {counted(len(days), 'day')} since {release.since}, by "
-                f"{release.gain:.4g} on the holdout of its release; no verdict: a week differs from another by more than its days"
+                f"better than the naive guess by {figure(mean)} on average of {counted(len(days), 'day')} since {release.since}, by "
+                f"{figure(release.gain)} on the holdout of its release; no verdict: a week differs from another by more than its days"
             )
             number = sum(labelled for _, labelled in days)
             rows.append(
@@ -297,7 +297,7 @@ def from_estimates(known: Known) -> pa.Table:
     judged = pc.and_(pc.is_in(rows["verdict"], pa.array(["final", "concept"])), pc.is_valid(rows["limit"]))
     changed = pc.equal(rows["verdict"], "concept")
     verdict = pc.if_else(changed, ALARM, STABLE)
-    came = pa.array([f"{value:.4g} came, estimated " for value in rows["final"].to_numpy()], pa.string())
+    came = pa.array([f"{figure(value)} came, estimated " for value in rows["final"].to_numpy()], pa.string())
     columns = {
         "node": rows["node"],
         "monitor": _same(ESTIMATES, rows.num_rows),

@@ -17,7 +17,7 @@ from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.release.approval import waiting
 from factory_assets.release.resolver import Decided, resolve, state_of
-from factory_assets.words import brief, counted
+from factory_assets.words import brief, counted, figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -115,7 +115,7 @@ def _cell(value: Any) -> str | int:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return figure(value)
     return value if isinstance(value, int) else str(value)
 
 

@@ -17,7 +17,7 @@ from factory_assets.materialization import column_schema, days_of, input_fingerp
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.estimates import windows as estimate_rows
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 
@@ -90,8 +90,8 @@ def _came_true(declared: DeclaredLine, rows: Sequence[dict[str, Any]]) -> dict[s
                     {
                         "node": node,
                         "days": foretold.days,
-                        "error": f"{foretold.error:.4g}",
-                        "last window again": f"{foretold.again:.4g}",
+                        "error": figure(foretold.error),
+                        "last window again": figure(foretold.again),
                         "in the band": in_band,
                     }
                 )

@@ -43,7 +43,7 @@ from factory_assets.monitoring.estimates.expected import (
     values,
 )
 from factory_assets.monitoring.performance.measured import BATCH_ROWS, by_day
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 
 #: Newest days with all labels that curves are fitted on. More of them are steadier, and later to notice what is new.
 LEARNT = 28
@@ -440,7 +440,7 @@ def _reason(estimate: float | None, around: Band | None, past: int, alone: int) 
         return "no estimate: the rows do not define it"
     if around is None:
         return f"no band: {counted(past, 'day')} of past errors, {FEWEST * alone} needed"
-    return f"{estimate:.4g}, between {around.low:.4g} and {around.high:.4g} by {counted(past, 'day')} of past errors"
+    return f"{figure(estimate)}, between {figure(around.low)} and {figure(around.high)} by {counted(past, 'day')} of past errors"
 
 
 @dataclass(frozen=True)

@@ -176,8 +176,8 @@ def _came_to(line: Line, name: str, rows: Sequence[dict[str, Any]]) -> dict[str,
     weeks = [
         dg.TableRecord(
             {
-                f"mean in {unit}": _figure(week["mean"]),
-                "naive": _figure(week["naive"]),
+                f"mean in {unit}": figure(week["mean"]),
+                "naive": figure(week["naive"]),
                 "rows": week["rows"],
                 "week to": str(week["week_to"]),
                 "version": week["version"],
@@ -192,10 +192,6 @@ def _came_to(line: Line, name: str, rows: Sequence[dict[str, Any]]) -> dict[str,
         f"{name}_course": dg.MetadataValue.md(plots.markdown(png, title)),
         f"{name}_weeks": dg.MetadataValue.table(weeks[:WEEKS_SHOWN]),
     }
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _naive(con: duckdb.DuckDBPyConnection, archive: ArchiveFolder, line: Line) -> dict[str, np.ndarray]:

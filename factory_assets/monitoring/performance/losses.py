@@ -27,7 +27,7 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.line import Line
 from factory_assets.declarations.tasks import COST
 from factory_assets.measures.metrics import METRICS, improvement
-from factory_assets.words import counted
+from factory_assets.words import counted, figure
 
 #: Share of a node's days on which each of the two ways, and the floor's, may be wrong while nothing is lost.
 FALSE_ALARM_RATE = 0.001
@@ -152,7 +152,7 @@ class BesideFloor:
     visible: float | None
 
     def reason(self, metric: str, floor: float) -> str:
-        return f"{metric} {self.value:.4g} on average of {counted(self.days, 'day')}, the floor is {floor:.4g}"
+        return f"{metric} {figure(self.value)} on average of {counted(self.days, 'day')}, the floor is {figure(floor)}"
 
 
 def beside_floor(
@@ -228,12 +228,12 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
         if (gain < 0 or again) and _unexpected(gain, [*past.values()], block, fewer):
             of_past = f"the {counted(len(past), 'day')} before it"
             reason = (
-                f"{metric} {value:.4g}, {rival.name} {other:.4g}: far worse than {of_past} let expect, on which "
-                f"it was better than {rival.words} by {np.mean([*past.values()]):.4g} on average"
+                f"{metric} {figure(value)}, {rival.name} {figure(other)}: far worse than {of_past} let expect, on which "
+                f"it was better than {rival.words} by {figure(float(np.mean([*past.values()])))} on average"
             )
         elif (mean := _lasting(gains, day, block)) is not None:
             reason = (
-                f"{metric} is worse than {rival.words} by {-mean:.4g} on average of {counted(window(block), 'day')}"
+                f"{metric} is worse than {rival.words} by {figure(-mean)} on average of {counted(window(block), 'day')}"
             )
         if reason:
             found.append(Loss(node, day, found[-1].since if again else day, reason))
