@@ -91,7 +91,7 @@ def run(
 def filled(home: Path, nodes: int) -> None:
     """Declarations, ledger and tables of a line with so many nodes."""
     from factory_resources.lake import Lake
-    from factory_resources.ledger_tables import EVALUATIONS
+    from factory_resources.records.tables import EVALUATIONS
 
     declare(home, Shape(streams=1, views=1, lines=1, days=1))
     ledger = ledger_of(f"sqlite:///{home / 'ledger.db'}", nodes, TRAININGS)
@@ -157,9 +157,9 @@ def asked(home: Path, browser: str | None) -> Asked:
     from factory_assets.pages.fleet_page import fleet_page
     from factory_assets.pages.lines import stands_of
     from factory_resources import clock
-    from factory_resources.issues import Issues
     from factory_resources.lake import Lake
     from factory_resources.ledger import Ledger
+    from factory_resources.records.issues import Issues
 
     catalogue = load(home / "defs")
     declared = [catalogue.resolve(each) for each in catalogue.lines.values()]

@@ -94,9 +94,9 @@ def decide(ledger: Any, nodes: int) -> None:
 
 def filled(url: str, nodes: int, trainings: int) -> Any:
     """A ledger with a line that was trained so often, and every node of which was promoted each time."""
-    from factory_resources.decisions import Decision, stands
     from factory_resources.ledger import Ledger
-    from factory_resources.ledger_tables import DECISIONS, STANDING, VERSIONS
+    from factory_resources.records.decisions import Decision, stands
+    from factory_resources.records.tables import DECISIONS, STANDING, VERSIONS
 
     ledger = Ledger(url=url)
     shared = {

@@ -79,7 +79,7 @@ def run(
 def filled(home: Path, nodes: int) -> None:
     """Declarations, ledger and tables of a line with so many nodes."""
     from factory_resources.lake import Lake
-    from factory_resources.ledger_tables import EVALUATIONS
+    from factory_resources.records.tables import EVALUATIONS
 
     declare(home, Shape(streams=1, views=1, lines=1, days=1))
     ledger = ledger_of(f"sqlite:///{home / 'ledger.db'}", nodes, TRAININGS)

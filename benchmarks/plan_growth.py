@@ -288,7 +288,7 @@ def train(deployment: Any, line: str, nodes: int, versions: int, last: dt.date) 
     """Every node of a line trained as often, and promoted each time; the last time a week before the last day."""
     from factory_assets.identity.partitions import segment_partitions
     from factory_assets.identity.versions import contract_hash
-    from factory_resources.ledger_tables import DECISIONS, STANDING, VERSIONS
+    from factory_resources.records.tables import DECISIONS, STANDING, VERSIONS
 
     at = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
     contract = contract_hash(deployment.catalogue.resolve(deployment.catalogue.lines[line]))
@@ -326,7 +326,7 @@ def record(deployment: Any) -> None:
     from factory_assets.governor import plan as governor
     from factory_assets.identity.damage import beside
     from factory_assets.identity.inputs import Recorded, judgement, stamps
-    from factory_resources.verdicts import Judged
+    from factory_resources.records.verdicts import Judged
 
     book = deployment.book()
 

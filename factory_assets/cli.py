@@ -46,7 +46,7 @@ from factory_resources.private_files import keep_files_private
 from factory_resources.stops import is_stop, stoppable
 
 if TYPE_CHECKING:
-    from factory_resources.issues import Issue
+    from factory_resources.records.issues import Issue
 
 #: Nodes that the table of a line shows; the first are those with something amiss.
 NODES = 30
@@ -255,7 +255,7 @@ def _run(until: dt.date | None, new_ledger: bool, names: list[str]) -> tuple[lis
 
 
 def _remedy(issue: "Issue") -> str:
-    from factory_resources.issues import NEVER_ACCEPTED
+    from factory_resources.records.issues import NEVER_ACCEPTED
 
     blocks = f"{issue.stream}: {issue.rule!r} blocks {counted(len(issue.days), 'day')}"
     if issue.kind in NEVER_ACCEPTED:

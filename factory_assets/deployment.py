@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.certificates import Certificates
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.mlflow_mirror import MlflowMirror
+from factory_resources.records.certificates import Certificates
+from factory_resources.records.issues import Issues
+from factory_resources.records.trials import Trials
+from factory_resources.records.verdicts import Verdicts
 from factory_resources.reports import Reports
-from factory_resources.trials import Trials
-from factory_resources.verdicts import Verdicts
 
 PACKAGE = Path(__file__).parent
 #: Of a Dagster that has no server: nothing is sent to anybody.

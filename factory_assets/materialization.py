@@ -19,7 +19,8 @@ from factory_assets.identity.nodes import lineage
 from factory_resources.dagster_private import reading
 from factory_resources.dagster_private.reading import INPUTS, PAGE, newest_numbers
 from factory_resources.dagster_private.recording import DATA_VERSION, Recorder
-from factory_resources.lake import DS, Lake, Written
+from factory_resources.delta.day_content import DS
+from factory_resources.lake import Lake, Written
 
 #: Metadata and tag under which Dagster keeps how many rows there are, and by which code they were made.
 ROWS, CODE_VERSION = "dagster/row_count", "dagster/code_version"

@@ -4,56 +4,30 @@ A table is partitioned by `ds`, the day. Replacing a day is one atomic commit: r
 doing it twice gives the same rows. A reader names a version, or gets the newest one consistently.
 """
 
-import contextlib
 import datetime as dt
 import functools
 import operator
 import os
-import queue
 import socket
-import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-from deltalake import (
-    ColumnProperties,
-    CommitProperties,
-    DeltaTable,
-    PostCommitHookProperties,
-    Schema,
-    WriterProperties,
-    write_deltalake,
-)
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.schema import ArrayType, StructType
 
-from factory_resources import delta_log, duck, scratch
-from factory_resources.content import row_hashes
+from factory_resources import duck, scratch
+from factory_resources.delta import log as delta_log
+from factory_resources.delta.columns import changed_types, column_types, duckdb_type, encoding, quoted
+from factory_resources.delta.day_content import DS, DayContent, count
+from factory_resources.delta.rows import BATCH_ROWS, Prefetched, one_after_the_other, stretches
 from factory_resources.stops import stoppable
 
-DS = "ds"
-#: Delta's type -> DuckDB's, where the names differ.
-DUCKDB_TYPES = {
-    "long": "BIGINT",
-    "integer": "INTEGER",
-    "short": "SMALLINT",
-    "byte": "TINYINT",
-    "double": "DOUBLE",
-    "float": "FLOAT",
-    "boolean": "BOOLEAN",
-    "string": "VARCHAR",
-    "date": "DATE",
-    "timestamp": "TIMESTAMPTZ",
-    "timestamp_ntz": "TIMESTAMP",
-    "binary": "BLOB",
-}
 #: Table of a line -> what a column was called in its older files -> what it is called. A version that was trained on those is
 #: made again from them.
 RENAMED = {
@@ -63,10 +37,6 @@ RENAMED = {
 }
 #: Folders whose tables have the names of views.
 ROOMS = ("features", "tiles", "totals")
-#: Rows handed to the writer at a time.
-BATCH_ROWS = 100_000
-#: Rows and days of one commit of `replace_from`: the writer holds a file open for every day until the commit.
-STRETCH_ROWS, STRETCH_DAYS = 1_000_000, 128
 #: How often a part of a day is written anew because others were faster: one of them has written each time.
 TRIES = 50
 #: Keys of a commit's information: who made it, and a name of the write alone.
@@ -90,26 +60,6 @@ _give_threads()
 
 class LostRace(CommitFailedError):
     """Somebody else wrote the same days, or made the table, while this write was under way. Nothing of it stays."""
-
-
-@dataclass(frozen=True)
-class DayContent:
-    """What one day of a table holds: how many rows, and a hash that depends on their values alone."""
-
-    rows: int = 0
-    digest: int = 0
-
-    @property
-    def hash(self) -> str:
-        return f"{self.rows}-{self.digest:016x}"
-
-    def __add__(self, other: "DayContent") -> "DayContent":
-        # A sum of row hashes: the same rows give the same value in any order and any batching.
-        return DayContent(self.rows + other.rows, (self.digest + other.digest) % 2**64)
-
-    def beside(self, others: Iterable["DayContent"]) -> "DayContent":
-        """The same rows with a hash that changes with those of other tables, too; without any in these, it is their own."""
-        return DayContent(self.rows, (self.digest + sum(other.digest for other in others)) % 2**64)
 
 
 @dataclass(frozen=True)
@@ -213,7 +163,7 @@ class Lake:
         opened = self._open(table, version)
         if opened is None:
             return {}
-        former, types = RENAMED.get(_kind(table), {}), _types(opened.schema())
+        former, types = RENAMED.get(_kind(table), {}), column_types(opened.schema())
         return {former.get(name, name): kind for name, kind in types.items()}
 
     def days(self, table: str, version: int | None = None) -> list[dt.date]:
@@ -302,10 +252,10 @@ class Lake:
         with self.connect() as con:
             self.view(con, "rows", table, days[0], days[-1], empty_if_absent=True)
             for batch in con.sql("SELECT * FROM rows").to_arrow_reader(BATCH_ROWS):
-                _count(batch, under[0])
+                count(batch, under[0])
                 if former:
                     names = [former.get(name, name) for name in batch.schema.names]
-                    _count(batch.rename_columns(names), under[1])
+                    count(batch.rename_columns(names), under[1])
         return {day: [each[day] for each in under] for day in span}
 
     def mend(self, table: str) -> list[str]:
@@ -406,13 +356,13 @@ class Lake:
             with self.connect() as con:
                 for first, last in spans:
                     self.view(con, "days", table, first, last, opened.version(), empty_if_absent=True)
-                    rows_of = con.execute(f"SELECT ds, max({_quoted(column)}) FROM days GROUP BY ds").fetchall()
+                    rows_of = con.execute(f"SELECT ds, max({quoted(column)}) FROM days GROUP BY ds").fetchall()
                     found |= {day: value for day, value in rows_of if day in unknown and value is not None}
         return found
 
     def retyped(self, table: str, schema: pa.Schema) -> bool:
         """Whether the table has a column of the schema as another type."""
-        return bool(_retyped(self._writable(table), schema))
+        return bool(changed_types(self._writable(table), schema))
 
     def tables(self) -> list[str]:
         """Names of the tables below the root: two levels, such as orders/events."""
@@ -492,10 +442,10 @@ class Lake:
                     con.register("replaced", pa.table({column: wanted}))
                     # Their order means nothing, and to keep it would hold them in memory.
                     con.execute("SET preserve_insertion_order = false").fetchall()
-                    others = f"SELECT * FROM day ANTI JOIN replaced USING ({_quoted(column)})"
+                    others = f"SELECT * FROM day ANTI JOIN replaced USING ({quoted(column)})"
                     readers.append(con.sql(others).to_arrow_reader(BATCH_ROWS))
                 try:
-                    return self._commit(table, opened, _together(readers), [day])
+                    return self._commit(table, opened, one_after_the_other(readers), [day])
                 except LostRace:
                     if not left:
                         raise
@@ -505,7 +455,7 @@ class Lake:
         self, table: str, opened: DeltaTable | None, reader: pa.RecordBatchReader, days: Sequence[dt.date]
     ) -> Written:
         """Replace the days of the table as it was opened, or of one that does not exist yet. Raises LostRace as `replace` does."""
-        retyped = _retyped(opened, reader.schema)
+        retyped = changed_types(opened, reader.schema)
         if retyped and opened and not set(_days(opened)) <= set(days):
             changes = ", ".join(f"{name} from {old} to {new}" for name, (old, new) in retyped.items())
             raise TypeError(
@@ -513,7 +463,7 @@ class Lake:
                 f"{min(_days(opened))} to {max(_days(opened))} in one run"
             )
         content, write = {day: DayContent() for day in days}, uuid.uuid4().hex
-        with _Prefetched(reader, content) as batches:
+        with Prefetched(reader, content) as batches:
             try:
                 write_deltalake(
                     opened or self.uri(table),
@@ -522,7 +472,7 @@ class Lake:
                     partition_by=[DS],
                     predicate=None if retyped else _days_predicate(days),
                     schema_mode="overwrite" if retyped else "merge",
-                    writer_properties=_encoding(reader.schema),
+                    writer_properties=encoding(reader.schema),
                     storage_options=dict(self.storage_options) or None,
                     # Whoever names a version years later reads it through the log of that time.
                     post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
@@ -581,7 +531,7 @@ class Lake:
             raise ValueError(f"a row of {outside[0]} among those that replace {min(days)} to {max(days)}")
         schema = con.sql(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema
         written: list[Written] = []
-        for stretch in [sorted(days)] if self.retyped(table, schema) else _stretches(sorted(days), rows):
+        for stretch in [sorted(days)] if self.retyped(table, schema) else stretches(sorted(days), rows):
             within = f"ds BETWEEN DATE '{stretch[0]}' AND DATE '{stretch[-1]}'"
             query = f"SELECT * FROM {relation} WHERE {within}{f' ORDER BY {order}' if order else ''}"
             is_first = not written and self.version(table) is None
@@ -622,7 +572,7 @@ class Lake:
             raise LookupError(f"table {table} has no rows from {first} to {last}")
         # Files are older than columns that were added to the table later: its own schema goes first.
         columns = ", ".join(
-            f"NULL::{_duckdb_type(column.type)} AS {_quoted(column.name)}" for column in opened.schema().fields
+            f"NULL::{duckdb_type(column.type)} AS {quoted(column.name)}" for column in opened.schema().fields
         )
         query, named = f"SELECT {columns} WHERE false", {column.name for column in opened.schema().fields}
         if files:
@@ -632,9 +582,9 @@ class Lake:
                           hive_partitioning = true, hive_types = {{'{DS}': DATE}})"""
         for old, new in RENAMED.get(_kind(table), {}).items():
             if old in named:
-                value = f"coalesce({_quoted(new)}, {_quoted(old)})" if new in named else _quoted(old)
-                others = f"{_quoted(old)}, {_quoted(new)}" if new in named else _quoted(old)
-                query = f"SELECT * EXCLUDE ({others}), {value} AS {_quoted(new)} FROM ({query})"
+                value = f"coalesce({quoted(new)}, {quoted(old)})" if new in named else quoted(old)
+                others = f"{quoted(old)}, {quoted(new)}" if new in named else quoted(old)
+                query = f"SELECT * EXCLUDE ({others}), {value} AS {quoted(new)} FROM ({query})"
         con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}").fetchall()
         return int(opened.version())
 
@@ -650,7 +600,7 @@ class Lake:
         """Days of a table as an Arrow table; of a table or days that do not exist, LookupError (see `view`)."""
         with self.connect() as con, stoppable():
             self.view(con, "days", table, first, last, version, empty_if_absent)
-            chosen = ", ".join(map(_quoted, columns)) or "*"
+            chosen = ", ".join(map(quoted, columns)) or "*"
             return con.sql(f"SELECT {chosen} FROM days").to_arrow_table()
 
     def _files(self, table: str, opened: DeltaTable) -> Iterator[tuple[dt.date, str]]:
@@ -675,64 +625,14 @@ class Lake:
         return {"use_listings_cache": False} | ({"endpoint_url": url} if url else {})
 
 
-def _stretches(days: Sequence[dt.date], rows: Mapping[dt.date, int]) -> Iterator[list[dt.date]]:
-    """The days in order, as many together as a commit holds; a day by itself may be larger, and without rows takes no room."""
-    stretch: list[dt.date] = []
-    size = files = 0
-    for day in days:
-        if stretch and day in rows and (size + rows[day] > STRETCH_ROWS or files == STRETCH_DAYS):
-            yield stretch
-            stretch, size, files = [], 0, 0
-        stretch.append(day)
-        size, files = size + rows.get(day, 0), files + (day in rows)
-    yield stretch
-
-
-def _encoding(schema: pa.Schema) -> WriterProperties:
-    """How files are encoded. To look each number up in a dictionary takes half the time of a write, and saves no bytes."""
-    plain = ColumnProperties(dictionary_enabled=False)
-    looked_up = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_nested)
-    numbers = {column.name: plain for column in schema if not any(kind(column.type) for kind in looked_up)}
-    return WriterProperties(compression="SNAPPY", column_properties=numbers)
-
-
 def _kind(table: str) -> str:
     """Which of its line's tables it is; nothing for a table of a view, whose name is its owner's choice."""
     owner, _, kind = table.rpartition("/")
     return "" if owner in ROOMS else kind
 
 
-def _types(schema: Schema) -> dict[str, str]:
-    """Column -> Delta's name of its type."""
-    return {column.name: _type(column.type) for column in schema.fields}
-
-
-def _type(delta: Any) -> str:
-    if isinstance(delta, ArrayType):
-        return f"array<{_type(delta.element_type)}>"
-    if isinstance(delta, StructType):
-        return f"struct<{', '.join(f'{part.name}: {_type(part.type)}' for part in delta.fields)}>"
-    return str(getattr(delta, "type", delta))
-
-
-def _duckdb_type(delta: Any) -> str:
-    if isinstance(delta, ArrayType):
-        return f"{_duckdb_type(delta.element_type)}[]"
-    if isinstance(delta, StructType):
-        return f"STRUCT({', '.join(f'{_quoted(part.name)} {_duckdb_type(part.type)}' for part in delta.fields)})"
-    return DUCKDB_TYPES.get(_type(delta), _type(delta))
-
-
 def _days(opened: DeltaTable) -> list[dt.date]:
     return sorted({dt.date.fromisoformat(str(part[DS])) for part in opened.partitions()})
-
-
-def _retyped(opened: DeltaTable | None, schema: pa.Schema) -> Mapping[str, tuple[str, str]]:
-    """Columns that the table has as another type. The writer would cast to the table's, and 3.5 would become 3."""
-    if opened is None:
-        return {}
-    old, new = _types(opened.schema()), _types(Schema.from_arrow(schema))
-    return {name: (old[name], kind) for name, kind in new.items() if kind not in ("void", old.get(name, kind))}
 
 
 def _actions(opened: DeltaTable) -> pa.Table:
@@ -746,100 +646,9 @@ def _in_table(path: str) -> str:
     return "/".join(path.split("/")[-2:])
 
 
-def _quoted(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
-
-
 def _days_predicate(days: Sequence[dt.date]) -> str:
     ordered = sorted(days)
     if (ordered[-1] - ordered[0]).days + 1 == len(ordered):
         return f"{DS} >= '{ordered[0]}' AND {DS} <= '{ordered[-1]}'"
     listed = ", ".join(f"'{day}'" for day in ordered)
     return f"{DS} IN ({listed})"
-
-
-def content_of(batch: pa.RecordBatch) -> DayContent:
-    """What the rows hold together."""
-    # A sum of unsigned numbers stays below 2^64 by itself, as that of contents does.
-    return DayContent(batch.num_rows, int(row_hashes(batch).sum(dtype=np.uint64)))
-
-
-def _together(readers: Sequence[pa.RecordBatchReader]) -> pa.RecordBatchReader:
-    """The rows of one reader after the other, with the columns of all of them, in the type of the first that knows each."""
-    fields: dict[str, pa.Field] = {}
-    for each in (each for reader in readers for each in reader.schema):
-        if each.name not in fields or pa.types.is_null(fields[each.name].type):
-            fields[each.name] = each
-    schema = pa.schema(list(fields.values()))
-    batches = (_under(batch, schema) for reader in readers for batch in reader)
-    return pa.RecordBatchReader.from_batches(schema, batches)
-
-
-def _under(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows under a schema that has all of their columns: of further ones they have no values."""
-    own = set(batch.schema.names)
-    columns = [
-        batch[each.name].cast(each.type) if each.name in own else pa.nulls(batch.num_rows, each.type) for each in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _count(batch: pa.RecordBatch, content: dict[dt.date, DayContent]) -> None:
-    """Add the rows of a batch to what their days hold. Raises ValueError for a row of another day."""
-    encoded = batch.column(DS).dictionary_encode("encode")
-    days, places = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
-    digests = np.zeros(len(days), np.uint64)
-    np.add.at(digests, places, row_hashes(batch))
-    for day, rows, digest in zip(days, np.bincount(places, minlength=len(days)), digests, strict=True):
-        if day not in content:
-            raise ValueError(f"a row of {day} among those that replace {min(content)} to {max(content)}")
-        content[day] += DayContent(int(rows), int(digest))
-
-
-class _Prefetched(Iterator[pa.RecordBatch]):
-    """Batches made and counted in a thread of their own, a few ahead of the writer.
-
-    The writer asks for them from inside its own runtime, where nothing may use that runtime again: rows that are
-    themselves read from the lake would panic there.
-    """
-
-    AHEAD = 3
-
-    def __init__(self, reader: pa.RecordBatchReader, content: dict[dt.date, DayContent]):
-        self._reader = reader
-        self._content = content
-        self._queue: queue.Queue[pa.RecordBatch | None] = queue.Queue(self.AHEAD)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._make, name="lake-rows", daemon=True)
-        self.error: BaseException | None = None
-
-    def __enter__(self) -> "_Prefetched":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                self._queue.get_nowait()
-            self._thread.join(0.01)
-
-    def _make(self) -> None:
-        try:
-            for batch in self._reader:
-                if self._stopped.is_set():
-                    break
-                self._queue.put(batch)
-                _count(batch, self._content)
-        except BaseException as error:
-            self.error = error
-        self._queue.put(None)
-
-    def __next__(self) -> pa.RecordBatch:
-        batch = self._queue.get()
-        if batch is not None:
-            return batch
-        self._queue.put(None)  # the end stays the end, however often it is asked for
-        if self.error is not None:
-            raise self.error
-        raise StopIteration

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from factory_resources.chain import append
-from factory_resources.decisions import (
+from factory_resources.records.chain import append
+from factory_resources.records.decisions import (
     ANYONE,
     BY_PEOPLE,
     CONTRACT,
@@ -32,8 +32,8 @@ from factory_resources.decisions import (
     stands,
     withdrawn,
 )
-from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, STANDING, VERSIONS, to_json, writing
-from factory_resources.tags import Tags, tagged, uuid_of
+from factory_resources.records.tables import DECISIONS, EVALUATIONS, STANDING, VERSIONS, to_json, writing
+from factory_resources.records.tags import Tags, tagged, uuid_of
 
 Metrics = dict[str, float]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from factory_resources.decisions import in_words
 from factory_resources.ledger import EvaluationRecord, Ledger, VersionRecord
 from factory_resources.markdown import literal
-from factory_resources.tags import CHAMPION
+from factory_resources.records.decisions import in_words
+from factory_resources.records.tags import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

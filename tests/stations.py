@@ -19,12 +19,12 @@ from factory_assets.loading import load_declarations
 from factory_assets.materialization import data_versions
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.issues import Issues
+from factory_resources.records.trials import Trials
+from factory_resources.records.verdicts import Verdicts
 from factory_resources.reports import Reports
-from factory_resources.trials import Trials
-from factory_resources.verdicts import Verdicts
 
 START = dt.date(2024, 3, 1)
 

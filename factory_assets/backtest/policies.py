@@ -22,8 +22,8 @@ from factory_assets.training.subtrees import Subtrees
 from factory_assets.training.timeline import timeline
 from factory_assets.training.undecided import looked_at_again
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.decisions import Decision
 from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.records.decisions import Decision
 
 #: never: the models of the first training answer. gate: whoever passes the declared gate does. newest: those of the last training do.
 #: In the order of how new their models are.

@@ -52,7 +52,7 @@ from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
-from factory_resources.trials import Trials
+from factory_resources.records.trials import Trials
 
 #: Days of examples in memory at a time, beside what is kept of each row.
 READ = 28

@@ -14,8 +14,8 @@ def in_a_line(error: BaseException) -> str | None:
     chain = list(_chain(error))
     if full := next((each for each in chain if _is_full(each)), None):
         return f"the disk is full: {_first_line(full)}. Free some space and run again; what was made stays"
-    from factory_resources.ledger_tables import LedgerUnusable
-    from factory_resources.migrations import LedgerTooNew
+    from factory_resources.records.migrations import LedgerTooNew
+    from factory_resources.records.tables import LedgerUnusable
 
     for each in chain:
         if isinstance(each, (LedgerTooNew, LedgerUnusable)):

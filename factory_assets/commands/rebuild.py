@@ -11,7 +11,7 @@ from factory_assets.words import counted
 from factory_resources.people import process_user
 
 if TYPE_CHECKING:
-    from factory_resources.certificates import Certificate
+    from factory_resources.records.certificates import Certificate
 
 EXIT = {"equal": 0, "different": 1, "not comparable": 2}
 STYLES = {"equal": "green", "different": "red", "not comparable": "yellow"}

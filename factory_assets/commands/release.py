@@ -131,7 +131,7 @@ def approve(
     from factory_assets.release.approval import approve as let_answer
     from factory_assets.release.jobs import observation
     from factory_assets.release.request import Request
-    from factory_resources.decisions import ChampionChanged
+    from factory_resources.records.decisions import ChampionChanged
 
     ledger = _ledger_with(line)
     if node is None:
@@ -178,7 +178,7 @@ def rollback(
     from factory_assets.release.jobs import observation
     from factory_assets.release.request import Request
     from factory_assets.release.rollback import RollbackRefused, roll_back
-    from factory_resources.decisions import ChampionChanged
+    from factory_resources.records.decisions import ChampionChanged
 
     ledger = _ledger_with(line)
     try:
@@ -212,7 +212,7 @@ def tag(
     from factory_assets.release.jobs import tag_observation
     from factory_assets.release.request import Request
     from factory_assets.release.tagging import TagRefused, put_tag, take_off
-    from factory_resources.tags import TagMoved
+    from factory_resources.records.tags import TagMoved
 
     if remove and version:
         raise typer.BadParameter("a tag is taken off whichever version it is on: give --remove without --version")
@@ -236,7 +236,7 @@ def tag(
 
 def tags(line: Line, node: AnyNode = None, at: At = None, as_json: Json = False) -> None:
     """What each tag names, since when, by whom and why. `@champion` is not listed: `factory champion` tells."""
-    from factory_resources.tags import uuid_of
+    from factory_resources.records.tags import uuid_of
 
     ledger = _ledger_with(line)
     if node is not None:
@@ -255,7 +255,7 @@ def tags(line: Line, node: AnyNode = None, at: At = None, as_json: Json = False)
 
 def _names(ledger: "Ledger", line: str, node: str, version: str, at: dt.datetime | None) -> str:
     """The names of a version beside its id."""
-    from factory_resources.tags import uuid_of
+    from factory_resources.records.tags import uuid_of
 
     on = [f"@{each.tag}" for each in ledger.tags(line, node, at) if each.version == version]
     return f"{version} of {node}: UUID {uuid_of(line, node, version)}, tags {', '.join(on) or 'none'}"

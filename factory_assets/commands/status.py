@@ -15,7 +15,7 @@ from factory_assets.words import brief, counted, figure
 if TYPE_CHECKING:
     from factory_assets.pages.fleet import Stand
     from factory_assets.pages.lines import LineStand
-    from factory_resources.issues import Issue
+    from factory_resources.records.issues import Issue
 
 Folder = Annotated[Path | None, typer.Argument(help="Folder of declarations; FACTORY_DEFS, or the demo, if absent.")]
 #: Nodes that are shown unless all are asked for: those that need somebody come first.

@@ -13,7 +13,7 @@ from factory_assets.commands.screen import console, screen
 from factory_assets.words import counted
 
 if TYPE_CHECKING:
-    from factory_resources.trials import Trial
+    from factory_resources.records.trials import Trial
 
 
 def trials(

@@ -44,7 +44,7 @@ def verify(
     from factory_assets.commands.deployed import deployed
     from factory_assets.governor import verified
     from factory_assets.governor.forgotten import forgotten
-    from factory_resources.chain import Chains
+    from factory_resources.records.chain import Chains
 
     told = screen(stderr=True) if as_json else console
     with deployed() as deployment:
@@ -102,7 +102,7 @@ def _told(mismatches: "Iterable[Mismatch]", told: Screen) -> "list[Mismatch]":
 
 def _mark(deployment: "Deployment", hole: "Hole", told: Screen) -> None:
     """Tag the versions of a training, so that whoever meets one sees what it learnt from."""
-    from factory_resources.tags import Tagging
+    from factory_resources.records.tags import Tagging
 
     for record in hole.versions:
         deployment.ledger.tag(

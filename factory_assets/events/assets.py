@@ -33,8 +33,8 @@ from factory_assets.materialization import (
 from factory_assets.words import counted
 from factory_resources.clock import today
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
+from factory_resources.records.issues import Issues
 
 
 def source_spec(declared: DeclaredStream) -> dg.AssetSpec:

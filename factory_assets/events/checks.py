@@ -23,10 +23,10 @@ from factory_assets.launching import launchpad
 from factory_assets.materialization import days_of, input_stamps
 from factory_resources.clock import today
 from factory_resources.engine import Engine
-from factory_resources.issues import NEVER_ACCEPTED, BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.markdown import literal
-from factory_resources.verdicts import Judged, Reason, Verdicts
+from factory_resources.records.issues import NEVER_ACCEPTED, BrokenRule, Issues
+from factory_resources.records.verdicts import Judged, Reason, Verdicts
 
 DESCRIPTIONS: dict[Concern, str] = {
     "schema": "Files and required columns are delivered, values parse as the contract's type, events lie in the day.",

@@ -18,10 +18,10 @@ from factory_assets.materialization import table_shown
 from factory_assets.words import counted
 from factory_resources.asked_by import asked_by
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.markdown import block, literal
 from factory_resources.people import with_claim
+from factory_resources.records.issues import Issues
 
 
 class Ruling(Enum):

@@ -21,7 +21,8 @@ from factory_assets.declarations.days import DAY, ranges
 from factory_assets.declarations.expressions import identifier
 from factory_assets.events.contract.validation import Judgement, judged_rows
 from factory_assets.events.versions import MOVED, superseded_at
-from factory_resources.lake import DayContent, Held, Lake, content_of
+from factory_resources.delta.day_content import DayContent, content_of
+from factory_resources.lake import Held, Lake
 
 #: Column of `moved`: the day that has the version; `ds` is the day for which it is kept.
 EVENT_DAY = "event_day"

@@ -10,8 +10,10 @@ from factory_assets.events import landing, moved, sources
 from factory_assets.events.contract import validation
 from factory_assets.events.contract.verdicts import inputs_to_judge
 from factory_assets.events.statistics import describe as statistics
+from factory_resources.delta.day_content import DayContent
+from factory_resources.delta.rows import BATCH_ROWS
 from factory_resources.engine import Engine
-from factory_resources.lake import BATCH_ROWS, DayContent, Lake, Written
+from factory_resources.lake import Lake, Written
 
 
 @dataclass(frozen=True)

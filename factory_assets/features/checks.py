@@ -18,7 +18,7 @@ from factory_assets.words import counted, listed
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.markdown import literal
-from factory_resources.verdicts import Judged, Reason, Verdicts
+from factory_resources.records.verdicts import Judged, Reason, Verdicts
 
 #: Nodes that a message names.
 SHOWN = 5

@@ -53,12 +53,12 @@ from factory_assets.serving.due import export_due, export_state, serving_key
 from factory_resources import clock
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.reading import marks, name_of, newest_checks
-from factory_resources.decisions import UNDECIDED, Standing
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Held, Lake
 from factory_resources.ledger import Ledger
-from factory_resources.verdicts import Judged, Verdicts
+from factory_resources.records.decisions import UNDECIDED, Standing
+from factory_resources.records.issues import Issues
+from factory_resources.records.verdicts import Judged, Verdicts
 
 T = TypeVar("T")
 #: Newest events among which one is looked for that tells the version of its table: those of days held back tell none.

@@ -23,12 +23,12 @@ from factory_assets.materialization import table_versions
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.declarations import checks_of, job_of_all_assets
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.processes import PROCESS, close_gone_runs, this_process
+from factory_resources.records.issues import Issues
+from factory_resources.records.verdicts import Verdicts
 from factory_resources.stops import is_stop, listening
-from factory_resources.verdicts import Verdicts
 
 #: Times that one piece of work is made in a run of the command, if what it reads changes while it is made.
 MOST = 3

@@ -12,7 +12,7 @@ from factory_assets.governor.retraining import Trained
 from factory_assets.governor.work import Running
 from factory_assets.identity.inputs import Asset, Recorded
 from factory_assets.monitoring.episodes import Alarm
-from factory_resources.verdicts import Judged
+from factory_resources.records.verdicts import Judged
 
 
 class Known(Protocol):

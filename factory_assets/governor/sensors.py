@@ -27,11 +27,11 @@ from factory_resources import clock
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.dagster_private.reading import newest_tags, sensors_on
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
 from factory_resources.processes import close_gone_runs
-from factory_resources.verdicts import Verdicts
+from factory_resources.records.issues import Issues
+from factory_resources.records.verdicts import Verdicts
 
 #: Name of the deployment's sensor.
 UPKEEP = "upkeep"

@@ -20,9 +20,10 @@ from factory_assets.identity.inputs import Recorded
 from factory_assets.words import listed
 from factory_resources import duck
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
-from factory_resources.chain import Chains
-from factory_resources.lake import DayContent, Lake
+from factory_resources.delta.day_content import DayContent
+from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.records.chain import Chains
 
 #: Nodes of a day whose rows are told.
 TOLD = 3

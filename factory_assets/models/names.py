@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from factory_assets.identity.nodes import ROOT, answering
 from factory_assets.words import meant
 from factory_resources.ledger import Ledger, VersionRecord
-from factory_resources.tags import CHAMPION, as_uuid, uuid_of
+from factory_resources.records.tags import CHAMPION, as_uuid, uuid_of
 
 #: How many ids of versions a refusal lists.
 NAMED = 5

@@ -17,9 +17,9 @@ from factory_assets.pages.lines import state_of
 from factory_assets.pages.written import write, write_fleet
 from factory_assets.release.resolver import state_of as decided_of
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.issues import Issues
 from factory_resources.reports import Reports
 
 #: Assets that it is drawn behind.

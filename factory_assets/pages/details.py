@@ -23,7 +23,7 @@ from factory_assets.words import counted, figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, EvaluationRecord, Ledger, VersionRecord
-from factory_resources.trials import Trial, Trials
+from factory_resources.records.trials import Trial, Trials
 
 #: Rows of a node's tables: the newest decisions, the features that matter most, the best trials, parts of its rows.
 DECISIONS, FEATURES, BEST, PARTS = 12, 12, 5, 20

@@ -16,9 +16,9 @@ from factory_assets.monitoring.alarms import Looks, newest
 from factory_assets.monitoring.monitors import ALARM, DRIFT, ESTIMATES, FIRST, RELEASE, STABLE, WATCHED, rank
 from factory_assets.release.resolver import measured
 from factory_assets.words import counted, listed
-from factory_resources.decisions import Decision, Standing
 from factory_resources.lake import Lake
 from factory_resources.ledger import Answering, Ledger
+from factory_resources.records.decisions import Decision, Standing
 
 Health = Literal["unanswered", "alarm", "waits", "unwatched", "well"]
 #: From what needs somebody most.

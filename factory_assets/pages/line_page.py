@@ -37,9 +37,9 @@ from factory_assets.pages.fleet import HEALTH, Stand, nodes_of
 from factory_assets.pages.lines import State
 from factory_assets.pages.todo import Todo, todo
 from factory_assets.words import counted, figure, listed
-from factory_resources.decisions import in_words
-from factory_resources.issues import Issues
 from factory_resources.ledger import Decision
+from factory_resources.records.decisions import in_words
+from factory_resources.records.issues import Issues
 
 #: Bytes of a page that nodes' figures may fill, and its rows; together with the rest it is less than a million.
 FIGURES, ROWS = 450_000, 200_000

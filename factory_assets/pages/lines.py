@@ -17,9 +17,9 @@ from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.governor.work import CALLING, Called, Kind, Notice, Plan, Work
 from factory_assets.pages.fleet import HEALTH, Health, Stand, fleet
 from factory_assets.words import counted, listed
-from factory_resources.issues import Issue, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.issues import Issue, Issues
 
 State = Literal["blocked", "damaged", "due", "current"]
 #: From what needs somebody most.

@@ -9,7 +9,7 @@ from factory_assets.monitoring.monitors import DRIFT
 from factory_assets.pages.document import Mood, anchor
 from factory_assets.pages.fleet import Stand
 from factory_assets.words import counted, listed
-from factory_resources.issues import NEVER_ACCEPTED, Issue
+from factory_resources.records.issues import NEVER_ACCEPTED, Issue
 
 #: Nodes of the same health that are named one by one.
 NAMED = 4

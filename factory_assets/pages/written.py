@@ -18,9 +18,9 @@ from factory_assets.release.comparison import Comparison
 from factory_assets.release.rebuild import Origin
 from factory_resources import clock
 from factory_resources.archive_folder import ArchiveDamaged
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.records.issues import Issues
 from factory_resources.reports import Reports
 
 #: Features whose partial dependence is drawn: those that matter most to either version.

@@ -4,9 +4,9 @@ import datetime as dt
 
 from factory_assets.models.names import find
 from factory_assets.release.request import Request
-from factory_resources.decisions import WAITS, Decision, Standing, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.decisions import WAITS, Decision, Standing, in_words, newest
 
 
 class ApprovalRefused(ValueError):

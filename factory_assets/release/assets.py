@@ -37,11 +37,11 @@ from factory_assets.training.fit.fitting import Failed
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import timeline
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.decisions import WAITS, Decision, Standing
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
-from factory_resources.tags import Tagging, uuid_of
+from factory_resources.records.decisions import WAITS, Decision, Standing
+from factory_resources.records.tags import Tagging, uuid_of
 
 
 def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:

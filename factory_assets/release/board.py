@@ -21,7 +21,7 @@ from factory_assets.words import brief, counted, figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
-from factory_resources.tags import Tagging
+from factory_resources.records.tags import Tagging
 
 
 def board(

@@ -22,15 +22,15 @@ from factory_assets.training.remake import NotRebuildable
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.asked_by import asked_by
-from factory_resources.certificates import Certificate, Certificates
 from factory_resources.dagster_private.refusals import refusal
-from factory_resources.decisions import CLAIM, ChampionChanged
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
 from factory_resources.markdown import literal
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror
-from factory_resources.tags import Tagging, TagMoved, uuid_of
+from factory_resources.records.certificates import Certificate, Certificates
+from factory_resources.records.decisions import CLAIM, ChampionChanged
+from factory_resources.records.tags import Tagging, TagMoved, uuid_of
 
 #: UTC, on Mondays: when people are about to look, and no day is being taken up.
 WEEKLY = "15 4 * * 1"

@@ -14,10 +14,10 @@ from typing import Any
 
 from factory_assets.training.remake import NotRebuildable, Remade
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
-from factory_resources.certificates import Certificate, Comparison
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.records.certificates import Certificate, Comparison
 
 
 @dataclass(frozen=True)

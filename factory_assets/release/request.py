@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from factory_resources.decisions import CLAIM
 from factory_resources.people import with_claim
+from factory_resources.records.decisions import CLAIM
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from factory_assets.identity.inputs import digest
 from factory_assets.identity.nodes import answering, lineage, preorder
 from factory_assets.measures.metrics import improvement
 from factory_assets.training.timeline import timeline
-from factory_resources.decisions import UNDECIDED, Standing
 from factory_resources.ledger import Decision
-from factory_resources.tags import Tagging
+from factory_resources.records.decisions import UNDECIDED, Standing
+from factory_resources.records.tags import Tagging
 
 #: answers, version: the node that answers for this one, and its champion. reason: of the last decision about the node.
 #: since: the first day on which this version answered for it. last_seen: the last day with a row of the node. stale: the reason

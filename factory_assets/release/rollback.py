@@ -5,9 +5,9 @@ from factory_assets.models.names import find
 from factory_assets.release.request import Request
 from factory_assets.release.standing import succession
 from factory_assets.words import meant
-from factory_resources.decisions import ChampionChanged, in_words, newest
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
+from factory_resources.records.decisions import ChampionChanged, in_words, newest
 
 #: In place of a version: nobody of the node's own, so that an ancestor answers.
 ANCESTOR = "ancestor"

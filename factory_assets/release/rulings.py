@@ -14,9 +14,9 @@ from factory_assets.identity.nodes import ROOT, answering, parent_of
 from factory_assets.identity.versions import contract_hash
 from factory_assets.measures.compared import decided_by
 from factory_assets.release.shipped import Shipped, refits_of, released
-from factory_resources.decisions import WAITS, ChampionChanged, Decision, in_words
 from factory_resources.lake import Lake
 from factory_resources.ledger import EvaluationRecord, Ledger
+from factory_resources.records.decisions import WAITS, ChampionChanged, Decision, in_words
 
 #: Stands for the person in decisions that the gate made.
 GATE = "gate"

@@ -8,8 +8,8 @@ from typing import Any
 from factory_assets.declarations.line import Line
 from factory_assets.evaluation.gate import Ruling
 from factory_assets.training.fit.again import Disagreement
-from factory_resources.decisions import REFIT
 from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.records.decisions import REFIT
 
 #: In the configuration of a refit: how far it is from the judged version, and what is not safe about it.
 CHECKED = "checked"

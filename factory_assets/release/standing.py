@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from factory_assets.identity.nodes import answering, lineage, tree
-from factory_resources.decisions import newest
 from factory_resources.ledger import Decision, Ledger
+from factory_resources.records.decisions import newest
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from factory_assets.identity.nodes import answering
 from factory_assets.models.names import find
 from factory_assets.release.request import Request
 from factory_resources.ledger import Ledger
-from factory_resources.tags import Tagging, check_tag
+from factory_resources.records.tags import Tagging, check_tag
 
 
 class TagRefused(ValueError):

@@ -23,8 +23,8 @@ from factory_assets.identity.nodes import answering
 from factory_assets.measures.tables import prediction_columns, prediction_fields
 from factory_assets.models.archived import ReleasedModel, load
 from factory_assets.release.rebuild import Origin
-from factory_resources.decisions import in_words
 from factory_resources.ledger import Ledger
+from factory_resources.records.decisions import in_words
 
 #: Two predictions are the same up to the last bits, in which two machines may differ.
 SAME = 1e-12

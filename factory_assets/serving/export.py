@@ -10,7 +10,9 @@ from factory_assets.declarations.days import DAY
 from factory_assets.declarations.expressions import identifier
 from factory_assets.declarations.view import View
 from factory_assets.serving.stores import AS_OF, Snapshot, Store
-from factory_resources.lake import BATCH_ROWS, DayContent, Lake, content_of
+from factory_resources.delta.day_content import DayContent, content_of
+from factory_resources.delta.rows import BATCH_ROWS
+from factory_resources.lake import Lake
 
 #: DuckDB's type of a column -> what stores call it. Other types are in no snapshot, or have no like in every store.
 KINDS = {

@@ -52,7 +52,7 @@ from factory_resources.dagster_private.refusals import refusal
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
-from factory_resources.trials import Trials
+from factory_resources.records.trials import Trials
 
 #: Columns of the table of outcomes, a row a node and day as of which it was to be trained. status: trained, too_little or failed.
 OUTCOMES = pa.schema(

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from factory_assets import cli
-from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger
+from factory_resources.records.issues import BrokenRule, Issues
 from tests.commands.test_text import a_version
 
 LINE, DAY = "delivery_time", dt.date(2026, 1, 5)

@@ -25,13 +25,13 @@ from typer.testing import CliRunner, Result
 
 from factory_assets import cli
 from factory_assets.commands.screen import Screen, console, shown, styled
-from factory_resources.certificates import Certificate
-from factory_resources.decisions import WAITS
-from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, Ledger, VersionRecord
-from factory_resources.tags import Tagging
-from factory_resources.trials import Trial, Trials
+from factory_resources.records.certificates import Certificate
+from factory_resources.records.decisions import WAITS
+from factory_resources.records.issues import BrokenRule, Issues
+from factory_resources.records.tags import Tagging
+from factory_resources.records.trials import Trial, Trials
 
 #: What each says, and how it is shown. Short enough for a cell of a table.
 HOSTILE = {

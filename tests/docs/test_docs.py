@@ -39,9 +39,9 @@ from factory_assets.declarations.view import View
 from factory_assets.events.sources import SOURCES
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
-from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.issues import BrokenRule, Issues
 from tests.line.world import Home
 from tests.line.world import declare as declare_demo
 

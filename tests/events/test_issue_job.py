@@ -11,8 +11,8 @@ from factory_assets.events.checks import _may_be_let_through
 from factory_assets.events.contract.expectations import Failure
 from factory_assets.events.contract.rules import Kind, Rule
 from factory_assets.events.jobs import issue_job_of
-from factory_resources.issues import BrokenRule, Issues
 from factory_resources.people import process_user, with_claim
+from factory_resources.records.issues import BrokenRule, Issues
 
 DAYS = [dt.date(2026, 1, 5), dt.date(2026, 1, 6)]
 

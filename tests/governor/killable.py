@@ -17,7 +17,7 @@ from typing import Any
 from dagster._core.events.log import EventLogEntry
 
 from factory_resources.event_log import SqliteEventLog
-from factory_resources.verdicts import Verdicts
+from factory_resources.records.verdicts import Verdicts
 from tests.forking import serve
 
 #: What a run reads in the end, station by station.

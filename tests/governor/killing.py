@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from factory_resources.issues import Issues
 from factory_resources.ledger import Ledger
+from factory_resources.records.issues import Issues
 from tests.governor.forked import Forked
 from tests.governor.world import day
 from tests.line.world import Home

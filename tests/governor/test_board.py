@@ -10,7 +10,7 @@ import pytest
 from factory_assets.governor.plan import plan
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import ANCESTOR, roll_back
-from factory_resources.tags import Tagging
+from factory_resources.records.tags import Tagging
 from tests.governor.world import SMALL, World, by_command, by_daemon, day, worlds
 
 pytestmark = pytest.mark.slow

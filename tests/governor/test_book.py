@@ -19,11 +19,11 @@ from factory_assets.governor import memo
 from factory_assets.governor.book import Book
 from factory_assets.governor.plan import plan, plan_of_line
 from factory_assets.materialization import DATA_VERSION, INPUTS, newest_events
-from factory_resources.decisions import Decision
-from factory_resources.issues import BrokenRule, Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
-from factory_resources.verdicts import Judged, Verdicts
+from factory_resources.records.decisions import Decision
+from factory_resources.records.issues import BrokenRule, Issues
+from factory_resources.records.verdicts import Judged, Verdicts
 from tests.governor.world import LINES, World, day
 from tests.resources.test_asset_events import OUR_SQLITE
 from tests.resources.test_ledger import a_version

@@ -22,9 +22,9 @@ from factory_assets.governor.plan import plan
 from factory_assets.governor.runs import training_tags
 from factory_assets.governor.work import Plan
 from factory_assets.release.jobs import tag_observation
-from factory_resources.chain import Chains
-from factory_resources.ledger_tables import open_ledger
-from factory_resources.tags import Tagging
+from factory_resources.records.chain import Chains
+from factory_resources.records.tables import open_ledger
+from factory_resources.records.tags import Tagging
 from tests.governor.world import SMALL, World, by_ci, by_command, by_daemon, day, orders_of
 from tests.resources.test_chain import unguard
 

@@ -235,7 +235,7 @@ def test_days_whose_run_died_before_it_judged_them_are_judged_before_anything_is
     feed: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as dying:
-        dying.setattr("factory_resources.verdicts.Verdicts.note", lambda *_: None)
+        dying.setattr("factory_resources.records.verdicts.Verdicts.note", lambda *_: None)
         feed.run(DAYS[0], DAYS[8], ["raw"])
     assert asked(ticker(feed).tick()) == [("orders/raw", str(DAYS[0]), str(DAYS[8]))]
 

@@ -26,12 +26,12 @@ from factory_assets.loading import load_declarations
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.clock import CLOCK
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.issues import Issues
+from factory_resources.records.trials import Trials
+from factory_resources.records.verdicts import Verdicts
 from factory_resources.reports import Reports
-from factory_resources.trials import Trials
-from factory_resources.verdicts import Verdicts
 from tests.governor.ticks import QUIET, Ticker
 from tests.stations import csv
 

@@ -22,10 +22,10 @@ from factory_assets.pages.details import Tables
 from factory_assets.pages.line_page import line_page
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
-from factory_resources.decisions import Decision
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.decisions import Decision
 from tests.features.lines import OF_EVENTS, declared_line
 from tests.resources.test_ledger import a_version, an_evaluation
 

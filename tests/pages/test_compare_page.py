@@ -17,8 +17,8 @@ from factory_assets.measures.metrics import score
 from factory_assets.pages.compare_page import Pair, compare_page, most_important
 from factory_assets.pages.document import visible
 from factory_assets.release.comparison import Comparison, Measured
-from factory_resources.decisions import Decision
 from factory_resources.ledger import VersionRecord
+from factory_resources.records.decisions import Decision
 from tests.features.lines import OF_EVENTS, declared_line
 from tests.pages.looked_at import NOW, Screen
 from tests.pages.test_document import HOSTILE, Read

@@ -14,9 +14,9 @@ from factory_assets.monitoring.monitors import SCHEMA
 from factory_assets.pages.fleet import Stand, fleet
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
-from factory_resources.decisions import WAITS, Decision, Verdict
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
+from factory_resources.records.decisions import WAITS, Decision, Verdict
 from tests.features.lines import OF_EVENTS, declared_line
 from tests.resources.test_ledger import a_version
 

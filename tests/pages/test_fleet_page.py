@@ -16,7 +16,7 @@ from factory_assets.pages.document import anchor
 from factory_assets.pages.fleet import HEALTH, MEANING, Health, Stand
 from factory_assets.pages.fleet_page import FIRST, fleet_page
 from factory_assets.pages.lines import LineStand, state_of
-from factory_resources.issues import Issue
+from factory_resources.records.issues import Issue
 from tests.pages.test_document import HOSTILE, Read, policy
 
 DAY = dt.date(2026, 3, 2)

@@ -10,7 +10,7 @@ from factory_assets.commands.follow import written
 from factory_assets.governor.plan import plan
 from factory_assets.pages.document import page_of
 from factory_assets.pages.lines import called_by, stands_of
-from factory_resources.decisions import Decision
+from factory_resources.records.decisions import Decision
 from tests.governor.world import World, by_command, by_daemon, day, orders_of
 from tests.pages.lived import DAYS
 from tests.pages.looked_at import Screen

@@ -17,7 +17,7 @@ from factory_assets.commands import deployed
 from factory_assets.governor.plan import plan
 from factory_assets.pages.fleet import Stand
 from factory_assets.pages.lines import LineStand, called_by, stands_of
-from factory_resources.decisions import Decision
+from factory_resources.records.decisions import Decision
 from tests.governor.world import World, by_command, day, orders_of
 from tests.pages.lived import DAYS
 

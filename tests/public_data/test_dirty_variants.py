@@ -25,10 +25,10 @@ from factory_assets.events.contract.verdicts import outcomes, suggestions
 from factory_assets.loading import load_declarations
 from factory_assets.materialization import data_versions
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
-from factory_resources.verdicts import Verdicts
+from factory_resources.records.issues import Issues
+from factory_resources.records.verdicts import Verdicts
 from tests.public_data.deployed import DATA
 
 RAW = DATA / "card_transactions" / "raw"

@@ -14,8 +14,8 @@ from factory_assets.release.approval import ApprovalRefused, approve, waiting
 from factory_assets.release.jobs import approve_job_of
 from factory_assets.release.request import Request
 from factory_assets.release.standing import standing
-from factory_resources.decisions import ChampionChanged
 from factory_resources.ledger import Decision
+from factory_resources.records.decisions import ChampionChanged
 from tests.line.world import declare
 from tests.release.weekly import FIRST, LINE, WEEK, World
 

@@ -17,7 +17,7 @@ from factory_assets.features.point_in_time.tables import loader
 from factory_assets.models import archived
 from factory_assets.models.archived import ModelRefused, load
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.tags import Tagging
+from factory_resources.records.tags import Tagging
 from tests.release.trained import LINE, TRAINED
 from tests.stations import Station, day
 

@@ -15,10 +15,10 @@ from factory_assets.release.jobs import rebuild_a_release, release_definitions
 from factory_assets.release.rebuild import Origin, compared, in_a_fresh_process, rebuild, tables_named
 from factory_assets.training.remake import NotRebuildable, before_of, remake
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.certificates import Certificates
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import VersionRecord
+from factory_resources.records.certificates import Certificates
 from tests.release.trained import DAYS, LINE, NODES, TRAINED, compute, order
 from tests.stations import Station, day
 

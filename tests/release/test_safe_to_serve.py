@@ -13,7 +13,7 @@ from factory_assets.declarations.line import Gate
 from factory_assets.governor.executor import execute
 from factory_assets.governor.runs import training_assets, training_tags
 from factory_assets.release.approval import waiting
-from factory_resources.decisions import newest
+from factory_resources.records.decisions import newest
 from tests.line.world import declare
 from tests.release.weekly import FIRST, LINE, WEEK, World
 from tests.stations import Station, day

@@ -11,7 +11,7 @@ import pytest
 
 from factory_assets.declarations.catalogue import DeclaredLine, load
 from factory_assets.release.jobs import chosen
-from factory_resources.tags import Tagging
+from factory_resources.records.tags import Tagging
 from tests.line.world import declare
 from tests.release.test_rollback import factory
 from tests.release.weekly import LINE, World

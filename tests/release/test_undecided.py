@@ -12,7 +12,7 @@ import pytest
 from factory_assets.declarations.days import DAY
 from factory_assets.governor.executor import execute
 from factory_assets.governor.runs import training_assets, training_config, training_tags
-from factory_resources.decisions import Decision
+from factory_resources.records.decisions import Decision
 from tests.stations import Station, day
 from tests.training.greetings import NODES, delivered, told
 

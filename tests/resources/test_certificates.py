@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from factory_resources.certificates import Certificate, Certificates
 from factory_resources.ledger import Ledger
+from factory_resources.records.certificates import Certificate, Certificates
 from tests.resources.test_ledger import LINE, a_version
 
 AT = dt.datetime(2018, 6, 4, 4, 15, tzinfo=dt.UTC)

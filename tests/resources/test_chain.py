@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from factory_resources import chain, migrations
-from factory_resources.certificates import Certificate, Certificates
-from factory_resources.chain import CHAIN, ID, SUBJECTS, Chains
-from factory_resources.issues import BrokenRule, Issues
 from factory_resources.ledger import Ledger
-from factory_resources.ledger_tables import DECISIONS, EVALUATIONS, METADATA, STANDING, VERSIONS, open_ledger
-from factory_resources.tags import Tagging
-from factory_resources.trials import Trial, Trials
+from factory_resources.records import chain, migrations
+from factory_resources.records.certificates import Certificate, Certificates
+from factory_resources.records.chain import CHAIN, ID, SUBJECTS, Chains
+from factory_resources.records.issues import BrokenRule, Issues
+from factory_resources.records.tables import DECISIONS, EVALUATIONS, METADATA, STANDING, VERSIONS, open_ledger
+from factory_resources.records.tags import Tagging
+from factory_resources.records.trials import Trial, Trials
 from tests.resources.test_ledger import AWKWARD, DAY, LINE, a_decision, a_version, an_evaluation
 from tests.resources.test_migrations import old_ledger
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory_resources.content import SHORT, row_hashes
+from factory_resources.delta.content import SHORT, row_hashes
 from factory_resources.lake import Lake
 
 # The same once more, slowly: a value at a time, in numbers without a limit.

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from factory_resources.issues import BrokenRule, Issues
-from factory_resources.ledger_tables import ISSUES
+from factory_resources.records.issues import BrokenRule, Issues
+from factory_resources.records.tables import ISSUES
 
 ONE, TWO, THREE = (dt.date(2024, 3, day) for day in (1, 2, 3))
 OWNER = "team:orders"

@@ -77,8 +77,8 @@ def test_a_long_range_is_replaced_a_stretch_of_days_at_a_time_with_the_same_resu
     lake, relation, monkeypatch, rows, days, commits
 ):
     lake.replace("t", table(TEN[3], [77]), [TEN[3]])
-    monkeypatch.setattr("factory_resources.lake.STRETCH_ROWS", rows)
-    monkeypatch.setattr("factory_resources.lake.STRETCH_DAYS", days)
+    monkeypatch.setattr("factory_resources.delta.rows.STRETCH_ROWS", rows)
+    monkeypatch.setattr("factory_resources.delta.rows.STRETCH_DAYS", days)
     written = lake.replace_from(relation, "t", "rows", TEN[::-1])
     assert written.version == lake.version("t") == commits
     whole = lake.replace("u", relation.sql("SELECT * FROM rows").to_arrow_table(), TEN)
@@ -94,7 +94,7 @@ def test_a_relation_with_a_row_of_another_day_replaces_nothing(lake, relation):
 
 def test_a_relation_whose_column_changes_its_type_is_one_commit_of_all_days(lake, relation, monkeypatch):
     lake.replace("t", pa.concat_tables([table(day, ["a"]) for day in TEN]), TEN)
-    monkeypatch.setattr("factory_resources.lake.STRETCH_DAYS", 2)
+    monkeypatch.setattr("factory_resources.delta.rows.STRETCH_DAYS", 2)
     with pytest.raises(TypeError, match="x from string to long"):
         lake.replace_from(relation, "t", "(SELECT * FROM rows WHERE ds > DATE '2024-01-05')", TEN[5:])
     assert lake.replace_from(relation, "t", "rows", TEN).version == 1

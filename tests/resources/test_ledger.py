@@ -17,9 +17,9 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from factory_resources.decisions import REFIT, ChampionChanged
-from factory_resources.issues import Issues
 from factory_resources.ledger import JUDGED, OPTIONAL, Decision, EvaluationRecord, Ledger, VersionRecord
+from factory_resources.records.decisions import REFIT, ChampionChanged
+from factory_resources.records.issues import Issues
 
 LINE = "card_fraud"
 DAY = dt.date(2018, 5, 31)

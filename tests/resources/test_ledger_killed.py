@@ -16,8 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from factory_assets.release.standing import succession
-from factory_resources.decisions import ChampionChanged
 from factory_resources.ledger import Decision, Ledger
+from factory_resources.records.decisions import ChampionChanged
 from tests.resources.test_ledger import DAY, LINE, a_decision, a_version
 
 NODES = ("global", "FR", "FR/Lyon")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from factory_resources import migrations
-from factory_resources.issues import BrokenRule, Issues
 from factory_resources.ledger import Ledger
-from factory_resources.ledger_tables import METADATA, open_ledger
+from factory_resources.records import migrations
+from factory_resources.records.issues import BrokenRule, Issues
+from factory_resources.records.tables import METADATA, open_ledger
 from tests.resources.test_ledger import DAY, LINE, a_decision, a_version
 
 #: The statements by which the ledger's tables were made before there were revisions.

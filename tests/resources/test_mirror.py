@@ -30,7 +30,7 @@ from factory_assets.cli import app
 from factory_assets.release.jobs import mirror_job, mirror_often
 from factory_resources.ledger import Decision, Ledger
 from factory_resources.mlflow_mirror import MirrorFailed, MlflowMirror, _mirror, model_name
-from factory_resources.tags import Tagging
+from factory_resources.records.tags import Tagging
 from tests.resources.test_ledger import DAY, LINE, NEXT_DAY, a_decision, a_version, an_evaluation
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
-from factory_resources import migrations
-from factory_resources.chain import SUBJECTS as CHAINED
-from factory_resources.decisions import ChampionChanged, Standing
 from factory_resources.ledger import Ledger
+from factory_resources.records import migrations
+from factory_resources.records.chain import SUBJECTS as CHAINED
+from factory_resources.records.decisions import ChampionChanged, Standing
 from tests.resources.test_ledger import (
     DAY,
     LINE,

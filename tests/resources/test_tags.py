@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from factory_assets.models.names import find
 from factory_resources.ledger import Ledger
-from factory_resources.tags import Tagging, TagMoved
+from factory_resources.records.tags import Tagging, TagMoved
 from tests.resources.test_ledger import DAY, LINE, NEXT_DAY, a_decision, a_version
 
 NOON = dt.datetime(2018, 6, 1, 12, tzinfo=dt.UTC)

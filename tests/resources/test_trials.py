@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from factory_resources.trials import SearchKey, Trial, Trials
+from factory_resources.records.trials import SearchKey, Trial, Trials
 
 ONE, TWO = dt.date(2026, 3, 1), dt.date(2026, 3, 8)
 FOLD = {"train_to": "2026-02-01", "validate_from": "2026-02-03", "validate_to": "2026-02-05", "rows": 10}

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from deltalake.exceptions import DeltaError
 
 from factory_assets.commands.failures import in_a_line
-from factory_resources import ledger_tables
 from factory_resources.ledger import Ledger
-from factory_resources.ledger_tables import LedgerUnusable
+from factory_resources.records import tables
+from factory_resources.records.tables import LedgerUnusable
 from tests import forked
 
 
@@ -66,7 +66,7 @@ def nobody_listens() -> Iterator[int]:
 def test_a_server_that_refuses_is_asked_again_and_then_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ledger_tables, "STARTING_SECONDS", 1)
+    monkeypatch.setattr(tables, "STARTING_SECONDS", 1)
     with nobody_listens() as port:
         began = time.monotonic()
         with pytest.raises(LedgerUnusable) as raised:

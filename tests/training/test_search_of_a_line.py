@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from factory_assets.cli import app
-from factory_resources.trials import Trial, Trials
+from factory_resources.records.trials import Trial, Trials
 from tests.stations import Station, day
 from tests.training.greetings import delivered, told, train
 

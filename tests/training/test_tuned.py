@@ -14,7 +14,7 @@ import pytest
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.declarations.line import Line
 from factory_assets.training.search.tuned import Tuned, Tuning
-from factory_resources.trials import Trials
+from factory_resources.records.trials import Trials
 from tests.features.lines import OF_EVENTS, declared_line
 from tests.training.segmented import by_node
 

@@ -21,9 +21,9 @@ from factory_assets.training.fit.warm import Drifted
 from factory_assets.training.remake import NotRebuildable, before_of, remake
 from factory_assets.training.timeline import timeline
 from factory_resources.archive_folder import ArchiveFolder
-from factory_resources.decisions import Decision
 from factory_resources.engine import Engine
 from factory_resources.ledger import VersionRecord
+from factory_resources.records.decisions import Decision
 from tests.stations import Station, day
 from tests.training.greetings import NODES, delivered, told, train
 

@@ -10,8 +10,8 @@ from factory_assets.declarations.edits import edited
 from factory_assets.events.contract.patches import Patch, Suggestion, apply
 from factory_assets.events.contract.verdicts import outcomes, suggestions
 from factory_resources.engine import Engine
-from factory_resources.issues import Issues
 from factory_resources.lake import Lake
+from factory_resources.records.issues import Issues
 
 
 class NothingToJudge(LookupError):

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from factory_assets.declarations.base import Declared
 from factory_assets.declarations.expressions import identifier
-from factory_resources.lake import DayContent
+from factory_resources.delta.day_content import DayContent
 
 Kind = TypeVar("Kind", bound=Declared)
 #: Name of a row's moment beside its features.

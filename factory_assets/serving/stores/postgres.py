@@ -21,7 +21,7 @@ from factory_assets.serving.stores.base import (
     refuse_older,
     together,
 )
-from factory_resources.lake import BATCH_ROWS
+from factory_resources.delta.rows import BATCH_ROWS
 from factory_resources.postgres import connected
 
 if TYPE_CHECKING:

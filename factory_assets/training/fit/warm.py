@@ -21,9 +21,9 @@ from factory_assets.training.fit.fitting import compared_days
 from factory_assets.training.fit.warm_fit import Parent
 from factory_assets.training.timeline import Timeline
 from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
-from factory_resources.decisions import Decision
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
+from factory_resources.records.decisions import Decision
 
 #: Candidate -> the version that it may continue, or the reason why there is none.
 Continued = Mapping[str, VersionRecord | str]

@@ -19,7 +19,7 @@ from factory_assets.declarations.search import Search
 from factory_assets.identity.nodes import ROOT, lineage
 from factory_assets.training.search import study as search
 from factory_assets.training.subtrees import Subtrees
-from factory_resources.trials import SearchKey, Trial, Trials
+from factory_resources.records.trials import SearchKey, Trial, Trials
 
 
 @dataclass(frozen=True)

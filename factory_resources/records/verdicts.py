@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from factory_resources.ledger_tables import VERDICTS, Database, writing
+from factory_resources.records.tables import VERDICTS, Database, writing
 
 #: Rows of one statement.
 PAGE = 500

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from factory_resources.ledger_tables import DECISIONS
 from factory_resources.people import with_claim
+from factory_resources.records.tables import DECISIONS
 
 Verdict = Literal["promote", "keep", "fallback", "undecided", "rollback", "approve"]
 #: The challenger stays one: the next training looks at it again.

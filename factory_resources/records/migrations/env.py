@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from factory_resources.migrations import TABLE
+from factory_resources.records.migrations import TABLE
 
 context.configure(connection=context.config.attributes["connection"], version_table=TABLE.name)
 with context.begin_transaction():

@@ -6,8 +6,8 @@ from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 
-from factory_resources.chain import append
-from factory_resources.ledger_tables import CERTIFICATES, Database, writing
+from factory_resources.records.chain import append
+from factory_resources.records.tables import CERTIFICATES, Database, writing
 
 Comparison = Literal["equal", "different", "not comparable"]
 

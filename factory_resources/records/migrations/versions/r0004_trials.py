@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from factory_resources.migrations.tables import append_only, columns
+from factory_resources.records.migrations.tables import append_only, columns
 
 revision = "0004"
 down_revision = "0003"

@@ -1,6 +1,6 @@
 """Is the ledger's database of the revision that this code works with? Whoever opens an older one brings it there.
 
-A change of the tables is a file in `versions`, numbered after the last one, beside the same change in ledger_tables.
+A change of the tables is a file in `versions`, numbered after the last one, beside the same change in `records.tables`.
 A new table is made append-only there, unless it only says again what others hold. What exists keeps its columns: SQLite
 alters a table by making it anew, without its triggers; add columns that may be null, or another table.
 """

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from factory_resources.chain import append
-from factory_resources.ledger_tables import TRIALS, Database, writing
+from factory_resources.records.chain import append
+from factory_resources.records.tables import TRIALS, Database, writing
 
 State = Literal["complete", "pruned", "failed"]
 

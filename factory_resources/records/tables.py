@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 
-from factory_resources import migrations
+from factory_resources.records import migrations
 
 #: NaN and infinity are no JSON: PostgreSQL would refuse what SQLite keeps.
 to_json = partial(json.dumps, allow_nan=False)

@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from factory_resources.chain import append
-from factory_resources.decisions import ANYONE
-from factory_resources.ledger_tables import TAGS, VERSIONS, Database, writing
+from factory_resources.records.chain import append
+from factory_resources.records.decisions import ANYONE
+from factory_resources.records.tables import TAGS, VERSIONS, Database, writing
 
 #: Where the UUIDs of versions are counted. Another one would give every version another UUID.
 NAMESPACE = uuid.UUID("4212553e-3c87-4bf2-a710-95a8bd6a1eed")

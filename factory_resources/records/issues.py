@@ -12,8 +12,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from factory_resources.chain import append
-from factory_resources.ledger_tables import ISSUES, Database, writing
+from factory_resources.records.chain import append
+from factory_resources.records.tables import ISSUES, Database, writing
 
 State = Literal["open", "accepted", "fixed"]
 #: Nobody's approval gives a day rows that were never delivered.

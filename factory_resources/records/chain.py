@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from factory_resources.ledger_tables import (
+from factory_resources.records.tables import (
     CERTIFICATES,
     DECISIONS,
     EVALUATIONS,
@@ -42,7 +42,7 @@ ID, CHAIN = "id", "chain"
 
 
 def append(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows of one subject, chained to those that it has. The caller holds the subject (see `ledger_tables.writing`)."""
+    """Insert rows of one subject, chained to those that it has. The caller holds the subject (see `tables.writing`)."""
     subject = {name: rows[0][name] for name in SUBJECTS[table]}
     chain, chained = _newest(connection, table, subject), []
     for row in rows:

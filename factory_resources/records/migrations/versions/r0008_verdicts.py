@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from factory_resources.migrations.tables import columns
+from factory_resources.records.migrations.tables import columns
 
 revision = "0008"
 down_revision = "0007"

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from factory_resources.migrations.tables import columns
+from factory_resources.records.migrations.tables import columns
 
 revision = "0007"
 down_revision = "0006"
