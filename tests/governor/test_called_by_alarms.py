@@ -21,6 +21,8 @@ CALLED = SMALL.replace("train: {window: 4d, holdout: 2d}", "train: {window: 9d, 
 DAYS = 34
 #: From this day on all lengths are three times as long, and from that one on France is another country.
 LONGER, ANOTHER = 20, 28
+#: The first day that is told of what another country loses: the fourth, after twelve days of which some were of another scale.
+LOST = ANOTHER + 3
 
 
 def orders(offset: int) -> list[dict[str, Any]]:
@@ -66,7 +68,7 @@ def test_each_episode_trains_the_nodes_that_it_is_found_of_once(lived: dict[str,
     # Most nodes alarm on the first day, and so all are trained; of the others columns follow, and are of that episode.
     assert (of_drift, nodes[of_drift]) == (day(LONGER), every)
     # What another country's orders cost is known with their labels, a day later.
-    assert (of_loss, nodes[of_loss]) == (day(ANOTHER + 1), {"FR"})
+    assert (of_loss, nodes[of_loss]) == (day(LOST + 1), {"FR"})
 
 
 def test_the_run_says_which_monitor_called_and_since_when(lived: dict[str, World]) -> None:
@@ -76,7 +78,7 @@ def test_the_run_says_which_monitor_called_and_since_when(lived: dict[str, World
     }
     of_drift, of_loss = sorted(reasons)
     assert of_drift.startswith(f"drift of global since {day(LONGER)}: values of prediction: PSI "), of_drift
-    began = f"since {day(ANOTHER)}, known on {day(ANOTHER + 1)}"
+    began = f"since {day(LOST)}, known on {day(LOST + 1)}"
     assert of_loss.startswith(f"performance of FR {began}: mae "), of_loss
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from factory_assets.governor.plan import plan
@@ -26,7 +27,7 @@ class Example:
     """Declarations with texts replaced, and the days that are lived.
 
     first: nothing is trained before. seldom: days at whose close the sensors are ticked. called: how reasons of trainings begin that
-    an episode has to start.
+    an episode has to start. grows: a file of the feed that has no rows of days to come -> where all of its rows are.
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Example:
     needs: Path = REPOSITORY
     seldom: Sequence[int] = field(default=(5, 11, 30))
     called: Sequence[str] = ()
+    grows: Mapping[str, Path] = field(default_factory=dict)
 
     def declarations(self) -> dict[str, str]:
         texts = {file.name: file.read_text() for file in self.folder.glob("*.yaml")}
@@ -56,7 +58,7 @@ EXAMPLES = {
     "bikes": Example(
         REPOSITORY / "examples" / "bike_demand",
         {
-            "{{ env.BIKE_SHARING }}": str(BIKES),
+            "{{ env.BIKE_SHARING }}": "FEED",
             "end: 2013-01-01 ": "end: 2012-03-31 ",
             "retrain: {every: 28d}": f"retrain: {{every: 28d, {CALLED}7d}}",
         },
@@ -64,6 +66,7 @@ EXAMPLES = {
         dt.date(2012, 3, 31),
         BIKES,
         (9, 40, 41, 80),
+        grows={"hour.parquet": BIKES / "hour.parquet"},
     ),
 }
 Training = tuple[str, str, str, str]
@@ -92,9 +95,19 @@ def lived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         for name, (looks, keep) in kept.items():
             made[name].load()
             for offset in looks:
-                made[name].at(example.first + dt.timedelta(days=offset + 1), 1)
+                today = example.first + dt.timedelta(days=offset + 1)
+                deliver(example, made[name], today)
+                made[name].at(today, 1)
                 keep(made[name])
         yield Lived(example, made)
+
+
+def deliver(example: Example, world: World, today: dt.date) -> None:
+    """Write the files that grow, with the rows of all local days that are over."""
+    for name, whole in example.grows.items():
+        with duckdb.connect() as con:
+            rows = f"SELECT * FROM read_parquet('{whole}') WHERE dteday < '{today}' ORDER BY instant"
+            con.execute(f"COPY ({rows}) TO '{world.feed / name}'").fetchall()
 
 
 def trainings(world: World) -> list[Training]:

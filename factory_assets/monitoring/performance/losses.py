@@ -1,24 +1,28 @@
 """Which nodes do worse than a naive guess, their parent or the floor, and is that more than chance? Told by the days behind a day.
 
 A model that is better in the long run is worse than a naive guess on many a single day: on one of three where a node has 15
-rows a day. So a day's gain over the naive guess, or over the parent, is held against what the node's own days vary by, in two ways.
+rows a day. So a day's gain over the naive guess, or over the parent, is held against what the node's own days vary by, in three ways.
 A collapse shows on its first day: the gain is a loss, and falls out of all that the sound days before it let expect; it lasts until a
-day is as expected again. A model that has become useless little by little shows over weeks: its mean gain lies below nothing. So
-does one that the gate would not have let pass: its mean gain over the floor lies below nothing.
+day is as expected again. What is too small for that, or comes after few days or wild ones, shows within days: several on end are
+losses, and lower than all the sound days before them. A model that has become useless little by little shows over weeks: its mean gain
+lies below nothing. So does one that the gate would not have let pass: its mean gain over the floor lies below nothing.
 
 A day of storms, or one of three rows, is further from the others than any bell curve lets expect: by Student's t of one more
 observation ten times as many collapses would be told of real days as stated. So a day is held against the day that was furthest from
-the mean, and against what is further still in tails that fall with a power. Means are judged by Student's t. `benchmarks/release.py`
-has how often both are wrong on real days.
+the mean, and against what is further still in tails that fall with a power. Days on end need no tails: that the last k of n + k days
+are the k lowest has a chance of one in (n + k choose k), whatever they are distributed like. Means are judged by Student's t.
+`benchmarks/release.py` has how often all three are wrong on real days.
 
 Source: extremes of tails that fall with a power, Embrechts, Klueppelberg and Mikosch, Modelling Extremal Events, 1997, chapter 3;
-the mean, Hahn and Meeker, Statistical Intervals, 1991.
+days on end, the largest rank sum there is, Wilcoxon, Individual Comparisons by Ranking Methods, 1945; the mean, Hahn and Meeker,
+Statistical Intervals, 1991.
 """
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import comb
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,8 +33,8 @@ from factory_assets.declarations.tasks import COST
 from factory_assets.measures.metrics import METRICS, improvement
 from factory_assets.words import counted, figure
 
-#: Share of a node's days on which each of the two ways, and the floor's, may be wrong while nothing is lost.
-FALSE_ALARM_RATE = 0.001
+#: In how many ways a loss shows; and the share of a node's days on which each, and the floor's, may be wrong while nothing is lost.
+WAYS, FALSE_ALARM_RATE = 3, 0.001
 #: The power with which the tails of days are taken to fall: lower, and they would have no spread that days could tell.
 TAIL = 3
 #: The normal quantile below which nine of ten lie.
@@ -215,6 +219,8 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
     found: list[Loss] = []
     gains = {day: improvement(metric, measured[day].value, measured[day].other) for day in sorted(measured)}
     sound: dict[dt.date, float] = {}
+    # The last days on end that are lower than all the sound days before them.
+    low: list[dt.date] = []
     last_measured: dt.date | None = None
     for day, gain in gains.items():
         value, other = measured[day].value, measured[day].other
@@ -225,12 +231,22 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
         held_against = found[-1].since if lasts else day
         past = {earlier: each for earlier, each in sound.items() if earlier >= held_against - window(block) * DAY}
         fewer = thinner(measured[day].labelled, [measured[earlier].labelled for earlier in past])
+        before = [each for earlier, each in past.items() if earlier not in low]
+        low = [*low, day] if gain < 0 and _lowest(gain, before, fewer) else []
         if (gain < 0 or again) and _unexpected(gain, [*past.values()], block, fewer):
             of_past = f"the {counted(len(past), 'day')} before it"
             reason = (
                 f"{metric} {figure(value)}, {rival.name} {figure(other)}: far worse than {of_past} let expect, on which "
                 f"it was better than {rival.words} by {figure(float(np.mean([*past.values()])))} on average"
             )
+        elif _seldom(len(low), len(before), block):
+            usual = figure(float(np.mean(before)))
+            reason = (
+                f"{metric} {figure(value)}, {rival.name} {figure(other)}: for {counted(len(low), 'day')} on end worse than on each of "
+                f"the {counted(len(before), 'day')} before, on which it was better than {rival.words} by {usual} on average"
+            )
+            # They are no past of the days after them.
+            sound = {earlier: each for earlier, each in sound.items() if earlier not in low}
         elif (mean := _lasting(gains, day, block)) is not None:
             reason = (
                 f"{metric} is worse than {rival.words} by {figure(-mean)} on average of {counted(window(block), 'day')}"
@@ -249,6 +265,22 @@ def _unexpected(gain: float, past: Sequence[float], block: int, fewer: float) ->
     if len(past) < FEWEST or alone < FEWEST_BLOCKS or gain >= min(past):
         return False
     return bool(gain < np.mean(past) - fewer * _reach(past, alone))
+
+
+def _lowest(gain: float, before: Sequence[float], fewer: float) -> bool:
+    """Whether a gain is lower than all of these, had its day as many rows. fewer: as of `visible`."""
+    return bool(before) and float(np.mean(before) + (gain - np.mean(before)) / fewer) < min(before)
+
+
+def _seldom(low: int, before: int, block: int) -> bool:
+    """Whether so many days on end are the lowest, of as many before them, but for the false alarm rate.
+
+    >>> [_seldom(low, before, 1) for low, before in [(4, 8), (5, 8), (3, 16), (3, 17), (2, 28)]]
+    [False, True, False, True, False]
+    """
+    if before < FEWEST or before // block < FEWEST_BLOCKS:
+        return False
+    return comb((low + before) // block, low // block) * FALSE_ALARM_RATE >= 1
 
 
 def _reach(past: Sequence[float], alone: float) -> float:
