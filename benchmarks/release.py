@@ -93,8 +93,8 @@ def looks(gains: Gains) -> Iterator[tuple[bool, bool]]:
         yield by_totals, now.mean() - then.mean() < -np.sqrt(first + second) * stdtrit(freedom, 1 - RATE)
 
 
-#: Share of a node's days on which a loss may begin where there is none: the stated rate of three ways. How seldom more of them than are
-#: allowed come by chance.
+#: Share of a node's days on which a loss may begin where there is none: the stated rate of three ways. How seldom more of them than
+#: are allowed come by chance.
 TOLD, CHANCE = 3 * RATE, 0.001
 #: Rows below which a node gets no model of its own.
 FEWEST_ROWS = 1000

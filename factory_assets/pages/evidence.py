@@ -15,6 +15,7 @@ from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 from factory_assets.evaluation.parts import parts_of
 from factory_assets.evaluation.scores import of_node, predictions_of, version_of, view
 from factory_assets.measures.certainty import limits_of, witnesses
+from factory_assets.measures.compared import possible
 from factory_assets.measures.metrics import METRICS, Floats, by_threshold, most_likely
 from factory_assets.measures.tables import LABEL, label_values
 from factory_resources.engine import Engine
@@ -169,7 +170,7 @@ def _of_rows(declared: DeclaredLine, metric: str, record: EvaluationRecord, rows
         record.as_of,
         y,
         predictions,
-        _interval(measured, len(y), groupings),
+        _within(metric, _interval(measured, len(y), groupings)),
         _interval(lambda kept: float(too_high[kept].mean()), len(y), groupings),
         parts.asked.threshold if parts else gate.decides_at,
         parts.asked.cost if parts else {},
@@ -225,3 +226,9 @@ def _sure(p: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def is_binary(task: str) -> bool:
     return kind_of(task) == "binary"
+
+
+def _within(metric: str, found: Interval) -> Interval:
+    if found.low is None or found.high is None:
+        return found
+    return Interval(found.value, *possible(metric, found.low, found.high))

@@ -41,6 +41,8 @@ from factory_resources.ledger import Decision
 from factory_resources.records.decisions import in_words
 from factory_resources.records.issues import Issues
 
+#: A space at which no line breaks.
+NBSP = "\N{NO-BREAK SPACE}"
 #: Bytes of a page that nodes' figures may fill, and its rows; together with the rest it is less than a million.
 FIGURES, ROWS = 450_000, 200_000
 #: Bytes of a cell beside its text.
@@ -378,14 +380,16 @@ def _better(metric: str) -> str:
 def _on_holdout(found: Evidence | None) -> str | None:
     if found is None:
         return None
-    between = "" if found.metric.low is None else f" [{figure(found.metric.low)}, {figure(found.metric.high)}]"
+    between = "" if found.metric.low is None else f" [{figure(found.metric.low)},{NBSP}{figure(found.metric.high)}]"
     return f"{figure(found.metric.value)}{between}"
 
 
 def _change(change: Change | None) -> str | None:
     if change is None:
         return None
-    between = "" if change.low is None or change.high is None else f" [{_signed(change.low)}, {_signed(change.high)}]"
+    between = (
+        "" if change.low is None or change.high is None else f" [{_signed(change.low)},{NBSP}{_signed(change.high)}]"
+    )
     return f"{_signed(change.gain)}{between}"
 
 

@@ -32,7 +32,7 @@ from factory_assets.evaluation.scores import ORDER, VERSIONS, of_node, predictio
 from factory_assets.identity.code import code_of
 from factory_assets.identity.nodes import lineage
 from factory_assets.measures.certainty import Groups, certainty, limits_of, witnesses
-from factory_assets.measures.compared import metric_of
+from factory_assets.measures.compared import metric_of, possible
 from factory_assets.measures.metrics import METRICS, Floats, improvement, score
 from factory_assets.measures.tables import LABEL, aligned, label_values
 from factory_assets.models.archived import ModelRefused, load
@@ -401,7 +401,8 @@ def _limits(task: str, metric: str, y: Floats, ps: Sequence[Floats], groupings: 
         values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in ps]
         return values[0] - sum(values[1:])
 
-    return limits_of(of, len(y), groupings)
+    limits = limits_of(of, len(y), groupings)
+    return possible(metric, *limits) if limits and len(ps) == 1 else limits
 
 
 def _message(error: Exception) -> str:

@@ -40,7 +40,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 def test_which_nodes_are_worse_than_a_month_ago(screen: Screen) -> None:
     assert "worse than a month ago: FR" in screen.cards["good"]
-    assert re.search(r"FR .* -0\.\d+ \[-0\.\d+, -0\.\d+\]", screen.cards["good"])
+    assert re.search(r"FR .* -0\.\d+ \[-0\.\d+,\s-0\.\d+\]", screen.cards["good"])
 
 
 def test_a_node_that_is_as_it_was_is_not_called_worse(screen: Screen) -> None:
@@ -192,4 +192,4 @@ def test_a_line_that_was_never_trained_has_a_page(tmp_path: Path) -> None:
 def test_a_change_is_told_in_digits_that_people_read(
     gain: float, low: float | None, high: float | None, told: str
 ) -> None:
-    assert _change(Change(gain, low, high, 14, dt.date(2026, 3, 1))) == told
+    assert _change(Change(gain, low, high, 14, dt.date(2026, 3, 1))) == told.replace(", ", ",\N{NO-BREAK SPACE}")
