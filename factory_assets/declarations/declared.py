@@ -126,6 +126,11 @@ class DeclaredLine:
         }
         return found | dict.fromkeys(self.derived, "DOUBLE")
 
+    def stream_of(self, feature: str) -> str:
+        """The stream whose events a feature is made of; of one that is derived from others, the observed stream."""
+        view = self.views.get(feature.partition(".")[0])
+        return view.stream if view else self.line.observe.stream
+
     @property
     def stands_on(self) -> list[str]:
         """Names of the streams that the line reads: the observed stream, those that its views aggregate, and its label's."""

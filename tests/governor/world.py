@@ -233,10 +233,9 @@ class World:
         self.feed.mkdir(parents=True, exist_ok=True)
         (folder / "defs").mkdir(exist_ok=True)
         if isinstance(defs, str):
-            own = defs.replace("FEED", str(self.feed))
-            defs = {"defs.yaml": own, "orders.yaml": ORDERS_CONTRACT, "visits.yaml": VISITS_CONTRACT}
+            defs = {"defs.yaml": defs, "orders.yaml": ORDERS_CONTRACT, "visits.yaml": VISITS_CONTRACT}
         for name, text in defs.items():
-            self.write(name, text)
+            self.write(name, text.replace("FEED", str(self.feed)))
         self.ledger = Ledger(url=f"sqlite:///{folder / 'ledger.db'}")
         url, reports = self.ledger.url, Reports(root=str(folder / "reports"))
         self.lake, self.issues = Lake(root=str(folder / "lake")), Issues(url=url)

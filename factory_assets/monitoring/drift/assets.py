@@ -96,6 +96,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             load=watching(archive, line.name),
             monitor=line.monitor,
             labels=LabelDays(lambda first, last: label_days.read(engine, lake, line.name, first, last), due, through),
+            stream_of=declared.stream_of,
         )
         by_day: dict[dt.date, dict[str, Any]] = {}
         verdicts: list[tuple[str, str, Drift]] = []

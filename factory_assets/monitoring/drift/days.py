@@ -72,6 +72,7 @@ class DriftDays:
     read: rows of the examples from a day to a day, by day. load: the model by which a version is judged, as of `watching`.
     monitor: how many days a day is judged on, and what an alarm may cost.
     labels: those that each day sees; without them no verdict is on labels.
+    stream_of: feature -> the stream that it is made of; reasons name its days.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class DriftDays:
         load: Callable[[str], ReleasedModel],
         monitor: Monitor,
         labels: LabelDays | None = None,
+        stream_of: Callable[[str], str] = lambda _: "rows",
     ):
         self._sliding, self._load, self.monitor, self._window = Sliding(read), load, monitor, monitor.window
-        self._labels, self.looks = labels, 0
+        self._labels, self._stream_of, self.looks = labels, stream_of, 0
         self._days: list[dt.date] = []
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._kept: dict[str, ReleasedModel] = {}
@@ -145,7 +147,7 @@ class DriftDays:
             if verdict.verdict != "drifted" or verdict.kind(self.model(version).features) != "prediction":
                 continue
             if node not in of_node:
-                of_node[node] = in_words(causes(self.model(version), self.rows(node)))
+                of_node[node] = in_words(causes(self.model(version), self.rows(node), node), self._stream_of)
             if of_node[node]:
                 found[at] = node, version, replace(verdict, reason=f"{verdict.reason}; {of_node[node]}")
         return found
