@@ -88,6 +88,11 @@ def test_days_on_end_that_are_worse_than_all_before_are_a_loss_though_none_would
     assert said(table(gains)) == dict.fromkeys(range(past + on_end - 1, len(gains)), past + on_end - 1)
 
 
+def test_days_on_end_that_were_told_are_no_past_for_a_loss_after_them() -> None:
+    gains = [*(WILD * 4)[:20], *[-2.0] * 5, *(WILD * 4)[:15], *[-1.0] * 3]
+    assert said(table(gains)) == dict.fromkeys([22, 23, 24], 22) | {42: 42}
+
+
 @pytest.mark.parametrize("better", [0.1, -0.05])
 def test_a_day_that_is_no_worse_than_one_before_begins_the_days_on_end_anew(better: float) -> None:
     gains = [*(WILD * 4)[:20], -2.0, -1.5, better, -2.5, -1.5]
