@@ -35,15 +35,16 @@ class SubtreeRows:
         low, high = self._span(node)
         return high - low
 
-    def places(self, node: str) -> np.ndarray:
-        """Shape (n,): where in the table a node's rows are, ascending."""
+    def places(self, node: str, first: int = 0) -> np.ndarray:
+        """Shape (n,): where in the table a node's rows are, from a place in it on, ascending."""
         low, high = self._span(node)
-        return np.sort(self._order[low:high])
+        found = self._order[low:high]
+        # A week has seven times the rows of its newest day: the others are left out before they are sorted.
+        return np.sort(found[found >= first] if first else found)
 
     def rows(self, node: str, first: int = 0) -> pa.Table:
         """A node's rows, from a place in the table on."""
-        places = self.places(node)
-        places = places[np.searchsorted(places, first) :]
+        places = self.places(node, first)
         return self._rows if len(places) == self._rows.num_rows else self._rows.take(pa.array(places))
 
     def _span(self, node: str) -> tuple[int, int]:
