@@ -42,9 +42,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 START = dt.date(2025, 1, 1)
 FLEET = "fleet"
-#: CPU seconds of one tick where nothing is due. A process's first plan has the event log and the ledger to read, and the logs of 260
-#: Delta tables, of 11 ms each where the machine is slow.
-TICK, COLD = 2.0, 12.0
+#: CPU seconds of one tick where nothing is due; a process's first has the event log and the ledger to read.
+TICK, COLD = 2.0, 6.0
 #: CPU seconds of all the sensors' ticks, of the 30 between them: they share a code server.
 ROUND = 7.0
 #: MB that plan and ticks take beside the definitions and what they import.

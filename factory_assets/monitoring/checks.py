@@ -33,8 +33,8 @@ from factory_assets.monitoring.monitors import (
 )
 from factory_assets.monitoring.performance.losses import (
     FALSE_ALARM_RATE,
+    LOSS_RATE,
     NAIVE,
-    WAYS,
     BesideFloor,
     Loss,
     Rival,
@@ -144,7 +144,7 @@ def performance_check(declared: DeclaredLine, rival: Rival = NAIVE) -> dg.AssetC
         name=name,
         partitions_def=partitions(declared.observed),
         description=f"No node's {metric} is worse than that of {rival.words} by more than its own days vary, once it can be "
-        f"measured. Of a node where nothing is lost, {WAYS * FALSE_ALARM_RATE:.1%} of the days fail at most.",
+        f"measured. Of a node where nothing is lost, {LOSS_RATE:.1%} of the days fail at most.",
     )
     def better_than(context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         days = days_of(context)

@@ -21,8 +21,9 @@ CALLED = SMALL.replace("train: {window: 4d, holdout: 2d}", "train: {window: 9d, 
 DAYS = 34
 #: From this day on all lengths are three times as long, and from that one on France is another country.
 LONGER, ANOTHER = 20, 28
-#: The first day that is told of what another country loses: the fourth, after twelve days of which some were of another scale.
-LOST = ANOTHER + 3
+#: The first day that is told of what another country loses: the third. The twelve sound days before are of two scales, and by a hair
+#: they let a single day lose that much.
+LOST = ANOTHER + 2
 
 
 def orders(offset: int) -> list[dict[str, Any]]:

@@ -26,9 +26,8 @@ CALLED = "on: [new_data, schema, drift, performance], cooldown: "
 class Example:
     """Declarations with texts replaced, and the days that are lived.
 
-    first: nothing is trained before. seldom: days at whose close the sensors are ticked. daily: the one from which on whoever keeps
-    the line each day does so: a file that grows is read whole every time. called: how reasons of trainings begin that an episode has
-    to start. grows: a file of the feed that has no rows of days to come -> where all of its rows are.
+    first: nothing is trained before. seldom: days at whose close the sensors are ticked. called: how reasons of trainings begin that
+    an episode has to start. grows: a file of the feed that has no rows of days to come -> where all of its rows are.
     """
 
     folder: Path
@@ -38,7 +37,6 @@ class Example:
     needs: Path = REPOSITORY
     seldom: Sequence[int] = field(default=(5, 11, 30))
     called: Sequence[str] = ()
-    daily: int = 0
     grows: Mapping[str, Path] = field(default_factory=dict)
 
     def declarations(self) -> dict[str, str]:
@@ -68,7 +66,6 @@ EXAMPLES = {
         dt.date(2012, 3, 31),
         BIKES,
         (9, 40, 41, 80),
-        daily=60,
         grows={"hour.parquet": BIKES / "hour.parquet"},
     ),
 }
@@ -90,7 +87,7 @@ def lived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.skip("the bike rentals are not beside the repository (../shared/data/bike_sharing)")
     days = (example.last - example.first).days + 1
     kept: dict[str, tuple[Sequence[int], Callable[[World], None]]] = {
-        "each day": (range(example.daily, days), by_command),
+        "each day": (range(days), by_command),
         "at the end": ([days - 1], by_command),
         "ticks, seldom": ([*example.seldom, days - 1], by_daemon),
     }

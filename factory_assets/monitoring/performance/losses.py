@@ -33,8 +33,11 @@ from factory_assets.declarations.tasks import COST
 from factory_assets.measures.metrics import METRICS, improvement
 from factory_assets.words import counted, figure
 
-#: In how many ways a loss shows; and the share of a node's days on which each, and the floor's, may be wrong while nothing is lost.
-WAYS, FALSE_ALARM_RATE = 3, 0.001
+#: Share of a node's days on which a collapse, or the floor, may be told while nothing is lost; on which low days on end; on which a
+#: mean below nothing.
+FALSE_ALARM_RATE, ON_END_RATE, MEAN_RATE = 0.001, 0.0002, 0.0008
+#: On which any loss may be told.
+LOSS_RATE = FALSE_ALARM_RATE + ON_END_RATE + MEAN_RATE
 #: The power with which the tails of days are taken to fall: lower, and they would have no spread that days could tell.
 TAIL = 3
 #: The normal quantile below which nine of ten lie.
@@ -233,11 +236,12 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
         fewer = thinner(measured[day].labelled, [measured[earlier].labelled for earlier in past])
         before = [each for earlier, each in past.items() if earlier not in low]
         low = [*low, day] if gain < 0 and _lowest(gain, before, fewer) else []
-        if (gain < 0 or again) and _unexpected(gain, [*past.values()], block, fewer):
-            of_past = f"the {counted(len(past), 'day')} before it"
+        # Nor do they say what the next day may be: the second bad day would pass because of the first.
+        if (gain < 0 or again) and _unexpected(gain, before, block, fewer):
+            of_past = f"the {counted(len(before), 'day')} before it"
             reason = (
                 f"{metric} {figure(value)}, {rival.name} {figure(other)}: far worse than {of_past} let expect, on which "
-                f"it was better than {rival.words} by {figure(float(np.mean([*past.values()])))} on average"
+                f"it was better than {rival.words} by {figure(float(np.mean(before)))} on average"
             )
         elif _seldom(len(low), len(before), block):
             usual = figure(float(np.mean(before)))
@@ -273,14 +277,14 @@ def _lowest(gain: float, before: Sequence[float], fewer: float) -> bool:
 
 
 def _seldom(low: int, before: int, block: int) -> bool:
-    """Whether so many days on end are the lowest, of as many before them, but for the false alarm rate.
+    """Whether so many days on end are the lowest, after so many before them, but for their false alarm rate.
 
-    >>> [_seldom(low, before, 1) for low, before in [(4, 8), (5, 8), (3, 16), (3, 17), (2, 28)]]
+    >>> [_seldom(low, before, 1) for low, before in [(6, 8), (7, 8), (4, 16), (4, 17), (3, 28)]]
     [False, True, False, True, False]
     """
     if before < FEWEST or before // block < FEWEST_BLOCKS:
         return False
-    return comb((low + before) // block, low // block) * FALSE_ALARM_RATE >= 1
+    return comb((low + before) // block, low // block) * ON_END_RATE >= 1
 
 
 def _reach(past: Sequence[float], alone: float) -> float:
@@ -296,7 +300,7 @@ def _reach(past: Sequence[float], alone: float) -> float:
 def _lasting(gains: Mapping[dt.date, float], day: dt.date, block: int) -> float | None:
     """The mean gain of the blocks of days up to a day, where it lies below nothing by more than chance."""
     means = _means(gains, day, block)
-    return sum(means) / len(means) if _below_nothing(means) else None
+    return sum(means) / len(means) if _below_nothing(means, MEAN_RATE) else None
 
 
 def _means(gains: Mapping[dt.date, float], day: dt.date, block: int) -> list[float]:
@@ -310,12 +314,12 @@ def _means(gains: Mapping[dt.date, float], day: dt.date, block: int) -> list[flo
     return [sum(values) / len(values) for values in in_block.values()]
 
 
-def _below_nothing(means: Sequence[float]) -> bool:
+def _below_nothing(means: Sequence[float], rate: float = FALSE_ALARM_RATE) -> bool:
     """Whether the mean of these lies below nothing by more than chance."""
     # Most nodes are better on average, and cost no more than that.
     if len(means) < FEWEST_BLOCKS or (mean := sum(means) / len(means)) >= 0:
         return False
-    return mean < -_error(means) * _quantile(len(means) - 1)
+    return mean < -_error(means) * _quantile(len(means) - 1, rate)
 
 
 def _error(means: Sequence[float]) -> float:
@@ -326,14 +330,14 @@ def _error(means: Sequence[float]) -> float:
 def _margin(means: Sequence[float]) -> float:
     """How much worse than this mean the next one has to be to be found below nothing nine times in ten, where this one is nothing."""
     freedom = len(means) - 1
-    edge = _quantile(freedom)
+    edge = _quantile(freedom, FALSE_ALARM_RATE)
     # Both means vary, and both errors, by which the edge is multiplied.
     return _error(means) * (edge + NINE_IN_TEN * float(np.sqrt(2 + edge**2 / freedom)))
 
 
 @lru_cache(maxsize=1024)
-def _quantile(freedom: float) -> float:
-    """Student's t that is exceeded by the false alarm rate."""
+def _quantile(freedom: float, rate: float) -> float:
+    """Student's t that is exceeded at this rate."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 1 - FALSE_ALARM_RATE))
+    return float(stdtrit(freedom, 1 - rate))
