@@ -79,6 +79,7 @@ def test_the_run_says_which_monitor_called_and_since_when(lived: dict[str, World
     }
     of_drift, of_loss = sorted(reasons)
     assert of_drift.startswith(f"drift of global since {day(LONGER)}: values of prediction: PSI "), of_drift
+    assert f"; since orders of {day(LONGER)}" in of_drift, of_drift
     began = f"since {day(LOST)}, known on {day(LOST + 1)}"
     assert of_loss.startswith(f"performance of FR {began}: mae "), of_loss
 

@@ -87,6 +87,13 @@ def test_days_on_end_that_are_worse_than_all_before_are_a_loss_though_none_would
     assert said(table(gains)) == dict.fromkeys(range(past + on_end - 1, len(gains)), past + on_end - 1)
 
 
+def test_a_day_that_is_nearly_a_collapse_does_not_hide_the_one_after_it() -> None:
+    past = noise(1, 20, 1.0, 0.5)
+    least = next(gain for gain in np.arange(0.0, -5.0, -0.01) if said(table([*past, gain])))
+    assert said(table([*past, least + 0.05])) == {}
+    assert said(table([*past, least + 0.05, least - 0.05])) == {21: 21}
+
+
 def test_days_on_end_that_were_told_are_no_past_for_a_loss_after_them() -> None:
     gains = [*(WILD * 4)[:20], *[-2.0] * 5, *(WILD * 4)[:15], *[-1.0] * 4]
     assert said(table(gains)) == dict.fromkeys([23, 24], 23) | {43: 43}
