@@ -28,7 +28,8 @@ from factory_assets.models.contributions import Contributions
 ROWS = 500
 #: Features that a sentence names, and the least part of one that it does.
 TOLD, LEAST = 3, 0.1
-#: Share of what rows are off that a segment has to have, in fewer of the rows, and that days before the first one must not have.
+#: A segment is named that has more than this share of what rows are off, and less of the rows. A day is, if the days before it are off
+#: by less than this share of what it and later ones are.
 MOST = 0.5
 
 
@@ -56,9 +57,9 @@ class Cause:
     change: float
     began: Began | None = None
 
-    def told(self, stream: str) -> str:
-        """stream: whose events the feature is made of."""
-        began = self.began.told(stream) if self.began else ""
+    def words(self, stream: str) -> str:
+        """The cause in words. stream: whose events the feature is made of."""
+        began = self.began.words(stream) if self.began else ""
         return f"{self.feature} ({self.share:.0%}, {self.change:+.3g}{began})"
 
 
@@ -73,7 +74,7 @@ class Began:
     day: dt.date
     is_first: bool
 
-    def told(self, stream: str) -> str:
+    def words(self, stream: str) -> str:
         where = f"most of it in {self.node}, " if self.node else ""
         return f"; {where}since {stream} of {self.day}{' or before' if self.is_first else ''}"
 
@@ -107,7 +108,7 @@ def causes(model: Explained, now: pa.Table, node: str) -> list[Cause]:
 
 def in_words(found: list[Cause], stream_of: Callable[[str], str]) -> str:
     """The largest parts in a sentence; empty if there are none. stream_of: feature -> the stream that it is made of."""
-    named = [cause.told(stream_of(cause.feature)) for cause in found[:TOLD] if cause.share >= LEAST]
+    named = [cause.words(stream_of(cause.feature)) for cause in found[:TOLD] if cause.share >= LEAST]
     return f"moved by {', '.join(named)}" if named else ""
 
 

@@ -222,7 +222,7 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
     found: list[Loss] = []
     gains = {day: improvement(metric, measured[day].value, measured[day].other) for day in sorted(measured)}
     sound: dict[dt.date, float] = {}
-    # The last days on end that are lower than all the sound days before them.
+    # The last days on end that are losses, and lower than all the sound days before them.
     low: list[dt.date] = []
     last_measured: dt.date | None = None
     for day, gain in gains.items():
@@ -234,9 +234,9 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
         held_against = found[-1].since if lasts else day
         past = {earlier: each for earlier, each in sound.items() if earlier >= held_against - window(block) * DAY}
         fewer = thinner(measured[day].labelled, [measured[earlier].labelled for earlier in past])
+        # Low days say nothing of what the next day may be: the second bad day would pass because of the first.
         before = [each for earlier, each in past.items() if earlier not in low]
         low = [*low, day] if gain < 0 and _lowest(gain, before, fewer) else []
-        # Nor do they say what the next day may be: the second bad day would pass because of the first.
         if (gain < 0 or again) and _unexpected(gain, before, block, fewer):
             of_past = f"the {counted(len(before), 'day')} before it"
             reason = (
@@ -249,7 +249,7 @@ def _of_node(node: str, metric: str, measured: Mapping[dt.date, _Measured], bloc
                 f"{metric} {figure(value)}, {rival.name} {figure(other)}: for {counted(len(low), 'day')} on end worse than on each of "
                 f"the {counted(len(before), 'day')} before, on which it was better than {rival.words} by {usual} on average"
             )
-            # They are no past of the days after them.
+            # Nor are they among the sound days once the loss is over.
             sound = {earlier: each for earlier, each in sound.items() if earlier not in low}
         elif (mean := _lasting(gains, day, block)) is not None:
             reason = (
