@@ -73,8 +73,10 @@ def recorded(
 ) -> dict[dt.date, Recorded]:
     """Day -> its data version and stamp by its newest materialisation. newest: as `newest_events` gave it; partitions: those asked."""
     asked = {partition: newest[partition] for partition in (newest if partitions is None else partitions)}
+    if not asked:
+        return {}
     # Asked for after the numbers: where one has come in between, its number is another the next time.
-    tags_of = _indexed(instance, key, asked)
+    tags_of = _indexed(instance, key, asked if len(asked) < len(newest) else None)
     by_day = {
         day: Recorded(tags[DATA_VERSION], tags[INPUTS], asked[partition])
         for partition, tags in tags_of.items()
@@ -86,11 +88,11 @@ def recorded(
 
 
 def _indexed(
-    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str] | None
 ) -> dict[str, Mapping[str, str]]:
-    """Partition -> data version and stamp of its newest materialisation, where an index has both."""
+    """Partition -> data version and stamp of its newest materialisation, where an index has both; of all partitions or of these."""
     wanted = [DATA_VERSION, INPUTS]
-    if not partitions or not reading.is_indexed(instance, wanted):
+    if not reading.is_indexed(instance, wanted):
         return {}
     tags_of = reading.newest_tags(instance, key, wanted, partitions)
     return {partition: tags for partition, tags in tags_of.items() if len(tags) == len(wanted)}
@@ -114,10 +116,25 @@ def table_versions(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Coll
     """Day -> the version of the table in which it was written, by the events of these numbers that tell one."""
     by_day: dict[dt.date, int] = {}
     for event in _events(instance, key, numbers):
-        version = event.metadata.get(TABLE_VERSION)
-        if (day := day_of(event.partition)) and version is not None:
-            by_day[day] = int(str(version.value))
+        if (day := day_of(event.partition)) and (version := _table_version(event)) is not None:
+            by_day[day] = version
     return by_day
+
+
+def newest_versions(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> dict[dg.AssetKey, tuple[int, int]]:
+    """Asset -> number of its newest materialisation and the version of its table that this wrote; without those that tell none."""
+    found: dict[dg.AssetKey, tuple[int, int]] = {}
+    for each in instance.get_asset_records([*keys]):
+        record = each.asset_entry.last_materialization_record
+        event = record.asset_materialization if record else None
+        if record and event and day_of(event.partition) and (version := _table_version(event)) is not None:
+            found[each.asset_entry.asset_key] = record.storage_id, version
+    return found
+
+
+def _table_version(event: dg.AssetMaterialization) -> int | None:
+    version = event.metadata.get(TABLE_VERSION)
+    return None if version is None else int(str(version.value))
 
 
 def materializations(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[dg.AssetMaterialization]:

@@ -39,6 +39,7 @@ from factory_assets.materialization import (
     materializations,
     newest_events,
     newest_of,
+    newest_versions,
     noted_since,
     recorded,
     recorded_before,
@@ -116,10 +117,11 @@ class Book:
         self._not_evaluated: dict[dg.AssetCheckKey, str] | None = None
         self._marks: dict[dg.AssetKey, object] = {}
         self._of_lines: dict[str, object] = {}
+        self._newest_versions: dict[dg.AssetKey, tuple[int, int]] | None = None
 
     def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
         """Ask again what is recorded of these assets, and what the sources hold of these days."""
-        self._not_evaluated = None
+        self._not_evaluated = self._newest_versions = None
         self._of_lines.clear()
         for name in assets:
             self._marks.pop(_key(name), None)
@@ -168,6 +170,9 @@ class Book:
             numbers = sorted((each.number for each in events.values()), reverse=True)
 
             def newest_version() -> int | None:
+                number, version = self._newest_version(key)
+                if numbers[:1] == [number]:
+                    return version
                 for asked in (numbers[:1], numbers[1:NEWEST]):
                     if versions := table_versions(self.instance, key, asked):
                         return max(versions.values())
@@ -181,6 +186,12 @@ class Book:
             found |= damaged(events, held, lacking, newest, lambda: table_versions(self.instance, key, numbers))
             self._damaged[name] = found
         return self._damaged[name]
+
+    def _newest_version(self, key: dg.AssetKey) -> tuple[int, int]:
+        """Number of the asset's newest event and its table's version, zeros where it tells none. As marks, it is asked of all."""
+        if self._newest_versions is None:
+            self._newest_versions = newest_versions(self.instance, self.specs)
+        return self._newest_versions.get(key, (0, 0))
 
     def _looked_at(self, table: str) -> tuple[Held, Mapping[dt.date, Sequence[str]]]:
         """What a table consists of, and what is wrong with its files now. The log is read again when it has another commit."""

@@ -16,8 +16,8 @@ from deltalake.exceptions import DeltaError
 from factory_resources.lake import Lake
 
 FIRST = dt.date(2024, 1, 1)
-#: A checkpoint is written with the hundredth commit.
-COMMITS = 104
+#: A checkpoint is written with every tenth commit.
+COMMITS = 24
 
 
 def day(place: int) -> dt.date:
@@ -28,7 +28,7 @@ def row(place: int) -> pa.Table:
     return pa.table({"x": [place], "ds": pa.array([day(place)], pa.date32())})
 
 
-@pytest.fixture(scope="module", params=[6, COMMITS], ids=["commits", "a checkpoint and commits"])
+@pytest.fixture(scope="module", params=[6, COMMITS], ids=["commits", "checkpoints and commits"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lake")
     for place in range(request.param):
@@ -81,14 +81,30 @@ def test_a_log_is_read_as_far_as_it_goes(lake: Lake, damage: str) -> None:
 @pytest.mark.parametrize("whole", [COMMITS], indirect=True)
 @pytest.mark.parametrize("damage", ["is gone", "cannot be read"])
 def test_a_lost_checkpoint_costs_no_day(lake: Lake, damage: str) -> None:
-    (checkpoint,) = log(lake).glob("*.checkpoint.parquet")
+    before, checkpoint = sorted(log(lake).glob("*.checkpoint.parquet"))
+    assert before.name.startswith(f"{9:020}.")
     if damage == "is gone":
         checkpoint.unlink()
     else:
         os.truncate(checkpoint, 30)
-    assert lake.held("t").unreadable == f"its checkpoint 99 {damage}"
+    assert lake.held("t").unreadable == f"its checkpoint 19 {damage}"
     assert lake.mend("t")
     assert len(lake.days("t")) == COMMITS
+
+
+def test_a_commit_of_many_days_is_summed_up_at_once(tmp_path: Path) -> None:
+    lake, days = Lake(root=str(tmp_path)), [day(place) for place in range(100)]
+    rows = pa.table({"x": range(100), "ds": pa.array(days, pa.date32())})
+    for version in range(3):
+        assert lake.replace("t", rows, days).version == version
+        assert sorted(each.name[:20] for each in log(lake).glob("*.checkpoint.parquet"))[-1] == f"{version:020}"
+    lake.replace("t", row(0), [day(0)])
+    assert len(list(log(lake).glob("*.checkpoint.parquet"))) == 3
+    assert [sum(lake.rows("t").values()), len(lake.days("t")), lake.read("t")["x"].to_pylist()] == [
+        100,
+        100,
+        [*range(100)],
+    ]
 
 
 @pytest.mark.parametrize("whole", [6], indirect=True)
