@@ -335,7 +335,7 @@ def record(deployment: Any) -> None:
         def _daily(self, daily: governor.Daily) -> None:
             name, check = daily.name, daily.check
             asset = book.asset(name)
-            data = {read: {str(day): each.data for day, each in book.recorded(read).items()} for read in asset.reads}
+            data = {read: {day: each.data for day, each in book.recorded(read).items()} for read in asset.reads}
             told = {
                 day: Recorded(f"{ROWS}-{day.toordinal():016x}", stamp)
                 for day, stamp in stamps(asset, data, daily.days, daily.extra).items()

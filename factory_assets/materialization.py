@@ -87,6 +87,22 @@ def recorded(
     return by_day | fetched(instance, key, rest)
 
 
+def recorded_of_all(
+    instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]
+) -> dict[dg.AssetKey, dict[dt.date, Recorded]]:
+    """Asset -> what `recorded` gives of all its days; without assets of which the log cannot tell that in one question."""
+    found: dict[dg.AssetKey, dict[dt.date, Recorded]] = {}
+    for key, newest in reading.newest_of_all(instance, keys, [DATA_VERSION, INPUTS]).items():
+        tagged = {partition: each for partition, each in newest.items() if len(each[1]) == 2}
+        found[key] = {
+            day: Recorded(tags[DATA_VERSION], tags[INPUTS], number)
+            for partition, (number, tags) in tagged.items()
+            if (day := day_of(partition))
+        }
+        found[key] |= fetched(instance, key, [number for at, (number, _) in newest.items() if at not in tagged])
+    return found
+
+
 def _indexed(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str] | None
 ) -> dict[str, Mapping[str, str]]:
@@ -299,10 +315,10 @@ def input_fingerprints(
     return stamps(asset, read_versions(instance, asset), days, extra)
 
 
-def read_versions(instance: dg.DagsterInstance, asset: Asset) -> dict[str, dict[str, str]]:
-    """Table that an asset reads -> its day, as a partition -> data version."""
+def read_versions(instance: dg.DagsterInstance, asset: Asset) -> dict[str, dict[dt.date, str]]:
+    """Table that an asset reads -> its day -> data version."""
     found = {name: data_versions(instance, dg.AssetKey(name.split("/"))) for name in asset.reads}
-    return {name: {day: version for day, version in of.items() if day_of(day)} for name, of in found.items()}
+    return {name: {day: it for each, it in of.items() if (day := day_of(each))} for name, of in found.items()}
 
 
 def served_days(instance: dg.DagsterInstance, stream: str) -> set[dt.date]:

@@ -503,7 +503,8 @@ class Ledger(Tags):
         c = DECISIONS.c
         query = sa.select(c.as_of, c.node, c.champion).where(c.line == line).order_by(c.as_of, c.id)
         with self._open().connect() as connection:
-            return [(row.as_of, row.node, row.champion) for row in connection.execute(query)]
+            # Of all at once: one by one, and by name, a hundred thousand of them take three times as long.
+            return [(as_of, node, champion) for as_of, node, champion in connection.execute(query).all()]
 
     def last_decisions(self, line: str, before: dt.date | None = None) -> dict[str, Decision]:
         """Segment -> its last decision, whoever answers after it; `before`, and which is the last, as in champions."""

@@ -16,7 +16,16 @@ from stations import Station, csv, day, row
 from factory_assets.events.assets import source_state
 from factory_assets.identity import code
 from factory_assets.identity.code import code_of
-from factory_assets.materialization import INPUTS, input_stamps, stale_days
+from factory_assets.materialization import (
+    INPUTS,
+    input_stamps,
+    newest_events,
+    newest_versions,
+    recorded,
+    recorded_of_all,
+    stale_days,
+    table_versions,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -232,3 +241,19 @@ def test_a_run_that_ends_before_it_could_sign_its_days_leaves_them_stale(station
     assert stamps[str(DAYS[4])] == ""
     assert set(stamps) == set(map(str, DAYS))
     assert INPUTS.startswith("factory/")
+
+
+def test_of_all_assets_is_recorded_what_is_recorded_of_each(station):
+    """One event without tags, one of no day, and an asset that was never made among them."""
+    keys = [dg.AssetKey(asset.split("/")) for asset in (*ASSETS, "orders/never")]
+    station.instance.report_runless_asset_event(dg.AssetMaterialization(keys[1], partition=str(DAYS[4])))
+    station.instance.report_runless_asset_event(dg.AssetMaterialization(keys[2], partition="no day"))
+    newest = {key: newest_events(station.instance, key) for key in keys}
+    assert recorded_of_all(station.instance, keys) == {
+        key: recorded(station.instance, key, numbers) for key, numbers in newest.items()
+    }
+    versions = newest_versions(station.instance, keys)
+    assert set(versions) == {keys[0], keys[3]}, "the newest of the others tells none"
+    for key, (number, version) in versions.items():
+        assert number == max(newest[key].values())
+        assert list(table_versions(station.instance, key, [number]).values()) == [version]

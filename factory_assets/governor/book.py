@@ -43,6 +43,7 @@ from factory_assets.materialization import (
     noted_since,
     recorded,
     recorded_before,
+    recorded_of_all,
     table_versions,
 )
 from factory_assets.measures.compared import metric_of
@@ -117,6 +118,7 @@ class Book:
         self._not_evaluated: dict[dg.AssetCheckKey, str] | None = None
         self._marks: dict[dg.AssetKey, object] = {}
         self._of_lines: dict[str, object] = {}
+        self._at_first: dict[dg.AssetKey, dict[dt.date, Recorded]] | None = None
         self._newest_versions: dict[dg.AssetKey, tuple[int, int]] | None = None
 
     def forget(self, assets: Iterable[str], days: Collection[dt.date] = ()) -> None:
@@ -126,6 +128,8 @@ class Book:
         for name in assets:
             self._marks.pop(_key(name), None)
             self._recorded.pop(name, None)
+            if self._at_first:
+                self._at_first.pop(_key(name), None)
             self._judged.pop(name, None)
             self._damaged.pop(name, None)
             self._versions.pop(name, None)
@@ -150,7 +154,9 @@ class Book:
             # Before what it marks: what comes in between has another the next time.
             now = self._mark(key)
             before, by_day = _days_recorded.get(place, (None, {}))
-            if now is None or now != before:
+            if place not in _days_recorded and (first := self._recorded_at_first(key)) is not None:
+                _days_recorded[place] = now, (by_day := first)
+            elif now is None or now != before:
                 newest = newest_events(self.instance, key)
                 days = {day: partition for partition in newest if (day := day_of(partition))}
                 # An event never changes, so those that were read are not read again.
@@ -163,6 +169,18 @@ class Book:
                 _days_recorded[place] = now, by_day
             self._recorded[name] = by_day
         return self._recorded[name]
+
+    def _recorded_at_first(self, key: dg.AssetKey) -> dict[dt.date, Recorded] | None:
+        """What is recorded of an asset that was not asked for yet: as marks, it is asked of all; None where that does not tell."""
+        if self._at_first is None:
+            daily = [
+                each.key
+                for each in self.specs.values()
+                if isinstance(each.partitions_def, dg.TimeWindowPartitionsDefinition)
+            ]
+            unread = [each for each in daily if (self._storage, each.to_user_string()) not in _days_recorded]
+            self._at_first = recorded_of_all(self.instance, unread)
+        return self._at_first.pop(key, None)
 
     def damaged(self, name: str) -> Mapping[dt.date, str]:
         if name not in self._damaged:
@@ -269,7 +287,7 @@ class Book:
 
         def made() -> dict[dt.date, str]:
             # An event that somebody reported by hand tells no content: as for the run itself, it is none.
-            data = {table: {str(day): each.data for day, each in of.items() if each.data} for table, of in read.items()}
+            data = {table: {day: each.data for day, each in of.items() if each.data} for table, of in read.items()}
             return stamps(asset, data, days, beside)
 
         return memo.of(("expected", self._storage, name), (asset, read, tuple(days), beside), made)

@@ -45,6 +45,7 @@ from factory_assets.monitoring.episodes import Alarm
 from factory_assets.monitoring.estimates import windows as estimates
 from factory_assets.monitoring.performance import outcomes
 from factory_assets.training.timeline import first_as_of, timeline
+from factory_resources.collector import uncollected
 
 #: Table of scored days -> tables whose day has to be there. Drift judges rows without their labels, where these are held back.
 NEEDED = {
@@ -152,6 +153,7 @@ class _Planner:
         self.days: dict[str, set[dt.date]] = {}
         self.busy = list(known.running())
 
+    @uncollected()
     def plan(self) -> Plan:
         catalogue, known = self.known.catalogue, self.known
         if self.ledger_is_lost():

@@ -44,7 +44,7 @@ class Recorded:
 
 def stamps(
     asset: Asset,
-    data: Mapping[str, Mapping[str, str]],
+    data: Mapping[str, Mapping[dt.date, str]],
     days: Sequence[dt.date],
     extra: Mapping[dt.date, str] | None = None,
 ) -> dict[dt.date, str]:
@@ -53,9 +53,10 @@ def stamps(
     data: for each asset that this one reads, day -> hash of its content. extra: day -> what it depends on beside tables.
     """
     read: dict[dt.date, list[str]] = {day: [asset.version, (extra or {}).get(day, "")] for day in days}
+    own = _short(asset.version, OWN)
     for name in sorted(asset.reads):
         first, last = asset.reads[name]
-        versions = {dt.date.fromisoformat(day).toordinal(): version for day, version in data.get(name, {}).items()}
+        versions = {day.toordinal(): version for day, version in data.get(name, {}).items()}
         # Before its first day an asset has nothing, however far a window reaches.
         start = min(versions, default=dt.date.max.toordinal())
         end = max((day.toordinal() for day in days), default=start) + last + 1
@@ -63,15 +64,15 @@ def stamps(
         for day in days:
             at = day.toordinal() - start
             read[day].append("|".join(in_order[max(at + first, 0) : max(at + last + 1, 0)]))
-    return {day: _stamp(parts) for day, parts in read.items()}
+    return {day: _stamp(own, parts) for day, parts in read.items()}
 
 
-def _stamp(parts: Sequence[str]) -> str:
-    declaration, *rest = parts
+def _stamp(own: str, parts: Sequence[str]) -> str:
+    """own: the short hash of the first part, which all days of an asset share."""
+    rest = parts[1:]
     if len(rest) > PARTS:
         rest = [*rest[: PARTS - 1], SEPARATOR.join(rest[PARTS - 1 :])]
-    hashes = [_short(SEPARATOR.join(parts), WHOLE), _short(declaration, OWN), *(_short(part, PART) for part in rest)]
-    return SEPARATOR.join(hashes)
+    return SEPARATOR.join([_short(SEPARATOR.join(parts), WHOLE), own, *(_short(part, PART) for part in rest)])
 
 
 def changed(asset: Asset, before: str, now: str, beside: str) -> list[str]:

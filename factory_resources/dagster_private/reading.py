@@ -60,21 +60,23 @@ class _Tables:
 
     in_sql: type[Any]
     events: sa.Table
+    tags: sa.Table
     assets: sa.Table
 
 
 def _take_tables() -> _Tables:
     from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
-    from dagster._core.storage.event_log.schema import AssetKeyTable
+    from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable
 
     require(SqlEventLogStorage.index_connection)
     for table, columns in (
-        (SqlEventLogStorageTable, ("id", "asset_key", "dagster_event_type")),
+        (SqlEventLogStorageTable, ("id", "asset_key", "partition", "dagster_event_type")),
+        (AssetEventTagsTable, ("event_id", "key", "value")),
         (AssetKeyTable, ("asset_key", "wipe_timestamp", "asset_details")),
     ):
         if missing := [name for name in columns if name not in table.c]:
             raise AttributeError(f"the table {table.name} has no {', '.join(missing)}")
-    return _Tables(SqlEventLogStorage, SqlEventLogStorageTable, AssetKeyTable)
+    return _Tables(SqlEventLogStorage, SqlEventLogStorageTable, AssetEventTagsTable, AssetKeyTable)
 
 
 @functools.cache
@@ -141,6 +143,47 @@ def marks(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> dict[d
         with instance.event_log_storage.index_connection() as connection:
             numbers, states = ({row[0]: tuple(row)[1:] for row in connection.execute(each)} for each in (made, wiped))
         found |= {named[name]: (numbers.get(name), states.get(name)) for name in names}
+    return found
+
+
+def newest_of_all(
+    instance: dg.DagsterInstance, keys: Collection[dg.AssetKey], wanted: Sequence[str]
+) -> dict[dg.AssetKey, dict[str, tuple[int, Mapping[str, str]]]]:
+    """Asset -> partition -> number of its newest materialisation, and those of the wanted tags that an index has of it.
+
+    All in one question, which for a year of some hundred assets takes half as long as one of each. Assets of which it cannot tell
+    are left out: those that were ever wiped, and all where the log is another.
+    """
+    if (tables := _tables()) is None or not isinstance(instance.event_log_storage, tables.in_sql):
+        return {}
+    events, tags, assets = tables.events.c, tables.tags.c, tables.assets.c
+    named, found = {key.to_string(): key for key in keys}, dict[dg.AssetKey, dict[str, tuple[int, Mapping[str, str]]]]()
+    for first in range(0, len(named), PAGE):
+        names = [*named][first : first + PAGE]
+        newest = (
+            sa.select(events.asset_key, events.partition, sa.func.max(events.id).label("id"))
+            .where(events.asset_key.in_(names), events.dagster_event_type == MATERIALIZATION.value)
+            .where(events.partition.is_not(None))
+            .group_by(events.asset_key, events.partition)
+            .subquery()
+        )
+        tagged = sa.select(newest.c.asset_key, newest.c.partition, newest.c.id, tags.key, tags.value).outerjoin_from(
+            newest, tables.tags, (tags.event_id == newest.c.id) & tags.key.in_(wanted)
+        )
+        wiped = sa.select(assets.asset_key).where(
+            assets.asset_key.in_(names), assets.wipe_timestamp.is_not(None) | assets.asset_details.is_not(None)
+        )
+        with instance.event_log_storage.index_connection() as connection:
+            unknown = set(connection.scalars(wiped))
+            of_all: dict[str, dict[str, tuple[int, dict[str, str]]]] = {
+                name: {} for name in names if name not in unknown
+            }
+            for name, partition, number, tag, value in connection.execute(tagged).all():
+                if name in of_all:
+                    of = of_all[name].setdefault(partition, (number, {}))[1]
+                    if tag is not None:
+                        of[tag] = value
+        found |= {named[name]: dict(of) for name, of in of_all.items()}
     return found
 
 

@@ -290,6 +290,40 @@ def test_the_newest_of_each_partition_is_told() -> None:
         assert seen == {part: {DATA_VERSION: "seen"} for part in PARTS}
 
 
+@pytest.mark.parametrize("page", [1, 1000])
+def test_of_all_assets_is_told_what_is_told_of_each(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SqlEventLogStorageTable, AssetEventTagsTable, AssetKeyTable."""
+    names = ("twice", "untagged", "without partitions", "wiped", "wiped and made again", "observed", "never")
+    keys, wanted = {name: dg.AssetKey(["of all", name]) for name in names}, [DATA_VERSION]
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def made(name: str, part: str | None, version: str = "", kind: type = dg.AssetMaterialization) -> None:
+            tags = {DATA_VERSION: version, reading.INPUTS: f"of-{version}", "owner": "nobody"} if version else None
+            instance.report_runless_asset_event(kind(keys[name], partition=part, tags=tags))
+
+        for version in ("old", "new"):
+            for part in PARTS:
+                made("twice", part, version)
+        for name in ("untagged", "wiped", "wiped and made again"):
+            made(name, PARTS[0], "old")
+        made("untagged", PARTS[0])
+        made("untagged", "no day: '%", "odd")
+        made("without partitions", None, "new")
+        made("observed", PARTS[0], "new", dg.AssetObservation)
+        instance.wipe_assets([keys["wiped"], keys["wiped and made again"]])
+        made("wiped and made again", PARTS[1], "new")
+        monkeypatch.setattr(reading, "PAGE", page)
+        found = reading.newest_of_all(instance, keys.values(), wanted)
+        assert keys.keys() - {key.path[1] for key in found} == {"wiped", "wiped and made again"}
+        for key, of in found.items():
+            assert {part: number for part, (number, _) in of.items()} == reading.newest_numbers(instance, key)
+            assert {part: tags for part, (_, tags) in of.items() if tags} == reading.newest_tags(instance, key, wanted)
+        assert [len(found[keys[name]]) for name in ("twice", "untagged", "observed", "never")] == [len(PARTS), 2, 0, 0]
+        assert reading.newest_of_all(instance, [], wanted) == {}
+        monkeypatch.setattr(reading, "_tables", lambda: None)
+        assert reading.newest_of_all(instance, keys.values(), wanted) == {}
+
+
 @pytest.mark.usefixtures("read")
 def test_the_newest_of_each_check_is_told() -> None:
     """get_latest_asset_check_execution_by_key, AssetCheckExecutionRecordStatus, by both ways."""
