@@ -157,8 +157,9 @@ def undated(verdict: Drift) -> Drift:
 
 @pytest.mark.parametrize("room", [0, 250, 2**20])
 @pytest.mark.parametrize("gap", [1, 2, 9])
+@pytest.mark.parametrize("through", [dt.date.min, DAYS[13], DAYS[-1]], ids=["day by day", "half ahead", "ahead"])
 def test_days_judged_together_are_judged_as_each_by_itself(
-    room: int, gap: int, monkeypatch: pytest.MonkeyPatch
+    room: int, gap: int, through: dt.date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drift_days, "KEPT_BYTES", room)
     table, read = examples(1, 3000), Counter[dt.date]()
@@ -169,7 +170,7 @@ def test_days_judged_together_are_judged_as_each_by_itself(
         return found
 
     days, labels = DAYS[6::gap], labels_of(table)
-    together = DriftDays(reading, model, MONITOR, label_days(table, labels))
+    together = DriftDays(reading, model, MONITOR, label_days(table, labels), through=through)
     verdicts = set()
     for on in days:
         found = [(node, version, undated(one)) for node, version, one in together.judge(on, champions_of(on))]

@@ -35,16 +35,17 @@ class SubtreeRows:
         low, high = self._span(node)
         return high - low
 
-    def places(self, node: str, first: int = 0) -> np.ndarray:
-        """Shape (n,): where in the table a node's rows are, from a place in it on, ascending."""
+    def places(self, node: str, first: int = 0, end: int | None = None) -> np.ndarray:
+        """Shape (n,): where in the table a node's rows are, ascending; from a place in it on, and before another."""
         low, high = self._span(node)
         found = self._order[low:high]
         # A week has seven times the rows of its newest day: the others are left out before they are sorted.
-        return np.sort(found[found >= first] if first else found)
+        found = found[found >= first] if first else found
+        return np.sort(found if end is None else found[found < end])
 
-    def rows(self, node: str, first: int = 0) -> pa.Table:
-        """A node's rows, from a place in the table on."""
-        places = self.places(node, first)
+    def rows(self, node: str, first: int = 0, end: int | None = None) -> pa.Table:
+        """A node's rows, from a place in the table on, and before another."""
+        places = self.places(node, first, end)
         return self._rows if len(places) == self._rows.num_rows else self._rows.take(pa.array(places))
 
     def _span(self, node: str) -> tuple[int, int]:

@@ -97,6 +97,7 @@ def drift_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             monitor=line.monitor,
             labels=LabelDays(lambda first, last: label_days.read(engine, lake, line.name, first, last), due, through),
             stream_of=declared.stream_of,
+            through=days[-1],
         )
         by_day: dict[dt.date, dict[str, Any]] = {}
         verdicts: list[tuple[str, str, Drift]] = []

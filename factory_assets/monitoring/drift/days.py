@@ -1,8 +1,9 @@
 """Which nodes drifted, one day after the other? Windows overlap, and each row is read, predicted and counted once.
 
 A day is judged on the rows of the days up to it. Rows in the bins of a profile can be added up by day, so a day that follows
-another adds only its own rows, while the champion stays the same. Labels are counted for each day anew: which of them count depends
-on the day that sees them.
+another adds only its own rows, while the champion stays the same. To count a node's rows takes a call for each column, however few
+they are: where more days are to be judged, their rows are counted ahead, as many days as a window has. Labels are counted for each
+day anew: which of them count depends on the day that sees them.
 """
 
 import datetime as dt
@@ -47,7 +48,7 @@ def watching(archive: ArchiveFolder, line: str) -> Callable[[str], ReleasedModel
 
 @dataclass(frozen=True)
 class Tally:
-    """Rows of a node in the bins of its champion's profiles. counts: column -> shape (days, bins), of these days."""
+    """Rows of a node in the bins of its champion's profiles. counts: column -> shape (days, bins), of one day after the other."""
 
     days: list[dt.date]
     counts: dict[str, Numbers]
@@ -57,6 +58,11 @@ class Tally:
         kept = [place for place, day in enumerate(self.days) if day >= first]
         counts = {name: np.vstack([self.counts[name][kept], more]) for name, more in later.counts.items()}
         return Tally([self.days[place] for place in kept] + later.days, counts)
+
+    def within(self, first: dt.date, last: dt.date) -> dict[str, Numbers]:
+        """Column -> shape (bins,): the counts of these days together."""
+        days = slice((first - self.days[0]).days, (last - self.days[0]).days + 1)
+        return {name: of_days[days].sum(axis=0) for name, of_days in self.counts.items()}
 
 
 class _Column:
@@ -73,6 +79,7 @@ class DriftDays:
     monitor: how many days a day is judged on, and what an alarm may cost.
     labels: those that each day sees; without them no verdict is on labels.
     stream_of: feature -> the stream that it is made of; reasons name its days.
+    through: the last day that will be judged, if it is known: up to there rows may be read ahead.
     """
 
     def __init__(
@@ -82,10 +89,11 @@ class DriftDays:
         monitor: Monitor,
         labels: LabelDays | None = None,
         stream_of: Callable[[str], str] = lambda _: "rows",
+        through: dt.date = dt.date.min,
     ):
         self._sliding, self._load, self.monitor, self._window = Sliding(read), load, monitor, monitor.window
-        self._labels, self._stream_of, self.looks = labels, stream_of, 0
-        self._days: list[dt.date] = []
+        self._labels, self._stream_of, self._through, self.looks = labels, stream_of, through, 0
+        self._ahead = dt.date.min
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._kept: dict[str, ReleasedModel] = {}
         self._room = KEPT_BYTES
@@ -110,9 +118,8 @@ class DriftDays:
             model = self.model(version)
             if has_rows:
                 tally = tallies[node, version] = self._tally(node, model, self._tallies.get((node, version)))
-                asked += [
-                    (node, version, _Column(model, name, each.sum(axis=0), day)) for name, each in tally.counts.items()
-                ]
+                now = tally.within(self._first, day)
+                asked += [(node, version, _Column(model, name, each, day)) for name, each in now.items()]
             if labels:
                 asked.append((node, version, _label(model, labels, node)))
         self._tallies = tallies
@@ -173,18 +180,33 @@ class DriftDays:
         return model
 
     def _move_to(self, day: dt.date) -> None:
-        first = day - self._window + DAY
-        seen = self._sliding.move_to(first, day)
-        self._days = [first + DAY * place for place in range(self._window.days)]
-        places = np.searchsorted(days_of(seen), np.array(self._days, dtype="datetime64[D]"))
-        self._first_row = dict(zip(self._days, places.tolist(), strict=True))
-        self._by_node = SubtreeRows(seen)
+        self._first, self._day = day - self._window + DAY, day
+        if day > self._ahead:
+            self._ahead = max(day, min(day + self._window - DAY, self._through))
+            self._read_rows = self._sliding.move_to(self._first, self._ahead)
+            self._read_by_node, self._read_days = SubtreeRows(self._read_rows), days_of(self._read_rows)
+        low, high = self._places(self._first), self._places(day + DAY)
+        is_all = high - low == self._read_rows.num_rows
+        self._by_node = self._read_by_node if is_all else SubtreeRows(self._read_rows.slice(low, high - low))
+
+    def _places(self, day: dt.date) -> int:
+        """Before so many rows of those read lies a day."""
+        return int(np.searchsorted(self._read_days, np.datetime64(day)))
 
     def _tally(self, node: str, model: ReleasedModel, before: Tally | None) -> Tally:
-        """The node's rows of all days of the window. before: the tally of the days that are counted already."""
-        days = self._days if before is None else [day for day in self._days if day > before.days[-1]]
-        new = _counted(model, self._by_node.rows(node, self._first_row[days[0]]), days)
-        return new if before is None else before.followed_by(new, self._days[0])
+        """The node's rows of all days of the window, or of more. before: the tally of the days that are counted already.
+
+        Rows are counted ahead from the second day on that a champion answers: one that answers for a day alone has none ahead.
+        """
+        first, last = self._first, self._day
+        if before is not None:
+            first, last = max(first, before.days[-1] + DAY), self._ahead
+            if first > self._day:
+                return before
+        days = [first + DAY * place for place in range((last - first).days + 1)]
+        low, high = self._places(first), self._places(last + DAY)
+        new = _counted(model, self._read_by_node.rows(node, low, high), days)
+        return new if before is None else before.followed_by(new, self._first)
 
 
 def _counted(model: ReleasedModel, rows: pa.Table, days: list[dt.date]) -> Tally:

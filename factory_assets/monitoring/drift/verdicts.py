@@ -29,7 +29,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -143,6 +143,11 @@ class Counted:
     last: dt.date | None = None
 
     @cached_property
+    def bins(self) -> Profile:
+        """What distances are made of."""
+        return _bins(self.reference)
+
+    @cached_property
     def season(self) -> Counted | None:
         """The same rows beside those of a year ago; None where that is not known."""
         season = self.habit.season if self.habit else None
@@ -163,8 +168,7 @@ class Counted:
         return _Look(found, base, stretches, base * _f_limit(self.false_alarm_rate, round(freedom, 6), stretches))
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """How far one part of one column lies from the reference; see `habits.Distance`. bins: shape (bins,)."""
 
     part: Part
@@ -175,8 +179,7 @@ class _Found:
     weight: float
 
 
-@dataclass(frozen=True)
-class _Look:
+class _Look(NamedTuple):
     """One part of a column, looked at. limit: of S, in units of what chance makes of independent rows."""
 
     found: _Found
@@ -238,7 +241,7 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
     m, n = reference.rows, int(now.sum())
     shown, verdict = values, "no verdict"
     visible = dict.fromkeys(VISIBLE)
-    blind = _is_blind(column, values, minimum_effect)
+    blind = _is_blind(column, values, n, minimum_effect)
     # Where values can be told, bins of their own for what lies beyond the reference tell that as well: a look less to be wrong.
     looks: dict[Part, _Look] = {"values": values, "nulls": of_nulls, **(column.looks("beyond") if blind else {})}
     far = [one for one in looks.values() if one.exceeds(minimum_effect)]
@@ -261,7 +264,7 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
             reason += f"; a year ago it was not so: PSI {then.found.psi:.3g} over {then.limit_psi:.3g}"
     elif not reference.comparable:
         reason = "the reference holds too few rows of each level, or too many levels, to compare"
-    elif blind or (year_ago and _is_blind(year_ago, seasonal["values"], minimum_effect)):
+    elif blind or (year_ago and _is_blind(year_ago, seasonal["values"], n, minimum_effect)):
         base = max(each.base for each in (values, *([seasonal["values"]] if year_ago else [])))
         reason = (
             f"past weeks differ by themselves, {base:.3g} times as much as chance explains: not even half of the rows moving to "
@@ -294,11 +297,10 @@ def _judged(column: Counted, values: _Look, of_nulls: _Look, minimum_effect: flo
     )
 
 
-def _is_blind(column: Counted, values: _Look, minimum_effect: float) -> bool:
-    """Whether half of the rows could move to new values and not be found. values: how far they lie from the reference."""
-    n = _fewer(int(column.now.sum()))
+def _is_blind(column: Counted, values: _Look, n: int, minimum_effect: float) -> bool:
+    """Whether half of n rows could move to new values and not be found. values: how far they lie from the reference."""
     rate = column.false_alarm_rate
-    return _blind(_bins(column.reference), n, values.base, values.stretches, rate, minimum_effect)
+    return _blind(column.bins, _fewer(n), values.base, values.stretches, rate, minimum_effect)
 
 
 def _visible(column: Counted, values: _Look, of_nulls: _Look, n: int, minimum_effect: float) -> dict[str, float | None]:
@@ -307,8 +309,8 @@ def _visible(column: Counted, values: _Look, of_nulls: _Look, n: int, minimum_ef
     is_label = column.reference.column == LABEL
     return {
         # What has no label is no row of labels.
-        "visible_nulls": None if is_label else _visible_share(column.reference, of_nulls, n, minimum_effect),
-        "visible_new": _visible_share(column.reference, values, n, minimum_effect),
+        "visible_nulls": None if is_label else _visible_share(column.bins, of_nulls, n, minimum_effect),
+        "visible_new": _visible_share(column.bins, values, n, minimum_effect),
         "visible_change": _from_here(column, _visible_change(column.habit, values, minimum_effect)),
     }
 
@@ -332,14 +334,15 @@ def _moved(reference: Profile, look: _Look, now: Numbers) -> str:
     )
 
 
+@lru_cache(maxsize=65536)
+def _bins(reference: Profile) -> Profile:
+    """Kind and counts alone: of two columns with the same the same is visible, and each day asks for the same one."""
+    return Profile("", reference.kind, counts=reference.counts, nulls=reference.nulls)
+
+
 def _fewer(n: int) -> int:
     """Rows, rounded down by up to 4 %: neighbouring days, and nodes of about one size, ask once what could be seen in them."""
     return int(2 ** (math.floor(STEPS * math.log2(n)) / STEPS)) if n else 0
-
-
-def _bins(reference: Profile) -> Profile:
-    """What distances are made of: of two columns with the same counts in bins the same is visible."""
-    return Profile("", reference.kind, counts=reference.counts, nulls=reference.nulls)
 
 
 @lru_cache(maxsize=65536)
@@ -357,7 +360,7 @@ def _blind(reference: Profile, n: int, base: float, stretches: int, rate: float,
 
 def _visible_share(reference: Profile, look: _Look, n: int, minimum_effect: float) -> float | None:
     """The smallest share of nulls, or of values that the reference lacks, that would be found nine times in ten, in n rows."""
-    return _visible_in(_bins(reference), look.found.part, _fewer(n), look.base, look.limit, minimum_effect)
+    return _visible_in(reference, look.found.part, _fewer(n), look.base, look.limit, minimum_effect)
 
 
 @lru_cache(maxsize=65536)
