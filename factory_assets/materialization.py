@@ -7,6 +7,7 @@ partition that it computed, with that partition's content hash, and with a finge
 """
 
 import datetime as dt
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ def days_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -
     return sorted(dt.date.fromisoformat(key) for key in context.partition_keys)
 
 
+@functools.lru_cache(maxsize=16384)  # the same days come again with each asset
 def day_of(partition: str | None) -> dt.date | None:
     """The day that a partition of an event is, as our runs write it. Anybody at the UI may report an event of any other name."""
     try:
