@@ -79,41 +79,39 @@ def recorded(
         return {}
     # Asked for after the numbers: where one has come in between, its number is another the next time.
     tags_of = _indexed(instance, key, asked if len(asked) < len(newest) else None)
-    by_day = {
-        day: Recorded(tags[DATA_VERSION], tags[INPUTS], asked[partition])
-        for partition, tags in tags_of.items()
-        if partition in asked and (day := day_of(partition))
-    }
-    # Events from before there was an index, or of Dagster's own event log, are in no index: these are read one by one.
-    rest = [number for partition, number in asked.items() if partition not in tags_of]
-    return by_day | fetched(instance, key, rest)
+    return _by_day(
+        instance, key, {partition: (number, tags_of.get(partition, {})) for partition, number in asked.items()}
+    )
 
 
 def recorded_of_all(
     instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]
 ) -> dict[dg.AssetKey, dict[dt.date, Recorded]]:
     """Asset -> what `recorded` gives of all its days; without assets of which the log cannot tell that in one question."""
-    found: dict[dg.AssetKey, dict[dt.date, Recorded]] = {}
-    for key, newest in reading.newest_of_all(instance, keys, [DATA_VERSION, INPUTS]).items():
-        tagged = {partition: each for partition, each in newest.items() if len(each[1]) == 2}
-        found[key] = {
-            day: Recorded(tags[DATA_VERSION], tags[INPUTS], number)
-            for partition, (number, tags) in tagged.items()
-            if (day := day_of(partition))
-        }
-        found[key] |= fetched(instance, key, [number for at, (number, _) in newest.items() if at not in tagged])
-    return found
+    newest = reading.newest_of_all(instance, keys, [DATA_VERSION, INPUTS])
+    return {key: _by_day(instance, key, of_asset) for key, of_asset in newest.items()}
+
+
+def _by_day(
+    instance: dg.DagsterInstance, key: dg.AssetKey, newest: Mapping[str, tuple[int, Mapping[str, str]]]
+) -> dict[dt.date, Recorded]:
+    """Day -> what its newest materialisation says. newest: partition -> its number, and those of its tags that an index has."""
+    tagged = {partition: each for partition, each in newest.items() if {DATA_VERSION, INPUTS} <= each[1].keys()}
+    by_day = {
+        day: Recorded(tags[DATA_VERSION], tags[INPUTS], number)
+        for partition, (number, tags) in tagged.items()
+        if (day := day_of(partition))
+    }
+    # Events from before there was an index, or of Dagster's own event log, are in no index: these are read one by one.
+    return by_day | fetched(instance, key, [number for each, (number, _) in newest.items() if each not in tagged])
 
 
 def _indexed(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str] | None
-) -> dict[str, Mapping[str, str]]:
-    """Partition -> data version and stamp of its newest materialisation, where an index has both; of all partitions or of these."""
+) -> Mapping[str, Mapping[str, str]]:
+    """Partition -> data version and stamp of its newest materialisation, where an index has them; of all partitions or of these."""
     wanted = [DATA_VERSION, INPUTS]
-    if not reading.is_indexed(instance, wanted):
-        return {}
-    tags_of = reading.newest_tags(instance, key, wanted, partitions)
-    return {partition: tags for partition, tags in tags_of.items() if len(tags) == len(wanted)}
+    return reading.newest_tags(instance, key, wanted, partitions) if reading.is_indexed(instance, wanted) else {}
 
 
 def fetched(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, Recorded]:

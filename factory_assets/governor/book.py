@@ -154,8 +154,8 @@ class Book:
             # Before what it marks: what comes in between has another the next time.
             now = self._mark(key)
             before, by_day = _days_recorded.get(place, (None, {}))
-            if place not in _days_recorded and (first := self._recorded_at_first(key)) is not None:
-                _days_recorded[place] = now, (by_day := first)
+            if place not in _days_recorded and (at_first := self._recorded_at_first(key)) is not None:
+                by_day = at_first
             elif now is None or now != before:
                 newest = newest_events(self.instance, key)
                 days = {day: partition for partition in newest if (day := day_of(partition))}
@@ -166,7 +166,7 @@ class Book:
                 by_day = {
                     day: by_day[day] if day in same else events[day] for day in days if day in same or day in events
                 }
-                _days_recorded[place] = now, by_day
+            _days_recorded[place] = now, by_day
             self._recorded[name] = by_day
         return self._recorded[name]
 

@@ -90,6 +90,7 @@ def test_the_event_log_tells_how_long_runs_of_a_day_took(tmp_path: Path, monkeyp
     (told,) = json.loads(ran.output)
     # Whether that is slow is up to the machine: pure runs are tested above.
     assert ran.exit_code == (told["verdict"] == "slow")
-    assert (told["day"], told["runs"], told["running"]) == ("2026-03-10", 9, False) and told["seconds"] >= 4
+    assert (told["day"], told["runs"], told["running"]) == ("2026-03-10", 9, False)
+    assert told["seconds"] == round(found[0].seconds, 1)
     ran = CliRunner().invoke(app, ["latency"])
     assert "scored" in ran.output and told["verdict"] in ran.output

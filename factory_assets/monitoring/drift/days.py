@@ -79,7 +79,7 @@ class DriftDays:
     monitor: how many days a day is judged on, and what an alarm may cost.
     labels: those that each day sees; without them no verdict is on labels.
     stream_of: feature -> the stream that it is made of; reasons name its days.
-    through: the last day that will be judged, if it is known: up to there rows may be read ahead.
+    through: the last day that will be judged, if it is known: up to there rows are read ahead, two windows in memory at most.
     """
 
     def __init__(
