@@ -16,6 +16,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,9 +60,9 @@ Numbers = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Coded:
-    """A column in bins. codes: shape (n,), each row's bin. names: of the bins."""
+    """A column in bins. codes: shape (n,), each row's bin, in as few bytes as bins need. names: of the bins."""
 
-    codes: Numbers
+    codes: npt.NDArray[np.integer[Any]]
     names: Sequence[str]
 
 
@@ -145,16 +146,18 @@ def coded(model: ReleasedModel, rows: pa.Table, since: dt.date) -> dict[str, Cod
 
     profiles = {name: model.profiles[name] for name in model.features if name in model.profiles}
     chosen = {name: each for name, each in profiles.items() if each.comparable and each.kind != "empty"}
-    names = list(chosen)[:MOST_COLUMNS]
-    parts: dict[str, list[Numbers]] = {name: [] for name in names}
+    names = {name: chosen[name].bins() for name in list(chosen)[:MOST_COLUMNS]}
+    # Of all rows and columns at once: in 8 bytes each they would be as large as the features.
+    kinds = {name: np.min_scalar_type(len(bins)) for name, bins in names.items()}
+    parts: dict[str, list[npt.NDArray[np.integer[Any]]]] = {name: [] for name in names}
     for start in range(0, max(rows.num_rows, 1), BATCH):
         batch = rows.slice(start, BATCH).filter(pc.field("ds") >= since)
         for name in names:
-            parts[name].append(np.asarray(chosen[name].places(batch[name]), np.intp))
+            parts[name].append(chosen[name].places(batch[name]).astype(kinds[name]))
     kept = rows.select(["example_id", "observed_at", "ds"]).filter(pc.field("ds") >= since)
     ids = kept["example_id"].cast(pa.string())
     order = pc.sort_indices(kept.set_column(0, "example_id", ids), sort_keys=ORDER).to_numpy()
-    return {name: Coded(np.concatenate(parts[name])[order], chosen[name].bins()) for name in names}
+    return {name: Coded(np.concatenate(parts[name])[order], bins) for name, bins in names.items()}
 
 
 def weak_slices(
@@ -198,7 +201,7 @@ def _halves(days: npt.NDArray, clusters: Numbers | None) -> tuple[Numbers, Numbe
 
 
 def _taken(columns: Mapping[str, Coded], rows: Numbers) -> dict[str, Coded]:
-    return {name: Coded(each.codes[rows], each.names) for name, each in columns.items()}
+    return {name: Coded(each.codes[rows].astype(np.intp), each.names) for name, each in columns.items()}
 
 
 def _by_day(lost: Floats, days: npt.NDArray) -> Floats:
