@@ -117,15 +117,28 @@ def _indexed(
 def fetched(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, Recorded]:
     """Day -> its data version and stamp, by the events of these numbers."""
     by_day: dict[dt.date, Recorded] = {}
+    for day, number, tags in _tags_of(instance, key, numbers):
+        by_day[day] = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), number)
+    return by_day
+
+
+def codes(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[dt.date, str]:
+    """Day -> version of the code by which its newest materialisation was made."""
+    numbers = newest_numbers(instance, key).values()
+    return {day: tags.get(CODE_VERSION, "") for day, _, tags in _tags_of(instance, key, numbers)}
+
+
+def _tags_of(
+    instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]
+) -> Iterator[tuple[dt.date, int, Mapping[str, str]]]:
+    """Day, number and tags of the materialisations of these numbers."""
     asked = sorted(numbers)
     for start in range(0, len(asked), PAGE):
         chosen = dg.AssetRecordsFilter(asset_key=key, storage_ids=asked[start : start + PAGE])
         for record in instance.fetch_materializations(chosen, limit=PAGE).records:
             event = record.asset_materialization
             if event and (day := day_of(event.partition)):
-                tags = event.tags or {}
-                by_day[day] = Recorded(tags.get(DATA_VERSION, ""), tags.get(INPUTS, ""), record.storage_id)
-    return by_day
+                yield day, record.storage_id, event.tags or {}
 
 
 def table_versions(instance: dg.DagsterInstance, key: dg.AssetKey, numbers: Collection[int]) -> dict[dt.date, int]:

@@ -11,7 +11,7 @@ import dagster as dg
 import numpy as np
 from pydantic import Field
 
-from factory_assets.backtest.asked import BacktestRefused, NothingToReplay, asked
+from factory_assets.backtest.asked import Asked, BacktestRefused, NothingToReplay, asked
 from factory_assets.backtest.measured import COMPARED, MEANS, NAIVE, SCHEMA, SHARE, TOTALS, WORDS, Measured
 from factory_assets.backtest.policies import POLICIES
 from factory_assets.backtest.replay import replay
@@ -24,10 +24,11 @@ from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, admitted, tree
 from factory_assets.identity.places import introduced, station
 from factory_assets.launching import launched, written_out
-from factory_assets.materialization import column_schema, data_versions, served_days, table_shown
+from factory_assets.materialization import codes, column_schema, data_versions, served_days, table_shown
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
-from factory_assets.words import figure
+from factory_assets.training.timeline import timeline
+from factory_assets.words import counted, figure
 from factory_resources.dagster_private.refusals import refusal
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -60,16 +61,14 @@ class Backtested(dg.Config):
     )
 
 
-def backtest_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
+def backtest_asset(declared: DeclaredLine, replayed_from: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition:
+    """replayed_from: the line's examples and labels."""
     line, metric = declared.line, metric_of(declared)
 
     @dg.asset(
         config_schema=written_out(Backtested),
         key=dg.AssetKey([line.name, "backtest"]),
-        deps=[
-            dg.AssetDep(dg.AssetKey([line.name, name]), partition_mapping=dg.AllPartitionMapping())
-            for name in ("examples", "labels")
-        ],
+        deps=[dg.AssetDep(each.key, partition_mapping=dg.AllPartitionMapping()) for each in replayed_from],
         group_name=line.name,
         tags=station("evaluation"),
         owners=[line.owner],
@@ -90,6 +89,7 @@ def backtest_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         labelled, seen = _labelled(context.instance, lake, declared), _seen(lake, engine, declared)
         try:
             wanted = asked(declared, labelled, seen(dt.date.max), **config.model_dump(exclude={"share"}))
+            _require_current(context.instance, wanted, replayed_from)
             with tempfile.TemporaryDirectory(prefix="factory-backtest-") as folder:
                 replayed = replay(wanted, labelled, seen, lake, engine, Path(folder), context.log.info)
         except NothingToReplay as nothing:
@@ -114,6 +114,19 @@ def _labelled(instance: dg.DagsterInstance, lake: Lake, declared: DeclaredLine) 
     made = [set(data_versions(instance, dg.AssetKey([declared.line.name, name]))) for name in ("examples", "labels")]
     days = sorted(map(dt.date.fromisoformat, set.intersection(*made)))
     return [day for day in days if label_rows.complete(declared, day, through)]
+
+
+def _require_current(instance: dg.DagsterInstance, wanted: Asked, tables: Sequence[dg.AssetsDefinition]) -> None:
+    """Raise BacktestRefused where days that would be replayed were made by other declarations than those of now."""
+    first = timeline(wanted.declared, wanted.stretch.first).train_from
+    for table in tables:
+        now = table.get_asset_spec().code_version
+        of_days = codes(instance, table.key)
+        if old := sorted(day for day, code in of_days.items() if first <= day <= wanted.stretch.last and code != now):
+            raise BacktestRefused(
+                f"{table.key.to_user_string()}: {counted(len(old), 'day')} from {old[0]} to {old[-1]} were made by other "
+                "declarations, or another release, than those of now; `factory run` makes them anew"
+            )
 
 
 def _seen(lake: Lake, engine: Engine, declared: DeclaredLine) -> Callable[[dt.date], Sequence[str]]:

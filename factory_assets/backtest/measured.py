@@ -289,15 +289,26 @@ class Measured:
         if not self.common.any():
             worst = max(self.totals, key=lambda total: total.unanswered)
             rows = counted(len(self.rows.y), "row")
-            return f"nothing can be compared: {WORDS[worst.policy]} had no champion for {worst.unanswered} of {rows}"
+            return f"nothing can be compared: {WORDS[worst.policy]} had no champion for {worst.unanswered} of {rows}{self._failed()}"
         by_pair = {(each.policy, each.other): each for each in self.comparisons}
         retraining = by_pair.get(("gate", "never")) or by_pair.get(("newest", "never"))
         taking = by_pair.get(("newest", "gate"))
         sentences = [self._pays(retraining)] if retraining else []
         sentences += [self._of_gate(taking)] if taking else []
-        return (
+        found = (
             "; ".join(sentences) or f"{self.replayed.metric} cannot be compared: there are too few rows, or one policy"
         )
+        return found + self._failed()
+
+    def _failed(self) -> str:
+        """How many models could not be made, and why the last of them; empty where all could."""
+        trained = {(each.as_of, each.node): each for each in self.replayed.events if each.seconds is not None}
+        failed = [each for each in trained.values() if each.event == "failed"]
+        if not failed:
+            return ""
+        last = max(failed, key=lambda each: each.as_of)
+        what = f"{len(failed)} of {counted(len(trained), 'model')} could not be made"
+        return f"; {what}, that of {last.node} as of {last.as_of} for {last.reason}"
 
     def _pays(self, against: Against) -> str:
         every, sure = self.replayed.asked.every, _sure(against)

@@ -198,7 +198,7 @@ class _Replay:
         unsafe: Callable[[str], str | None],
     ):
         self._asked, self._declared, self._con, self._lake, self._archive = asked, asked.declared, con, lake, archive
-        self._unsafe, self._refits = unsafe, dict[str, VersionRecord | None]()
+        self._unsafe, self._refits = unsafe, dict[tuple[str, dt.date], VersionRecord | None]()
         self._refit_seconds = 0.0
         world = World(
             asked.declared, archive, self._load, unsafe, self._labelled, self._newest, self._counts, self._refit
@@ -333,13 +333,13 @@ class _Replay:
 
     def _refit(self, ledger: Ledger, day: dt.date, passed: Mapping[str, VersionRecord]) -> list[VersionRecord]:
         """The challengers that passed once more, on all labelled days, those that could be fitted: each once for all policies."""
-        due = {node: record for node, record in passed.items() if record.version not in self._refits}
+        due = {node: record for node, record in passed.items() if (record.version, day) not in self._refits}
         began, span = _cpu(), timeline(self._declared, day)
         stores = RefitStores(self._con, self._lake, ledger, self._archive, self._unsafe)
         for node, result in refits(self._declared, span, due, stores, RUN):
-            self._refits[due[node].version] = result if isinstance(result, VersionRecord) else None
+            self._refits[due[node].version, day] = result if isinstance(result, VersionRecord) else None
         self._refit_seconds += _cpu() - began
-        found = [refit for record in passed.values() if (refit := self._refits[record.version])]
+        found = [refit for record in passed.values() if (refit := self._refits[record.version, day])]
         self.made |= {refit.version: day for refit in found}
         return found
 

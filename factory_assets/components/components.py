@@ -194,7 +194,8 @@ class ModelLine(Declaration):
         daily = [examples_asset(declared), labels_asset(declared, self.folder), predictions_asset(declared)]
         daily += [parents_asset(declared)] if segmented else []
         trained = [model_asset(declared), evaluation_asset(declared), refit_asset(declared), champion_asset(declared)]
-        trained += [leaderboard_asset(declared), decay_asset(declared), backtest_asset(declared)]
+        trained += [leaderboard_asset(declared), decay_asset(declared)]
+        trained += [backtest_asset(declared, daily[:2])]
         watched = [
             performance_asset(declared),
             *([outcomes_asset(declared)] if declared.line.outcomes else []),

@@ -179,6 +179,19 @@ def test_who_never_answered_is_said_instead_of_a_verdict(line: Segmented, tmp_pa
     assert found.comparisons == [] and {each["value"] for each in found.table().to_pylist()} == {None}
 
 
+def test_models_that_cannot_be_made_are_said_with_the_reason(line: Segmented, tmp_path: Path) -> None:
+    """Here a feature of which the examples have no column."""
+    lacking = replace(
+        line.declared, line=line.declared.line.model_copy(update={"features": [*line.declared.line.features, "absent"]})
+    )
+    wanted = asked(lacking, LABELLED, tree(LEAVES), nodes=["global"], last=str(day(40)))
+    (tmp_path / "one").mkdir()
+    found = Measured(replay(wanted, LABELLED, seen, line.lake, Engine(threads=1), tmp_path / "one"))
+    number = len(found.replayed.trainings)
+    assert f"; {number} of {number} models could not be made, that of global as of " in found.advice()
+    assert found.advice().startswith("nothing can be compared: ") and "no column for absent" in found.advice()
+
+
 def test_a_lucky_first_version_is_no_reason_to_retrain_and_one_that_ages_is(line: Segmented) -> None:
     """Half a year on drawn rows: of 30 worlds in which versions differ and nothing ages, at most 4 come to "better" by chance."""
     verdicts = [_drawn(line.declared, seed, 0.0).verdict for seed in range(30)]

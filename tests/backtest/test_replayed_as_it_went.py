@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.governor.world import SMALL, World, by_command, day
 pytestmark = pytest.mark.slow
 #: The gate is in doubt often, and looks again.
 PATIENT = SMALL.replace(
-    "gate: {metric: mae, floor: 15, certainty: 0.5}", "gate: {metric: mae, certainty: 0.9, patience: 6d}"
+    "gate: {metric: mae, floor: 15, certainty: 0.5}", "gate: {metric: mae, certainty: 0.7, patience: 6d}"
 ).replace("retrain: {every: 30d}", "retrain: {every: 2d}")
 DAYS = 24
 KEY = dg.AssetKey(["guess", "backtest"])
@@ -75,6 +76,12 @@ def test_each_training_decides_what_the_line_decided_and_the_line_is_as_it_was(l
     newest = max(as_of for as_of, _ in really)
     assert replayed == {place: decided for place, decided in really.items() if place[0] < newest}
     assert {verdict for verdict, *_ in replayed.values()} >= {"promote", "undecided", "keep"}
+    made = {each.version: each.as_of for each in lived.ledger.versions("guess")}
+    looked_again = {
+        place for place, (verdict, version, *_) in replayed.items() if verdict == "promote" and made[version] < place[0]
+    }
+    refits = {champion for (_, version, champion, _) in replayed.values() if champion not in {None, version}}
+    assert looked_again and refits
     # Also the models are those that the line has in its archive: nothing else was known to make them from.
     trained = {each["version"] for each in events if each["policy"] == "gate" and each["event"] == "trained"}
     assert trained == {each.version for each in lived.ledger.versions("guess") if each.as_of < newest}
@@ -123,3 +130,19 @@ def test_the_command_tells_the_advice_and_each_policy(lived: World) -> None:
     assert refused.exit_code == 1 and "never, gate, newest" in refused.output
     unknown = CliRunner().invoke(app, ["backtest", "gues"])
     assert unknown.exit_code == 1 and "lines here: guess" in unknown.output
+
+
+def test_tables_of_other_declarations_are_not_replayed(lived: World) -> None:
+    """What a feature means has changed, and no run has made the examples anew: the replay would be of a line that nobody declares."""
+    lived.replace("defs.yaml", "n: count(), mean_x", "n: sum(x), mean_x")
+    try:
+        (refused,) = backtest(lived)
+        assert re.search(
+            r"guess/examples: 21 days from 2026-01-03 to 2026-01-23 were made by other decl.*; `factory run` makes them anew",
+            refused,
+        )
+        told = CliRunner().invoke(app, ["backtest", "guess"])
+        assert told.exit_code == 1 and "made by other declarations" in told.output
+    finally:
+        lived.replace("defs.yaml", "n: sum(x), mean_x", "n: count(), mean_x")
+    assert backtest(lived, every="8d", policies=["newest"]) == []
