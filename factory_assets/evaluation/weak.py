@@ -225,7 +225,7 @@ def _candidates(columns: Mapping[str, Coded], lost: Floats) -> Iterator[tuple[Ke
     """Every value and pair of values with rows enough, and at most half of them, and how likely chance is to make it so bad."""
     total = np.array([len(lost), lost.sum(), (lost**2).sum()])
 
-    def sums(codes: Numbers, bins: int) -> Floats:
+    def sums(codes: npt.NDArray[np.integer[Any]], bins: int) -> Floats:
         return np.stack([np.bincount(codes, weights, bins) for weights in (None, lost, lost**2)], axis=-1)
 
     of_column = {name: sums(each.codes, len(each.names)) for name, each in columns.items()}
