@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from factory_assets.launching import is_launchpad
 from factory_assets.materialization import table_shown
 from factory_assets.words import counted
 from factory_resources.dagster_private.recording import record_evaluations
@@ -79,7 +80,7 @@ def _newest(findings: Sequence[Finding]) -> Finding:
 
 def _links(findings: Sequence[Finding]) -> dict[str, dg.MetadataValue]:
     """Where a person goes from the newest day that failed: the range shows on the check's first page, its days do not."""
-    return {name: value for name, value in _newest(findings).metadata.items() if isinstance(value, dg.UrlMetadataValue)}
+    return {name: value for name, value in _newest(findings).metadata.items() if is_launchpad(value)}
 
 
 def _over(findings: Sequence[Finding]) -> str:

@@ -83,12 +83,25 @@ def refusing(*rules: type[Exception]) -> Iterator[None]:
         raise refusal(f"refused: {message}") from None
 
 
-def launchpad(job: str, op: str, config: Mapping[str, Any]) -> dg.UrlMetadataValue:
-    """A link, within Dagster's UI, to the launchpad of a job with its configuration filled in. A person looks at it and launches."""
+def link(text: str, job: str, op: str, config: Mapping[str, Any]) -> str:
+    """A link in Markdown, within Dagster's UI, to the launchpad of a job with its configuration filled in. A person looks at it
+    and launches.
+    """
     filled = yaml.safe_dump({"ops": {op: {"config": dict(config)}}}, sort_keys=False, allow_unicode=True)
-    return dg.MetadataValue.url(f"/locations/{LOCATION}/jobs/{job}/playground/setup?config={quote(filled)}")
+    return f"[{text}](/locations/{LOCATION}/jobs/{job}/playground/setup?config={quote(filled)})"
 
 
-def to_retrain(line: str, nodes: Sequence[str]) -> dg.UrlMetadataValue:
+def launchpad(job: str, op: str, config: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
+    """The link of an asset's or a check's page. As an address it would stand there whole, in one line: a page is then as wide as
+    that, and what comes first cannot be read.
+    """
+    return dg.MetadataValue.md(link(f"fill in and launch: {job}", job, op, config))
+
+
+def is_launchpad(value: object) -> bool:
+    return isinstance(value, dg.MarkdownMetadataValue) and str(value.value).startswith("[fill in and launch: ")
+
+
+def to_retrain(line: str, nodes: Sequence[str]) -> dg.MarkdownMetadataValue:
     """A link to the launchpad of the job that trains these nodes now; all of the line if there are none."""
     return launchpad("retrain", "train_nodes", {"line": line, "nodes": list(nodes), "why": "", "by": ""})

@@ -372,6 +372,7 @@ def record_days(
         for day, content in written.days.items():
             described[str(day)] = {
                 # What people look for first: a page keeps the order.
+                IN_SHORT: f"{content.rows:,} {'row' if content.rows == 1 else 'rows'} of {day}",
                 **((by_day or {}).get(day) or {}),
                 **((metadata or {}) if day == max(written.days) else {}),
                 ROWS: content.rows,

@@ -14,7 +14,9 @@ REPOSITORY = Path(__file__).parents[1]
 
 def test_a_link_fills_in_what_its_job_takes() -> None:
     asked = {"line": "delivery_time", "node": "FR/Lyon", "why": 'Straße: "#1" & more', "by": "", "version": "abc"}
-    link = urlsplit(str(launchpad("rollback", "roll_champion_back", asked).value))
+    text, _, address = str(launchpad("rollback", "roll_champion_back", asked).value).removesuffix(")").partition("](")
+    assert text == "[fill in and launch: rollback" and not set(address) & set("() \n")
+    link = urlsplit(address)
     assert link.path == f"/locations/{LOCATION}/jobs/rollback/playground/setup"
     (filled,) = parse_qs(link.query)["config"]
     assert yaml.safe_load(filled) == {"ops": {"roll_champion_back": {"config": asked}}}

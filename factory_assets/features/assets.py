@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -26,15 +27,24 @@ from factory_assets.identity.code import code_version
 from factory_assets.identity.partitions import add_nodes, partitions, window_of
 from factory_assets.identity.places import introduced, station, views_group
 from factory_assets.identity.versions import examples_version, stream_version, view_definition
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
+from factory_assets.materialization import (
+    IN_SHORT,
+    column_schema,
+    days_of,
+    input_fingerprints,
+    record_days,
+    served_days,
+)
+from factory_assets.words import counted
 from factory_resources.dagster_private.refusals import refusal
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake, Written
 
 
 def listed(records: Iterable[Mapping[str, str]]) -> dict[str, dg.TableMetadataValue]:
-    """Definition metadata that shows features as a table on the asset page."""
-    return {"features": dg.MetadataValue.table([dg.TableRecord(dict(record)) for record in records])}
+    """Definition metadata that shows features as a table on the asset page; their names begin with that of their view."""
+    shown = [{name: value for name, value in record.items() if name != "view"} for record in records]
+    return {"features": dg.MetadataValue.table([dg.TableRecord(record) for record in shown])}
 
 
 def _meaning(record: Mapping[str, str]) -> str:
@@ -138,7 +148,13 @@ def view_asset(view: View, declared: DeclaredStream, records: Sequence[Mapping[s
                 build = functools.partial(snapshots.snapshot, con, view, declared, load=load)
                 written = functools.reduce(operator.add, computed(output, build, stretches))
                 read = {}
-        yield from record_days(context, written, inputs, {f"{what}_read": rows for what, rows in read.items()})
+        by_day = {
+            day: {
+                IN_SHORT: f"{content.rows:,} of {' and '.join(view.entity)} with {counted(len(view.canonical), 'feature')} each"
+            }
+            for day, content in written.days.items()
+        }
+        yield from record_days(context, written, inputs, {f"{what}_read": rows for what, rows in read.items()}, by_day)
 
     return snapshot
 
@@ -204,12 +220,28 @@ def examples_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                 if len(part.days) < len(days):
                     context.log.info(f"{max(part.days)}: {sum(len(done.days) for done in written)} of {len(days)} days")
         add_nodes(context.instance, declared, nodes)
-        by_day = {day: {"cold_starts": dg.MetadataValue.json(shares)} for day, shares in cold.items()}
-        yield from record_days(
-            context, functools.reduce(operator.add, written), inputs, {"segment_nodes": len(nodes)}, by_day
-        )
+        all_written = functools.reduce(operator.add, written)
+        by_day = {day: _seen(content.rows, cold.get(day, {})) for day, content in all_written.days.items()}
+        yield from record_days(context, all_written, inputs, {"segment_nodes": len(nodes)}, by_day)
 
     return examples
+
+
+def _seen(rows: int, cold: Mapping[str, float]) -> dict[str, Any]:
+    """Metadata of a day's examples. cold: flag -> share of the rows for whose entity its view had no event."""
+    told = f"{rows:,} {'observation' if rows == 1 else 'observations'}"
+    if not cold:
+        return {IN_SHORT: told}
+    worst = max(cold, key=lambda flag: cold[flag])
+    cold_start = (
+        f"{cold[worst]:.1%} without an event of {worst.partition('.')[0]}" if cold[worst] else "none without events"
+    )
+    return {IN_SHORT: f"{told}, {cold_start}", "cold_starts": dg.MetadataValue.json(dict(cold))}
+
+
+def _filled(rows: int, whole: bool) -> str:
+    """What a day's labels come to. whole: whether all that the day can have are in."""
+    return f"{rows:,} {'label' if rows == 1 else 'labels'}, {'complete' if whole else 'more are to come'}"
 
 
 def labels_asset(declared: DeclaredLine, folder: Path) -> dg.AssetsDefinition:
@@ -262,6 +294,10 @@ def labels_asset(declared: DeclaredLine, folder: Path) -> dg.AssetsDefinition:
                 days,
                 lambda rows: require_declared(label_rows.strange(con, declared, rows), folder, line.name),
             )
-        yield from record_days(context, written, inputs, {"labels_known_through": str(through.day)})
+        by_day = {
+            day: {IN_SHORT: _filled(content.rows, label_rows.complete(declared, day, through))}
+            for day, content in written.days.items()
+        }
+        yield from record_days(context, written, inputs, {"labels_known_through": str(through.day)}, by_day)
 
     return labels

@@ -1,5 +1,7 @@
 """The assets `<line>/page` and `fleet`: what people look at, written by the run that follows what changed it."""
 
+from collections import Counter
+
 import dagster as dg
 from pydantic import Field
 
@@ -11,11 +13,13 @@ from factory_assets.governor.work import FLEET, PAGE
 from factory_assets.identity.hashes import hash_of
 from factory_assets.identity.places import introduced, station
 from factory_assets.launching import launched, written_out
-from factory_assets.materialization import INPUTS, table_shown
+from factory_assets.materialization import IN_SHORT, INPUTS, table_shown
 from factory_assets.pages.details import Tables
+from factory_assets.pages.fleet import HEALTH
 from factory_assets.pages.lines import state_of
 from factory_assets.pages.written import write, write_fleet
 from factory_assets.release.resolver import state_of as decided_of
+from factory_assets.words import counted
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -133,6 +137,8 @@ def fleet_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
             states.append(page_state(page, content, each))
         declared = [catalogue.resolve(line) for line in lines]
         written, nodes = write_fleet(declared, called, lake, ledger, issues, reports)
+        healths = Counter(node.health for node in nodes)
+        how = ", ".join(f"{healths[health]} {health}" for health in HEALTH if healths[health])
         columns = ["health", "node", "why", "version", "decision"]
         worst = [
             [
@@ -146,8 +152,9 @@ def fleet_asset(catalogue: Catalogue) -> dg.AssetsDefinition:
         ]
         return dg.MaterializeResult(
             metadata={
-                "nodes": table_shown([dict(zip(columns, row, strict=True)) for row in worst], columns),
+                IN_SHORT: f"{counted(len(declared), 'line')}, {counted(len(nodes), 'node')}: {how or 'nothing answers yet'}",
                 "page": dg.MetadataValue.url(written.url),
+                "nodes": table_shown([dict(zip(columns, row, strict=True)) for row in worst], columns),
                 "file": dg.MetadataValue.path(written.where),
                 "bytes": written.size,
             },

@@ -10,11 +10,11 @@ import dagster as dg
 from factory_assets.declarations.catalogue import DeclaredLine
 from factory_assets.evaluation.fresh_process import FreshProcess
 from factory_assets.identity.code import code_version
-from factory_assets.identity.nodes import answering, preorder
+from factory_assets.identity.nodes import ROOT, answering, preorder
 from factory_assets.identity.partitions import segment_partitions
 from factory_assets.identity.places import introduced, station
 from factory_assets.identity.versions import model_version
-from factory_assets.launching import launched, launchpad, to_retrain, written_out
+from factory_assets.launching import launched, launchpad, link, to_retrain, written_out
 from factory_assets.materialization import (
     DATA_VERSION,
     IN_SHORT,
@@ -36,6 +36,7 @@ from factory_assets.release.shipped import apart, checks_of, refused
 from factory_assets.training.fit.fitting import Failed
 from factory_assets.training.run_config import AsOf, Chosen, as_of
 from factory_assets.training.timeline import timeline
+from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
@@ -81,9 +82,11 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         recorder, inputs = Recorder(context, len(nodes)), {INPUTS: str(day)}
         passed = passing(declared, ledger, day, nodes, why_untrained(lake, line.name, day))
         why = "nothing passed" if line.train.refit else "train.refit is false: what was judged answers"
+        all_nodes = f"As of {day}: {len(passed)} of {counted(len(nodes), 'node')} passed, to be fitted again"
         for node in nodes:
             if node not in passed:
-                recorder.add(node, {"as_of": str(day), "status": why}, {DATA_VERSION: "none", **inputs})
+                shown = {IN_SHORT: f"{all_nodes}. {node}: {why}", "as_of": str(day), "status": why}
+                recorder.add(node, shown, {DATA_VERSION: "none", **inputs})
         with engine.connect() as con, FreshProcess(archive, line.name, Limits.of(line.gate)) as apart:
             stores = Stores(con, lake, ledger, archive, apart.unsafe)
             for node, result in refits(declared, timeline(declared, day), passed, stores, context.run.run_id):
@@ -91,7 +94,9 @@ def refit_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     ledger.register(result)
                 elif isinstance(result, Failed):
                     context.log.error(f"{node} was not fitted again:\n{result.traceback}")
-                shown = {"as_of": str(day), "judged": passed[node].version} | _refit(declared, result)
+                refitted = _refit(declared, result)
+                shown = {IN_SHORT: f"{all_nodes}. {node}: {refitted['status']}", "as_of": str(day)} | refitted
+                shown["judged"] = passed[node].version
                 recorder.add(node, shown, {DATA_VERSION: shown.get("version", "none"), **inputs})
                 recorder.write()
         yield from recorder.results()
@@ -142,7 +147,7 @@ def champion_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         description=introduced(
             "The version that answers for each node. Decisions are appended to the ledger with "
             "their reason and never changed.",
-            line.description,
+            f"{line.description}\n\n{_what_to_do(line.name)}",
         ),
     )
     def champion(
@@ -182,7 +187,19 @@ def _decided(decision: Decision, after: Mapping[str, str], tagged: Mapping[str, 
     }
 
 
-def _to_decide(decision: Decision, champion: str | None) -> dict[str, dg.UrlMetadataValue]:
+def _what_to_do(line: str) -> str:
+    """Links to what a person may do about the line's nodes, in Markdown, for the first screen of the asset's page."""
+    asked = {"line": line, "node": ROOT, "why": "", "by": ""}
+    return " · ".join(
+        (
+            link("Train now", "retrain", "train_nodes", {"line": line, "nodes": [], "why": "", "by": ""}),
+            link("Take a champion back", "rollback", "roll_champion_back", asked),
+            link("Let a challenger that waits answer", "approve", "approve_challenger", asked),
+        )
+    )
+
+
+def _to_decide(decision: Decision, champion: str | None) -> dict[str, dg.MarkdownMetadataValue]:
     """Links to what a person may do about the node, filled in but for the reason and the name."""
     asked = {"line": decision.line, "node": decision.node, "why": "", "by": ""}
     links = {"to_retrain": to_retrain(decision.line, [decision.node])}

@@ -190,7 +190,7 @@ def _outside(found: Outliers) -> dict[str, Any]:
     counts |= {} if found.predictions is None else {"predictions_out_of_bounds": found.predictions}
     nodes = [
         {"node": each.node, "rows": each.rows, "outliers": each.outliers}
-        | ({} if each.predictions is None else {"predictions_out_of_bounds": each.predictions})
+        | ({} if each.predictions is None else {"predictions": each.predictions})
         for each in found.nodes[:NODES]
     ]
     worst = [

@@ -223,19 +223,23 @@ def _of_all(outcomes: Mapping[str, Mapping[str, Any]], day: dt.date) -> dict[str
     rows = [
         {
             "node": node,
-            "outcome": outcomes[node]["status"].replace("_", " "),
-            "version": brief(outcomes[node].get("version")),
-            "candidate": outcomes[node].get("candidate") or "-",
+            "challenger": _challenger(outcomes[node]),
             "rows": outcomes[node]["rows"],
         }
         for node in preorder(outcomes)
     ]
-    numbers = Counter(each["outcome"] for each in rows)
+    numbers = Counter(each["status"].replace("_", " ") for each in outcomes.values())
     found = ", ".join(f"{number} {outcome}" for outcome, number in numbers.most_common())
     return {
         IN_SHORT: f"As of {day}: {counted(len(rows), 'node')}, {found}. What was trained is a challenger; who answers: see champion.",
-        NODES: table_shown(rows[:SHOWN], ("node", "outcome", "version", "candidate", "rows")),
+        NODES: table_shown(rows[:SHOWN], ("node", "challenger", "rows")),
     }
+
+
+def _challenger(outcome: Mapping[str, Any]) -> str:
+    """What a node has to show for its training, in few words: a page is as wide as its widest table."""
+    version, candidate = outcome.get("version"), outcome.get("candidate")
+    return f"{candidate}, {brief(version)}" if version and candidate else outcome["status"].replace("_", " ")
 
 
 def _covered(declared: DeclaredLine, day: dt.date) -> Timeline:

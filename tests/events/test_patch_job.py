@@ -146,6 +146,6 @@ def test_days_that_were_read_by_another_contract_are_not_judged_by_this_one(feed
 def test_the_check_that_names_a_patch_links_to_it(feed: Station) -> None:
     metadata = feed.check("ranges", day(1)).metadata
     assert str(metadata["to_patch"].value).startswith(
-        "/locations/model_factory/jobs/contract_patch/playground/setup?config="
+        "[fill in and launch: contract_patch](/locations/model_factory/jobs/contract_patch/playground/setup?config="
     )
     assert "to_patch" not in feed.check("ranges", day(0)).metadata

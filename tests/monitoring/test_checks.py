@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from factory_assets.daily_checks import Finding, _by_day, _links, _over
 from factory_assets.declarations.line import Gate, Line, Monitor
+from factory_assets.launching import to_retrain
 from factory_assets.monitoring.checks import SHOWN, _drift_of_day, _floor_of_day, _news_of_day, _of_day
 from factory_assets.monitoring.performance.losses import NAIVE, PARENT, BesideFloor, Loss, floor_of
 
@@ -208,9 +209,9 @@ def test_days_are_held_against_a_floor_that_is_declared_by_a_metric_that_few_row
 
 def test_a_range_leads_to_where_the_newest_day_that_failed_leads() -> None:
     def linked(day: dt.date, passed: bool, to: str) -> Finding:
-        metadata = {"to_retrain": dg.MetadataValue.url(to), "worse": dg.MetadataValue.int(1)}
+        metadata = {"to_retrain": to_retrain(to, []), "worse": dg.MetadataValue.int(1)}
         return Finding(day, passed, metadata={} if passed else metadata)
 
     days = [linked(ON + at * DAY, at not in (1, 2), f"/{at}") for at in range(4)]
-    assert _links(days) == {"to_retrain": dg.MetadataValue.url("/2")}
+    assert _links(days) == {"to_retrain": to_retrain("/2", [])}
     assert _links(days[:1]) == {}

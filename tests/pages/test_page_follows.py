@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import dagster as dg
 import pytest
 
 from factory_assets.commands.follow import written
 from factory_assets.governor.plan import plan
+from factory_assets.materialization import IN_SHORT
+from factory_assets.pages.assets import READ
 from factory_assets.pages.document import page_of
 from factory_assets.pages.lines import called_by, stands_of
 from factory_resources.records.decisions import Decision
@@ -18,6 +21,8 @@ from tests.pages.looked_at import Screen
 pytestmark = pytest.mark.slow
 
 LINE = "guess"
+#: Columns of a table, and letters of an address, that an asset's page in Dagster has room for.
+COLUMNS, ADDRESS = 5, 200
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +53,23 @@ def test_a_run_ends_with_the_page_and_nothing_is_left_to_do(world: World) -> Non
     event = world.instance.get_latest_materialization_event(asset_key(world))
     assert event and event.asset_materialization
     assert str(event.asset_materialization.metadata["page"].value).endswith("/guess/page.html")
+
+
+def test_the_page_of_an_asset_begins_with_what_came_out_and_nothing_on_it_is_too_wide_to_read(world: World) -> None:
+    # Dagster lays a page's metadata out as one table: the widest entry decides how wide all are.
+    first, wide = dict[str, str](), list[str]()
+    for key, spec in world.deployment.specs.items():
+        event = world.instance.get_latest_materialization_event(key)
+        shown = event.asset_materialization.metadata if event and event.asset_materialization else {}
+        first |= {key.to_user_string(): next(iter(shown))} if shown else {}
+        for name, value in (shown | spec.metadata).items():
+            if isinstance(value, dg.TableMetadataValue) and len(value.schema.columns) > COLUMNS:
+                wide.append(f"{key.to_user_string()}: {name} has {len(value.schema.columns)} columns")
+            elif isinstance(value, dg.UrlMetadataValue) and len(str(value.value)) > ADDRESS:
+                wide.append(f"{key.to_user_string()}: {name} is the address {value.value}")
+    assert not wide, wide
+    assert {first[f"{LINE}/{name}"] for name in READ} == {IN_SHORT}
+    assert {name: begins for name, begins in first.items() if begins not in (IN_SHORT, "page")} == {}
 
 
 def asset_key(world: World) -> object:

@@ -128,7 +128,7 @@ def test_a_node_s_labels_may_be_on_record_and_another_s_not() -> None:
         now, {"global": a_model(LEARNT, version="g"), "FR": a_model(LEARNT, (0.0, 2.0), "f")}, "regression", found.see
     )
     shown = _outside(found)["outliers_by_node"]
-    assert {record.data["node"]: record.data["predictions_out_of_bounds"] for record in shown.records} == {
+    assert {record.data["node"]: record.data["predictions"] for record in shown.records} == {
         "FR": 0,
         "global": "",
     }
@@ -199,7 +199,7 @@ def test_a_day_tells_how_many_rows_of_which_nodes_are_beyond(line: Segmented) ->
     assert (quiet["outliers"], quiet["predictions_out_of_bounds"]) == (0, 0) and "furthest_out" not in quiet
     assert (loud["outliers"], loud["predictions_out_of_bounds"]) == (2, 2)
     (of_node,) = [record.data for record in loud["outliers_by_node"]]
-    assert (of_node["rows"], of_node["outliers"], of_node["predictions_out_of_bounds"]) == (3, 2, 2)
+    assert (of_node["rows"], of_node["outliers"], of_node["predictions"]) == (3, 2, 2)
     named = [(record.data["example_id"], record.data["column"]) for record in loud["furthest_out"]]
     assert named == [("2", "prediction"), ("1", "prediction"), ("2", "x1"), ("1", "x0")]
     # What a line says beyond its labels is far beyond: these span 4 at most, and it says 5 and -8.5.

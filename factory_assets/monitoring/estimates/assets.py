@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,7 +13,14 @@ from factory_assets.identity.code import code_version
 from factory_assets.identity.nodes import ROOT, tree
 from factory_assets.identity.partitions import partitions
 from factory_assets.identity.places import introduced, station
-from factory_assets.materialization import column_schema, days_of, input_fingerprints, record_days, served_days
+from factory_assets.materialization import (
+    IN_SHORT,
+    column_schema,
+    days_of,
+    input_fingerprints,
+    record_days,
+    served_days,
+)
 from factory_assets.measures import plots
 from factory_assets.measures.compared import metric_of
 from factory_assets.monitoring.estimates import windows as estimate_rows
@@ -79,7 +86,7 @@ def estimates_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
     return estimates
 
 
-def _came_true(declared: DeclaredLine, rows: Sequence[dict[str, Any]]) -> dict[str, dg.MetadataValue]:
+def _came_true(declared: DeclaredLine, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How well the estimates of the last days foretold what came. rows: of the line's metric."""
     metric, records = metric_of(declared), list[dg.TableRecord]()
     for node in tree({row["node"] for row in rows}) if rows else ():
@@ -91,13 +98,15 @@ def _came_true(declared: DeclaredLine, rows: Sequence[dict[str, Any]]) -> dict[s
                         "node": node,
                         "days": foretold.days,
                         "error": figure(foretold.error),
-                        "last window again": figure(foretold.again),
-                        "in the band": in_band,
+                        "again": figure(foretold.again),
+                        "in band": in_band,
                     }
                 )
             )
     of_root = sorted((row for row in rows if row["node"] == ROOT), key=lambda row: row["ds"])
-    shown: dict[str, dg.MetadataValue] = {}
+    shown: dict[str, Any] = {}
+    if of_root:
+        shown[IN_SHORT] = _newest(metric, of_root[-1])
     if records:
         shown["foretold"] = dg.MetadataValue.table(records[:NODES_SHOWN])
     if of_root:
@@ -106,6 +115,23 @@ def _came_true(declared: DeclaredLine, rows: Sequence[dict[str, Any]]) -> dict[s
         png = plots.series_plot([row["ds"] for row in of_root], series, title, metric)
         shown["course"] = dg.MetadataValue.md(plots.markdown(png, title))
     return shown
+
+
+def _newest(metric: str, row: Mapping[str, Any]) -> str:
+    """What is said of the newest window of all segments."""
+    estimate, final, partial = row["estimate"], row["final"], row["partial"]
+    between = "" if row["low"] is None else f", between {figure(row['low'])} and {figure(row['high'])}"
+    told = (
+        f"{metric} {figure(estimate)} estimated{between}" if estimate is not None else f"{metric} cannot be estimated"
+    )
+    came = (
+        f"{figure(final)} came"
+        if final is not None
+        else f"{figure(partial)} by the labels so far"
+        if partial is not None
+        else ""
+    )
+    return f"all segments, {row['ds']}: {told}; {came or 'no label is in yet'}"
 
 
 def _maturity(ages: Sequence[tuple[int, int, float]]) -> dict[str, dg.MetadataValue]:
