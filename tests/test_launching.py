@@ -4,10 +4,13 @@ import tomllib
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from factory_assets.definitions import defs
-from factory_assets.launching import LOCATION, launchpad
+from factory_assets.launching import LOCATION, launchpad, link
+from tests.pages.test_document import HOSTILE
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -16,10 +19,22 @@ def test_a_link_fills_in_what_its_job_takes() -> None:
     asked = {"line": "delivery_time", "node": "FR/Lyon", "why": 'Straße: "#1" & more', "by": "", "version": "abc"}
     text, _, address = str(launchpad("rollback", "roll_champion_back", asked).value).removesuffix(")").partition("](")
     assert text == "[fill in and launch: rollback" and not set(address) & set("() \n")
-    link = urlsplit(address)
-    assert link.path == f"/locations/{LOCATION}/jobs/rollback/playground/setup"
-    (filled,) = parse_qs(link.query)["config"]
+    parts = urlsplit(address)
+    assert parts.path == f"/locations/{LOCATION}/jobs/rollback/playground/setup"
+    (filled,) = parse_qs(parts.query)["config"]
     assert yaml.safe_load(filled) == {"ops": {"roll_champion_back": {"config": asked}}}
+
+
+@pytest.mark.parametrize("node", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_link_is_one_link_whatever_it_fills_in(node: str) -> None:
+    name = node.replace("\ud800", "lone ")
+    (paragraph,) = [
+        each for each in MarkdownIt().parse(link("Take it back", "rollback", "op", {"node": name})) if each.children
+    ]
+    opened, text, closed = paragraph.children or ()
+    assert (opened.type, text.content, closed.type) == ("link_open", "Take it back", "link_close")
+    (filled,) = parse_qs(urlsplit(str(opened.attrs["href"])).query)["config"]
+    assert yaml.safe_load(filled)["ops"]["op"]["config"]["node"] == name
 
 
 def test_links_name_jobs_ops_and_the_location_that_there_are() -> None:
