@@ -1,4 +1,4 @@
-"""Where do pages for people go, and at which address does one read them? HTML files below one root."""
+"""Where do pages for people go, and at which address does one read them? HTML files below one root, and what was computed for them."""
 
 import uuid
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Reports:
     address: str = ""
     dagster: str = ""
 
-    def write(self, name: str, html: str) -> str:
-        """Store a page under a name such as line/drift/2026-01-31.html; returns where it is.
+    def write(self, name: str, text: str) -> str:
+        """Store a page, or another text, under a name such as line/drift/2026-01-31.html; returns where it is.
 
         Whoever reads it meanwhile sees the page before or this one, never a part.
         """
@@ -30,15 +30,23 @@ class Reports:
         filesystem, path = fsspec.core.url_to_fs(target)
         filesystem.makedirs(filesystem._parent(path), exist_ok=True)
         if isinstance(filesystem, LocalFileSystem):
-            _replace(Path(path), html.encode())
+            _replace(Path(path), text.encode())
         else:
-            filesystem.pipe_file(path, html.encode())
+            filesystem.pipe_file(path, text.encode())
         return target
 
     def holds(self, name: str) -> bool:
         """Whether there is a page under this name."""
         filesystem, path = fsspec.core.url_to_fs(f"{self.root.rstrip('/')}/{name}")
         return bool(filesystem.exists(path))
+
+    def read(self, name: str) -> str | None:
+        """What `write` stored under this name; None where there is nothing, or no text."""
+        filesystem, path = fsspec.core.url_to_fs(f"{self.root.rstrip('/')}/{name}")
+        try:
+            return bytes(filesystem.cat_file(path)).decode()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
 
     def url(self, name: str) -> str:
         """Where a browser finds a page: below `address`, as a file of this machine, or at the store's own URI."""

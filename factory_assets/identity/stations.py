@@ -122,6 +122,7 @@ ASIDE = {
     "factory_assets.training.undecided": "finds who is up still, which is hashed beside the code",
     "factory_assets.evaluation.attribution": "tells people which cause makes how much of a difference",
     "factory_assets.evaluation.dependence": "tells people how models answer to a feature, and keeps nothing",
+    "factory_assets.evaluation.effects": "tells people what features do to predictions",
     "factory_assets.evaluation.differences": "tells people in what versions differ",
     "factory_assets.training.crossed": "fits models for people, and keeps none",
     "factory_assets.evaluation.weak": "tells people where a model is weak",

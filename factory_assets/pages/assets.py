@@ -20,6 +20,7 @@ from factory_assets.pages.lines import state_of
 from factory_assets.pages.written import write, write_fleet
 from factory_assets.release.resolver import state_of as decided_of
 from factory_assets.words import counted
+from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger
@@ -70,6 +71,7 @@ def page_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         engine: dg.ResourceParam[Engine],
         ledger: dg.ResourceParam[Ledger],
         reports: dg.ResourceParam[Reports],
+        archive: dg.ResourceParam[ArchiveFolder],
     ) -> dg.MaterializeResult:
         config = launched(OnPage, context)
         called = called_of(config.notices, config.due)
@@ -78,7 +80,7 @@ def page_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         decided = decided_of(standing, ledger.tags(line.name)) if standing else None
         state = page_state(key.to_user_string(), page_content(context.instance, line.name, code, decided), called)
         stands = state_of(called.notices, called.due) if config.is_planned else None
-        written = write(declared, Tables(lake, engine, ledger), called, stands, reports)
+        written = write(declared, Tables(lake, engine, ledger), called, stands, reports, archive)
         return dg.MaterializeResult(
             metadata={
                 "page": dg.MetadataValue.url(written.url),

@@ -96,11 +96,11 @@ def calibrations(bins: Mapping[str, Sequence[Bin]], predicted: str, happened: st
 
 
 def dependence(found: Dependence, names: Mapping[str, str]) -> Figure:
-    """The mean prediction of either while the feature takes each of its values. names: version -> A or B."""
+    """The mean prediction of either while the feature takes each of its values. names: version -> A or B; "" of one alone."""
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
     places = np.arange(len(found.values)) if found.is_of_levels else np.array(found.values, dtype=np.float64)
     dots = {"linestyle": "none", "markersize": 4} if found.is_of_levels else {"markersize": 2}
-    for (version, name), style in zip(names.items(), STYLES, strict=True):
+    for (version, name), style in zip(names.items(), STYLES[-len(names) :], strict=True):
         if (means := found.means.get(version)) is not None:
             axes.plot(places, means, label=name, marker="o", **style | dots)
     if found.is_of_levels:
@@ -110,5 +110,6 @@ def dependence(found: Dependence, names: Mapping[str, str]) -> Figure:
         axes.margins(x=0.08)
     axes.set(ylabel=plain(short(visible(f"mean probability of {found.of}"), NAMES)) if found.of else "mean prediction")
     title(axes, short(visible(found.feature), TITLE))
-    legend(axes, loc="best")
+    if any(names.values()):
+        legend(axes, loc="best")
     return figure

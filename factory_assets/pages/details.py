@@ -2,7 +2,7 @@
 
 import datetime as dt
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -10,16 +10,17 @@ from markupsafe import Markup
 from factory_assets.declarations.days import DAY
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.declarations.tasks import classes_of, kind_of
+from factory_assets.evaluation.effects import Effects
 from factory_assets.evaluation.parts import DISPARITIES
 from factory_assets.identity.nodes import lineage
-from factory_assets.pages import charts
+from factory_assets.pages import beside, charts
 from factory_assets.pages.course import Change, Course
 from factory_assets.pages.document import Badge, Cell, Column, Mood, Table, anchor, part
 from factory_assets.pages.drawing import drawn
 from factory_assets.pages.evidence import Evidence, Interval
 from factory_assets.pages.fleet import Stand
 from factory_assets.release.standing import Reign, reigns
-from factory_assets.words import counted, figure
+from factory_assets.words import brief, counted, figure
 from factory_resources.engine import Engine
 from factory_resources.lake import Lake
 from factory_resources.ledger import Decision, EvaluationRecord, Ledger, VersionRecord
@@ -41,17 +42,31 @@ class Tables:
     ledger: Ledger
 
 
+#: Versions -> what the features of each do, of those of which that is known.
+EffectsOf = Callable[[Collection[VersionRecord]], Mapping[str, Effects]]
+
+
+def unknown_effects(_: Collection[VersionRecord]) -> Mapping[str, Effects]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Archive:
-    """What is known of the champions of some nodes: node -> version, its trials, and its ages beside fresh ones."""
+    """What is known of the champions of some nodes: node -> version, its trials, its ages beside fresh ones, what its features do."""
 
     versions: Mapping[str, VersionRecord] = field(default_factory=dict)
     trials: Mapping[str, Sequence[Trial]] = field(default_factory=dict)
     ages: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
+    effects: Mapping[str, Effects] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, declared: DeclaredLine, tables: Tables, champions: Mapping[str, str], damaged: Collection[str] = ()
+        cls,
+        declared: DeclaredLine,
+        tables: Tables,
+        champions: Mapping[str, str],
+        damaged: Collection[str] = (),
+        effects: EffectsOf = unknown_effects,
     ) -> "Archive":
         """champions: node -> its own champion. damaged: tables that are not read, as they are not whole."""
         line, lake = declared.line.name, tables.lake
@@ -70,7 +85,9 @@ class Archive:
         ages: dict[str, list[Mapping[str, object]]] = {}
         for row in lake.read(table, days[-1], days[-1]).to_pylist() if days else ():
             ages.setdefault(row["node"], []).append(row)
-        return cls(versions, trials, ages)
+        of_versions = effects([*versions.values()])
+        known = {node: of_versions[each.version] for node, each in versions.items() if each.version in of_versions}
+        return cls(versions, trials, ages, known)
 
 
 @dataclass(frozen=True)
@@ -101,7 +118,7 @@ class Picture:
 def section(shown: Shown, archive: Archive, is_open: bool) -> Markup:
     """The part of a page about one node. is_open: whether it shows before somebody asks."""
     stand, line = shown.stand, shown.declared.line.name
-    version = archive.versions.get(stand.node)
+    version, effects = archive.versions.get(stand.node), archive.effects.get(stand.node)
     return part(
         "node.html.jinja",
         id=anchor(stand.node),
@@ -111,9 +128,10 @@ def section(shown: Shown, archive: Archive, is_open: bool) -> Markup:
         above=next((each for each in lineage(stand.node)[1:]), None),
         version=version,
         commands=_commands(line, stand, shown.decisions),
-        pictures=[*_pictures(shown), *_judged(shown.evidence)],
+        pictures=[*_pictures(shown), *_judged(shown.evidence), *_dependences(version, effects)],
         tables=[each for each in _tables(shown, version, archive) if each.rows],
-        bars=_importances(version),
+        bars=_importances(version, effects),
+        effects=effects,
     )
 
 
@@ -199,8 +217,8 @@ def _timeline(decisions: Sequence[Decision]) -> Table:
         [
             each.as_of,
             Cell(each.verdict, mood=VERDICTS.get(each.verdict, "")),
-            Cell((each.version or "-")[:8], code=True),
-            Cell((each.champion or "an ancestor")[:12], code=bool(each.champion)),
+            Cell(brief(each.version), code=True),
+            Cell(brief(each.champion) if each.champion else "an ancestor", code=bool(each.champion)),
             Cell(each.who, shown=40),
             Cell(each.reason, shown=240),
         ]
@@ -385,16 +403,29 @@ def _decay(ages: Sequence[Mapping[str, object]]) -> Table:
 
 @dataclass(frozen=True)
 class Bar:
-    """A feature and what it adds. share: of the largest, from 0 to 1."""
+    """A feature and what it adds. share: of the largest, from 0 to 1. moves: how far it moves the score of a row, on average."""
 
     name: str
     value: float
     share: float
+    moves: float | None
 
 
-def _importances(version: VersionRecord | None) -> list[Bar]:
+def _importances(version: VersionRecord | None, effects: Effects | None) -> list[Bar]:
     if version is None:
         return []
     ranked = sorted(version.importances.items(), key=lambda each: -abs(each[1]))[:FEATURES]
     largest = max((abs(value) for _, value in ranked), default=0) or 1
-    return [Bar(name, value, abs(value) / largest) for name, value in ranked]
+    moves = effects.contributions if effects else {}
+    return [Bar(name, value, abs(value) / largest, moves.get(name)) for name, value in ranked]
+
+
+def _dependences(version: VersionRecord | None, effects: Effects | None) -> list[Picture]:
+    if version is None or effects is None:
+        return []
+    text = f"Mean prediction for {effects.rows:,} of its training rows, with this value in all of them."
+    return [
+        Picture(drawn(beside.dependence(each, {version.version: ""}), f"mean prediction by {each.feature}"), text)
+        for each in effects.dependences
+        if each.means
+    ]

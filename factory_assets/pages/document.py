@@ -7,6 +7,7 @@ A page's Content-Security-Policy lets it load nothing from anywhere, also where 
 """
 
 import base64
+import datetime as dt
 import functools
 import hashlib
 import unicodedata
@@ -98,6 +99,16 @@ class Badge:
     mood: Mood
 
 
+@dataclass(frozen=True)
+class Fact:
+    """A sentence of a card, and what it is about. mood: whether it is good news."""
+
+    name: str
+    text: str
+    mood: Mood = ""
+    href: str = ""
+
+
 def page_of(line: str) -> str:
     """The name of a line's page among the reports."""
     return f"{line}/page.html"
@@ -106,6 +117,11 @@ def page_of(line: str) -> str:
 def page_of_pair(line: str, a: str, b: str) -> str:
     """The name of the page of two versions of a line among the reports."""
     return f"{line}/compare/{quote(a, safe='')}-{quote(b, safe='')}.html"
+
+
+def effects_of_version(line: str, version: str) -> str:
+    """The name, among the reports, of what the features of a version do."""
+    return f"{line}/effects/{quote(version, safe='')}.json"
 
 
 def anchor(text: str) -> str:
@@ -172,6 +188,8 @@ def shown(value: object, most: int = SHOWN) -> Markup:
     if value is None or isinstance(value, float):
         return Markup(figure(value))
     text = cut(value, WHOLE)
+    if isinstance(value, dt.date):
+        return Markup('<bdi class="d">{}</bdi>').format(text)
     opening = Markup('<bdi class="w"') if max(map(len, text[:most].split()), default=0) > WORD else Markup("<bdi")
     if len(text) <= most:
         return opening + Markup(">{}</bdi>").format(text)

@@ -16,14 +16,15 @@ from factory_assets.governor.work import Called
 from factory_assets.identity.nodes import ROOT
 from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import METRICS
-from factory_assets.pages import details
+from factory_assets.pages import card, details
 from factory_assets.pages.course import MONTH, Change, Courses, courses, since_a_month
-from factory_assets.pages.details import Tables
+from factory_assets.pages.details import EffectsOf, Tables, unknown_effects
 from factory_assets.pages.document import (
     FLEET,
     Badge,
     Cell,
     Column,
+    Fact,
     Mood,
     Table,
     anchor,
@@ -59,16 +60,6 @@ MOODS: Mapping[str, Mood] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Fact:
-    """A sentence of a card, and what it is about. mood: whether it is good news."""
-
-    name: str
-    text: str
-    mood: Mood = ""
-    href: str = ""
-
-
 @dataclass
 class _Page:
     """What is known of a line while its page is put together."""
@@ -93,10 +84,17 @@ class _Page:
         return f"#{anchor(node)}" if node in self.detailed else "#nodes"
 
 
-def line_page(declared: DeclaredLine, tables: Tables, called: Called, state: State | None, now: dt.datetime) -> str:
-    """The page as HTML. state: of the line; None where no plan was asked. now: when it is written."""
+def line_page(
+    declared: DeclaredLine,
+    tables: Tables,
+    called: Called,
+    state: State | None,
+    now: dt.datetime,
+    effects: EffectsOf = unknown_effects,
+) -> str:
+    """The page as HTML. state: of the line; None where no plan was asked. now: when it is written. effects: of versions."""
     page = _read(declared, tables, called)
-    parts, page.detailed = _details(page)
+    parts, page.detailed = _details(page, effects)
     rows, left = _rows(page)
     line = declared.line
     return document(
@@ -118,6 +116,8 @@ def line_page(declared: DeclaredLine, tables: Tables, called: Called, state: Sta
         sections=parts,
         detailed={anchor(node) for node in page.detailed},
         left=_left(page, left),
+        card=card.facts(declared),
+        features=card.features(declared),
     )
 
 
@@ -132,7 +132,7 @@ def _read(declared: DeclaredLine, tables: Tables, called: Called) -> _Page:
     return _Page(declared, tables, called, metric, nodes, of_nodes, decisions, changes)
 
 
-def _details(page: _Page) -> tuple[list[Markup], list[str]]:
+def _details(page: _Page, effects: EffectsOf) -> tuple[list[Markup], list[str]]:
     """Sections of nodes with all their figures, and whose they are: the whole line first, then those that need somebody most."""
     ordered = sorted(page.nodes[:LISTED], key=lambda each: each.node != ROOT)
     chosen = ordered[:DETAILED]
@@ -150,7 +150,7 @@ def _details(page: _Page) -> tuple[list[Markup], list[str]]:
         )
     }
     page.evidence |= {node: of_rows for node, (_, of_rows) in found.items() if of_rows}
-    archive = details.Archive.of(page.declared, page.tables, own, page.called.damaged)
+    archive = details.Archive.of(page.declared, page.tables, own, page.called.damaged, effects)
     parts, size, nodes = list[Markup](), 0, list[str]()
     for stand in chosen:
         records, of_rows = found.get(stand.node, ((), None))

@@ -1,15 +1,17 @@
 """The page of a line, that of all lines, and that of two versions, written where pages are kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.evaluation.dependence import dependences
+from factory_assets.evaluation.effects import DRAWN, Effects, as_json, effects_of, from_json
 from factory_assets.governor.work import CALLING, Called, Plan
 from factory_assets.models.archived import ModelRefused, ReleasedModel, load
 from factory_assets.pages.compare_page import Pair, compare_page, most_important
 from factory_assets.pages.details import Tables
-from factory_assets.pages.document import FLEET, page_of, page_of_pair
+from factory_assets.pages.document import FLEET, effects_of_version, page_of, page_of_pair
 from factory_assets.pages.fleet import Stand
 from factory_assets.pages.fleet_page import fleet_page
 from factory_assets.pages.line_page import line_page
@@ -17,14 +19,11 @@ from factory_assets.pages.lines import State, of_line, stands_of, state_of
 from factory_assets.release.comparison import Comparison
 from factory_assets.release.rebuild import Origin
 from factory_resources import clock
-from factory_resources.archive_folder import ArchiveDamaged
+from factory_resources.archive_folder import ArchiveDamaged, ArchiveFolder
 from factory_resources.lake import Lake
 from factory_resources.ledger import Ledger, VersionRecord
 from factory_resources.records.issues import Issues
 from factory_resources.reports import Reports
-
-#: Features whose partial dependence is drawn: those that matter most to either version.
-DRAWN = 3
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,39 @@ def called(declared: DeclaredLine, planned: Plan) -> tuple[Called, State]:
     return Called(calling, tuple((work.what, work.reason) for work in due)), state_of(notices, due)
 
 
-def write(declared: DeclaredLine, tables: Tables, called: Called, state: State | None, reports: Reports) -> Written:
-    """Write the page of a line as tables and ledger are now. state: None where no plan was asked."""
+def write(
+    declared: DeclaredLine,
+    tables: Tables,
+    called: Called,
+    state: State | None,
+    reports: Reports,
+    archive: ArchiveFolder | None = None,
+) -> Written:
+    """Write the page of a line as tables and ledger are now. state: None where no plan was asked.
+
+    archive: of the versions, by which is computed what features do to one that the page shows for the first time. Without it the
+    page has what was computed before.
+    """
     name = page_of(declared.line.name)
-    html = line_page(declared, tables, called, state, clock.now())
+    html = line_page(declared, tables, called, state, clock.now(), partial(_effects, declared, reports, archive))
     return Written(reports.write(name, html), reports.url(name), len(html.encode()))
+
+
+def _effects(
+    declared: DeclaredLine, reports: Reports, archive: ArchiveFolder | None, versions: Collection[VersionRecord]
+) -> dict[str, Effects]:
+    """Version -> what its features do, of those of which that is known."""
+    found = dict[str, Effects]()
+    for each in versions:
+        name = effects_of_version(declared.line.name, each.version)
+        kept = reports.read(name)
+        effects = None if kept is None else from_json(kept)
+        if effects is None and archive is not None and (model := _model(archive, each)) is not None:
+            effects = effects_of(model, each.importances, declared.line.task)
+            reports.write(name, as_json(effects))
+        if effects is not None:
+            found[each.version] = effects
+    return found
 
 
 def write_fleet(
@@ -75,7 +102,7 @@ def write_pair(
     """Write the page of two versions from their comparison. seeds: as it was asked, for the command that makes the page again."""
     line = declared.line.name
     name = page_of_pair(line, found.a, found.b)
-    models = [model for each in both if (model := _model(origin, each)) is not None]
+    models = [model for each in both if (model := _model(origin.archive, each)) is not None]
     of_features = dependences(models, most_important(*both, DRAWN), declared.line.task)
     decisions, judged = origin.ledger.decisions(line), origin.ledger.judged(line)
     pair = Pair(declared, found, *both, decisions, judged, of_features, reports.holds(page_of(line)), seeds)
@@ -83,9 +110,9 @@ def write_pair(
     return Written(reports.write(name, html), reports.url(name), len(html.encode()))
 
 
-def _model(origin: Origin, record: VersionRecord) -> ReleasedModel | None:
-    """The version's model; None where it cannot be used here, which the comparison notes."""
+def _model(archive: ArchiveFolder, record: VersionRecord) -> ReleasedModel | None:
+    """The version's model; None where it cannot be used here, which a comparison notes, and `factory verify`."""
     try:
-        return load(origin.archive, record.line, record.version)
+        return load(archive, record.line, record.version)
     except (ModelRefused, ArchiveDamaged, FileNotFoundError, KeyError):
         return None

@@ -72,6 +72,22 @@ def test_the_page_of_an_asset_begins_with_what_came_out_and_nothing_on_it_is_too
     assert {name: begins for name, begins in first.items() if begins not in (IN_SHORT, "page")} == {}
 
 
+def test_what_features_do_is_computed_once_a_version_and_again_where_that_is_lost(world: World) -> None:
+    folder = world.folder / "reports" / LINE / "effects"
+    champions = {each.champion for each in world.ledger.standing(LINE).values() if each.champion}
+    kept = {file.stem: file.read_text() for file in folder.glob("*.json")}
+    assert kept and kept.keys() <= champions and "Mean prediction for" in page(world).text
+    (version, *_) = kept
+    damaged, touched = folder / f"{version}.json", {file: file.stat().st_mtime_ns for file in folder.glob("*.json")}
+    damaged.write_text(kept[version][:-9])
+    # What is written without the archive does without.
+    written(world.deployment, [LINE])
+    assert damaged.read_text() == kept[version][:-9]
+    of_page = world.deployment.job.get_subset(asset_selection={dg.AssetKey([LINE, "page"])})
+    assert of_page.execute_in_process(instance=world.instance).success and damaged.read_text() == kept[version]
+    assert all(file.stat().st_mtime_ns == at for file, at in touched.items() if file != damaged)
+
+
 def asset_key(world: World) -> object:
     return next(key for key in world.deployment.specs if key.path == [LINE, "page"])
 
