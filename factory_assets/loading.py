@@ -10,9 +10,13 @@ from factory_assets.declarations.templates import render
 from factory_assets.deployment import PACKAGE, declarations, stores
 from factory_assets.governor.executor import Deployment
 from factory_assets.governor.jobs import jobs_by_hand
+from factory_assets.pages.sensors import follow_sensor
 from factory_resources.dagster_private.declarations import load_folder, load_package
 from factory_resources.lake import Lake
 from factory_resources.processes import name_process
+
+#: Jobs by which people decide something that pages show.
+DECIDE = ("rollback", "approve", "tag", "issue")
 
 
 def load_declarations(*, described: bool = True) -> dg.Definitions:
@@ -38,7 +42,7 @@ def deployment_of(catalogue: Catalogue, definitions: dg.Definitions, instance: d
 
 
 def with_jobs_by_hand(definitions: dg.Definitions) -> dg.Definitions:
-    """The definitions, and the jobs that start runs of their assets."""
+    """The definitions, the jobs that start runs of their assets, and the sensor by which pages follow all that people decide."""
     found: dict[str, list[str]] = {"raw": [], "model": []}
     for each in definitions.assets or ():
         # A view may have any of these names, in the group of its stream.
@@ -50,7 +54,9 @@ def with_jobs_by_hand(definitions: dg.Definitions) -> dg.Definitions:
         return deployment_of(load(declarations(), render), definitions, instance)
 
     jobs = jobs_by_hand(found["raw"], found["model"], opened)
-    return dg.Definitions.merge(definitions, dg.Definitions(jobs=jobs))
+    decided = [each for each in definitions.jobs or () if isinstance(each, dg.JobDefinition) and each.name in DECIDE]
+    followed = follow_sensor([*decided, *jobs], opened, stores()["reports"]) if decided or jobs else None
+    return dg.Definitions.merge(definitions, dg.Definitions(jobs=jobs, sensors=[followed] if followed else []))
 
 
 @dg.io_manager(config_schema={}, description="Steps hand on nothing: what one made, the next reads in the lake.")

@@ -4,12 +4,14 @@ import tomllib
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import dagster as dg
 import pytest
 import yaml
 from markdown_it import MarkdownIt
 
 from factory_assets.definitions import defs
 from factory_assets.launching import LOCATION, launchpad, link
+from factory_assets.loading import DECIDE
 from tests.pages.test_document import HOSTILE
 
 REPOSITORY = Path(__file__).parents[1]
@@ -51,3 +53,18 @@ def test_links_name_jobs_ops_and_the_location_that_there_are() -> None:
     ]  # fmt: skip
     for job, op in linked:
         assert [node.name for node in definitions.resolve_job_def(job).nodes] == [op]
+
+
+def test_pages_follow_every_job_by_which_people_decide_without_being_switched_on() -> None:
+    (sensor,) = [each for each in defs().sensors or () if each.name == "follow_people"]
+    assert isinstance(sensor, dg.RunStatusSensorDefinition) and sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert {*DECIDE} < {each.name for each in defs().jobs or () if {"line", "stream"} & _fields(each)}
+
+
+def _fields(job: object) -> set[str]:
+    """What a launch of the job says."""
+    assert isinstance(job, dg.JobDefinition)
+    schemas = [
+        node.definition.config_schema.config_type for node in job.nodes if isinstance(node.definition, dg.OpDefinition)
+    ]
+    return {name for each in schemas for name in getattr(each, "fields", ())}

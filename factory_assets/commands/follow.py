@@ -27,18 +27,12 @@ def follow(*, line: str = "", stream: str = "") -> list[str]:
 
 
 def written(deployment: "Deployment", lines: Collection[str]) -> list[str]:
-    """Write the pages of these lines by one plan of the deployment; where they are. That of all lines, if there is one, follows."""
+    """Write the pages of these lines; where they are. That of all lines, if there is one, follows."""
     from factory_assets.deployment import stores
     from factory_assets.governor.plan import plan
     from factory_assets.pages.details import Tables
-    from factory_assets.pages.document import FLEET
-    from factory_assets.pages.lines import called_by
-    from factory_assets.pages.written import called, write, write_fleet
+    from factory_assets.pages.written import write_again
 
-    planned, reports = plan(deployment.book()), stores()["reports"]
     tables = Tables(deployment.lake, deployment.engine, deployment.ledger)
-    resolved = {name: deployment.catalogue.resolve(each) for name, each in deployment.catalogue.lines.items()}
-    if reports.holds(FLEET):
-        every, issues = list(resolved.values()), deployment.issues
-        write_fleet(every, called_by(planned, every), deployment.lake, deployment.ledger, issues, reports)
-    return [write(resolved[name], tables, *called(resolved[name], planned), reports).where for name in lines]
+    planned, reports = plan(deployment.book()), stores()["reports"]
+    return write_again(deployment.catalogue, planned, lines, tables, deployment.issues, reports)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from factory_assets.declarations.catalogue import Catalogue
 from factory_assets.declarations.declared import DeclaredLine
 from factory_assets.evaluation.dependence import dependences
 from factory_assets.evaluation.effects import DRAWN, Effects, as_json, effects_of, from_json
@@ -15,7 +16,7 @@ from factory_assets.pages.document import FLEET, effects_of_version, page_of, pa
 from factory_assets.pages.fleet import Stand
 from factory_assets.pages.fleet_page import fleet_page
 from factory_assets.pages.line_page import line_page
-from factory_assets.pages.lines import State, of_line, stands_of, state_of
+from factory_assets.pages.lines import State, called_by, of_line, stands_of, state_of
 from factory_assets.release.comparison import Comparison
 from factory_assets.release.rebuild import Origin
 from factory_resources import clock
@@ -89,6 +90,17 @@ def write_fleet(
     lines, nodes = stands_of(declared, called, lake, ledger, issues)
     html = fleet_page(lines, nodes, clock.now(), reports.dagster)
     return Written(reports.write(FLEET, html), reports.url(FLEET), len(html.encode())), nodes
+
+
+def write_again(
+    catalogue: Catalogue, planned: Plan, lines: Collection[str], tables: Tables, issues: Issues, reports: Reports
+) -> list[str]:
+    """Write the pages of these lines by a plan of the deployment; where they are. That of all lines, if there is one, follows."""
+    resolved = {name: catalogue.resolve(each) for name, each in catalogue.lines.items()}
+    if reports.holds(FLEET):
+        every = list(resolved.values())
+        write_fleet(every, called_by(planned, every), tables.lake, tables.ledger, issues, reports)
+    return [write(resolved[name], tables, *called(resolved[name], planned), reports).where for name in lines]
 
 
 def write_pair(

@@ -13,7 +13,9 @@ from factory_assets.materialization import IN_SHORT
 from factory_assets.pages.assets import READ
 from factory_assets.pages.document import page_of
 from factory_assets.pages.lines import called_by, stands_of
+from factory_assets.pages.sensors import follow_sensor
 from factory_resources.records.decisions import Decision
+from factory_resources.reports import Reports
 from tests.governor.world import World, by_command, by_daemon, day, orders_of
 from tests.pages.lived import DAYS
 from tests.pages.looked_at import Screen
@@ -117,6 +119,28 @@ def test_a_rollback_shows_at_once_and_the_next_run_draws_the_page_once_more(worl
     assert "was rolled back to an ancestor by ana" in card and "it was unfair" in card
     agreed(world)
     by_daemon(world)
+    assert agreed(world) == "current" and plan(world.deployment.book()).work == []
+
+
+def test_what_is_decided_by_a_job_shows_before_any_run(world: World) -> None:
+    node, stands = next((node, each) for node, each in world.ledger.standing(LINE).items() if each.champion)
+    champion = stands.champion
+    job, reports = world.deployment.definitions.resolve_job_def("tag"), Reports(str(world.folder / "reports"))
+    asked = {"line": LINE, "node": node, "tag": "stable", "version": champion, "why": "it is", "by": "ana"}
+    (op,) = job.nodes
+    done = job.execute_in_process(run_config={"ops": {op.name: {"config": asked}}}, instance=world.instance)
+    assert done.success
+    rollback = Decision(LINE, node, stands.decided_as_of, "rollback", champion, None, "too many complaints", "ana", {})
+    world.ledger.roll_back(rollback)
+    assert "too many complaints" not in page(world).text
+    context = dg.build_run_status_sensor_context(
+        sensor_name="follow_people", dagster_instance=world.instance, dagster_run=done.dagster_run,
+        dagster_event=next(each for each in done.all_events if each.event_type_value == "PIPELINE_SUCCESS"),
+    )  # fmt: skip
+    follow_sensor([job], lambda _: world.deployment, reports)(context)
+    assert "too many complaints" in page(world).text
+    agreed(world)
+    by_command(world)
     assert agreed(world) == "current" and plan(world.deployment.book()).work == []
 
 
