@@ -130,7 +130,7 @@ def model_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
             ledger.register(*(result for _, result in group if isinstance(result, VersionRecord)))
             report.trained(group)
         _keep(lake, line.name, day, report.rows)
-        yield from report.results()
+        yield from report.results(_newest(lake, line.name))
         _refuse_failures(line, report.failed, len(nodes))
 
     return model
@@ -198,11 +198,11 @@ class _Report:
                 self._log(progress)
         self._recorder.write()
 
-    def results(self) -> Iterator[dg.MaterializeResult]:
-        """The results that the asset yields."""
+    def results(self, newest: Mapping[str, Mapping[str, Any]]) -> Iterator[dg.MaterializeResult]:
+        """The results that the asset yields. newest: node -> its newest outcome, of those that this run did not train as well."""
         if self._last and self._kept:
             shown, tags = self._kept
-            self._recorder.add(self._last, _of_all(self.rows, self._session.span.as_of) | shown, tags)
+            self._recorder.add(self._last, _of_all(self.rows, newest, self._session.span.as_of) | shown, tags)
         yield from self._recorder.results()
 
     def _add(self, node: str, result: Result, **more: Any) -> None:
@@ -218,21 +218,27 @@ class _Report:
         self._context.log.info(f"{self._session.declared.line.name}: {message}")
 
 
-def _of_all(outcomes: Mapping[str, Mapping[str, Any]], day: dt.date) -> dict[str, Any]:
-    """The nodes of a run beside each other, for the asset's page. outcomes: of each node, as `_row` tells them."""
+def _of_all(
+    outcomes: Mapping[str, Mapping[str, Any]], newest: Mapping[str, Mapping[str, Any]], day: dt.date
+) -> dict[str, Any]:
+    """All nodes beside each other, for the asset's page. outcomes: of the run's nodes, as `_row` tells them. newest: of every node."""
+    every = {**newest, **outcomes}
     rows = [
         {
             "node": node,
-            "challenger": _challenger(outcomes[node]),
-            "rows": outcomes[node]["rows"],
+            "challenger": _challenger(every[node]),
+            "rows": every[node]["rows"],
+            "as of": str(every[node]["ds"]),
         }
-        for node in preorder(outcomes)
+        for node in preorder(every)
     ]
     numbers = Counter(each["status"].replace("_", " ") for each in outcomes.values())
     found = ", ".join(f"{number} {outcome}" for outcome, number in numbers.most_common())
+    of = f" of {len(every)}" if len(every) > len(outcomes) else ""
     return {
-        IN_SHORT: f"As of {day}: {counted(len(rows), 'node')}, {found}. What was trained is a challenger; who answers: see champion.",
-        NODES: table_shown(rows[:SHOWN], ("node", "challenger", "rows")),
+        IN_SHORT: f"As of {day}: {counted(len(outcomes), 'node')}{of}, {found}. What was trained is a challenger; who answers: "
+        "see champion.",
+        NODES: table_shown(rows[:SHOWN], ("node", "challenger", "rows", "as of")),
     }
 
 
@@ -294,6 +300,19 @@ def _keep(lake: Lake, line: str, day: dt.date, outcomes: Mapping[str, dict[str, 
     """The outcomes, rows by node, in the lake; those of the day's other nodes stay."""
     rows = [row for _, row in sorted(outcomes.items())]
     lake.replace_part(f"{line}/model", pa.Table.from_pylist(rows, schema=OUTCOMES), day, "node", outcomes)
+
+
+def _newest(lake: Lake, line: str) -> dict[str, dict[str, Any]]:
+    """Node -> its newest outcome, by the days of the table that can be read."""
+    table = f"{line}/model"
+    lost, days = set(lake.lacking(table, lake.held(table))), lake.days(table)
+    spans = [(days[0], days[-1])] if days and not lost else [(day, day) for day in days if day not in lost]
+    parts = [lake.read(table, first, last) for first, last in spans]
+    rows = pa.concat_tables([OUTCOMES.empty_table(), *parts], promote_options="default").sort_by([("ds", "descending")])
+    place = dict[str, int]()
+    for at, node in enumerate(rows["node"].to_pylist()):
+        place.setdefault(node, at)
+    return {row["node"]: row for row in rows.take([*place.values()]).to_pylist()} if place else {}
 
 
 def _write_down(instance: dg.DagsterInstance, lake: Lake, line: str, key: dg.AssetKey) -> None:

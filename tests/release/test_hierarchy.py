@@ -127,6 +127,20 @@ def test_the_pages_of_a_training_open_with_all_nodes_and_not_with_a_leaf(line: S
         assert name == "evaluation" or set(nodes) == set(line.nodes), name
 
 
+def test_the_page_of_models_shows_all_nodes_after_a_training_of_one(line: Segmented) -> None:
+    fill(line, 0, 34)
+    line.train(FIRST)
+    fill(line, 35, 36)
+    line.train(day(36), ["FR"])
+    (newest,) = line.instance.fetch_materializations(dg.AssetKey([LINE, "model"]), limit=1).records
+    made = newest.asset_materialization
+    assert made is not None and made.partition == "FR"
+    assert f"1 node of {len(line.nodes)}, 1 trained" in str(made.metadata["in_short"].value)
+    shown = {str(each.data["node"]): each.data for each in made.metadata["all_nodes"].records}  # type: ignore[union-attr]
+    assert shown.keys() == set(line.nodes)
+    assert shown["FR"]["as of"] == str(day(36)) and shown["global"]["as of"] == str(FIRST)
+
+
 def test_who_answers_since_when_and_why_is_one_table(line: Segmented) -> None:
     fill(line, 0, 34)
     line.train(FIRST)
