@@ -62,9 +62,12 @@ def compare(
         refuse(str(error.args[0]))
     where = None
     if page:
+        from factory_assets.commands.follow import follow
         from factory_assets.pages.written import write_pair
 
         where = write_pair(declared, found, (first, second), origin, seeds, resources["reports"]).where
+        # The line's page leads to it from now on.
+        follow(line=line)
     if as_json:
         give(as_json_object(found) | ({"page": where} if where else {}))
         return

@@ -4,6 +4,7 @@ import datetime as dt
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from factory_assets.evaluation.parts import DISPARITIES
 from factory_assets.identity.nodes import lineage
 from factory_assets.pages import beside, charts
 from factory_assets.pages.course import Change, Course
-from factory_assets.pages.document import Badge, Cell, Column, Mood, Table, anchor, part
+from factory_assets.pages.document import Badge, Cell, Column, Mood, Table, anchor, link, page_of, part
 from factory_assets.pages.drawing import drawn
 from factory_assets.pages.evidence import Evidence, Interval
 from factory_assets.pages.fleet import Stand
@@ -48,6 +49,18 @@ EffectsOf = Callable[[Collection[VersionRecord]], Mapping[str, Effects]]
 
 def unknown_effects(_: Collection[VersionRecord]) -> Mapping[str, Effects]:
     return {}
+
+
+def no_page(_a: str, _b: str) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What is among the reports already: what features of versions do, and the page of two versions side by side, by its name."""
+
+    effects: EffectsOf = unknown_effects
+    page: Callable[[str, str], str] = no_page
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ class Archive:
 @dataclass(frozen=True)
 class Shown:
     """A node, and all that a page has of it. records: evaluations of its champion, oldest first. decisions: on it, in the order
-    they were made. blocked: days held back now.
+    they were made. blocked: days held back now. compared: its last two champions, the page of both, and the command that writes it.
     """
 
     declared: DeclaredLine
@@ -105,6 +118,29 @@ class Shown:
     evidence: Evidence | None
     decisions: Sequence[Decision]
     blocked: Sequence[dt.date] = ()
+    compared: "Compared | None" = None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The last two champions of a node. href: of their page side by side, empty where there is none; command: that writes it."""
+
+    a: str
+    b: str
+    href: str
+    command: str
+
+
+def compared(line: str, decisions: Sequence[Decision], reported: Reported) -> Compared | None:
+    """decisions: on a node. None where it had no two champions."""
+    # One that came back after nobody had answered is one champion.
+    champions = [champion for champion, _ in groupby(each.champion for each in reigns(decisions) if each.champion)]
+    if len(champions) < 2:
+        return None
+    a, b = champions[-2:]
+    page = reported.page(a, b)
+    href = link(page_of(line), page) if page else ""
+    return Compared(a, b, href, shlex.join(["factory", "compare", line, a, b, "--page"]))
 
 
 @dataclass(frozen=True)
@@ -127,7 +163,8 @@ def section(shown: Shown, archive: Archive, is_open: bool) -> Markup:
         badge=Badge(stand.health, MOODS[stand.health]),
         above=next((each for each in lineage(stand.node)[1:]), None),
         version=version,
-        commands=_commands(line, stand, shown.decisions),
+        commands=_commands(line, stand),
+        compared=shown.compared,
         pictures=[*_pictures(shown), *_judged(shown.evidence), *_dependences(version, effects)],
         tables=[each for each in _tables(shown, version, archive) if each.rows],
         bars=_importances(version, effects),
@@ -141,14 +178,10 @@ def reign(decisions: Sequence[Decision], node: str) -> Reign | None:
     return of_node[-1] if of_node and of_node[-1].champion else None
 
 
-def _commands(line: str, stand: Stand, decisions: Sequence[Decision]) -> list[tuple[str, str]]:
+def _commands(line: str, stand: Stand) -> list[tuple[str, str]]:
     """What one may ask about a node, and the command that answers it."""
     node = stand.node
     found = [("every decision on it", ["factory", "history", line, node])]
-    champions = [each.champion for each in reigns(decisions) if each.champion]
-    if len(champions) > 1 and champions[-2] != champions[-1]:
-        asked = ["factory", "compare", line, champions[-2], champions[-1], "--page"]
-        found.append(("what changed between its last two champions", asked))
     if stand.version:
         found.append(
             ("take its champion back", ["factory", "rollback", line, stand.answers or node, "--why", "REASON"])

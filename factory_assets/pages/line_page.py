@@ -18,7 +18,7 @@ from factory_assets.measures.compared import metric_of
 from factory_assets.measures.metrics import METRICS
 from factory_assets.pages import card, details
 from factory_assets.pages.course import MONTH, Change, Courses, courses, since_a_month
-from factory_assets.pages.details import EffectsOf, Tables, unknown_effects
+from factory_assets.pages.details import Reported, Tables
 from factory_assets.pages.document import (
     FLEET,
     Badge,
@@ -37,7 +37,7 @@ from factory_assets.pages.evidence import Evidence, evidence
 from factory_assets.pages.fleet import HEALTH, Stand, nodes_of
 from factory_assets.pages.lines import State
 from factory_assets.pages.todo import Todo, todo
-from factory_assets.words import counted, figure, listed
+from factory_assets.words import brief, counted, figure, listed
 from factory_resources.ledger import Decision
 from factory_resources.records.decisions import in_words
 from factory_resources.records.issues import Issues
@@ -90,11 +90,11 @@ def line_page(
     called: Called,
     state: State | None,
     now: dt.datetime,
-    effects: EffectsOf = unknown_effects,
+    reported: Reported = Reported(),  # noqa: B008
 ) -> str:
-    """The page as HTML. state: of the line; None where no plan was asked. now: when it is written. effects: of versions."""
+    """The page as HTML. state: of the line; None where no plan was asked. now: when it is written."""
     page = _read(declared, tables, called)
-    parts, page.detailed = _details(page, effects)
+    parts, page.detailed = _details(page, reported)
     rows, left = _rows(page)
     line = declared.line
     return document(
@@ -110,7 +110,7 @@ def line_page(
         good=_good(page),
         good_facts=_calibrated(page),
         safe=_safe(page),
-        decided=_decided(page),
+        decided=_decided(page, reported),
         todos=_todos(page),
         rows=rows,
         sections=parts,
@@ -132,7 +132,7 @@ def _read(declared: DeclaredLine, tables: Tables, called: Called) -> _Page:
     return _Page(declared, tables, called, metric, nodes, of_nodes, decisions, changes)
 
 
-def _details(page: _Page, effects: EffectsOf) -> tuple[list[Markup], list[str]]:
+def _details(page: _Page, reported: Reported) -> tuple[list[Markup], list[str]]:
     """Sections of nodes with all their figures, and whose they are: the whole line first, then those that need somebody most."""
     ordered = sorted(page.nodes[:LISTED], key=lambda each: each.node != ROOT)
     chosen = ordered[:DETAILED]
@@ -150,13 +150,14 @@ def _details(page: _Page, effects: EffectsOf) -> tuple[list[Markup], list[str]]:
         )
     }
     page.evidence |= {node: of_rows for node, (_, of_rows) in found.items() if of_rows}
-    archive = details.Archive.of(page.declared, page.tables, own, page.called.damaged, effects)
+    archive = details.Archive.of(page.declared, page.tables, own, page.called.damaged, reported.effects)
     parts, size, nodes = list[Markup](), 0, list[str]()
     for stand in chosen:
         records, of_rows = found.get(stand.node, ((), None))
+        decisions = [each for each in page.decisions if each.node == stand.node]
         node = details.Shown(
             page.declared, page.metric, stand, page.courses.of(stand.node), page.changes.get(stand.node), records, of_rows,
-            [each for each in page.decisions if each.node == stand.node], page.called.blocked,
+            decisions, page.called.blocked, details.compared(page.line, decisions, reported),
         )  # fmt: skip
         part = details.section(node, archive, is_open=not parts)
         size += len(part.encode())
@@ -324,7 +325,7 @@ def _labels(page: _Page) -> Iterator[Fact]:
         )
 
 
-def _decided(page: _Page) -> list[Fact]:
+def _decided(page: _Page, reported: Reported) -> list[Fact]:
     """The champion of the whole line, and the newest decision on any node."""
     facts = list[Fact]()
     root = next((each for each in page.nodes if each.node == ROOT), None)
@@ -333,6 +334,9 @@ def _decided(page: _Page) -> list[Fact]:
         facts.append(Fact(ROOT, f"{in_words(reign.began)}", href=page.href(ROOT)))
     elif root:
         facts.append(Fact(ROOT, "nobody answers", "bad", page.href(ROOT)))
+    if both := details.compared(page.line, [each for each in page.decisions if each.node == ROOT], reported):
+        text = f"from {brief(both.a)} to {brief(both.b)}: {'side by side' if both.href else both.command}"
+        facts.append(Fact("what changed", text, href=both.href))
     newest = max(page.decisions, key=lambda each: each.decided_at, default=None)
     if newest and not (reign and newest is reign.began):
         facts.append(Fact(f"newest, on {newest.node}", in_words(newest), href=page.href(newest.node)))

@@ -11,7 +11,7 @@ from factory_assets.evaluation.effects import DRAWN, Effects, as_json, effects_o
 from factory_assets.governor.work import CALLING, Called, Plan
 from factory_assets.models.archived import ModelRefused, ReleasedModel, load
 from factory_assets.pages.compare_page import Pair, compare_page, most_important
-from factory_assets.pages.details import Tables
+from factory_assets.pages.details import Reported, Tables
 from factory_assets.pages.document import FLEET, effects_of_version, page_of, page_of_pair
 from factory_assets.pages.fleet import Stand
 from factory_assets.pages.fleet_page import fleet_page
@@ -57,8 +57,17 @@ def write(
     page has what was computed before.
     """
     name = page_of(declared.line.name)
-    html = line_page(declared, tables, called, state, clock.now(), partial(_effects, declared, reports, archive))
+    of_pair = partial(_page_of_pair, declared.line.name, tables.ledger, reports)
+    reported = Reported(partial(_effects, declared, reports, archive), of_pair)
+    html = line_page(declared, tables, called, state, clock.now(), reported)
     return Written(reports.write(name, html), reports.url(name), len(html.encode()))
+
+
+def _page_of_pair(line: str, ledger: Ledger, reports: Reports, a: str, b: str) -> str:
+    """The name of the page of two versions, empty where there is none; it is that of the versions that were judged."""
+    judged = ledger.judged(line, {a, b})
+    name = page_of_pair(line, judged.get(a, a), judged.get(b, b))
+    return name if reports.holds(name) else ""
 
 
 def _effects(

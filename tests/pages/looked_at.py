@@ -18,7 +18,7 @@ from factory_assets.governor.work import Called
 from factory_assets.monitoring.estimates.windows import SCHEMA as ESTIMATES
 from factory_assets.monitoring.monitors import SCHEMA
 from factory_assets.monitoring.performance.measured import schema as measured_schema
-from factory_assets.pages.details import Tables
+from factory_assets.pages.details import Reported, Tables
 from factory_assets.pages.line_page import line_page
 from factory_assets.release.request import Request
 from factory_assets.release.rollback import roll_back
@@ -50,8 +50,11 @@ class Made:
     def tables(self) -> Tables:
         return Tables(self.lake, Engine(threads=1, memory_limit="1GB"), self.ledger)
 
-    def page(self, called: Called | None = None, state: Any = "current", **declared: Any) -> str:
-        return line_page(declared_line(**OF_EVENTS, **declared), self.tables, called or Called(), state, NOW)
+    def page(
+        self, called: Called | None = None, state: Any = "current", reported: Reported | None = None, **declared: Any
+    ) -> str:
+        asked = declared_line(**OF_EVENTS, **declared)
+        return line_page(asked, self.tables, called or Called(), state, NOW, reported or Reported())
 
 
 def made(

@@ -10,7 +10,8 @@ import pytest
 
 from factory_assets.governor.work import Called, Notice
 from factory_assets.pages.course import Change
-from factory_assets.pages.document import anchor, visible
+from factory_assets.pages.details import Reported
+from factory_assets.pages.document import anchor, page_of_pair, visible
 from factory_assets.pages.line_page import _change
 from tests.pages.looked_at import DRIFTS, LAST, Made, Screen, made, taken_back
 from tests.pages.test_document import HOSTILE, Read
@@ -89,8 +90,19 @@ def test_how_many_labels_are_in(screen: Screen) -> None:
     assert "12 of 200 (6%) of 2026-06-30, the newest day" in screen.cards["safe"]
 
 
-def test_what_changed_between_two_versions_is_a_command_away(screen: Screen) -> None:
-    assert "factory compare question 'a global' 'b global' --page" in screen.text
+def test_what_changed_between_the_last_two_champions_is_a_command_away_and_then_a_link(
+    line: Made, screen: Screen
+) -> None:
+    assert "from a global to b global: factory compare question 'a global' 'b global' --page" in screen.cards["who"]
+    asked = list[tuple[str, str]]()
+
+    def page_of(a: str, b: str) -> str:
+        asked.append((a, b))
+        return page_of_pair("question", a, b) if b == "b global" else ""
+
+    page = Screen(line.page(reported=Reported(page=page_of)))
+    assert "from a global to b global: side by side" in page.cards["who"] and ("a FR", "b FR") in asked
+    assert {each for each in page.links if "compare/" in each} == {"../question/compare/a%2520global-b%2520global.html"}
 
 
 def test_every_link_of_a_page_leads_somewhere(screen: Screen) -> None:
