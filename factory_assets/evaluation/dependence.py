@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from factory_assets.declarations.tasks import classes_of
 from factory_assets.measures.metrics import Floats
@@ -40,12 +41,22 @@ class Dependence:
         return bool(self.values) and isinstance(self.values[0], str)
 
 
-def dependences(models: Sequence[ReleasedModel], features: Sequence[str], task: str) -> list[Dependence]:
+def some(rows: pa.Table, most: int) -> pa.Table:
+    """So many rows at most, from all over the table: the same ones whenever it is asked."""
+    if rows.num_rows <= most:
+        return rows
+    return rows.take(pa.array(np.linspace(0, rows.num_rows - 1, most).astype(np.int64)))
+
+
+def dependences(
+    models: Sequence[ReleasedModel], features: Sequence[str], task: str, most: int | None = None
+) -> list[Dependence]:
     """The dependence of models on each of some features; without a feature that no sample has a value of.
 
-    task: the line's, whose classes may be others by now.
+    task: the line's, whose classes may be others by now. most: rows of each sample; all of them if absent.
     """
-    samples = [(model, encode(rows, model.encoding)) for model in models if (rows := model.sample).num_rows]
+    tables = [(model, model.sample if most is None else some(model.sample, most)) for model in models]
+    samples = [(model, encode(rows, model.encoding)) for model, rows in tables if rows.num_rows]
     found = (_dependence([each for each in samples if name in each[0].features], name, task) for name in features)
     return [each for each in found if each is not None]
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from factory_assets.evaluation.dependence import Dependence, dependences
+from factory_assets.evaluation.dependence import Dependence, dependences, some
 from factory_assets.models.archived import ReleasedModel
 
 #: Features whose partial dependence is kept: those that matter most.
 DRAWN = 3
+#: Rows of the sample that are asked, at most: of a large forest a row takes a tenth of a second, and they should not cost more than
+#: to fit it.
+ROWS = 100
 #: What a score is counted in, by what makes predictions of it.
 SCALES: Mapping[str, str] = {
     "identity": "the label's unit", "logistic": "log odds", "exponential": "logarithms", "softmax": "logits of the classes",
@@ -39,8 +42,8 @@ class Effects:
 def effects_of(model: ReleasedModel, importances: Mapping[str, float], task: str) -> Effects:
     """importances: feature -> share, by which those are chosen that matter most. task: the line's."""
     ranked = sorted(importances, key=lambda name: (-importances[name], name))[:DRAWN]
-    found = dependences([model], ranked, task)
-    rows = model.sample
+    found = dependences([model], ranked, task, ROWS)
+    rows = some(model.sample, ROWS)
     contributions = model.contributions(rows) if rows.num_rows else None
     if contributions is None:
         return Effects(rows.num_rows, "", {}, found)

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from factory_assets.evaluation.effects import DRAWN, SCALES, Effects, as_json, effects_of, from_json
+from factory_assets.evaluation.dependence import some
+from factory_assets.evaluation.effects import DRAWN, ROWS, SCALES, Effects, as_json, effects_of, from_json
 from tests.models.archives import model
 
 TASKS = ("regression", "binary", "multiclass(red, green, blue)", "count", "quantile(0.9)")
@@ -22,13 +24,18 @@ def effects(estimator: str, task: str, **params: Any) -> tuple[Any, Effects]:
 @pytest.mark.parametrize("task", TASKS)
 def test_a_feature_moves_the_score_by_its_mean_distance_and_every_feature_is_told(task: str) -> None:
     made, found = effects("lightgbm", task)
-    exact = made.contributions(made.sample)
-    assert found.scale == SCALES[exact.link] and found.rows == made.sample.num_rows
+    exact = made.contributions(some(made.sample, ROWS))
+    assert found.scale == SCALES[exact.link] and found.rows == min(made.sample.num_rows, ROWS)
     assert [*found.contributions] == [*made.features]
     for place, name in enumerate(made.features):
         assert found.contributions[name] == pytest.approx(np.mean(np.abs(exact.of_features[:, :, place])))
     assert 0 < len(found.dependences) <= DRAWN
     assert [each.feature for each in found.dependences] == [*made.features][: len(found.dependences)]
+
+
+def test_rows_are_from_all_over_the_sample_and_the_same_each_time() -> None:
+    rows = pa.table({"at": range(7)})
+    assert some(rows, 3)["at"].to_pylist() == [0, 3, 6] and some(rows, 9) is rows
 
 
 def test_an_estimator_that_cannot_tell_has_dependences_alone() -> None:
