@@ -366,7 +366,7 @@ def of_retrainings(gate: dict[str, Any], walks: int) -> tuple[int, int, int]:
 
 def run(quick: Annotated[bool, typer.Option("--quick", help="Fewer tries: under a minute.")] = False) -> None:
     """Simulate, print the tables, and end with 1 where a bound does not hold."""
-    tries, broken = 400 if quick else 2000, list[str]()
+    tries, broken = 250 if quick else 2000, list[str]()
     table = figures(
         f"no true difference: share with a certainty of {SURE}", ["metric", "tries", "ours", "at .99", "days", "rows"]
     )
