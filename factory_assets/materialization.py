@@ -314,7 +314,10 @@ def described(spec: dg.AssetSpec) -> Asset:
     """The asset as the plan of work knows it: what it is made by, and which days of which tables it reads."""
     reads = {dep.asset_key.to_user_string(): day_offsets(dep) for dep in spec.deps}
     of_days = {name: offsets for name, offsets in reads.items() if offsets is not None}
-    return Asset(spec.key.to_user_string(), str(spec.code_version), of_days)
+    span, days = "", spec.partitions_def
+    if isinstance(days, dg.TimeWindowPartitionsDefinition):
+        span = f"{days.start:%Y-%m-%d} to {days.end:%Y-%m-%d}" if days.end else f"{days.start:%Y-%m-%d} on"
+    return Asset(spec.key.to_user_string(), str(spec.code_version), of_days, span)
 
 
 def input_fingerprints(

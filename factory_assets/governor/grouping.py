@@ -1,4 +1,4 @@
-"""Which work goes into one run? Assets of the same days, where nothing decides in between what goes on."""
+"""Which work goes into one run? Assets of the same days and partitions, where nothing decides in between what goes on."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def grouped(work: Sequence[Work], unsettled: Mapping[str, set[dt.date]]) -> list
 
 
 def _together(first: Work, second: Work, unsettled: Mapping[str, set[dt.date]]) -> bool:
-    if first.days != second.days or not first.days or first.after:
+    if (first.days, first.span) != (second.days, second.span) or not first.days or first.after:
         return False
     if not second.after:
         return not any(_checked(asset) for asset in (*first.assets, *second.assets)) or len(first.days) == 1

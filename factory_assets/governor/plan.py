@@ -556,6 +556,7 @@ class _Planner:
                     states=(state,),
                     new=all(reasons[day] == "new" for day in part),
                     follows=max((each.number for each in before), default=0),
+                    span=asset.span,
                 )
                 if not self._offer(work):
                     self.unsettled[name] -= set(part) - touched

@@ -29,7 +29,7 @@ class Work:
 
     after: assets whose work comes first; with none, it is ready. states: a hash an asset, or a training, of what it would be made
     from now: while it is the same, what failed would fail again. new: whether its days were never made. follows: number of the
-    newest event about what it makes anew.
+    newest event about what it makes anew. span: the days that its assets have at all: Dagster runs assets of one set of partitions.
     """
 
     assets: tuple[str, ...]
@@ -40,6 +40,7 @@ class Work:
     states: tuple[str, ...] = ()
     new: bool = False
     follows: int = 0
+    span: str = ""
     #: What a page is told: see `Called`; and the page of all lines, of each.
     page: "Called | None" = None
     fleet: "Mapping[str, Called] | None" = None

@@ -21,11 +21,15 @@ BLOCKED = "blocked"
 
 @dataclass(frozen=True)
 class Asset:
-    """An asset with days. reads: asset -> first and last day that a day of this one reads, counted from the day itself."""
+    """An asset with days.
+
+    reads: asset -> first and last day that a day of this one reads, counted from the day itself. span: the days that it has at all.
+    """
 
     name: str
     version: str
     reads: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    span: str = ""
 
 
 @dataclass(frozen=True)
