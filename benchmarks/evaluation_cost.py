@@ -72,15 +72,18 @@ def run(
         tempfile.TemporaryDirectory(prefix="evaluation-cost-") as folder,
         # CPU seconds and a process's own memory are the same beside another; the share of wall time is not, and is read of the whole.
         ProcessPoolExecutor(2 if quick else 1, mp_context=spawned, max_tasks_per_child=1) as pool,
-        console.status(f"{segments} segments; {most:,} rows of one node"),
+        console.status("") as status,
     ):
         homes = {size: Path(folder) / str(size) for size in (rows // 4, most)}
         made = {size: pool.submit(one_node, home, size) for size, home in homes.items()}
         trained = {task: pool.submit(training, Path(folder) / task, task, segments) for task in tasks}
-        for each in made.values():
+        for size, each in made.items():
+            status.update(f"{size:,} rows of one node are trained")
             each.result()
         measured = {size: pool.submit(evaluated, home) for size, home in homes.items()}
+        status.update(f"{segments} segments are trained and evaluated: {', '.join(tasks)}")
         broken += shares(segments, {task: turn.result() for task, turn in trained.items()})
+        status.update(f"{' and '.join(f'{size:,}' for size in measured)} rows of one node are evaluated")
         owned = {size: each.result() for size, each in measured.items()}
         broken += growth(owned)
     conclude(broken)

@@ -29,7 +29,7 @@ class Work:
 
     after: assets whose work comes first; with none, it is ready. states: a hash an asset, or a training, of what it would be made
     from now: while it is the same, what failed would fail again. new: whether its days were never made. follows: number of the
-    newest event about what it makes anew. span: the days that its assets have at all: Dagster runs assets of one set of partitions.
+    newest event about what it makes anew. span: the days that its assets have at all: only those of the same run together.
     """
 
     assets: tuple[str, ...]
