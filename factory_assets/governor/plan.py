@@ -44,7 +44,7 @@ from factory_assets.monitoring.drift import labels as label_days
 from factory_assets.monitoring.episodes import Alarm
 from factory_assets.monitoring.estimates import windows as estimates
 from factory_assets.monitoring.performance import outcomes
-from factory_assets.training.timeline import first_as_of, timeline
+from factory_assets.training.timeline import timeline
 from factory_resources.collector import uncollected
 
 #: Table of scored days -> tables whose day has to be there. Drift judges rows without their labels, where these are held back.
@@ -288,28 +288,21 @@ class _Planner:
 
         training = self._restoring(line.name) or self._training(declared, days, through)
         self._scores(line.name)
-        first = known.first_trained(line.name)
-        scored = [day for day in days if first is not None and day > first]
-        if scored:
-            # A training as of a day decides who answers after it.
-            waiting = [day for day in scored if training and day > training.as_of]
-            waits_for = dict.fromkeys(waiting, f"{line.name}/{TRAINED[0]}")
-            for table, needed in _needed(declared).items():
-                self._daily(
-                    Daily(
-                        name[table], scored, self._beside(declared, table, scored, through), BESIDE.get(table, ""),
-                        gates=[(name[each], 0) for each in needed], waits_for=waits_for if table in ANSWERED else None,
-                    )
-                )  # fmt: skip
-            if line.outcomes:
-                self._daily(Daily(name["outcomes"], scored, gates=[(read, 0) for read in outcomes.reads(declared)]))
-        # Of days before the first champion too: they are a past to hold later ones against. Those that none can answer do not wait.
-        of_rows = [(name[table], 0) for table in (("predictions", "examples") if scored else ("examples",))]
-        early = [day for day in days if day <= first_as_of(declared)]
-        self._daily(Daily(name["counts"], days if scored else early, gates=of_rows))
-        if scored:
-            said = [(name[table], 0) for table in ("performance", "estimates", "drift", "counts")]
-            self._daily(Daily(name["monitors"], scored, gates=said))
+        # A training as of a day decides who answers after it; on days before the first, nobody does, and that is on record.
+        waiting = [day for day in days if training and day > training.as_of]
+        waits_for = dict.fromkeys(waiting, f"{line.name}/{TRAINED[0]}")
+        for table, needed in _needed(declared).items():
+            self._daily(
+                Daily(
+                    name[table], days, self._beside(declared, table, days, through), BESIDE.get(table, ""),
+                    gates=[(name[each], 0) for each in needed], waits_for=waits_for if table in ANSWERED else None,
+                )
+            )  # fmt: skip
+        if line.outcomes:
+            self._daily(Daily(name["outcomes"], days, gates=[(read, 0) for read in outcomes.reads(declared)]))
+        self._daily(Daily(name["counts"], days, gates=[(name[table], 0) for table in ("predictions", "examples")]))
+        said = [(name[table], 0) for table in ("performance", "estimates", "drift", "counts")]
+        self._daily(Daily(name["monitors"], days, gates=said))
 
     def page(self, declared: DeclaredLine) -> tuple[str, tuple[Called, str]]:
         """Offer to write the page of a line, once the work on it is done: its tables or decisions, or what holds it back, changed.

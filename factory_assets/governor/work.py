@@ -120,10 +120,7 @@ class Plan:
         """
         scoring = set[str]()
         for work in self.work:
-            # Counts of days that are not scored yet wait for predictions by themselves, and those of days before for nothing.
-            of_line = (
-                {f"{work.training.line}/{name}" for name in SCORED if name != "counts"} if work.training else set()
-            )
+            of_line = {f"{work.training.line}/{name}" for name in SCORED} if work.training else set()
             scoring |= of_line if not of_line & {*work.after} else set()
         return [work for work in self.ready if not scoring & {*work.assets}]
 

@@ -27,6 +27,7 @@ from factory_assets.monitoring import monitors as monitor_rows
 from factory_assets.monitoring.charts import counts as counted_rows
 from factory_assets.monitoring.performance.losses import NAIVE, PARENT, WORSE_OF_FEW, floor_of, window
 from factory_assets.monitoring.performance.released import Reign, gains, reigns, releases
+from factory_assets.scoring.champions import champions_of_days
 from factory_assets.words import counted
 from factory_resources.archive_folder import ArchiveFolder
 from factory_resources.lake import Lake
@@ -111,6 +112,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         delivered = {stream: _delivered(lake, stream, first["counts"], days[-1]) for stream in declared.stands_on}
         flags = len(counted_rows.flags_of(declared))
         # Who answers is read through the ledger: where it is another, drift of the day is of another version.
+        champions = champions_of_days(ledger, line.name, days)
         standing: Mapping[dt.date, Mapping[str, Reign]] = {}
         if metric not in WORSE_OF_FEW:
             standing = reigns(ledger.steps(line.name), days)
@@ -131,6 +133,7 @@ def monitors_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
                     floor=floor,
                     releases=releases(standing.get(day, {}), gained),
                     delivered=delivered,
+                    answered=bool(champions[day]),
                 )  # fmt: skip
                 table = monitor_rows.monitors(line.name, known)
                 by_day[day] = _verdicts(table)

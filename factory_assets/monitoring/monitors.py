@@ -96,7 +96,7 @@ class Known:
         looks at.
     series: counts of the day and of the 56 before it. looks: at how many series the line's charts look that day.
     floor: that the metric is held against; None for none. releases: by node, of those that answer all of their rows.
-    delivered: stream -> day -> what it was delivered with, of the same days.
+    delivered: stream -> day -> what it was delivered with, of the same days. answered: whether there were champions to answer.
     """
 
     day: dt.date
@@ -111,6 +111,7 @@ class Known:
     floor: float | None = None
     releases: Mapping[str, Release] = field(default_factory=dict)
     delivered: Mapping[str, Mapping[dt.date, Delivered]] = field(default_factory=dict)
+    answered: bool = True
 
 
 def rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -160,6 +161,9 @@ def from_watched(known: Known) -> pa.Table:
     """A row of each node whose rows have no verdict of drift: the nearest node above that has one watches it."""
     import pyarrow.compute as pc
 
+    if not known.answered:
+        # There is no model whose columns could drift.
+        return _OWN.empty_table()
     # Labels may be judged of a node that has too few rows now.
     of_rows = known.drift.filter(pc.not_equal(known.drift["column"], LABEL))
     judged = set(pc.unique(of_rows["node"]).to_pylist())

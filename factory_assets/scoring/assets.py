@@ -141,7 +141,8 @@ class _Scoring:
         def scored() -> Iterator[pa.RecordBatch]:
             for period, of_period in champion_periods(days, champions):
                 answering = self._loaded(of_period)
-                for day in period:
+                # Where nobody answers, no row is read.
+                for day in period if answering else ():
                     yield from predict(self._examples(day), answering, self._line.task, see(day)).to_batches()
 
         return self._reader(days, scored())

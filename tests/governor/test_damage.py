@@ -108,7 +108,7 @@ DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
         lambda w: shutil.rmtree(w.folder / "lake"), "guess/examples 2026-01-01 to 2026-01-13: its table is gone",
     ),
     "the log of a table is gone": (
-        lambda w: shutil.rmtree(folder(w, "guess/drift") / "_delta_log"), "guess/drift 2026-01-11 to 2026-01-13: its table is gone",
+        lambda w: shutil.rmtree(folder(w, "guess/drift") / "_delta_log"), "guess/drift 2026-01-01 to 2026-01-13: its table is gone",
     ),
     "the newest commit is gone": (
         lambda w: commits(w, "guess/examples")[-1].unlink(),

@@ -91,6 +91,26 @@ def test_every_prediction_leads_to_a_version_that_was_champion_before_its_day(on
 
 
 @pytest.mark.slow
+def test_no_day_is_a_missing_partition(
+    on_postgres: tuple[Home, str], declarations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dagster as dg
+
+    from factory_assets.definitions import defs
+
+    home, _ = on_postgres
+    monkeypatch.setenv("FACTORY_DEFS", str(declarations))
+    specs = defs().resolve_all_asset_specs()
+    daily = {spec.key: spec.partitions_def for spec in specs if spec.key.path[-1] != "source"}
+    daily = {key: days for key, days in daily.items() if isinstance(days, dg.DailyPartitionsDefinition)}
+    assert {dg.AssetKey([line, table]) for line in LINES for table in ("predictions", "monitors")} <= daily.keys()
+    with dg.DagsterInstance.from_config(home.extra["DAGSTER_HOME"]) as instance:
+        for key, days in daily.items():
+            made = instance.get_materialized_partitions(key)
+            assert made == set(days.get_partition_keys()), key.to_user_string()
+
+
+@pytest.mark.slow
 def test_a_second_run_computes_nothing(on_postgres: tuple[Home, str]) -> None:
     home, _ = on_postgres
     before = home.contents()

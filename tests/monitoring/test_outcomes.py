@@ -377,9 +377,10 @@ def made(station: Station) -> list[Row]:
 
 
 def due(station: Station) -> dict[dt.date, str]:
-    """Day -> why the plan would make its outcomes now."""
+    """Day on which somebody answered -> why the plan would make its outcomes now."""
     work = plan_of_line(station.deployment.book(until=day(LAST)), LINE).work
-    return {on: each.reason for each in work for on in each.days if f"{LINE}/outcomes" in each.assets}
+    of_days = {on: each.reason for each in work for on in each.days if f"{LINE}/outcomes" in each.assets}
+    return {on: reason for on, reason in of_days.items() if on > day(AS_OF)}
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,10 @@ class DriftDays:
         seem to drift as soon as the large ones get models of their own. A node with too few rows for any verdict has none; nor has
         its label a row, if there are too few labels as well.
         """
+        if not champions:
+            # Nobody answers: no row is read.
+            self._tallies, self.looks = {}, 0
+            return []
         self._move_to(day)
         for version in self._kept.keys() - set(champions.values()):
             self._room += _size(self._kept.pop(version))
