@@ -167,6 +167,12 @@ _ASIDE_OF_PREDICTIONS = _ASIDE_OF_REPLAYS | {
     "factory_assets.training.timeline": "says on which days a model is trained"
 }
 
+#: Of tables that read rows of a day as performance does.
+_ASIDE_BESIDE_PERFORMANCE = _ASIDE_OF_PREDICTIONS | {
+    f"factory_assets.measures.{name}": "tells the limits of a day's metric, which performance alone has"
+    for name in ("certainty", "limits")
+}
+
 
 def _but(aside: dict[str, str], module: str) -> dict[str, str]:
     return {name: why for name, why in aside.items() if name != module}
@@ -335,6 +341,7 @@ STATIONS = {
             *LINES,
             *PREDICTING,
             "factory_assets.features.examples.subtree_rows",
+            *_of("measures", "certainty", "limits"),
             "factory_assets.monitoring.performance.measured",
         ),
         _ASIDE_OF_PREDICTIONS,
@@ -348,7 +355,7 @@ STATIONS = {
             "factory_assets.declarations.outcomes",
             *_of("monitoring.performance", "measured", "outcomes"),
         ),
-        _but(_ASIDE_OF_PREDICTIONS, "factory_assets.declarations.outcomes"),
+        _but(_ASIDE_BESIDE_PERFORMANCE, "factory_assets.declarations.outcomes"),
     ),
     "estimates": Station(
         (
@@ -359,7 +366,7 @@ STATIONS = {
             *_of("monitoring.estimates", "expected", "windows"),
             *_of("monitoring.performance", "losses", "measured"),
         ),
-        _ASIDE_OF_PREDICTIONS,
+        _ASIDE_BESIDE_PERFORMANCE,
     ),
     "drift": Station(
         (

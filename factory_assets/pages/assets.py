@@ -30,7 +30,7 @@ from factory_resources.reports import Reports
 #: Assets that it is drawn behind.
 READ = ("evaluation", "champion", "performance", "estimates", "monitors")
 #: Of how a page is made: with another one all pages are written again.
-VERSION = 2
+VERSION = 3
 #: Nodes on the asset's page in Dagster; the page has all of them.
 SHOWN = 50
 

@@ -40,6 +40,7 @@ def performance(
     metric: str,
     days: Sequence[dt.date],
     values: Sequence[float | None],
+    limits: tuple[Sequence[float | None], Sequence[float | None]],
     naive: Sequence[float | None],
     releases: Mapping[dt.date, str],
     alarmed: Collection[dt.date],
@@ -47,10 +48,12 @@ def performance(
 ) -> Figure:
     """A node's metric day by day beside the naive guess, with what happened to it.
 
+    limits: those that hold each day's value, the lower ones and the upper ones.
     releases: the first day that a version answered for -> its id. alarmed: days whose value is an alarm. blocked: days held back.
     """
     figure, axes = blank(WIDTH, HEIGHT, 1, 1)
-    when, value = _when(days), _floats(values)
+    when, value, (low, high) = _when(days), _floats(values), map(_floats, limits)
+    axes.fill_between(when, low, high, color=ACCENT, alpha=0.18, linewidth=0, zorder=2)
     axes.plot(when, value, label=plain(metric), marker="o", markersize=1.8, **line(metric, 0))
     axes.plot(when, _floats(naive), label="naive guess", **line("naive", 1))
     for day in sorted(blocked):
@@ -62,6 +65,7 @@ def performance(
         axes.plot(when[places], value[places], "o", color=BAD, markersize=4, label="alarm", zorder=6, linestyle="none")
     of_time(axes, when)
     notes = [
+        "band: 95 %" if np.isfinite(low).any() else "",
         f"{len(releases)} releases" if len(releases) != 1 else "1 release",
         f"{len(blocked)} blocked days" if blocked else "",
     ]

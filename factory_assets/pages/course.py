@@ -61,6 +61,11 @@ class Course:
         return [row["ds"] for row in self.measured], [row[column] for row in self.measured]
 
     @property
+    def limits(self) -> tuple[list[float | None], list[float | None]]:
+        """Between which values each of these days' metric lies; None on a day that an earlier release measured, without limits."""
+        return [row.get("low") for row in self.measured], [row.get("high") for row in self.measured]
+
+    @property
     def alarmed(self) -> list[dt.date]:
         """Days on which the performance was an alarm."""
         return [row["ds"] for row in self.looks if row["monitor"] == PERFORMANCE and row["verdict"] == ALARM]

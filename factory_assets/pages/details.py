@@ -201,8 +201,10 @@ def _pictures(shown: Shown) -> list[Picture]:
             if each.champion and days[0] <= each.began.as_of + DAY <= days[-1]
         }
         blocked = [day for day in shown.blocked if days[0] <= day <= days[-1]]
-        figure_ = charts.performance(metric, days, values, naive, releases, {*course.alarmed}, blocked)
-        text = "Grey lines are releases" + (", bands blocked days" if blocked else "")
+        figure_ = charts.performance(metric, days, values, course.limits, naive, releases, {*course.alarmed}, blocked)
+        text = "Grey lines are releases" + (", yellow bands blocked days" if blocked else "")
+        if any(low is not None for low in course.limits[0]):
+            text += ". The blue band holds the day's value with 95 %, by how its rows scatter"
         found.append(Picture(drawn(figure_, f"{metric} of {node} by day, beside the naive guess"), f"{text}."))
     if any(row["estimate"] is not None for row in course.estimated):
         svg = drawn(

@@ -15,7 +15,7 @@ from factory_assets.declarations.tasks import classes_of, kind_of, level_of
 from factory_assets.evaluation.parts import parts_of
 from factory_assets.evaluation.scores import of_node, predictions_of, version_of, view
 from factory_assets.measures.certainty import limits_of, witnesses
-from factory_assets.measures.compared import possible
+from factory_assets.measures.limits import possible
 from factory_assets.measures.metrics import METRICS, Floats, by_threshold, most_likely
 from factory_assets.measures.tables import LABEL, label_values
 from factory_resources.engine import Engine

@@ -32,7 +32,8 @@ from factory_assets.evaluation.scores import ORDER, VERSIONS, of_node, predictio
 from factory_assets.identity.code import code_of
 from factory_assets.identity.nodes import lineage
 from factory_assets.measures.certainty import Groups, certainty, limits_of, witnesses
-from factory_assets.measures.compared import metric_of, possible
+from factory_assets.measures.compared import metric_of
+from factory_assets.measures.limits import limits_of_metric
 from factory_assets.measures.metrics import METRICS, Floats, improvement, score
 from factory_assets.measures.tables import LABEL, aligned, label_values
 from factory_assets.models.archived import ModelRefused, load
@@ -149,11 +150,11 @@ def compare(
     clusters = table[declared.line.cluster] if declared.line.cluster else None
     groupings = witnesses(days, declared.line.overlap_days, clusters)
     known = {version: predictions[version] for version, of in metrics.items() if metric in of}
-    limits = {version: _limits(task, metric, y, [p], groupings) for version, p in known.items()}
+    limits = {version: limits_of_metric(task, metric, y, p, groupings) for version, p in known.items()}
     sure = between = None
     if len(known) == 2:
         sure = certainty(task, metric, y, known[b.version], known[a.version], groupings)
-        between = _limits(task, metric, y, [known[b.version], known[a.version]], groupings)
+        between = _limits(task, metric, y, known[b.version], known[a.version], groupings)
     found = Comparison(
         line=declared.line.name,
         node=rows.node,
@@ -393,16 +394,19 @@ def _predictions(record: VersionRecord, rows: _Rows, task: str, origin: Origin, 
     return scored
 
 
-def _limits(task: str, metric: str, y: Floats, ps: Sequence[Floats], groupings: Sequence[Groups]) -> Limits | None:
-    """Between which values the metric of the first lies, or its difference to that of the second; None where the rows cannot say."""
+def _limits(
+    task: str, metric: str, y: Floats, one: Floats, other: Floats, groupings: Sequence[Groups]
+) -> Limits | None:
+    """Between which values the difference of a metric lies; None where the rows cannot say."""
     level = level_of(task)
 
     def of(kept: np.ndarray) -> float:
-        values = [METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in ps]
-        return values[0] - sum(values[1:])
+        first, second = (
+            METRICS[metric].fn(y[kept], p[kept], *([] if level is None else [level])) for p in (one, other)
+        )
+        return first - second
 
-    limits = limits_of(of, len(y), groupings)
-    return possible(metric, *limits) if limits and len(ps) == 1 else limits
+    return limits_of(of, len(y), groupings)
 
 
 def _message(error: Exception) -> str:

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from factory_assets.governor.executor import catch_up
 from tests.release.trained import LATE, LINE, MORE, order
@@ -31,6 +32,7 @@ def made(station: Station, table: str) -> Counter[str | None]:
     return Counter(record.partition_key for record in records)
 
 
+@pytest.mark.slow
 def test_no_day_before_the_first_champion_is_missing_or_made_twice(tmp_path: Path) -> None:
     rng = random.Random(4)
     contract = CONTRACT.replace("columns:\n", "columns:\n  told_at: {type: timestamp}\n")

@@ -7,7 +7,6 @@ from factory_assets.governor.work import Plan, Work
 
 DAY = dt.date(2026, 3, 1)
 SCORING = Work(("guess/predictions",), "new", (DAY,))
-COUNTS = Work(("guess/counts",), "new", (DAY,))
 OTHERS = Work(("again/predictions",), "new", (DAY,))
 
 
@@ -26,7 +25,3 @@ def test_scoring_waits_for_a_training_whether_it_is_ready_or_waits_for_labels() 
 def test_a_training_that_waits_for_what_the_monitors_will_say_lets_the_days_be_scored() -> None:
     for monitor in ("guess/drift", "guess/performance"):
         assert Plan([training(monitor), SCORING]).next == [SCORING]
-
-
-def test_counts_of_days_that_nobody_answers_wait_for_no_training() -> None:
-    assert Plan([training("guess/labels"), COUNTS, SCORING]).next == [COUNTS]

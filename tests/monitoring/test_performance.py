@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from scipy.stats import t as student
 
 from factory_assets.automation.summary import summarise
 from factory_assets.declarations.tasks import classes_of
@@ -56,7 +57,7 @@ def test_each_version_is_held_against_the_shares_that_it_was_trained_on(con: duc
              ('2026-01-01', 2, 'blue', NULL)"""
     ).fetchall()
     shares = {"old": np.array([[0.2, 0.4, 0.4]]), "new": np.array([[0.6, 0.3, 0.1]])}
-    found = {(row["ds"].day, row["node"]): row for row in measure(con, TASK, shares).to_pylist()}
+    found = {(row["ds"].day, row["node"]): row for row in measure(con, TASK, "log_loss", shares).to_pylist()}
     assert set(found) == {(1, "global"), (1, "FR"), (1, "DE"), (2, "global"), (2, "DE")}
     every = found[1, "global"]
     assert (every["predicted"], every["labelled"], every["accuracy"]) == (3, 2, 1.0)
@@ -91,7 +92,7 @@ def test_each_node_is_measured_on_the_rows_that_a_filter_keeps(
     for name, content in (("predictions", table), ("labels", labels)):
         con.register("content", content).execute(f"INSERT INTO {name} BY NAME FROM content").fetchall()
     naive = {"old": np.array([[0.2, 0.4, 0.4]]), "new": np.array([[0.6, 0.3, 0.1]])}
-    found = measure(con, TASK, naive).to_pylist()
+    found = measure(con, TASK, "log_loss", naive).to_pylist()
     told = con.sql("FROM predictions LEFT JOIN labels USING (ds, example_id) ORDER BY ds, leaf, example_id")
     every = told.to_arrow_table()
     expected = []
@@ -107,14 +108,56 @@ def test_each_node_is_measured_on_the_rows_that_a_filter_keeps(
             own_score = score(TASK, y, prediction_values(TASK, known)) if known.num_rows else {}
             guessed = score(TASK, y, np.array(guess)) if known.num_rows else {}
             row = dict.fromkeys(schema(TASK).names) | {"node": node, "predicted": own.num_rows, "ds": day}
+            row |= zip(("low", "high"), jackknifed(y, prediction_values(TASK, known)), strict=True)
             row |= {"labelled": known.num_rows} | own_score | {f"naive_{name}": one for name, one in guessed.items()}
             expected.append(row)
-    assert found == expected and len(expected) > 15
+    assert len(expected) > 15 and sum(row["low"] is None for row in expected) < 5
+    for row, other in zip(found, expected, strict=True):
+        assert row == pytest.approx(other)
 
 
-@pytest.mark.parametrize("task", ["regression", TASK])
+def jackknifed(y: np.ndarray, p: np.ndarray) -> tuple[float | None, float | None]:
+    """Limits of the log loss by its values without each tenth of the rows."""
+    part = np.random.default_rng(0).permutation(len(y)) % 10
+    number = min(len(y), 10)
+    if number < 2:
+        return None, None
+    without = [score(TASK, y[part != each], p[part != each])["log_loss"] for each in range(number)]
+    error = np.sqrt((number - 1) / number * np.sum((without - np.mean(without)) ** 2))
+    reach = student.ppf(0.975, number - 1) * error
+    value = score(TASK, y, p)["log_loss"]
+    return max(value - reach, 0.0), value + reach
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("regression", "mae"), ("binary", "average_precision"), ("binary", "log_loss")]
+)
+def test_the_limits_hold_the_metric_on_nineteen_of_twenty_days(
+    con: duckdb.DuckDBPyConnection, task: str, metric: str
+) -> None:
+    rng, days, rows = np.random.default_rng(5), 300, 300
+
+    def told(number: int) -> tuple[np.ndarray, np.ndarray]:
+        p = rng.beta(1, 3, number)
+        y = (rng.random(number) < p).astype(np.float64) if task == "binary" else p + rng.standard_t(5, number)
+        return y, p
+
+    true = score(task, *told(2_000_000))[metric]
+    ids, on = np.arange(days * rows), [dt.date(2026, 1, 1) + dt.timedelta(days=day) for day in range(days)]
+    y, p = told(days * rows)
+    shared = {"ds": pa.array(np.repeat(np.array(on, "datetime64[D]"), rows)), "example_id": pa.array(ids)}
+    said = {"leaf": pa.array(["global"] * len(ids)), "version": pa.array(["v"] * len(ids)), "prediction": pa.array(p)}
+    labels = {"label": pa.array(y), "superseded_at": pa.nulls(len(ids), pa.timestamp("us"))}
+    for name, content in (("predictions", shared | said), ("labels", shared | labels)):
+        con.register("content", pa.table(content)).execute(f"CREATE OR REPLACE TABLE {name} AS FROM content").fetchall()
+    found = measure(con, task, metric, {"v": np.array([0.25])}).to_pylist()
+    held = np.mean([row["low"] <= true <= row["high"] for row in found])
+    assert len(found) == days and 0.92 <= held <= 0.98
+
+
+@pytest.mark.parametrize(("task", "metric"), [("regression", "mae"), (TASK, "log_loss")])
 def test_without_its_own_model_a_nodes_rows_are_as_if_the_champion_above_had_answered_those_that_it_answered(
-    con: duckdb.DuckDBPyConnection, task: str
+    con: duckdb.DuckDBPyConnection, task: str, metric: str
 ) -> None:
     """The naive way: predictions replaced row by row."""
     rng, rows = np.random.default_rng(4), 300
@@ -147,12 +190,12 @@ def test_without_its_own_model_a_nodes_rows_are_as_if_the_champion_above_had_ans
         con.execute(f"DROP TABLE IF EXISTS {name}").fetchall()
         con.register("content", content).execute(f"CREATE TABLE {name} AS FROM content").fetchall()
     naive = {"v": np.full((1, 3), 1 / 3) if classes else np.array([0.0])}
-    found = measure(con, task, naive, parents=True)
+    found = measure(con, task, metric, naive, parents=True)
     assert found.schema == schema(task, parents=True) and set(meaning(task, parents=True)) | {"ds"} == set(
         found.schema.names
     )
     assert found.drop_columns([name for name in found.schema.names if name.startswith("parent_")]) == measure(
-        con, task, naive
+        con, task, metric, naive
     )
     held = set[str]()
     for row in found.to_pylist():
@@ -200,7 +243,7 @@ def lake_of(lake: Lake, days: list[dt.date], measured: list[dt.date]) -> Lake:
 
 
 def test_days_without_a_prediction_have_nothing_to_measure(con: duckdb.DuckDBPyConnection) -> None:
-    assert measure(con, TASK, {}).num_rows == 0
+    assert measure(con, TASK, "log_loss", {}).num_rows == 0
 
 
 @pytest.mark.slow

@@ -99,9 +99,10 @@ def measured(nodes: Sequence[str]) -> Iterator[dict[str, Any]]:
         for node in nodes:
             falls = 0.2 if node == FALLS and day >= WORSE else 0.0
             whole = (LAST - day).days >= 1
+            value = 0.6 - falls + 0.02 * rng.standard_normal() if whole else None
             yield {
                 "node": node, "predicted": 200, "labelled": 190 if whole else 12, "ds": day, "naive_average_precision": 0.1,
-                "average_precision": 0.6 - falls + 0.02 * rng.standard_normal() if whole else None,
+                "average_precision": value, "low": value and value - 0.05, "high": value and value + 0.05,
             }  # fmt: skip
 
 

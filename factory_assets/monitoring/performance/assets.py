@@ -34,7 +34,7 @@ WEEKS_SHOWN = 20
 
 
 def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
-    line, parents = declared.line, bool(declared.line.segments.levels)
+    line, parents, metric = declared.line, bool(declared.line.segments.levels), metric_of(declared)
     key, read = dg.AssetKey([line.name, "performance"]), ["predictions", "labels", *(["parents"] if parents else [])]
 
     @dg.asset(
@@ -49,7 +49,7 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         tags=station("monitoring"),
         owners=[line.owner],
         kinds={"python", "deltalake"},
-        code_version=code_version("performance", line.task, *(["parents"] if parents else [])),
+        code_version=code_version("performance", line.task, metric, *(["parents"] if parents else [])),
         description=introduced(
             "Metrics of the day's predictions for every node, beside a naive guess on the same rows"
             f"{', and beside what the champion above would have made of them' if parents else ''}; "
@@ -72,10 +72,9 @@ def performance_asset(declared: DeclaredLine) -> dg.AssetsDefinition:
         with engine.connect() as con:
             for name in read:
                 lake.view(con, name, f"{line.name}/{name}", days[0], days[-1], empty_if_absent=True)
-            measured = performance_rows.measure(con, line.task, _naive(con, archive, line), parents)
+            measured = performance_rows.measure(con, line.task, metric, _naive(con, archive, line), parents)
             written = lake.replace(f"{line.name}/performance", measured, days)
             overall = _overall(con, lake, f"{line.name}/performance", days)
-        metric = metric_of(declared)
         by_day = {row["ds"]: _numbers(row, metric) for row in overall if row["ds"] in written.days}
         yield from record_days(context, written, inputs, _course(declared, overall, metric), by_day)
 
@@ -95,7 +94,8 @@ def _numbers(row: dict[str, Any], metric: str) -> dict[str, Any]:
     if row[metric] is None:
         told = f"{metric} cannot be measured yet"
     else:
-        told = f"{metric} {figure(row[metric])}, naive guess {figure(row[f'naive_{metric}'])}"
+        within = "" if row["low"] is None else f", with 95 % between {figure(row['low'])} and {figure(row['high'])}"
+        told = f"{metric} {figure(row[metric])}{within}, naive guess {figure(row[f'naive_{metric}'])}"
     numbers: dict[str, Any] = {
         IN_SHORT: f"all segments: {told}; {labels}",
         "predicted": row["predicted"],

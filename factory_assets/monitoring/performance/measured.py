@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from factory_assets.features.examples.subtree_rows import SubtreeRows
 from factory_assets.identity.nodes import tree
+from factory_assets.measures.certainty import Groups
+from factory_assets.measures.limits import limits_of_metric
 from factory_assets.measures.metrics import metrics_of, score
 from factory_assets.measures.tables import LABEL, label_values, prediction_fields, prediction_values
 
@@ -20,17 +22,27 @@ from factory_assets.measures.tables import LABEL, label_values, prediction_field
 ABOVE = "above_"
 #: Rows read at a time.
 BATCH_ROWS = 100_000
+#: Random parts of a node's rows by which the limits of its metric are told: of more parts they would be hardly narrower.
+PARTS = 10
 
 
 def schema(task: str, parents: bool = False) -> pa.Schema:
-    """A row a day and node. predicted, labelled: rows; a metric that these rows cannot give is null.
+    """A row a day and node. predicted, labelled: rows; a metric, or limits, that these rows cannot give are null.
 
     parents: whether a champion may be above another.
     """
     sides = ("", "naive_", "parent_") if parents else ("", "naive_")
     metrics = [(f"{who}{metric.name}", pa.float64()) for metric in metrics_of(task) for who in sides]
     return pa.schema(
-        [("node", pa.string()), ("predicted", pa.int64()), ("labelled", pa.int64()), *metrics, ("ds", pa.date32())]
+        [
+            ("node", pa.string()),
+            ("predicted", pa.int64()),
+            ("labelled", pa.int64()),
+            *metrics,
+            ("low", pa.float64()),
+            ("high", pa.float64()),
+            ("ds", pa.date32()),
+        ]
     )
 
 
@@ -41,14 +53,18 @@ def meaning(task: str, parents: bool = False) -> dict[str, str]:
     above = "had the champion above answered the rows that the node answered itself; empty where it answered none, or none is above."
     of_parent = {f"parent_{name}": f"{name} {above}" for name in metrics if parents}
     counts = {"predicted": "Rows that were scored.", "labelled": "Those of them whose label is known."}
-    return metrics | naive | of_parent | counts | {"node": "Node of the tree; its rows are those of its subtree."}
+    limit = "Limit that holds the line's metric with 95 %, by how the rows of the day scatter: the"
+    limits = {"low": f"{limit} lower one.", "high": f"{limit} upper one."}
+    node = {"node": "Node of the tree; its rows are those of its subtree."}
+    return metrics | naive | of_parent | counts | limits | node
 
 
 def measure(
-    con: duckdb.DuckDBPyConnection, task: str, naive: Mapping[str, np.ndarray], parents: bool = False
+    con: duckdb.DuckDBPyConnection, task: str, metric: str, naive: Mapping[str, np.ndarray], parents: bool = False
 ) -> pa.Table:
     """Metrics by day and node from the views `predictions` and `labels`; each node counts all rows of its subtree.
 
+    metric: the line's, whose limits are told.
     naive: version -> what its training labels alone would have predicted for a row, shape (1,), or (1, k) for k classes.
     parents: whether there is a view `parents` too, of what the champions above would have predicted.
     """
@@ -70,7 +86,7 @@ def measure(
         beside = _Above(task, of_day) if parents else None
         for node in tree(pc.unique(of_day["leaf"]).to_pylist()):
             places = by_node.places(node)
-            row = _measured(task, day, node, *(values[places] for values in columns))
+            row = _measured(task, metric, day, node, *(values[places] for values in columns))
             rows.append(row | beside.measured(node, places, *columns[:2]) if beside else row)
     return pa.Table.from_pylist(rows, schema=schema(task, parents))
 
@@ -134,17 +150,22 @@ def guess_values(rows: pa.Table, naive: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _measured(
-    task: str, day: dt.date, node: str, prediction: np.ndarray, label: np.ndarray, guess: np.ndarray
+    task: str, metric: str, day: dt.date, node: str, prediction: np.ndarray, label: np.ndarray, guess: np.ndarray
 ) -> dict[str, object]:
     predicted, labelled = len(label), ~np.isnan(label)
     prediction, label, guess = prediction[labelled], label[labelled], guess[labelled]
     metrics = score(task, label, prediction) if len(label) else {}
     guessed = score(task, label, guess) if len(label) else {}
+    # The same rows have the same parts, whatever is measured beside them.
+    parts = Groups(np.random.default_rng(0).permutation(len(label)) % PARTS)
+    low, high = limits_of_metric(task, metric, label, prediction, [parts]) or (None, None)
     return {
         "node": node,
         "predicted": predicted,
         "labelled": len(label),
         **metrics,
         **{f"naive_{name}": value for name, value in guessed.items()},
+        "low": low,
+        "high": high,
         "ds": day,
     }

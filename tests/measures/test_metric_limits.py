@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from factory_assets.measures.compared import BELOW_NOTHING, SHARES, possible
+from factory_assets.measures.limits import BELOW_NOTHING, SHARES, possible
 from factory_assets.measures.metrics import METRICS
 
 
