@@ -43,7 +43,6 @@ def test_no_day_before_the_first_champion_is_missing_or_made_twice(tmp_path: Pat
         )
     ledger = station.deployment.ledger
 
-    run_until(station, FIRST - 2)
     run_until(station, FIRST - 1)
     assert ledger.first_trained(LINE) is None
     until_now = {str(day(offset)) for offset in range(FIRST)}

@@ -22,7 +22,9 @@ BINARY = (
     ("strange", "shown", "sound"),
     [
         ("case when y > 0.5 then 2 else 1 end", ("gives 2 (", "), 1 ("), "y > 0.5"),
-        ("case when y > 0.5 then 1 else 0.5 end", ("gives 0.5 (", "), 1 ("), "y > 0.5"),
+        pytest.param(
+            *("case when y > 0.5 then 1 else 0.5 end", ("gives 0.5 (", "), 1 ("), "y > 0.5"), marks=pytest.mark.longest
+        ),
     ],
 )
 def test_a_line_is_not_trained_on_labels_that_are_not_0_or_1_and_goes_on_once_they_are(
